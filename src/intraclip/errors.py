@@ -1,0 +1,109 @@
+"""Every error that intraclip raises on purpose.
+
+::
+
+    IntraclipError                 something the user can mend; the command line prints it and exits with 2
+    ├── ConfigError                a recipe or a flag: unknown key, wrong type, value out of range
+    ├── DataError                  a data set, a tracklet, a frame or an embeddings file
+    │   └── FrameError             one frame that cannot be read; carries its path
+    ├── CheckpointError            a file that is no checkpoint, or one of another format or model
+    ├── OutputError                an output folder or file that would be overwritten, or cannot be written
+    ├── DeviceError                a device that is not there
+    └── MissingExtraError          an optional dependency that is not installed; names the install command
+
+A message says what is wrong, where, which value was found, and what to do about it.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+
+
+class IntraclipError(Exception):
+    """Base class: something the user can mend."""
+
+
+class ConfigError(IntraclipError):
+    """A recipe or a flag is wrong. The message lists all problems at once."""
+
+
+class DataError(IntraclipError):
+    """A data set, a tracklet or an embeddings file is missing, inconsistent or corrupt."""
+
+
+class FrameError(DataError):
+    """One frame cannot be read.
+
+    Attributes:
+        path: the file.
+    """
+
+    def __init__(self, path: Path | str, reason: str) -> None:
+        self.path = Path(path)
+        self.reason = reason
+        super().__init__(f"cannot read the frame {path}: {reason}")
+
+    def __reduce__(self) -> tuple[type[FrameError], tuple[Path, str]]:
+        # Errors cross process borders in data loader workers; the default would pass only the message.
+        return type(self), (self.path, self.reason)
+
+
+class CheckpointError(IntraclipError):
+    """A file is no checkpoint, is damaged, or belongs to another format version or model."""
+
+
+class OutputError(IntraclipError):
+    """An output would overwrite something, or cannot be written."""
+
+
+class DeviceError(IntraclipError):
+    """The requested device is not available."""
+
+
+class MissingExtraError(IntraclipError):
+    """A part needs an optional dependency that is not installed."""
+
+
+def require_extra(module: str, *, extra: str, purpose: str) -> ModuleType:
+    """Import an optional dependency or say how to install it.
+
+    Args:
+        module: dotted module name.
+        extra: the extra of intraclip that brings it.
+        purpose: what it is needed for, as in "plots need ...".
+
+    Raises:
+        MissingExtraError: it is not installed.
+
+    >>> require_extra("no_such_module_here", extra="report", purpose="plots")
+    Traceback (most recent call last):
+    ...
+    intraclip.errors.MissingExtraError: plots: no_such_module_here is not installed; \
+run: pip install 'intraclip[report]'
+    """
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is not None and not module.startswith(error.name):
+            raise
+        raise MissingExtraError(
+            f"{purpose}: {module} is not installed; run: pip install 'intraclip[{extra}]'"
+        ) from None
+
+
+def require_empty_folder(folder: Path, *, remedy: str) -> None:
+    """Refuse an output folder that already holds something.
+
+    Args:
+        folder: the output folder; it need not exist.
+        remedy: what the user can do, as the end of the sentence "...; {remedy}".
+
+    Raises:
+        OutputError: `folder` is a file, or is not empty.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder} is a file, a folder is needed; {remedy}")
+    if folder.is_dir() and any(folder.iterdir()):
+        raise OutputError(f"the output folder {folder} is not empty; {remedy}")

@@ -1,0 +1,230 @@
+"""The values that travel between the parts: tracklets, splits, batches of clips, embeddings.
+
+Shapes use these letters: ``B`` clips in a batch, ``T`` frames in a clip, ``C`` channels, ``H`` and ``W``
+pixels, ``N`` tracklets, ``D`` embedding size.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from intraclip.errors import DataError
+
+if TYPE_CHECKING:
+    import torch
+
+JUNK_PID = -1
+"""Pid of detections that are no usable person (MARS); never counted, neither right nor wrong."""
+
+DISTRACTOR_PID = 0
+"""Pid of people that belong to no query (MARS); in the gallery they can only be wrong answers."""
+
+UNKNOWN_PID = -2
+"""Pid of tracklets without identity labels, as `intraclip ingest` makes them."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tracklet:
+    """One person followed by one camera: an ordered run of cropped frames.
+
+    Attributes:
+        name: unique within the data set; stable across machines.
+        root: folder that the frame paths are relative to.
+        frames: frame files in order of time, as POSIX paths relative to `root`.
+        pid: the data set's identity; `JUNK_PID`, `DISTRACTOR_PID` and `UNKNOWN_PID` are special.
+        camid: the data set's camera number.
+
+    Raises:
+        DataError: there are no frames.
+
+    >>> Tracklet(name="0001C1T0001", root=Path("train"), frames=("0001/a.jpg", "0001/b.jpg"), pid=1, camid=1)
+    Tracklet(name='0001C1T0001', pid=1, camid=1, 2 frames in train)
+    """
+
+    name: str
+    root: Path
+    frames: tuple[str, ...]
+    pid: int
+    camid: int
+
+    def __post_init__(self) -> None:
+        if not self.frames:
+            raise DataError(
+                f"tracklet {self.name} (pid {self.pid}, camid {self.camid}) has no frames in {self.root}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def frame_path(self, index: int) -> Path:
+        """Path of frame `index`, counted from 0."""
+        return self.root / self.frames[index]
+
+    def __repr__(self) -> str:
+        return (
+            f"Tracklet(name={self.name!r}, pid={self.pid}, camid={self.camid}, "
+            f"{len(self.frames)} frames in {self.root})"
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Split:
+    """Tracklets of one data set, divided into training and test.
+
+    Attributes:
+        dataset: name of the data set, such as ``mars`` or ``ilids-vid``.
+        root: the data set's folder.
+        train: training tracklets.
+        query: test tracklets that are searched for.
+        gallery: every other test tracklet. Whether the queries themselves are searched too (MARS) is the
+            protocol's decision, so they are not repeated here.
+        index: number of the split, for data sets with several; 0 otherwise.
+        protocol: name of the protocol the data set is usually scored with.
+
+    Raises:
+        DataError: a name occurs twice, or a pid is trained on and queried.
+    """
+
+    dataset: str
+    root: Path
+    train: tuple[Tracklet, ...]
+    query: tuple[Tracklet, ...]
+    gallery: tuple[Tracklet, ...]
+    index: int = 0
+    protocol: str
+
+    def __post_init__(self) -> None:
+        names = Counter(t.name for t in (*self.train, *self.query, *self.gallery))
+        twice = [name for name, count in names.items() if count > 1]
+        if twice:
+            raise DataError(f"{self.dataset} in {self.root}: tracklet names occur twice: {twice[:5]}")
+        shared = {t.pid for t in self.train} & {t.pid for t in self.query}
+        if shared:
+            raise DataError(
+                f"{self.dataset} in {self.root}: pids {sorted(shared)[:5]} are both trained on and queried; "
+                "identities of training and test must not overlap"
+            )
+
+    @property
+    def test(self) -> tuple[Tracklet, ...]:
+        """Query tracklets, then gallery tracklets: the order of every embeddings file."""
+        return (*self.query, *self.gallery)
+
+    def __repr__(self) -> str:
+        return (
+            f"Split({self.dataset} #{self.index}: {len(self.train)} train, {len(self.query)} query, "
+            f"{len(self.gallery)} gallery tracklets in {self.root})"
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClipBatch:
+    """Clips ready for a network.
+
+    Attributes:
+        frames: uint8 ``[B, T, 3, H, W]`` RGB in 0..255, or float after augmentation and normalisation.
+        mask: bool ``[B, T]``, False where a frame only pads a tracklet that is shorter than T.
+        pids: int64 ``[B]``.
+        camids: int64 ``[B]``.
+        labels: int64 ``[B]``, contiguous training class; -1 outside training.
+
+    Raises:
+        ValueError: the leading dimensions disagree.
+    """
+
+    frames: torch.Tensor
+    mask: torch.Tensor
+    pids: torch.Tensor
+    camids: torch.Tensor
+    labels: torch.Tensor
+
+    def __post_init__(self) -> None:
+        shapes = {
+            name: tuple(getattr(self, name).shape) for name in ("frames", "mask", "pids", "camids", "labels")
+        }
+        b, t = shapes["frames"][0], shapes["frames"][1] if len(shapes["frames"]) == 5 else -1
+        expected = {"mask": (b, t), "pids": (b,), "camids": (b,), "labels": (b,)}
+        if len(shapes["frames"]) != 5 or any(shapes[name] != shape for name, shape in expected.items()):
+            raise ValueError(f"ClipBatch wants frames [B, T, C, H, W] and matching leading dimensions: {shapes}")
+
+    def __len__(self) -> int:
+        return int(self.frames.shape[0])
+
+    def to(self, device: torch.device | str, *, non_blocking: bool = False) -> ClipBatch:
+        """The same batch on another device."""
+        return ClipBatch(
+            frames=self.frames.to(device, non_blocking=non_blocking),
+            mask=self.mask.to(device, non_blocking=non_blocking),
+            pids=self.pids.to(device, non_blocking=non_blocking),
+            camids=self.camids.to(device, non_blocking=non_blocking),
+            labels=self.labels.to(device, non_blocking=non_blocking),
+        )
+
+    def __repr__(self) -> str:
+        return (
+            f"ClipBatch(frames={tuple(self.frames.shape)} {self.frames.dtype}, "
+            f"{len(set(self.pids.tolist()))} pids, {int((~self.mask).sum())} padding frames)"
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Embeddings:
+    """One vector a tracklet, with what scoring needs to know about it.
+
+    Attributes:
+        features: float32 ``[N, D]``.
+        pids: int64 ``[N]``.
+        camids: int64 ``[N]``.
+        is_query: bool ``[N]``.
+        names: tracklet names ``[N]``; empty when unknown.
+
+    Raises:
+        DataError: lengths differ, or a feature is not finite.
+    """
+
+    features: npt.NDArray[np.float32]
+    pids: npt.NDArray[np.int64]
+    camids: npt.NDArray[np.int64]
+    is_query: npt.NDArray[np.bool_]
+    names: tuple[str, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        lengths = {
+            "features": len(self.features),
+            "pids": len(self.pids),
+            "camids": len(self.camids),
+            "is_query": len(self.is_query),
+        }
+        if self.names:
+            lengths["names"] = len(self.names)
+        if len(set(lengths.values())) != 1 or self.features.ndim != 2:
+            raise DataError(
+                f"embeddings want features [N, D] and one entry a tracklet everywhere else; got lengths {lengths} "
+                f"and features of shape {self.features.shape}"
+            )
+        bad = np.flatnonzero(~np.isfinite(self.features).all(axis=1))
+        if len(bad):
+            which = ", ".join(self.names[i] if self.names else f"row {i}" for i in bad[:5])
+            raise DataError(
+                f"{len(bad)} of {len(self.features)} embeddings are not finite (NaN or infinite): {which}; "
+                "such a network cannot be scored, look at its input range and its weights"
+            )
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    def __repr__(self) -> str:
+        n, d = self.features.shape
+        return f"Embeddings({n} x {d}, {int(self.is_query.sum())} queries, {len(np.unique(self.pids))} pids)"
+
+
+def count_pids(tracklets: Iterable[Tracklet]) -> int:
+    """Number of real identities: junk, distractors and unknown are left out."""
+    return len({t.pid for t in tracklets if t.pid > 0})
