@@ -152,7 +152,9 @@ class ClipBatch:
         b, t = shapes["frames"][0], shapes["frames"][1] if len(shapes["frames"]) == 5 else -1
         expected = {"mask": (b, t), "pids": (b,), "camids": (b,), "labels": (b,)}
         if len(shapes["frames"]) != 5 or any(shapes[name] != shape for name, shape in expected.items()):
-            raise ValueError(f"ClipBatch wants frames [B, T, C, H, W] and matching leading dimensions: {shapes}")
+            raise ValueError(
+                f"ClipBatch wants frames [B, T, C, H, W] and matching leading dimensions: {shapes}"
+            )
 
     def __len__(self) -> int:
         return int(self.frames.shape[0])

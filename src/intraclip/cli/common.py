@@ -1,0 +1,129 @@
+"""What several commands share: parsing, reading data, progress bars, tables."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import tyro
+
+if TYPE_CHECKING:
+    from intraclip.engine.train import Watcher
+    from intraclip.types import Split
+
+ArgsT = TypeVar("ArgsT")
+
+
+def parse(kind: type[ArgsT], argv: Sequence[str], *, command: str, default: ArgsT | None = None) -> ArgsT:
+    """Parse flags into a dataclass; its docstring is the help text. Wrong flags exit with code 2."""
+    return tyro.cli(
+        kind,
+        prog=f"intraclip {command}",
+        args=argv,
+        default=default,
+        config=(tyro.conf.FlagCreatePairsOff, tyro.conf.ConsolidateSubcommandArgs),
+    )
+
+
+def read_data(root: Path, *, layout: str = "auto", split: int = 0) -> Split:
+    """Read a data folder and say on standard error what was found."""
+    from intraclip.data.readers import read_split
+
+    found = read_split(root, layout=layout, split=split)
+    say(
+        f"{found.dataset} in {root}: {len(found.train)} training, {len(found.query)} query, "
+        f"{len(found.gallery)} gallery tracklets" + (f", split {split}" if split else "")
+    )
+    return found
+
+
+def say(text: str) -> None:
+    """A line for people, on standard error, so that standard output holds results alone."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def print_json(value: Any) -> None:
+    """Results for programs, on standard output."""
+    print(json.dumps(value, indent=2))
+
+
+def print_scores(result: Mapping[str, Any]) -> None:
+    """A table of scores, with what makes them what they are."""
+    from rich.console import Console
+    from rich.table import Table
+
+    scores: Mapping[str, Mapping[str, Any]] = result["scores"]
+    table = Table(title=None)
+    table.add_column("protocol")
+    for name in ("rank-1", "rank-5", "rank-10", "rank-20", "mAP", "mINP", "queries", "no match", "gallery"):
+        table.add_column(name, justify="right")
+    for protocol, s in scores.items():
+        table.add_row(
+            protocol,
+            *(f"{100 * s[k]:.1f}" for k in ("rank1", "rank5", "rank10", "rank20", "mAP", "mINP")),
+            *(f"{s[k]:,}" for k in ("queries", "queries_without_match", "gallery")),
+        )
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    console.print(table)
+    first = next(iter(scores.values()))
+    data, sampling = result["data"], result["sampling"]
+    print(
+        f"data {data['dataset']}, split {data['split']}; distance {first['distance']}; test clips "
+        f"{sampling['test_sampling']} of {sampling['num_frames']} frames; queries without a match are not counted"
+    )
+
+
+@contextmanager
+def progress_bar(description: str) -> Iterator[Any]:
+    """A progress bar on standard error; yields a function of (done, total)."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[extra]}"),
+        console=Console(stderr=True),
+        transient=False,
+    ) as progress:
+        task = progress.add_task(description, total=None, extra="")
+
+        def update(done: int, total: int, extra: str = "") -> None:
+            progress.update(task, completed=done, total=total, extra=extra)
+
+        yield update
+
+
+@contextmanager
+def training_bar(description: str) -> Iterator[Watcher]:
+    """A watcher that draws epochs, loss, clips a second and the time left."""
+    import time
+
+    with progress_bar(description) as update:
+
+        class Bar:
+            def __init__(self) -> None:
+                self.started: tuple[float, int] | None = None
+                self.loss = 0.0
+
+            def step(self, *, epoch: int, step: int, total_steps: int, metrics: dict[str, float]) -> None:
+                now = time.perf_counter()
+                if self.started is None:  # the first step holds the start of the workers: not counted
+                    self.started = (now, step)
+                self.loss = metrics["loss"] if not self.loss else 0.9 * self.loss + 0.1 * metrics["loss"]
+                elapsed, steps = now - self.started[0], step - self.started[1]
+                rate = f"{steps / elapsed:.2f} batches/s" if steps else ""
+                update(
+                    step, total_steps, f"epoch {epoch + 1}  loss {self.loss:.3f}  acc {metrics['accuracy']:.2f}  {rate}"
+                )
+
+            def message(self, text: str) -> None:
+                say(text)
+
+        yield Bar()

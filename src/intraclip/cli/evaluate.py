@@ -1,0 +1,66 @@
+"""`intraclip evaluate`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from intraclip.cli.common import parse, print_json, print_scores, progress_bar, read_data, say
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateArgs:
+    """Score a run on the test tracklets of a data folder: CMC rank-1/5/10/20, mAP and mINP.
+
+    Writes evaluation.json and embeddings.npz into the run folder.
+    """
+
+    run: tyro.conf.Positional[Path]
+    """Run folder, or a checkpoint file."""
+    data: Path
+    """Data folder."""
+    protocol: str | None = None
+    """Protocol by name, `all` for every one; by default the usual one of the data set."""
+    distance: Literal["euclidean", "cosine"] = "euclidean"
+    """Distance between embeddings."""
+    sampling: Literal["dense", "even", "all"] | None = None
+    """Test clips: every clip, one of evenly spaced frames, or all frames; by default as in the recipe."""
+    layout: str = "auto"
+    """Layout of the data folder."""
+    split: int | None = None
+    """Number of the split; by default the one the run was trained on."""
+    device: str | None = None
+    """auto, cpu, cuda or cuda:N; by default as in the recipe."""
+    json: bool = False
+    """Print the result as JSON."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command."""
+    args = parse(EvaluateArgs, argv, command="evaluate")
+    from intraclip.engine.evaluate import evaluate_run
+    from intraclip.models.checkpoint import model_file, read_checkpoint
+
+    trained_on = read_checkpoint(model_file(args.run)).recipe.data.split
+    split = read_data(args.data, layout=args.layout, split=trained_on if args.split is None else args.split)
+    with progress_bar("embedding") as update:
+        result = evaluate_run(
+            args.run,
+            split,
+            protocol=args.protocol,
+            distance=args.distance,
+            sampling=args.sampling,
+            device=args.device,
+            progress=update,
+        )
+    if args.json:
+        print_json(result)
+        return 0
+    print_scores(result)
+    if args.run.is_dir():
+        say(f"written: {args.run / 'evaluation.json'}, {args.run / 'embeddings.npz'}")
+    return 0

@@ -1,0 +1,65 @@
+"""`intraclip train`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from intraclip.cli.common import parse, read_data, say, training_bar
+from intraclip.config import Recipe
+from intraclip.config_io import check_recipe, load_recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainArgs:
+    """Train a network with a recipe and write a run folder.
+
+    A recipe is the name of a shipped one (paper, cpu-ablation, demo) or a TOML file. Every setting below can be
+    given as a flag too, which wins over the recipe, such as --optimizer.epochs 20.
+    """
+
+    data: Path
+    """Data folder, in one of the known layouts (see `intraclip data check`)."""
+    out: Path
+    """Run folder to write; must be empty, unless --resume continues it."""
+    recipe: str = "paper"
+    """Shipped recipe or TOML file."""
+    resume: bool = False
+    """Continue the run in --out from its latest checkpoint."""
+    settings: Annotated[Recipe, tyro.conf.arg(name="")] = field(default_factory=Recipe)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command."""
+    recipe = load_recipe(_recipe_name(argv))
+    args = parse(
+        TrainArgs,
+        argv,
+        command="train",
+        default=TrainArgs(data=tyro.MISSING, out=tyro.MISSING, settings=recipe),
+    )
+    check_recipe(args.settings, source="the recipe and flags")
+    from intraclip.engine.train import train
+
+    settings = args.settings
+    split = read_data(args.data, layout=settings.data.layout, split=settings.data.split)
+    with training_bar("training") as bar:
+        model = train(split, settings, args.out, resume=args.resume, watcher=bar)
+    say(f"the model is {model}; score it with: intraclip evaluate {args.out} --data {args.data}")
+    return 0
+
+
+def _recipe_name(argv: Sequence[str]) -> str:
+    """The value of --recipe, read ahead of the other flags because it sets their defaults."""
+    for i, argument in enumerate(argv):
+        if argument.startswith("--recipe="):
+            return argument.removeprefix("--recipe=")
+        if argument == "--recipe" and i + 1 < len(argv):
+            return argv[i + 1]
+    return "paper"
+
+

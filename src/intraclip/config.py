@@ -1,0 +1,269 @@
+"""Every setting of a training run, with its default and what it means. No torch in here.
+
+A recipe is one `Recipe`; TOML files and flags fill it (`intraclip.config_io`). Where the paper says a value,
+the attribute's text names the section; where the paper is silent, it says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+Backbone = Literal["resnet50", "inception_v3", "alexnet", "resnet18", "small"]
+Head = Literal["tap", "ica"]
+ShortPolicy = Literal["repeat_last", "wrap", "error"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputConfig:
+    """How a frame becomes a tensor."""
+
+    height: int = 256
+    """Height in pixels that frames are resized to (paper, section 3.2)."""
+    width: int = 128
+    """Width in pixels that frames are resized to (paper, section 3.2)."""
+    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    """Subtracted from RGB scaled to 0..1. Mean and deviation of 0.5 give the paper's [-1, 1]."""
+    std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    """Divides RGB after the mean is subtracted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipConfig:
+    """Which frames of a tracklet make a clip."""
+
+    num_frames: int = 4
+    """Frames in a clip, T (paper, section 3.2)."""
+    sampling: Literal["consecutive", "strided", "restricted"] = "consecutive"
+    """Training: T consecutive frames from a random start (the paper), every `stride`-th frame, or one random
+    frame from each of T equal chunks of the tracklet (restricted random sampling)."""
+    stride: int = 8
+    """Distance between frames for `strided`; a shorter tracklet takes the largest stride that fits."""
+    short: ShortPolicy = "repeat_last"
+    """A tracklet shorter than T: repeat its last frame, wrap around to its first, or stop with an error.
+    Repeated frames are masked out of every average."""
+    test_sampling: Literal["dense", "even", "all"] = "dense"
+    """Test: every non-overlapping clip of T frames (dense), one clip of T evenly spaced frames (even),
+    or one clip of all frames (all)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchConfig:
+    """PK sampling."""
+
+    identities: int = 4
+    """P, identities in a batch (paper, section 3.2)."""
+    clips: int = 8
+    """K, clips of each identity (paper, section 3.2)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AugmentConfig:
+    """Data augmentation (paper, section 2.1)."""
+
+    mode: Literal["synchronous", "asynchronous", "none"] = "synchronous"
+    """One draw for all frames of a clip (SDA, equation 2), one draw for each frame (equation 1), or none."""
+    crop_probability: float = 0.5
+    """Chance that a clip (or frame) is cropped and resized back. The paper does not print it."""
+    crop_scale: tuple[float, float] = (0.8, 1.0)
+    """Range of the crop's side length as a share of the frame's; drawn evenly."""
+    flip_probability: float = 0.5
+    """Chance of a horizontal flip."""
+    rotate_probability: float = 0.0
+    """Chance of a rotation; section 2.1 names the angle, the paper's experiments do not use it."""
+    rotate_degrees: float = 10.0
+    """Largest angle of a rotation, either way, in degrees."""
+    erase_probability: float = 0.5
+    """Chance that a rectangle is erased (Zhong et al. 2017)."""
+    erase_area: tuple[float, float] = (0.02, 0.4)
+    """Range of the erased share of the frame's area; drawn evenly."""
+    erase_aspect: tuple[float, float] = (0.3, 3.33)
+    """Range of height / width of the erased rectangle; drawn evenly on a logarithmic scale."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """Backbone and head."""
+
+    backbone: Backbone = "resnet50"
+    """Network that turns a frame into feature maps."""
+    head: Head = "ica"
+    """How a clip's feature maps become one embedding: temporal average pooling or Intra-Clip Aggregation."""
+    weights: str = "imagenet"
+    """Start of the backbone: `imagenet` (torchvision's file, downloaded once), a local .pth or .safetensors
+    file with torchvision's key names, or empty for random weights."""
+    last_stride: Literal[1, 2] = 2
+    """Stride of the last ResNet stage; 1 keeps maps twice as large."""
+    width: float = 1.0
+    """Channel multiplier of `resnet18` and `small`."""
+    ica_reduction: int = 4
+    """ICA's bottleneck: d to d / ica_reduction (first public version of the paper, Fig. 2)."""
+    ica_expansion: int = 2
+    """ICA's output: the bottleneck times ica_expansion."""
+    ica_order: Literal["fc-bn-relu", "fc-relu-bn"] = "fc-bn-relu"
+    """Order inside ICA's first block; the paper does not draw it. The last block is FC-BN."""
+    triplet_reads: Literal["embedding", "pooled"] = "embedding"
+    """Vector of the triplet loss: the head's output Y, or the average Z before it (the same for TAP)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossConfig:
+    """Batch-hard triplet plus cross-entropy (paper, section 3.2)."""
+
+    triplet: Literal["margin", "soft"] = "margin"
+    """Hinge with a margin, or softplus (Hermans et al. 2017)."""
+    margin: float = 0.3
+    """Margin of the hinge; the paper does not print it, 0.3 is what code of this recipe uses."""
+    triplet_weight: float = 1.0
+    """Weight of the triplet loss."""
+    identity_weight: float = 1.0
+    """Weight of the cross-entropy over training identities."""
+    label_smoothing: float = 0.0
+    """Label smoothing of the cross-entropy."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerConfig:
+    """Adam with step decay (paper, section 3.2)."""
+
+    learning_rate: float = 4e-4
+    """Start of the learning rate."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """Adam's moment decay."""
+    weight_decay: float = 5e-4
+    """L2 penalty that Adam adds to the gradient."""
+    decay_every: int = 200
+    """Epochs between two decays of the learning rate."""
+    decay_factor: float = 0.005
+    """Factor of each decay. The paper prints "a factor of 1/200"; the code its recipe follows uses 0.1."""
+    warmup_epochs: int = 0
+    """Epochs over which the learning rate rises evenly from a tenth; none in the paper."""
+    epochs: int = 500
+    """Epochs in all. One epoch shows every training identity once, in batches of P."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Where tracklets come from and how they are read."""
+
+    layout: Literal["auto", "mars", "ilids-vid", "prid2011", "lsvid", "folder"] = "auto"
+    """Layout of the data folder."""
+    split: int = 0
+    """Number of the split, for data sets with several."""
+    workers: int = 2
+    """Processes that decode frames; 0 decodes in the main process. The batches are the same for any number."""
+    on_unreadable: Literal["stop", "skip"] = "stop"
+    """A frame that cannot be read: stop, or replace it by its neighbour and go on, named and counted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """What happens around the training loop."""
+
+    checkpoint_every: int = 10
+    """Epochs between two checkpoints; the last epoch always writes one."""
+    keep_checkpoints: int = 2
+    """Checkpoints kept; older ones are deleted."""
+    tensorboard: bool = True
+    """Write TensorBoard events when the `report` extra is installed."""
+    test_batch_frames: int = 256
+    """Frames in one forward pass at test; bounds memory, changes nothing else."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A whole training run."""
+
+    description: str = ""
+    """One sentence for people."""
+    seed: int = 0
+    """Seed of weights, sampling and augmentation."""
+    device: str = "auto"
+    """`auto`, `cpu`, `cuda` or `cuda:N`."""
+    input: InputConfig = field(default_factory=InputConfig)
+    clip: ClipConfig = field(default_factory=ClipConfig)
+    batch: BatchConfig = field(default_factory=BatchConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    run: RunConfig = field(default_factory=RunConfig)
+
+
+def problems(recipe: Recipe) -> Iterator[str]:
+    """Yield every value of a recipe that is out of range, as "section.key: what is wrong".
+
+    >>> from dataclasses import replace
+    >>> list(problems(Recipe()))
+    []
+    >>> list(problems(Recipe(clip=ClipConfig(num_frames=0))))
+    ['clip.num_frames: 0 is too small, at least 1']
+    """
+    at_least: dict[str, float] = {
+        "seed": 0,
+        "input.height": 16,
+        "input.width": 16,
+        "clip.num_frames": 1,
+        "clip.stride": 1,
+        "batch.identities": 2,
+        "batch.clips": 2,
+        "model.ica_reduction": 1,
+        "model.ica_expansion": 1,
+        "loss.margin": 0,
+        "loss.triplet_weight": 0,
+        "loss.identity_weight": 0,
+        "optimizer.weight_decay": 0,
+        "optimizer.decay_every": 1,
+        "optimizer.warmup_epochs": 0,
+        "optimizer.epochs": 1,
+        "data.split": 0,
+        "data.workers": 0,
+        "run.checkpoint_every": 1,
+        "run.keep_checkpoints": 1,
+        "run.test_batch_frames": 1,
+    }
+    positive = ("model.width", "optimizer.learning_rate", "optimizer.decay_factor")
+    shares = (
+        "augment.crop_probability",
+        "augment.flip_probability",
+        "augment.rotate_probability",
+        "augment.erase_probability",
+        "loss.label_smoothing",
+    )
+    ranges: dict[str, tuple[float, float]] = {
+        "augment.crop_scale": (0.05, 1.0),
+        "augment.erase_area": (0.0, 1.0),
+        "augment.erase_aspect": (0.01, 100.0),
+    }
+
+    def value(key: str) -> object:
+        section, _, name = key.rpartition(".")
+        return getattr(getattr(recipe, section) if section else recipe, name)
+
+    def number(key: str) -> float:
+        found = value(key)
+        return found if isinstance(found, int | float) else float("nan")
+
+    for key, low in at_least.items():
+        if not number(key) >= low:
+            yield f"{key}: {value(key)} is too small, at least {low}"
+    for key in positive:
+        if not 0 < number(key) < float("inf"):
+            yield f"{key}: {value(key)} must be above 0"
+    for key in shares:
+        if not 0 <= number(key) <= 1:
+            yield f"{key}: {value(key)} must lie in 0..1"
+    for key, (low, high) in ranges.items():
+        pair = value(key)
+        if not (isinstance(pair, tuple) and low <= pair[0] <= pair[1] <= high):
+            yield f"{key}: {value(key)} must be a pair (low, high) with {low} <= low <= high <= {high}"
+    if not 0 <= recipe.augment.rotate_degrees <= 180:
+        yield f"augment.rotate_degrees: {recipe.augment.rotate_degrees} must lie in 0..180"
+    if any(std <= 0 for std in recipe.input.std):
+        yield f"input.std: {recipe.input.std} must be above 0"
+    if any(not 0 <= beta < 1 for beta in recipe.optimizer.betas):
+        yield f"optimizer.betas: {recipe.optimizer.betas} must lie in 0..1, 1 excluded"
+    if recipe.loss.triplet_weight == 0 and recipe.loss.identity_weight == 0:
+        yield "loss.triplet_weight: 0, and loss.identity_weight is 0 too: nothing is left to train on"

@@ -1,0 +1,159 @@
+"""Recipes as TOML: strict loading that reports all problems at once, and saving.
+
+Precedence: the defaults of `intraclip.config`, then the recipe file, then the flags.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, fields, is_dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+import tomli_w
+
+from intraclip.config import Recipe, problems
+from intraclip.errors import ConfigError
+
+ConfigT = TypeVar("ConfigT")
+
+
+def shipped_recipes() -> dict[str, Path]:
+    """Names and files of the recipes that come with the package."""
+    folder = Path(str(resources.files("intraclip"))) / "recipes"
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+
+
+def load_recipe(name_or_file: str) -> Recipe:
+    """Load a shipped recipe by name, or a TOML file by path.
+
+    Raises:
+        ConfigError: no such recipe, no valid TOML, or unknown keys and wrong values: all of them at once.
+    """
+    shipped = shipped_recipes()
+    path = shipped.get(name_or_file, Path(name_or_file))
+    if not path.is_file():
+        close = difflib.get_close_matches(name_or_file, shipped, n=1)
+        hint = f" (did you mean {close[0]!r}?)" if close else ""
+        raise ConfigError(
+            f"unknown recipe {name_or_file!r}{hint}: it is no file, and the shipped recipes are "
+            + ", ".join(shipped)
+        )
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is no valid TOML: {error}") from None
+    return recipe_from_table(table, source=str(path))
+
+
+def recipe_from_table(table: Mapping[str, Any], *, source: str) -> Recipe:
+    """Build a recipe from nested dictionaries.
+
+    Args:
+        table: as TOML or JSON gives it.
+        source: file name for the message.
+
+    Raises:
+        ConfigError: lists every unknown key and every wrong value, with suggestions.
+    """
+    found: list[str] = []
+    recipe = dataclass_from_table(Recipe, table, prefix="", found=found)
+    found.extend(problems(recipe))
+    if found:
+        raise ConfigError(_message(found, source))
+    return recipe
+
+
+def check_recipe(recipe: Recipe, *, source: str) -> None:
+    """Raise a ConfigError that lists every value out of range; for recipes changed by flags."""
+    found = list(problems(recipe))
+    if found:
+        raise ConfigError(_message(found, source))
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """A recipe as TOML text, every value spelled out; `load_recipe` reads it back unchanged.
+
+    >>> recipe_from_table(tomllib.loads(dump_recipe(Recipe(seed=7))), source="memory").seed
+    7
+    """
+    return tomli_w.dumps(asdict(recipe))
+
+
+def differing_keys(old: Recipe, new: Recipe) -> list[str]:
+    """Keys in which two recipes differ, as "section.key: old -> new".
+
+    >>> differing_keys(Recipe(), Recipe(seed=7))
+    ['seed: 0 -> 7']
+    """
+    a, b = _flatten(asdict(old)), _flatten(asdict(new))
+    return [f"{key}: {a[key]} -> {b[key]}" for key in a if a[key] != b[key]]
+
+
+def dataclass_from_table(
+    kind: type[ConfigT], table: Mapping[str, Any], *, prefix: str, found: list[str]
+) -> ConfigT:
+    """Build one config dataclass, appending every problem to `found` and keeping defaults there."""
+    hints = get_type_hints(kind)
+    names = [f.name for f in fields(kind)]  # type: ignore[arg-type]
+    values: dict[str, Any] = {}
+    for key, raw in table.items():
+        where = f"{prefix}{key}"
+        if key not in names:
+            close = difflib.get_close_matches(key, names, n=1)
+            found.append(f"{where}: unknown key" + (f" (did you mean '{close[0]}'?)" if close else ""))
+            continue
+        hint = hints[key]
+        if is_dataclass(hint):
+            if not isinstance(raw, Mapping):
+                found.append(f"{where}: {raw!r} is no table; write [{where}] and keys below it")
+                continue
+            values[key] = dataclass_from_table(hint, raw, prefix=f"{where}.", found=found)  # type: ignore[arg-type]
+            continue
+        try:
+            values[key] = _convert(raw, hint)
+        except ValueError as error:
+            found.append(f"{where}: {error}")
+    return kind(**values)
+
+
+def _convert(raw: Any, hint: Any) -> Any:
+    origin = get_origin(hint)
+    if origin is Literal:
+        options = get_args(hint)
+        if raw in options and not isinstance(raw, bool):
+            return raw
+        close = difflib.get_close_matches(str(raw), [str(o) for o in options], n=1)
+        suggestion = f" (did you mean '{close[0]}'?)" if close else ""
+        raise ValueError(f"{raw!r} is not one of {', '.join(map(str, options))}{suggestion}")
+    if origin is tuple:
+        kinds = get_args(hint)
+        if not isinstance(raw, list | tuple) or len(raw) != len(kinds):
+            raise ValueError(f"{raw!r} is no list of {len(kinds)} numbers")
+        return tuple(_convert(item, kind) for item, kind in zip(raw, kinds, strict=True))
+    if hint is float and isinstance(raw, int) and not isinstance(raw, bool):
+        return float(raw)
+    if isinstance(raw, hint) and (hint is bool or not isinstance(raw, bool)):
+        return raw
+    words = {int: "whole number", float: "number", bool: "true or false", str: "text"}
+    raise ValueError(
+        f"{raw!r} is no {words.get(hint, hint)}" if hint is not bool else f"{raw!r} is not true or false"
+    )
+
+
+def _flatten(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            flat.update(_flatten(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _message(found: list[str], source: str) -> str:
+    many = f"{len(found)} problems" if len(found) > 1 else "a problem"
+    return f"{many} in {source}:\n" + "\n".join(f"  {line}" for line in found)

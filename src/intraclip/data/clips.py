@@ -1,0 +1,124 @@
+"""Which frames of a tracklet make a clip: index arithmetic, no I/O.
+
+Every function returns frame numbers and a validity mask; the mask is False where a frame is only there to fill
+a clip of a tracklet that is shorter than T.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from intraclip.config import ClipConfig
+from intraclip.errors import DataError
+
+
+class Clip(NamedTuple):
+    """Frames of one clip.
+
+    Attributes:
+        indices: int64 ``[T]``, frame numbers counted from 0.
+        mask: bool ``[T]``, False for padding.
+    """
+
+    indices: npt.NDArray[np.int64]
+    mask: npt.NDArray[np.bool_]
+
+
+def training_clip(length: int, config: ClipConfig, rng: np.random.Generator) -> Clip:
+    """Draw one training clip.
+
+    Args:
+        length: frames in the tracklet, at least 1.
+        config: `num_frames`, `sampling`, `stride` and `short` are read.
+        rng: source of the draw.
+
+    Raises:
+        DataError: the tracklet is shorter than T and the policy is ``error``.
+
+    >>> config = ClipConfig(num_frames=4)
+    >>> training_clip(100, config, np.random.default_rng(0)).indices
+    array([82, 83, 84, 85])
+    >>> training_clip(3, config, np.random.default_rng(0))
+    Clip(indices=array([0, 1, 2, 2]), mask=array([ True,  True,  True, False]))
+    """
+    t = config.num_frames
+    if length < t:
+        return pad(np.arange(length, dtype=np.int64), t, config)
+    if config.sampling == "restricted":
+        # Chunk borders as in even division: chunk i is [i * n / T, (i + 1) * n / T), never empty as n >= T.
+        edges = np.arange(t + 1) * length // t
+        return _whole(rng.integers(edges[:-1], edges[1:]))
+    stride = 1 if config.sampling == "consecutive" else min(config.stride, (length - 1) // max(t - 1, 1))
+    stride = max(stride, 1)
+    start = rng.integers(0, length - (t - 1) * stride)
+    return _whole(start + stride * np.arange(t))
+
+
+def tracklet_clips(length: int, config: ClipConfig) -> list[Clip]:
+    """Clips that stand for a tracklet at test; its embedding is the mean of theirs.
+
+    ``dense``: every non-overlapping run of T frames, the rest padded (Gao & Nevatia 2018, which the paper
+    follows). ``even``: the middle frame of each of T equal chunks. ``all``: one clip with every frame.
+
+    Raises:
+        DataError: the tracklet is shorter than T and the policy is ``error``.
+
+    >>> [clip.indices.tolist() for clip in tracklet_clips(6, ClipConfig(num_frames=4))]
+    [[0, 1, 2, 3], [4, 5, 5, 5]]
+    >>> tracklet_clips(100, ClipConfig(num_frames=4, test_sampling="even"))[0].indices.tolist()
+    [12, 37, 62, 87]
+    """
+    t = config.num_frames
+    frames = np.arange(length, dtype=np.int64)
+    if config.test_sampling == "all":
+        return [_whole(frames)]
+    if length < t:
+        return [pad(frames, t, config)]
+    if config.test_sampling == "even":
+        return [_whole((2 * np.arange(t) + 1) * length // (2 * t))]
+    # The last run may be partial even in a long tracklet; `error` is about tracklets, so it is padded then.
+    rest_policy = config if config.short != "error" else ClipConfig(num_frames=t)
+    return [
+        pad(run, t, rest_policy) if len(run) < t else _whole(run)
+        for run in (frames[start : start + t] for start in range(0, length, t))
+    ]
+
+
+def pad(frames: npt.NDArray[np.int64], num_frames: int, config: ClipConfig) -> Clip:
+    """Fill a clip that has too few frames, by the named policy.
+
+    >>> pad(np.array([7, 8, 9]), 5, ClipConfig(short="wrap")).indices
+    array([7, 8, 9, 7, 8])
+    """
+    indices = _POLICIES[config.short](frames, num_frames)
+    return Clip(indices, np.arange(num_frames) < len(frames))
+
+
+def _whole(indices: npt.NDArray[np.int64]) -> Clip:
+    return Clip(indices, np.ones(len(indices), dtype=np.bool_))
+
+
+def _repeat_last(frames: npt.NDArray[np.int64], num_frames: int) -> npt.NDArray[np.int64]:
+    return frames[np.minimum(np.arange(num_frames), len(frames) - 1)]
+
+
+def _wrap(frames: npt.NDArray[np.int64], num_frames: int) -> npt.NDArray[np.int64]:
+    return frames[np.arange(num_frames) % len(frames)]
+
+
+def _error(frames: npt.NDArray[np.int64], num_frames: int) -> npt.NDArray[np.int64]:
+    raise DataError(
+        f"a tracklet has {len(frames)} frames, a clip needs {num_frames}; "
+        "choose clip.short = 'repeat_last' or 'wrap', or a smaller clip.num_frames"
+    )
+
+
+_POLICIES: dict[str, Callable[[npt.NDArray[np.int64], int], npt.NDArray[np.int64]]] = {
+    "repeat_last": _repeat_last,
+    "wrap": _wrap,
+    "error": _error,
+}

@@ -1,0 +1,229 @@
+"""Tracklets of one's own: a tree of folders, or a manifest.
+
+A tree says everything in folder names; numbers may carry a prefix (``pid0007``, ``cam_2``)::
+
+    DIR/train/<pid>/<camid>/<tracklet>/<frames>.jpg
+    DIR/query/…   DIR/gallery/…
+
+A manifest, ``DIR/tracklets.csv`` (or ``tracklets.parquet``, read with pyarrow), has a row a tracklet and is what
+`intraclip ingest` writes. Columns; others are ignored:
+
+========  =====================================================================================
+tracklet  unique name
+folder    folder of its frames, relative to DIR
+pid       person's number, from 1; 0 is a distractor, -1 junk, empty unknown
+camid     camera's number
+subset    ``train``, ``query`` or ``gallery``; empty means gallery
+========  =====================================================================================
+
+Frames are ordered by the numbers in their names: ``9.jpg`` comes before ``10.jpg``. There are no published counts.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
+
+from intraclip.data.readers.common import (
+    check_split_number,
+    dataset_name,
+    list_folders,
+    list_images,
+    raise_problems,
+)
+from intraclip.errors import DataError, require_extra
+from intraclip.types import DISTRACTOR_PID, JUNK_PID, UNKNOWN_PID, Split, Tracklet
+
+SUBSETS = ("train", "query", "gallery")
+COLUMNS = ("tracklet", "folder", "pid", "camid", "subset")
+MANIFEST_CSV = "tracklets.csv"
+MANIFEST_PARQUET = "tracklets.parquet"
+
+_PID = re.compile(r"(?:pid|person|id|p)?_?(-?\d+)", re.IGNORECASE)
+_CAMID = re.compile(r"(?:camid|camera|cam|c)?_?(\d+)", re.IGNORECASE)
+
+
+def read_folder(root: Path, *, split: int = 0) -> Split:
+    """Read the manifest of a folder, or its tree when it has none.
+
+    Raises:
+        DataError: there is neither, or rows or folders are wrong; the first ten are listed.
+        MissingExtraError: the manifest is a Parquet file, and pyarrow is not installed.
+    """
+    check_split_number(split, 1, root)
+    subsets: dict[str, list[Tracklet]] = {name: [] for name in SUBSETS}
+    problems: list[str] = []
+    manifest = find_manifest(root)
+    if manifest is not None:
+        _read_manifest(root, manifest, subsets, problems)
+        raise_problems(
+            f"{manifest}", problems, "Correct these rows; `folder` is relative to the manifest's folder."
+        )
+    else:
+        for subset in SUBSETS:
+            _read_tree(root, subset, subsets[subset], problems)
+        raise_problems(
+            f"tracklets in {root}",
+            problems,
+            "Arrange frames as <train|query|gallery>/<pid>/<camid>/<tracklet>/<frames>.",
+        )
+    if not any(subsets.values()):
+        raise DataError(
+            f"{root} holds no tracklets; give it a {MANIFEST_CSV} with the columns {','.join(COLUMNS)}, or folders "
+            "<train|query|gallery>/<pid>/<camid>/<tracklet>/<frames>"
+        )
+    return Split(
+        dataset=dataset_name(root, "folder"),
+        root=root,
+        train=tuple(subsets["train"]),
+        query=tuple(subsets["query"]),
+        gallery=tuple(subsets["gallery"]),
+        protocol="cross-camera",
+    )
+
+
+def find_manifest(root: Path) -> Path | None:
+    """The manifest of a folder, CSV before Parquet; None when it has none."""
+    return next((root / name for name in (MANIFEST_CSV, MANIFEST_PARQUET) if (root / name).is_file()), None)
+
+
+def manifest_rows(path: Path) -> Iterator[tuple[int, Mapping[str, str]]]:
+    """Rows of a manifest with their line numbers (1 is the header); missing values are empty strings.
+
+    Raises:
+        DataError: the file is empty, damaged, or lacks a column.
+        MissingExtraError: a Parquet file, and pyarrow is not installed.
+    """
+    if path.suffix == ".parquet":
+        parquet = require_extra("pyarrow.parquet", extra="parquet", purpose=f"reading {path.name}")
+        try:
+            rows = parquet.read_table(path).to_pylist()
+        except (OSError, ValueError) as error:  # pyarrow's own errors derive from these
+            raise DataError(f"{path} is truncated or no Parquet file: {error}") from None
+        _check_columns(path, list(rows[0]) if rows else [])
+        for number, row in enumerate(rows, start=2):
+            yield number, {name: "" if value is None else str(value) for name, value in row.items()}
+        return
+    try:
+        # utf-8-sig: spreadsheets put a byte order mark in front.
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, restval="")
+            _check_columns(path, list(reader.fieldnames or []))
+            for row in reader:
+                yield reader.line_num, {name: (row[name] or "").strip() for name in row if name is not None}
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} is no CSV file in UTF-8: {error}") from None
+
+
+def _check_columns(path: Path, columns: list[str]) -> None:
+    missing = [name for name in COLUMNS if name not in columns]
+    if missing:
+        raise DataError(
+            f"{path}: missing columns: {', '.join(missing)}; the first line has {','.join(columns) or 'nothing'}, "
+            f"expected {','.join(COLUMNS)} separated by commas"
+        )
+
+
+def _read_manifest(
+    root: Path, manifest: Path, subsets: dict[str, list[Tracklet]], problems: list[str]
+) -> None:
+    names: dict[str, int] = {}
+    folders: dict[str, int] = {}
+    for line, row in manifest_rows(manifest):
+        wrong: list[str] = []
+        name, folder, subset = row["tracklet"], row["folder"].rstrip("/"), row["subset"] or "gallery"
+        if not name:
+            wrong.append("no name under tracklet")
+        elif name in names:
+            wrong.append(f"tracklet {name!r} is already in line {names[name]}")
+        if subset not in SUBSETS:
+            wrong.append(f"subset {subset!r}, expected train, query, gallery or nothing")
+        pid = _number(row["pid"] or str(UNKNOWN_PID), "pid", wrong)
+        camid = _number(row["camid"], "camid", wrong)
+        wrong += _id_problems(pid, camid, subset)
+        frames = []
+        if not folder or PurePosixPath(folder).is_absolute() or ".." in PurePosixPath(folder).parts:
+            wrong.append(f"folder {folder!r}, expected a path inside {root}")
+        elif folder in folders:
+            wrong.append(f"folder {folder!r} already belongs to line {folders[folder]}")
+        else:
+            frames = list_images(root / folder)
+            if not frames:
+                wrong.append(
+                    f"folder {folder!r} {'holds no frames' if (root / folder).is_dir() else 'is missing'}"
+                )
+        names.setdefault(name, line)
+        folders.setdefault(folder, line)
+        if wrong or pid is None or camid is None:
+            problems.append(f"line {line}: {'; '.join(wrong)}")
+            continue
+        subsets[subset].append(
+            Tracklet(
+                name=name,
+                root=root,
+                frames=tuple(f"{folder}/{frame}" for frame in frames),
+                pid=pid,
+                camid=camid,
+            )
+        )
+
+
+def _read_tree(root: Path, subset: str, tracklets: list[Tracklet], problems: list[str]) -> None:
+    for person in list_folders(root / subset):
+        pid = _folder_number(f"{subset}/{person}", _PID, "a pid such as 7 or pid0007", problems)
+        for camera in list_folders(root / subset / person):
+            camid = _folder_number(
+                f"{subset}/{person}/{camera}", _CAMID, "a camid such as 2 or cam2", problems
+            )
+            wrong = _id_problems(pid, camid, subset)
+            folders = list_folders(root / subset / person / camera)
+            if not folders and list_images(root / subset / person / camera):
+                wrong.append("frames lie beside, not in a tracklet's folder")
+            for tracklet in folders:
+                folder = f"{subset}/{person}/{camera}/{tracklet}"
+                frames = list_images(root / folder)
+                if not frames:
+                    problems.append(f"{folder} holds no frames")
+                elif pid is not None and camid is not None and not wrong:
+                    tracklets.append(
+                        Tracklet(
+                            name=folder,
+                            root=root,
+                            frames=tuple(f"{folder}/{frame}" for frame in frames),
+                            pid=pid,
+                            camid=camid,
+                        )
+                    )
+            problems += [f"{subset}/{person}/{camera}: {problem}" for problem in wrong]
+
+
+def _number(text: str, column: str, wrong: list[str]) -> int | None:
+    try:
+        return int(text)
+    except ValueError:
+        wrong.append(f"{column} {text!r} is no whole number")
+        return None
+
+
+def _folder_number(folder: str, pattern: re.Pattern[str], expected: str, problems: list[str]) -> int | None:
+    match = pattern.fullmatch(PurePosixPath(folder).name)
+    if match is None:
+        problems.append(f"{folder} does not name {expected}")
+        return None
+    return int(match[1])
+
+
+def _id_problems(pid: int | None, camid: int | None, subset: str) -> list[str]:
+    """What the numbers of a tracklet must not be, given what it is used for."""
+    wrong = []
+    if pid is not None and pid < UNKNOWN_PID:
+        wrong.append(f"pid {pid}, expected 1 or more, 0 (distractor), -1 (junk) or nothing (unknown)")
+    if camid is not None and camid < 0:
+        wrong.append(f"camid {camid}, expected 0 or more")
+    if subset == "train" and pid is not None and UNKNOWN_PID <= pid <= DISTRACTOR_PID:
+        wrong.append(f"pid {'is unknown' if pid == UNKNOWN_PID else pid} in training; number people from 1")
+    if subset == "query" and pid in (DISTRACTOR_PID, JUNK_PID):
+        wrong.append(f"pid {pid} as a query, but 0 is for distractors and -1 for junk; number people from 1")
+    return wrong

@@ -1,0 +1,180 @@
+"""iLIDS-VID: two cameras, ten random halves.
+
+Wang et al., "Person Re-Identification by Video Ranking", ECCV 2014. Layout::
+
+    i-LIDS-VID/sequences/cam1/person001/cam1_person001_00317.png
+    i-LIDS-VID/sequences/cam2/person001/…
+    train-test people splits/train_test_splits_ilidsvid.mat    ls_set, 10 x 300: a permutation of people a row
+
+A row counts people from 1 in the sorted list of folders. Public code disagrees on which half of it is the test half;
+`direction` says so. Published counts: 300 pids in both cameras, 600 tracklets of 23 to 192 frames, ten splits
+of 150 to train and 150 to test.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from intraclip.data.readers.common import (
+    PublishedCounts,
+    check_split_number,
+    dataset_name,
+    list_folders,
+    list_images,
+    mat_table,
+    natural_key,
+    raise_problems,
+    shorten,
+)
+from intraclip.errors import DataError
+from intraclip.types import Split, Tracklet
+
+SPLIT_FILE = "train_test_splits_ilidsvid.mat"
+SPLIT_FOLDER = "train-test people splits"
+DIRECTIONS = ("first-half-tests", "last-half-tests")
+
+ILIDS_VID_PUBLISHED = PublishedCounts(
+    source="Wang et al., ECCV 2014",
+    counts={
+        "training pids": 150,
+        "training tracklets": 300,
+        "query pids": 150,
+        "query tracklets": 150,
+        "gallery tracklets": 150,
+    },
+)
+
+_NUMBER = re.compile(r"(\d+)$")
+_FRAME = re.compile(r"cam(\d+)_person(\d+)_")
+
+
+def read_ilids_vid(root: Path, *, split: int = 0, direction: str = "first-half-tests") -> Split:
+    """Read one of the splits; queries are camera 1, the gallery is camera 2.
+
+    Args:
+        root: the folder that holds ``i-LIDS-VID`` and the split folder.
+        split: row of ``ls_set``, counted from 0.
+        direction: ``first-half-tests`` (torchreid, AP3D) or ``last-half-tests`` (TF-CLIP, GRL).
+
+    Raises:
+        DataError: folders or the split file are missing, contradict each other, or name no such split.
+    """
+    if direction not in DIRECTIONS:
+        raise DataError(f"iLIDS-VID has no direction {direction!r}; there are {', '.join(DIRECTIONS)}")
+    splits = _read_splits(root)
+    check_split_number(split, len(splits), root)
+    sequences = _sequences(root)
+    people = _people(sequences, splits.shape[1])
+
+    row = splits[split] - 1
+    half = len(row) // 2
+    tests = row[:half] if direction == "first-half-tests" else row[half:]
+    is_test = np.zeros(len(people), dtype=np.bool_)
+    is_test[tests] = True
+
+    problems: list[str] = []
+    cameras = {
+        camid: [_tracklet(sequences, camid, person, problems) for person in people] for camid in (1, 2)
+    }
+    raise_problems(f"iLIDS-VID in {sequences}", problems, "Unpack i-LIDS-VID.tar again.")
+    cam1, cam2 = ([t for t in cameras[camid] if t is not None] for camid in (1, 2))
+    return Split(
+        dataset=dataset_name(root, "ilids-vid"),
+        root=root,
+        train=tuple(t for cam in (cam1, cam2) for t, test in zip(cam, is_test, strict=True) if not test),
+        query=tuple(t for t, test in zip(cam1, is_test, strict=True) if test),
+        gallery=tuple(t for t, test in zip(cam2, is_test, strict=True) if test),
+        index=split,
+        protocol="ilids-vid",
+    )
+
+
+def count_ilids_vid_splits(root: Path) -> int:
+    """Number of rows of the split file: ten in the published set.
+
+    Raises:
+        DataError: the split file is missing or damaged.
+    """
+    return len(_read_splits(root))
+
+
+def _sequences(root: Path) -> Path:
+    for folder in (root / "i-LIDS-VID" / "sequences", root / "sequences"):
+        if folder.is_dir():
+            return folder
+    raise DataError(
+        f"iLIDS-VID in {root}: {root / 'i-LIDS-VID' / 'sequences'} is missing; unpack i-LIDS-VID.tar there"
+    )
+
+
+def _read_splits(root: Path) -> npt.NDArray[np.int64]:
+    """``ls_set``, int64 ``[splits, people]``, every row a permutation of 1 .. people."""
+    candidates = [root / SPLIT_FOLDER / SPLIT_FILE, root / SPLIT_FILE]
+    path = next((path for path in candidates if path.is_file()), None)
+    if path is None:
+        raise DataError(
+            f"iLIDS-VID in {root}: the split file is missing, looked for {candidates[0]} and {candidates[1]}; "
+            f"it comes in i-LIDS-VID.tar, put the folder {SPLIT_FOLDER!r} beside i-LIDS-VID"
+        )
+    table = mat_table(path, "ls_set")
+    if table.ndim != 2 or table.shape[0] < 1 or table.shape[1] < 2:
+        raise DataError(
+            f"{path}: ls_set has shape {table.shape}, expected [splits, people], published [10, 300]"
+        )
+    wanted = np.arange(1, table.shape[1] + 1)
+    wrong = [i for i, row in enumerate(table) if not np.array_equal(np.sort(row), wanted)]
+    if wrong:
+        raise DataError(
+            f"{path}: rows {shorten(wrong)} (counted from 0) do not name each of the people 1 to {len(wanted)} once; "
+            "get the file again"
+        )
+    return table
+
+
+def _people(sequences: Path, expected: int) -> list[str]:
+    """Folder names of the people, in natural order."""
+    cams = [list_folders(sequences / cam) for cam in ("cam1", "cam2")]
+    problems = [
+        f"{name} is only in {there}, not in {other}"
+        for there, other, names in (
+            ("cam1", "cam2", set(cams[0]) - set(cams[1])),
+            ("cam2", "cam1", set(cams[1]) - set(cams[0])),
+        )
+        for name in sorted(names, key=natural_key)
+    ]
+    problems += [
+        f"{name} does not end in a person's number" for name in cams[0] if _NUMBER.search(name) is None
+    ]
+    if len(cams[0]) != expected:
+        problems.append(f"cam1 has {len(cams[0]):,} people, the split file has {expected:,}")
+    raise_problems(
+        f"iLIDS-VID in {sequences}",
+        problems,
+        "The split file counts the sorted folders, so all have to be there: unpack i-LIDS-VID.tar again.",
+    )
+    return cams[0]
+
+
+def _tracklet(sequences: Path, camid: int, person: str, problems: list[str]) -> Tracklet | None:
+    folder = f"cam{camid}/{person}"
+    names = list_images(sequences / folder)
+    number = _NUMBER.search(person)
+    if not names or number is None:
+        problems.append(f"{folder} holds no frames")
+        return None
+    pid = int(number.group())
+    for name in names:
+        said = _FRAME.match(name)
+        if said is not None and (int(said[1]), int(said[2])) != (camid, pid):
+            problems.append(f"{folder} holds {name}, a frame of another camera or person")
+    return Tracklet(
+        name=f"cam{camid}_{person}",
+        root=sequences,
+        frames=tuple(f"{folder}/{name}" for name in names),
+        pid=pid,
+        camid=camid,
+    )

@@ -1,0 +1,168 @@
+"""Tracklets -> embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from intraclip.config import ClipConfig, Recipe
+from intraclip.data.augment import normalise
+from intraclip.data.dataset import TestBatches, iterate
+from intraclip.engine.run import choose_device
+from intraclip.errors import DataError, OutputError
+from intraclip.models.checkpoint import load_model, model_file, read_checkpoint
+from intraclip.models.embedder import ClipEmbedder
+from intraclip.types import Embeddings, Split, Tracklet
+
+Progress = Callable[[int, int], None]
+"""Called with batches done and batches in all."""
+
+
+@torch.inference_mode()
+def embed_tracklets(
+    model: ClipEmbedder,
+    tracklets: Sequence[Tracklet],
+    recipe: Recipe,
+    *,
+    clip: ClipConfig | None = None,
+    progress: Progress | None = None,
+) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+    """Embed tracklets: the mean of the embeddings of their test clips.
+
+    Args:
+        model: on its device; used in evaluation mode, its mode is restored.
+        tracklets: N of them.
+        recipe: input, clip, data and run settings.
+        clip: other clip settings than the recipe's, such as another test sampling.
+        progress: called after every batch.
+
+    Returns:
+        float32 ``[N, D]``, in the order of the tracklets.
+
+    Raises:
+        FrameError: a frame cannot be read, and the recipe does not say to skip it.
+    """
+    device = next(model.parameters()).device
+    dataset = TestBatches(
+        tracklets,
+        clip or recipe.clip,
+        recipe.input,
+        max_frames=recipe.run.test_batch_frames,
+        skip_unreadable=recipe.data.on_unreadable == "skip",
+    )
+    sums = torch.zeros(len(tracklets), model.embedding_size, dtype=torch.float64)
+    counts = torch.zeros(len(tracklets), 1, dtype=torch.float64)
+    was_training = model.training
+    model.eval()
+    try:
+        for done, loaded in enumerate(iterate(dataset, workers=recipe.data.workers), start=1):
+            batch = loaded.clips.to(device, non_blocking=True)
+            frames = normalise(batch.frames, mean=recipe.input.mean, std=recipe.input.std)
+            embeddings = model.embed(frames, batch.mask).cpu().double()
+            sums.index_add_(0, loaded.owners, embeddings)
+            counts.index_add_(0, loaded.owners, torch.ones(len(loaded.owners), 1, dtype=torch.float64))
+            if progress:
+                progress(done, len(dataset))
+    finally:
+        model.train(was_training)
+    return (sums / counts).float().numpy()
+
+
+def embed_split(
+    model: ClipEmbedder,
+    split: Split,
+    recipe: Recipe,
+    *,
+    clip: ClipConfig | None = None,
+    progress: Progress | None = None,
+) -> Embeddings:
+    """Embed the test tracklets of a split: queries first, then the gallery.
+
+    Raises:
+        DataError: the split has no test tracklets, or the network gave numbers that are not finite.
+    """
+    if not split.test:
+        raise DataError(f"{split.root} holds no test tracklets (layout {split.dataset}, split {split.index})")
+    features = embed_tracklets(model, split.test, recipe, clip=clip, progress=progress)
+    return with_ids(features, split)
+
+
+def with_ids(features: np.ndarray[tuple[int, int], np.dtype[np.float32]], split: Split) -> Embeddings:
+    """Join features ``[N, D]`` of `split.test` with pids, camids, names and query flags."""
+    test = split.test
+    return Embeddings(
+        features=features,
+        pids=np.array([t.pid for t in test], dtype=np.int64),
+        camids=np.array([t.camid for t in test], dtype=np.int64),
+        is_query=np.arange(len(test)) < len(split.query),
+        names=tuple(t.name for t in test),
+    )
+
+
+def save_embeddings(path: Path, embeddings: Embeddings) -> None:
+    """Write `features`, `pids`, `camids`, `is_query` and `names` to an .npz file, whole or not at all.
+
+    Raises:
+        OutputError: the name does not end in .npz, or the file cannot be written.
+    """
+    if path.suffix != ".npz":
+        raise OutputError(f"{path}: embeddings are written as .npz; choose such a name")
+    partial = path.with_name(path.stem + ".partial.npz")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(
+            partial,
+            features=embeddings.features,
+            pids=embeddings.pids,
+            camids=embeddings.camids,
+            is_query=embeddings.is_query,
+            names=np.array(embeddings.names, dtype=np.str_),
+        )
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise OutputError(f"{path} cannot be written: {error}") from None
+
+
+def load_embeddings(path: Path) -> Embeddings:
+    """Read embeddings from an .npz file.
+
+    Raises:
+        DataError: the file is missing or damaged, an array is missing, lengths differ, or values are not finite.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {key: file[key] for key in file.files}
+    except FileNotFoundError:
+        raise DataError(f"there is no embeddings file {path}") from None
+    except Exception as error:  # zipfile, zlib and numpy raise many kinds for a damaged file
+        raise DataError(f"{path} cannot be read as .npz: {error}") from None
+    missing = [key for key in ("features", "pids", "camids", "is_query") if key not in arrays]
+    if missing:
+        raise DataError(f"{path} lacks {', '.join(missing)}; it has {', '.join(arrays) or 'nothing'}")
+    return Embeddings(
+        features=arrays["features"].astype(np.float32),
+        pids=arrays["pids"].astype(np.int64),
+        camids=arrays["camids"].astype(np.int64),
+        is_query=arrays["is_query"].astype(np.bool_),
+        names=tuple(str(name) for name in arrays.get("names", ())),
+    )
+
+
+def load_run(run: Path, *, device: str | None = None) -> tuple[ClipEmbedder, Recipe]:
+    """The trained network of a run folder or checkpoint file, ready to embed, and its recipe.
+
+    Args:
+        run: run folder or checkpoint file.
+        device: other device than the recipe's.
+
+    Raises:
+        CheckpointError: no trained model there.
+        DeviceError: the device is not there.
+    """
+    checkpoint = read_checkpoint(model_file(run))
+    target = choose_device(device or checkpoint.recipe.device)
+    return load_model(checkpoint, device=target), checkpoint.recipe

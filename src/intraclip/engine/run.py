@@ -1,0 +1,117 @@
+"""The run folder: what a training run leaves behind, and where.
+
+::
+
+    RUN/
+      config.toml          the resolved recipe, itself a valid recipe
+      environment.json     versions, hardware, command, commit, data
+      metrics.jsonl        one line an epoch
+      checkpoints/         epoch-0010.safetensors, ...: weights and optimizer
+      model.safetensors    the final weights
+      events/              TensorBoard
+      evaluation.json      scores by protocol, written by `intraclip evaluate`
+      embeddings.npz       the scored embeddings
+      report.html          written by `intraclip report`
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from intraclip.errors import DeviceError, OutputError
+
+
+def choose_device(name: str) -> torch.device:
+    """Resolve a device name.
+
+    Args:
+        name: ``auto`` (a GPU when there is one), ``cpu``, ``cuda`` or ``cuda:N``.
+
+    Raises:
+        DeviceError: unknown, or not there.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise DeviceError(f"device {name!r} is unknown; use auto, cpu, cuda or cuda:N") from None
+    if device.type == "cuda":
+        found = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if (device.index or 0) >= found:
+            raise DeviceError(
+                f"device {name!r} is not there: {found} CUDA devices found; use --device cpu or auto"
+            )
+    elif device.type != "cpu":
+        raise DeviceError(f"device {name!r} is not supported; use auto, cpu, cuda or cuda:N")
+    return device
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON so that the file appears whole or not at all.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    partial = path.with_name(path.name + ".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise OutputError(f"{path} cannot be written: {error}") from None
+
+
+def environment(device: torch.device) -> dict[str, Any]:
+    """Versions and hardware, to be written beside every result."""
+    packages = {}
+    for name in ("intraclip", "torch", "torchvision", "numpy", "opencv-python-headless", "simplejpeg"):
+        try:
+            packages[name] = version(name)
+        except PackageNotFoundError:
+            packages[name] = "not installed as a package"
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "threads": torch.get_num_threads(),
+        "packages": packages,
+        "commit": _commit(),
+        "command": sys.argv,
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor()
+
+
+def _commit() -> str:
+    """Commit of the source tree this package runs from; empty for an installed wheel."""
+    try:
+        done = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip()

@@ -1,0 +1,25 @@
+"""Video -> detections -> tracks -> tracklets.
+
+`IngestConfig` is light; `ingest` loads OpenCV when it is first asked for, ONNX Runtime and the tracker when it runs.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from intraclip.ingest.config import IngestConfig as IngestConfig
+
+if TYPE_CHECKING:
+    from intraclip.ingest.pipeline import IngestSummary as IngestSummary
+    from intraclip.ingest.pipeline import VideoSummary as VideoSummary
+    from intraclip.ingest.pipeline import ingest as ingest
+
+__all__ = ["IngestConfig", "IngestSummary", "VideoSummary", "ingest"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        from intraclip.ingest import pipeline
+
+        return getattr(pipeline, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

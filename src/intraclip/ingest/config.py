@@ -1,0 +1,176 @@
+"""Settings of `intraclip ingest`; nothing heavy is imported here, so that `--help` answers at once."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, fields
+from typing import Literal
+
+from intraclip.errors import ConfigError
+
+Tiling = Literal["auto", "on", "off"]
+TrackerName = Literal["botsort", "bytetrack", "ocsort"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class IngestConfig:
+    """How a video becomes tracklets: sampling, detection, tracking, quality gates, camera numbers.
+
+    Lengths are pixels of the upright source frame, times are seconds, scores and shares lie in 0..1.
+
+    Raises:
+        ConfigError: a value is out of range; the message lists every one.
+
+    >>> IngestConfig(min_frames=0, tiling="always")
+    Traceback (most recent call last):
+    ...
+    intraclip.errors.ConfigError: ingest: tiling is 'always', must be one of auto, on, off; \
+min_frames is 0, must be at least 1
+    """
+
+    frame_stride: int = 1
+    """Use every n-th frame. Trackers want 5 frames a second or more; below that people jump too far."""
+
+    max_fps: float = 0.0
+    """Use at most this many frames a second, by their time stamps; 0 uses every frame."""
+
+    tiling: Tiling = "auto"
+    """Detect on overlapping tiles of the detector's input size as well as on the whole frame. Small people
+    in large frames vanish when the frame is shrunk to the detector's input; tiles find them and cost one
+    detector run each. `auto` tries both on a few frames spread over the video and takes tiles when they find
+    at least `tiling_gain` times as many people."""
+
+    tiling_gain: float = 1.3
+    """What `tiling=auto` asks of tiles: people found with tiles, divided by people found without."""
+
+    tile_overlap: float = 0.25
+    """Share of a tile that its neighbour sees too, at least. It should exceed the height of a small person,
+    so that everyone is whole in some tile; people larger than that are found on the whole frame."""
+
+    person_class: int = 0
+    """Row of the detector's classes that means person; 0 in COCO."""
+
+    min_score: float = 0.1
+    """Detections below this score (objectness times class) are forgotten. Kept low on purpose: the tracker
+    uses weak detections to continue a track, never to begin one."""
+
+    nms_iou: float = 0.45
+    """Of two detections that overlap more than this (intersection over union) the weaker is dropped. Higher
+    keeps more people of a crowd apart, and gives some of them two tracks at once, which is worse."""
+
+    tracker: TrackerName = "botsort"
+    """How detections become tracks. `botsort` lets weak detections continue a track only where they fit its
+    predicted box closely; `bytetrack` is more generous there, which in crowds hands tracks from one person
+    to another several times as often; `ocsort` ignores weak detections, and breaks more tracks."""
+
+    camera_motion: bool = False
+    """Estimate how the camera itself moves between frames, and correct for it (`botsort` only). Worth its
+    10 ms a frame for moving cameras; hovering drones gain little, fixed cameras nothing."""
+
+    track_score: float = 0.4
+    """Only a detection of at least this score begins a track."""
+
+    match_iou: float = 0.2
+    """A detection continues a track when it overlaps the track's predicted box at least this much."""
+
+    confirm_frames: int = 3
+    """A track counts once it was seen in this many successive frames: false detections flicker."""
+
+    lost_seconds: float = 1.0
+    """A track that is not seen for longer than this ends. Longer bridges more occlusions, and joins more
+    strangers."""
+
+    margin: float = 0.05
+    """Crops are wider and higher than the box by this share of it on every side, then clipped to the frame."""
+
+    min_height: int = 48
+    """Frames whose box is lower than this are dropped."""
+
+    min_width: int = 16
+    """Frames whose box is narrower than this are dropped."""
+
+    min_aspect: float = 1.2
+    """Frames whose box has a lower ratio of height to width are dropped: no standing or walking person, or
+    a person cut off."""
+
+    max_aspect: float = 5.0
+    """Frames whose box has a higher ratio of height to width are dropped."""
+
+    max_truncation: float = 0.3
+    """Frames in which more than this share of the person lies outside the image are dropped. The share is
+    estimated from the person's size shortly before or after."""
+
+    max_overlap: float = 0.5
+    """Frames in which more than this share of the box is covered by a person in front are dropped."""
+
+    min_sharpness: float = 0.0
+    """Frames whose crop is more blurred than this are dropped: variance of the Laplacian of the crop in grey,
+    scaled to 128 pixels in height. 0 switches it off; blurred crops lie below about 50."""
+
+    min_track_score: float = 0.5
+    """Tracks whose mean score is lower are dropped: parked scooters, chairs, boxes that hold half of two
+    people. Some real people who are mostly hidden go with them."""
+
+    min_frames: int = 8
+    """Tracks with fewer frames left after the gates are dropped."""
+
+    max_frames: int = 128
+    """Of longer tracks this many frames are kept, evenly spaced in time; 0 keeps all."""
+
+    cameras: dict[str, int] = field(default_factory=dict)
+    """Camera number of a video by its file name, such as `{"lobby.mp4": 4}`; the others are read from the
+    file name (`cam3`, `c3`, `camera_3`)."""
+
+    same_camera: bool = False
+    """Allow several videos of one camera."""
+
+    def __post_init__(self) -> None:
+        problems = [
+            f"{name} is {getattr(self, name)!r}, must be one of {', '.join(choices)}"
+            for name, choices in (
+                ("tiling", ("auto", "on", "off")),
+                ("tracker", ("botsort", "bytetrack", "ocsort")),
+            )
+            if getattr(self, name) not in choices
+        ]
+        at_least: dict[str, float] = {
+            "frame_stride": 1, "max_fps": 0, "tiling_gain": 1, "person_class": 0, "confirm_frames": 1,
+            "lost_seconds": 0, "margin": 0, "min_height": 1, "min_width": 1, "min_aspect": 0, "min_sharpness": 0,
+            "min_frames": 1, "max_frames": 0,
+        }  # fmt: skip
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if isinstance(value, float) and not math.isfinite(value):
+                problems.append(f"{f.name} is {value}, must be a finite number")
+            elif f.name in at_least and value < at_least[f.name]:
+                problems.append(f"{f.name} is {value}, must be at least {at_least[f.name]}")
+        for name in (
+            "min_score",
+            "nms_iou",
+            "track_score",
+            "match_iou",
+            "max_truncation",
+            "max_overlap",
+            "min_track_score",
+        ):
+            if not 0 <= getattr(self, name) <= 1:
+                problems.append(f"{name} is {getattr(self, name)}, must be in 0..1")
+        if not 0 <= self.tile_overlap <= 0.9:
+            problems.append(f"tile_overlap is {self.tile_overlap}, must be in 0..0.9")
+        if self.max_aspect <= self.min_aspect:
+            problems.append(f"max_aspect is {self.max_aspect}, must be above min_aspect ({self.min_aspect})")
+        if self.track_score < self.min_score:
+            problems.append(
+                f"track_score is {self.track_score}, must be at least min_score ({self.min_score})"
+            )
+        if 0 < self.max_frames < self.min_frames:
+            problems.append(
+                f"max_frames is {self.max_frames}, must be at least min_frames ({self.min_frames})"
+            )
+        problems += [
+            f"cameras has {name!r}: {camid}, camera numbers must be at least 0"
+            for name, camid in self.cameras.items()
+            if camid < 0
+        ]
+        if problems:
+            raise ConfigError("ingest: " + "; ".join(problems))

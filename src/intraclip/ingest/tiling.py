@@ -1,0 +1,118 @@
+"""Small people in large frames: detect on overlapping tiles and on the whole frame, then merge."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from intraclip.ingest.detector import Detections, suppress
+from intraclip.ingest.video import Image
+
+BORDER_PIXELS = 4
+"""A box this close to an inner border of its tile is taken to be cut by it."""
+
+PROBE_FRAMES = 8
+"""Frames on which `tiling=auto` compares."""
+
+Detect = Callable[[Image], Detections]
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """A part of a frame, in pixels: left and top inside, right and bottom outside."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+
+def tiles_of(height: int, width: int, *, tile_height: int, tile_width: int, overlap: float) -> list[Tile]:
+    """Fewest tiles that cover a frame and overlap enough, evenly spread.
+
+    Args:
+        height: of the frame.
+        width: of the frame.
+        tile_height: of a tile; smaller frames give smaller tiles.
+        tile_width: of a tile.
+        overlap: share of a tile that its neighbour covers too, at least.
+
+    >>> [(t.left, t.right) for t in tiles_of(416, 960, tile_height=416, tile_width=416, overlap=0.25)]
+    [(0, 416), (272, 688), (544, 960)]
+    """
+
+    def starts(length: int, tile: int) -> list[int]:
+        if length <= tile:
+            return [0]
+        shared = math.ceil(tile * overlap)
+        count = math.ceil((length - shared) / (tile - shared))
+        return [round(i * (length - tile) / (count - 1)) for i in range(count)]
+
+    return [
+        Tile(x, y, min(x + tile_width, width), min(y + tile_height, height))
+        for y in starts(height, tile_height)
+        for x in starts(width, tile_width)
+    ]
+
+
+def detect_tiled(image: Image, detect: Detect, tiles: list[Tile], *, nms_iou: float) -> Detections:
+    """People of the whole frame and of its tiles, each once.
+
+    A person cut by a tile's border would leave a second, partial box that overlaps the whole one too little
+    to be suppressed; such boxes are dropped. Whoever is cut there is whole in the neighbouring tile, or larger
+    than the overlap and thus found on the whole frame.
+
+    Args:
+        image: uint8 ``[H, W, 3]`` BGR.
+        detect: finds people in an image of any size.
+        tiles: from `tiles_of`.
+        nms_iou: overlap above which two boxes are one person.
+
+    Returns:
+        Detections in pixels of the frame, best first.
+    """
+    parts = [detect(image)]
+    height, width = image.shape[:2]
+    for tile in tiles:
+        found = detect(image[tile.top : tile.bottom, tile.left : tile.right])
+        boxes = found.boxes + np.array([tile.left, tile.top, tile.left, tile.top], np.float32)
+        whole = np.ones(len(found), dtype=bool)
+        if tile.left > 0:
+            whole &= boxes[:, 0] > tile.left + BORDER_PIXELS
+        if tile.top > 0:
+            whole &= boxes[:, 1] > tile.top + BORDER_PIXELS
+        if tile.right < width:
+            whole &= boxes[:, 2] < tile.right - BORDER_PIXELS
+        if tile.bottom < height:
+            whole &= boxes[:, 3] < tile.bottom - BORDER_PIXELS
+        parts.append(Detections(boxes=boxes[whole], scores=found.scores[whole]))
+    return suppress(Detections.join(parts), iou=nms_iou)
+
+
+def tiles_find_more(
+    images: list[Image], detect: Detect, tiles: list[Tile], *, nms_iou: float, score: float, gain: float
+) -> tuple[bool, int, int]:
+    """The rule behind `tiling=auto`.
+
+    Tiles pay when they find at least `gain` times as many people as the whole frame does, and one person
+    a frame more: a single extra box in a nearly empty view is more often a false one.
+
+    Args:
+        images: a few frames of the video.
+        detect: finds people in an image of any size.
+        tiles: from `tiles_of`.
+        nms_iou: overlap above which two boxes are one person.
+        score: people count from this score on.
+        gain: see above.
+
+    Returns:
+        Whether to use tiles, people found without them, people found with them.
+    """
+    without = sum(int((detect(image).scores >= score).sum()) for image in images)
+    with_tiles = sum(
+        int((detect_tiled(image, detect, tiles, nms_iou=nms_iou).scores >= score).sum()) for image in images
+    )
+    return with_tiles >= max(gain * without, without + len(images)) and bool(images), without, with_tiles

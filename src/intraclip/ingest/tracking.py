@@ -1,0 +1,82 @@
+"""Detections of successive frames -> one track a person."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from intraclip.errors import require_extra
+from intraclip.ingest.config import IngestConfig
+from intraclip.ingest.detector import Detections
+from intraclip.ingest.video import Image
+
+
+class PeopleTracker:
+    """Follows people through one video; a thin layer over the trackers library.
+
+    Args:
+        config: tracker and thresholds.
+        fps: nominal frames a second of the frames that will come.
+
+    Raises:
+        MissingExtraError: the trackers library is not installed.
+    """
+
+    def __init__(self, config: IngestConfig, *, fps: float) -> None:
+        library = require_extra("trackers", extra="ingest", purpose="tracking people")
+        self._supervision = require_extra("supervision", extra="ingest", purpose="tracking people")
+        # The library counts its patience in frames of 30 a second, whatever the video's rate.
+        common: dict[str, Any] = {
+            "lost_track_buffer": round(30 * config.lost_seconds),
+            "frame_rate": fps,
+            "minimum_consecutive_frames": config.confirm_frames,
+        }
+        self._wants_image = config.tracker == "botsort" and config.camera_motion
+        if config.tracker == "bytetrack":
+            self._tracker = library.ByteTrackTracker(
+                track_activation_threshold=config.track_score,
+                high_conf_det_threshold=config.track_score,
+                minimum_iou_threshold=config.match_iou,
+                **common,
+            )
+        elif config.tracker == "botsort":
+            self._tracker = library.BoTSORTTracker(
+                track_activation_threshold=config.track_score,
+                high_conf_det_threshold=config.track_score,
+                minimum_iou_threshold_first_assoc=config.match_iou,
+                enable_cmc=config.camera_motion,
+                # Everyone must be seen `confirm_frames` times, on the first frame too.
+                instant_first_frame_activation=False,
+                **common,
+            )
+        else:
+            self._tracker = library.OCSORTTracker(
+                high_conf_det_threshold=config.track_score, minimum_iou_threshold=config.match_iou, **common
+            )
+
+    def update(
+        self, detections: Detections, *, time_s: float, image: Image
+    ) -> tuple[npt.NDArray[np.int64], Detections]:
+        """Continue all tracks by one frame.
+
+        Args:
+            detections: people in the frame.
+            time_s: time stamp, later than that of the frame before.
+            image: the frame; only looked at for the camera's own motion.
+
+        Returns:
+            The detections that belong to a confirmed track, with their track numbers ``[N]``: from 1 on, in
+            order of confirmation.
+        """
+        found = self._supervision.Detections(xyxy=detections.boxes, confidence=detections.scores)
+        tracked = self._tracker.update(found, image if self._wants_image else None, timestamp=time_s)
+        if not len(tracked):
+            return np.zeros(0, np.int64), Detections.join([])
+        numbers = np.asarray(tracked.tracker_id, dtype=np.int64) + 1
+        order = np.argsort(numbers, kind="stable")
+        order = order[numbers[order] > 0]
+        boxes = np.asarray(tracked.xyxy, dtype=np.float32)[order]
+        scores = np.asarray(tracked.confidence, dtype=np.float32)[order]
+        return numbers[order], Detections(boxes=boxes, scores=scores)

@@ -1,0 +1,120 @@
+"""Losses: batch-hard triplet and cross-entropy (paper, section 3.2)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from intraclip.config import LossConfig
+from intraclip.models.embedder import ClipOutput
+
+
+def euclidean_distances(features: torch.Tensor) -> torch.Tensor:
+    """Pairwise Euclidean distances.
+
+    Args:
+        features: float ``[B, D]``.
+
+    Returns:
+        ``[B, B]``, with finite gradients also where two rows are equal.
+    """
+    # |a - b|^2 = |a|^2 + |b|^2 - 2 ab needs no B x B x D tensor. Rounding may leave a small negative number, and
+    # the root has no gradient at 0: the clamp answers both, its gradient there is 0.
+    squares = features.square().sum(dim=1)
+    squared = squares.unsqueeze(1) + squares.unsqueeze(0) - 2 * features @ features.T
+    return squared.clamp_min(1e-12).sqrt()
+
+
+class TripletOutput(NamedTuple):
+    """Loss and what to watch.
+
+    Attributes:
+        loss: scalar.
+        positive: mean distance to the hardest positive.
+        negative: mean distance to the hardest negative.
+        active: share of anchors whose hardest negative is not farther than their hardest positive plus margin.
+    """
+
+    loss: torch.Tensor
+    positive: torch.Tensor
+    negative: torch.Tensor
+    active: torch.Tensor
+
+
+def batch_hard_triplet(
+    features: torch.Tensor, labels: torch.Tensor, *, margin: float = 0.3, soft: bool = False
+) -> TripletOutput:
+    """Batch-hard triplet loss (Hermans et al. 2017, equation 5): every row is an anchor once.
+
+    The hardest positive is the farthest row of the same label, the hardest negative the nearest of another.
+
+    Args:
+        features: float ``[B, D]``.
+        labels: int64 ``[B]``.
+        margin: of the hinge ``max(0, d_p - d_n + margin)``.
+        soft: ``log(1 + exp(d_p - d_n))`` instead; `margin` is then used for `active` only.
+
+    Raises:
+        ValueError: an anchor has no positive or no negative.
+    """
+    distances = euclidean_distances(features)
+    same = labels.unsqueeze(0) == labels.unsqueeze(1)
+    positives = same & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)
+    if not bool(positives.any(dim=1).all()) or bool(same.all(dim=1).any()):
+        raise ValueError(
+            f"batch-hard mining needs two clips of every identity and two identities, got labels {labels.tolist()}"
+        )
+    positive = distances.masked_fill(~positives, float("-inf")).amax(dim=1)
+    negative = distances.masked_fill(same, float("inf")).amin(dim=1)
+    gap = positive - negative
+    loss = F.softplus(gap) if soft else F.relu(gap + margin)
+    with torch.no_grad():
+        active = (gap + margin > 0).float().mean()
+    return TripletOutput(loss.mean(), positive.mean().detach(), negative.mean().detach(), active)
+
+
+class TotalLoss(nn.Module):
+    """Weighted sum of triplet, cross-entropy and the head's own loss.
+
+    Args:
+        config: weights, margin and label smoothing.
+    """
+
+    def __init__(self, config: LossConfig) -> None:
+        super().__init__()
+        self.config = config
+
+    def forward(
+        self, output: ClipOutput, labels: torch.Tensor
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """Compute the loss.
+
+        Args:
+            output: of the network.
+            labels: int64 ``[B]``, training classes.
+
+        Returns:
+            The scalar to minimise, and detached scalars to log: loss, triplet, identity, accuracy,
+            positive and negative distance, active share.
+        """
+        config = self.config
+        triplet = batch_hard_triplet(
+            output.triplet_features.float(), labels, margin=config.margin, soft=config.triplet == "soft"
+        )
+        identity = F.cross_entropy(output.logits.float(), labels, label_smoothing=config.label_smoothing)
+        total = config.triplet_weight * triplet.loss + config.identity_weight * identity
+        if output.auxiliary_loss is not None:
+            total = total + output.auxiliary_loss
+        accuracy = (output.logits.argmax(dim=1) == labels).float().mean()
+        return total, {
+            "loss": total.detach(),
+            "triplet": triplet.loss.detach(),
+            "identity": identity.detach(),
+            "accuracy": accuracy.detach(),
+            "positive_distance": triplet.positive,
+            "negative_distance": triplet.negative,
+            "active_triplets": triplet.active,
+        }

@@ -1,0 +1,1 @@
+"""Distances, rankings and scores: pure functions of arrays."""

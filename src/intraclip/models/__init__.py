@@ -1,0 +1,1 @@
+"""Networks: backbones, heads, the embedder that joins them, and checkpoints."""

@@ -1,0 +1,214 @@
+"""Checkpoints: weights, the recipe that made them, and a format version, in one safetensors file.
+
+A safetensors file holds tensors and text; reading one runs no code. Training checkpoints hold the optimizer too
+(`optimizer.*`); the final `model.safetensors` of a run does not.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import nn
+
+from intraclip.config import Recipe
+from intraclip.config_io import recipe_from_table
+from intraclip.errors import CheckpointError, ConfigError, OutputError
+from intraclip.models.embedder import ClipEmbedder, build_embedder
+
+FORMAT = "intraclip-checkpoint"
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """What a checkpoint file says, tensors excepted.
+
+    Attributes:
+        path: the file.
+        recipe: resolved recipe of the run.
+        pids: training identities; class i is pid `pids[i]`.
+        epoch: epochs finished.
+        step: batches finished.
+    """
+
+    path: Path
+    recipe: Recipe
+    pids: tuple[int, ...]
+    epoch: int
+    step: int
+
+
+def save_checkpoint(
+    path: Path,
+    model: ClipEmbedder,
+    *,
+    recipe: Recipe,
+    pids: Sequence[int],
+    epoch: int,
+    step: int,
+    optimizer: torch.optim.Optimizer | None = None,
+) -> None:
+    """Write a checkpoint. The file appears whole or not at all.
+
+    Raises:
+        OutputError: it cannot be written (disk full, no permission); an older file of that name stays.
+    """
+    tensors = {f"model.{k}": v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
+    meta = {
+        "format": FORMAT,
+        "format_version": str(FORMAT_VERSION),
+        "recipe": json.dumps(asdict(recipe)),
+        "pids": json.dumps([int(p) for p in pids]),
+        "epoch": str(epoch),
+        "step": str(step),
+    }
+    if optimizer is not None:
+        state = optimizer.state_dict()
+        meta["optimizer_groups"] = json.dumps(state["param_groups"])
+        for index, entry in state["state"].items():
+            for key, tensor in entry.items():
+                tensors[f"optimizer.{index}.{key}"] = tensor.detach().cpu().contiguous()
+    partial = path.with_name(path.name + ".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        safetensors.torch.save_file(tensors, partial, metadata=meta)
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except (OSError, safetensors.SafetensorError) as error:
+        partial.unlink(missing_ok=True)
+        raise OutputError(
+            f"the checkpoint {path} cannot be written: {error}; nothing older was changed"
+        ) from None
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read what a checkpoint says about itself, without its tensors.
+
+    Raises:
+        CheckpointError: missing, damaged, no checkpoint of intraclip, or of another format version.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"there is no checkpoint {path}")
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            meta = file.metadata() or {}
+    except (OSError, safetensors.SafetensorError) as error:
+        raise CheckpointError(f"{path} is damaged or no safetensors file: {error}") from None
+    if meta.get("format") != FORMAT:
+        raise CheckpointError(
+            f"{path} holds tensors, but is no intraclip checkpoint; a backbone's weights belong into model.weights"
+        )
+    if meta.get("format_version") != str(FORMAT_VERSION):
+        raise CheckpointError(
+            f"{path} has checkpoint format {meta.get('format_version')}, this version of intraclip reads "
+            f"{FORMAT_VERSION}; use the version that wrote it"
+        )
+    try:
+        return Checkpoint(
+            path=path,
+            recipe=recipe_from_table(json.loads(meta["recipe"]), source=f"{path} (recipe inside)"),
+            pids=tuple(json.loads(meta["pids"])),
+            epoch=int(meta["epoch"]),
+            step=int(meta["step"]),
+        )
+    except (KeyError, ValueError, TypeError, ConfigError) as error:
+        raise CheckpointError(f"{path} has a damaged header: {error}") from None
+
+
+def load_model(checkpoint: Checkpoint, *, device: torch.device) -> ClipEmbedder:
+    """Build the network of a checkpoint with its weights, in evaluation mode.
+
+    Raises:
+        CheckpointError: the tensors do not fit the network that the header describes.
+    """
+    model = build_embedder(
+        checkpoint.recipe.model,
+        checkpoint.recipe.input,
+        num_classes=len(checkpoint.pids),
+        seed=0,
+        pretrained=False,
+    )
+    load_weights(model, checkpoint)
+    return model.to(device).eval()
+
+
+def load_weights(model: nn.Module, checkpoint: Checkpoint) -> None:
+    """Copy a checkpoint's weights into a network of the same structure."""
+    try:
+        model.load_state_dict(_tensors(checkpoint.path, "model."))
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"the weights in {checkpoint.path} do not fit its own header: {error}"
+        ) from None
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, checkpoint: Checkpoint) -> None:
+    """Restore an optimizer to the checkpoint's moment.
+
+    Raises:
+        CheckpointError: the file holds no optimizer.
+    """
+    with safetensors.safe_open(checkpoint.path, framework="pt") as file:
+        groups = (file.metadata() or {}).get("optimizer_groups")
+    if groups is None:
+        raise CheckpointError(
+            f"{checkpoint.path} holds weights only; resume from a file of the run's checkpoints/ folder"
+        )
+    state: dict[int, dict[str, torch.Tensor]] = {}
+    for name, tensor in _tensors(checkpoint.path, "optimizer.").items():
+        index, key = name.split(".", 1)
+        state.setdefault(int(index), {})[key] = tensor
+    optimizer.load_state_dict({"state": state, "param_groups": json.loads(groups)})
+
+
+def model_file(run: Path) -> Path:
+    """The checkpoint that a run folder or a checkpoint file stands for.
+
+    Raises:
+        CheckpointError: there is none; says what was looked for.
+    """
+    if run.is_file():
+        return run
+    final = run / "model.safetensors"
+    if final.is_file():
+        return final
+    checkpoints = training_checkpoints(run)
+    if checkpoints:
+        return checkpoints[-1]
+    raise CheckpointError(
+        f"{run} holds no trained model: neither model.safetensors nor checkpoints/*.safetensors is there"
+    )
+
+
+def training_checkpoints(run: Path) -> list[Path]:
+    """Checkpoints of a run folder, oldest first."""
+    return sorted((run / "checkpoints").glob("epoch-*.safetensors"))
+
+
+def describe(checkpoint: Checkpoint) -> Mapping[str, Any]:
+    """What an evaluation writes down about the model it scored."""
+    return {
+        "file": str(checkpoint.path),
+        "epoch": checkpoint.epoch,
+        "seed": checkpoint.recipe.seed,
+        **dataclasses.asdict(checkpoint.recipe.model),
+        "augmentation": checkpoint.recipe.augment.mode,
+    }
+
+
+def _tensors(path: Path, prefix: str) -> dict[str, torch.Tensor]:
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            return {k.removeprefix(prefix): file.get_tensor(k) for k in file.keys() if k.startswith(prefix)}  # noqa: SIM118
+    except (OSError, safetensors.SafetensorError) as error:
+        raise CheckpointError(f"{path} is damaged: {error}") from None

@@ -1,0 +1,100 @@
+"""The whole network: backbone, head, identity classifier."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from intraclip.config import InputConfig, ModelConfig
+from intraclip.models.backbones import build_backbone, load_backbone_weights
+from intraclip.models.heads import build_head
+
+
+class ClipOutput(NamedTuple):
+    """What the network makes of a batch of clips.
+
+    Attributes:
+        embedding: ``[B, D]``.
+        triplet_features: ``[B, D]`` or ``[B, F]``, what the triplet loss reads.
+        logits: ``[B, num_classes]``.
+        auxiliary_loss: the head's own loss, or None.
+    """
+
+    embedding: torch.Tensor
+    triplet_features: torch.Tensor
+    logits: torch.Tensor
+    auxiliary_loss: torch.Tensor | None
+
+
+class ClipEmbedder(nn.Module):
+    """Clips of frames -> embeddings, and identity logits for training.
+
+    Args:
+        config: backbone, head and their settings. Weights are random; see `build_embedder`.
+        input_config: frame size, to check that the backbone can take it.
+        num_classes: training identities.
+    """
+
+    def __init__(self, config: ModelConfig, input_config: InputConfig, *, num_classes: int) -> None:
+        super().__init__()
+        self.config = config
+        self.input_config = input_config
+        self.num_classes = num_classes
+        built = build_backbone(config, input_config)
+        self.backbone = built.network
+        self.num_features = built.num_features
+        self.head = build_head(built.num_features, config)
+        self.classifier = nn.Linear(self.head.embedding_size, num_classes, bias=False)
+        nn.init.normal_(self.classifier.weight, std=0.01)
+
+    @property
+    def embedding_size(self) -> int:
+        """D."""
+        return self.head.embedding_size
+
+    def maps(self, frames: torch.Tensor) -> torch.Tensor:
+        """Feature maps ``[B, T, F, h, w]`` of normalised frames ``[B, T, 3, H, W]``."""
+        maps: torch.Tensor = self.backbone(frames.flatten(0, 1))
+        return maps.reshape(*frames.shape[:2], *maps.shape[1:])
+
+    def forward(self, frames: torch.Tensor, mask: torch.Tensor) -> ClipOutput:
+        """Run the network.
+
+        Args:
+            frames: normalised float ``[B, T, 3, H, W]``.
+            mask: bool ``[B, T]``, False for padding.
+        """
+        out = self.head(self.maps(frames), mask)
+        triplet = out.pooled if self.config.triplet_reads == "pooled" else out.embedding
+        return ClipOutput(out.embedding, triplet, self.classifier(out.embedding), out.auxiliary_loss)
+
+    def embed(self, frames: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Embeddings ``[B, D]`` alone; arguments as in `forward`."""
+        embedding: torch.Tensor = self.head(self.maps(frames), mask).embedding
+        return embedding
+
+
+def build_embedder(
+    config: ModelConfig, input_config: InputConfig, *, num_classes: int, seed: int, pretrained: bool = True
+) -> ClipEmbedder:
+    """Build a network with seeded random weights, and load the backbone's weights when the config names some.
+
+    Args:
+        config: model settings.
+        input_config: frame size.
+        num_classes: training identities.
+        seed: of the random weights; the global random state is left as it was.
+        pretrained: False leaves `config.weights` unread, as when a checkpoint fills the network next.
+
+    Raises:
+        ConfigError: unknown name, or the input is too small.
+        CheckpointError: the weights file does not fit.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        embedder = ClipEmbedder(config, input_config, num_classes=num_classes)
+    if pretrained:
+        load_backbone_weights(embedder.backbone, config)
+    return embedder

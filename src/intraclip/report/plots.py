@@ -1,0 +1,209 @@
+"""Curves and scatter plots as matplotlib figures, and figures as inline SVG.
+
+Figures are made by the object interface alone: pyplot's global state stays untouched, so that a report can be
+written inside another program. Lines and text that should follow the page's colour are drawn in `INK`.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from intraclip.errors import require_extra
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+INK = "#4d5159"
+"""Axes and text; `svg` turns it into the colour of the surrounding text."""
+
+COLOURS = ("#2f7fd1", "#dd7a1f", "#1f9d74", "#a25bc4", "#c94b5d", "#8a8f2a")
+"""Colours of runs, legible on white and on near-black."""
+
+DASHES: tuple[Any, ...] = ("solid", (0, (5, 1.6)), (0, (6, 1.5, 1.5, 1.5)), (0, (2.5, 1.5)))
+"""Line styles of runs, so that colour is not the only difference."""
+
+BASELINE_COLOUR = "#8b8f98"
+BASELINE_DASHES: tuple[Any, ...] = ((0, (1, 1.6)), (0, (1, 3.2)), (0, (4, 2, 1, 2)))
+
+IDENTITY_COLOURS = (
+    "#2f7fd1", "#dd7a1f", "#1f9d74", "#c94b5d", "#a25bc4", "#8c6a54", "#e06fb5", "#8b8f98", "#a5a623", "#22adc2",
+)  # fmt: skip
+MARKERS = ("o", "^")
+
+
+def style_of(number: int, *, baseline: bool = False) -> dict[str, Any]:
+    """Colour and line style of run (or baseline) `number`, counted from 0."""
+    if baseline:
+        return {"color": BASELINE_COLOUR, "linestyle": BASELINE_DASHES[number % len(BASELINE_DASHES)]}
+    return {"color": COLOURS[number % len(COLOURS)], "linestyle": DASHES[number % len(DASHES)]}
+
+
+def training_curve(
+    curves: Mapping[str, Sequence[Mapping[str, Any]]],
+    *,
+    key: str,
+    title: str,
+    share: bool = False,
+    legend: bool = True,
+) -> Figure:
+    """One logged value over the epochs, runs overlaid.
+
+    Args:
+        curves: run name -> entries of `metrics.jsonl`; runs without the value are left out.
+        key: such as ``triplet``.
+        title: above the axes.
+        share: the value is a share of 0..1 and is drawn in percent.
+        legend: name the runs inside the figure.
+    """
+    figure, axes = _axes(title, xlabel="epoch")
+    for number, (name, entries) in enumerate(curves.items()):
+        found = [entry for entry in entries if key in entry]
+        if not found:
+            continue
+        values = [float(entry[key]) * (100 if share else 1) for entry in found]
+        few = {"marker": "o", "markersize": 3} if len(found) < 4 else {}
+        axes.plot([entry["epoch"] for entry in found], values, label=name, **style_of(number), **few)
+    if share:
+        axes.set_ylim(-2, 102)
+        axes.yaxis.set_major_formatter("{x:.0f} %")
+    else:
+        axes.set_ylim(bottom=0)
+    _finish(axes, legend=legend)
+    return figure
+
+
+def cmc_curve(
+    runs: Mapping[str, Sequence[float]],
+    *,
+    baselines: Mapping[str, Sequence[float]],
+    max_rank: int = 20,
+    legend: bool = True,
+) -> Figure:
+    """Cumulative matching characteristic: share of queries whose first right answer has rank k or better.
+
+    Args:
+        runs: name -> CMC ``[>= max_rank]``, shares of 0..1, entry 0 is rank 1.
+        baselines: the same for baselines; drawn grey and dotted.
+        max_rank: last rank drawn.
+        legend: name the curves inside the figure.
+    """
+    figure, axes = _axes("CMC", xlabel="rank", size=(5.4, 3.2))
+    for group, baseline in ((runs, False), (baselines, True)):
+        for number, (name, curve) in enumerate(group.items()):
+            shown = 100 * np.asarray(curve[:max_rank], dtype=np.float64)
+            ranks = np.arange(1, len(shown) + 1)
+            axes.plot(ranks, shown, label=name, **style_of(number, baseline=baseline))
+    axes.set_xticks([1, *range(5, max_rank + 1, 5)])
+    axes.set_ylim(top=102)
+    axes.yaxis.set_major_formatter("{x:.0f} %")
+    _finish(axes, legend=legend)
+    return figure
+
+
+def feature_scatter(
+    points: npt.NDArray[np.float64],
+    pids: npt.NDArray[np.int64],
+    clips: npt.NDArray[np.int64],
+    *,
+    title: str = "",
+) -> Figure:
+    """Points on a plane: colour by identity, marker by clip.
+
+    Args:
+        points: float ``[N, 2]``.
+        pids: int64 ``[N]``.
+        clips: int64 ``[N]``, 0 or 1.
+        title: above the axes; empty for none.
+    """
+    figure, axes = _axes(title, xlabel="", size=(4.4, 4.0))
+    for number, pid in enumerate(np.unique(pids)):
+        for clip, marker in enumerate(MARKERS):
+            chosen = points[(pids == pid) & (clips == clip)]
+            axes.scatter(
+                chosen[:, 0],
+                chosen[:, 1],
+                s=20,
+                marker=marker,
+                color=IDENTITY_COLOURS[number % len(IDENTITY_COLOURS)],
+                # The second clip is hollow too: a triangle among discs is easily missed at this size.
+                facecolors=None if clip == 0 else "none",
+                linewidths=1.0,
+                alpha=0.9,
+            )
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.grid(False)
+    for side in axes.spines.values():
+        side.set_visible(True)
+        side.set_alpha(0.35)
+    axes.margins(0.06)
+    return figure
+
+
+def svg(figure: Figure, *, label: str) -> str:
+    """A figure as an ``<svg>`` element to stand inside a page: no outside names, colour of the text around it.
+
+    Text becomes outlines, so the figure looks the same everywhere. The same figure gives the same bytes.
+
+    Args:
+        figure: any matplotlib figure.
+        label: read aloud in place of the picture.
+    """
+    matplotlib = require_extra("matplotlib", extra="report", purpose="plots")
+    buffer = io.StringIO()
+    # The salt makes names of clip paths; two figures on one page must not share them.
+    with matplotlib.rc_context({"svg.hashsalt": label, "svg.fonttype": "path", "path.simplify": True}):
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<!--.*?-->\s*", "", text, flags=re.DOTALL)
+    text = re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.DOTALL)
+    text = re.sub(r'\s+xmlns(:\w+)?="[^"]*"', "", text)
+    # Numbers of a path to a hundredth of a point: finer than any screen shows.
+    text = re.sub(r"(\d+\.\d\d)\d+", r"\1", text)
+    text = text.replace(INK, "currentColor")
+    head, body = text.split(">", 1)
+    box = re.search(r'viewBox="[^"]*"', head)
+    attributes = box.group(0) if box else ""
+    return f'<svg {attributes} role="img" aria-label="{_attribute(label)}">{body.strip()}'
+
+
+def _attribute(text: str) -> str:
+    for raw, safe in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ('"', "&quot;")):
+        text = text.replace(raw, safe)
+    return text
+
+
+def _axes(title: str, *, xlabel: str, size: tuple[float, float] = (3.7, 2.5)) -> tuple[Figure, Axes]:
+    module = require_extra("matplotlib.figure", extra="report", purpose="plots")
+    backend = require_extra("matplotlib.backends.backend_agg", extra="report", purpose="plots")
+    figure: Figure = module.Figure(figsize=size, layout="constrained")
+    backend.FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.set_title(title, loc="left", fontsize=10, color=INK, parse_math=False)
+    axes.set_xlabel(xlabel, fontsize=9, color=INK)
+    axes.tick_params(colors=INK, labelsize=8.5, length=3)
+    axes.grid(True, axis="y", color=INK, alpha=0.18, linewidth=0.7)
+    axes.set_axisbelow(True)
+    for name, side in axes.spines.items():
+        side.set_visible(name in ("left", "bottom"))
+        side.set_color(INK)
+        side.set_alpha(0.5)
+    return figure, axes
+
+
+def _finish(axes: Axes, *, legend: bool) -> None:
+    ticker = require_extra("matplotlib.ticker", extra="report", purpose="plots")
+    if axes.get_xlabel() == "epoch":
+        axes.xaxis.set_major_locator(ticker.MaxNLocator(nbins=6, integer=True))
+    if legend and axes.lines:
+        shown = axes.legend(frameon=False, fontsize=8, labelcolor=INK)
+        for text in shown.get_texts():
+            text.set_parse_math(False)  # a name may hold a dollar sign

@@ -1,0 +1,107 @@
+"""A run folder as the report reads it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from intraclip.config import Recipe
+from intraclip.config_io import load_recipe
+from intraclip.engine.extract import load_embeddings
+from intraclip.errors import DataError
+from intraclip.types import Embeddings
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord:
+    """What a finished and scored run left behind.
+
+    Attributes:
+        name: what the page calls it.
+        folder: the run folder.
+        recipe: resolved recipe.
+        environment: of the training; empty when it was not written.
+        epochs: one entry an epoch, as in `metrics.jsonl`; empty when there is none.
+        evaluation: as `intraclip.engine.evaluate.evaluate_run` wrote it.
+        embeddings: the scored embeddings.
+    """
+
+    name: str
+    folder: Path
+    recipe: Recipe
+    environment: Mapping[str, Any]
+    epochs: tuple[Mapping[str, Any], ...]
+    evaluation: Mapping[str, Any]
+    embeddings: Embeddings
+
+    @property
+    def seconds(self) -> float | None:
+        """Training time in seconds, all epochs together; None when unknown."""
+        found = [float(entry["seconds"]) for entry in self.epochs if "seconds" in entry]
+        return sum(found) if found else None
+
+    @property
+    def scores(self) -> Mapping[str, Mapping[str, Any]]:
+        """Scores by protocol name."""
+        scores: Mapping[str, Mapping[str, Any]] = self.evaluation["scores"]
+        return scores
+
+
+def read_record(name: str, folder: Path) -> RunRecord:
+    """Read a run folder.
+
+    Args:
+        name: display name.
+        folder: with `config.toml`, `evaluation.json` and `embeddings.npz`; `metrics.jsonl` and
+            `environment.json` are read when they are there.
+
+    Raises:
+        DataError: no run folder, not scored yet (the message names the command), or a damaged file.
+        ConfigError: a damaged recipe.
+    """
+    config = folder / "config.toml"
+    if not config.is_file():
+        raise DataError(f"{folder} is no run folder: it holds no config.toml; give a folder that training wrote")
+    for needed in ("evaluation.json", "embeddings.npz"):
+        if not (folder / needed).is_file():
+            raise DataError(
+                f"the run {folder} has not been scored yet, there is no {needed}; "
+                f"run: intraclip evaluate {folder} --data DIR"
+            )
+    evaluation = _json(folder / "evaluation.json")
+    if not isinstance(evaluation, Mapping) or not evaluation.get("scores"):
+        raise DataError(
+            f"{folder / 'evaluation.json'} holds no scores; run again: intraclip evaluate {folder} --data DIR"
+        )
+    environment = folder / "environment.json"
+    return RunRecord(
+        name=name,
+        folder=folder,
+        recipe=load_recipe(str(config)),
+        environment=_json(environment) if environment.is_file() else {},
+        epochs=_lines(folder / "metrics.jsonl"),
+        evaluation=evaluation,
+        embeddings=load_embeddings(folder / "embeddings.npz"),
+    )
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read as JSON: {error}") from None
+
+
+def _lines(path: Path) -> tuple[Mapping[str, Any], ...]:
+    if not path.is_file():
+        return ()
+    entries = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            entries.append(json.loads(line))
+        except ValueError as error:
+            raise DataError(f"{path}, line {number}, is no JSON: {error}; remove that line") from None
+    return tuple(entries)

@@ -1,0 +1,208 @@
+"""Film strips, ranked lists and contact sheets as RGB arrays, by Pillow alone."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import simplejpeg
+from PIL import Image, ImageDraw, ImageFont
+
+from intraclip.data.frames import read_frame, resize_frame
+from intraclip.errors import DataError
+from intraclip.types import Tracklet
+
+Picture = npt.NDArray[np.uint8]
+"""uint8 ``[H, W, 3]``, RGB."""
+
+RIGHT = (26, 138, 80)
+WRONG = (200, 50, 60)
+INK = (32, 34, 38)
+MUTED = (110, 114, 122)
+PAPER = (255, 255, 255)
+BORDER = 4
+
+
+def evenly_spaced(length: int, count: int) -> list[int]:
+    """Frame numbers in the middle of `count` equal parts of a tracklet; fewer for a tracklet shorter than that.
+
+    >>> evenly_spaced(100, 4)
+    [12, 37, 62, 87]
+    >>> evenly_spaced(2, 4)
+    [0, 1]
+    """
+    count = min(count, length)
+    return [(2 * i + 1) * length // (2 * count) for i in range(count)]
+
+
+def load_frames(tracklet: Tracklet, indices: Sequence[int], *, height: int, width: int) -> Picture:
+    """Read frames of a tracklet.
+
+    Returns:
+        uint8 ``[len(indices), height, width, 3]``, RGB.
+
+    Raises:
+        FrameError: a frame cannot be read.
+    """
+    frames = [resize_frame(read_frame(tracklet.frame_path(i)), height, width) for i in indices]
+    return np.stack(frames)
+
+
+def film_strip(frames: Picture, *, gap: int = 2) -> Picture:
+    """Frames side by side.
+
+    Args:
+        frames: uint8 ``[T, H, W, 3]``, RGB.
+        gap: pixels between two frames, black: it suits a light page and a dark one.
+
+    Returns:
+        uint8 ``[H, T * W + (T - 1) * gap, 3]``.
+    """
+    count, height, width, _ = frames.shape
+    strip = np.zeros((height, count * width + (count - 1) * gap, 3), dtype=np.uint8)
+    for t, frame in enumerate(frames):
+        strip[:, t * (width + gap) : t * (width + gap) + width] = frame
+    return strip
+
+
+def framed(strip: Picture, *, correct: bool) -> Picture:
+    """A strip with a green border and a tick, or a red border and a cross.
+
+    Args:
+        strip: uint8 ``[H, W, 3]``.
+        correct: whether it shows the right person.
+
+    Returns:
+        uint8 ``[H + 8, W + 8, 3]``.
+    """
+    colour = RIGHT if correct else WRONG
+    height, width = strip.shape[0] + 2 * BORDER, strip.shape[1] + 2 * BORDER
+    picture = np.empty((height, width, 3), dtype=np.uint8)
+    picture[:] = colour
+    picture[BORDER:-BORDER, BORDER:-BORDER] = strip
+    image = Image.fromarray(picture)
+    pen = ImageDraw.Draw(image)
+    pen.rectangle((0, 0, 17, 17), fill=colour)
+    # Drawn as lines: whether a font has these two signs is then no question.
+    lines = [((4, 9), (8, 13), (14, 4))] if correct else [((4, 4), (13, 13)), ((13, 4), (4, 13))]
+    for line in lines:
+        pen.line(line, fill=PAPER, width=3, joint="curve")
+    return np.asarray(image)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """One answer of a ranked list.
+
+    Attributes:
+        frames: uint8 ``[T, H, W, 3]``.
+        correct: whether it is the right person.
+        label: one short line of text.
+    """
+
+    frames: Picture
+    correct: bool
+    label: str
+
+
+def ranked_picture(query: Picture, answers: Sequence[Answer], *, title: str = "query") -> Picture:
+    """A query and its answers, best first, as one labelled picture.
+
+    Args:
+        query: uint8 ``[T, H, W, 3]``.
+        answers: frames of the query's height.
+        title: written below the query.
+
+    Returns:
+        uint8 ``[H', W', 3]`` on white.
+    """
+    tiles = [np.pad(film_strip(query), ((BORDER, BORDER), (0, 0), (0, 0)), constant_values=255)]
+    tiles += [framed(film_strip(answer.frames), correct=answer.correct) for answer in answers]
+    labels = [title, *(answer.label for answer in answers)]
+    gaps = [28, *(10 for _ in answers)]
+    width = sum(tile.shape[1] for tile in tiles) + sum(gaps[: len(answers)]) + 20
+    image = Image.new("RGB", (width, tiles[0].shape[0] + 40), PAPER)
+    pen = ImageDraw.Draw(image)
+    left = 10
+    for tile, label, gap in zip(tiles, labels, gaps, strict=True):
+        image.paste(Image.fromarray(tile), (left, 10))
+        pen.text((left, tile.shape[0] + 15), label, fill=INK, font=_font(11))
+        left += tile.shape[1] + gap
+    return np.asarray(image)
+
+
+def contact_sheet(
+    tracklets: Sequence[Tracklet],
+    *,
+    frames_per_tracklet: int = 8,
+    height: int = 128,
+    width: int = 64,
+    labels: Sequence[str] = (),
+) -> Picture:
+    """Tracklets at a glance: one labelled row each, with evenly spaced frames.
+
+    Args:
+        tracklets: at least one.
+        frames_per_tracklet: frames in a row; a shorter tracklet shows what it has.
+        height: of a frame in pixels.
+        width: of a frame in pixels.
+        labels: a further line for each tracklet; empty for none.
+
+    Returns:
+        uint8 ``[H, W, 3]``.
+
+    Raises:
+        DataError: no tracklets, or not one label for each.
+        FrameError: a frame cannot be read.
+    """
+    if not tracklets:
+        raise DataError("a contact sheet needs at least one tracklet, got none")
+    if labels and len(labels) != len(tracklets):
+        raise DataError(f"a contact sheet of {len(tracklets)} tracklets got {len(labels)} labels")
+    font, small = _font(13), _font(11)
+    lines = [
+        (
+            t.name,
+            f"person {t.pid}, camera {t.camid}",
+            f"{len(t)} frame{'s' if len(t) != 1 else ''}",
+            *(labels[row : row + 1]),
+        )
+        for row, t in enumerate(tracklets)
+    ]
+    column = max(round((font if i == 0 else small).getlength(x)) for row in lines for i, x in enumerate(row))
+    margin, gap = 12, 8
+    image = Image.new(
+        "RGB",
+        (
+            column + 3 * margin + frames_per_tracklet * (width + 2) - 2,
+            2 * margin + len(tracklets) * (height + gap) - gap,
+        ),
+        PAPER,
+    )
+    pen = ImageDraw.Draw(image)
+    for row, tracklet in enumerate(tracklets):
+        top = margin + row * (height + gap)
+        indices = evenly_spaced(len(tracklet), frames_per_tracklet)
+        strip = film_strip(load_frames(tracklet, indices, height=height, width=width))
+        image.paste(Image.fromarray(strip), (column + 2 * margin, top))
+        for number, line in enumerate(lines[row]):
+            pen.text(
+                (margin, top + 2 + 18 * number),
+                line,
+                fill=INK if number == 0 else MUTED,
+                font=font if number == 0 else small,
+            )
+    return np.asarray(image)
+
+
+def jpeg_uri(picture: Picture, *, quality: int = 84) -> str:
+    """A picture ``[H, W, 3]`` as a ``data:`` address with a JPEG inside."""
+    data = simplejpeg.encode_jpeg(np.ascontiguousarray(picture), quality=quality, colorsubsampling="420")
+    return "data:image/jpeg;base64," + base64.b64encode(data).decode("ascii")
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)
