@@ -27,7 +27,10 @@ torch.set_num_threads(2)
 def write_tracklet(
     root: Path, *, pid: int, camid: int, number: int = 1, frames: int = 6, height: int = 48, width: int = 24
 ) -> Tracklet:
-    """Write a tracklet of a "person": two blocks of colour that depend on the pid, noise that does not."""
+    """Write a tracklet of a "person": two blocks of colour that depend on the pid, noise that does not.
+
+    Camera 2 swaps red and blue, so that colours alone do not find people across cameras 1 and 2.
+    """
     name = f"{pid:04d}C{camid}T{number:04d}"
     colours = np.random.default_rng([7, pid]).integers(30, 226, size=(2, 3))
     rng = np.random.default_rng([8, pid, camid, number])
@@ -39,6 +42,7 @@ def write_tracklet(
         frame[4 : height // 2, left : left + 14] = colours[0]
         frame[height // 2 : -4, left : left + 14] = colours[1]
         frame = np.clip(frame + rng.normal(0, 8, frame.shape), 0, 255).astype(np.uint8)
+        frame = frame[..., ::-1] if camid == 2 else frame
         relative = f"{pid:04d}/{name}F{index + 1:03d}.jpg"
         (root / relative).write_bytes(simplejpeg.encode_jpeg(np.ascontiguousarray(frame), quality=92))
         paths.append(relative)

@@ -9,6 +9,7 @@ from importlib import import_module
 
 from intraclip import __version__
 from intraclip.errors import IntraclipError
+from intraclip.process import tune
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("intraclip.cli.demo", "Render a small benchmark, train two models on it, and write a report."),
@@ -45,6 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         hint = f" (did you mean {close[0]!r}?)" if close else ""
         print(f"error: unknown command {name!r}{hint}; `intraclip --help` lists them", file=sys.stderr)
         return 2
+    tune()
     try:
         code: int = import_module(COMMANDS[name][0]).main(rest)
         return code

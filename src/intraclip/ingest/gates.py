@@ -22,8 +22,8 @@ from intraclip.ingest.video import Image
 GATES = ("too_small", "aspect", "truncated", "overlapped", "blurred")
 """Names of the gates, as they appear in the statistics."""
 
-TOUCH_PIXELS = 2.0
-"""A box this close to the image's border touches it."""
+TOUCH_SHARE = 0.01
+"""A box closer to the border than this share of the image's shorter side touches it: detectors stop a little short."""
 
 NEIGHBOURS = 9
 """Untouched boxes that a box at the border is compared with."""
@@ -138,7 +138,8 @@ def truncation(boxes: Floats, *, height: int, width: int) -> Floats:
     limits = np.array([width, height], np.float32)
     visible = (np.minimum(boxes[:, 2:], limits) - np.maximum(boxes[:, :2], 0)).clip(min=0).prod(axis=1)
     share = 1 - visible / np.maximum(box_area(boxes), 1e-6)
-    touches = (boxes[:, :2] <= TOUCH_PIXELS).any(axis=1) | (boxes[:, 2:] >= limits - TOUCH_PIXELS).any(axis=1)
+    near = TOUCH_SHARE * min(height, width)
+    touches = (boxes[:, :2] <= near).any(axis=1) | (boxes[:, 2:] >= limits - near).any(axis=1)
     free = np.flatnonzero(~touches)
     if len(free):
         for row in np.flatnonzero(touches):

@@ -124,16 +124,19 @@ class Video:
                 stamp = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
                 # Broken files repeat a stamp or jump back; the nominal period is the best guess then.
                 previous = stamp if math.isfinite(stamp) and stamp > previous else previous + period
-                # Half a period of slack: stamps are rounded, and 10 fps of 30 must not become 7.5.
-                sampled = index % self.frame_stride == 0 and previous >= due - period / 2
+                # Slack of nearly half a period: stamps are rounded, and 10 fps of 30 must not become 7.5. Not a
+                # full half, so that 20 of 30 does not hang on the last digit.
+                sampled = index % self.frame_stride == 0 and previous >= due - 0.49 * period
                 used = sampled if only is None else index in only
                 image = capture.retrieve()[1] if used else None
                 self.seconds += time.perf_counter() - started
                 if image is None:
                     continue
                 if self.max_fps:
-                    # Counted from when the frame was due, not from when it came, so that delays do not add up.
-                    due = max(due, previous - 1 / self.max_fps) + 1 / self.max_fps
+                    # Counted from when the frame was due, not from when it came, so that delays do not add up;
+                    # but anew at the start and after a gap.
+                    interval = 1 / self.max_fps
+                    due = (previous if previous - due > interval else due) + interval
                 yield VideoFrame(index=index, time_s=max(previous, 0.0), image=_as_bgr(image))
         finally:
             capture.release()

@@ -6,6 +6,7 @@ order of the gallery, and a network that maps everybody to one point scores 0, n
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -221,3 +222,50 @@ def ranked_list(
     correct = embeddings.pids[gallery] == embeddings.pids[query]
     order = np.lexsort((gallery, correct, distances))[:k]
     return RankedList(query=query, rows=gallery[order], distances=distances[order], correct=correct[order])
+
+
+class Similar(NamedTuple):
+    """One answer of `most_similar`.
+
+    Attributes:
+        name: of the tracklet.
+        camid: its camera.
+        distance: to the query.
+    """
+
+    name: str
+    camid: int
+    distance: float
+
+
+def most_similar(
+    embeddings: Embeddings, query: str, *, k: int, distance: Distance = "cosine", own_camera: bool = False
+) -> list[Similar]:
+    """The tracklets nearest to a named one, without regard to pids: for data without labels.
+
+    Args:
+        embeddings: with names.
+        query: name of a tracklet in them.
+        k: answers wanted.
+        distance: ``euclidean`` or ``cosine``.
+        own_camera: whether tracklets of the query's own camera may answer.
+
+    Raises:
+        DataError: no tracklet of that name, or nothing is left to search.
+    """
+    if query not in embeddings.names:
+        close = difflib.get_close_matches(query, embeddings.names, n=3)
+        hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(embeddings.names[:5])}, ..."
+        raise DataError(f"there is no tracklet {query!r}; {hint}")
+    row = embeddings.names.index(query)
+    others = np.arange(len(embeddings)) != row
+    if not own_camera:
+        others &= embeddings.camids != embeddings.camids[row]
+    rows = np.flatnonzero(others)
+    if not len(rows):
+        raise DataError(f"there is nothing to search: every tracklet is of camera {embeddings.camids[row]}")
+    distances = distance_matrix(embeddings.features[row : row + 1], embeddings.features[rows], distance=distance)[0]
+    order = np.lexsort((rows, distances))[:k]
+    return [
+        Similar(embeddings.names[rows[i]], int(embeddings.camids[rows[i]]), float(distances[i])) for i in order
+    ]

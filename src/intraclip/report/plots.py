@@ -68,10 +68,11 @@ def training_curve(
         if not found:
             continue
         values = [float(entry[key]) * (100 if share else 1) for entry in found]
-        few = {"marker": "o", "markersize": 3} if len(found) < 4 else {}
+        few: dict[str, Any] = {"marker": "o", "markersize": 3} if len(found) < 4 else {}
         axes.plot([entry["epoch"] for entry in found], values, label=name, **style_of(number), **few)
     if share:
         axes.set_ylim(-2, 102)
+        axes.set_yticks(range(0, 101, 20))
         axes.yaxis.set_major_formatter("{x:.0f} %")
     else:
         axes.set_ylim(bottom=0)
@@ -94,14 +95,16 @@ def cmc_curve(
         max_rank: last rank drawn.
         legend: name the curves inside the figure.
     """
-    figure, axes = _axes("CMC", xlabel="rank", size=(5.4, 3.2))
+    figure, axes = _axes("CMC: right answer among the first k", xlabel="k")
     for group, baseline in ((runs, False), (baselines, True)):
         for number, (name, curve) in enumerate(group.items()):
             shown = 100 * np.asarray(curve[:max_rank], dtype=np.float64)
             ranks = np.arange(1, len(shown) + 1)
             axes.plot(ranks, shown, label=name, **style_of(number, baseline=baseline))
     axes.set_xticks([1, *range(5, max_rank + 1, 5)])
-    axes.set_ylim(top=102)
+    lowest = min((line.get_ydata().min() for line in axes.lines), default=0.0)  # type: ignore[union-attr]
+    axes.set_ylim(max(-2.0, 10 * np.floor(lowest / 10) - 10), 102)
+    axes.set_yticks([tick for tick in axes.get_yticks() if 0 <= tick <= 100])
     axes.yaxis.set_major_formatter("{x:.0f} %")
     _finish(axes, legend=legend)
     return figure
@@ -166,8 +169,8 @@ def svg(figure: Figure, *, label: str) -> str:
     text = re.sub(r"<!--.*?-->\s*", "", text, flags=re.DOTALL)
     text = re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.DOTALL)
     text = re.sub(r'\s+xmlns(:\w+)?="[^"]*"', "", text)
-    # Numbers of a path to a hundredth of a point: finer than any screen shows.
-    text = re.sub(r"(\d+\.\d\d)\d+", r"\1", text)
+    # Numbers of a path to a hundredth of a point: finer than any screen shows. Scales keep their digits.
+    text = re.sub(r' d="[^"]*"', lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path.group(0)), text)
     text = text.replace(INK, "currentColor")
     head, body = text.split(">", 1)
     box = re.search(r'viewBox="[^"]*"', head)
@@ -181,7 +184,7 @@ def _attribute(text: str) -> str:
     return text
 
 
-def _axes(title: str, *, xlabel: str, size: tuple[float, float] = (3.7, 2.5)) -> tuple[Figure, Axes]:
+def _axes(title: str, *, xlabel: str, size: tuple[float, float] = (3.2, 2.35)) -> tuple[Figure, Axes]:
     module = require_extra("matplotlib.figure", extra="report", purpose="plots")
     backend = require_extra("matplotlib.backends.backend_agg", extra="report", purpose="plots")
     figure: Figure = module.Figure(figsize=size, layout="constrained")

@@ -64,7 +64,9 @@ def read_record(name: str, folder: Path) -> RunRecord:
     """
     config = folder / "config.toml"
     if not config.is_file():
-        raise DataError(f"{folder} is no run folder: it holds no config.toml; give a folder that training wrote")
+        raise DataError(
+            f"{folder} is no run folder: it holds no config.toml; give a folder that training wrote"
+        )
     for needed in ("evaluation.json", "embeddings.npz"):
         if not (folder / needed).is_file():
             raise DataError(

@@ -41,8 +41,9 @@ def choose_clips(
 ) -> list[FeatureClip]:
     """Draw people, and two clips of each.
 
-    The two clips come from different cameras where a person has several, else from different tracklets, else
-    from the two halves of one tracklet. Each is the middle run of consecutive frames.
+    Tracklets that are long enough come first. Among them the two clips come from different cameras where a person
+    has several, else from different tracklets; a person with one tracklet gives its two halves. Each clip is the
+    middle run of consecutive frames.
 
     Args:
         tracklets: of test; junk and distractors are left out.
@@ -60,9 +61,9 @@ def choose_clips(
     for pid in rng.permutation(sorted(by_pid)).tolist():
         if people == identities:
             break
-        found = [by_pid[pid][i] for i in rng.permutation(len(by_pid[pid]))]
-        first = found[0]
-        others = sorted(found[1:], key=lambda t: t.camid == first.camid)  # stable: other cameras come first
+        shuffled = [by_pid[pid][i] for i in rng.permutation(len(by_pid[pid]))]
+        first, *rest = sorted(shuffled, key=lambda t: len(t) < frames)  # stable: the random order stays
+        others = sorted(rest, key=lambda t: (len(t) < frames, t.camid == first.camid))
         if others:
             pair = [(first, 0, len(first)), (others[0], 0, len(others[0]))]
         elif len(first) >= 4:
@@ -127,7 +128,11 @@ def project(features: npt.NDArray[np.float32], *, seed: int) -> npt.NDArray[np.f
         random_state=seed % 2**32,
     )
     # t-SNE does not care about the scale of the features, its start does.
-    points = method.fit_transform((features - features.mean(axis=0)) / spread)
+    # One thread: so few points gain nothing from more, and on a busy machine threads that wait for each other made
+    # it twenty times slower. It also keeps the picture the same on every number of cores.
+    threads = require_extra("threadpoolctl", extra="report", purpose="t-SNE")
+    with threads.threadpool_limits(limits=1):
+        points = method.fit_transform((features - features.mean(axis=0)) / spread)
     return np.asarray(points, dtype=np.float64)
 
 

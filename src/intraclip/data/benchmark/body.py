@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -9,11 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from intraclip.data.benchmark import cloth
+from intraclip.data.benchmark.arrays import Array, f32
 from intraclip.data.benchmark.gait import Bone, Skeleton, skeleton_of
-from intraclip.data.benchmark.identity import Colour, Identity
+from intraclip.data.benchmark.identity import Identity
 from intraclip.data.benchmark.surface import Patch, Relief, folds, loft
-
-Array = npt.NDArray[np.float32]
 
 
 class Tag(IntEnum):
@@ -168,7 +168,7 @@ class _Tailor:
         """Back from this body's heights to those of a 1.75 m body, in which textures are written."""
         return np.interp(z, self._posed, self._heights).astype(np.float32)
 
-    def rings(self, table: list[tuple[float, ...]], x: float = 0.0) -> npt.NDArray[np.float64]:
+    def rings(self, table: Sequence[tuple[float, ...]], x: float = 0.0) -> npt.NDArray[np.float64]:
         """Ring tables of a 1.75 m body, fitted: heights by the skeleton, widths by the girth."""
         fitted = [
             (self.z(z), x + self.scale * cx, self.girth * cy, self.girth * rx, self.girth * ry)
@@ -227,24 +227,25 @@ class _Tailor:
                 (1.16, 0, 0.004 + 0.03 * belly, mix(0.158, 0.138), 0.108 + 0.040 * belly),
                 (1.27, 0, 0.006 + 0.012 * f, mix(0.172, 0.150), 0.118 + 0.010 * f),
                 (1.36, 0, -0.002 + 0.004 * f, mix(0.178, 0.155), 0.106),
-                (1.42, 0, -0.010, mix(0.168, 0.148), 0.086),
-                (1.462, 0, -0.012, 0.118, 0.070),
-                (1.49, 0, -0.006, 0.072, 0.062),
-                (1.505, 0, -0.004, 0.058, 0.058),
+                (1.42, 0, -0.010, mix(0.172, 0.152), 0.088),
+                (1.458, 0, -0.012, mix(0.138, 0.122), 0.074),
+                (1.490, 0, -0.008, 0.082, 0.064),
+                (1.510, 0, -0.004, 0.060, 0.058),
             ]
         )
         hem = 0.90 if outfit.top in ("coat", "dress") else outfit.hem * 1.75
-        crease = folds(self.rng, 0.012 if outfit.top != "puffer" else 0.005)
+        crease = folds(self.rng, 0.011 if outfit.top != "puffer" else 0.005)
         quilt = 0.011 if outfit.top == "puffer" else 0.0
 
         def relief(z: Array, angle: Array) -> Array:
             t = self.tall(z)
             cloth_on = _smooth(t, hem - 0.004, hem + 0.004)
             neck = 1 - 0.75 * _smooth(t, 1.40, 1.49)
-            push = self.scale * (0.008 + (outfit.ease - 0.004) * cloth_on * neck)
+            overhang = (0.022 if hem < 0.93 else 0.004) * _smooth(-t, -1.02, -hem)
+            push = self.scale * (0.008 + (outfit.ease - 0.004 + overhang) * cloth_on * neck)
             if quilt:
                 push = push + quilt * cloth_on * np.abs(np.sin(np.pi * t / 0.085))
-            return push + crease(z, angle) * neck
+            return f32(push + crease(z, angle) * neck)
 
         patch = loft(rings, self.spacing, self.rng, power=2.25, caps=(0.05, 0.0), relief=relief)
         t = self.tall(patch.along)
@@ -280,7 +281,23 @@ class _Tailor:
         if outfit.hem > 0.55:  # tucked in: a belt shows
             colour[:, (t < hem) & (t > hem - 0.03)] *= 0.3
         chest = _smooth(t, 1.02, 1.24)
-        self.add(patch, colour, tag, Part.TRUNK, (Bone.PELVIS, Bone.CHEST), [1 - chest, chest], mottle=0.08)
+        # Thighs push the cloth over the hips, or they would come through it.
+        thighs = 0.6 * _smooth(-t, -0.97, -0.82)
+        right = _smooth(x, -0.09, 0.09)
+        self.add(
+            patch,
+            colour,
+            tag,
+            Part.TRUNK,
+            (Bone.PELVIS, Bone.CHEST, Bone.THIGH_L, Bone.THIGH_R),
+            [
+                (1 - chest) * (1 - thighs),
+                chest,
+                (1 - chest) * thighs * (1 - right),
+                (1 - chest) * thighs * right,
+            ],
+            mottle=0.08,
+        )
 
         if outfit.top in ("hoodie", "jacket", "open jacket", "puffer", "coat", "shirt"):
             thick = 0.028 if outfit.top in ("hoodie", "puffer") else 0.014
@@ -305,12 +322,20 @@ class _Tailor:
     def head(self) -> None:
         head, scale = self.identity.head, self.scale
         neck = loft(
-            self.rings([(1.45, 0, -0.008, 0.060, 0.060), (1.50, 0, 0.0, 0.052, 0.055), (1.57, 0, 0.010, 0.052, 0.056)]),
+            self.rings(
+                [
+                    (1.45, 0, -0.008, 0.070, 0.064),
+                    (1.50, 0, 0.0, 0.057, 0.059),
+                    (1.57, 0, 0.010, 0.056, 0.060),
+                ]
+            ),
             self.spacing,
             self.rng,
         )
         high = _smooth(self.tall(neck.along), 1.47, 1.55)
-        self.add(neck, self.skin * 0.9, Tag.SKIN, Part.HEAD, (Bone.CHEST, Bone.HEAD), [1 - high, high], mottle=0.02)
+        self.add(
+            neck, self.skin * 0.9, Tag.SKIN, Part.HEAD, (Bone.CHEST, Bone.HEAD), [1 - high, high], mottle=0.02
+        )
 
         wide = scale * (0.9 + 0.1 * self.identity.build.girth)
         table = [
@@ -323,8 +348,12 @@ class _Tailor:
             (1.757, -0.004, 0.058, 0.074),
         ]
         rings = np.asarray([(self.z(z), 0, wide * cy, wide * rx, wide * ry) for z, cy, rx, ry in table])
-        volume = {"bald": 0.0, "short": 0.007, "full": 0.022, "bob": 0.019, "long": 0.014}.get(head.style, 0.009)
-        extra = {"hood": 0.030, "scarf": 0.012, "cap": 0.012, "beanie": 0.016, "hat": 0.012}.get(head.headwear, 0.0)
+        volume = {"bald": 0.0, "short": 0.007, "full": 0.022, "bob": 0.019, "long": 0.014}.get(
+            head.style, 0.009
+        )
+        extra = {"hood": 0.030, "scarf": 0.012, "cap": 0.012, "beanie": 0.016, "hat": 0.012}.get(
+            head.headwear, 0.0
+        )
 
         def relief(z: Array, angle: Array) -> Array:
             t, front = self.tall(z), np.sin(angle)
@@ -405,11 +434,17 @@ class _Tailor:
                 (1.54, -0.132, 0.034, 0.026),
                 (1.44, -0.130, 0.022, 0.018),
             ],
-            "bun": [(1.64, -0.112, 0.036, 0.034), (1.675, -0.118, 0.042, 0.042), (1.71, -0.112, 0.036, 0.034)],
+            "bun": [
+                (1.64, -0.112, 0.036, 0.034),
+                (1.675, -0.118, 0.042, 0.042),
+                (1.71, -0.112, 0.036, 0.034),
+            ],
         }
         if head.style not in tables:
             return
-        rings = np.asarray([(self.z(z), 0, wide * cy, wide * rx, wide * ry) for z, cy, rx, ry in tables[head.style]])
+        rings = np.asarray(
+            [(self.z(z), 0, wide * cy, wide * rx, wide * ry) for z, cy, rx, ry in tables[head.style]]
+        )
         patch = loft(rings, self.spacing, self.rng, caps=(0.03, 0.03), relief=folds(self.rng, 0.006))
         strand = 1 + 0.25 * np.sin(47 * patch.angle + 11 * patch.along).astype(np.float32)
         low = 0.8 * _smooth(-self.tall(patch.along), -1.54, -1.42)
@@ -430,24 +465,24 @@ class _Tailor:
         suffix, part = ("L", Part.ARM_LEFT) if side < 0 else ("R", Part.ARM_RIGHT)
         upper, fore = Bone[f"UPPER_ARM_{suffix}"], Bone[f"FOREARM_{suffix}"]
         end = 1.425 - outfit.sleeve * 0.565
-        crease = folds(self.rng, 0.010, wave=0.07)
+        crease = folds(self.rng, 0.009, wave=0.10)
         loose = outfit.ease * (1.25 if outfit.sleeve < 0.9 else 0.85)
 
         def relief(z: Array, angle: Array) -> Array:
             t = self.tall(z)
             on = _smooth(t, end - 0.004, end + 0.004)
-            flare = 1 - 0.5 * _smooth(t, 1.38, 1.46)
+            flare = 1 - 0.6 * _smooth(t, 1.36, 1.44)
             push = self.scale * (loose * on * flare)
             if outfit.top == "puffer":
                 push = push + 0.009 * np.abs(np.sin(np.pi * t / 0.085))
-            return push + crease(z, angle) * on * flare
+            return f32(push + crease(z, angle) * on * flare)
 
         patch = loft(
             self.rings(
                 [
-                    (1.470, -0.022 * side, -0.004, 0.040, 0.042),
-                    (1.440, -0.010 * side, -0.004, 0.054, 0.056),
-                    (1.39, 0, -0.004, 0.055, 0.058),
+                    (1.462, -0.034 * side, -0.006, 0.042, 0.044),
+                    (1.425, -0.014 * side, -0.004, 0.051, 0.055),
+                    (1.38, -0.003 * side, -0.004, 0.052, 0.057),
                     (1.30, 0, -0.002, 0.047, 0.054),
                     (1.20, 0, 0.000, 0.042, 0.048),
                     (1.125, 0, -0.002, 0.038, 0.041),
@@ -500,11 +535,11 @@ class _Tailor:
             "wide": ([0.05, 0.5, 0.8, 1.0], [0.108, 0.100, 0.100, 0.102]),
             "shorts": ([0.4, 0.6, 0.8, 1.0], [0.098, 0.095, 0.095, 0.100]),
         }.get(outfit.bottom, ([0.05, 0.3, 0.6, 1.0], [0.069, 0.072, 0.085, 0.099]))
-        crease = folds(self.rng, 0.012 if outfit.bottom != "slim" else 0.006, wave=0.1)
+        crease = folds(self.rng, 0.011 if outfit.bottom != "slim" else 0.006, wave=0.13)
         table = [
-            (0.985, -0.012 * side, -0.004, 0.080, 0.098),
-            (0.92, 0, -0.006, 0.088, 0.102),
-            (0.83, 0, -0.004, 0.084, 0.094),
+            (0.945, -0.014 * side, -0.012, 0.060, 0.072),
+            (0.90, -0.008 * side, -0.012, 0.074, 0.084),
+            (0.82, 0, -0.004, 0.082, 0.090),
             (0.72, 0, 0.002, 0.076, 0.084),
             (0.60, 0, 0.004, 0.063, 0.070),
             (0.50, 0, 0.006, 0.055, 0.060),
@@ -520,7 +555,7 @@ class _Tailor:
             t = self.tall(z)
             on = _smooth(t, end - 0.004, end + 0.004)
             room = np.interp(t, *width) - np.interp(t, levels, bone_width)
-            push = self.girth * np.maximum(room, 0.006) * on
+            push = self.girth * np.maximum(room, 0.006) * on * (1 - _smooth(t, 0.84, 0.92))
             low = 1 + 0.8 * _smooth(-t, -0.3, -0.08)
             return (push + crease(z, angle) * on * low).astype(np.float32)
 
@@ -540,7 +575,7 @@ class _Tailor:
         sock = ~dressed & (t < 0.14)
         colour[:, sock] = 0.55 * cloth.linear(extras.sole.rgb)[:, None]
         tag = np.where(dressed, Tag.BOTTOM, Tag.SKIN).astype(np.uint8)
-        pelvis = 0.8 * _smooth(t, 0.89, 1.0)
+        pelvis = 0.8 * _smooth(t, 0.86, 0.95)
         bent = _smooth(-t, -0.56, -0.42)
         weights = [pelvis, (1 - pelvis) * (1 - bent), (1 - pelvis) * bent]
         self.add(patch, colour, tag, part, (Bone.PELVIS, thigh, shin), weights, mottle=0.09)
@@ -612,7 +647,7 @@ class _Tailor:
 
         def relief(z: Array, angle: Array) -> Array:
             deep = 0.016 * _smooth(-self.tall(z), -0.92, -end)
-            return deep * np.sin(np.float32(turns) * angle + np.float32(phase))
+            return f32(deep * np.sin(np.float32(turns) * angle + np.float32(phase)))
 
         return relief
 
@@ -650,7 +685,9 @@ class _Tailor:
             colour[:, self.tall(patch.along) > 0.94] *= 0.7
             self.add(patch, colour, Tag.BAG, Part.CARRIED, (Bone.PELVIS,), gloss=0.06)
         elif extras.bag == "handbag":
-            patch = self.box([(-0.40, 0, 0, 0.050, 0.150), (-0.28, 0, 0, 0.055, 0.155), (-0.16, 0, 0, 0.040, 0.140)])
+            patch = self.box(
+                [(-0.40, 0, 0, 0.050, 0.150), (-0.28, 0, 0, 0.055, 0.155), (-0.16, 0, 0, 0.040, 0.140)]
+            )
             self.add(patch, paint, Tag.BAG, Part.CARRIED, (Bone.BAG,), gloss=0.08)
             for y in (-0.05, 0.05):
                 handle = loft(
@@ -676,7 +713,7 @@ class _Tailor:
             )
             self.add(handle, cloth.linear((0.5, 0.5, 0.5)), Tag.STRAP, Part.CARRIED, (Bone.ROOT,))
 
-    def box(self, rings: list[tuple[float, ...]]) -> Patch:
+    def box(self, rings: Sequence[tuple[float, ...]]) -> Patch:
         return loft(rings, self.spacing, self.rng, power=4.5, caps=(0.04, 0.04))
 
 

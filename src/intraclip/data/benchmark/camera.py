@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from intraclip.data.benchmark.arrays import Array
 from intraclip.data.benchmark.config import Difficulty
 from intraclip.data.benchmark.randomness import Kind, generator
-
-Array = npt.NDArray[np.float32]
 
 PICTURE = (1280, 720)
 """Width and height of what a camera sees, pixels."""
@@ -112,7 +111,12 @@ class Camera:
     def rays(self, column: Array, row: Array) -> Array:
         """World directions ``[..., 3]`` through picture positions, one metre of depth long."""
         seen = np.stack(
-            [(column - PICTURE[0] / 2) / self.focal, (row - PICTURE[1] / 2) / self.focal, np.ones_like(column)], axis=-1
+            [
+                (column - PICTURE[0] / 2) / self.focal,
+                (row - PICTURE[1] / 2) / self.focal,
+                np.ones_like(column),
+            ],
+            axis=-1,
         )
         return np.asarray(seen @ self.turn, dtype=np.float32)
 
@@ -129,7 +133,8 @@ def draw_camera(seed: int, number: int, difficulty: Difficulty) -> Camera:
     indoor = bool(rng.random() < 0.3)
     low = rng.random() < difficulty.low_resolution
     fine = float(rng.uniform(64, 104) if low else rng.uniform(120, 260))
-    distance = float(rng.uniform(5.5, 9) if indoor else rng.uniform(7, 15))
+    # A camera that sees people small is far from them, not a fish eye: at most 80 degrees across.
+    distance = max(float(rng.uniform(5.5, 9) if indoor else rng.uniform(7, 15)), 1.75 * 760 / fine)
     height = float(rng.uniform(2.3, 3.2) if indoor else rng.uniform(2.6, 5.2))
     # Directions of the walkways are spread, so that cameras differ in the side they mostly see.
     walkway = float((number - 1) * np.deg2rad(67) + rng.uniform(-0.35, 0.35))
@@ -174,11 +179,11 @@ def _sensor(rng: np.random.Generator, difficulty: Difficulty, *, low: bool, indo
     gain = 1.05 * 2.0**stops * balance
     return Sensor(
         gain=_rounded((gain[0], gain[1], gain[2])),
-        saturation=round(float(np.clip(rng.normal(0.92, 0.2 * cast), 0.35, 1.35)), 4),
+        saturation=round(float(np.clip(rng.normal(0.88, 0.17 * cast), 0.35, 1.2)), 4),
         contrast=round(float(np.clip(rng.normal(1.0, 0.14 * exposure), 0.6, 1.5)), 4),
         haze=round(float(max(0.0, rng.normal(0.01, 0.03 * exposure))), 4),
         blur=round(float(rng.uniform(0.45, 0.75) if low else rng.uniform(0.5, 1.2)), 4),
-        noise=round(float(difficulty.noise * rng.uniform(0.006, 0.028) * (1.3 if indoor else 1.0)), 5),
+        noise=round(float(difficulty.noise * rng.uniform(0.004, 0.020) * (1.3 if indoor else 1.0)), 5),
         sharpen=round(float(rng.uniform(0.0, 0.9)), 4),
         quality=int(np.clip(95 - difficulty.compression * rng.uniform(8, 55), 20, 98)),
     )

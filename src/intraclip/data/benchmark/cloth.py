@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from intraclip.data.benchmark.arrays import Array
 from intraclip.data.benchmark.identity import Colour, Extras, Head, Outfit
 
-Array = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 
 
 def linear(rgb: Colour) -> Array:
-    """sRGB to the renderer's linear light (square law), ``[3]``.
+    """Linear light (square law) of an sRGB colour, ``[3]``.
 
     >>> linear((1.0, 0.5, 0.0)).tolist()
     [1.0, 0.25, 0.0]
@@ -62,29 +62,32 @@ def logo(extras: Extras, x: Array, z: Array) -> Mask:
         z: ``[n]`` height in a 1.75 m body, metres.
     """
     dz = z - 1.27
+    mask: Mask = np.zeros(x.shape, dtype=np.bool_)
     if extras.logo == "disc":
-        return x * x + dz * dz < 0.075**2
-    if extras.logo == "square":
-        return (np.abs(x) < 0.07) & (np.abs(dz) < 0.07)
-    if extras.logo == "bar":
-        return (np.abs(x) < 0.115) & (np.abs(dz) < 0.03)
-    if extras.logo == "letters":
-        stroke = (x / 0.05 % 1 < 0.62) & ~((x / 0.05 % 1 > 0.2) & (x / 0.05 % 1 < 0.42) & (np.abs(dz) < 0.022))
-        return (np.abs(x) < 0.11) & (np.abs(dz) < 0.042) & stroke
-    if extras.logo == "badge":
-        return (x + 0.075) ** 2 + (dz - 0.02) ** 2 < 0.036**2
-    return np.zeros(x.shape, dtype=np.bool_)
+        mask = np.hypot(x, dz) < 0.075
+    elif extras.logo == "square":
+        mask = (np.abs(x) < 0.07) & (np.abs(dz) < 0.07)
+    elif extras.logo == "bar":
+        mask = (np.abs(x) < 0.115) & (np.abs(dz) < 0.03)
+    elif extras.logo == "letters":
+        column = x / 0.05 % 1
+        hole = (column > 0.2) & (column < 0.42) & (np.abs(dz) < 0.022)
+        mask = (np.abs(x) < 0.11) & (np.abs(dz) < 0.042) & (column < 0.62) & ~hole
+    elif extras.logo == "badge":
+        mask = np.hypot(x + 0.075, dz - 0.02) < 0.036
+    return mask
 
 
 def straps(extras: Extras, x: Array, y: Array, z: Array) -> Mask:
     """Which points of the trunk a bag's straps cover; x and y in metres, z as in a 1.75 m body."""
+    mask: Mask = np.zeros(x.shape, dtype=np.bool_)
     if extras.bag == "backpack":
-        return (np.abs(np.abs(x) - 0.105) < 0.02) & (z > 1.2) & (y > -0.03)
-    if extras.bag == "shoulder bag":
+        mask = (np.abs(np.abs(x) - 0.105) < 0.02) & (z > 1.2) & (y > -0.03)
+    elif extras.bag == "shoulder bag":
         t = (z - 1.0) / 0.46
         line = extras.bag_side * (0.17 - 0.28 * t)
-        return (np.abs(x - line) < 0.02) & (t > 0) & (t < 1.05)
-    return np.zeros(x.shape, dtype=np.bool_)
+        mask = (np.abs(x - line) < 0.02) & (t > 0) & (t < 1.05)
+    return mask
 
 
 def hair_line(head: Head, front: Array) -> Array:

@@ -30,13 +30,13 @@ class Difficulty:
         colour_cast: strength of a camera's white balance, saturation and tint.
         exposure: strength of a camera's exposure and contrast.
         low_resolution: share of cameras that see people 64 to 104 pixels tall; the others see 120 to 260.
-        noise: strength of sensor noise, more in dark cameras.
+        noise: strength of sensor noise.
         compression: strength of a camera's video compression.
         occluder: share of tracklets in which something stands in, or passes through, the line of sight.
         occluder_size: width and height of what occludes, relative to the usual.
         second_person: share of tracklets with a second person partly in the box.
         loose_box: how loose boxes are: mean extra margin is 0.1 of the box height times this.
-        drift: how far a box wanders off the person, slowly: 0.04 of the box height times this.
+        drift: how far a box wanders off the person, slowly: 0.025 of the box height times this.
         jitter: how much a box shakes from frame to frame: 0.01 of the box height times this.
         motion_blur: share of tracklets with motion blur.
         motion_blur_length: length of the blur, relative to one camera's exposure of about 1/30 s.

@@ -12,9 +12,8 @@ from enum import IntEnum
 import numpy as np
 import numpy.typing as npt
 
+from intraclip.data.benchmark.arrays import Array
 from intraclip.data.benchmark.identity import Build, Extras, Gait
-
-Array = npt.NDArray[np.float32]
 
 
 class Bone(IntEnum):

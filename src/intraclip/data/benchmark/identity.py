@@ -229,7 +229,9 @@ class Identity:
         cover = "" if head.headwear == "none" else f", {head.headwear_paint.name} {head.headwear}"
         pattern = "" if outfit.pattern == "plain" else f" with {outfit.second.name} {outfit.pattern}"
         bottom = (
-            "" if outfit.top == "dress" else f", {outfit.bottom_paint.name} {outfit.bottom.replace('slim', 'slim trousers')}"
+            ""
+            if outfit.top == "dress"
+            else f", {outfit.bottom_paint.name} {outfit.bottom.replace('slim', 'slim trousers')}"
         )
         bag = "no bag" if extras.bag == "none" else f"{extras.bag_paint.name} {extras.bag}"
         logo = "" if extras.logo == "none" else f", {extras.logo_paint.name} {extras.logo} on the chest"
@@ -307,13 +309,26 @@ def _outfit(rng: np.random.Generator, muted: float) -> Outfit:
     sleeve = {"t-shirt": 0.36, "tank top": 0.0, "dress": rng.choice([0.0, 0.3, 0.55])}.get(top, 1.0)
     if top == "shirt" and rng.random() < 0.3:
         sleeve = 0.48
-    ease = {"tank top": 0.006, "puffer": 0.045, "coat": 0.032, "jacket": 0.026, "hoodie": 0.026}.get(top, 0.014)
+    ease = {"tank top": 0.006, "puffer": 0.045, "coat": 0.032, "jacket": 0.026, "hoodie": 0.026}.get(
+        top, 0.014
+    )
     hem = {"coat": rng.uniform(0.30, 0.40), "dress": rng.uniform(0.26, 0.36), "puffer": 0.49}.get(
         top, rng.choice([0.485, 0.50, 0.515, 0.56])
     )
-    bottoms = {"trousers": 0.40, "slim": 0.25, "wide": 0.10, "shorts": 0.11, "skirt": 0.09, "long skirt": 0.05}
+    bottoms = {
+        "trousers": 0.40,
+        "slim": 0.25,
+        "wide": 0.10,
+        "shorts": 0.11,
+        "skirt": 0.09,
+        "long skirt": 0.05,
+    }
     bottom = "slim" if top == "dress" else _pick(rng, bottoms)
-    end = {"shorts": rng.uniform(0.27, 0.36), "skirt": rng.uniform(0.27, 0.37), "long skirt": rng.uniform(0.09, 0.16)}
+    end = {
+        "shorts": rng.uniform(0.27, 0.36),
+        "skirt": rng.uniform(0.27, 0.37),
+        "long skirt": rng.uniform(0.09, 0.16),
+    }
     return Outfit(
         top=top,
         pattern=pattern,
@@ -335,11 +350,14 @@ def _head(rng: np.random.Generator, figure: float, outfit: Outfit) -> Head:
         0.66, 0.24, 0.04, 0.0, 0.0, 0.0, 0.06)  # fmt: skip
     hair = _pick(rng, dict(zip(HAIR, shades, strict=True)))
     if figure > 0.5:
-        style = _pick(rng, {"short": 0.1, "full": 0.08, "bob": 0.22, "long": 0.32, "ponytail": 0.18, "bun": 0.1})
+        style = _pick(
+            rng, {"short": 0.1, "full": 0.08, "bob": 0.22, "long": 0.32, "ponytail": 0.18, "bun": 0.1}
+        )
     else:
         style = _pick(rng, {"bald": 0.12, "short": 0.55, "full": 0.24, "bob": 0.05, "long": 0.04})
     headwear = _pick(
-        rng, {"none": 0.76, "cap": 0.1, "beanie": 0.06, "hood": 0.04, "scarf": 0.02 + 0.02 * figure, "hat": 0.02}
+        rng,
+        {"none": 0.76, "cap": 0.1, "beanie": 0.06, "hood": 0.04, "scarf": 0.02 + 0.02 * figure, "hat": 0.02},
     )
     if headwear == "hood" and outfit.top not in ("hoodie", "puffer", "jacket"):
         headwear = "none"
@@ -364,7 +382,9 @@ def _extras(rng: np.random.Generator, outfit: Outfit) -> Extras:
     bag = _pick(rng, {"none": 0.44, "backpack": 0.26, "shoulder bag": 0.15, "handbag": 0.1, "trolley": 0.05})
     return Extras(
         shoes=_cloth(rng, 0.75),
-        sole=_jitter(rng, "white", MUTED["white"], 0.03) if rng.random() < 0.5 else _cloth(rng, 1.0, dark=True),
+        sole=_jitter(rng, "white", MUTED["white"], 0.03)
+        if rng.random() < 0.5
+        else _cloth(rng, 1.0, dark=True),
         logo=logo,
         logo_paint=paint,
         bag=bag,
@@ -402,7 +422,9 @@ def _cloth(rng: np.random.Generator, muted: float, *, dark: bool = False) -> Pai
 
 
 def _jitter(rng: np.random.Generator, name: str, rgb: Colour, spread: float) -> Paint:
-    red, green, blue = np.clip(np.asarray(rgb) * (1 + rng.normal(0, 2 * spread)) + rng.normal(0, spread, 3), 0.03, 0.96)
+    red, green, blue = np.clip(
+        np.asarray(rgb) * (1 + rng.normal(0, 2 * spread)) + rng.normal(0, spread, 3), 0.03, 0.96
+    )
     return Paint(name=name, rgb=(_round(red), _round(green), _round(blue)))
 
 

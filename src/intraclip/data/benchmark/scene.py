@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
+from intraclip.data.benchmark.arrays import Array, blurred, f32, looked_up, resized
 from intraclip.data.benchmark.camera import PICTURE, Camera
 from intraclip.data.benchmark.randomness import Kind, generator
 
-Array = npt.NDArray[np.float32]
 Colour = tuple[float, float, float]
 
 _TILE = 512
@@ -62,7 +61,7 @@ def render_scene(seed: int, camera: Camera) -> npt.NDArray[np.uint8]:
     leaves = _noise(rng, (_TILE, _TILE), 5)
     for thing in things:
         _draw(camera, thing, rays, (0, 0), picture, depth, leaves, None)
-    soft = cv2.GaussianBlur(picture, (0, 0), 0.6)
+    soft = blurred(picture, 0.6)
     return np.asarray(np.sqrt(np.clip(soft, 0, 1.6) / 1.6) * 255 + 0.5, dtype=np.uint8)
 
 
@@ -98,12 +97,32 @@ def render_things(
     for thing in things:
         _draw(camera, thing, rays, (left, top), picture, depth, leaves, cover)
     rgba = np.concatenate([picture * cover[..., None], cover[..., None]], axis=-1)
-    return np.asarray(cv2.GaussianBlur(rgba, (0, 0), 0.8), dtype=np.float32)
+    return blurred(f32(rgba), 0.8)
+
+
+def extent(camera: Camera, things: list[Thing]) -> tuple[int, int, int, int]:
+    """Column, row, width and height of the part of the picture (and beyond) that things can cover."""
+    corners = []
+    for thing in things:
+        reach = float(np.hypot(thing.half[0], thing.half[1]))
+        x, y, z = thing.centre
+        corners += [
+            (x + a * reach, y + b * reach, z + c * thing.half[2])
+            for a in (-1, 1)
+            for b in (-1, 1)
+            for c in (-1, 1)
+        ]
+    seen = camera.see(np.array(corners))[:, :2]
+    left, top = (int(edge) for edge in np.floor(seen.min(axis=0)) - 2)
+    right, bottom = (int(edge) for edge in np.ceil(seen.max(axis=0)) + 3)
+    return left, top, right - left, bottom - top
 
 
 def car(rng: np.random.Generator, x: float, y: float, turn: float) -> list[Thing]:
     """A car of boxes at a place on the ground."""
-    paint = tuple(float(c) ** 2 for c in rng.choice([0.15, 0.35, 0.6, 0.85]) * np.ones(3) * rng.uniform(0.7, 1.1, 3))
+    paint = tuple(
+        float(c) ** 2 for c in rng.choice([0.15, 0.35, 0.6, 0.85]) * np.ones(3) * rng.uniform(0.7, 1.1, 3)
+    )
     cos, sin = np.cos(turn), np.sin(turn)
 
     def at(dx: float, dy: float, z: float) -> tuple[float, float, float]:
@@ -118,8 +137,21 @@ def car(rng: np.random.Generator, x: float, y: float, turn: float) -> list[Thing
     return [
         *wheels,
         Thing(kind="box", centre=at(0, 0, 0.6), half=(2.1, 0.85, 0.34), turn=turn, colour=colour, rough=0.03),
-        Thing(kind="box", centre=at(-0.15, 0, 1.12), half=(1.1, 0.75, 0.24), turn=turn, colour=(0.02, 0.025, 0.03)),
-        Thing(kind="box", centre=at(-0.15, 0, 1.38), half=(0.95, 0.72, 0.03), turn=turn, colour=colour, rough=0.03),
+        Thing(
+            kind="box",
+            centre=at(-0.15, 0, 1.12),
+            half=(1.1, 0.75, 0.24),
+            turn=turn,
+            colour=(0.02, 0.025, 0.03),
+        ),
+        Thing(
+            kind="box",
+            centre=at(-0.15, 0, 1.38),
+            half=(0.95, 0.72, 0.03),
+            turn=turn,
+            colour=colour,
+            rough=0.03,
+        ),
     ]
 
 
@@ -140,7 +172,7 @@ def occluder(rng: np.random.Generator, kind: str, x: float, y: float, size: floa
     if kind == "pillar":
         return [Thing(kind="box", centre=(x, y, 2.0), half=(0.16 * size, 0.16, 2.0), turn=0.4, colour=paint)]
     if kind == "bin":
-        tall = 0.5 * size
+        tall = 0.42 * size
         return [Thing(kind="pole", centre=(x, y, tall), half=(0.26 * size, 0.26, tall), colour=paint)]
     if kind == "bush":
         green: Colour = (0.04, 0.09, 0.025)
@@ -157,11 +189,14 @@ def occluder(rng: np.random.Generator, kind: str, x: float, y: float, size: floa
     if kind == "sign":
         return [
             Thing(kind="pole", centre=(x, y, 0.9), half=(0.03, 0.03, 0.9), colour=(0.3, 0.3, 0.3)),
-            Thing(kind="box", centre=(x, y, 1.35), half=(0.26 * size, 0.02, 0.3 * size), turn=0.2, colour=paint),
+            Thing(
+                kind="box", centre=(x, y, 1.35), half=(0.22 * size, 0.02, 0.24 * size), turn=0.2, colour=paint
+            ),
         ]
     if kind == "railing":
         bars = [
-            Thing(kind="box", centre=(x, y, z), half=(0.95 * size, 0.025, 0.025), colour=paint) for z in (0.35, 0.7, 1.05)
+            Thing(kind="box", centre=(x, y, z), half=(0.95 * size, 0.025, 0.025), colour=paint)
+            for z in (0.35, 0.7, 1.05)
         ]
         posts = [
             Thing(kind="box", centre=(x + float(dx) * size, y, 0.52), half=(0.03, 0.03, 0.52), colour=paint)
@@ -176,17 +211,18 @@ def occluder(rng: np.random.Generator, kind: str, x: float, y: float, size: floa
 
 def _ground_and_wall(rng: np.random.Generator, camera: Camera, rays: Array) -> tuple[Array, Array]:
     light = camera.light
-    ambient, direct = np.float32(light.ambient), np.float32(light.direct)
+    ambient, direct = f32(light.ambient), f32(light.direct)
     flat = ambient + direct * np.float32(max(0.0, light.toward[2]))
     down = np.minimum(rays[..., 2], -1e-4)
-    reach = -np.float32(camera.height) / down
+    reach = f32(-camera.height / down)
     x, y = rays[..., 0] * reach, rays[..., 1] * reach
 
     along = camera.walkway + float(rng.normal(0, 0.08))
-    u = -np.sin(along) * x + np.cos(along) * (y - camera.distance)
-    v = np.cos(along) * x + np.sin(along) * (y - camera.distance)
-    main = _material(rng, str(rng.choice(["tiles", "terrazzo", "carpet"] if camera.indoor else ["asphalt", "slabs", "cobbles", "concrete"])))  # fmt: skip
-    picture = _sample(main, u, v, reach)
+    cos, sin = np.float32(np.cos(along)), np.float32(np.sin(along))
+    forth = y - np.float32(camera.distance)
+    u, v = cos * forth - sin * x, cos * x + sin * forth
+    floors = ["tiles", "terrazzo", "carpet"] if camera.indoor else ["asphalt", "slabs", "cobbles", "concrete"]
+    picture = _sample(_material(rng, str(rng.choice(floors))), u, v, reach)
     half_width = float(rng.uniform(2.2, 4.0))
     if not camera.indoor:
         verge = _material(rng, str(rng.choice(["grass", "asphalt", "slabs", "concrete"])))
@@ -198,15 +234,19 @@ def _ground_and_wall(rng: np.random.Generator, camera: Camera, rays: Array) -> t
             stripe = (np.abs(v - 0.6 * half_width) < 0.06) & (u % 3.0 < 1.8)
             picture = np.where(stripe[..., None], np.float32(0.6), picture)
     stains = _noise(rng, (_TILE, _TILE), 30)
-    picture = picture * (0.82 + 0.36 * _sample(stains[..., None], u * 0.25, v * 0.25, reach * 0.3))
+    picture = picture * (
+        0.82 + 0.36 * _sample(stains[..., None], f32(u * 0.25), f32(v * 0.25), f32(reach * 0.3))
+    )
     picture = picture * flat
 
     # One wall behind, one at the side: both upright planes.
     depth = np.where(rays[..., 2] < -1e-4, reach, np.float32(np.inf)).astype(np.float32)
-    sky = np.float32([0.75, 0.85, 1.0]) * np.float32(1.1)
+    sky = 0.6 * ambient if camera.indoor else f32([0.83, 0.94, 1.1])
     horizon = np.where(rays[..., 2:] < -1e-4, picture, sky)
     far = camera.distance + float(rng.uniform(2.5, 4.5) if camera.indoor else rng.uniform(4.5, 13))
-    walls = [(float(rng.normal(0, 0.15)), far, float(rng.uniform(3, 4) if camera.indoor else rng.uniform(3.5, 9)))]
+    walls = [
+        (float(rng.normal(0, 0.15)), far, float(rng.uniform(3, 4) if camera.indoor else rng.uniform(3.5, 9)))
+    ]
     if rng.random() < (0.9 if camera.indoor else 0.5):
         side = float(rng.choice([-1, 1]))
         walls.append((side * float(rng.uniform(1.15, 1.45)), float(rng.uniform(3.5, 5.5)), 4.0))
@@ -223,7 +263,7 @@ def _ground_and_wall(rng: np.random.Generator, camera: Camera, rays: Array) -> t
         across = (rays[..., 0] * ny - rays[..., 1] * nx) * t_safe
         face = _wall(rng, camera.indoor, across, z, t_safe)
         towards = max(0.0, -(nx * light.toward[0] + ny * light.toward[1]))
-        corner = 1 - 0.35 * np.exp(-z / 0.35)
+        corner = 1 - 0.35 * np.exp(-np.clip(z, 0, 9) / 0.35)
         shade = face * (ambient * 0.95 + direct * np.float32(towards)) * corner[..., None]
         picture = np.where(hit[..., None], shade, picture)
         depth = np.where(hit, t, depth)
@@ -241,9 +281,11 @@ def _wall(rng: np.random.Generator, indoor: bool, across: Array, z: Array, reach
         low, high = (0.25, 2.4) if rng.random() < 0.5 else (0.95, 2.3)
         cell = across / np.float32(period)
         glass = ((cell % 1) < share) & (z > low) & (z < high)
-        frame = glass & (((cell % 1) < 0.03) | ((cell % 1) > share - 0.03) | (z < low + 0.06) | (z > high - 0.06))
+        frame = glass & (
+            ((cell % 1) < 0.03) | ((cell % 1) > share - 0.03) | (z < low + 0.06) | (z > high - 0.06)
+        )
         tone = rng.uniform(0.02, 0.16, 16).astype(np.float32)[np.floor(cell).astype(np.int64) % 16]
-        tint = np.float32([0.85, 1.0, 1.1])
+        tint = f32([0.85, 1.0, 1.1])
         reflection = tone[..., None] * tint * (0.7 + 0.5 * z[..., None] / 2.4)
         face = np.where(glass[..., None], reflection, face)
         face = np.where(frame[..., None], np.float32(rng.uniform(0.05, 0.7)), face)
@@ -260,38 +302,100 @@ def _furniture(rng: np.random.Generator, camera: Camera) -> list[Thing]:
     for _ in range(int(rng.integers(5, 10))):
         y = camera.distance + float(rng.uniform(1.5, 6.0))
         x = float(rng.uniform(-1, 1)) * half_view * y
-        kinds = ["bin", "sign", "pillar", "bench", "planter"] if camera.indoor else ["bin", "sign", "pole", "car", "tree", "bench", "bush"]
+        kinds = (
+            ["bin", "sign", "pillar", "bench", "planter"]
+            if camera.indoor
+            else ["bin", "sign", "pole", "car", "tree", "bench", "bush"]
+        )
         kind = str(rng.choice(kinds))
         if kind == "tree":
             tall = float(rng.uniform(2.2, 3.2))
-            things.append(Thing(kind="pole", centre=(x, y, tall / 2), half=(0.14, 0.14, tall / 2), colour=(0.07, 0.05, 0.035), rough=0.6))
-            things.append(Thing(kind="ball", centre=(x, y, tall + 0.9), half=(1.3, 1.3, 1.3), colour=(0.05, 0.11, 0.03), rough=1.0))
+            things.append(
+                Thing(
+                    kind="pole",
+                    centre=(x, y, tall / 2),
+                    half=(0.14, 0.14, tall / 2),
+                    colour=(0.07, 0.05, 0.035),
+                    rough=0.6,
+                )
+            )
+            things.append(
+                Thing(
+                    kind="ball",
+                    centre=(x, y, tall + 0.9),
+                    half=(1.3, 1.3, 1.3),
+                    colour=(0.05, 0.11, 0.03),
+                    rough=1.0,
+                )
+            )
         elif kind == "bench":
             wood: Colour = (0.18, 0.11, 0.06)
             turn = float(rng.uniform(-0.6, 0.6))
-            things.append(Thing(kind="box", centre=(x, y, 0.44), half=(0.8, 0.22, 0.03), turn=turn, colour=wood))
-            things.append(Thing(kind="box", centre=(x, y, 0.21), half=(0.7, 0.15, 0.21), turn=turn, colour=(0.05, 0.05, 0.05)))
+            things.append(
+                Thing(kind="box", centre=(x, y, 0.44), half=(0.8, 0.22, 0.03), turn=turn, colour=wood)
+            )
+            things.append(
+                Thing(
+                    kind="box",
+                    centre=(x, y, 0.21),
+                    half=(0.7, 0.15, 0.21),
+                    turn=turn,
+                    colour=(0.05, 0.05, 0.05),
+                )
+            )
         elif kind == "planter":
-            things.append(Thing(kind="box", centre=(x, y, 0.3), half=(0.4, 0.3, 0.3), turn=0.2, colour=(0.3, 0.28, 0.26)))
-            things.append(Thing(kind="ball", centre=(x, y, 0.85), half=(0.42, 0.35, 0.4), colour=(0.04, 0.1, 0.03), rough=1.0))
+            things.append(
+                Thing(
+                    kind="box", centre=(x, y, 0.3), half=(0.4, 0.3, 0.3), turn=0.2, colour=(0.3, 0.28, 0.26)
+                )
+            )
+            things.append(
+                Thing(
+                    kind="ball",
+                    centre=(x, y, 0.85),
+                    half=(0.42, 0.35, 0.4),
+                    colour=(0.04, 0.1, 0.03),
+                    rough=1.0,
+                )
+            )
         else:
             things.extend(occluder(rng, kind, x, y + (2.0 if kind == "car" else 0.0), 1.0))
     return things
 
 
 def _ground_shadows(camera: Camera, rays: Array, picture: Array, depth: Array, things: list[Thing]) -> None:
-    reach = -np.float32(camera.height) / np.minimum(rays[..., 2], -1e-4)
-    on_ground = np.abs(reach - depth) < 1e-3
-    x, y = rays[..., 0] * reach, rays[..., 1] * reach
     for thing in things:
-        if thing.centre[2] - thing.half[2] > 0.6:
+        cx, cy, cz = thing.centre
+        if cz - thing.half[2] > 0.6:
             continue
+        # A soft patch on the ground, a little larger than the footprint; only its own pixels are touched.
+        wide = 1.6 * float(np.hypot(thing.half[0] + 0.18, thing.half[1] + 0.18))
+        corners = np.array([[cx + a * wide, cy + b * wide, 0.0] for a in (-1, 1) for b in (-1, 1)])
+        seen = camera.see(corners)
+        if seen[:, 2].min() < 0.2:
+            continue
+        part = _part(seen, (0, 0), depth.shape)
+        if part is None:
+            continue
+        ray = rays[part]
+        reach = -np.float32(camera.height) / np.minimum(ray[..., 2], -1e-4)
+        dx, dy = ray[..., 0] * reach - np.float32(cx), ray[..., 1] * reach - np.float32(cy)
         cos, sin = np.cos(-thing.turn), np.sin(-thing.turn)
-        dx, dy = x - np.float32(thing.centre[0]), y - np.float32(thing.centre[1])
         a = (cos * dx - sin * dy) / np.float32(thing.half[0] + 0.18)
         b = (sin * dx + cos * dy) / np.float32(thing.half[1] + 0.18)
-        dark = 0.55 * np.exp(-np.minimum(a * a + b * b, 30) ** 2)
-        picture *= np.where(on_ground, 1 - dark, 1)[..., None].astype(np.float32)
+        dark = 0.55 * np.exp(-(np.minimum(a * a + b * b, 6) ** 2))
+        on_ground = np.abs(reach - depth[part]) < 1e-3
+        picture[part] *= np.where(on_ground, 1 - dark, 1)[..., None].astype(np.float32)
+
+
+def _part(
+    seen: npt.NDArray[np.float64], corner: tuple[int, int], shape: tuple[int, ...]
+) -> tuple[slice, slice] | None:
+    """Rows and columns that hold projected points, or None where they lie outside."""
+    left, top = np.floor(seen[:, :2].min(axis=0) - corner).astype(int) - 1
+    right, bottom = np.ceil(seen[:, :2].max(axis=0) - corner).astype(int) + 2
+    rows, columns = slice(max(top, 0), min(bottom, shape[0])), slice(max(left, 0), min(right, shape[1]))
+    return (rows, columns) if rows.start < rows.stop and columns.start < columns.stop else None
 
 
 def _draw(
@@ -308,18 +412,16 @@ def _draw(
     cx, cy, cz = thing.centre
     hx, hy, hz = thing.half
     reach = float(np.hypot(hx, hy)) if thing.kind == "box" else hx
-    corners = np.array([[cx + a * reach, cy + b * reach, cz + c * hz] for a in (-1, 1) for b in (-1, 1) for c in (-1, 1)])
+    corners = np.array(
+        [[cx + a * reach, cy + b * reach, cz + c * hz] for a in (-1, 1) for b in (-1, 1) for c in (-1, 1)]
+    )
     seen = camera.see(corners)
     if seen[:, 2].min() < 0.2:
         return
-    height, width = depth.shape
-    left, top = np.floor(seen[:, :2].min(axis=0) - corner).astype(int) - 1
-    right, bottom = np.ceil(seen[:, :2].max(axis=0) - corner).astype(int) + 2
-    left, top, right, bottom = max(left, 0), max(top, 0), min(right, width), min(bottom, height)
-    if left >= right or top >= bottom:
+    part = _part(seen, corner, depth.shape)
+    if part is None:
         return
-    part = (slice(top, bottom), slice(left, right))
-    cos, sin = np.float32(np.cos(thing.turn)), np.float32(np.sin(thing.turn))
+    cos, sin = float(np.cos(thing.turn)), float(np.sin(thing.turn))
     ray = rays[part]
     dx, dy, dz = cos * ray[..., 0] + sin * ray[..., 1], cos * ray[..., 1] - sin * ray[..., 0], ray[..., 2]
     ox, oy, oz = -(cos * cx + sin * cy), -(cos * cy - sin * cx), camera.height - cz
@@ -329,21 +431,21 @@ def _draw(
     if thing.kind == "ball":  # leaves: a ragged outline and inner gaps
         u = (np.arctan2(ny, nx) * 90 * hx).astype(np.float32) % _TILE
         v = (nz * 70 * hz).astype(np.float32) % _TILE
-        leaf = cv2.remap(leaves, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
+        leaf = looked_up(leaves, u, v)
         rim = -(dx * nx + dy * ny + dz * nz) / np.sqrt(dx * dx + dy * dy + dz * dz)
         hit &= leaf + 0.9 * rim > 0.62
     else:
-        px, py, pz = dx * t, dy * t, dz * t
+        px, py, pz = (np.where(hit, d * np.where(hit, t, 0), 0) for d in (dx, dy, dz))
         scale = 1.0 / max(0.02, min(hx, hy, hz) * 0.2)
-        u = np.where(np.isfinite(px + py), (px + py) * min(scale, 60), 0).astype(np.float32) % _TILE
-        v = np.where(np.isfinite(pz), pz * 20, 0).astype(np.float32) % _TILE
-        leaf = cv2.remap(leaves, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
+        u = f32((px + py) * min(scale, 60)) % _TILE
+        v = f32(pz * 20) % _TILE
+        leaf = looked_up(leaves, u, v)
     light = camera.light
     lx, ly = cos * light.toward[0] + sin * light.toward[1], cos * light.toward[1] - sin * light.toward[0]
     lambert = np.maximum(0, nx * lx + ny * ly + nz * light.toward[2])
-    shade = np.float32(light.ambient) * (0.62 + 0.38 * nz)[..., None] + np.float32(light.direct) * lambert[..., None]
+    shade = f32(light.ambient) * (0.62 + 0.38 * nz)[..., None] + f32(light.direct) * lambert[..., None]
     dirt = 1 + thing.rough * (leaf - 0.5) * 2
-    colour = np.float32(thing.colour) * shade * np.maximum(dirt, 0.1)[..., None]
+    colour = f32(thing.colour) * shade * np.maximum(dirt, 0.1)[..., None]
     picture[part] = np.where(hit[..., None], colour, picture[part])
     depth[part] = np.where(hit, t, depth[part])
     if cover is not None:
@@ -400,7 +502,7 @@ def _noise(rng: np.random.Generator, shape: tuple[int, int], grain: int) -> Arra
         step = max(1, grain >> octave)
         small = rng.random((max(2, shape[0] // step), max(2, shape[1] // step)), dtype=np.float32)
         small = np.pad(small, ((0, 1), (0, 1)), mode="wrap")
-        big = cv2.resize(small, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR)
+        big = resized(small, (shape[1], shape[0]))
         total += big * np.float32(0.6**octave)
         weight += 0.6**octave
     return np.asarray(total / np.float32(weight), dtype=np.float32)
@@ -425,10 +527,16 @@ def _material(rng: np.random.Generator, kind: str) -> Array:
         "plaster": (0.52, 0.49, 0.43),
         "panels": (0.42, 0.43, 0.45),
     }[kind]
-    tone = np.float32(base) * rng.uniform(0.75, 1.25) * rng.uniform(0.93, 1.07, 3).astype(np.float32)
+    tone = f32(base) * rng.uniform(0.75, 1.25) * rng.uniform(0.93, 1.07, 3).astype(np.float32)
     roughness = {"grass": 0.9, "hedge": 1.3, "cobbles": 0.5, "terrazzo": 0.45, "asphalt": 0.5}.get(kind, 0.2)
     value = 1 + roughness * (fine - 0.5) * 1.6 + 0.35 * (coarse - 0.5)
-    cell = {"slabs": (64, 64), "tiles": (64, 64), "cobbles": (16, 16), "brick": (32, 10), "panels": (128, 128)}.get(kind)
+    cell = {
+        "slabs": (64, 64),
+        "tiles": (64, 64),
+        "cobbles": (16, 16),
+        "brick": (32, 10),
+        "panels": (128, 128),
+    }.get(kind)
     if cell is not None:
         cu, cv_ = cell
         line = np.floor(v / cv_)
@@ -443,14 +551,10 @@ def _material(rng: np.random.Generator, kind: str) -> Array:
 def _sample(texture: Array, u: Array, v: Array, reach: Array) -> Array:
     """Read a texture at ground or wall positions in metres; far away it fades to its mean."""
     scale = np.float32(_TILE / 4.0)
-    near = cv2.remap(
-        texture,
-        (np.clip(u, -1e4, 1e4) * scale % _TILE).astype(np.float32),
-        (np.clip(v, -1e4, 1e4) * scale % _TILE).astype(np.float32),
-        cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_WRAP,
-    )
-    near = near.reshape(*u.shape, -1)
-    keep = np.exp(-((np.clip(reach, 0, 1e3) / 28.0) ** 2))[..., None]
+    # Beyond 60 m everything is flat, so that remap's range of 16 bits suffices, and it wraps by itself.
+    column = np.clip(u, -60, 60).astype(np.float32) * scale
+    row = np.clip(v, -60, 60).astype(np.float32) * scale
+    near = looked_up(texture, column, row).reshape(*u.shape, -1)
+    keep = np.exp(-np.square(np.minimum(reach, 100) * np.float32(1 / 28)))[..., None]
     mean = texture.reshape(-1, texture.shape[-1]).mean(axis=0)
     return np.asarray(mean + (near - mean) * keep, dtype=np.float32)

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[np.float32]
+from intraclip.data.benchmark.arrays import Array
+
 Relief = Callable[[Array, Array], Array]
 """Metres to push a surface outward, from position along the axis (metres) and angle (radians)."""
 
@@ -66,11 +67,12 @@ def loft(
     knots = np.asarray(rings, dtype=np.float64)
     knot_s = np.abs(knots[:, 0] - knots[0, 0])
     length = float(knot_s[-1])
+    slope = np.gradient(knots, knot_s, axis=0)
 
     def rows(s: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Ring parameters ``[5, m]`` at distances `s` from the first end."""
         s = np.clip(s, 0.0, length)
-        value = _hermite(knot_s, knots, s)
+        value = _hermite(knot_s, knots, slope, s)
         shrink = np.ones_like(s)
         for cap, distance in ((caps[0], s), (caps[1], length - s)):
             if cap > 0:
@@ -93,7 +95,9 @@ def loft(
     row = np.repeat(np.arange(count), around)
     first = np.repeat(np.cumsum(around) - around, around)
     total = len(row)
-    theta = (np.arange(total) - first + rng.random(count)[row] + rng.uniform(-0.25, 0.25, total)) / around[row]
+    theta = (np.arange(total) - first + rng.random(count)[row] + rng.uniform(-0.25, 0.25, total)) / around[
+        row
+    ]
     angle = (theta * 2 * np.pi % (2 * np.pi)).astype(np.float32)
 
     def place(ring: npt.NDArray[np.float64], angles: Array) -> Array:
@@ -129,7 +133,7 @@ def loft(
     return Patch(xyz=xyz.astype(np.float32), normal=normal.astype(np.float32), along=z, angle=angle)
 
 
-def folds(rng: np.random.Generator, depth: float, *, wave: float = 0.09) -> Relief:
+def folds(rng: np.random.Generator, depth: float, *, wave: float = 0.13) -> Relief:
     """Creases of cloth: a few slanted waves.
 
     Args:
@@ -138,24 +142,35 @@ def folds(rng: np.random.Generator, depth: float, *, wave: float = 0.09) -> Reli
         wave: typical distance between creases, metres.
     """
     draws = [
-        (2 * np.pi / (wave * rng.uniform(0.6, 1.8)), rng.integers(1, 4), rng.uniform(0, 7), rng.choice([-1, 1]))
+        (
+            2 * np.pi / (wave * rng.uniform(0.7, 2.0)),
+            rng.choice([-1, 1]) * rng.integers(1, 6),
+            rng.uniform(0, 7),
+            rng.uniform(6, 14),
+        )
         for _ in range(3)
     ]
 
     def relief(z: Array, angle: Array) -> Array:
         total = np.zeros_like(z)
-        for frequency, turns, phase, sign in draws:
-            total += np.sin(np.float32(frequency) * z + np.float32(sign * turns) * angle + np.float32(phase))
+        for frequency, turns, phase, slow in draws:
+            # A slow wave fades the quick one in and out, so that creases come in patches.
+            patchy = np.sin(np.float32(slow) * z - angle + np.float32(2 * phase))
+            total += (
+                np.sin(np.float32(frequency) * z + np.float32(turns) * angle + np.float32(phase)) * patchy
+            )
         return total * np.float32(depth / 3)
 
     return relief
 
 
 def _hermite(
-    knot_s: npt.NDArray[np.float64], knots: npt.NDArray[np.float64], s: npt.NDArray[np.float64]
+    knot_s: npt.NDArray[np.float64],
+    knots: npt.NDArray[np.float64],
+    slope: npt.NDArray[np.float64],
+    s: npt.NDArray[np.float64],
 ) -> npt.NDArray[np.float64]:
-    """Smooth curve through ring tables ``[k, c]``, read at `s`: ``[c, m]``."""
-    slope = np.gradient(knots, knot_s, axis=0, edge_order=1)
+    """Smooth curve through ring tables ``[k, c]`` with slopes ``[k, c]``, read at `s`: ``[c, m]``."""
     i = np.clip(np.searchsorted(knot_s, s, side="right") - 1, 0, len(knot_s) - 2)
     width = (knot_s[i + 1] - knot_s[i])[:, None]
     t = ((s - knot_s[i]) / width[:, 0])[:, None]

@@ -1,0 +1,71 @@
+"""`intraclip rank`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from intraclip.cli.common import parse, print_json, progress_bar, read_data, say
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankArgs:
+    """Draw the tracklets of other cameras that are most similar to a chosen one.
+
+    For folders without identity labels, such as those of `intraclip ingest`: the picture is for a person to judge.
+    """
+
+    run: tyro.conf.Positional[Path]
+    """Run folder, or a checkpoint file."""
+    data: Path
+    """Data folder."""
+    query: str
+    """Name of the tracklet to search for, such as cam1_t0003."""
+    out: Path
+    """Picture to write, .png or .jpg."""
+    k: int = 10
+    """Answers to show."""
+    distance: Literal["euclidean", "cosine"] = "cosine"
+    """Distance between embeddings."""
+    own_camera: bool = False
+    """Search the query's own camera too."""
+    device: str | None = None
+    """auto, cpu, cuda or cuda:N; by default as in the recipe."""
+    json: bool = False
+    """Print the ranked tracklets as JSON."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command."""
+    args = parse(RankArgs, argv, command="rank")
+    from intraclip.engine.extract import embed_split, load_run
+    from intraclip.errors import OutputError
+    from intraclip.metrics.ranking import most_similar
+    from intraclip.report.strips import ranked_tracklets, write_picture
+
+    if args.out.suffix.lower() not in (".png", ".jpg", ".jpeg"):
+        raise OutputError(f"{args.out}: the picture is written as .png or .jpg; choose such a name")
+    if args.out.exists():
+        raise OutputError(f"{args.out} exists; choose another --out")
+    split = read_data(args.data)
+    model, recipe = load_run(args.run, device=args.device)
+    with progress_bar("embedding") as update:
+        embeddings = embed_split(model, split, recipe, progress=update)
+    answers = most_similar(
+        embeddings, args.query, k=args.k, distance=args.distance, own_camera=args.own_camera
+    )
+    by_name = {t.name: t for t in split.test}
+    write_picture(
+        args.out, ranked_tracklets(by_name[args.query], [(by_name[a.name], a.distance) for a in answers])
+    )
+    if args.json:
+        print_json([a._asdict() for a in answers])
+    else:
+        for place, answer in enumerate(answers, start=1):
+            print(f"{place:3}  {answer.name:<24} camera {answer.camid}  {args.distance} distance {answer.distance:.3f}")
+        say(f"the picture is {args.out}")
+    return 0

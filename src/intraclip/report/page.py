@@ -1,0 +1,144 @@
+"""One self-contained HTML page about one or several runs.
+
+Everything is inside the file: pictures, plots and style. It opens without a network, on a phone, in the dark and on
+paper.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypeVar
+
+from intraclip import __version__
+from intraclip.engine.run import choose_device
+from intraclip.errors import DataError, OutputError, require_extra
+from intraclip.metrics.ranking import RANKS
+from intraclip.report.records import read_record
+from intraclip.report.sections.augmentation import augmented
+from intraclip.report.sections.curves import curves
+from intraclip.report.sections.features import planes
+from intraclip.report.sections.looks import cams
+from intraclip.report.sections.making import making, recipe_differences
+from intraclip.report.sections.networks import load_networks
+from intraclip.report.sections.numbers import main_protocol, score_tables, summary
+from intraclip.report.sections.ranked import judge, ranked_lists
+from intraclip.types import Split
+
+ShownT = TypeVar("ShownT")
+
+NO_DATA = "This section needs the pictures, and the report was made without the data."
+
+
+def write_report(
+    out: Path,
+    *,
+    runs: Mapping[str, Path],
+    split: Split | None,
+    title: str,
+    baselines: Mapping[str, Mapping[str, Any]] | None = None,
+    note: str = "",
+    seed: int = 0,
+    progress: Callable[[str], None] | None = None,
+) -> Path:
+    """Write the page.
+
+    Args:
+        out: the HTML file.
+        runs: display name -> run folder; each must be trained and scored. The order is the page's.
+        split: the data the runs were scored on. None, or data whose frames cannot be read, leaves out the sections
+            that show pictures, with a sentence why.
+        title: of the page.
+        baselines: display name -> scores as of `Scores.to_json_dict`.
+        note: a sentence below the title.
+        seed: of every choice made here: queries, clips, people, t-SNE.
+        progress: told what is being made.
+
+    Returns:
+        `out`.
+
+    Raises:
+        DataError: no runs, or one that is not scored (the message names the command) or damaged.
+        CheckpointError: a run's network cannot be loaded.
+        MissingExtraError: the ``report`` extra is not installed.
+        OutputError: the file cannot be written.
+    """
+    jinja2 = require_extra("jinja2", extra="report", purpose="the report")
+    markup = require_extra("markupsafe", extra="report", purpose="the report").Markup
+    for module in ("matplotlib", "sklearn", "captum"):  # all of them now, not one after a minute's work
+        require_extra(module, extra="report", purpose="the report")
+    say = progress or _silent
+    if not runs:
+        raise DataError("a report needs at least one run, got none")
+    say("reading the runs")
+    records = [read_record(name, folder) for name, folder in runs.items()]
+    given = dict(baselines or {})
+    protocol = main_protocol(records, split)
+    judged = judge(records, protocol=protocol)
+    say("drawing the curves")
+    context: dict[str, Any] = {
+        "title": title,
+        "note": note,
+        "version": __version__,
+        "seed": seed,
+        "protocol": protocol,
+        "ranks": RANKS,
+        "summary": summary(records, given, judged, protocol=protocol, seed=seed),
+        "tables": score_tables(records, given, first=protocol),
+        "curves": curves(records, given, protocol=protocol),
+        "making": [making(record) for record in records],
+        "differences": recipe_differences(records),
+        "run_names": [record.name for record in records],
+        "markup": markup,
+    }
+    if split is None:
+        for name in ("ranked", "augmented", "cams", "planes"):
+            context[name], context[f"{name}_missing"] = None, NO_DATA
+    else:
+        data = split
+        say("collecting ranked lists")
+        context |= _tried(
+            "ranked",
+            lambda: ranked_lists(records, judged, data, protocol=protocol, seed=seed),
+        )
+        say("augmenting clips")
+        context |= _tried("augmented", lambda: augmented(data, records[0].recipe, seed=seed))
+        networks = load_networks(records, choose_device("auto"))
+        say("looking where the networks look")
+        context |= _tried("cams", lambda: cams(networks, data, seed=seed))
+        say("laying frame features on a plane")
+        context |= _tried("planes", lambda: planes(networks, data, seed=seed))
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    source = (resources.files("intraclip.report") / "page.html.j2").read_text(encoding="utf-8")
+    page: str = environment.from_string(source).render(context)
+    _write(out, page)
+    return out
+
+
+def _tried(name: str, make: Callable[[], ShownT]) -> dict[str, Any]:
+    """A section, or the sentence that says why it is not there: data that moved away must not cost the page."""
+    try:
+        return {name: make(), f"{name}_missing": ""}
+    except DataError as error:
+        return {name: None, f"{name}_missing": f"This section is left out: {error}."}
+
+
+def _write(out: Path, page: str) -> None:
+    partial = out.with_name(f"{out.name}.{os.getpid()}.partial")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(page, encoding="utf-8")
+        partial.replace(out)
+    except OSError as error:
+        with suppress(OSError):  # the folder itself may be the trouble
+            partial.unlink()
+        raise OutputError(f"the report {out} cannot be written: {error}") from None
+
+
+def _silent(_text: str) -> None:
+    """Say nothing."""

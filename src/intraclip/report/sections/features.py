@@ -1,0 +1,59 @@
+"""Frame features of test people on a plane, under each run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from intraclip.errors import DataError
+from intraclip.report import plots, tsne
+from intraclip.report.sections.networks import Loaded
+from intraclip.types import Split
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plane:
+    """Frame features of one run on a plane."""
+
+    run: str
+    figure: str
+    separation: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planes:
+    """The same frames under every run."""
+
+    planes: tuple[Plane, ...]
+    people: int
+    frames: int
+
+
+def planes(networks: Sequence[Loaded], split: Split, *, seed: int) -> Planes:
+    """Frame features of test people, laid on a plane by t-SNE.
+
+    Raises:
+        DataError: fewer than three test people have two clips.
+        FrameError: a frame cannot be read.
+    """
+    clips = tsne.choose_clips(split.test, seed=seed)
+    pids = np.array([c.tracklet.pid for c in clips for _ in c.frames], dtype=np.int64)
+    numbers = np.array([c.clip for c in clips for _ in c.frames], dtype=np.int64)
+    people = len(np.unique(pids))
+    if people < 3:
+        raise DataError(f"{people} test people have two clips; a picture of groups needs three")
+    found = []
+    for network in networks:
+        features = tsne.frame_features(network.model, clips, network.run.recipe.input)
+        figure = plots.feature_scatter(tsne.project(features, seed=seed), pids, numbers)
+        label = f"t-SNE of {len(pids)} frames of {people} people under {network.run.name}."
+        found.append(
+            Plane(
+                run=network.run.name,
+                figure=plots.svg(figure, label=label),
+                separation=f"{tsne.separation(features, pids):.2f}".replace("-", "−"),
+            )
+        )
+    return Planes(planes=tuple(found), people=people, frames=len(pids))

@@ -1,0 +1,160 @@
+"""Where the networks look: Grad-CAM of each run on the same training clips."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from intraclip.data.augment import normalise
+from intraclip.data.benchmark import load_silhouettes
+from intraclip.data.clips import tracklet_clips
+from intraclip.errors import DataError
+from intraclip.models.embedder import ClipEmbedder
+from intraclip.report import gradcam, strips
+from intraclip.report.sections.networks import Loaded
+from intraclip.report.sections.tiles import Tile, describe, different_people, picture_tile, short_clip
+from intraclip.types import Split, Tracklet
+
+CAM_CLIPS = 3
+CAM_SCORED_CLIPS = 24
+"""Clips over which the share of activation on the person is averaged; three alone would be an anecdote."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CamRow:
+    """A clip as one strip: the frames themselves, or what a run looks at."""
+
+    name: str
+    tile: Tile
+    inside: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inside:
+    """Mean share of the activation on the person."""
+
+    run: str
+    share: str
+    area: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cam:
+    """Activation of each run on the same clips."""
+
+    clips: tuple[tuple[str, tuple[CamRow, ...]], ...]
+    grids: str
+    inside: tuple[Inside, ...]
+    scored: int
+
+
+def cams(networks: Sequence[Loaded], split: Split, *, seed: int) -> Cam:
+    """Grad-CAM of every run on the same training clips, for the logit of the true person.
+
+    Raises:
+        DataError: the runs share no training people with the data.
+        FrameError: a frame cannot be read.
+    """
+    known = set.intersection(*(set(network.pids) for network in networks))
+    train = tuple(t for t in split.train if t.pid in known)
+    if not train:
+        raise DataError("the people these networks were trained on are not in the data")
+    rng = np.random.default_rng([seed, 15])
+    chosen = different_people(replace(split, train=train), CAM_SCORED_CLIPS, rng)
+    people = [_silhouettes(split.root, tracklet) for tracklet in chosen]
+    scored = [i for i, found in enumerate(people) if found is not None]
+    needed = sorted({*range(min(CAM_CLIPS, len(chosen))), *scored})
+
+    originals: dict[int, Tile] = {}
+    rows: dict[int, list[CamRow]] = {i: [] for i in needed[:CAM_CLIPS]}
+    grids, inside = [], []
+    for network in networks:
+        recipe = network.run.recipe
+        height, width = recipe.input.height, recipe.input.width
+        config = replace(short_clip(recipe.clip), test_sampling="even")
+        shares, areas = [], []
+        for i in needed:
+            tracklet = chosen[i]
+            clip = tracklet_clips(len(tracklet), config)[0]
+            frames = strips.load_frames(tracklet, clip.indices.tolist(), height=height, width=width)
+            tensor = torch.from_numpy(np.ascontiguousarray(frames.transpose(0, 3, 1, 2))).unsqueeze(0)
+            maps = gradcam.activation_maps(
+                network.model,
+                normalise(tensor, mean=recipe.input.mean, std=recipe.input.std),
+                torch.from_numpy(clip.mask).unsqueeze(0),
+                torch.tensor([network.pids.index(tracklet.pid)]),
+            )[0]
+            share = float("nan")
+            found = people[i]
+            if found is not None:
+                mask = _resized(found[clip.indices], height, width)
+                share = gradcam.share_inside(maps, mask)
+                if np.isfinite(share):
+                    shares.append(share)
+                areas.append(float(mask.mean()))
+            if i in rows:
+                valid = int(
+                    clip.mask.sum()
+                )  # repeated frames of a short tracklet would only say the same again
+                originals.setdefault(
+                    i, picture_tile(strips.film_strip(frames[:valid]), alt=f"Frames of {tracklet.name}.")
+                )
+                rows[i].append(
+                    CamRow(
+                        name=network.run.name,
+                        tile=picture_tile(
+                            strips.film_strip(gradcam.overlay(frames[:valid], maps[:valid])),
+                            alt=f"Where {network.run.name} looks in the frames of {tracklet.name}.",
+                        ),
+                        inside=f"{100 * share:.0f} % on the person" if np.isfinite(share) else "",
+                    )
+                )
+        grids.append(f"{network.run.name} {_grid(network.model, height, width)}")
+        if shares:
+            inside.append(
+                Inside(
+                    run=network.run.name,
+                    share=f"{100 * np.mean(shares):.0f} %",
+                    area=f"{100 * np.mean(areas):.0f} %",
+                )
+            )
+    return Cam(
+        clips=tuple(
+            (
+                f"{chosen[i].name} ({describe(chosen[i])})",
+                (CamRow(name="Frames", tile=originals[i], inside=""), *rows[i]),
+            )
+            for i in rows
+        ),
+        grids="; ".join(grids),
+        inside=tuple(inside),
+        scored=len(scored),
+    )
+
+
+@torch.inference_mode()
+def _grid(model: ClipEmbedder, height: int, width: int) -> str:
+    device = next(model.parameters()).device
+    maps = model.maps(torch.zeros(1, 1, 3, height, width, device=device))
+    return f"{maps.shape[-2]} × {maps.shape[-1]}"
+
+
+def _silhouettes(root: Path, tracklet: Tracklet) -> npt.NDArray[np.bool_] | None:
+    """True outlines of a tracklet's frames ``[n, H, W]``, where the data came with them."""
+    try:
+        found: npt.NDArray[np.bool_] = load_silhouettes(root, tracklet.name)
+    except (DataError, OSError):
+        return None
+    return found if len(found) == len(tracklet) else None
+
+
+def _resized(masks: npt.NDArray[np.bool_], height: int, width: int) -> npt.NDArray[np.bool_]:
+    """Nearest pixel of masks ``[T, h, w]`` on a grid of ``[T, height, width]``."""
+    rows = (2 * np.arange(height) + 1) * masks.shape[1] // (2 * height)
+    columns = (2 * np.arange(width) + 1) * masks.shape[2] // (2 * width)
+    return masks[:, rows[:, None], columns]

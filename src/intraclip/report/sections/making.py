@@ -1,0 +1,68 @@
+"""How the runs were made: recipe, machine, command, commit and data."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from intraclip.config_io import differing_keys, dump_recipe
+from intraclip.report.records import RunRecord
+from intraclip.report.sections.numbers import duration
+
+
+@dataclass(frozen=True, kw_only=True)
+class Making:
+    """Where a run comes from."""
+
+    run: str
+    description: str
+    facts: tuple[tuple[str, str], ...]
+    recipe: str
+
+
+def making(run: RunRecord) -> Making:
+    """Recipe, machine, command, commit and data of a run."""
+    environment, data = run.environment, run.evaluation.get("data", {})
+    trained = environment.get("data", {})
+    facts: list[tuple[str, str]] = [("Run folder", str(run.folder))]
+    if environment.get("command"):
+        facts.append(("Command", shlex.join(map(str, environment["command"]))))
+    facts.append(("Commit", str(environment.get("commit") or "not known")))
+    if trained:
+        facts.append(
+            (
+                "Training data",
+                f"{trained.get('dataset')}, split {trained.get('split')}: {trained.get('training_tracklets')} "
+                f"tracklets of {trained.get('training_identities')} people, in {trained.get('root')}",
+            )
+        )
+    facts.append(("Test data", f"{data.get('dataset')}, split {data.get('split')}, in {data.get('root')}"))
+    if environment:
+        facts.append(
+            (
+                "Machine",
+                f"{environment.get('device')} ({environment.get('processor')}, {environment.get('cores')} cores, "
+                f"{environment.get('threads')} threads), {environment.get('platform')}",
+            )
+        )
+        versions = {"python": environment.get("python"), **environment.get("packages", {})}
+        facts.append(("Versions", ", ".join(f"{name} {version}" for name, version in versions.items())))
+    if run.epochs:
+        facts.append(("Epochs", f"{len(run.epochs)}, {duration(run.seconds or 0)} in all"))
+    return Making(
+        run=run.name, description=run.recipe.description, facts=tuple(facts), recipe=dump_recipe(run.recipe)
+    )
+
+
+def recipe_differences(runs: Sequence[RunRecord]) -> tuple[str, ...]:
+    """Settings in which neighbouring runs differ, descriptions left out."""
+    lines = []
+    for first, second in pairwise(runs):
+        lines += [
+            line
+            for line in differing_keys(first.recipe, second.recipe)
+            if not line.startswith("description:")
+        ]
+    return tuple(dict.fromkeys(lines))

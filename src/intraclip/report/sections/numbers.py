@@ -1,0 +1,223 @@
+"""Headline numbers: tables of scores, and what they say in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from intraclip.metrics.protocols import PROTOCOLS
+from intraclip.metrics.ranking import RANKS
+from intraclip.report.outcomes import RESAMPLES, Outcomes, difference_interval
+from intraclip.report.records import RunRecord
+from intraclip.types import Split
+
+COLUMNS = (*(f"rank{k}" for k in RANKS), "mAP", "mINP")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One line of a table of scores: name, percentages with a mark for the best, and what made them."""
+
+    name: str
+    baseline: bool
+    cells: tuple[tuple[str, bool], ...]
+    extra: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreTable:
+    """Scores that may be compared: same protocol, same queries, same gallery."""
+
+    protocol: str
+    about: str
+    queries: int
+    without_match: int
+    gallery: int
+    rows: tuple[Row, ...]
+
+
+def main_protocol(runs: Sequence[RunRecord], split: Split | None) -> str:
+    """The protocol that the page talks about: the data set's usual one if the runs have it, else their first."""
+    usual = split.protocol if split else ""
+    if all(usual in run.scores for run in runs):
+        return usual
+    shared = [name for name in runs[0].scores if all(name in run.scores for run in runs)]
+    return shared[0] if shared else next(iter(runs[0].scores))
+
+
+def score_tables(
+    runs: Sequence[RunRecord], baselines: Mapping[str, Mapping[str, Any]], *, first: str
+) -> list[ScoreTable]:
+    """Tables of scores; numbers that must not be compared never share one. Protocol `first` leads."""
+    groups: dict[tuple[str, int, int, int], list[tuple[str, Mapping[str, Any], RunRecord | None]]] = {}
+    entries: list[tuple[str, Mapping[str, Any], RunRecord | None]] = [
+        (run.name, scores, run) for run in runs for scores in run.scores.values()
+    ]
+    entries += [(name, scores, None) for name, scores in baselines.items()]
+    for name, scores, run in entries:
+        key = (
+            str(scores["protocol"]),
+            int(scores["queries"]),
+            int(scores["queries_without_match"]),
+            int(scores["gallery"]),
+        )
+        groups.setdefault(key, []).append((name, scores, run))
+    tables = []
+    for key in sorted(groups, key=lambda k: k[0] != first):
+        members = groups[key]
+        best = {column: max(float(scores[column]) for _, scores, _ in members) for column in COLUMNS}
+        rows = tuple(
+            Row(
+                name=name,
+                baseline=run is None,
+                cells=tuple(
+                    (
+                        f"{100 * float(scores[column]):.1f}",
+                        len(members) > 1 and float(scores[column]) == best[column],
+                    )
+                    for column in COLUMNS
+                ),
+                extra=(str(scores["distance"]), *_made_by(run)),
+            )
+            for name, scores, run in members
+        )
+        tables.append(
+            ScoreTable(
+                protocol=key[0],
+                about=PROTOCOLS[key[0]].about if key[0] in PROTOCOLS else "",
+                queries=key[1],
+                without_match=key[2],
+                gallery=key[3],
+                rows=rows,
+            )
+        )
+    return tables
+
+
+def _made_by(run: RunRecord | None) -> tuple[str, ...]:
+    if run is None:
+        return ("–", "–", "–", "–")
+    sampling = run.evaluation.get("sampling", {})
+    clips = f"{sampling.get('test_sampling', '?')}, {sampling.get('num_frames', '?')} frames"
+    parameters = run.environment.get("parameters")
+    return (
+        clips,
+        str(run.recipe.seed),
+        duration(run.seconds) if run.seconds is not None else "–",
+        f"{parameters / 1e6:.2f} M" if parameters else "–",
+    )
+
+
+def summary(
+    runs: Sequence[RunRecord],
+    baselines: Mapping[str, Mapping[str, Any]],
+    judged: Sequence[Outcomes] | None,
+    *,
+    protocol: str,
+    seed: int,
+) -> list[str]:
+    """The headline numbers in sentences, whichever way they fall.
+
+    Args:
+        runs: in the order of the page.
+        baselines: as in `write_report`.
+        judged: outcomes of the same queries under each run; None when the runs were scored on different ones.
+        protocol: that the sentences talk about.
+        seed: of the bootstrap.
+    """
+    scored = [(run, run.scores[protocol]) for run in runs if protocol in run.scores]
+    sentences = []
+    for run, scores in scored:
+        queries = int(scores["queries"])
+        hits = round(float(scores["rank1"]) * queries)
+        sentences.append(
+            f"{run.name}: the first answer is the right person for {hits} of {queries} queries "
+            f"(rank‑1 {percent(scores['rank1'])}); mAP {percent(scores['mAP'])}."
+        )
+    if judged is not None:
+        sentences += [
+            _compared(runs, judged, number, protocol=protocol, seed=seed) for number in range(1, len(runs))
+        ]
+    if scored:
+        sentences += _against_baselines(scored, baselines)
+    return sentences
+
+
+def _compared(
+    runs: Sequence[RunRecord], judged: Sequence[Outcomes], number: int, *, protocol: str, seed: int
+) -> str:
+    """Run `number` against the first one."""
+    first, other = runs[0].scores[protocol], runs[number].scores[protocol]
+    text = (
+        f"{runs[number].name} against {runs[0].name}: rank‑1 {points(other['rank1'] - first['rank1'])}, "
+        f"mAP {points(other['mAP'] - first['mAP'])}."
+    )
+    pids = runs[0].embeddings.pids[judged[0].rows]
+    same = np.array_equal(judged[0].average_precisions, judged[number].average_precisions)
+    if same or len(np.unique(pids)) < 2:
+        return text
+    low, high = difference_interval(judged[0], judged[number], pids, seed=seed)
+    verdict = (
+        "with other people the difference could turn round"
+        if low <= 0 <= high
+        else "more than the choice of people explains"
+    )
+    return (
+        f"{text} Had other people been tested, the mAP difference would lie between {signed(low)} and {signed(high)} "
+        f"points (95 % of {RESAMPLES} bootstrap draws): {verdict}. This is one training each; another seed moves both."
+    )
+
+
+def _against_baselines(
+    scored: Sequence[tuple[RunRecord, Mapping[str, Any]]], baselines: Mapping[str, Mapping[str, Any]]
+) -> list[str]:
+    """The runs against the strongest baseline that was scored alike."""
+    comparable = {
+        name: float(scores["mAP"])
+        for name, scores in baselines.items()
+        if all(scores[key] == scored[0][1][key] for key in ("protocol", "queries", "gallery"))
+    }
+    if not comparable:
+        return []
+    name = max(comparable, key=comparable.__getitem__)
+    parts = []
+    for word, sign in (("Above", 1), ("Level with", 0), ("Below", -1)):
+        found = [run.name for run, own in scored if np.sign(float(own["mAP"]) - comparable[name]) == sign]
+        if found:
+            parts.append(f"{word} it: {'; '.join(found)}")
+    return [f"The strongest baseline is {name} with mAP {percent(comparable[name])}. {'. '.join(parts)}."]
+
+
+def percent(share: float) -> str:
+    """A share of 0..1 as a percentage with one digit."""
+    return f"{100 * float(share):.1f}\u00a0%"
+
+
+def signed(difference: float) -> str:
+    """A difference of shares in points, with its sign."""
+    return f"{100 * difference:+.1f}".replace("-", "−")
+
+
+def points(difference: float) -> str:
+    """A difference of shares in words."""
+    size = abs(100 * difference)
+    if round(size, 1) == 0:
+        return "the same"
+    return f"{size:.1f} points {'higher' if difference > 0 else 'lower'}"
+
+
+def duration(seconds: float) -> str:
+    """A duration for people.
+
+    >>> duration(42.3), duration(615), duration(9000)
+    ('42 s', '10 min 15 s', '2 h 30 min')
+    """
+    whole = round(seconds)
+    if whole < 100:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

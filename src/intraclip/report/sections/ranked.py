@@ -1,0 +1,135 @@
+"""Ranked lists: what each run answers to a few queries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from intraclip.errors import DataError
+from intraclip.metrics.protocols import PROTOCOLS
+from intraclip.metrics.ranking import ranked_list
+from intraclip.report.outcomes import Choice, Outcomes, choose_queries, outcomes
+from intraclip.report.records import RunRecord
+from intraclip.report.sections.tiles import Tile, describe, tracklet_tile
+from intraclip.types import Split, Tracklet
+
+QUERIES = 6
+ANSWERS = 6
+QUERY_FRAMES = 4
+ANSWER_FRAMES = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListOfRun:
+    """The best answers of one run."""
+
+    run: str
+    verdict: str
+    answers: tuple[Tile, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueryCase:
+    """A query and what each run answered."""
+
+    name: str
+    about: str
+    query: Tile
+    lists: tuple[ListOfRun, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankedLists:
+    """The chosen queries and how they were chosen."""
+
+    choice: Choice
+    queries: int
+    several_runs: bool
+    cases: tuple[QueryCase, ...]
+
+
+def judge(runs: Sequence[RunRecord], *, protocol: str) -> list[Outcomes] | None:
+    """Outcomes of each run, or None when the runs were not scored on the same tracklets under `protocol`."""
+    if any(protocol not in run.scores for run in runs) or protocol not in PROTOCOLS:
+        return None
+    first = runs[0].embeddings
+    for run in runs[1:]:
+        other = run.embeddings
+        same = len(first) == len(other) and all(
+            np.array_equal(getattr(first, key), getattr(other, key)) for key in ("pids", "camids", "is_query")
+        )
+        if not same or first.names != other.names:
+            return None
+    return [
+        outcomes(run.embeddings, PROTOCOLS[protocol], distance=run.scores[protocol]["distance"])
+        for run in runs
+    ]
+
+
+def ranked_lists(
+    runs: Sequence[RunRecord], judged: Sequence[Outcomes] | None, split: Split, *, protocol: str, seed: int
+) -> RankedLists:
+    """Choose queries and show their best answers.
+
+    Raises:
+        DataError: the runs have no queries in common, or the embeddings do not belong to `split`.
+        FrameError: a frame cannot be read.
+    """
+    if judged is None:
+        raise DataError("the runs were scored on different tracklets or protocols, so they share no queries")
+    by_name = {tracklet.name: tracklet for tracklet in split.test}
+    names = runs[0].embeddings.names
+    unknown = [name for name in names if name not in by_name]
+    if not names or unknown:
+        which = f", such as {unknown[0]}" if unknown else ""
+        raise DataError(f"the scored tracklets are not in the data{which}; score the runs on this data again")
+    choice = choose_queries(judged, count=QUERIES, seed=seed)
+    cases = []
+    for row in choice.rows:
+        tracklet = by_name[names[row]]
+        lists = []
+        for run, own in zip(runs, judged, strict=True):
+            first = int(own.first_hits[np.flatnonzero(own.rows == row)[0]])
+            precision = float(own.average_precisions[np.flatnonzero(own.rows == row)[0]])
+            found = ranked_list(
+                run.embeddings,
+                PROTOCOLS[protocol],
+                row,
+                k=ANSWERS,
+                distance=run.scores[protocol]["distance"],
+            )
+            # As many decimals as three digits of the largest distance want, the same in the whole list.
+            digits = max(0, 2 - int(np.floor(np.log10(max(float(found.distances.max()), 0.01)))))
+            answers = tuple(
+                tracklet_tile(
+                    by_name[names[answer]],
+                    ANSWER_FRAMES,
+                    alt=f"Answer {number}: {'right' if correct else 'wrong'}, {describe(by_name[names[answer]])}.",
+                    correct=bool(correct),
+                    caption=(_kept_together(by_name[names[answer]]), f"distance {distance:.{digits}f}"),
+                )
+                for number, (answer, distance, correct) in enumerate(
+                    zip(found.rows.tolist(), found.distances.tolist(), found.correct.tolist(), strict=True),
+                    start=1,
+                )
+            )
+            verdict = f"first right answer at rank {first}, average precision {precision:.2f}"
+            lists.append(ListOfRun(run=run.name, verdict=verdict, answers=answers))
+        cases.append(
+            QueryCase(
+                name=tracklet.name,
+                about=f"{describe(tracklet)}, {len(tracklet)} frames",
+                query=tracklet_tile(tracklet, QUERY_FRAMES, alt=f"Frames of the query {tracklet.name}."),
+                lists=tuple(lists),
+            )
+        )
+    return RankedLists(
+        choice=choice, queries=len(judged[0].rows), several_runs=len(runs) > 1, cases=tuple(cases)
+    )
+
+
+def _kept_together(tracklet: Tracklet) -> str:
+    """`describe` without a break inside "camera 3": captions are as narrow as two frames."""
+    return ", ".join(part.replace(" ", "\u00a0") for part in describe(tracklet).split(", "))

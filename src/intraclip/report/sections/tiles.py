@@ -1,0 +1,89 @@
+"""What the sections with pictures share: inlined strips, and which tracklets to show."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from intraclip.config import ClipConfig
+from intraclip.errors import DataError
+from intraclip.report import strips
+from intraclip.types import DISTRACTOR_PID, Split, Tracklet
+
+STRIP_HEIGHT, STRIP_WIDTH = 128, 64
+MAX_CLIP_FRAMES = 8
+"""Frames shown of a clip; a recipe with longer clips shows shorter ones here."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tile:
+    """A strip of frames with its caption.
+
+    Attributes:
+        image: a ``data:`` address.
+        width: of the picture in pixels.
+        height: of the picture in pixels.
+        alt: read aloud in place of the picture.
+        correct: for answers: whether it is the right person.
+        caption: short lines.
+    """
+
+    image: str
+    width: int
+    height: int
+    alt: str
+    correct: bool = True
+    caption: tuple[str, ...] = ()
+
+
+def picture_tile(
+    picture: strips.Picture, *, alt: str, correct: bool = True, caption: tuple[str, ...] = ()
+) -> Tile:
+    """Inline a picture ``[H, W, 3]``."""
+    return Tile(
+        image=strips.jpeg_uri(picture),
+        width=picture.shape[1],
+        height=picture.shape[0],
+        alt=alt,
+        correct=correct,
+        caption=caption,
+    )
+
+
+def tracklet_tile(
+    tracklet: Tracklet, count: int, *, alt: str, correct: bool = True, caption: tuple[str, ...] = ()
+) -> Tile:
+    """Inline `count` evenly spaced frames of a tracklet, fewer if it is shorter.
+
+    Raises:
+        FrameError: a frame cannot be read.
+    """
+    frames = strips.load_frames(
+        tracklet, strips.evenly_spaced(len(tracklet), count), height=STRIP_HEIGHT, width=STRIP_WIDTH
+    )
+    return picture_tile(strips.film_strip(frames), alt=alt, correct=correct, caption=caption)
+
+
+def describe(tracklet: Tracklet) -> str:
+    """Who is on a tracklet, and where."""
+    person = "distractor" if tracklet.pid == DISTRACTOR_PID else f"person {tracklet.pid}"
+    return f"{person}, camera {tracklet.camid}"
+
+
+def short_clip(config: ClipConfig) -> ClipConfig:
+    """The clip settings of a recipe, cut to what a page can show; short tracklets are shown all the same."""
+    short = "repeat_last" if config.short == "error" else config.short
+    return replace(config, num_frames=min(config.num_frames, MAX_CLIP_FRAMES), short=short)
+
+
+def different_people(split: Split, count: int, rng: np.random.Generator) -> list[Tracklet]:
+    """Training tracklets of different people, in random order."""
+    if not split.train:
+        raise DataError(f"the data in {split.root} holds no training tracklets")
+    chosen: dict[int, Tracklet] = {}
+    for index in rng.permutation(len(split.train)).tolist():
+        chosen.setdefault(split.train[index].pid, split.train[index])
+        if len(chosen) == count:
+            break
+    return list(chosen.values())

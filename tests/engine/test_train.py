@@ -1,0 +1,220 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from intraclip.config import AugmentConfig, OptimizerConfig, Recipe
+from intraclip.config_io import load_recipe
+from intraclip.data.dataset import TrainingBatches, iterate, labels_of
+from intraclip.data.sampler import PKSampler
+from intraclip.engine.train import learning_rate, train, training_step
+from intraclip.errors import ConfigError, DataError, DeviceError, FrameError, IntraclipError, OutputError
+from intraclip.losses import TotalLoss
+from intraclip.models.checkpoint import read_checkpoint, training_checkpoints
+from intraclip.models.embedder import build_embedder
+from intraclip.types import Split
+
+
+def tensors(path: Path) -> dict[str, torch.Tensor]:
+    from safetensors.torch import load_file
+
+    return load_file(path)
+
+
+def equal(a: Path, b: Path) -> bool:
+    x, y = tensors(a), tensors(b)
+    return x.keys() == y.keys() and all(torch.equal(x[k], y[k]) for k in x)
+
+
+def without(recipe: Recipe, **changes: object) -> Recipe:
+    return replace(recipe, **changes)  # type: ignore[arg-type]
+
+
+def metrics(run: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+class Recorder:
+    def __init__(self) -> None:
+        self.steps: list[int] = []
+        self.messages: list[str] = []
+
+    def step(self, *, epoch: int, step: int, total_steps: int, metrics: dict[str, float]) -> None:
+        self.steps.append(step)
+
+    def message(self, text: str) -> None:
+        self.messages.append(text)
+
+
+class StopRun(Exception):
+    pass
+
+
+class Killer(Recorder):
+    """Ends the process's run in the middle, as a power cut would."""
+
+    def step(self, **kwargs: object) -> None:
+        if kwargs["step"] == 3:
+            raise StopRun
+
+
+def test_a_run_folder_holds_what_it_says(tiny_split: Split, tiny_recipe: Recipe, tmp_path: Path):
+    watcher = Recorder()
+    final = train(tiny_split, tiny_recipe, tmp_path / "run", watcher=watcher)
+    assert final == tmp_path / "run" / "model.safetensors"
+    assert load_recipe(str(tmp_path / "run" / "config.toml")) == tiny_recipe
+    assert [entry["epoch"] for entry in metrics(tmp_path / "run")] == [1, 2, 3]
+    assert watcher.steps == [1, 2, 3, 4, 5, 6]
+    environment = json.loads((tmp_path / "run" / "environment.json").read_text())
+    assert environment["data"]["training_identities"] == 6
+    assert read_checkpoint(final).pids == (1, 2, 3, 4, 5, 6)
+    assert len(training_checkpoints(tmp_path / "run")) == tiny_recipe.run.keep_checkpoints
+
+
+def test_the_same_seed_gives_the_same_run_for_any_number_of_workers(
+    tiny_split: Split, tiny_recipe: Recipe, tmp_path: Path
+):
+    two = replace(tiny_recipe, data=replace(tiny_recipe.data, workers=2))
+    train(tiny_split, tiny_recipe, tmp_path / "a")
+    train(tiny_split, two, tmp_path / "b")
+    train(tiny_split, replace(tiny_recipe, seed=4), tmp_path / "c")
+    assert equal(tmp_path / "a/model.safetensors", tmp_path / "b/model.safetensors")
+    assert not equal(tmp_path / "a/model.safetensors", tmp_path / "c/model.safetensors")
+
+
+def test_a_resumed_run_equals_the_uninterrupted_one_bit_for_bit(
+    tiny_split: Split, tiny_recipe: Recipe, tmp_path: Path
+):
+    train(tiny_split, tiny_recipe, tmp_path / "whole")
+    with pytest.raises(StopRun):
+        train(tiny_split, tiny_recipe, tmp_path / "parts", watcher=Killer())
+    assert not (tmp_path / "parts/model.safetensors").exists()
+    watcher = Recorder()
+    train(tiny_split, tiny_recipe, tmp_path / "parts", resume=True, watcher=watcher)
+    assert watcher.steps == [3, 4, 5, 6]
+    assert watcher.messages == ["resuming after epoch 1 from epoch-00001.safetensors"]
+    assert equal(tmp_path / "whole/model.safetensors", tmp_path / "parts/model.safetensors")
+
+    def numbers(run: str) -> list[dict[str, float]]:
+        timing = ("seconds", "data_wait", "clips_per_second")
+        return [{k: v for k, v in entry.items() if k not in timing} for entry in metrics(tmp_path / run)]
+
+    assert numbers("whole") == numbers("parts")
+
+
+def test_resuming_a_run_that_died_before_its_first_checkpoint_starts_it(
+    tiny_split: Split, tiny_recipe: Recipe, tmp_path: Path
+):
+    train(tiny_split, tiny_recipe, tmp_path / "whole")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/config.toml").write_text((tmp_path / "whole/config.toml").read_text())
+    train(tiny_split, tiny_recipe, tmp_path / "run", resume=True)
+    assert equal(tmp_path / "whole/model.safetensors", tmp_path / "run/model.safetensors")
+
+
+def test_a_changed_recipe_is_refused_on_resume_with_its_keys(
+    tiny_split: Split, tiny_recipe: Recipe, tmp_path: Path
+):
+    train(tiny_split, tiny_recipe, tmp_path / "run")
+    other = replace(tiny_recipe, seed=8, loss=replace(tiny_recipe.loss, margin=0.5))
+    with pytest.raises(ConfigError, match=r"(?s)another recipe.*seed: 3 -> 8.*loss.margin: 0.3 -> 0.5"):
+        train(tiny_split, other, tmp_path / "run", resume=True)
+
+
+def test_a_folder_that_is_not_empty_is_left_alone(tiny_split: Split, tiny_recipe: Recipe, tmp_path: Path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(OutputError, match=r"not empty; choose another --out, or continue that run with --resume"):
+        train(tiny_split, tiny_recipe, tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_overfitting_one_batch_reaches_zero_loss(tiny_split: Split, tiny_recipe: Recipe):
+    recipe = replace(tiny_recipe, augment=AugmentConfig(mode="none"))
+    labels = labels_of(tiny_split.train)
+    sampler = PKSampler(tiny_split.train, identities=3, clips=4, seed=0)
+    dataset = TrainingBatches(tiny_split.train, labels, recipe, sampler, start=0, stop=1)
+    (loaded,) = iterate(dataset, workers=0)
+    for head in ("tap", "ica"):
+        model = build_embedder(
+            replace(recipe.model, head=head), recipe.input, num_classes=len(labels), seed=0
+        ).train()
+        optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
+        loss = TotalLoss(recipe.loss)
+        for step in range(150):
+            last = training_step(model, loaded.clips, loss, optimizer, recipe, step=step)
+        assert last["triplet"] == 0
+        assert last["identity"] < 0.01
+        assert last["accuracy"] == 1
+
+
+def test_the_learning_rate_follows_the_printed_text():
+    config = OptimizerConfig()
+    rates = [learning_rate(config, epoch) for epoch in (0, 199, 200, 399, 400, 499)]
+    assert rates == pytest.approx([4e-4, 4e-4, 2e-6, 2e-6, 1e-8, 1e-8])
+
+
+def test_warm_up_rises_to_the_full_rate():
+    config = OptimizerConfig(warmup_epochs=4)
+    rates = [learning_rate(config, epoch) for epoch in range(5)]
+    assert rates == sorted(rates)
+    assert rates[0] < 0.4 * config.learning_rate
+    assert rates[3] == config.learning_rate
+
+
+def broken(split: Split, root: Path, *, every_frame: bool = False) -> Split:
+    """The split with one training tracklet's frames damaged, in a copy."""
+    import shutil
+
+    shutil.copytree(split.root, root)
+    train = tuple(replace(t, root=root / "train") for t in split.train)
+    for frame in train[0].frames if every_frame else train[0].frames[:1]:
+        (root / "train" / frame).write_bytes(b"\xff\xd8 damaged")
+    return replace(split, root=root, train=train)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_unreadable_frame_stops_the_run_by_name(
+    tiny_split: Split, tiny_recipe: Recipe, tmp_path: Path, workers: int
+):
+    recipe = replace(tiny_recipe, data=replace(tiny_recipe.data, workers=workers))
+    with pytest.raises(FrameError, match="0001C1T0001F001"):
+        train(broken(tiny_split, tmp_path / "data"), recipe, tmp_path / "run")
+
+
+def test_unreadable_frames_are_replaced_named_and_counted_when_told_so(
+    tiny_split: Split, tiny_recipe: Recipe, tmp_path: Path
+):
+    recipe = replace(tiny_recipe, data=replace(tiny_recipe.data, on_unreadable="skip"))
+    watcher = Recorder()
+    train(broken(tiny_split, tmp_path / "data"), recipe, tmp_path / "run", watcher=watcher)
+    counted = sum(entry["unreadable_frames"] for entry in metrics(tmp_path / "run"))
+    assert counted == len(watcher.messages) > 0
+    assert "0001C1T0001F001" in watcher.messages[0]
+
+
+def test_a_tracklet_without_any_readable_frame_is_named(tiny_split: Split, tiny_recipe: Recipe, tmp_path: Path):
+    recipe = replace(tiny_recipe, data=replace(tiny_recipe.data, on_unreadable="skip"))
+    data = broken(tiny_split, tmp_path / "data", every_frame=True)
+    with pytest.raises(DataError, match="no frame of tracklet 0001C1T0001"):
+        train(data, recipe, tmp_path / "run")
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(tiny_split: Split, tiny_recipe: Recipe, tmp_path: Path):
+    recipe = replace(tiny_recipe, optimizer=replace(tiny_recipe.optimizer, learning_rate=1e30))
+    with pytest.raises(IntraclipError, match=r"the loss is .* at step \d; lower optimizer.learning_rate|the loss is"):
+        train(tiny_split, recipe, tmp_path / "run")
+
+
+def test_a_missing_gpu_and_missing_tracklets_are_said(tiny_split: Split, tiny_recipe: Recipe, tmp_path: Path):
+    if not torch.cuda.is_available():
+        with pytest.raises(DeviceError, match="0 CUDA devices found; use --device cpu"):
+            train(tiny_split, replace(tiny_recipe, device="cuda"), tmp_path / "run")
+    with pytest.raises(DeviceError, match="'tpu9' is"):
+        train(tiny_split, replace(tiny_recipe, device="tpu9"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(DataError, match="no training tracklets"):
+        train(replace(tiny_split, train=()), tiny_recipe, tmp_path / "run")

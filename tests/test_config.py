@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+from dataclasses import fields, is_dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from intraclip.config import Recipe, problems
+from intraclip.config_io import dump_recipe, load_recipe, recipe_from_table, shipped_recipes
+from intraclip.errors import ConfigError
+
+
+@pytest.mark.parametrize("name", sorted(shipped_recipes()))
+def test_every_shipped_recipe_loads_and_says_what_it_is(name):
+    recipe = load_recipe(name)
+    assert recipe.description
+    assert not list(problems(recipe))
+
+
+def test_the_paper_recipe_is_the_printed_text():
+    recipe = load_recipe("paper")
+    assert replace(recipe, description="") == Recipe()
+    assert (recipe.batch.identities, recipe.batch.clips, recipe.clip.num_frames) == (4, 8, 4)
+    assert (recipe.input.height, recipe.input.width) == (256, 128)
+    assert (recipe.optimizer.learning_rate, recipe.optimizer.weight_decay) == (4e-4, 5e-4)
+    assert (recipe.optimizer.decay_every, recipe.optimizer.decay_factor, recipe.optimizer.epochs) == (200, 1 / 200, 500)
+
+
+def test_a_recipe_survives_saving(tmp_path: Path):
+    recipe = replace(Recipe(), seed=5, description='with "quotes" and ünïcode')
+    path = tmp_path / "r.toml"
+    path.write_text(dump_recipe(recipe), encoding="utf-8")
+    assert load_recipe(str(path)) == recipe
+
+
+def test_all_problems_come_at_once_with_suggestions(tmp_path: Path):
+    path = tmp_path / "r.toml"
+    path.write_text(
+        "sede = 3\nbatch = 4\n"
+        "[clip]\nnum_frame = 4\nsampling = 'consecutif'\n"
+        "[optimizer]\nepochs = 'many'\nbetas = [0.9]\nlearning_rate = -1\n"
+        "[data]\nworkers = true\n"
+    )
+    with pytest.raises(ConfigError) as caught:
+        load_recipe(str(path))
+    text = str(caught.value)
+    for line in (
+        "8 problems in",
+        "sede: unknown key (did you mean 'seed'?)",
+        "batch: 4 is no table",
+        "clip.num_frame: unknown key (did you mean 'num_frames'?)",
+        "clip.sampling: 'consecutif' is not one of consecutive, strided, restricted (did you mean 'consecutive'?)",
+        "optimizer.epochs: 'many' is no whole number",
+        "optimizer.betas: [0.9] is no list of 2 numbers",
+        "optimizer.learning_rate: -1.0 must be above 0",
+        "data.workers: True is no whole number",
+    ):
+        assert line in text
+
+
+def test_unknown_recipe_suggests_a_shipped_one():
+    with pytest.raises(ConfigError, match=r"unknown recipe 'papr' \(did you mean 'paper'\?\)"):
+        load_recipe("papr")
+
+
+def test_broken_toml_is_said(tmp_path: Path):
+    path = tmp_path / "r.toml"
+    path.write_text("[clip\n")
+    with pytest.raises(ConfigError, match="no valid TOML"):
+        load_recipe(str(path))
+
+
+def test_whole_numbers_are_fine_where_a_number_is_wanted():
+    assert recipe_from_table({"loss": {"margin": 1}}, source="x").loss.margin == 1.0
+
+
+def test_every_numeric_setting_is_range_checked():
+    """A value far out of range is caught for every number, so that no field is forgotten when one is added."""
+    unchecked = set()
+    recipe = Recipe()
+    sections = [("", recipe)] + [
+        (f.name, getattr(recipe, f.name)) for f in fields(recipe) if is_dataclass(getattr(recipe, f.name))
+    ]
+    for section, config in sections:
+        for field in fields(config):
+            value = getattr(config, field.name)
+            if isinstance(value, bool | str) or is_dataclass(value):
+                continue
+            bad = tuple(-1e9 for _ in value) if isinstance(value, tuple) else type(value)(-1e9)
+            changed = replace(config, **{field.name: bad})
+            whole = replace(recipe, **{section: changed}) if section else changed
+            if not list(problems(whole)):
+                unchecked.add(f"{section}.{field.name}")
+    # Any offset is a valid mean, and the loader already holds last_stride to 1 or 2.
+    assert unchecked == {"input.mean", "model.last_stride"}

@@ -1,0 +1,75 @@
+"""The house rules that code can check: who may import whom, and how fast the front door opens."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import intraclip
+
+SOURCE = Path(intraclip.__file__).parent
+
+# A part may import itself and everything in the rows above it, but no sibling of its own row.
+ROWS: list[list[str]] = [
+    ["errors", "process"],
+    ["types", "config"],
+    ["config_io"],
+    ["data", "models", "metrics"],
+    ["losses"],
+    ["engine", "ingest"],
+    ["report"],
+    ["demo"],
+    ["cli"],
+    ["__main__"],
+]
+
+
+def part_of(path: Path) -> str:
+    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
+
+
+def imports(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module] if node.module != "intraclip" else [f"intraclip.{a.name}" for a in node.names]
+        found |= {name.split(".")[1] for name in names if name.startswith("intraclip.")}
+    return found
+
+
+def test_right_imports_left_only():
+    level = {part: number for number, row in enumerate(ROWS) for part in row}
+    wrong = []
+    for path in sorted(SOURCE.rglob("*.py")):
+        own = part_of(path)
+        if own == "__init__":
+            continue
+        assert own in level, f"{own} has no place in the house yet"
+        for other in imports(path) - {own, "__version__"}:
+            if level[other] >= level[own]:
+                wrong.append(f"{path.relative_to(SOURCE)} imports {other}")
+    assert not wrong
+
+
+def test_help_and_config_import_no_torch():
+    code = (
+        "import sys; from intraclip.cli.main import main; import intraclip.config_io; main(['--help']); "
+        "sys.exit(any(m in sys.modules for m in ('torch', 'numpy', 'cv2')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
+
+
+def test_help_answers_at_once():
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "intraclip", "--help"], capture_output=True, check=True)
+        times.append(time.perf_counter() - start)
+    # It takes 0.05 s; the bound only catches a heavy import, whatever else the machine does.
+    assert min(times) < 1.0
