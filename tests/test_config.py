@@ -23,7 +23,11 @@ def test_the_paper_recipe_is_the_printed_text():
     assert (recipe.batch.identities, recipe.batch.clips, recipe.clip.num_frames) == (4, 8, 4)
     assert (recipe.input.height, recipe.input.width) == (256, 128)
     assert (recipe.optimizer.learning_rate, recipe.optimizer.weight_decay) == (4e-4, 5e-4)
-    assert (recipe.optimizer.decay_every, recipe.optimizer.decay_factor, recipe.optimizer.epochs) == (200, 1 / 200, 500)
+    assert (recipe.optimizer.decay_every, recipe.optimizer.decay_factor, recipe.optimizer.epochs) == (
+        200,
+        1 / 200,
+        500,
+    )
 
 
 def test_a_recipe_survives_saving(tmp_path: Path):

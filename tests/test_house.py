@@ -38,7 +38,9 @@ def imports(path: Path) -> set[str]:
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
-            names = [node.module] if node.module != "intraclip" else [f"intraclip.{a.name}" for a in node.names]
+            names = (
+                [node.module] if node.module != "intraclip" else [f"intraclip.{a.name}" for a in node.names]
+            )
         found |= {name.split(".")[1] for name in names if name.startswith("intraclip.")}
     return found
 

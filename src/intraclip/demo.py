@@ -21,7 +21,7 @@ from intraclip.engine.train import Watcher, train
 from intraclip.errors import OutputError, require_empty_folder
 from intraclip.metrics.ranking import Scores
 from intraclip.models.embedder import build_embedder
-from intraclip.report import write_report
+from intraclip.report.page import write_report
 from intraclip.types import Split, count_pids
 
 BENCHMARK = BenchmarkConfig(identities=96, cameras=3, tracklets_per_camera=(1, 2), frames=(8, 16))
@@ -66,7 +66,9 @@ class DemoView:
     progress: Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
 
 
-def run_demo(out: Path, view: DemoView, *, seed: int = 0, resume: bool = False, recipe: Recipe | None = None) -> DemoResult:
+def run_demo(
+    out: Path, view: DemoView, *, seed: int = 0, resume: bool = False, recipe: Recipe | None = None
+) -> DemoResult:
     """Render a small benchmark, train model 1 and model 4, score both and two baselines, write the report.
 
     Args:
@@ -115,7 +117,9 @@ def run_demo(out: Path, view: DemoView, *, seed: int = 0, resume: bool = False, 
         "One seed; docs/results.md holds the comparison with several.",
         seed=seed,
     )
-    return DemoResult(report=report, scores=scores, identities=count_pids(split.train), tracklets=len(split.test))
+    return DemoResult(
+        report=report, scores=scores, identities=count_pids(split.train), tracklets=len(split.test)
+    )
 
 
 def _data(folder: Path, view: DemoView, *, seed: int) -> Split:
@@ -126,7 +130,9 @@ def _data(folder: Path, view: DemoView, *, seed: int) -> Split:
             raise OutputError(f"{folder} was rendered with seed {found}, not {seed}; choose another --out")
     else:
         if folder.is_dir() and any(folder.iterdir()):
-            raise OutputError(f"{folder} holds a benchmark that was interrupted; delete it, or choose another --out")
+            raise OutputError(
+                f"{folder} holds a benchmark that was interrupted; delete it, or choose another --out"
+            )
         view.say(f"rendering {BENCHMARK.identities} people in {BENCHMARK.cameras} cameras")
         with view.progress("rendering frames") as update:
             make_benchmark(folder, replace(BENCHMARK, seed=seed), progress=update)

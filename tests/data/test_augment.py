@@ -13,7 +13,12 @@ from intraclip.config import AugmentConfig
 from intraclip.data.augment import AugmentParameters, apply, draw, lift, normalise
 
 HALF = (0.5, 0.5, 0.5)
-ALWAYS = {"crop_probability": 1.0, "flip_probability": 1.0, "rotate_probability": 1.0, "erase_probability": 1.0}
+ALWAYS = {
+    "crop_probability": 1.0,
+    "flip_probability": 1.0,
+    "rotate_probability": 1.0,
+    "erase_probability": 1.0,
+}
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -47,7 +52,10 @@ def test_synchronous_keeps_identical_frames_identical_and_asynchronous_does_not(
 def test_a_clip_is_left_unchanged_with_the_probability_that_no_coin_falls():
     parameters = drawn(AugmentConfig())
     unchanged = (
-        (parameters.crop[..., 2] == 256) & ~parameters.flip & (parameters.erase[..., 2] == 0) & (parameters.angle == 0)
+        (parameters.crop[..., 2] == 256)
+        & ~parameters.flip
+        & (parameters.erase[..., 2] == 0)
+        & (parameters.angle == 0)
     )
     share = unchanged.float().mean().item()
     # A crop of scale close to 1 rounds to the whole frame now and then, hence a little above 1/8.
@@ -164,7 +172,9 @@ def test_rotation_equals_pillow(angle):
 
 def test_erase_is_zero_after_normalisation_and_touches_nothing_else():
     frames = torch.from_numpy(picture().copy()).permute(2, 0, 1)[None, None]
-    result = apply(frames, one(erase=torch.tensor([[[10, 4, 20, 8]]])), mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.4))
+    result = apply(
+        frames, one(erase=torch.tensor([[[10, 4, 20, 8]]])), mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.4)
+    )
     plain = normalise(frames, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.4))
     assert (result[..., 10:30, 4:12] == 0).all()
     plain[..., 10:30, 4:12] = 0

@@ -22,7 +22,7 @@ def test_training_clip_is_ordered_and_inside_the_tracklet(length, frames, sampli
     config = ClipConfig(num_frames=frames, sampling=sampling, stride=stride, short=short)
     indices, mask = training_clip(length, config, np.random.default_rng(seed))
     assert indices.shape == mask.shape == (frames,)
-    assert 0 <= indices.min()
+    assert indices.min() >= 0
     assert indices.max() < length
     assert (np.diff(indices[mask]) > 0).all()
     assert mask.sum() == min(length, frames)

@@ -41,7 +41,9 @@ def test_truncated_image_is_refused_by_name(tmp_path: Path, picture: np.ndarray,
         read_frame(path)
 
 
-@pytest.mark.parametrize(("content", "reason"), [(b"", "empty"), (b"hello, no image", "no image"), (None, "No such")])
+@pytest.mark.parametrize(
+    ("content", "reason"), [(b"", "empty"), (b"hello, no image", "no image"), (None, "No such")]
+)
 def test_files_that_are_no_images_are_refused(tmp_path: Path, content: bytes | None, reason: str):
     path = tmp_path / "frame.jpg"
     if content is not None:

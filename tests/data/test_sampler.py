@@ -60,5 +60,7 @@ def test_order_depends_on_seed_and_epoch_alone():
 
 
 def test_too_few_identities_are_named():
-    with pytest.raises(DataError, match=r"needs 4 identities, the training set has 2; lower batch\.identities"):
+    with pytest.raises(
+        DataError, match=r"needs 4 identities, the training set has 2; lower batch\.identities"
+    ):
         PKSampler(tracklets({1: [1], 2: [1]}), identities=4, clips=2, seed=0)

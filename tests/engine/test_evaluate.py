@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import write_tracklet
 
+from conftest import write_tracklet
 from intraclip.config import ClipConfig, Recipe
 from intraclip.data.augment import normalise
 from intraclip.data.clips import tracklet_clips

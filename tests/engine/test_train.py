@@ -127,7 +127,9 @@ def test_a_changed_recipe_is_refused_on_resume_with_its_keys(
 
 def test_a_folder_that_is_not_empty_is_left_alone(tiny_split: Split, tiny_recipe: Recipe, tmp_path: Path):
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(OutputError, match=r"not empty; choose another --out, or continue that run with --resume"):
+    with pytest.raises(
+        OutputError, match=r"not empty; choose another --out, or continue that run with --resume"
+    ):
         train(tiny_split, tiny_recipe, tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["notes.txt"]
 
@@ -196,7 +198,9 @@ def test_unreadable_frames_are_replaced_named_and_counted_when_told_so(
     assert "0001C1T0001F001" in watcher.messages[0]
 
 
-def test_a_tracklet_without_any_readable_frame_is_named(tiny_split: Split, tiny_recipe: Recipe, tmp_path: Path):
+def test_a_tracklet_without_any_readable_frame_is_named(
+    tiny_split: Split, tiny_recipe: Recipe, tmp_path: Path
+):
     recipe = replace(tiny_recipe, data=replace(tiny_recipe.data, on_unreadable="skip"))
     data = broken(tiny_split, tmp_path / "data", every_frame=True)
     with pytest.raises(DataError, match="no frame of tracklet 0001C1T0001"):
@@ -205,7 +209,9 @@ def test_a_tracklet_without_any_readable_frame_is_named(tiny_split: Split, tiny_
 
 def test_a_loss_that_is_not_finite_stops_the_run(tiny_split: Split, tiny_recipe: Recipe, tmp_path: Path):
     recipe = replace(tiny_recipe, optimizer=replace(tiny_recipe.optimizer, learning_rate=1e30))
-    with pytest.raises(IntraclipError, match=r"the loss is .* at step \d; lower optimizer.learning_rate|the loss is"):
+    with pytest.raises(
+        IntraclipError, match=r"the loss is .* at step \d; lower optimizer.learning_rate|the loss is"
+    ):
         train(tiny_split, recipe, tmp_path / "run")
 
 

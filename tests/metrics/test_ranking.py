@@ -62,7 +62,12 @@ def brute_force(e: Embeddings, protocol: Protocol) -> dict[str, float]:
         aps.append(ap)
         inps.append(matches / last)
     ranks = {f"rank{k}": float(np.mean([f <= k for f in first])) for k in (1, 5, 10, 20)}
-    return {**ranks, "mAP": float(np.mean(aps)), "mINP": float(np.mean(inps)), "queries_without_match": skipped}
+    return {
+        **ranks,
+        "mAP": float(np.mean(aps)),
+        "mINP": float(np.mean(inps)),
+        "queries_without_match": skipped,
+    }
 
 
 @settings(max_examples=60, deadline=None)
@@ -125,9 +130,7 @@ def test_a_tie_counts_against_the_right_answer_whatever_the_order():
 
 def test_a_collapsed_network_scores_the_worst_not_the_best():
     e = embeddings(0)
-    flat = Embeddings(
-        features=np.ones_like(e.features), pids=e.pids, camids=e.camids, is_query=e.is_query
-    )
+    flat = Embeddings(features=np.ones_like(e.features), pids=e.pids, camids=e.camids, is_query=e.is_query)
     assert score(flat, NO_QUERY).rank(1) == 0
 
 

@@ -79,7 +79,9 @@ def test_torchvision_files_load_and_reproduce_torchvision_features(name, suffix,
     load_backbone_weights(built.network, config)
 
     seen = {}
-    last = {"resnet50": "layer4", "resnet18": "layer4", "inception_v3": "Mixed_7c", "alexnet": "features"}[name]
+    last = {"resnet50": "layer4", "resnet18": "layer4", "inception_v3": "Mixed_7c", "alexnet": "features"}[
+        name
+    ]
     getattr(reference, last).register_forward_hook(lambda module, inputs, output: seen.update(maps=output))
     frames = torch.randn(2, 3, 256, 128)
     with torch.inference_mode():
@@ -92,7 +94,9 @@ def test_weights_of_another_network_are_refused_with_the_keys(tmp_path):
     path = tmp_path / "alexnet.pth"
     torch.save(torchvision.models.alexnet(weights=None).state_dict(), path)
     config = ModelConfig(backbone="resnet18", weights=str(path))
-    with pytest.raises(CheckpointError, match=r"(?s)does not fit the backbone.*missing: conv1.weight.*unknown: features"):
+    with pytest.raises(
+        CheckpointError, match=r"(?s)does not fit the backbone.*missing: conv1.weight.*unknown: features"
+    ):
         load_backbone_weights(build_backbone(config, FULL).network, config)
 
 

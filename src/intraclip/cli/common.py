@@ -120,7 +120,9 @@ def training_bar(description: str) -> Iterator[Watcher]:
                 elapsed, steps = now - self.started[0], step - self.started[1]
                 rate = f"{steps / elapsed:.2f} batches/s" if steps else ""
                 update(
-                    step, total_steps, f"epoch {epoch + 1}  loss {self.loss:.3f}  acc {metrics['accuracy']:.2f}  {rate}"
+                    step,
+                    total_steps,
+                    f"epoch {epoch + 1}  loss {self.loss:.3f}  acc {metrics['accuracy']:.2f}  {rate}",
                 )
 
             def message(self, text: str) -> None:

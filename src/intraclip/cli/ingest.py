@@ -61,5 +61,7 @@ def main(argv: Sequence[str]) -> int:
         )
     else:
         print(summary)
-        say(f"look at {args.out / 'contact_sheets'}, then: intraclip extract RUN --data {args.out} --out FILE.npz")
+        say(
+            f"look at {args.out / 'contact_sheets'}, then: intraclip extract RUN --data {args.out} --out FILE.npz"
+        )
     return 0

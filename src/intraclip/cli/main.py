@@ -13,13 +13,19 @@ from intraclip.process import tune
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("intraclip.cli.demo", "Render a small benchmark, train two models on it, and write a report."),
-    "data": ("intraclip.cli.data", "Make the shipped benchmark, or check a data folder (data make, data check)."),
+    "data": (
+        "intraclip.cli.data",
+        "Make the shipped benchmark, or check a data folder (data make, data check).",
+    ),
     "train": ("intraclip.cli.train", "Train a network with a recipe and write a run folder."),
     "evaluate": ("intraclip.cli.evaluate", "Score a run on the test tracklets of a data folder."),
     "extract": ("intraclip.cli.extract", "Write the embeddings of a data folder's test tracklets to a file."),
     "ingest": ("intraclip.cli.ingest", "Turn videos into tracklets: detect, track, crop."),
     "rank": ("intraclip.cli.rank", "Draw the tracklets most similar to a chosen one, for own videos."),
-    "report": ("intraclip.cli.report", "Write report.html of a run: numbers, curves, ranked lists, Grad-CAM."),
+    "report": (
+        "intraclip.cli.report",
+        "Write report.html of a run: numbers, curves, ranked lists, Grad-CAM.",
+    ),
 }
 """Command -> module with `main(argv) -> exit code`, and its line in the help."""
 

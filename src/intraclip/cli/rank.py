@@ -66,6 +66,8 @@ def main(argv: Sequence[str]) -> int:
         print_json([a._asdict() for a in answers])
     else:
         for place, answer in enumerate(answers, start=1):
-            print(f"{place:3}  {answer.name:<24} camera {answer.camid}  {args.distance} distance {answer.distance:.3f}")
+            print(
+                f"{place:3}  {answer.name:<24} camera {answer.camid}  {args.distance} distance {answer.distance:.3f}"
+            )
         say(f"the picture is {args.out}")
     return 0

@@ -34,7 +34,7 @@ def main(argv: Sequence[str]) -> int:
     import json
 
     from intraclip.errors import ConfigError
-    from intraclip.report import write_report
+    from intraclip.report.page import write_report
 
     if not args.runs:
         raise ConfigError("intraclip report: name at least one run folder")

@@ -61,5 +61,3 @@ def _recipe_name(argv: Sequence[str]) -> str:
         if argument == "--recipe" and i + 1 < len(argv):
             return argv[i + 1]
     return "paper"
-
-

@@ -20,8 +20,9 @@ BINS = (8, 4, 4)
 def colour_histograms(tracklets: Sequence[Tracklet], *, frames: int = 8) -> npt.NDArray[np.float32]:
     """Colour histograms in horizontal stripes, the classic hand-made re-ID feature.
 
-    HSV histograms of 8 x 4 x 4 bins in six stripes of each frame, averaged over evenly spaced frames, each
-    stripe scaled to sum 1, then the square root (Euclidean distance is then the Hellinger distance).
+    Each frame is balanced to grey (its channels are scaled to one mean), which takes a part of the camera's colour
+    cast away. HSV histograms of 8 x 4 x 4 bins in six stripes, averaged over evenly spaced frames, each stripe
+    scaled to sum 1, then the square root (Euclidean distance is then the Hellinger distance).
 
     Args:
         tracklets: N of them.
@@ -39,9 +40,14 @@ def colour_histograms(tracklets: Sequence[Tracklet], *, frames: int = 8) -> npt.
     for row, tracklet in enumerate(tracklets):
         images, mask, _ = loader.load(tracklet, tracklet_clips(len(tracklet), config)[0])
         for image in images[mask]:
-            hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)
+            hsv = cv2.cvtColor(_grey_world(image), cv2.COLOR_RGB2HSV)
             for stripe, part in enumerate(np.array_split(hsv, STRIPES)):
                 histogram = cv2.calcHist([part], [0, 1, 2], None, list(BINS), [0, 180, 0, 256, 0, 256])
                 features[row, stripe] += histogram.ravel()
     features /= np.maximum(features.sum(axis=-1, keepdims=True), 1)
-    return np.sqrt(features).reshape(len(tracklets), -1)
+    return np.asarray(np.sqrt(features).reshape(len(tracklets), -1))
+
+
+def _grey_world(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    means = image.reshape(-1, 3).mean(axis=0)
+    return np.clip(image * (means.mean() / np.maximum(means, 1.0)), 0, 255).astype(np.uint8)

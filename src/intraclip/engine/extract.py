@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -123,7 +124,8 @@ def save_embeddings(path: Path, embeddings: Embeddings) -> None:
         )
         partial.replace(path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # a failed clean-up must not hide the error
+            partial.unlink()
         raise OutputError(f"{path} cannot be written: {error}") from None
 
 

@@ -50,7 +50,7 @@ def distance_matrix(
     q = query.astype(np.float64) - centre
     g = gallery.astype(np.float64) - centre
     squared = (q**2).sum(axis=1)[:, None] + (g**2).sum(axis=1)[None] - 2 * q @ g.T
-    return np.sqrt(np.maximum(squared, 0)).astype(np.float32)
+    return np.asarray(np.sqrt(np.maximum(squared, 0)), dtype=np.float32)
 
 
 def _unit(features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

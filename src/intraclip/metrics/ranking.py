@@ -23,6 +23,21 @@ CMC_LENGTH = 50
 
 
 @dataclass(frozen=True, kw_only=True)
+class Outcomes:
+    """The counted queries one by one, in the order of the embeddings.
+
+    Attributes:
+        rows: int64 ``[queries]``, rows of the queries in the embeddings.
+        first_hits: int64 ``[queries]``, rank of the first right answer, counted from 1.
+        average_precisions: float64 ``[queries]``.
+    """
+
+    rows: npt.NDArray[np.int64]
+    first_hits: npt.NDArray[np.int64]
+    average_precisions: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Scores:
     """What one protocol says about one set of embeddings. Shares lie in 0..1.
 
@@ -35,7 +50,7 @@ class Scores:
         queries: queries counted.
         queries_without_match: queries that have no right answer in the gallery; not counted.
         gallery: tracklets searched, junk taken out.
-        average_precisions: ``[queries]``, in the order of the embeddings, for tests across runs.
+        outcomes: the same by query, for tests across runs.
     """
 
     protocol: str
@@ -46,7 +61,7 @@ class Scores:
     queries: int
     queries_without_match: int
     gallery: int
-    average_precisions: npt.NDArray[np.float64]
+    outcomes: Outcomes
 
     def rank(self, k: int) -> float:
         """Rank-k of the CMC curve, 0..1."""
@@ -155,13 +170,14 @@ def score(embeddings: Embeddings, protocol: Protocol, *, distance: Distance = "e
     query, gallery = searched(embeddings, protocol)
     distances = distance_matrix(embeddings.features[query], embeddings.features[gallery], distance=distance)
     pids, camids = embeddings.pids[gallery], embeddings.camids[gallery]
-    first_hits, precisions, inverse_negatives = [], [], []
+    rows, first_hits, precisions, inverse_negatives = [], [], [], []
     for row, index in enumerate(query):
         matches = pids == embeddings.pids[index]
         own = (camids == embeddings.camids[index]) & matches
         # A query that is searched too is its own camera's tracklet, so `own` takes it out.
         ranks = match_ranks(distances[row], matches=matches, excluded=own)
         if len(ranks):
+            rows.append(index)
             first_hits.append(ranks[0])
             precisions.append(average_precision(ranks, rule=protocol.average_precision))
             inverse_negatives.append(len(ranks) / ranks[-1])
@@ -170,17 +186,17 @@ def score(embeddings: Embeddings, protocol: Protocol, *, distance: Distance = "e
             f"none of the {len(query)} queries has a right answer in another camera under protocol {protocol.name}; "
             "check pids and camids"
         )
-    hits = np.array(first_hits)
+    first = np.array(first_hits)
     return Scores(
         protocol=protocol.name,
         distance=distance,
-        cmc=(hits[:, None] <= np.arange(1, CMC_LENGTH + 1)).mean(axis=0),
+        cmc=(first[:, None] <= np.arange(1, CMC_LENGTH + 1)).mean(axis=0),
         mAP=float(np.mean(precisions)),
         mINP=float(np.mean(inverse_negatives)),
         queries=len(precisions),
         queries_without_match=len(query) - len(precisions),
         gallery=len(gallery),
-        average_precisions=np.array(precisions),
+        outcomes=Outcomes(rows=np.array(rows), first_hits=first, average_precisions=np.array(precisions)),
     )
 
 
@@ -255,7 +271,11 @@ def most_similar(
     """
     if query not in embeddings.names:
         close = difflib.get_close_matches(query, embeddings.names, n=3)
-        hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(embeddings.names[:5])}, ..."
+        hint = (
+            f"did you mean {' or '.join(close)}?"
+            if close
+            else f"there are {', '.join(embeddings.names[:5])}, ..."
+        )
         raise DataError(f"there is no tracklet {query!r}; {hint}")
     row = embeddings.names.index(query)
     others = np.arange(len(embeddings)) != row
@@ -264,8 +284,11 @@ def most_similar(
     rows = np.flatnonzero(others)
     if not len(rows):
         raise DataError(f"there is nothing to search: every tracklet is of camera {embeddings.camids[row]}")
-    distances = distance_matrix(embeddings.features[row : row + 1], embeddings.features[rows], distance=distance)[0]
+    distances = distance_matrix(
+        embeddings.features[row : row + 1], embeddings.features[rows], distance=distance
+    )[0]
     order = np.lexsort((rows, distances))[:k]
     return [
-        Similar(embeddings.names[rows[i]], int(embeddings.camids[rows[i]]), float(distances[i])) for i in order
+        Similar(embeddings.names[rows[i]], int(embeddings.camids[rows[i]]), float(distances[i]))
+        for i in order
     ]

@@ -10,6 +10,7 @@ import dataclasses
 import json
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -85,7 +86,8 @@ def save_checkpoint(
             os.fsync(file.fileno())
         partial.replace(path)
     except (OSError, safetensors.SafetensorError) as error:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # a failed clean-up must not hide the error
+            partial.unlink()
         raise OutputError(
             f"the checkpoint {path} cannot be written: {error}; nothing older was changed"
         ) from None

@@ -8,58 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from intraclip.metrics.distance import Distance, distance_matrix
-from intraclip.metrics.protocols import Protocol
-from intraclip.metrics.ranking import average_precision, match_ranks, searched
-from intraclip.types import Embeddings
+from intraclip.metrics.ranking import Outcomes
 
 RESAMPLES = 2000
 """Draws of the bootstrap."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcomes:
-    """The counted queries of one run, in the order of the embeddings.
-
-    Attributes:
-        rows: int64 ``[q]``, rows of the queries in the embeddings.
-        first_hits: int64 ``[q]``, rank of the first right answer, counted from 1.
-        average_precisions: float64 ``[q]``.
-    """
-
-    rows: npt.NDArray[np.int64]
-    first_hits: npt.NDArray[np.int64]
-    average_precisions: npt.NDArray[np.float64]
-
-
-def outcomes(embeddings: Embeddings, protocol: Protocol, *, distance: Distance) -> Outcomes:
-    """Score every query on its own, by the same rules as `intraclip.metrics.ranking.score`.
-
-    Args:
-        embeddings: query and gallery together.
-        protocol: what is searched and how precision is averaged.
-        distance: ``euclidean`` or ``cosine``.
-
-    Raises:
-        DataError: no query, or an empty gallery.
-    """
-    query, gallery = searched(embeddings, protocol)
-    distances = distance_matrix(embeddings.features[query], embeddings.features[gallery], distance=distance)
-    pids, camids = embeddings.pids[gallery], embeddings.camids[gallery]
-    rows, first, precisions = [], [], []
-    for number, row in enumerate(query):
-        matches = pids == embeddings.pids[row]
-        own_camera = matches & (camids == embeddings.camids[row])
-        ranks = match_ranks(distances[number], matches=matches, excluded=own_camera)
-        if len(ranks):
-            rows.append(row)
-            first.append(ranks[0])
-            precisions.append(average_precision(ranks, rule=protocol.average_precision))
-    return Outcomes(
-        rows=np.array(rows, dtype=np.int64),
-        first_hits=np.array(first, dtype=np.int64),
-        average_precisions=np.array(precisions, dtype=np.float64),
-    )
 
 
 @dataclass(frozen=True, kw_only=True)

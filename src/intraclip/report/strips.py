@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +13,7 @@ import simplejpeg
 from PIL import Image, ImageDraw, ImageFont
 
 from intraclip.data.frames import read_frame, resize_frame
-from intraclip.errors import DataError
+from intraclip.errors import DataError, OutputError
 from intraclip.types import Tracklet
 
 Picture = npt.NDArray[np.uint8]
@@ -22,6 +23,7 @@ RIGHT = (26, 138, 80)
 WRONG = (200, 50, 60)
 INK = (32, 34, 38)
 MUTED = (110, 114, 122)
+UNKNOWN = (150, 150, 150)
 PAPER = (255, 255, 255)
 BORDER = 4
 
@@ -68,21 +70,23 @@ def film_strip(frames: Picture, *, gap: int = 2) -> Picture:
     return strip
 
 
-def framed(strip: Picture, *, correct: bool) -> Picture:
-    """A strip with a green border and a tick, or a red border and a cross.
+def framed(strip: Picture, *, correct: bool | None) -> Picture:
+    """A strip with a green border and a tick, a red border and a cross, or a grey border where nobody knows.
 
     Args:
         strip: uint8 ``[H, W, 3]``.
-        correct: whether it shows the right person.
+        correct: whether it shows the right person; None without labels.
 
     Returns:
         uint8 ``[H + 8, W + 8, 3]``.
     """
-    colour = RIGHT if correct else WRONG
+    colour = UNKNOWN if correct is None else RIGHT if correct else WRONG
     height, width = strip.shape[0] + 2 * BORDER, strip.shape[1] + 2 * BORDER
     picture = np.empty((height, width, 3), dtype=np.uint8)
     picture[:] = colour
     picture[BORDER:-BORDER, BORDER:-BORDER] = strip
+    if correct is None:
+        return picture
     image = Image.fromarray(picture)
     pen = ImageDraw.Draw(image)
     pen.rectangle((0, 0, 17, 17), fill=colour)
@@ -99,12 +103,12 @@ class Answer:
 
     Attributes:
         frames: uint8 ``[T, H, W, 3]``.
-        correct: whether it is the right person.
+        correct: whether it is the right person; None without labels.
         label: one short line of text.
     """
 
     frames: Picture
-    correct: bool
+    correct: bool | None
     label: str
 
 
@@ -132,6 +136,48 @@ def ranked_picture(query: Picture, answers: Sequence[Answer], *, title: str = "q
         pen.text((left, tile.shape[0] + 15), label, fill=INK, font=_font(11))
         left += tile.shape[1] + gap
     return np.asarray(image)
+
+
+def ranked_tracklets(
+    query: Tracklet, answers: Sequence[tuple[Tracklet, float]], *, frames: int = 2, height: int = 160
+) -> Picture:
+    """A tracklet and the ones most similar to it, without a verdict: for data without labels.
+
+    Args:
+        query: what was searched for.
+        answers: tracklets with their distances, best first.
+        frames: evenly spaced frames shown of each.
+        height: of a frame in pixels; it is half as wide.
+
+    Returns:
+        uint8 ``[H', W', 3]`` on white.
+
+    Raises:
+        FrameError: a frame cannot be read.
+    """
+
+    def strip(tracklet: Tracklet) -> Picture:
+        indices = evenly_spaced(len(tracklet), frames)
+        return load_frames(tracklet, indices, height=height, width=height // 2)
+
+    shown = [
+        Answer(frames=strip(tracklet), correct=None, label=f"{place}. {tracklet.name}  {distance:.3f}")
+        for place, (tracklet, distance) in enumerate(answers, start=1)
+    ]
+    return ranked_picture(strip(query), shown, title=f"query {query.name}")
+
+
+def write_picture(path: Path, picture: Picture) -> None:
+    """Write a picture ``[H, W, 3]`` as PNG or JPEG, by the file's suffix.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture).save(path, quality=92)
+    except (OSError, ValueError) as error:
+        raise OutputError(f"the picture {path} cannot be written: {error}") from None
 
 
 def contact_sheet(

@@ -233,7 +233,7 @@ class _Tailor:
                 (1.510, 0, -0.004, 0.060, 0.058),
             ]
         )
-        hem = 0.90 if outfit.top in ("coat", "dress") else outfit.hem * 1.75
+        hem = 0.0 if outfit.top in ("coat", "dress") else outfit.hem * 1.75
         crease = folds(self.rng, 0.011 if outfit.top != "puffer" else 0.005)
         quilt = 0.011 if outfit.top == "puffer" else 0.0
 
@@ -241,7 +241,7 @@ class _Tailor:
             t = self.tall(z)
             cloth_on = _smooth(t, hem - 0.004, hem + 0.004)
             neck = 1 - 0.75 * _smooth(t, 1.40, 1.49)
-            overhang = (0.022 if hem < 0.93 else 0.004) * _smooth(-t, -1.02, -hem)
+            overhang = (0.022 if 0 < hem < 0.93 else 0.004) * _smooth(-t, -1.02, -hem)
             push = self.scale * (0.008 + (outfit.ease - 0.004 + overhang) * cloth_on * neck)
             if quilt:
                 push = push + quilt * cloth_on * np.abs(np.sin(np.pi * t / 0.085))
@@ -560,6 +560,8 @@ class _Tailor:
             return (push + crease(z, angle) * on * low).astype(np.float32)
 
         patch = loft(self.rings(table, x), self.spacing, self.rng, caps=(0.05, 0.0), relief=relief)
+        # What a skirt or coat hides is left out: cheaper, and a swinging thigh cannot come through the cloth.
+        patch = patch.kept(self.tall(patch.along) < self.covered_from() + 0.06)
         t = self.tall(patch.along)
         dressed = t > end
         stocking = bare and outfit.bottom_paint.rgb[0] < 0.2
@@ -602,10 +604,17 @@ class _Tailor:
         colour[:, shoe.xyz[2] < 0.024] = cloth.linear(extras.sole.rgb)[:, None]
         self.add(shoe, colour, Tag.SHOES, part, (foot,), gloss=0.10, mottle=0.03)
 
+    def covered_from(self) -> float:
+        """Height above which a skirt, dress or coat hides the legs."""
+        outfit = self.identity.outfit
+        if outfit.top in ("coat", "dress"):
+            return outfit.hem * 1.75
+        return outfit.bottom_end * 1.75 if outfit.bottom in ("skirt", "long skirt") else 9.0
+
     def skirt(self, end: float, *, top: bool) -> None:
         """The part of a skirt, dress or coat that hangs below the waist; legs push it."""
         outfit, f = self.identity.outfit, self.identity.build.figure
-        flare = 0.02 if outfit.top == "coat" and top else 0.055
+        flare = 0.03 if outfit.top == "coat" and top else 0.055 + 0.04 * (end < 0.4)
         ease = outfit.ease if top else 0.012
         waist, hips = 0.150 - 0.012 * f + ease, 0.170 + 0.012 * f + ease
         depth = 0.70
@@ -630,8 +639,8 @@ class _Tailor:
         else:
             colour = cloth.linear(outfit.bottom_paint.rgb)
         low = _smooth(-t, -0.98, -(end + 0.05))
-        right = _smooth(patch.xyz[0] / self.girth, -0.13, 0.13)
-        weights = [1 - 0.8 * low, 0.8 * low * (1 - right), 0.8 * low * right]
+        right = _smooth(patch.xyz[0] / self.girth, -0.11, 0.11)
+        weights = [1 - 0.95 * low, 0.95 * low * (1 - right), 0.95 * low * right]
         self.add(
             patch,
             np.asarray(colour, dtype=np.float32),

@@ -132,7 +132,7 @@ def draw_camera(seed: int, number: int, difficulty: Difficulty) -> Camera:
     rng = generator(seed, Kind.CAMERA, number)
     indoor = bool(rng.random() < 0.3)
     low = rng.random() < difficulty.low_resolution
-    fine = float(rng.uniform(64, 104) if low else rng.uniform(120, 260))
+    fine = float(rng.uniform(64, 104) if low else rng.uniform(110, 240))
     # A camera that sees people small is far from them, not a fish eye: at most 80 degrees across.
     distance = max(float(rng.uniform(5.5, 9) if indoor else rng.uniform(7, 15)), 1.75 * 760 / fine)
     height = float(rng.uniform(2.3, 3.2) if indoor else rng.uniform(2.6, 5.2))

@@ -29,7 +29,7 @@ class Difficulty:
         viewpoint: how far headings spread around a camera's walkway: 0 everyone walks along it, 1 any way.
         colour_cast: strength of a camera's white balance, saturation and tint.
         exposure: strength of a camera's exposure and contrast.
-        low_resolution: share of cameras that see people 64 to 104 pixels tall; the others see 120 to 260.
+        low_resolution: share of cameras that see people 64 to 104 pixels tall; the others see 110 to 240.
         noise: strength of sensor noise.
         compression: strength of a camera's video compression.
         occluder: share of tracklets in which something stands in, or passes through, the line of sight.

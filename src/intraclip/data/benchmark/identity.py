@@ -255,9 +255,12 @@ def draw_identity(seed: int, number: int, difficulty: Difficulty) -> Identity:
     shared = generator(seed, Kind.GROUP, group)
     rng = generator(seed, Kind.IDENTITY, number)
     alike = bool(shared.random() < difficulty.alike)
-    own = _outfit(rng, difficulty.muted)
-    outfit = _outfit(shared, difficulty.muted) if alike else own
-    figure = float(np.clip(rng.choice([0.15, 0.85]) + rng.normal(0, 0.15), 0, 1))
+    source = shared if alike else rng
+    narrow = bool(
+        source.random() < 0.5
+    )  # shoulders; a group shares this too, as one outfit must suit them all
+    outfit = _outfit(source, difficulty.muted, skirts=narrow)
+    figure = float(np.clip((0.85 if narrow else 0.15) + rng.normal(0, 0.15), 0, 1))
     build = Build(
         height=_round(np.clip(rng.normal(1.79 - 0.13 * figure, 0.075), 1.48, 2.02)),
         girth=_round(np.clip(rng.normal(1.0, 0.11), 0.82, 1.32)),
@@ -273,11 +276,11 @@ def draw_identity(seed: int, number: int, difficulty: Difficulty) -> Identity:
         head=_head(rng, figure, outfit),
         outfit=outfit,
         extras=extras,
-        gait=_gait(rng, extras.bag),
+        gait=_gait(rng, extras.bag, tight=outfit.bottom == "long skirt" and outfit.top != "dress"),
     )
 
 
-def _outfit(rng: np.random.Generator, muted: float) -> Outfit:
+def _outfit(rng: np.random.Generator, muted: float, *, skirts: bool) -> Outfit:
     kinds = {
         "t-shirt": 0.24,
         "tank top": 0.03,
@@ -288,7 +291,7 @@ def _outfit(rng: np.random.Generator, muted: float) -> Outfit:
         "open jacket": 0.09,
         "puffer": 0.06,
         "coat": 0.05,
-        "dress": 0.05,
+        "dress": 0.1 if skirts else 0.0,
     }
     top = _pick(rng, kinds)
     patterns = {
@@ -394,11 +397,11 @@ def _extras(rng: np.random.Generator, outfit: Outfit) -> Extras:
     )
 
 
-def _gait(rng: np.random.Generator, bag: str) -> Gait:
+def _gait(rng: np.random.Generator, bag: str, *, tight: bool) -> Gait:
     arms = _pick(rng, {"swing": 0.72, "phone": 0.1, "pocket": 0.09, "pockets": 0.06, "crossed": 0.03})
     return Gait(
         cadence=_round(np.clip(rng.normal(0.93, 0.07), 0.75, 1.15)),
-        stride=_round(np.clip(rng.normal(1.0, 0.12), 0.7, 1.3)),
+        stride=_round(np.clip(rng.normal(1.0, 0.12), 0.7, 1.3) * (0.72 if tight else 1.0)),
         arm_swing=_round(np.clip(rng.normal(21, 7), 6, 40)),
         elbow=_round(np.clip(rng.normal(18, 9), 4, 50)),
         lean=_round(rng.normal(3, 2.5)),

@@ -40,6 +40,12 @@ class Patch:
     def __len__(self) -> int:
         return int(self.xyz.shape[1])
 
+    def kept(self, mask: npt.NDArray[np.bool_]) -> Patch:
+        """Only the points where `mask` holds."""
+        return Patch(
+            xyz=self.xyz[:, mask], normal=self.normal[:, mask], along=self.along[mask], angle=self.angle[mask]
+        )
+
 
 def loft(
     rings: npt.ArrayLike,

@@ -25,6 +25,12 @@ Floats = npt.NDArray[np.float64]
 _FEW_ROWS = 116
 """Up to this height people are drawn at twice the resolution and averaged."""
 
+_MOST_ROWS = 200
+"""Taller boxes are drawn in this many rows: crops of real surveillance cameras hold no more detail."""
+
+_SPACING = 0.68
+"""Distance between points, pixels; holes that single pixels may have are filled."""
+
 STRANGER = 1_000_000
 """True identities from here on walk through other people's tracklets and have no own."""
 
@@ -118,7 +124,7 @@ def render_tracklet(plan: TrackletPlan, config: BenchmarkConfig) -> Rendered:
     junk = plan.pid < 0
     coarse = _outline(config.seed, plan.identity, difficulty)
     boxes = _boxes(rng, camera, coarse, walk, config, junk=junk, nuisances=nuisances)
-    rows = int(np.clip(np.round(np.median(boxes[:, 3])), 40, config.height))
+    rows = int(np.clip(np.round(np.median(boxes[:, 3])), 40, min(_MOST_ROWS, config.height)))
     columns = max(16, round(rows * config.width / config.height))
     windows = [
         Window(left=left, top=top, width=width, height=height, columns=columns, rows=rows)
@@ -126,11 +132,8 @@ def render_tracklet(plan: TrackletPlan, config: BenchmarkConfig) -> Rendered:
     ]
     depth = camera.see(np.append(walk.place, np.full((plan.frames, 1), 0.9), axis=1))[:, 2]
     finer = 2 if rows <= _FEW_ROWS else 1
-    spacing = (
-        0.66
-        / finer
-        * float(np.min(depth / camera.focal * np.minimum(boxes[:, 3] / rows, boxes[:, 2] / columns)))
-    )
+    pixel = float(np.min(depth / camera.focal * np.minimum(boxes[:, 3] / rows, boxes[:, 2] / columns)))
+    spacing = _SPACING * pixel / (1.0 if finer == 1 else 1.7)  # averaging hides holes
     body = build_body(target, spacing, generator(config.seed, Kind.BODY, plan.identity))
     crowd = [(body, walk)]
     other = _second(rng, config, camera, target, walk, spacing, nuisances)

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from intraclip.metrics.protocols import PROTOCOLS
-from intraclip.metrics.ranking import RANKS
-from intraclip.report.outcomes import RESAMPLES, Outcomes, difference_interval
+from intraclip.metrics.ranking import RANKS, Outcomes
+from intraclip.report.outcomes import RESAMPLES, difference_interval
 from intraclip.report.records import RunRecord
 from intraclip.types import Split
 

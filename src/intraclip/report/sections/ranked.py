@@ -9,8 +9,8 @@ import numpy as np
 
 from intraclip.errors import DataError
 from intraclip.metrics.protocols import PROTOCOLS
-from intraclip.metrics.ranking import ranked_list
-from intraclip.report.outcomes import Choice, Outcomes, choose_queries, outcomes
+from intraclip.metrics.ranking import Outcomes, ranked_list, score
+from intraclip.report.outcomes import Choice, choose_queries
 from intraclip.report.records import RunRecord
 from intraclip.report.sections.tiles import Tile, describe, tracklet_tile
 from intraclip.types import Split, Tracklet
@@ -63,7 +63,7 @@ def judge(runs: Sequence[RunRecord], *, protocol: str) -> list[Outcomes] | None:
         if not same or first.names != other.names:
             return None
     return [
-        outcomes(run.embeddings, PROTOCOLS[protocol], distance=run.scores[protocol]["distance"])
+        score(run.embeddings, PROTOCOLS[protocol], distance=run.scores[protocol]["distance"]).outcomes
         for run in runs
     ]
 
