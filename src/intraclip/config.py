@@ -12,6 +12,7 @@ from typing import Literal
 
 Backbone = Literal["resnet50", "inception_v3", "alexnet", "resnet18", "small"]
 Head = Literal["tap", "ica"]
+Augmentation = Literal["synchronous", "asynchronous", "none"]
 ShortPolicy = Literal["repeat_last", "wrap", "error"]
 
 
@@ -62,7 +63,7 @@ class BatchConfig:
 class AugmentConfig:
     """Data augmentation (paper, section 2.1)."""
 
-    mode: Literal["synchronous", "asynchronous", "none"] = "synchronous"
+    mode: Augmentation = "synchronous"
     """One draw for all frames of a clip (SDA, equation 2), one draw for each frame (equation 1), or none."""
     crop_probability: float = 0.5
     """Chance that a clip (or frame) is cropped and resized back. The paper does not print it."""

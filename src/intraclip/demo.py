@@ -7,9 +7,9 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from intraclip.config import Recipe
+from intraclip.config import Augmentation, Head, Recipe
 from intraclip.config_io import load_recipe
 from intraclip.data.benchmark import BenchmarkConfig, make_benchmark
 from intraclip.data.readers import read_split
@@ -27,11 +27,20 @@ from intraclip.types import Split, count_pids
 BENCHMARK = BenchmarkConfig(identities=96, cameras=3, tracklets_per_camera=(1, 2), frames=(8, 16))
 """Small enough for a minute of rendering; the recipe `demo` fits it."""
 
+
+class Model(NamedTuple):
+    """One row of the paper's Table 1: its name in the report, its head, its augmentation."""
+
+    name: str
+    head: Head
+    augmentation: Augmentation
+
+
 MODELS = {
-    "model-1": ("Model 1: TAP, asynchronous", "tap", "asynchronous"),
-    "model-4": ("Model 4: ICA, synchronous (SDA)", "ica", "synchronous"),
+    "model-1": Model("Model 1: TAP, asynchronous", "tap", "asynchronous"),
+    "model-4": Model("Model 4: ICA, synchronous (SDA)", "ica", "synchronous"),
 }
-"""Folder -> name in the report, head, augmentation (rows of the paper's Table 1)."""
+"""Run folder -> model."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,28 +97,28 @@ def run_demo(
     recipes = {
         folder: replace(
             base,
-            model=replace(base.model, head=head),
-            augment=replace(base.augment, mode=mode),
+            model=replace(base.model, head=model.head),
+            augment=replace(base.augment, mode=model.augmentation),
         )
-        for folder, (_, head, mode) in MODELS.items()
+        for folder, model in MODELS.items()
     }
     view.say("scoring the baselines: colour histograms, and the network before training")
     baselines = {name: s.to_json_dict() for name, s in _baselines(split, recipes["model-1"], view).items()}
     write_json(out / "baselines.json", baselines)
     scores = dict(baselines)
-    for folder, (name, _, _) in MODELS.items():
+    for folder, model in MODELS.items():
         run = out / folder
         if not (run / "model.safetensors").is_file():
-            view.say(f"training {name}")
+            view.say(f"training {model.name}")
             with view.training(folder) as watcher:
                 train(split, recipes[folder], run, resume=(run / "config.toml").is_file(), watcher=watcher)
         with view.progress(f"embedding with {folder}") as update:
             result = evaluate_run(run, split, progress=update)
-        scores[name] = result["scores"][split.protocol]
+        scores[model.name] = result["scores"][split.protocol]
     view.say("drawing the report")
     report = write_report(
         out / "report.html",
-        runs={name: out / folder for folder, (name, _, _) in MODELS.items()},
+        runs={model.name: out / folder for folder, model in MODELS.items()},
         split=split,
         title="Intra-Clip Aggregation and Synchronous Data Augmentation: the demo",
         baselines=baselines,

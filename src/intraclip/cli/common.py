@@ -20,13 +20,10 @@ ArgsT = TypeVar("ArgsT")
 
 def parse(kind: type[ArgsT], argv: Sequence[str], *, command: str, default: ArgsT | None = None) -> ArgsT:
     """Parse flags into a dataclass; its docstring is the help text. Wrong flags exit with code 2."""
-    return tyro.cli(
-        kind,
-        prog=f"intraclip {command}",
-        args=argv,
-        default=default,
-        config=(tyro.conf.FlagCreatePairsOff, tyro.conf.ConsolidateSubcommandArgs),
-    )
+    prog, config = f"intraclip {command}", (tyro.conf.FlagCreatePairsOff,)
+    if default is None:
+        return tyro.cli(kind, prog=prog, args=argv, config=config)
+    return tyro.cli(kind, prog=prog, args=argv, default=default, config=config)
 
 
 def read_data(root: Path, *, layout: str = "auto", split: int = 0) -> Split:

@@ -39,7 +39,7 @@ class MakeArgs:
     """Published layout to write."""
     tracklets_per_camera: tuple[int, int] = (1, 3)
     """Fewest and most tracklets of a person in a camera (mars only)."""
-    frames: tuple[int, int] = (16, 32)
+    frames: tuple[int, int] = (12, 24)
     """Fewest and most frames of a tracklet."""
     height: int = 256
     """Frame height in pixels."""

@@ -50,4 +50,5 @@ def colour_histograms(tracklets: Sequence[Tracklet], *, frames: int = 8) -> npt.
 
 def _grey_world(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     means = image.reshape(-1, 3).mean(axis=0)
-    return np.clip(image * (means.mean() / np.maximum(means, 1.0)), 0, 255).astype(np.uint8)
+    balanced = np.clip(image * (means.mean() / np.maximum(means, 1.0)), 0, 255)
+    return np.asarray(balanced, dtype=np.uint8)

@@ -248,6 +248,8 @@ class _Tailor:
             return f32(push + crease(z, angle) * neck)
 
         patch = loft(rings, self.spacing, self.rng, power=2.25, caps=(0.05, 0.0), relief=relief)
+        if self.covered_from() < 2:
+            patch = patch.kept(self.tall(patch.along) > 0.92)
         t = self.tall(patch.along)
         x, y = patch.xyz[0] / self.girth, patch.xyz[1] / self.girth
         around = _centred(patch.angle) * 0.15
@@ -616,13 +618,12 @@ class _Tailor:
         outfit, f = self.identity.outfit, self.identity.build.figure
         flare = 0.03 if outfit.top == "coat" and top else 0.055 + 0.04 * (end < 0.4)
         ease = outfit.ease if top else 0.012
-        waist, hips = 0.150 - 0.012 * f + ease, 0.170 + 0.012 * f + ease
-        depth = 0.70
+        hips, depth = 0.172 + 0.010 * f + ease, 0.72
         patch = loft(
             self.rings(
                 [
-                    (1.05, 0, 0, waist, depth * waist + 0.01),
-                    (0.90, 0, -0.006, hips, depth * hips + 0.012),
+                    (0.96, 0, -0.004, 0.97 * hips, depth * hips + 0.006),
+                    (0.90, 0, -0.006, hips, depth * hips + 0.010),
                     (0.5 * (0.90 + end), 0, -0.004, hips + 0.5 * flare, depth * (hips + flare)),
                     (end, 0, 0, hips + flare, (depth + 0.05) * (hips + flare)),
                 ]

@@ -114,7 +114,7 @@ class BenchmarkConfig:
     seed: int = 0
     layout: Layout = "mars"
     tracklets_per_camera: tuple[int, int] = (1, 3)
-    frames: tuple[int, int] = (16, 32)
+    frames: tuple[int, int] = (12, 24)
     distractors: int | None = None
     junk: int | None = None
     height: int = 256

@@ -228,11 +228,8 @@ class Identity:
         hair = "bald" if head.style == "bald" else f"{head.style} {head.hair.name} hair"
         cover = "" if head.headwear == "none" else f", {head.headwear_paint.name} {head.headwear}"
         pattern = "" if outfit.pattern == "plain" else f" with {outfit.second.name} {outfit.pattern}"
-        bottom = (
-            ""
-            if outfit.top == "dress"
-            else f", {outfit.bottom_paint.name} {outfit.bottom.replace('slim', 'slim trousers')}"
-        )
+        words = {"slim": "slim trousers", "wide": "wide trousers"}.get(outfit.bottom, outfit.bottom)
+        bottom = "" if outfit.top == "dress" else f", {outfit.bottom_paint.name} {words}"
         bag = "no bag" if extras.bag == "none" else f"{extras.bag_paint.name} {extras.bag}"
         logo = "" if extras.logo == "none" else f", {extras.logo_paint.name} {extras.logo} on the chest"
         return (
@@ -318,14 +315,11 @@ def _outfit(rng: np.random.Generator, muted: float, *, skirts: bool) -> Outfit:
     hem = {"coat": rng.uniform(0.30, 0.40), "dress": rng.uniform(0.26, 0.36), "puffer": 0.49}.get(
         top, rng.choice([0.485, 0.50, 0.515, 0.56])
     )
-    bottoms = {
-        "trousers": 0.40,
-        "slim": 0.25,
-        "wide": 0.10,
-        "shorts": 0.11,
-        "skirt": 0.09,
-        "long skirt": 0.05,
-    }
+    bottoms = {"trousers": 0.40, "slim": 0.25, "wide": 0.10, "shorts": 0.11}
+    if top == "coat":
+        bottoms["shorts"] = 0.0
+    elif skirts:
+        bottoms |= {"skirt": 0.18, "long skirt": 0.10}
     bottom = "slim" if top == "dress" else _pick(rng, bottoms)
     end = {
         "shorts": rng.uniform(0.27, 0.36),

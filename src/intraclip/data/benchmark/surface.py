@@ -94,8 +94,8 @@ def loft(
     count = max(2, int(np.ceil(arc[-1] / spacing)))
     at = (np.arange(count) + 0.5 + rng.uniform(-0.3, 0.3, count)) / count * arc[-1]
     s = np.interp(at, arc, fine)
-    lower, upper = np.clip(s - _STEP, 0, length), np.clip(s + _STEP, 0, length)
-    here, before, after = rows(s), rows(lower), rows(upper)
+    # One step towards the middle, so that it never leaves the surface.
+    here, after = rows(s), rows(np.where(s < length / 2, s + _STEP, s - _STEP))
 
     around = np.maximum(4, np.ceil(2 * np.pi * here[3:].max(axis=0) / spacing)).astype(np.int64)
     row = np.repeat(np.arange(count), around)
@@ -119,8 +119,8 @@ def loft(
         return np.stack([cx + r * cos, cy + r * sin, z])
 
     xyz = place(here, angle)
-    along = place(after, angle) - place(before, angle)
-    across = place(here, angle + np.float32(0.02)) - place(here, angle - np.float32(0.02))
+    along = place(after, angle) - xyz
+    across = place(here, angle + np.float32(0.02)) - xyz
     normal = np.stack(
         [
             across[1] * along[2] - across[2] * along[1],
@@ -129,6 +129,7 @@ def loft(
         ]
     )
     normal /= np.sqrt(np.sum(normal * normal, axis=0)) + 1e-12
+    normal *= np.where(s < length / 2, 1, -1)[row].astype(np.float32)
     if np.sum(np.cos(angle) * normal[0] + np.sin(angle) * normal[1]) < 0:
         normal = -normal
     z = xyz[2].copy()

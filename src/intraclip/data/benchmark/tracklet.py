@@ -25,10 +25,10 @@ Floats = npt.NDArray[np.float64]
 _FEW_ROWS = 116
 """Up to this height people are drawn at twice the resolution and averaged."""
 
-_MOST_ROWS = 200
+_MOST_ROWS = 184
 """Taller boxes are drawn in this many rows: crops of real surveillance cameras hold no more detail."""
 
-_SPACING = 0.68
+_SPACING = 0.7
 """Distance between points, pixels; holes that single pixels may have are filled."""
 
 STRANGER = 1_000_000
@@ -322,7 +322,7 @@ def _second(
         time = (np.arange(n) - rng.uniform(0.2, 0.8) * n) / camera.fps
         ahead = np.stack([-np.sin(heading), np.cos(heading)], axis=1)
         place = walk.place[middle] + offset + ahead * (speed * time)[:, None]
-    body = build_body(who, spacing * 1.05, generator(config.seed, Kind.BODY, number))
+    body = build_body(who, spacing * 1.2, generator(config.seed, Kind.BODY, number))
     return body, _posed(rng, who, camera, place, heading)
 
 
