@@ -1,0 +1,199 @@
+"""The commands as a person types them, on a benchmark of a few small people."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from intraclip.cli.main import COMMANDS, main
+
+RECIPE = """
+description = "tests"
+device = "cpu"
+[input]
+height = 32
+width = 16
+[clip]
+num_frames = 2
+[batch]
+identities = 3
+clips = 2
+[model]
+backbone = "small"
+width = 0.5
+weights = ""
+[optimizer]
+epochs = 2
+learning_rate = 1e-3
+[data]
+workers = 0
+[run]
+tensorboard = false
+"""
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A rendered benchmark in `data`, and a trained and scored run in `run`."""
+    root = tmp_path_factory.mktemp("cli")
+    (root / "recipe.toml").write_text(RECIPE)
+    size = ["--height", "64", "--width", "32", "--frames", "3", "5", "--tracklets-per-camera", "1", "1"]
+    made = main(
+        ["data", "make", str(root / "data"), "--identities", "8", "--cameras", "2", "--workers", "1", *size]
+    )
+    assert made == 0
+    train = ["train", "--recipe", str(root / "recipe.toml"), "--data", str(root / "data")]
+    assert main([*train, "--out", str(root / "run"), "--seed", "5"]) == 0
+    assert main(["evaluate", str(root / "run"), "--data", str(root / "data")]) == 0
+    return root
+
+
+def refused(capsys: pytest.CaptureFixture[str], *argv: object) -> str:
+    """The message of a command that must fail with exit code 2."""
+    capsys.readouterr()
+    assert main([str(a) for a in argv]) == 2
+    out, err = capsys.readouterr()
+    assert not out
+    assert err.startswith("error: ")
+    assert "Traceback" not in err
+    return err
+
+
+def test_flags_win_over_the_recipe(workspace: Path):
+    config = (workspace / "run/config.toml").read_text()
+    assert "seed = 5" in config
+    assert "epochs = 2" in config
+
+
+def test_evaluate_prints_json_with_everything_that_makes_a_number(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+):
+    capsys.readouterr()
+    assert main(["evaluate", str(workspace / "run"), "--data", str(workspace / "data"), "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    scores = result["scores"]["mars-full"]
+    assert {"rank1", "rank5", "rank10", "rank20", "mAP", "mINP", "queries", "queries_without_match"} <= set(scores)
+    assert 0 <= scores["rank1"] <= scores["rank20"] <= 1
+    assert result["sampling"] == {"test_sampling": "dense", "num_frames": 2}
+    assert result["data"]["dataset"] == "benchmark-mars"
+    assert result["model"]["seed"] == 5
+
+
+def test_evaluate_prints_a_table_for_people(workspace: Path, capsys: pytest.CaptureFixture[str]):
+    capsys.readouterr()
+    argv = ["evaluate", str(workspace / "run"), "--data", str(workspace / "data"), "--protocol", "mars-no-query"]
+    assert main([*argv, "--distance", "cosine"]) == 0
+    out = capsys.readouterr().out
+    assert "mars-no-query" in out
+    assert "distance cosine; test clips dense of 2 frames" in out
+    assert main(["evaluate", str(workspace / "run"), "--data", str(workspace / "data")]) == 0
+
+
+def test_extract_writes_the_documented_arrays(workspace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    out = tmp_path / "features.npz"
+    argv = ["extract", str(workspace / "run"), "--data", str(workspace / "data"), "--out", str(out)]
+    assert main(argv) == 0
+    arrays = np.load(out)
+    n = len(arrays["pids"])
+    assert arrays["features"].shape == (n, 32)
+    assert arrays["features"].dtype == np.float32
+    assert len(arrays["camids"]) == len(arrays["is_query"]) == len(arrays["names"]) == n
+    assert "exists; choose another --out, or add --force" in refused(capsys, *argv)
+    assert main([*argv, "--force"]) == 0
+
+
+def test_resume_continues_a_finished_run_without_harm(workspace: Path, tmp_path: Path):
+    shutil.copytree(workspace / "run", tmp_path / "run")
+    before = (tmp_path / "run/model.safetensors").read_bytes()
+    argv = ["train", "--recipe", str(workspace / "recipe.toml"), "--data", str(workspace / "data")]
+    assert main([*argv, "--out", str(tmp_path / "run"), "--seed", "5", "--resume"]) == 0
+    assert (tmp_path / "run/model.safetensors").read_bytes() == before
+
+
+def test_report_is_one_offline_page(workspace: Path):
+    assert main(["report", str(workspace / "run")]) == 0
+    page = (workspace / "run/report.html").read_text()
+    assert page.lower().startswith("<!doctype html>")
+    for outside in ('src="http', "src='http", 'href="http', "url(http", "@import"):
+        assert outside not in page
+
+
+def test_data_check_says_what_is_there_and_what_is_missing(
+    workspace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    capsys.readouterr()
+    assert main(["data", "check", str(workspace / "data")]) == 0
+    assert "mars" in capsys.readouterr().out
+    shutil.copytree(workspace / "data", tmp_path / "data")
+    (tmp_path / "data/info/query_IDX.mat").unlink()
+    assert main(["data", "check", str(tmp_path / "data"), "--json"]) == 1
+    report = json.loads(capsys.readouterr().out)
+    assert any("query_IDX.mat" in finding["what"] for finding in report["findings"])
+
+
+def test_rank_draws_the_most_similar_tracklets_of_other_cameras(
+    workspace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    names = np.load(workspace / "run/embeddings.npz")["names"]
+    query = next(str(name) for name in names if "C1" in str(name))
+    out = tmp_path / "ranked.jpg"
+    argv = ["rank", str(workspace / "run"), "--data", str(workspace / "data"), "--out", str(out)]
+    capsys.readouterr()
+    assert main([*argv, "--query", query, "--k", "3", "--json"]) == 0
+    answers = json.loads(capsys.readouterr().out)
+    assert len(answers) == 3
+    assert {a["camid"] for a in answers} == {2}
+    distances = [a["distance"] for a in answers]
+    assert distances == sorted(distances)
+    assert Image.open(out).width > 300
+    out.unlink()
+    assert "there is no tracklet 'nobody'" in refused(capsys, *argv, "--query", "nobody")
+
+
+def test_bad_input_gets_one_clear_error(workspace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    train = ["train", "--recipe", workspace / "recipe.toml", "--out", tmp_path / "new", "--data"]
+    assert "does not exist" in refused(capsys, *train, tmp_path / "nowhere")
+    (tmp_path / "empty").mkdir()
+    assert "bbox_train" in refused(capsys, *train, tmp_path / "empty")
+    assert "not empty; choose another --out" in refused(
+        capsys, "train", "--recipe", workspace / "recipe.toml", "--data", workspace / "data", "--out", workspace / "run"
+    )
+    assert "2 problems" in refused(
+        capsys, *train, workspace / "data", "--clip.num-frames", "0", "--augment.flip-probability", "3"
+    )
+    assert "holds no trained model" in refused(capsys, "evaluate", tmp_path / "empty", "--data", workspace / "data")
+    assert "protocol 'mars' is not one of" in refused(
+        capsys, "evaluate", workspace / "run", "--data", workspace / "data", "--protocol", "mars"
+    )
+    assert "not empty" in refused(capsys, "data", "make", workspace / "data")
+    assert "identities is 1" in refused(capsys, "data", "make", tmp_path / "new", "--identities", "1")
+    assert "unknown command 'data mak'" in refused(capsys, "data", "mak")
+    assert not (tmp_path / "new").exists()
+
+
+def test_wrong_flags_exit_with_2_and_suggest(capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as caught:
+        main(["train", "--optimizer.epohs", "3"])
+    assert caught.value.code == 2
+    assert "--optimizer.epochs" in capsys.readouterr().err
+
+
+def test_front_door(capsys: pytest.CaptureFixture[str]):
+    assert main([]) == 0
+    listing = capsys.readouterr().out
+    assert all(name in listing for name in COMMANDS)
+    assert main(["--version"]) == 0
+    assert "did you mean 'train'?" in refused(capsys, "trian")
+
+
+@pytest.mark.parametrize("command", [[name] for name in COMMANDS if name != "data"] + [["data", "make"], ["data", "check"]])
+def test_every_command_explains_itself(command: list[str], capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as caught:
+        main([*command, "--help"])
+    assert caught.value.code == 0
+    assert f"usage: intraclip {' '.join(command)}" in capsys.readouterr().out
