@@ -16,7 +16,14 @@ from intraclip.engine.train import Silent
 from intraclip.errors import OutputError
 
 SMALL = BenchmarkConfig(
-    identities=8, cameras=2, tracklets_per_camera=(1, 1), frames=(3, 4), height=64, width=32, distractors=0, junk=0
+    identities=8,
+    cameras=2,
+    tracklets_per_camera=(1, 1),
+    frames=(3, 4),
+    height=64,
+    width=32,
+    distractors=0,
+    junk=0,
 )
 
 

@@ -66,6 +66,10 @@ def print_scores(result: Mapping[str, Any]) -> None:
         )
     console = Console(width=None if sys.stdout.isatty() else 120)
     console.print(table)
+    for protocol, reason in result["not_scored"].items():
+        print(f"not scored under {protocol}: {reason}")
+    if not scores:
+        return
     first = next(iter(scores.values()))
     data, sampling = result["data"], result["sampling"]
     print(
@@ -76,25 +80,33 @@ def print_scores(result: Mapping[str, Any]) -> None:
 
 @contextmanager
 def progress_bar(description: str) -> Iterator[Any]:
-    """A progress bar on standard error; yields a function of (done, total)."""
+    """A progress bar on standard error; yields a function of (done, total).
+
+    It appears with the first call, so that an error before any work is not hidden behind an empty bar.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    with Progress(
+    progress = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
         TextColumn("{task.fields[extra]}"),
         console=Console(stderr=True),
-        transient=False,
-    ) as progress:
-        task = progress.add_task(description, total=None, extra="")
+    )
+    task = progress.add_task(description, total=None, extra="")
 
-        def update(done: int, total: int, extra: str = "") -> None:
-            progress.update(task, completed=done, total=total, extra=extra)
+    def update(done: int, total: int, extra: str = "") -> None:
+        if not progress.live.is_started:
+            progress.start()
+        progress.update(task, completed=done, total=total, extra=extra)
 
+    try:
         yield update
+    finally:
+        if progress.live.is_started:
+            progress.stop()
 
 
 @contextmanager

@@ -39,13 +39,13 @@ def main(argv: Sequence[str]) -> int:
     if not args.runs:
         raise ConfigError("intraclip report: name at least one run folder")
     evaluation = args.runs[0] / "evaluation.json"
-    data, number, layout = args.data, 0, "auto"
+    data, number = args.data, 0
     if evaluation.is_file():
         scored = json.loads(evaluation.read_text(encoding="utf-8"))["data"]
-        data, number, layout = data or Path(scored["root"]), int(scored["split"]), scored["dataset"]
+        data, number = data or Path(scored["root"]), int(scored["split"])
     split = None
     if data is not None and data.is_dir():
-        split = read_data(data, layout=layout, split=number)
+        split = read_data(data, split=number)
     else:
         say(f"the data folder {data} is not there: the page comes without pictures of people")
     page = write_report(

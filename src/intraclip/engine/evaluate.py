@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from intraclip.engine.extract import Progress, embed_split, save_embeddings
 from intraclip.engine.run import choose_device, environment, write_json
+from intraclip.errors import DataError
 from intraclip.metrics.distance import Distance
 from intraclip.metrics.protocols import PROTOCOLS, Protocol, protocol_named
 from intraclip.metrics.ranking import Scores, score
@@ -65,8 +66,8 @@ def evaluate_run(
         progress: called after every batch.
 
     Returns:
-        ``scores`` by protocol, and everything that makes them what they are: ``data``, ``sampling``,
-        ``model`` and ``environment``.
+        ``scores`` by protocol, ``not_scored`` with the reason by protocol (``all`` only), and everything that makes
+        them what they are: ``data``, ``sampling``, ``model`` and ``environment``.
 
     Raises:
         CheckpointError: no trained model there.
@@ -78,9 +79,19 @@ def evaluate_run(
     model = load_model(checkpoint, device=target)
     clip = replace(recipe.clip, test_sampling=sampling) if sampling else recipe.clip
     embeddings = embed_split(model, split, recipe, clip=clip, progress=progress)
-    scores = score_all(embeddings, protocols_for(split, protocol), distance=distance)
+    scores: dict[str, Scores] = {}
+    not_scored: dict[str, str] = {}
+    for chosen in protocols_for(split, protocol):
+        try:
+            scores[chosen.name] = score(embeddings, chosen, distance=distance)
+        except DataError as error:
+            # Side by side, a protocol that leaves nobody to find is a finding; asked for alone, it is an error.
+            if protocol != "all":
+                raise
+            not_scored[chosen.name] = str(error)
     result = {
         "scores": {name: value.to_json_dict() for name, value in scores.items()},
+        "not_scored": not_scored,
         "data": {"root": str(split.root), "dataset": split.dataset, "split": split.index},
         "sampling": {"test_sampling": clip.test_sampling, "num_frames": clip.num_frames},
         "model": describe(checkpoint),

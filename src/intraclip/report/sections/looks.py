@@ -23,6 +23,8 @@ from intraclip.types import Split, Tracklet
 CAM_CLIPS = 3
 CAM_SCORED_CLIPS = 24
 """Clips over which the share of activation on the person is averaged; three alone would be an anecdote."""
+CAM_VISIBLE = 0.15
+"""Least share of every frame that the person covers, where silhouettes are known."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,8 +67,12 @@ def cams(networks: Sequence[Loaded], split: Split, *, seed: int) -> Cam:
     if not train:
         raise DataError("the people these networks were trained on are not in the data")
     rng = np.random.default_rng([seed, 15])
-    chosen = different_people(replace(split, train=train), CAM_SCORED_CLIPS, rng)
-    people = [_silhouettes(split.root, tracklet) for tracklet in chosen]
+    drawn = different_people(replace(split, train=train), 2 * CAM_SCORED_CLIPS, rng)
+    # A person who stands behind a pillar says nothing about where a network looks.
+    seen = [(t, s) for t in drawn if _visible(s := _silhouettes(split.root, t))][:CAM_SCORED_CLIPS]
+    if not seen:
+        raise DataError("no training person that was drawn is visible enough in every frame of a tracklet")
+    chosen, people = [t for t, _ in seen], [s for _, s in seen]
     scored = [i for i, found in enumerate(people) if found is not None]
     needed = sorted({*range(min(CAM_CLIPS, len(chosen))), *scored})
 
@@ -135,6 +141,10 @@ def cams(networks: Sequence[Loaded], split: Split, *, seed: int) -> Cam:
         inside=tuple(inside),
         scored=len(scored),
     )
+
+
+def _visible(silhouettes: npt.NDArray[np.bool_] | None) -> bool:
+    return silhouettes is None or bool((silhouettes.mean(axis=(1, 2)) >= CAM_VISIBLE).all())
 
 
 @torch.inference_mode()
