@@ -61,3 +61,12 @@ def test_the_demo_ends_with_numbers_and_a_page_and_resumes(
     again = run_demo(tmp_path / "demo", view, recipe=recipe, resume=True)
     assert again.scores == result.scores
     assert not any("rendering" in line or "Model 1" in line for line in said)
+
+
+@pytest.mark.slow
+def test_the_shipped_demo_beats_its_baselines(tmp_path: Path):
+    view = DemoView(say=print, training=silent, progress=no_bar)  # type: ignore[arg-type]
+    scores = run_demo(tmp_path / "demo", view).scores
+    baselines = max(scores[name]["rank1"] for name in ("Colour histograms", "Untrained network"))
+    assert scores["Model 1: TAP, asynchronous"]["rank1"] > 2 * baselines
+    assert scores["Model 4: ICA, synchronous (SDA)"]["rank1"] > baselines

@@ -30,10 +30,6 @@ def equal(a: Path, b: Path) -> bool:
     return x.keys() == y.keys() and all(torch.equal(x[k], y[k]) for k in x)
 
 
-def without(recipe: Recipe, **changes: object) -> Recipe:
-    return replace(recipe, **changes)  # type: ignore[arg-type]
-
-
 def metrics(run: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
 
@@ -224,3 +220,14 @@ def test_a_missing_gpu_and_missing_tracklets_are_said(tiny_split: Split, tiny_re
     assert not (tmp_path / "run").exists()
     with pytest.raises(DataError, match="no training tracklets"):
         train(replace(tiny_split, train=()), tiny_recipe, tmp_path / "run")
+
+
+def test_tensorboard_holds_what_metrics_jsonl_holds(tiny_split: Split, tiny_recipe: Recipe, tmp_path: Path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    recipe = replace(tiny_recipe, run=replace(tiny_recipe.run, tensorboard=True))
+    train(tiny_split, recipe, tmp_path / "run")
+    events = EventAccumulator(str(tmp_path / "run/events"))
+    events.Reload()
+    written = [point.value for point in events.Scalars("train/triplet")]
+    assert written == pytest.approx([entry["triplet"] for entry in metrics(tmp_path / "run")])

@@ -226,3 +226,28 @@ def test_unknown_names_list_the_valid_ones():
         build_backbone(ModelConfig(backbone="resnet5"), FULL)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="not one of tap, ica"):
         build_head(16, ModelConfig(head="icaa"))  # type: ignore[arg-type]
+
+
+def test_imagenet_weights_come_from_torchvisions_cache(tmp_path, monkeypatch):
+    """The usual source: torchvision's file, which the hub keeps under its own name once it was downloaded."""
+    reference = torchvision.models.resnet18(weights=None)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    url = torchvision.models.ResNet18_Weights.IMAGENET1K_V1.url
+    (tmp_path / "hub/checkpoints").mkdir(parents=True)
+    torch.save(reference.state_dict(), tmp_path / "hub/checkpoints" / url.rsplit("/", 1)[1])
+    config = ModelConfig(backbone="resnet18", weights="imagenet")
+    network = build_backbone(config, FULL).network
+    load_backbone_weights(network, config)
+    assert torch.equal(network.state_dict()["layer4.1.conv2.weight"], reference.layer4[1].conv2.weight)
+
+
+def test_a_download_that_fails_names_the_file_to_fetch(tmp_path, monkeypatch):
+    def offline(*args: object, **kwargs: object) -> None:
+        raise OSError("no route to host")
+
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", offline)
+    config = ModelConfig(backbone="alexnet", weights="imagenet")
+    with pytest.raises(
+        CheckpointError, match=r"cannot be downloaded \(no route to host\); fetch http.*alexnet.*\.pth"
+    ):
+        load_backbone_weights(build_backbone(config, FULL).network, config)
