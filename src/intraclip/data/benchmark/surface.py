@@ -97,7 +97,13 @@ def loft(
     # One step towards the middle, so that it never leaves the surface.
     here, after = rows(s), rows(np.where(s < length / 2, s + _STEP, s - _STEP))
 
-    around = np.maximum(4, np.ceil(2 * np.pi * here[3:].max(axis=0) / spacing)).astype(np.int64)
+    reach = here[3:].max(axis=0)
+    if relief is not None:
+        # A wide trouser leg is relief on a thin leg: without it its points would stand too far apart, with holes.
+        probe = np.linspace(0, 2 * np.pi, 16, endpoint=False, dtype=np.float32)
+        height = np.broadcast_to(here[0].astype(np.float32)[:, None], (count, len(probe)))
+        reach = reach + np.maximum(0, relief(height, np.broadcast_to(probe, height.shape)).max(axis=1))
+    around = np.maximum(4, np.ceil(2 * np.pi * reach / spacing)).astype(np.int64)
     row = np.repeat(np.arange(count), around)
     first = np.repeat(np.cumsum(around) - around, around)
     total = len(row)
