@@ -14,8 +14,9 @@ from intraclip.data.augment import normalise
 from intraclip.data.clips import tracklet_clips
 from intraclip.data.frames import read_frames
 from intraclip.engine.baselines import colour_histograms
+from intraclip.engine.embeddings_io import load_embeddings, save_embeddings
 from intraclip.engine.evaluate import evaluate_run, score_all
-from intraclip.engine.extract import embed_split, embed_tracklets, load_embeddings, save_embeddings, with_ids
+from intraclip.engine.extract import embed_split, embed_tracklets, with_ids
 from intraclip.engine.train import train
 from intraclip.errors import CheckpointError, DataError, OutputError
 from intraclip.metrics.protocols import PROTOCOLS

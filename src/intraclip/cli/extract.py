@@ -39,7 +39,8 @@ class ExtractArgs:
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
     args = parse(ExtractArgs, argv, command="extract")
-    from intraclip.engine.extract import embed_split, load_run, save_embeddings
+    from intraclip.engine.embeddings_io import save_embeddings
+    from intraclip.engine.extract import embed_split, load_run
     from intraclip.errors import OutputError
 
     if args.out.exists() and not args.force:

@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-from intraclip.engine.extract import Progress, embed_split, save_embeddings
+from intraclip.engine.embeddings_io import save_embeddings
+from intraclip.engine.extract import Progress, embed_split
 from intraclip.engine.run import choose_device, environment, write_json
 from intraclip.errors import DataError
 from intraclip.metrics.distance import Distance

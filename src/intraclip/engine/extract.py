@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,7 @@ from intraclip.config import ClipConfig, Recipe
 from intraclip.data.augment import normalise
 from intraclip.data.dataset import TestBatches, iterate
 from intraclip.engine.run import choose_device
-from intraclip.errors import DataError, OutputError
+from intraclip.errors import DataError
 from intraclip.models.checkpoint import load_model, model_file, read_checkpoint
 from intraclip.models.embedder import ClipEmbedder
 from intraclip.types import Embeddings, Split, Tracklet
@@ -100,57 +99,6 @@ def with_ids(features: np.ndarray[tuple[int, int], np.dtype[np.float32]], split:
         camids=np.array([t.camid for t in test], dtype=np.int64),
         is_query=np.arange(len(test)) < len(split.query),
         names=tuple(t.name for t in test),
-    )
-
-
-def save_embeddings(path: Path, embeddings: Embeddings) -> None:
-    """Write `features`, `pids`, `camids`, `is_query` and `names` to an .npz file, whole or not at all.
-
-    Raises:
-        OutputError: the name does not end in .npz, or the file cannot be written.
-    """
-    if path.suffix != ".npz":
-        raise OutputError(f"{path}: embeddings are written as .npz; choose such a name")
-    partial = path.with_name(path.stem + ".partial.npz")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        np.savez(
-            partial,
-            features=embeddings.features,
-            pids=embeddings.pids,
-            camids=embeddings.camids,
-            is_query=embeddings.is_query,
-            names=np.array(embeddings.names, dtype=np.str_),
-        )
-        partial.replace(path)
-    except OSError as error:
-        with suppress(OSError):  # a failed clean-up must not hide the error
-            partial.unlink()
-        raise OutputError(f"{path} cannot be written: {error}") from None
-
-
-def load_embeddings(path: Path) -> Embeddings:
-    """Read embeddings from an .npz file.
-
-    Raises:
-        DataError: the file is missing or damaged, an array is missing, lengths differ, or values are not finite.
-    """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {key: file[key] for key in file.files}
-    except FileNotFoundError:
-        raise DataError(f"there is no embeddings file {path}") from None
-    except Exception as error:  # zipfile, zlib and numpy raise many kinds for a damaged file
-        raise DataError(f"{path} cannot be read as .npz: {error}") from None
-    missing = [key for key in ("features", "pids", "camids", "is_query") if key not in arrays]
-    if missing:
-        raise DataError(f"{path} lacks {', '.join(missing)}; it has {', '.join(arrays) or 'nothing'}")
-    return Embeddings(
-        features=arrays["features"].astype(np.float32),
-        pids=arrays["pids"].astype(np.int64),
-        camids=arrays["camids"].astype(np.int64),
-        is_query=arrays["is_query"].astype(np.bool_),
-        names=tuple(str(name) for name in arrays.get("names", ())),
     )
 
 

@@ -2,24 +2,37 @@
 
 Tie rule: a right answer stands behind every wrong answer at the same distance. Scores then do not depend on the
 order of the gallery, and a network that maps everybody to one point scores 0, not 1.
+
+Nothing is sorted but the few right answers of a query: the rank of one is its place among them plus the number of wrong
+answers that are not farther, and counting those takes one comparison each. `score_distances` counts in a matrix,
+`score` in blocks that it computes from the features (`intraclip.metrics.blocks`).
 """
 
 from __future__ import annotations
 
 import difflib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from itertools import pairwise
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from intraclip.errors import DataError
-from intraclip.metrics.distance import Distance, distance_matrix
+from intraclip.metrics.blocks import FLAGS, MAX_BYTES, Thresholds, count_not_above, count_not_farther
+from intraclip.metrics.distance import Distance, check_features, paired_distances
 from intraclip.metrics.protocols import Protocol
 from intraclip.types import JUNK_PID, Embeddings
 
 RANKS = (1, 5, 10, 20)
 CMC_LENGTH = 50
+
+_PAIR_BYTES = 128
+"""What one pair of a query and a gallery item of its own pid takes, with all that is worked out from it."""
+
+_TILE = 65_536
+"""Distances of a row that are counted at a time: they stay in the processor's cache from threshold to threshold."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +56,7 @@ class Scores:
 
     Attributes:
         protocol: name.
-        distance: ``euclidean`` or ``cosine``.
+        distance: ``euclidean`` or ``cosine``; ``given`` when the distances came from outside.
         cmc: ``[50]``, share of queries whose first right answer has rank k or better; entry 0 is rank 1.
         mAP: mean over queries of the average precision.
         mINP: mean over queries of matches / rank of the last match.
@@ -122,12 +135,18 @@ def average_precision(ranks: npt.NDArray[np.int64], *, rule: str) -> float:
     >>> round(average_precision(np.array([1, 4]), rule="trapezoidal"), 4)
     0.7083
     """
-    hits = np.arange(1, len(ranks) + 1)
+    return float(_precisions(ranks, np.arange(1, len(ranks) + 1), rule=rule).mean())
+
+
+def _precisions(
+    ranks: npt.NDArray[np.int64], hits: npt.NDArray[np.int64], *, rule: str
+) -> npt.NDArray[np.float64]:
+    """What each right answer adds to its query's average precision; `hits` counts it and those before it."""
     precision = hits / ranks
     if rule == "rectangular":
-        return float(precision.mean())
+        return precision
     before = np.where(ranks > 1, (hits - 1) / np.maximum(ranks - 1, 1), 1.0)
-    return float(((precision + before) / 2).mean())
+    return np.asarray((precision + before) / 2, dtype=np.float64)
 
 
 class Searched(NamedTuple):
@@ -156,47 +175,331 @@ def searched(embeddings: Embeddings, protocol: Protocol) -> Searched:
     return Searched(query, gallery)
 
 
-def score(embeddings: Embeddings, protocol: Protocol, *, distance: Distance = "euclidean") -> Scores:
-    """Score embeddings under one protocol.
+def score(
+    embeddings: Embeddings,
+    protocol: Protocol,
+    *,
+    distance: Distance = "euclidean",
+    max_bytes: int = MAX_BYTES,
+    device: str | None = None,
+) -> Scores:
+    """Score embeddings under one protocol, without ever holding the matrix of distances.
+
+    The scores are those of the distances of `paired_distances`, exactly: neither `max_bytes` nor `device` changes them.
 
     Args:
         embeddings: query and gallery together.
         protocol: what is searched and how precision is averaged.
         distance: ``euclidean`` or ``cosine``.
+        max_bytes: memory for the blocks, by default 256 MiB. The embeddings come on top, and some 200 bytes for each
+            query and gallery item.
+        device: None for numpy; a torch device such as ``cuda`` moves products and counting there.
 
     Raises:
-        DataError: no query, an empty gallery, or no query with a right answer.
+        DataError: no query, an empty gallery, no query with a right answer, or features without distances.
+        DeviceError: the device is not there.
     """
     query, gallery = searched(embeddings, protocol)
-    distances = distance_matrix(embeddings.features[query], embeddings.features[gallery], distance=distance)
-    pids, camids = embeddings.pids[gallery], embeddings.camids[gallery]
-    rows, first_hits, precisions, inverse_negatives = [], [], [], []
-    for row, index in enumerate(query):
-        matches = pids == embeddings.pids[index]
-        own = (camids == embeddings.camids[index]) & matches
-        # A query that is searched too is its own camera's tracklet, so `own` takes it out.
-        ranks = match_ranks(distances[row], matches=matches, excluded=own)
-        if len(ranks):
-            rows.append(index)
-            first_hits.append(ranks[0])
-            precisions.append(average_precision(ranks, rule=protocol.average_precision))
-            inverse_negatives.append(len(ranks) / ranks[-1])
-    if not precisions:
-        raise DataError(
-            f"none of the {len(query)} queries has a right answer in another camera under protocol {protocol.name}; "
-            "check pids and camids"
+    features = embeddings.features
+    check_features(features, name="tracklet", distance=distance, rows=np.concatenate((query, gallery)))
+
+    def rank(first: int, pairs: _Pairs) -> _Ranked:
+        rows = query[first : first + pairs.queries]
+        distances = paired_distances(
+            features, features, rows=rows[pairs.rows], columns=gallery[pairs.columns], distance=distance
         )
-    first = np.array(first_hits)
-    return Scores(
+        right = _right_answers(pairs, distances)
+        nearer = count_not_farther(
+            features,
+            query=rows,
+            gallery=gallery,
+            distance=distance,
+            thresholds=Thresholds(
+                distances=right.distances,
+                starts=right.starts,
+                left_out_rows=pairs.rows,
+                left_out_columns=pairs.columns,
+            ),
+            max_bytes=max_bytes,
+            device=device,
+        )
+        return _Ranked(right.starts, right.hits, right.hits + nearer)
+
+    return _scores(
+        _Identities(
+            query_pids=embeddings.pids[query],
+            query_camids=embeddings.camids[query],
+            gallery_pids=embeddings.pids[gallery],
+            gallery_camids=embeddings.camids[gallery],
+        ),
+        rank,
+        rows=query,
+        rule=protocol.average_precision,
         protocol=protocol.name,
         distance=distance,
-        cmc=(first[:, None] <= np.arange(1, CMC_LENGTH + 1)).mean(axis=0),
-        mAP=float(np.mean(precisions)),
-        mINP=float(np.mean(inverse_negatives)),
-        queries=len(precisions),
-        queries_without_match=len(query) - len(precisions),
-        gallery=len(gallery),
-        outcomes=Outcomes(rows=np.array(rows), first_hits=first, average_precisions=np.array(precisions)),
+        max_bytes=max_bytes,
+    )
+
+
+def score_distances(
+    distances: npt.NDArray[np.floating],
+    *,
+    query_pids: npt.NDArray[np.integer],
+    query_camids: npt.NDArray[np.integer],
+    gallery_pids: npt.NDArray[np.integer],
+    gallery_camids: npt.NDArray[np.integer],
+    rule: Literal["rectangular", "trapezoidal"] = "rectangular",
+    name: str = "given distances",
+) -> Scores:
+    """Score a matrix of distances; it is neither sorted nor copied nor changed.
+
+    Gallery items of the query's own pid and camid leave the ranking, and so does junk (pid -1). Whether the queries are
+    in the gallery is the matrix's affair.
+
+    Args:
+        distances: floating ``[Q, G]``, of any scale, smaller is nearer; minus a similarity will do. Rows that lie in
+            one piece in memory are fastest.
+        query_pids: integers ``[Q]``, one a tracklet, not one a frame.
+        query_camids: integers ``[Q]``.
+        gallery_pids: integers ``[G]``.
+        gallery_camids: integers ``[G]``.
+        rule: how precision is averaged, see `average_precision`.
+        name: what the scores say as their protocol.
+
+    Returns:
+        Scores; the rows of its outcomes are those of the matrix.
+
+    Raises:
+        DataError: lengths differ, ids are no integers, a distance is not finite, or no query has a right answer.
+
+    >>> d = np.array([[0.1, 0.2, 0.3]], dtype=np.float32)
+    >>> found = score_distances(d, query_pids=np.array([1]), query_camids=np.array([1]),
+    ...                         gallery_pids=np.array([1, 2, 1]), gallery_camids=np.array([1, 2, 2]))
+    >>> found.mAP, found.rank(1), found.rank(5)
+    (0.5, 0.0, 1.0)
+    """
+    ids = {
+        "query_pids": query_pids,
+        "query_camids": query_camids,
+        "gallery_pids": gallery_pids,
+        "gallery_camids": gallery_camids,
+    }
+    for side, size in zip(("query", "gallery"), distances.shape if distances.ndim == 2 else (), strict=False):
+        for which in (f"{side}_pids", f"{side}_camids"):
+            if ids[which].shape != (size,):
+                raise DataError(
+                    f"{which} has the shape {ids[which].shape} for distances of shape {distances.shape}: one entry "
+                    f"for each of the {size} {side} tracklets is needed (not one a frame)"
+                )
+            if ids[which].dtype.kind not in "iu":
+                raise DataError(f"{which} must be integers, not {ids[which].dtype}")
+    if distances.ndim != 2 or distances.dtype.kind != "f" or not distances.size:
+        raise DataError(
+            f"distances must be floating [Q, G] with at least one query and one gallery item, "
+            f"not {distances.dtype} {distances.shape}"
+        )
+    if rule not in ("rectangular", "trapezoidal"):
+        raise DataError(f"rule {rule!r} is not one of rectangular, trapezoidal")
+    identities = _Identities(
+        **{which: np.asarray(values).astype(np.int64, copy=False) for which, values in ids.items()}
+    )
+    count = _RowCounter(distances.dtype, np.flatnonzero(identities.gallery_pids == JUNK_PID))
+
+    def rank(first: int, pairs: _Pairs) -> _Ranked:
+        own = distances[first : first + pairs.queries]
+        right = _right_answers(pairs, own[pairs.rows, pairs.columns])
+        with np.errstate(invalid="ignore"):  # what is not finite gets an error of its own
+            within = [
+                count(row, right.distances[start:stop], first + number)
+                for number, (row, (start, stop)) in enumerate(zip(own, pairwise(right.starts), strict=True))
+            ]
+        # The row holds the query's own pid too; what of it lies within is known, and not wrong.
+        return _Ranked(right.starts, right.hits, right.hits + np.concatenate(within) - right.own_pid_within)
+
+    return _scores(
+        identities,
+        rank,
+        rows=np.arange(len(distances)),
+        rule=rule,
+        protocol=name,
+        distance="given",
+        max_bytes=MAX_BYTES,
+    )
+
+
+class _RowCounter:
+    """Counts in rows of one length, with the room for it made once."""
+
+    def __init__(self, dtype: np.dtype[Any], junk: npt.NDArray[np.int64]) -> None:
+        self._junk = junk
+        self._flags = np.empty(max(FLAGS, len(junk)), dtype=bool)
+        self._zeros = np.zeros(_TILE, dtype=dtype)
+
+    def __call__(
+        self, row: npt.NDArray[np.floating], thresholds: npt.NDArray[np.floating], number: int
+    ) -> npt.NDArray[np.int64]:
+        """How many distances of a row, junk left out, lie within each threshold.
+
+        Raises:
+            DataError: a distance is not finite; `number` is the query that the message names.
+        """
+        counts = np.zeros(len(thresholds), dtype=np.int64)
+        for start in range(0, len(row), _TILE):
+            tile = np.ascontiguousarray(row[start : start + _TILE])
+            # 0 x is 0 only for finite x: a product finds NaN and both infinities in a fraction of isfinite's time.
+            if np.dot(tile, self._zeros[: len(tile)]) != 0:
+                column = start + int(np.flatnonzero(~np.isfinite(tile))[0])
+                raise DataError(
+                    f"the distance of query {number} to gallery item {column} is {row[column]}; distances must be "
+                    "finite"
+                )
+            counts += count_not_above(tile, thresholds, flags=self._flags)
+        if len(self._junk):
+            counts -= count_not_above(row[self._junk], thresholds, flags=self._flags)
+        return counts
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Identities:
+    """Who is searched for and who is searched, int64 ``[Q]`` and ``[G]``."""
+
+    query_pids: npt.NDArray[np.int64]
+    query_camids: npt.NDArray[np.int64]
+    gallery_pids: npt.NDArray[np.int64]
+    gallery_camids: npt.NDArray[np.int64]
+
+    def pairs(self, max_pairs: int) -> Iterator[tuple[int, _Pairs]]:
+        """For runs of queries: the first of them, and their pairs with the gallery items of their pid.
+
+        The gallery is grouped by pid once, so that a query looks at its own group only. A run has at most `max_pairs`
+        pairs, were each query to have as many as the one that has most, or is a single query.
+        """
+        order = np.argsort(self.gallery_pids, kind="stable")
+        grouped = self.gallery_pids[order]
+        begin = np.searchsorted(grouped, self.query_pids, side="left")
+        sizes = np.searchsorted(grouped, self.query_pids, side="right") - begin
+        sizes[self.query_pids == JUNK_PID] = 0  # junk is nobody, not even itself
+        first = 0
+        while first < len(sizes):
+            most = np.maximum.accumulate(sizes[first:]) * np.arange(1, len(sizes) - first + 1)
+            run = slice(first, first + max(1, int(np.searchsorted(most, max_pairs, side="right"))))
+            own = sizes[run]
+            rows = np.repeat(np.arange(len(own)), own)
+            within = np.arange(len(rows)) - np.repeat(np.cumsum(own) - own, own)
+            columns = order[begin[run][rows] + within]
+            yield (
+                first,
+                _Pairs(
+                    queries=len(own),
+                    rows=rows,
+                    columns=columns,
+                    right=self.gallery_camids[columns] != self.query_camids[run][rows],
+                ),
+            )
+            first = run.stop
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Pairs:
+    """Pairs of a query and a gallery item of its pid, sorted by query.
+
+    Attributes:
+        queries: how many there are, with or without pairs.
+        rows: int64 ``[pairs]``, queries counted from 0.
+        columns: int64 ``[pairs]``, gallery items.
+        right: bool ``[pairs]``, right answers; the others are of the query's own camera.
+    """
+
+    queries: int
+    rows: npt.NDArray[np.int64]
+    columns: npt.NDArray[np.int64]
+    right: npt.NDArray[np.bool_]
+
+
+class _Right(NamedTuple):
+    """Right answers, sorted by query and then by distance.
+
+    Attributes:
+        distances: ``[answers]``.
+        starts: int64 ``[queries + 1]``, where each query's answers start.
+        hits: int64 ``[answers]``, place among the right answers of the query, from 1.
+        own_pid_within: int64 ``[answers]``, gallery items of the query's pid, right or not, that are not farther.
+    """
+
+    distances: npt.NDArray[Any]
+    starts: npt.NDArray[np.int64]
+    hits: npt.NDArray[np.int64]
+    own_pid_within: npt.NDArray[np.int64]
+
+
+class _Ranked(NamedTuple):
+    """`starts` and `hits` as in `_Right`, and the ranks of the right answers, from 1."""
+
+    starts: npt.NDArray[np.int64]
+    hits: npt.NDArray[np.int64]
+    ranks: npt.NDArray[np.int64]
+
+
+def _right_answers(pairs: _Pairs, distances: npt.NDArray[Any]) -> _Right:
+    order = np.lexsort((distances, pairs.rows))
+    # pairs.rows is sorted, so this order leaves it as it is.
+    rows, distances, right = pairs.rows, distances[order], pairs.right[order]
+    new_row = np.diff(rows, prepend=-1) != 0
+    new_value = new_row.copy()
+    new_value[1:] |= distances[1:] != distances[:-1]
+    place = np.arange(len(rows))
+    # The last pair of those that tie is before the first of the next value.
+    behind_ties = np.append(place[new_value][1:], len(rows))[np.cumsum(new_value) - 1]
+    row_start = place[new_row][np.cumsum(new_row) - 1]
+    starts = np.concatenate(([0], np.cumsum(np.bincount(rows[right], minlength=pairs.queries))))
+    return _Right(
+        distances=distances[right],
+        starts=starts,
+        hits=np.arange(1, starts[-1] + 1) - np.repeat(starts[:-1], np.diff(starts)),
+        own_pid_within=(behind_ties - row_start)[right],
+    )
+
+
+def _scores(
+    identities: _Identities,
+    rank: Callable[[int, _Pairs], _Ranked],
+    *,
+    rows: npt.NDArray[np.int64],
+    rule: str,
+    protocol: str,
+    distance: str,
+    max_bytes: int,
+) -> Scores:
+    """Rank run by run of queries, and keep three numbers of each query that has a right answer."""
+    counted, first_hits, precisions, inverse_negatives = [], [], [], []
+    for first, pairs in identities.pairs(max(1, max_bytes // _PAIR_BYTES)):
+        starts, hits, ranks = rank(first, pairs)
+        found = np.flatnonzero(np.diff(starts))
+        if not len(found):
+            continue
+        begin, last, number = starts[found], starts[found + 1] - 1, np.diff(starts)[found]
+        counted.append(rows[first + found])
+        first_hits.append(ranks[begin])
+        precisions.append(np.add.reduceat(_precisions(ranks, hits, rule=rule), begin) / number)
+        inverse_negatives.append(number / ranks[last])
+    if not counted:
+        raise DataError(
+            f"none of the {len(rows)} queries has a right answer in another camera under protocol {protocol}; "
+            "check pids and camids"
+        )
+    first_hit, average_precisions = np.concatenate(first_hits), np.concatenate(precisions)
+    return Scores(
+        protocol=protocol,
+        distance=distance,
+        cmc=(first_hit[:, None] <= np.arange(1, CMC_LENGTH + 1)).mean(axis=0),
+        mAP=float(average_precisions.mean()),
+        mINP=float(np.concatenate(inverse_negatives).mean()),
+        queries=len(first_hit),
+        queries_without_match=len(rows) - len(first_hit),
+        gallery=int((identities.gallery_pids != JUNK_PID).sum()),
+        outcomes=Outcomes(
+            rows=np.concatenate(counted), first_hits=first_hit, average_precisions=average_precisions
+        ),
     )
 
 
@@ -232,12 +535,20 @@ def ranked_list(
     gallery = searched(embeddings, protocol).gallery
     same = embeddings.pids[gallery] == embeddings.pids[query]
     gallery = gallery[~(same & (embeddings.camids[gallery] == embeddings.camids[query]))]
-    distances = distance_matrix(
-        embeddings.features[query : query + 1], embeddings.features[gallery], distance=distance
-    )[0]
+    distances = _distances_to(embeddings, query, gallery, distance=distance)
     correct = embeddings.pids[gallery] == embeddings.pids[query]
     order = np.lexsort((gallery, correct, distances))[:k]
     return RankedList(query=query, rows=gallery[order], distances=distances[order], correct=correct[order])
+
+
+def _distances_to(
+    embeddings: Embeddings, query: int, rows: npt.NDArray[np.int64], *, distance: Distance
+) -> npt.NDArray[np.float32]:
+    features = embeddings.features
+    check_features(features, name="tracklet", distance=distance, rows=np.append(rows, query))
+    return paired_distances(
+        features, features, rows=np.full(len(rows), query), columns=rows, distance=distance
+    )
 
 
 class Similar(NamedTuple):
@@ -284,9 +595,7 @@ def most_similar(
     rows = np.flatnonzero(others)
     if not len(rows):
         raise DataError(f"there is nothing to search: every tracklet is of camera {embeddings.camids[row]}")
-    distances = distance_matrix(
-        embeddings.features[row : row + 1], embeddings.features[rows], distance=distance
-    )[0]
+    distances = _distances_to(embeddings, row, rows, distance=distance)
     order = np.lexsort((rows, distances))[:k]
     return [
         Similar(embeddings.names[rows[i]], int(embeddings.camids[rows[i]]), float(distances[i]))

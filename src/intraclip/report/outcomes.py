@@ -1,4 +1,4 @@
-"""What happened to each single query: which to show, and how sure a difference between two runs is."""
+"""What happened to each single query: which of them to show."""
 
 from __future__ import annotations
 
@@ -6,12 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from intraclip.metrics.ranking import Outcomes
-
-RESAMPLES = 2000
-"""Draws of the bootstrap."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,31 +55,3 @@ def choose_queries(runs: Sequence[Outcomes], *, count: int, seed: int) -> Choice
         by_some=len(groups[1]),
         by_none=len(groups[0]),
     )
-
-
-def difference_interval(
-    first: Outcomes, second: Outcomes, pids: npt.NDArray[np.int64], *, seed: int
-) -> tuple[float, float]:
-    """Interval of 95 % for the difference of the mAP, second minus first, by a paired bootstrap over people.
-
-    People are drawn again, not queries, as the queries of one person succeed or fail together. The interval is about
-    the choice of test people alone; another training seed would move the numbers too.
-
-    Args:
-        first: outcomes of one run.
-        second: outcomes of another one, for the same queries.
-        pids: int64 ``[q]``, person of each counted query.
-        seed: of the draws.
-
-    Returns:
-        Low and high end, as differences of shares of 0..1.
-    """
-    differences = second.average_precisions - first.average_precisions
-    _, person = np.unique(pids, return_inverse=True)
-    sums = np.bincount(person, weights=differences)
-    counts = np.bincount(person)
-    rng = np.random.default_rng([seed, 12])
-    drawn = rng.multinomial(len(counts), np.full(len(counts), 1 / len(counts)), size=RESAMPLES)
-    means = (drawn @ sums) / (drawn @ counts)
-    low, high = np.quantile(means, [0.025, 0.975])
-    return float(low), float(high)

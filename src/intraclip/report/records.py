@@ -10,7 +10,7 @@ from typing import Any
 
 from intraclip.config import Recipe
 from intraclip.config_io import load_recipe
-from intraclip.engine.extract import load_embeddings
+from intraclip.engine.embeddings_io import load_embeddings
 from intraclip.errors import DataError
 from intraclip.types import Embeddings
 

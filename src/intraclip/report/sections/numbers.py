@@ -10,7 +10,7 @@ import numpy as np
 
 from intraclip.metrics.protocols import PROTOCOLS
 from intraclip.metrics.ranking import RANKS, Outcomes
-from intraclip.report.outcomes import RESAMPLES, difference_interval
+from intraclip.metrics.uncertainty import paired
 from intraclip.report.records import RunRecord
 from intraclip.types import Split
 
@@ -159,15 +159,17 @@ def _compared(
     same = np.array_equal(judged[0].average_precisions, judged[number].average_precisions)
     if same or len(np.unique(pids)) < 2:
         return text
-    low, high = difference_interval(judged[0], judged[number], pids, seed=seed)
+    found = paired(judged[0], judged[number], pids, seed=seed)
+    difference = found.scores["mAP"]
     verdict = (
         "with other people the difference could turn round"
-        if low <= 0 <= high
+        if difference.low <= 0 <= difference.high
         else "more than the choice of people explains"
     )
     return (
-        f"{text} Had other people been tested, the mAP difference would lie between {signed(low)} and {signed(high)} "
-        f"points (95 % of {RESAMPLES} bootstrap draws): {verdict}. This is one training each; another seed moves both."
+        f"{text} Had other people been tested, the mAP difference would lie between {signed(difference.low)} and "
+        f"{signed(difference.high)} points (95 % interval, {found.resamples} bootstrap draws of {found.people} "
+        f"people): {verdict}. This is one training each; another seed moves both."
     )
 
 

@@ -1,0 +1,430 @@
+"""Counting, block by block, the gallery items that are not farther than given distances.
+
+The distances of `intraclip.metrics.distance` are decided exactly, though almost none of them is computed:
+
+1. A float32 matrix product gives every pair of a block a number that lies within a known bound of the true one.
+2. A pair whose number is farther from the threshold than that bound is decided by it.
+3. The few pairs in between are computed directly, each alone (`paired_distances`).
+
+So the counts depend neither on the size of the blocks nor on the order of the gallery, the number of threads, the
+linear algebra library, or the device. Nothing but one block and the counters is ever kept.
+
+The bound (Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., section 3.1) holds for any order of
+summation: a float32 product of two vectors of k entries errs by at most k u |a| |b| to first order, u = 2^-24. `_DEPTH`
+entries are summed in one product and the partial sums are added, which keeps k small for long features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from intraclip.errors import DeviceError
+from intraclip.metrics.distance import Distance, largest, paired_distances
+
+if TYPE_CHECKING:
+    import torch
+
+MAX_BYTES = 256 * 2**20
+"""Memory that the blocks of one search may take by default."""
+
+FEW = 96
+"""Up to so many thresholds a pass over the values for each beats one binary search for each value (measured)."""
+
+FLAGS = 2**18
+"""Comparisons made in one go: their flags stay in a processor's cache until they are counted."""
+
+_DEPTH = 256
+_WIDEST = 16_384
+_UNIT_ROUNDOFF = 2.0**-24
+_SMALLEST_NORMAL = 2.0**-126
+_SMALLEST = 2.0**-149
+
+
+def count_not_above(
+    values: npt.NDArray[np.floating],
+    thresholds: npt.NDArray[np.floating],
+    *,
+    flags: npt.NDArray[np.bool_],
+) -> npt.NDArray[np.int64]:
+    """How many values lie at or below each threshold.
+
+    Args:
+        values: ``[G]``, any order; infinity is allowed, NaN is not.
+        thresholds: ``[m]``, ascending.
+        flags: bool ``[G]`` or longer, room to work in; `FLAGS` entries are a good size.
+
+    Returns:
+        int64 ``[m]``.
+
+    >>> flags = np.empty(3, bool)
+    >>> count_not_above(np.array([3.0, 1.0, 2.0]), np.array([0.0, 2.0]), flags=flags).tolist()
+    [0, 2]
+    """
+    if len(thresholds) > FEW:
+        places = np.bincount(np.searchsorted(thresholds, values), minlength=len(thresholds) + 1)
+        return np.asarray(np.cumsum(places)[:-1], dtype=np.int64)
+    counts = []
+    # As many thresholds in one call as there is room for: short rows would spend their time in calls.
+    group = max(1, len(flags) // max(1, len(values)))
+    room = flags[: group * len(values)].reshape(group, len(values))
+    for start in range(0, len(thresholds), group):
+        some = thresholds[start : start + group, None]
+        counts += [np.count_nonzero(row) for row in np.less_equal(values, some, out=room[: len(some)])]
+    return np.array(counts, dtype=np.int64)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Thresholds:
+    """For every query the distances, ascending, that gallery items are compared with.
+
+    Attributes:
+        distances: float32 ``[thresholds]``, those of the first query first.
+        starts: int64 ``[Q + 1]``; query i owns ``distances[starts[i]:starts[i + 1]]``.
+        left_out_rows: int64 ``[pairs]``, with `left_out_columns`: pairs of a query and a gallery item, both counted
+            from 0, that are not counted.
+        left_out_columns: int64 ``[pairs]``.
+    """
+
+    distances: npt.NDArray[np.float32]
+    starts: npt.NDArray[np.int64]
+    left_out_rows: npt.NDArray[np.int64]
+    left_out_columns: npt.NDArray[np.int64]
+
+
+def block_shape(queries: int, gallery: int, size: int, *, max_bytes: int, cell_bytes: int) -> tuple[int, int]:
+    """Queries and gallery items of a block, at least one of each.
+
+    Args:
+        queries: in all.
+        gallery: in all.
+        size: entries of a feature, D.
+        max_bytes: for the features of the block on both sides and its cells.
+        cell_bytes: for one pair.
+
+    >>> block_shape(10_000, 1_000_000, 2048, max_bytes=256 * 2**20, cell_bytes=8)
+    (2730, 8192)
+    """
+    feature_bytes = 4 * max(size, 1)
+    columns = max(1, min(gallery, _WIDEST, max_bytes // 4 // feature_bytes))
+    rows = (max_bytes - columns * feature_bytes) // (feature_bytes + cell_bytes * columns)
+    return max(1, min(queries, rows)), columns
+
+
+def count_not_farther(
+    features: npt.NDArray[np.float32],
+    *,
+    query: npt.NDArray[np.int64],
+    gallery: npt.NDArray[np.int64],
+    distance: Distance,
+    thresholds: Thresholds,
+    max_bytes: int = MAX_BYTES,
+    device: str | None = None,
+) -> npt.NDArray[np.int64]:
+    """Count the gallery items that are not farther from their query than each threshold.
+
+    Args:
+        features: float32 ``[N, D]``, accepted by `check_features`.
+        query: int64 ``[Q]``, rows of `features`.
+        gallery: int64 ``[G]``, rows of `features`.
+        distance: ``euclidean`` or ``cosine``.
+        thresholds: the distances, and the pairs that are not counted.
+        max_bytes: memory for the blocks; the features themselves and the thresholds come on top.
+        device: None for numpy, otherwise a torch device such as ``cuda``; the counts are the same.
+
+    Returns:
+        int64 ``[thresholds]``.
+
+    Raises:
+        DeviceError: the device is not there.
+    """
+    counts = np.zeros(len(thresholds.distances), dtype=np.int64)
+    # Powers of two scale without rounding; then no square overflows, whatever the features' unit is.
+    peak = largest(features)
+    scale = 1.0 if distance == "cosine" or peak == 0 else 2.0 ** -max(np.frexp(peak)[1], -100)
+    frame = _Frame(
+        # Any centre is right; a good one makes the bound narrow, because it goes with the length of the features.
+        centre=features[gallery[:: max(1, len(gallery) // 1024)]].mean(axis=0),
+        scale=scale,
+        distance=distance,
+    )
+    side = _NumpySide() if device is None else _TorchSide(device)
+    size = features.shape[1]
+    height, width = block_shape(
+        len(query), len(gallery), size, max_bytes=max_bytes, cell_bytes=side.cell_bytes(size)
+    )
+    by_column = np.argsort(thresholds.left_out_columns, kind="stable")
+    out_columns, out_rows = (
+        thresholds.left_out_columns[by_column],
+        thresholds.left_out_rows[by_column],
+    )
+    for left in range(0, len(gallery), width):
+        columns = gallery[left : left + width]
+        g, g_squares = frame.prepare(features, columns)
+        inside = slice(*np.searchsorted(out_columns, [left, left + len(columns)]))
+        side.load(g, g_squares if distance == "euclidean" else np.zeros_like(g_squares))
+        for top in range(0, len(query), height):
+            rows = query[top : top + height]
+            starts = thresholds.starts[top : top + len(rows) + 1]
+            if starts[0] == starts[-1]:
+                continue
+            q, q_squares = frame.prepare(features, rows)
+            wanted = thresholds.distances[starts[0] : starts[-1]]
+            owners = np.repeat(np.arange(len(rows)), np.diff(starts))
+            low, high = frame.bounds(wanted, q_squares[owners], float(g_squares.max()))
+            mine = (out_rows[inside] >= top) & (out_rows[inside] < top + len(rows))
+            block = _Block(
+                low=low,
+                high=high,
+                starts=starts - starts[0],
+                left_out=(out_rows[inside][mine] - top, out_columns[inside][mine] - left),
+            )
+            sure, open_rows, open_columns, open_values = side.count(q, block)
+            found = counts[starts[0] : starts[-1]]
+            found += sure
+            if len(open_rows):
+                exact = paired_distances(
+                    features, features, rows=rows[open_rows], columns=columns[open_columns], distance=distance
+                )
+                _settle(found, block, wanted, open_rows, open_values, exact)
+    return counts
+
+
+def _settle(
+    counts: npt.NDArray[np.int64],
+    block: _Block,
+    thresholds: npt.NDArray[np.float32],
+    rows: npt.NDArray[np.int64],
+    values: npt.NDArray[np.float32],
+    exact: npt.NDArray[np.float32],
+) -> None:
+    """Take the open pairs out of the counts, where they stand by their bound, and put them in by their distance."""
+    edges = np.flatnonzero(np.diff(rows, prepend=-1, append=-1))
+    for first, last in pairwise(edges):
+        own = slice(block.starts[rows[first]], block.starts[rows[first] + 1])
+        by_bound = np.searchsorted(np.sort(values[first:last]), block.high[own], side="right")
+        by_distance = np.searchsorted(np.sort(exact[first:last]), thresholds[own], side="right")
+        counts[own] += by_distance - by_bound
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Frame:
+    """How features enter the float32 product: centred and scaled, or at unit length for cosine.
+
+    The product side computes ``|g|^2 / 2 - q g``, which is half the squared distance but for ``|q|^2 / 2``, and with
+    cosine ``-q g``. It ascends with the distance.
+    """
+
+    centre: npt.NDArray[np.float32]
+    scale: float
+    distance: Distance
+
+    def prepare(
+        self, features: npt.NDArray[np.float32], rows: npt.NDArray[np.int64]
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]]:
+        """Features ``[n, D]`` for the product, and their squared lengths in float64 ``[n]``."""
+        chosen = features[rows].astype(np.float32, copy=False)
+        if self.distance == "cosine":
+            chosen /= np.sqrt(_squares(chosen))[:, None]
+            return chosen, np.ones(len(chosen))
+        chosen -= self.centre
+        chosen *= np.float32(self.scale)
+        return chosen, _squares(chosen)
+
+    def bounds(
+        self, distances: npt.NDArray[np.float32], q_squares: npt.NDArray[np.float64], g_square: float
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """What the product must not exceed to be surely, and possibly, within a distance: float32 ``[thresholds]``.
+
+        Args:
+            distances: float32 ``[thresholds]``.
+            q_squares: ``[thresholds]``, squared lengths of their prepared queries.
+            g_square: the largest squared length of a prepared gallery item in the block.
+        """
+        size = len(self.centre)
+        t = distances.astype(np.float64) * self.scale
+        half = t if self.distance == "cosine" else t**2 / 2
+        middle = half - (1 if self.distance == "cosine" else q_squares / 2)
+        q, g = np.sqrt(q_squares), np.sqrt(g_square)
+        # The product and the sum of its parts; the last addition.
+        error = (min(size, _DEPTH) + -(-size // _DEPTH) + 3) * q * g
+        # Rounding of the prepared entries; of |g|^2 / 2 and its addition; of the distance itself to float32.
+        error += (q + g) ** 2 + g**2 + 2 * half
+        # 1.05 covers the higher orders and float64. What underflows has absolute bounds.
+        tiny = _SMALLEST * self.scale
+        error = 1.05 * _UNIT_ROUNDOFF * error + 2 * (size + 1) * _SMALLEST_NORMAL + tiny * (2 * t + tiny)
+        low = np.nextafter((middle - error).astype(np.float32), np.float32(-np.inf))
+        high = np.nextafter((middle + error).astype(np.float32), np.float32(np.inf))
+        return low, high
+
+
+def _squares(features: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    found = np.empty(len(features))
+    step = max(1, 2**17 // max(features.shape[1], 1))
+    for start in range(0, len(features), step):
+        wide = features[start : start + step].astype(np.float64)
+        found[start : start + step] = np.einsum("nd,nd->n", wide, wide)
+    return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Block:
+    """The thresholds of one block, as `Thresholds`, in terms of the product."""
+
+    low: npt.NDArray[np.float32]
+    high: npt.NDArray[np.float32]
+    starts: npt.NDArray[np.int64]
+    left_out: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
+
+
+_Counted = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float32]]
+"""Counts by the upper bound, then rows, columns and values of the open pairs, sorted by row."""
+
+
+class _NumpySide:
+    """Products and counting with numpy. Its products use every core, the passes over a row need the cache most."""
+
+    def cell_bytes(self, size: int) -> int:
+        return 4 if size <= _DEPTH else 8
+
+    def load(self, g: npt.NDArray[np.float32], squares: npt.NDArray[np.float64]) -> None:
+        self._g = g
+        self._offsets = (squares / 2).astype(np.float32)
+        self._flags = np.empty(max(FLAGS, len(g)), dtype=bool)
+        self._near = np.empty(len(g), dtype=bool)
+        self._more = np.empty(len(g), dtype=bool)
+
+    def count(self, q: npt.NDArray[np.float32], block: _Block) -> _Counted:
+        product = np.matmul(q[:, :_DEPTH], self._g[:, :_DEPTH].T)
+        if q.shape[1] > _DEPTH:
+            part = np.empty_like(product)
+            for start in range(_DEPTH, q.shape[1], _DEPTH):
+                deep = slice(start, start + _DEPTH)
+                product += np.matmul(q[:, deep], self._g[:, deep].T, out=part)
+        np.subtract(self._offsets, product, out=product)
+        product[block.left_out] = np.inf
+        counts = np.zeros(len(block.low), dtype=np.int64)
+        rows, columns, values = [], [], []
+        for row, numbers in enumerate(product):
+            own = slice(block.starts[row], block.starts[row + 1])
+            low, high = block.low[own], block.high[own]
+            sure = count_not_above(numbers, low, flags=self._flags)
+            counts[own] = count_not_above(numbers, high, flags=self._flags)
+            unsettled = np.flatnonzero(counts[own] != sure)
+            if len(unsettled):
+                open_columns = self._between(numbers, low, high, unsettled)
+                rows.append(np.full(len(open_columns), row))
+                columns.append(open_columns)
+                values.append(numbers[open_columns])
+        if not rows:
+            nothing = np.empty(0, dtype=np.int64)
+            return counts, nothing, nothing, np.empty(0, dtype=np.float32)
+        return counts, np.concatenate(rows), np.concatenate(columns), np.concatenate(values)
+
+    def _between(
+        self,
+        numbers: npt.NDArray[np.float32],
+        low: npt.NDArray[np.float32],
+        high: npt.NDArray[np.float32],
+        unsettled: npt.NDArray[np.int64],
+    ) -> npt.NDArray[np.int64]:
+        if len(unsettled) > FEW:
+            return np.flatnonzero(np.searchsorted(low, numbers) != np.searchsorted(high, numbers))
+        found = np.zeros(len(numbers), dtype=bool)
+        for index in unsettled:
+            np.greater(numbers, low[index], self._near)
+            np.less_equal(numbers, high[index], self._more)
+            self._near &= self._more
+            found |= self._near
+        return np.flatnonzero(found)
+
+
+class _TorchSide:
+    """The same with torch, on any device: one binary search for each number, no loop over queries."""
+
+    def __init__(self, device: str) -> None:
+        # Here, because torch takes seconds to import and the numpy side does without it.
+        import torch
+
+        self._torch = torch
+        try:
+            self._device = torch.device(device)
+            torch.empty(0, device=self._device)
+        except (RuntimeError, AssertionError) as error:
+            raise DeviceError(f"device {device!r} cannot be used for ranking: {error}") from error
+
+    def cell_bytes(self, size: int) -> int:
+        # The product, two places of 4 bytes and one of 8, flags, and the open pairs should they be many.
+        return 48
+
+    def load(self, g: npt.NDArray[np.float32], squares: npt.NDArray[np.float64]) -> None:
+        self._g = self._send(g)
+        self._offsets = self._send((squares / 2).astype(np.float32))
+
+    def count(self, q: npt.NDArray[np.float32], block: _Block) -> _Counted:
+        torch = self._torch
+        product = self._product(self._send(q))
+        product[self._send(block.left_out[0]), self._send(block.left_out[1])] = torch.inf
+        lengths = np.diff(block.starts)
+        taken = np.arange(lengths.max()) < lengths[:, None]
+        low, high = (self._places(product, bounds, taken) for bounds in (block.low, block.high))
+        rows, columns = torch.nonzero(low != high, as_tuple=True)
+        # Each query has bins of its own; infinity, which is padding and what is left out, falls behind all bounds.
+        bins = taken.shape[1] + 1
+        first = torch.arange(len(q), device=self._device)[:, None] * bins
+        counts = torch.bincount((high + first).flatten(), minlength=len(q) * bins)
+        counts = counts.view(len(q), bins).cumsum(1)[:, :-1]
+        return (
+            counts.cpu().numpy()[taken],
+            rows.cpu().numpy(),
+            columns.cpu().numpy(),
+            product[rows, columns].cpu().numpy(),
+        )
+
+    def _product(self, q: torch.Tensor) -> torch.Tensor:
+        with _float32_products(self._torch):
+            product = self._offsets.expand(len(q), -1).clone()
+            for start in range(0, q.shape[1], _DEPTH):
+                deep = slice(start, start + _DEPTH)
+                product.addmm_(q[:, deep], self._g[:, deep].T, alpha=-1)
+        return product
+
+    def _places(
+        self, product: torch.Tensor, bounds: npt.NDArray[np.float32], taken: npt.NDArray[np.bool_]
+    ) -> torch.Tensor:
+        padded = np.full(taken.shape, np.inf, dtype=np.float32)
+        padded[taken] = bounds
+        return self._torch.searchsorted(self._send(padded), product, out_int32=True)
+
+    def _send(self, array: npt.NDArray[np.generic]) -> torch.Tensor:
+        return self._torch.from_numpy(np.ascontiguousarray(array)).to(self._device)
+
+
+@contextmanager
+def _float32_products(torch: ModuleType) -> Iterator[None]:
+    """Products of true float32, as the bound needs; a program may have allowed TF32 or bfloat16 for its training."""
+    sides = [torch.backends.cuda.matmul, torch.backends.mkldnn.matmul]
+    if hasattr(sides[0], "fp32_precision"):
+        # From torch 2.9 on. Its older switch raises once a program has used this one, which reads both kinds.
+        before = [side.fp32_precision for side in sides]
+        try:
+            for side in sides:
+                side.fp32_precision = "ieee"
+            yield
+        finally:
+            for side, precision in zip(sides, before, strict=True):
+                side.fp32_precision = precision
+        return
+    allowed = torch.get_float32_matmul_precision()
+    try:
+        torch.set_float32_matmul_precision("highest")
+        yield
+    finally:
+        torch.set_float32_matmul_precision(allowed)
