@@ -26,6 +26,16 @@ def parse(kind: type[ArgsT], argv: Sequence[str], *, command: str, default: Args
     return tyro.cli(kind, prog=prog, args=argv, default=default, config=config)
 
 
+def recipe_name(argv: Sequence[str]) -> str:
+    """The value of --recipe, read ahead of the other flags because it sets their defaults."""
+    for i, argument in enumerate(argv):
+        if argument.startswith("--recipe="):
+            return argument.removeprefix("--recipe=")
+        if argument == "--recipe" and i + 1 < len(argv):
+            return argv[i + 1]
+    return "paper"
+
+
 def read_data(root: Path, *, layout: str = "auto", split: int = 0) -> Split:
     """Read a data folder and say on standard error what was found."""
     from intraclip.data.readers import read_split
@@ -48,24 +58,44 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, indent=2))
 
 
-def print_scores(result: Mapping[str, Any]) -> None:
-    """A table of scores, with what makes them what they are."""
+def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table on standard output: the first column holds words, the others numbers."""
     from rich.console import Console
     from rich.table import Table
 
-    scores: Mapping[str, Mapping[str, Any]] = result["scores"]
     table = Table(title=None)
-    table.add_column("protocol")
-    for name in ("rank-1", "rank-5", "rank-10", "rank-20", "mAP", "mINP", "queries", "no match", "gallery"):
+    table.add_column(header[0])
+    for name in header[1:]:
         table.add_column(name, justify="right")
-    for protocol, s in scores.items():
-        table.add_row(
-            protocol,
-            *(f"{100 * s[k]:.1f}" for k in ("rank1", "rank5", "rank10", "rank20", "mAP", "mINP")),
-            *(f"{s[k]:,}" for k in ("queries", "queries_without_match", "gallery")),
-        )
-    console = Console(width=None if sys.stdout.isatty() else 120)
-    console.print(table)
+    for row in rows:
+        table.add_row(*row)
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
+
+
+def score_table(scores: Mapping[str, Mapping[str, Any]]) -> None:
+    """Scores by protocol, as `Scores.to_json_dict` gives them, in percent; and how many queries they count."""
+    shares = {
+        "rank1": "rank-1",
+        "rank5": "rank-5",
+        "rank10": "rank-10",
+        "rank20": "rank-20",
+        "mAP": "mAP",
+        "mINP": "mINP",
+    }
+    counts = {"queries": "queries", "queries_without_match": "no match", "gallery": "gallery"}
+    print_table(
+        ["protocol", *shares.values(), *counts.values()],
+        [
+            [protocol, *(f"{100 * s[k]:.1f}" for k in shares), *(f"{s[k]:,}" for k in counts)]
+            for protocol, s in scores.items()
+        ],
+    )
+
+
+def print_scores(result: Mapping[str, Any]) -> None:
+    """A table of a run's scores, with what makes them what they are."""
+    scores: Mapping[str, Mapping[str, Any]] = result["scores"]
+    score_table(scores)
     for protocol, reason in result["not_scored"].items():
         print(f"not scored under {protocol}: {reason}")
     if not scores:

@@ -19,6 +19,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "train": ("intraclip.cli.train", "Train a network with a recipe and write a run folder."),
     "evaluate": ("intraclip.cli.evaluate", "Score a run on the test tracklets of a data folder."),
+    "score": ("intraclip.cli.score", "Score an embeddings file of any system under named protocols."),
+    "cross": ("intraclip.cli.cross", "Train on every split of one data set, test on every split of another."),
     "extract": ("intraclip.cli.extract", "Write the embeddings of a data folder's test tracklets to a file."),
     "ingest": ("intraclip.cli.ingest", "Turn videos into tracklets: detect, track, crop."),
     "rank": ("intraclip.cli.rank", "Draw the tracklets most similar to a chosen one, for own videos."),

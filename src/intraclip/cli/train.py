@@ -9,7 +9,7 @@ from typing import Annotated
 
 import tyro
 
-from intraclip.cli.common import parse, read_data, say, training_bar
+from intraclip.cli.common import parse, read_data, recipe_name, say, training_bar
 from intraclip.config import Recipe
 from intraclip.config_io import check_recipe, load_recipe
 
@@ -35,7 +35,7 @@ class TrainArgs:
 
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
-    recipe = load_recipe(_recipe_name(argv))
+    recipe = load_recipe(recipe_name(argv))
     args = parse(
         TrainArgs,
         argv,
@@ -51,13 +51,3 @@ def main(argv: Sequence[str]) -> int:
         model = train(split, settings, args.out, resume=args.resume, watcher=bar)
     say(f"the model is {model}; score it with: intraclip evaluate {args.out} --data {args.data}")
     return 0
-
-
-def _recipe_name(argv: Sequence[str]) -> str:
-    """The value of --recipe, read ahead of the other flags because it sets their defaults."""
-    for i, argument in enumerate(argv):
-        if argument.startswith("--recipe="):
-            return argument.removeprefix("--recipe=")
-        if argument == "--recipe" and i + 1 < len(argv):
-            return argv[i + 1]
-    return "paper"

@@ -217,7 +217,9 @@ def _read_parquet(path: Path) -> Arrays:
         raise DataError(f"{path} cannot be read as Parquet: {error}") from None
     for name in table.column_names:
         if table[name].null_count:
-            raise DataError(f"{path}: {name} has {table[name].null_count:,} empty cells; every row needs a value")
+            raise DataError(
+                f"{path}: {name} has {table[name].null_count:,} empty cells; every row needs a value"
+            )
     arrays: Arrays = {
         name: table[name].to_numpy() for name in table.column_names if name not in ("features", "names")
     }

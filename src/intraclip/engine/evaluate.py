@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from statistics import fmean, stdev
+from typing import Any, Literal, NamedTuple
 
+import torch
+
+from intraclip.config import ClipConfig, Recipe
 from intraclip.engine.embeddings_io import save_embeddings
-from intraclip.engine.extract import Progress, embed_split
+from intraclip.engine.extract import (
+    Progress,
+    embed_split,
+    embed_tracklets,
+    require_test_tracklets,
+    with_ids,
+)
 from intraclip.engine.run import choose_device, environment, write_json
 from intraclip.errors import DataError
 from intraclip.metrics.distance import Distance
 from intraclip.metrics.protocols import PROTOCOLS, Protocol, protocol_named
 from intraclip.metrics.ranking import Scores, score
-from intraclip.models.checkpoint import describe, load_model, model_file, read_checkpoint
+from intraclip.models.checkpoint import Checkpoint, describe, load_model, model_file, read_checkpoint
+from intraclip.models.embedder import ClipEmbedder
 from intraclip.types import Embeddings, Split
 
 Sampling = Literal["dense", "even", "all"]
@@ -74,12 +85,8 @@ def evaluate_run(
         CheckpointError: no trained model there.
         DataError: nothing to evaluate, or features that are not finite.
     """
-    checkpoint = read_checkpoint(model_file(run))
-    recipe = checkpoint.recipe
-    target = choose_device(device or recipe.device)
-    model = load_model(checkpoint, device=target)
-    clip = replace(recipe.clip, test_sampling=sampling) if sampling else recipe.clip
-    embeddings = embed_split(model, split, recipe, clip=clip, progress=progress)
+    ready = _ready(run, sampling=sampling, device=device)
+    embeddings = embed_split(ready.model, split, ready.recipe, clip=ready.clip, progress=progress)
     scores: dict[str, Scores] = {}
     not_scored: dict[str, str] = {}
     for chosen in protocols_for(split, protocol):
@@ -94,11 +101,120 @@ def evaluate_run(
         "scores": {name: value.to_json_dict() for name, value in scores.items()},
         "not_scored": not_scored,
         "data": {"root": str(split.root), "dataset": split.dataset, "split": split.index},
-        "sampling": {"test_sampling": clip.test_sampling, "num_frames": clip.num_frames},
-        "model": describe(checkpoint),
-        "environment": environment(target),
+        **ready.described(),
     }
     if run.is_dir():
         save_embeddings(run / "embeddings.npz", embeddings)
         write_json(run / "evaluation.json", result)
     return result
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitsEvaluation:
+    """One run, scored on several splits of a data set.
+
+    Attributes:
+        scores: one entry a split, in the order given.
+        described: ``sampling``, ``model`` and ``environment``, as `evaluate_run` writes them.
+    """
+
+    scores: tuple[Scores, ...]
+    described: Mapping[str, Any]
+
+
+def evaluate_splits(
+    run: Path,
+    splits: Sequence[Split],
+    *,
+    protocol: str | None = None,
+    distance: Distance = "euclidean",
+    sampling: Sampling | None = None,
+    device: str | None = None,
+    progress: Progress | None = None,
+) -> SplitsEvaluation:
+    """Score a run on several splits of one data set; writes nothing.
+
+    Splits of one data set share most of their tracklets, so each is embedded once.
+
+    Args:
+        run: run folder or checkpoint file.
+        splits: of one data set; at least one.
+        protocol: by name; by default the usual one of the data set.
+        distance: ``euclidean`` or ``cosine``.
+        sampling: other test sampling than the recipe's.
+        device: other device than the recipe's.
+        progress: called after every batch.
+
+    Raises:
+        CheckpointError: no trained model there.
+        ConfigError: unknown protocol.
+        DataError: nothing to evaluate, or features that are not finite.
+    """
+    for split in splits:
+        require_test_tracklets(split)
+    ready = _ready(run, sampling=sampling, device=device)
+    tracklets = list({(t.root, t.name): t for split in splits for t in split.test}.values())
+    row = {(t.root, t.name): i for i, t in enumerate(tracklets)}
+    features = embed_tracklets(ready.model, tracklets, ready.recipe, clip=ready.clip, progress=progress)
+    scores = []
+    for split in splits:
+        embeddings = with_ids(features[[row[t.root, t.name] for t in split.test]], split)
+        scores.append(score(embeddings, protocol_named(protocol or split.protocol), distance=distance))
+    return SplitsEvaluation(scores=tuple(scores), described=ready.described())
+
+
+class Spread(NamedTuple):
+    """Mean and deviation of several values.
+
+    Attributes:
+        mean: arithmetic mean.
+        deviation: sample standard deviation (divided by n - 1); None for a single value.
+    """
+
+    mean: float
+    deviation: float | None
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """Mean and sample standard deviation.
+
+    Raises:
+        ValueError: no values.
+
+    >>> spread([0.25, 0.75])
+    Spread(mean=0.5, deviation=0.3535533905932738)
+    >>> spread([0.25]).deviation is None
+    True
+    """
+    return Spread(fmean(values), stdev(values) if len(values) > 1 else None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Ready:
+    """A run's network on its device, and what is written beside its scores."""
+
+    model: ClipEmbedder
+    recipe: Recipe
+    clip: ClipConfig
+    checkpoint: Checkpoint
+    device: torch.device
+
+    def described(self) -> dict[str, Any]:
+        return {
+            "sampling": {"test_sampling": self.clip.test_sampling, "num_frames": self.clip.num_frames},
+            "model": describe(self.checkpoint),
+            "environment": environment(self.device),
+        }
+
+
+def _ready(run: Path, *, sampling: Sampling | None, device: str | None) -> _Ready:
+    checkpoint = read_checkpoint(model_file(run))
+    recipe = checkpoint.recipe
+    target = choose_device(device or recipe.device)
+    return _Ready(
+        model=load_model(checkpoint, device=target),
+        recipe=recipe,
+        clip=replace(recipe.clip, test_sampling=sampling) if sampling else recipe.clip,
+        checkpoint=checkpoint,
+        device=target,
+    )

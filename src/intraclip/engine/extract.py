@@ -84,10 +84,19 @@ def embed_split(
     Raises:
         DataError: the split has no test tracklets, or the network gave numbers that are not finite.
     """
-    if not split.test:
-        raise DataError(f"{split.root} holds no test tracklets (layout {split.dataset}, split {split.index})")
+    require_test_tracklets(split)
     features = embed_tracklets(model, split.test, recipe, clip=clip, progress=progress)
     return with_ids(features, split)
+
+
+def require_test_tracklets(split: Split) -> None:
+    """Refuse a split that has nothing to test on.
+
+    Raises:
+        DataError: neither queries nor gallery.
+    """
+    if not split.test:
+        raise DataError(f"{split.root} holds no test tracklets (layout {split.dataset}, split {split.index})")
 
 
 def with_ids(features: np.ndarray[tuple[int, int], np.dtype[np.float32]], split: Split) -> Embeddings:

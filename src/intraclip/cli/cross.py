@@ -1,0 +1,144 @@
+"""`intraclip cross`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from intraclip.cli.common import (
+    parse,
+    print_json,
+    print_table,
+    progress_bar,
+    recipe_name,
+    say,
+    training_bar,
+)
+from intraclip.config import Recipe
+from intraclip.config_io import check_recipe, differing_keys, load_recipe
+from intraclip.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrossArgs:
+    """Train on every split of one data set and test on every split of another, as in the paper's Table 4.
+
+    Writes a run folder a training split, cross.json and cross.md. With --runs nothing is trained. Every setting of the
+    recipe can be given as a flag too, such as --optimizer.epochs 20.
+    """
+
+    train: Path | None = None
+    """Data folder to train on, such as iLIDS-VID."""
+    test: Path
+    """Data folder to test on, such as PRID-2011."""
+    out: Path | None = None
+    """Folder to write; must be empty, unless --resume continues it. With --runs it may be left out."""
+    runs: tuple[Path, ...] = ()
+    """Runs to test, instead of training them."""
+    recipe: str = "paper"
+    """Shipped recipe or TOML file."""
+    splits: str = "all"
+    """Training splits: all, or numbers such as 0,1,2."""
+    test_splits: str = "all"
+    """Test splits: all, or numbers such as 0,1,2."""
+    test_layout: str = "auto"
+    """Layout of the folder to test on; --data.layout is that of the folder to train on."""
+    protocol: str | None = None
+    """Protocol by name; by default the usual one of the test data set."""
+    distance: Literal["euclidean", "cosine"] = "euclidean"
+    """Distance between embeddings."""
+    sampling: Literal["dense", "even", "all"] | None = None
+    """Test clips: every clip, one of evenly spaced frames, or all frames; by default as in the recipe."""
+    resume: bool = False
+    """Keep the finished runs in --out, continue the interrupted one, train what is missing."""
+    json: bool = False
+    """Print the result as JSON."""
+    settings: Annotated[Recipe, tyro.conf.arg(name="")] = field(default_factory=Recipe)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command."""
+    recipe = load_recipe(recipe_name(argv))
+    args = parse(CrossArgs, argv, command="cross", default=CrossArgs(test=tyro.MISSING, settings=recipe))
+    check_recipe(args.settings, source="the recipe and flags")
+    _check_flags(args, recipe)
+    result = _run(args)
+    if args.json:
+        print_json(result)
+        return 0
+    from intraclip.engine.cross import COLUMNS, remarks, table_rows
+
+    print_table(["", *COLUMNS.values()], table_rows(result))
+    for remark in remarks(result):
+        print(remark)
+    if args.out is not None:
+        say(f"written: {args.out / 'cross.json'}, {args.out / 'cross.md'}")
+    return 0
+
+
+def _check_flags(args: CrossArgs, recipe: Recipe) -> None:
+    if not args.runs:
+        if args.settings.data.split:
+            raise ConfigError("--data.split says nothing here: use --splits for the training splits")
+        return
+    useless = [
+        flag
+        for flag, given in (
+            ("--train", args.train is not None),
+            ("--recipe", args.recipe != "paper"),
+            ("--splits", args.splits != "all"),
+            ("--resume", args.resume),
+        )
+        if given
+    ]
+    useless += [line for line in differing_keys(recipe, args.settings) if not line.startswith("device:")]
+    if useless:
+        raise ConfigError(
+            f"with --runs nothing is trained, the runs keep their own settings; leave out: {', '.join(useless)}"
+        )
+
+
+def _run(args: CrossArgs) -> dict[str, Any]:
+    from intraclip.engine.cross import (
+        CrossView,
+        EvaluationSettings,
+        cross_dataset,
+        cross_runs,
+        parse_splits,
+    )
+
+    view = CrossView(say=say, training=training_bar, progress=progress_bar)
+    settings = EvaluationSettings(protocol=args.protocol, distance=args.distance, sampling=args.sampling)
+    test_splits = parse_splits(args.test_splits)
+    if args.runs:
+        return cross_runs(
+            args.runs,
+            args.test,
+            out=args.out,
+            test_splits=test_splits,
+            test_layout=args.test_layout,
+            settings=replace(settings, device=args.settings.device),
+            view=view,
+        )
+    if args.train is None or args.out is None:
+        missing = [flag for flag, value in (("--train", args.train), ("--out", args.out)) if value is None]
+        raise ConfigError(
+            f"{' and '.join(missing)} missing: give --train DIR, --test DIR and --out DIR to train, or --runs RUN "
+            "and --test DIR to test runs that exist"
+        )
+    return cross_dataset(
+        args.train,
+        args.test,
+        args.settings,
+        args.out,
+        splits=parse_splits(args.splits),
+        test_splits=test_splits,
+        test_layout=args.test_layout,
+        settings=settings,
+        resume=args.resume,
+        view=view,
+    )

@@ -1,0 +1,165 @@
+"""`intraclip score`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import tyro
+
+from intraclip.cli.common import parse, print_json, print_table, say, score_table
+
+if TYPE_CHECKING:
+    from intraclip.metrics.calibration import Calibration
+
+SHOWN = {"rank1": "rank-1", "mAP": "mAP"}
+"""Scores whose intervals are printed; the JSON holds all."""
+RATES = (1e-2, 1e-3, 1e-4)
+"""False-match rates whose thresholds are printed; the calibration holds more."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreArgs:
+    """Score embeddings of any system: CMC rank-1/5/10/20, mAP and mINP, with 95 % intervals.
+
+    The file is an .npz, or a Parquet file with the same names as columns: features [N, D], pids [N], camids [N],
+    is_query [N], and names [N] if there are any. One row is one tracklet.
+    """
+
+    file: tyro.conf.Positional[Path]
+    """Embeddings file, .npz or .parquet."""
+    protocol: str = "cross-camera"
+    """Protocol by name, or `all` for every one side by side. cross-camera: queries search the rest across cameras."""
+    distance: Literal["euclidean", "cosine"] = "euclidean"
+    """Distance between embeddings."""
+    against: Path | None = None
+    """Embeddings of another system for the same tracklets: adds a paired comparison, this file minus that one."""
+    rerank: bool = False
+    """Score k-reciprocal re-ranked distances too: they use all queries together, and are compared with their like."""
+    calibrate: Path | None = None
+    """Write thresholds for "the same person" to this .json file, and print them and the equal error rate."""
+    force: bool = False
+    """Replace the file of --calibrate if it exists."""
+    seed: int = 0
+    """Seed of the resampling behind intervals and comparison."""
+    json: bool = False
+    """Print the result as JSON, keyed by protocol."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command."""
+    args = parse(ScoreArgs, argv, command="score")
+    from intraclip.engine.embeddings_io import read_embeddings
+    from intraclip.engine.score import calibrate_file, score_file
+    from intraclip.errors import OutputError
+
+    if args.calibrate is not None and args.calibrate.exists() and not args.force:
+        raise OutputError(f"{args.calibrate} exists; name another file, or add --force to replace it")
+    file = read_embeddings(args.file)
+    against = read_embeddings(args.against) if args.against is not None else None
+    found = score_file(
+        file,
+        protocol=args.protocol,
+        distance=args.distance,
+        against=against,
+        rerank=args.rerank,
+        seed=args.seed,
+    )
+    calibration = None
+    if args.calibrate is not None:
+        from intraclip.engine.run import write_json
+
+        calibration = calibrate_file(file, protocol=args.protocol, distance=args.distance)
+        write_json(args.calibrate, calibration.to_json_dict())
+    if args.json:
+        added = {} if calibration is None else {"calibration": calibration.to_json_dict()}
+        print_json(
+            {name: {**r, "notes": [*r["notes"], *found.notes], **added} for name, r in found.results.items()}
+        )
+        for line in _not_scored(found.not_scored):
+            say(line)
+        return 0
+    size, queries = file.embeddings.features.shape[1], int(file.embeddings.is_query.sum())
+    print(f"{args.file}: {len(file.embeddings):,} tracklets, {queries:,} queries, embeddings of size {size}")
+    # Protocols that calculate the same share one row.
+    names = list(found.results)
+    shown = {
+        name: result
+        for i, (name, result) in enumerate(found.results.items())
+        if not set(result["same_as"]) & set(names[:i])
+    }
+    score_table(shown)
+    if args.rerank:
+        reranked = {name: result["reranked"] for name, result in shown.items()}
+        score_table({f"{name}, re-ranked": result for name, result in reranked.items()})
+        print(
+            f"re-ranked: {next(iter(reranked.values()))['label']}; uses all queries and the gallery together, so "
+            "compare it with other re-ranked scores alone"
+        )
+    for line in _not_scored(found.not_scored):
+        print(line)
+    for name, result in shown.items():
+        _explain(name, result)
+    if against is not None:
+        _compare(shown)
+    if calibration is not None:
+        _thresholds(calibration)
+        print(f"written: {args.calibrate}")
+    for note in found.notes:
+        print(f"note: {note}")
+    print(f"distance {args.distance}; queries without a match are not counted")
+    if args.protocol == "cross-camera":
+        print(
+            "cross-camera is the default: queries are not searched themselves. Papers on MARS mostly use mars-full; "
+            "--protocol all prints every protocol"
+        )
+    return 0
+
+
+def _not_scored(reasons: Mapping[str, str]) -> list[str]:
+    return [f"not scored under {protocol}: {reason}" for protocol, reason in reasons.items()]
+
+
+def _explain(name: str, result: Mapping[str, Any]) -> None:
+    from intraclip.metrics.protocols import protocol_named
+
+    same = f" ({', '.join(result['same_as'])}: the same here)" if result["same_as"] else ""
+    print(f"{name}{same}: {protocol_named(name).about}")
+    found = result["intervals"]
+    if found is not None:
+        ends = ", ".join(
+            f"{label} {100 * found['scores'][key]['low']:.1f} to {100 * found['scores'][key]['high']:.1f}"
+            for key, label in SHOWN.items()
+        )
+        percent = f"{100 * found['confidence']:g}"
+        print(f"  {percent} % interval, had other people been tested ({found['people']:,} people): {ends}")
+    for note in result["notes"]:
+        print(f"  {note}")
+
+
+def _thresholds(found: Calibration) -> None:
+    rows = []
+    for rate in RATES:
+        t = found.threshold(rate)
+        # A rate that lets a handful of pairs pass, or none, cannot be measured with so few pairs.
+        share = f"{100 * t.true_match_rate:.1f}" + ("" if t.supported else " (too few pairs)")
+        rows.append([f"false-match rate {rate:g}", f"{t.threshold:.4f}", f"{t.false_matches:,}", share])
+    print_table(["same person when", "distance below", "false matches", "true matches, %"], rows)
+    print(
+        f"equal error rate {100 * found.equal_error.rate:.2f} % at distance {found.equal_error.threshold:.4f}; "
+        f"{found.genuine_pairs:,} pairs of one person, {found.impostor_pairs:,} of two, across cameras"
+    )
+
+
+def _compare(results: Mapping[str, Mapping[str, Any]]) -> None:
+    rows = []
+    for name, result in results.items():
+        for key, label in SHOWN.items():
+            s = result["against"]["scores"][key]
+            ends = f"{100 * s['low']:+.1f} to {100 * s['high']:+.1f}"
+            values = (f"{100 * s['first']:.1f}", f"{100 * s['second']:.1f}", f"{100 * s['difference']:+.1f}")
+            rows.append([f"{name}, {label}", *values, ends, f"{s['p_value']:.4f}"])
+    print_table(["paired comparison", "other file", "this file", "difference", "95 % interval", "p"], rows)
+    print("p: a flip test over people; it says nothing about other training seeds")
