@@ -13,6 +13,7 @@ from typing import Literal
 Backbone = Literal["resnet50", "inception_v3", "alexnet", "resnet18", "small"]
 Head = Literal["tap", "ica"]
 Augmentation = Literal["synchronous", "asynchronous", "none"]
+Direction = Literal["first-half-tests", "last-half-tests"]
 ShortPolicy = Literal["repeat_last", "wrap", "error"]
 
 
@@ -152,6 +153,8 @@ class DataConfig:
     """Layout of the data folder."""
     split: int = 0
     """Number of the split, for data sets with several."""
+    direction: Direction = "first-half-tests"
+    """Which half of an iLIDS-VID split tests: the first in torchreid and AP3D, the last in TF-CLIP and GRL."""
     workers: int = 2
     """Processes that decode frames; 0 decodes in the main process. The batches are the same for any number."""
     on_unreadable: Literal["stop", "skip"] = "stop"

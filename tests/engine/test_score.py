@@ -297,7 +297,7 @@ def test_one_person_has_no_interval(tmp_path: Path):
     file = read_embeddings(write(tmp_path / "one.npz", arrays(people=1)))
     result = score_file(file).results["cross-camera"]
     assert result["intervals"] is None
-    assert "no intervals: the 1 counted queries show 1 person" in result["notes"][0]
+    assert "no intervals: the counted queries show one person" in result["notes"][0]
 
 
 def test_repeated_features_are_counted(tmp_path: Path):

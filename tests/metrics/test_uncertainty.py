@@ -16,14 +16,19 @@ from intraclip.metrics.uncertainty import intervals, paired
 def made(precisions: npt.ArrayLike, first_hits: npt.ArrayLike | None = None) -> Outcomes:
     values = np.asarray(precisions, dtype=np.float64)
     hits = np.ones(len(values), dtype=np.int64) if first_hits is None else np.asarray(first_hits)
-    return Outcomes(rows=np.arange(len(values)), first_hits=hits, average_precisions=values)
+    return Outcomes(
+        rows=np.arange(len(values)),
+        first_hits=hits,
+        average_precisions=values,
+        inverse_negative_penalties=values / 2,
+    )
 
 
 def test_values_are_the_scores() -> None:
     found = intervals(made([0.2, 0.4, 0.9], [1, 5, 21]), np.array([1, 1, 2]), seed=0)
     values = {name: interval.value for name, interval in found.scores.items()}
     assert values == pytest.approx(
-        {"rank1": 1 / 3, "rank5": 2 / 3, "rank10": 2 / 3, "rank20": 2 / 3, "mAP": 0.5}
+        {"rank1": 1 / 3, "rank5": 2 / 3, "rank10": 2 / 3, "rank20": 2 / 3, "mAP": 0.5, "mINP": 0.25}
     )
     assert (found.people, found.queries) == (2, 3)
     assert found.to_json_dict()["scores"]["mAP"]["value"] == pytest.approx(0.5)
@@ -164,7 +169,10 @@ def test_equal_runs_differ_by_nothing() -> None:
 def test_outcomes_of_different_queries_are_refused() -> None:
     first = made([0.1, 0.2])
     other = Outcomes(
-        rows=np.array([1, 2]), first_hits=np.array([1, 1]), average_precisions=np.array([0.1, 0.2])
+        rows=np.array([1, 2]),
+        first_hits=np.array([1, 1]),
+        average_precisions=np.array([0.1, 0.2]),
+        inverse_negative_penalties=np.array([0.1, 0.2]),
     )
     with pytest.raises(DataError, match=r"different queries \(2 and 2, 1 of them in common\)"):
         paired(first, other, np.array([1, 2]), seed=0)

@@ -12,6 +12,7 @@ def made(first_hits: list[int], precisions: list[float] | None = None) -> Outcom
         rows=np.arange(len(hits)),
         first_hits=hits,
         average_precisions=1 / hits if precisions is None else np.array(precisions),
+        inverse_negative_penalties=1 / hits,
     )
 
 

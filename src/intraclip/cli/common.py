@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 ArgsT = TypeVar("ArgsT")
 
+SHOWN_SCORES = {"rank1": "rank-1", "mAP": "mAP"}
+"""Scores whose intervals and differences are printed; the JSON holds all."""
+
 
 def parse(kind: type[ArgsT], argv: Sequence[str], *, command: str, default: ArgsT | None = None) -> ArgsT:
     """Parse flags into a dataclass; its docstring is the help text. Wrong flags exit with code 2."""
@@ -36,11 +39,13 @@ def recipe_name(argv: Sequence[str]) -> str:
     return "paper"
 
 
-def read_data(root: Path, *, layout: str = "auto", split: int = 0) -> Split:
+def read_data(
+    root: Path, *, layout: str = "auto", split: int = 0, direction: str = "first-half-tests"
+) -> Split:
     """Read a data folder and say on standard error what was found."""
     from intraclip.data.readers import read_split
 
-    found = read_split(root, layout=layout, split=split)
+    found = read_split(root, layout=layout, split=split, direction=direction)
     say(
         f"{found.dataset} in {root}: {len(found.train)} training, {len(found.query)} query, "
         f"{len(found.gallery)} gallery tracklets" + (f", split {split}" if split else "")
@@ -100,12 +105,29 @@ def print_scores(result: Mapping[str, Any]) -> None:
         print(f"not scored under {protocol}: {reason}")
     if not scores:
         return
+    for protocol, found in scores.items():
+        if len(scores) > 1:
+            print(f"{protocol}:")
+        print_interval(found)
     first = next(iter(scores.values()))
     data, sampling = result["data"], result["sampling"]
     print(
         f"data {data['dataset']}, split {data['split']}; distance {first['distance']}; test clips "
         f"{sampling['test_sampling']} of {sampling['num_frames']} frames; queries without a match are not counted"
     )
+
+
+def print_interval(score: Mapping[str, Any]) -> None:
+    """Where rank-1 and mAP would lie with other test people, when there are enough to say."""
+    found = score["intervals"]
+    if found is None:
+        return
+    ends = ", ".join(
+        f"{label} {100 * found['scores'][key]['low']:.1f} to {100 * found['scores'][key]['high']:.1f}"
+        for key, label in SHOWN_SCORES.items()
+    )
+    percent = f"{100 * found['confidence']:g}"
+    print(f"  {percent} % interval, had other people been tested ({found['people']:,} people): {ends}")
 
 
 @contextmanager

@@ -45,8 +45,13 @@ def main(argv: Sequence[str]) -> int:
     from intraclip.engine.evaluate import evaluate_run
     from intraclip.models.checkpoint import model_file, read_checkpoint
 
-    trained_on = read_checkpoint(model_file(args.run)).recipe.data.split
-    split = read_data(args.data, layout=args.layout, split=trained_on if args.split is None else args.split)
+    trained_on = read_checkpoint(model_file(args.run)).recipe.data
+    split = read_data(
+        args.data,
+        layout=args.layout,
+        split=trained_on.split if args.split is None else args.split,
+        direction=trained_on.direction,
+    )
     with progress_bar("embedding") as update:
         result = evaluate_run(
             args.run,

@@ -33,6 +33,7 @@ def main(argv: Sequence[str]) -> int:
     args = parse(ReportArgs, argv, command="report")
     import json
 
+    from intraclip.config_io import load_recipe
     from intraclip.errors import ConfigError
     from intraclip.report.page import write_report
 
@@ -45,7 +46,9 @@ def main(argv: Sequence[str]) -> int:
         data, number = data or Path(scored["root"]), int(scored["split"])
     split = None
     if data is not None and data.is_dir():
-        split = read_data(data, split=number)
+        config = args.runs[0] / "config.toml"
+        direction = load_recipe(str(config)).data.direction if config.is_file() else "first-half-tests"
+        split = read_data(data, split=number, direction=direction)
     else:
         say(f"the data folder {data} is not there: the page comes without pictures of people")
     page = write_report(

@@ -9,13 +9,19 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
-from intraclip.cli.common import parse, print_json, print_table, say, score_table
+from intraclip.cli.common import (
+    SHOWN_SCORES,
+    parse,
+    print_interval,
+    print_json,
+    print_table,
+    say,
+    score_table,
+)
 
 if TYPE_CHECKING:
     from intraclip.metrics.calibration import Calibration
 
-SHOWN = {"rank1": "rank-1", "mAP": "mAP"}
-"""Scores whose intervals are printed; the JSON holds all."""
 RATES = (1e-2, 1e-3, 1e-4)
 """False-match rates whose thresholds are printed; the calibration holds more."""
 
@@ -44,6 +50,8 @@ class ScoreArgs:
     """Replace the file of --calibrate if it exists."""
     seed: int = 0
     """Seed of the resampling behind intervals and comparison."""
+    device: str | None = None
+    """Count rankings on this device, such as cuda; the scores are the same."""
     json: bool = False
     """Print the result as JSON, keyed by protocol."""
 
@@ -66,6 +74,7 @@ def main(argv: Sequence[str]) -> int:
         against=against,
         rerank=args.rerank,
         seed=args.seed,
+        device=args.device,
     )
     calibration = None
     if args.calibrate is not None:
@@ -127,14 +136,7 @@ def _explain(name: str, result: Mapping[str, Any]) -> None:
 
     same = f" ({', '.join(result['same_as'])}: the same here)" if result["same_as"] else ""
     print(f"{name}{same}: {protocol_named(name).about}")
-    found = result["intervals"]
-    if found is not None:
-        ends = ", ".join(
-            f"{label} {100 * found['scores'][key]['low']:.1f} to {100 * found['scores'][key]['high']:.1f}"
-            for key, label in SHOWN.items()
-        )
-        percent = f"{100 * found['confidence']:g}"
-        print(f"  {percent} % interval, had other people been tested ({found['people']:,} people): {ends}")
+    print_interval(result)
     for note in result["notes"]:
         print(f"  {note}")
 
@@ -156,7 +158,7 @@ def _thresholds(found: Calibration) -> None:
 def _compare(results: Mapping[str, Mapping[str, Any]]) -> None:
     rows = []
     for name, result in results.items():
-        for key, label in SHOWN.items():
+        for key, label in SHOWN_SCORES.items():
             s = result["against"]["scores"][key]
             ends = f"{100 * s['low']:+.1f} to {100 * s['high']:+.1f}"
             values = (f"{100 * s['first']:.1f}", f"{100 * s['second']:.1f}", f"{100 * s['difference']:+.1f}")

@@ -46,7 +46,12 @@ def main(argv: Sequence[str]) -> int:
     from intraclip.engine.train import train
 
     settings = args.settings
-    split = read_data(args.data, layout=settings.data.layout, split=settings.data.split)
+    split = read_data(
+        args.data,
+        layout=settings.data.layout,
+        split=settings.data.split,
+        direction=settings.data.direction,
+    )
     with training_bar("training") as bar:
         model = train(split, settings, args.out, resume=args.resume, watcher=bar)
     say(f"the model is {model}; score it with: intraclip evaluate {args.out} --data {args.data}")

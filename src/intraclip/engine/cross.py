@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from intraclip.config import Recipe
+from intraclip.config import Direction, Recipe
 from intraclip.config_io import differing_keys, load_recipe
 from intraclip.data.dataset import labels_of
 from intraclip.data.readers import benchmark_info, differences, num_splits, read_split
@@ -284,7 +284,7 @@ def read_both(
         DataError: everything that is wrong with either, at once.
     """
     problems: list[str] = []
-    training = _read("training", train_root, splits, train_layout, problems)
+    training = _read("training", train_root, splits, train_layout, problems, recipe.data.direction)
     for split in training:
         try:
             PKSampler(
@@ -336,7 +336,12 @@ def _read_test(
 
 
 def _read(
-    what: str, root: Path, numbers: Sequence[int] | None, layout: str, problems: list[str]
+    what: str,
+    root: Path,
+    numbers: Sequence[int] | None,
+    layout: str,
+    problems: list[str],
+    direction: Direction = "first-half-tests",
 ) -> list[Split]:
     try:
         count = num_splits(root, layout)
@@ -348,7 +353,7 @@ def _read(
     for number in range(count) if numbers is None else numbers:
         try:
             check_split_number(number, count, root)
-            found.append(read_split(root, layout=layout, split=number))
+            found.append(read_split(root, layout=layout, split=number, direction=direction))
         except DataError as error:
             said.setdefault(str(error), []).append(number)
     # What is wrong with the folder is wrong with every split: said once.

@@ -24,6 +24,7 @@ from intraclip.errors import DataError
 from intraclip.metrics.distance import Distance
 from intraclip.metrics.protocols import PROTOCOLS, Protocol, protocol_named
 from intraclip.metrics.ranking import Scores, score
+from intraclip.metrics.uncertainty import intervals_or_none
 from intraclip.models.checkpoint import Checkpoint, describe, load_model, model_file, read_checkpoint
 from intraclip.models.embedder import ClipEmbedder
 from intraclip.types import Embeddings, Split
@@ -78,8 +79,9 @@ def evaluate_run(
         progress: called after every batch.
 
     Returns:
-        ``scores`` by protocol, ``not_scored`` with the reason by protocol (``all`` only), and everything that makes
-        them what they are: ``data``, ``sampling``, ``model`` and ``environment``.
+        ``scores`` by protocol, each with ``intervals`` (None for too few people); ``not_scored`` with the reason by
+        protocol (``all`` only); and everything that makes them what they are: ``data``, ``sampling``, ``model`` and
+        ``environment``.
 
     Raises:
         CheckpointError: no trained model there.
@@ -91,14 +93,17 @@ def evaluate_run(
     not_scored: dict[str, str] = {}
     for chosen in protocols_for(split, protocol):
         try:
-            scores[chosen.name] = score(embeddings, chosen, distance=distance)
+            scores[chosen.name] = score(embeddings, chosen, distance=distance, device=ready.ranking_device)
         except DataError as error:
             # Side by side, a protocol that leaves nobody to find is a finding; asked for alone, it is an error.
             if protocol != "all":
                 raise
             not_scored[chosen.name] = str(error)
     result = {
-        "scores": {name: value.to_json_dict() for name, value in scores.items()},
+        "scores": {
+            name: {**value.to_json_dict(), "intervals": intervals_or_none(value.outcomes, embeddings.pids)}
+            for name, value in scores.items()
+        },
         "not_scored": not_scored,
         "data": {"root": str(split.root), "dataset": split.dataset, "split": split.index},
         **ready.described(),
@@ -198,6 +203,11 @@ class _Ready:
     clip: ClipConfig
     checkpoint: Checkpoint
     device: torch.device
+
+    @property
+    def ranking_device(self) -> str | None:
+        """Where rankings are counted: on the GPU when the network runs there; None is numpy."""
+        return str(self.device) if self.device.type == "cuda" else None
 
     def described(self) -> dict[str, Any]:
         return {

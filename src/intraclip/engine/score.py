@@ -18,7 +18,7 @@ from intraclip.metrics.distance import Distance
 from intraclip.metrics.protocols import PROTOCOLS, Protocol, protocol_named
 from intraclip.metrics.ranking import score, score_distances, searched
 from intraclip.metrics.rerank import rerank as rerank_together
-from intraclip.metrics.uncertainty import intervals, paired
+from intraclip.metrics.uncertainty import intervals_or_none, paired
 from intraclip.types import DISTRACTOR_PID, JUNK_PID, Embeddings
 
 DEFAULT_PROTOCOL = "cross-camera"
@@ -100,6 +100,7 @@ def score_file(
     against: EmbeddingsFile | None = None,
     rerank: bool = False,
     seed: int = 0,
+    device: str | None = None,
 ) -> FileScores:
     """Score a file under one protocol or all of them.
 
@@ -113,9 +114,11 @@ def score_file(
         against: another system's embeddings of the same tracklets, for a paired comparison.
         rerank: score k-reciprocal re-ranked distances too; they stand apart from the plain ones.
         seed: of the resampling behind intervals and comparison.
+        device: count rankings with torch on this device; None counts with numpy. The scores are the same.
 
     Raises:
         ConfigError: unknown protocol.
+        DeviceError: the device is not there.
         DataError: no queries, nothing to find, or `against` holds other tracklets.
     """
     chosen = list(PROTOCOLS.values()) if protocol == "all" else [protocol_named(protocol)]
@@ -137,7 +140,9 @@ def score_file(
     not_scored: dict[str, str] = {}
     for rules, same in distinct(chosen):
         try:
-            found_here = _score(embeddings, other, rules, distance=distance, rerank=rerank, seed=seed)
+            found_here = _score(
+                embeddings, other, rules, distance=distance, rerank=rerank, seed=seed, device=device
+            )
         except DataError as error:
             # Side by side, a protocol that leaves nobody to find is a finding; asked for alone, it is an error.
             if len(chosen) == 1:
@@ -271,23 +276,22 @@ def _score(
     distance: Distance,
     rerank: bool,
     seed: int,
+    device: str | None,
 ) -> dict[str, Any]:
     rows = _kept(embeddings, protocol)
     scored = _without_nobody(take(embeddings, rows))
-    scores = score(scored, protocol, distance=distance)
+    scores = score(scored, protocol, distance=distance, device=device)
     unmatched = Unmatched(scored, protocol)
     notes = unmatched.sentences()
     result = {**scores.to_json_dict(), "without_match": unmatched.to_json_dict(), "notes": notes}
     pids = scored.pids[scores.outcomes.rows]
-    try:
-        result["intervals"] = intervals(scores.outcomes, pids, seed=seed).to_json_dict()
-    except DataError as error:
-        result["intervals"] = None
-        notes.append(f"no intervals: {error}")
+    result["intervals"] = intervals_or_none(scores.outcomes, scored.pids, seed=seed)
+    if result["intervals"] is None:
+        notes.append("no intervals: the counted queries show one person")
     if rerank:
         result["reranked"] = _reranked(scored, protocol, distance=distance)
     if other is not None:
-        its = score(_without_nobody(take(other, rows)), protocol, distance=distance)
+        its = score(_without_nobody(take(other, rows)), protocol, distance=distance, device=device)
         result["against"] = paired(its.outcomes, scores.outcomes, pids, seed=seed).to_json_dict()
     return result
 

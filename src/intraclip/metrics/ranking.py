@@ -43,11 +43,13 @@ class Outcomes:
         rows: int64 ``[queries]``, rows of the queries in the embeddings.
         first_hits: int64 ``[queries]``, rank of the first right answer, counted from 1.
         average_precisions: float64 ``[queries]``.
+        inverse_negative_penalties: float64 ``[queries]``, right answers / rank of the last one.
     """
 
     rows: npt.NDArray[np.int64]
     first_hits: npt.NDArray[np.int64]
     average_precisions: npt.NDArray[np.float64]
+    inverse_negative_penalties: npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -488,17 +490,21 @@ def _scores(
             "check pids and camids"
         )
     first_hit, average_precisions = np.concatenate(first_hits), np.concatenate(precisions)
+    inverse_negative_penalties = np.concatenate(inverse_negatives)
     return Scores(
         protocol=protocol,
         distance=distance,
         cmc=(first_hit[:, None] <= np.arange(1, CMC_LENGTH + 1)).mean(axis=0),
         mAP=float(average_precisions.mean()),
-        mINP=float(np.concatenate(inverse_negatives).mean()),
+        mINP=float(inverse_negative_penalties.mean()),
         queries=len(first_hit),
         queries_without_match=len(rows) - len(first_hit),
         gallery=int((identities.gallery_pids != JUNK_PID).sum()),
         outcomes=Outcomes(
-            rows=np.concatenate(counted), first_hits=first_hit, average_precisions=average_precisions
+            rows=np.concatenate(counted),
+            first_hits=first_hit,
+            average_precisions=average_precisions,
+            inverse_negative_penalties=inverse_negative_penalties,
         ),
     )
 

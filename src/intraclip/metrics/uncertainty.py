@@ -203,6 +203,20 @@ def intervals(
     )
 
 
+def intervals_or_none(
+    outcomes: Outcomes, pids: npt.NDArray[np.int64], *, seed: int = 0
+) -> dict[str, Any] | None:
+    """`intervals` as plain values, or None where one person, or none, was searched for: nothing can be drawn again.
+
+    Args:
+        outcomes: of a score.
+        pids: int64 ``[N]``, person of every row of the embeddings.
+        seed: of the draws.
+    """
+    people = pids[outcomes.rows]
+    return intervals(outcomes, people, seed=seed).to_json_dict() if len(np.unique(people)) > 1 else None
+
+
 def paired(
     first: Outcomes,
     second: Outcomes,
@@ -279,6 +293,7 @@ def _values(outcomes: Outcomes) -> dict[str, npt.NDArray[np.float64]]:
     """Each score as a mean over queries of these values."""
     found = {f"rank{k}": (outcomes.first_hits <= k).astype(np.float64) for k in RANKS}
     found["mAP"] = outcomes.average_precisions.astype(np.float64)
+    found["mINP"] = outcomes.inverse_negative_penalties.astype(np.float64)
     return found
 
 
