@@ -9,29 +9,7 @@ import pytest
 
 from data.miniature import write_ilids_vid, write_prid2011
 from intraclip.cli.main import main
-
-RECIPE = """
-device = "cpu"
-[input]
-height = 32
-width = 16
-[clip]
-num_frames = 2
-[batch]
-identities = 3
-clips = 2
-[model]
-backbone = "small"
-width = 0.5
-weights = ""
-[optimizer]
-epochs = 1
-learning_rate = 1e-3
-[data]
-workers = 0
-[run]
-tensorboard = false
-"""
+from tiny_recipe import RECIPE
 
 
 @pytest.fixture(scope="module")
