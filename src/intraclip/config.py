@@ -263,6 +263,8 @@ def problems(recipe: Recipe) -> Iterator[str]:
         pair = value(key)
         if not (isinstance(pair, tuple) and low <= pair[0] <= pair[1] <= high):
             yield f"{key}: {value(key)} must be a pair (low, high) with {low} <= low <= high <= {high}"
+    if recipe.seed >= 2**63:
+        yield f"seed: {recipe.seed} is too large, below 2**63"
     if not 0 <= recipe.augment.rotate_degrees <= 180:
         yield f"augment.rotate_degrees: {recipe.augment.rotate_degrees} must lie in 0..180"
     if any(std <= 0 for std in recipe.input.std):

@@ -13,6 +13,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from intraclip.cli.main import COMMANDS, main
+from intraclip.models.checkpoint import read_checkpoint
 from tiny_recipe import RECIPE
 
 
@@ -209,3 +210,58 @@ def test_every_command_explains_itself(command: list[str], capsys: pytest.Captur
         main([*command, "--help"])
     assert caught.value.code == 0
     assert f"usage: intraclip {' '.join(command)}" in capsys.readouterr().out
+
+
+def test_extract_tests_on_the_split_that_the_run_was_trained_on(tmp_path: Path):
+    """Another split, or the other direction, would test on people that were trained on."""
+    assert main(
+        ["data", "make", str(tmp_path / "data"), "--layout", "ilids-vid", "--identities", "8", "--frames", "3", "4",
+         "--height", "64", "--width", "32", "--workers", "1"]
+    ) == 0  # fmt: skip
+    (tmp_path / "recipe.toml").write_text(RECIPE)
+    train = ["train", "--recipe", str(tmp_path / "recipe.toml"), "--data", str(tmp_path / "data")]
+    run = str(tmp_path / "run")
+    assert main([*train, "--out", run, "--data.split", "1", "--data.direction", "last-half-tests"]) == 0
+    assert main(["extract", run, "--data", str(tmp_path / "data"), "--out", str(tmp_path / "f.npz")]) == 0
+    assert main(["evaluate", run, "--data", str(tmp_path / "data")]) == 0
+    tested = set(np.load(tmp_path / "f.npz")["pids"].tolist())
+    assert tested == set(np.load(tmp_path / "run/embeddings.npz")["pids"].tolist())
+    assert not tested & set(read_checkpoint(tmp_path / "run/model.safetensors").pids)
+
+
+def test_report_keeps_runs_of_one_name_apart(
+    workspace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    for parent in ("a", "b"):
+        shutil.copytree(workspace / "run", tmp_path / parent / "run")
+    runs = [str(tmp_path / parent / "run") for parent in ("a", "b")]
+    assert main(["report", *runs, "--out", str(tmp_path / "both.html")]) == 0
+    page = (tmp_path / "both.html").read_text()
+    assert all(run in page for run in runs)
+    assert "named twice" in refused(capsys, "report", runs[0], runs[0])
+    (tmp_path / "a/run/evaluation.json").write_text("{")
+    assert "evaluation.json" in refused(capsys, "report", runs[0])
+
+
+def test_numbers_out_of_range_are_refused(
+    workspace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    run, data = workspace / "run", workspace / "data"
+    assert "--seed -1" in refused(capsys, "score", run / "embeddings.npz", "--seed", "-1")
+    assert "--seed -1" in refused(capsys, "report", run, "--seed", "-1")
+    assert "too large" in refused(
+        capsys,
+        "train",
+        "--recipe",
+        workspace / "recipe.toml",
+        "--data",
+        data,
+        "--out",
+        tmp_path / "r",
+        "--seed",
+        2**64,
+    )
+    assert "--k 0" in refused(
+        capsys, "rank", run, "--data", data, "--query", "x", "--k", "0", "--out", tmp_path / "p.png"
+    )
+    assert not (tmp_path / "r").exists()

@@ -66,3 +66,8 @@ def test_frames_are_stacked_channels_first(tmp_path: Path, picture: np.ndarray):
     frames = read_frames([tmp_path / f"{i}.png" for i in range(3)], height=64, width=32)
     assert frames.shape == (3, 3, 64, 32)
     assert np.array_equal(frames[1], picture.transpose(2, 0, 1))
+
+
+def test_sixteen_bit_images_are_scaled_not_clipped(tmp_path: Path):
+    Image.fromarray(np.full((4, 4), 40000, dtype=np.uint16)).save(tmp_path / "deep.png")
+    assert (read_frame(tmp_path / "deep.png") == 40000 >> 8).all()

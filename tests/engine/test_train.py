@@ -231,3 +231,22 @@ def test_tensorboard_holds_what_metrics_jsonl_holds(tiny_split: Split, tiny_reci
     events.Reload()
     written = [point.value for point in events.Scalars("train/triplet")]
     assert written == pytest.approx([entry["triplet"] for entry in metrics(tmp_path / "run")])
+
+
+def test_a_line_that_a_crash_left_half_written_is_dropped_on_resume(
+    tiny_split: Split, tiny_recipe: Recipe, tmp_path: Path
+):
+    with pytest.raises(StopRun):
+        train(tiny_split, tiny_recipe, tmp_path / "run", watcher=Killer())
+    with (tmp_path / "run/metrics.jsonl").open("ab") as file:
+        file.write(b'{"epoch": 2, "st\xff')
+    train(tiny_split, tiny_recipe, tmp_path / "run", resume=True)
+    assert [entry["epoch"] for entry in metrics(tmp_path / "run")] == [1, 2, 3]
+
+
+def test_settings_that_cannot_change_the_result_may_change_on_resume(
+    tiny_split: Split, tiny_recipe: Recipe, tmp_path: Path
+):
+    train(tiny_split, tiny_recipe, tmp_path / "run")
+    other = replace(tiny_recipe, description="again", data=replace(tiny_recipe.data, workers=1))
+    train(tiny_split, other, tmp_path / "run", resume=True)

@@ -53,7 +53,7 @@ def brute_force(e: Embeddings, protocol: Protocol) -> dict[str, float]:
             distance = float(np.sqrt(((e.features[q].astype(float) - e.features[g]) ** 2).sum()))
             answers.append((float(np.float32(distance)), bool(e.pids[g] == e.pids[q])))
         answers.sort()
-        matches = sum(right for _, right in answers)
+        matches = sum(right for _, right in answers) if e.pids[q] > 0 else 0  # nobody has no right answer
         if not matches:
             skipped += 1
             continue
@@ -423,3 +423,14 @@ def test_near_ties_are_decided_by_the_distance_itself():
             is_query=np.array([True, False, False]),
         )
         assert score(e, NO_QUERY).outcomes.first_hits.tolist() == [rank]
+
+
+def test_queries_that_are_nobody_match_nobody():
+    """Two unlabelled tracklets, or two distractors, are not one person for sharing a pid."""
+    for nobody in (-2, -1, 0):
+        e = line([0, 1, 0.1, 1.1], [nobody, 1, nobody, 1], [1, 1, 2, 2], queries=2)
+        found = score(e, NO_QUERY)
+        assert (found.queries, found.queries_without_match) == (1, 1)
+        assert not ranked_list(e, NO_QUERY, 0, k=5).correct.any()
+    with pytest.raises(DataError, match="none of the 1 queries"):
+        score(line([0, 0.1], [-2, -2], [1, 2]), NO_QUERY)

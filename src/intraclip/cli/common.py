@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import tyro
 
+from intraclip.errors import DataError
+
 if TYPE_CHECKING:
+    from intraclip.config import Recipe
     from intraclip.engine.train import Watcher
     from intraclip.types import Split
 
@@ -51,6 +54,22 @@ def read_data(
         f"{len(found.gallery)} gallery tracklets" + (f", split {split}" if split else "")
     )
     return found
+
+
+def read_data_of_run(root: Path, recipe: Recipe, *, layout: str = "auto", split: int | None = None) -> Split:
+    """Read a data folder in the split and direction that a run was trained on, unless another split is named.
+
+    Another split of the same data set would test on people that the run was trained on.
+    """
+    number = recipe.data.split if split is None else split
+    try:
+        return read_data(root, layout=layout, split=number, direction=recipe.data.direction)
+    except DataError as error:
+        if split is None and number:
+            raise DataError(
+                f"{error} (the run was trained on split {number}; name another with --split)"
+            ) from None
+        raise
 
 
 def say(text: str) -> None:

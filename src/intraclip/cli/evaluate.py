@@ -9,7 +9,7 @@ from typing import Literal
 
 import tyro
 
-from intraclip.cli.common import parse, print_json, print_scores, progress_bar, read_data, say
+from intraclip.cli.common import parse, print_json, print_scores, progress_bar, read_data_of_run, say
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,13 +45,8 @@ def main(argv: Sequence[str]) -> int:
     from intraclip.engine.evaluate import evaluate_run
     from intraclip.models.checkpoint import model_file, read_checkpoint
 
-    trained_on = read_checkpoint(model_file(args.run)).recipe.data
-    split = read_data(
-        args.data,
-        layout=args.layout,
-        split=trained_on.split if args.split is None else args.split,
-        direction=trained_on.direction,
-    )
+    recipe = read_checkpoint(model_file(args.run)).recipe
+    split = read_data_of_run(args.data, recipe, layout=args.layout, split=args.split)
     with progress_bar("embedding") as update:
         result = evaluate_run(
             args.run,

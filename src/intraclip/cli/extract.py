@@ -8,7 +8,7 @@ from pathlib import Path
 
 import tyro
 
-from intraclip.cli.common import parse, print_json, progress_bar, read_data, say
+from intraclip.cli.common import parse, print_json, progress_bar, read_data_of_run, say
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,8 +26,8 @@ class ExtractArgs:
     """File to write, ending in .npz."""
     layout: str = "auto"
     """Layout of the data folder."""
-    split: int = 0
-    """Number of the split."""
+    split: int | None = None
+    """Number of the split; by default the one the run was trained on."""
     device: str | None = None
     """auto, cpu, cuda or cuda:N; by default as in the recipe."""
     force: bool = False
@@ -45,8 +45,10 @@ def main(argv: Sequence[str]) -> int:
 
     if args.out.exists() and not args.force:
         raise OutputError(f"{args.out} exists; choose another --out, or add --force to replace it")
-    split = read_data(args.data, layout=args.layout, split=args.split)
+    if args.out.suffix != ".npz":
+        raise OutputError(f"{args.out}: embeddings are written as .npz; choose such a name")
     model, recipe = load_run(args.run, device=args.device)
+    split = read_data_of_run(args.data, recipe, layout=args.layout, split=args.split)
     with progress_bar("embedding") as update:
         embeddings = embed_split(model, split, recipe, progress=update)
     save_embeddings(args.out, embeddings)

@@ -9,7 +9,7 @@ from typing import Literal
 
 import tyro
 
-from intraclip.cli.common import parse, print_json, progress_bar, read_data, say
+from intraclip.cli.common import parse, print_json, progress_bar, read_data_of_run, say
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,22 +43,25 @@ def main(argv: Sequence[str]) -> int:
     """Run the command."""
     args = parse(RankArgs, argv, command="rank")
     from intraclip.engine.extract import embed_split, load_run
-    from intraclip.errors import OutputError
-    from intraclip.metrics.ranking import most_similar
+    from intraclip.errors import ConfigError, OutputError
+    from intraclip.metrics.ranking import most_similar, require_name
     from intraclip.report.strips import ranked_tracklets, write_picture
 
     if args.out.suffix.lower() not in (".png", ".jpg", ".jpeg"):
         raise OutputError(f"{args.out}: the picture is written as .png or .jpg; choose such a name")
     if args.out.exists():
         raise OutputError(f"{args.out} exists; choose another --out")
-    split = read_data(args.data)
+    if args.k < 1:
+        raise ConfigError(f"--k {args.k}: at least one answer must be asked for")
     model, recipe = load_run(args.run, device=args.device)
+    split = read_data_of_run(args.data, recipe)
+    by_name = {t.name: t for t in split.test}
+    require_name(args.query, list(by_name))
     with progress_bar("embedding") as update:
         embeddings = embed_split(model, split, recipe, progress=update)
     answers = most_similar(
         embeddings, args.query, k=args.k, distance=args.distance, own_camera=args.own_camera
     )
-    by_name = {t.name: t for t in split.test}
     write_picture(
         args.out, ranked_tracklets(by_name[args.query], [(by_name[a.name], a.distance) for a in answers])
     )

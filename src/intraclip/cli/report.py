@@ -31,31 +31,33 @@ class ReportArgs:
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
     args = parse(ReportArgs, argv, command="report")
-    import json
-
-    from intraclip.config_io import load_recipe
     from intraclip.errors import ConfigError
     from intraclip.report.page import write_report
+    from intraclip.report.records import read_record
 
     if not args.runs:
         raise ConfigError("intraclip report: name at least one run folder")
-    evaluation = args.runs[0] / "evaluation.json"
-    data, number = args.data, 0
-    if evaluation.is_file():
-        scored = json.loads(evaluation.read_text(encoding="utf-8"))["data"]
-        data, number = data or Path(scored["root"]), int(scored["split"])
+    if args.seed < 0:
+        raise ConfigError(f"--seed {args.seed}: 0 or more is needed")
+    names = [run.resolve().name for run in args.runs]
+    if len(set(names)) < len(names):  # two folders called "run" would become one row
+        names = [str(run) for run in args.runs]
+    if len(set(names)) < len(names):
+        raise ConfigError(f"a run is named twice: {', '.join(names)}")
+    record = read_record(names[0], args.runs[0])
+    scored = record.evaluation.get("data", {})
+    data = args.data or (Path(scored["root"]) if "root" in scored else None)
     split = None
     if data is not None and data.is_dir():
-        config = args.runs[0] / "config.toml"
-        direction = load_recipe(str(config)).data.direction if config.is_file() else "first-half-tests"
-        split = read_data(data, split=number, direction=direction)
+        number = int(scored.get("split", record.recipe.data.split))
+        split = read_data(data, split=number, direction=record.recipe.data.direction)
     else:
         say(f"the data folder {data} is not there: the page comes without pictures of people")
     page = write_report(
         args.out or args.runs[0] / "report.html",
-        runs={run.name: run for run in args.runs},
+        runs=dict(zip(names, args.runs, strict=True)),
         split=split,
-        title=" and ".join(run.name for run in args.runs),
+        title=" and ".join(names),
         seed=args.seed,
         progress=say,
     )

@@ -61,10 +61,12 @@ def main(argv: Sequence[str]) -> int:
     args = parse(ScoreArgs, argv, command="score")
     from intraclip.engine.embeddings_io import read_embeddings
     from intraclip.engine.score import calibrate_file, score_file
-    from intraclip.errors import OutputError
+    from intraclip.errors import ConfigError, OutputError
 
     if args.calibrate is not None and args.calibrate.exists() and not args.force:
         raise OutputError(f"{args.calibrate} exists; name another file, or add --force to replace it")
+    if args.seed < 0:
+        raise ConfigError(f"--seed {args.seed}: 0 or more is needed")
     file = read_embeddings(args.file)
     against = read_embeddings(args.against) if args.against is not None else None
     found = score_file(

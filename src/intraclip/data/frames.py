@@ -39,6 +39,9 @@ def read_frame(path: Path) -> npt.NDArray[np.uint8]:
             frame: npt.NDArray[np.uint8] = simplejpeg.decode_jpeg(data, "RGB")
             return frame
         with Image.open(io.BytesIO(data)) as image:
+            if image.mode.startswith("I"):  # 16 bits a pixel; converting would clip nearly all of it to white
+                grey = (np.asarray(image).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8)
+                return np.repeat(grey[..., None], 3, axis=2)
             return np.asarray(image.convert("RGB"))
     except (ValueError, OSError, SyntaxError, Image.DecompressionBombError) as error:
         reason = "no image that can be identified" if "cannot identify" in str(error) else str(error)

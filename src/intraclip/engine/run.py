@@ -105,6 +105,8 @@ def _processor() -> str:
 
 def _commit() -> str:
     """Commit of the source tree this package runs from; empty for an installed wheel."""
+    if "site-packages" in Path(__file__).parts:  # the repository around it, if any, is somebody else's
+        return ""
     try:
         done = subprocess.run(
             ["git", "describe", "--always", "--dirty", "--abbrev=12"],

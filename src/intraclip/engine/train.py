@@ -245,7 +245,13 @@ def _mix(*numbers: int) -> int:
 def _prepare(run: Path, recipe: Recipe, *, resume: bool) -> None:
     config = run / "config.toml"
     if resume and config.is_file():
-        different = differing_keys(load_recipe(str(config)), recipe)
+        different = [
+            line
+            for line in differing_keys(load_recipe(str(config)), recipe)
+            if not line.startswith(
+                ("description:", "data.workers:", "run.")
+            )  # these cannot change the result
+        ]
         if different:
             raise ConfigError(
                 f"{run} was started with another recipe; resume with the same, or start a new run. Different:\n"
@@ -299,18 +305,35 @@ class _Log:
 @contextmanager
 def _logs(run: Path, recipe: Recipe, first_epoch: int) -> Iterator[_Log]:
     path = run / "metrics.jsonl"
-    if path.exists():
-        # Epochs after the checkpoint are trained again; their lines would stand there twice.
-        kept = [line for line in path.read_text().splitlines() if json.loads(line)["epoch"] <= first_epoch]
-        path.write_text("".join(f"{line}\n" for line in kept))
-    events = _tensorboard(run, first_epoch) if recipe.run.tensorboard else None
-    log = _Log(path, events)
     try:
-        yield log
-    finally:
-        log.file.close()
-        if events is not None:
-            events.close()
+        if path.exists():
+            _keep_epochs(path, first_epoch)
+        events = _tensorboard(run, first_epoch) if recipe.run.tensorboard else None
+        log = _Log(path, events)
+        try:
+            yield log
+        finally:
+            log.file.close()
+            if events is not None:
+                events.close()
+    except OSError as error:
+        raise OutputError(
+            f"the run folder {run} cannot be written: {error}; what was written before is kept, continue with --resume"
+        ) from None
+
+
+def _keep_epochs(path: Path, first_epoch: int) -> None:
+    """Drop the lines of epochs that are trained again, and what a crash left half-written: it is one of those."""
+
+    def kept(line: bytes) -> bool:
+        try:
+            return bool(json.loads(line)["epoch"] <= first_epoch)
+        except (ValueError, TypeError, KeyError):
+            return False
+
+    partial = path.with_name(path.name + ".partial")
+    partial.write_bytes(b"".join(line + b"\n" for line in path.read_bytes().splitlines() if kept(line)))
+    partial.replace(path)
 
 
 def _tensorboard(run: Path, first_epoch: int) -> Any:

@@ -11,7 +11,7 @@ answers that are not farther, and counting those takes one comparison each. `sco
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple
@@ -380,7 +380,8 @@ class _Identities:
         grouped = self.gallery_pids[order]
         begin = np.searchsorted(grouped, self.query_pids, side="left")
         sizes = np.searchsorted(grouped, self.query_pids, side="right") - begin
-        sizes[self.query_pids == JUNK_PID] = 0  # junk is nobody, not even itself
+        # Junk, distractors and the unlabelled are nobody: two of them are not one person for sharing a pid.
+        sizes[self.query_pids <= 0] = 0
         first = 0
         while first < len(sizes):
             most = np.maximum.accumulate(sizes[first:]) * np.arange(1, len(sizes) - first + 1)
@@ -542,7 +543,7 @@ def ranked_list(
     same = embeddings.pids[gallery] == embeddings.pids[query]
     gallery = gallery[~(same & (embeddings.camids[gallery] == embeddings.camids[query]))]
     distances = _distances_to(embeddings, query, gallery, distance=distance)
-    correct = embeddings.pids[gallery] == embeddings.pids[query]
+    correct = (embeddings.pids[gallery] == embeddings.pids[query]) & (embeddings.pids[query] > 0)
     order = np.lexsort((gallery, correct, distances))[:k]
     return RankedList(query=query, rows=gallery[order], distances=distances[order], correct=correct[order])
 
@@ -571,6 +572,18 @@ class Similar(NamedTuple):
     distance: float
 
 
+def require_name(query: str, names: Sequence[str]) -> None:
+    """Refuse a tracklet name that is not among `names`, with the nearest ones.
+
+    Raises:
+        DataError: no tracklet of that name.
+    """
+    if query not in names:
+        close = difflib.get_close_matches(query, names, n=3)
+        hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(names[:5])}, ..."
+        raise DataError(f"there is no tracklet {query!r}; {hint}")
+
+
 def most_similar(
     embeddings: Embeddings, query: str, *, k: int, distance: Distance = "cosine", own_camera: bool = False
 ) -> list[Similar]:
@@ -586,14 +599,7 @@ def most_similar(
     Raises:
         DataError: no tracklet of that name, or nothing is left to search.
     """
-    if query not in embeddings.names:
-        close = difflib.get_close_matches(query, embeddings.names, n=3)
-        hint = (
-            f"did you mean {' or '.join(close)}?"
-            if close
-            else f"there are {', '.join(embeddings.names[:5])}, ..."
-        )
-        raise DataError(f"there is no tracklet {query!r}; {hint}")
+    require_name(query, embeddings.names)
     row = embeddings.names.index(query)
     others = np.arange(len(embeddings)) != row
     if not own_camera:

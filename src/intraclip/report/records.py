@@ -74,7 +74,8 @@ def read_record(name: str, folder: Path) -> RunRecord:
                 f"run: intraclip evaluate {folder} --data DIR"
             )
     evaluation = _json(folder / "evaluation.json")
-    if not isinstance(evaluation, Mapping) or not evaluation.get("scores"):
+    data = evaluation.get("data", {}) if isinstance(evaluation, Mapping) else None
+    if not isinstance(evaluation, Mapping) or not evaluation.get("scores") or not isinstance(data, Mapping):
         raise DataError(
             f"{folder / 'evaluation.json'} holds no scores; run again: intraclip evaluate {folder} --data DIR"
         )

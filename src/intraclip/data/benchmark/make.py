@@ -25,7 +25,7 @@ from intraclip.data.benchmark.config import BenchmarkConfig, BenchmarkSummary
 from intraclip.data.benchmark.identity import draw_identity
 from intraclip.data.benchmark.layouts import count_queries, plan_tracklets, write_tables
 from intraclip.data.benchmark.tracklet import TrackletPlan, render_tracklet
-from intraclip.errors import ConfigError, DataError, require_empty_folder
+from intraclip.errors import ConfigError, DataError, OutputError, require_empty_folder
 
 RENDERER_VERSION = 1
 """Rises when the same seed gives other pictures."""
@@ -67,10 +67,13 @@ def make_benchmark(
     began = time.perf_counter()
     plans = plan_tracklets(config)
     total = sum(plan.frames for plan in plans)
-    out.mkdir(parents=True, exist_ok=True)
-    for folder in {(out / file).parent for plan in plans for file in plan.files}:
-        folder.mkdir(parents=True, exist_ok=True)
-    (out / "ground_truth" / "silhouettes").mkdir(parents=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for folder in {(out / file).parent for plan in plans for file in plan.files}:
+            folder.mkdir(parents=True, exist_ok=True)
+        (out / "ground_truth" / "silhouettes").mkdir(parents=True)
+    except OSError as error:
+        raise OutputError(f"the benchmark cannot be written to {out}: {error}") from None
 
     digest = hashlib.sha256()
     done, rows = 0, []
