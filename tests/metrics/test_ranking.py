@@ -273,7 +273,7 @@ def test_a_matrix_is_scored_like_query_by_query(seed, levels, rule, gallery):
     found = score_distances(**m, rule=rule)
     aps, first, inps = [], [], []
     for row, pid, camid in zip(m["distances"], m["query_pids"], m["query_camids"], strict=True):
-        matches = (m["gallery_pids"] == pid) & (pid != -1)
+        matches = (m["gallery_pids"] == pid) & (pid > 0)
         own = matches & (m["gallery_camids"] == camid)
         ranks = match_ranks(row, matches=matches, excluded=own | (m["gallery_pids"] == -1))
         if len(ranks):
