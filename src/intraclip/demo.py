@@ -123,7 +123,7 @@ def run_demo(
         title="Intra-Clip Aggregation and Synchronous Data Augmentation: the demo",
         baselines=baselines,
         note="Rendered people, minutes of training on a CPU: this shows how the method works, not how well. "
-        "One seed; docs/results.md holds the comparison with several.",
+        "One seed: another one, or other people, would move these numbers.",
         seed=seed,
     )
     return DemoResult(

@@ -205,9 +205,7 @@ def test_a_tracklet_without_any_readable_frame_is_named(
 
 def test_a_loss_that_is_not_finite_stops_the_run(tiny_split: Split, tiny_recipe: Recipe, tmp_path: Path):
     recipe = replace(tiny_recipe, optimizer=replace(tiny_recipe.optimizer, learning_rate=1e30))
-    with pytest.raises(
-        IntraclipError, match=r"the loss is .* at step \d; lower optimizer.learning_rate|the loss is"
-    ):
+    with pytest.raises(IntraclipError, match=r"the loss is .* at step \d"):
         train(tiny_split, recipe, tmp_path / "run")
 
 
