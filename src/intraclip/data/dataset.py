@@ -63,15 +63,7 @@ class FrameLoader:
             FrameError: a frame cannot be read, and that is not to be skipped.
             DataError: no frame of the tracklet can be read.
         """
-        read: dict[int, npt.NDArray[np.uint8]] = {}
-        failed: dict[int, str] = {}
-        for index in dict.fromkeys(clip.indices.tolist()):
-            try:
-                read[index] = self._read(tracklet, index)
-            except FrameError as error:
-                if not self.skip_unreadable:
-                    raise
-                failed[index] = str(error)
+        read, failed = self.read(tracklet, clip.indices.tolist())
         if not read:
             read = self._any_frame(tracklet)
         mask = clip.mask & ~np.isin(clip.indices, list(failed))
@@ -81,6 +73,33 @@ class FrameLoader:
             i if i in read else min(read, key=lambda j: (abs(j - i), j)) for i in clip.indices.tolist()
         ]
         return np.stack([read[i] for i in nearest]), mask, list(failed.values())
+
+    def read(
+        self, tracklet: Tracklet, indices: Sequence[int]
+    ) -> tuple[dict[int, npt.NDArray[np.uint8]], dict[int, str]]:
+        """Read some frames of a tracklet, each once.
+
+        Args:
+            tracklet: where from.
+            indices: frame numbers, counted from 0, in any order and with repetitions.
+
+        Returns:
+            uint8 ``[H, W, 3]`` by frame number; and, if unreadable frames are to be skipped, the messages of those
+            that cannot be read.
+
+        Raises:
+            FrameError: a frame cannot be read, and that is not to be skipped.
+        """
+        read: dict[int, npt.NDArray[np.uint8]] = {}
+        failed: dict[int, str] = {}
+        for index in dict.fromkeys(indices):
+            try:
+                read[index] = self._read(tracklet, index)
+            except FrameError as error:
+                if not self.skip_unreadable:
+                    raise
+                failed[index] = str(error)
+        return read, failed
 
     def _read(self, tracklet: Tracklet, index: int) -> npt.NDArray[np.uint8]:
         return resize_frame(read_frame(tracklet.frame_path(index)), self.config.height, self.config.width)
