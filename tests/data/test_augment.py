@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional as F
 
 from intraclip.config import AugmentConfig
 from intraclip.data.augment import AugmentParameters, apply, draw, lift, normalise
+from intraclip.data.augment_kernels import augment_vectorised, empty_channels_last
 
 HALF = (0.5, 0.5, 0.5)
 ALWAYS = {
@@ -197,6 +200,266 @@ def test_one_draw_can_be_replayed_on_clips_of_another_length():
     assert torch.equal(alone, short[1:2])
 
 
+@pytest.fixture
+def threads():
+    """Sets torch's number of threads; the old one returns afterwards."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+def channels_last(frames: torch.Tensor) -> torch.Tensor:
+    return frames.movedim(-3, -1).contiguous().movedim(-1, -3)
+
+
+def smooth_frames(clips: int, frames: int, height: int, width: int, seed: int = 0) -> torch.Tensor:
+    """Different smooth pictures, channels-last."""
+    coarse = torch.rand(clips * frames, 3, 6, 4, generator=generator(seed)) * 255
+    fine = torch.nn.functional.interpolate(coarse, size=(height, width), mode="bicubic")
+    return channels_last(fine.clamp(0, 255).to(torch.uint8).view(clips, frames, 3, height, width))
+
+
+def noise_frames(clips: int, frames: int, height: int, width: int, seed: int = 0) -> torch.Tensor:
+    """White noise, channels-last: neighbours differ as much as they can."""
+    shape = (clips, frames, height, width, 3)
+    return torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator(seed)).movedim(-1, 2)
+
+
+def reference(frames: torch.Tensor, parameters: AugmentParameters) -> torch.Tensor:
+    """The same draw through torchvision's functions, frame by frame, in 0..1."""
+    result = torch.empty(frames.shape)
+    for b, t in np.ndindex(*frames.shape[:2]):
+        u = t % parameters.flip.shape[1]
+        image = F.resized_crop(
+            frames[b, t], *parameters.crop[b, u].tolist(), size=list(frames.shape[-2:]), antialias=True
+        )
+        image = F.horizontal_flip(image) if parameters.flip[b, u] else image
+        image = F.rotate(image, parameters.angle[b, u].item(), interpolation=v2.InterpolationMode.BILINEAR)
+        image = F.to_dtype(image, torch.float32, scale=True)
+        result[b, t] = F.erase(image, *parameters.erase[b, u].tolist(), v=torch.zeros(()))
+    return result
+
+
+def vectorised(
+    frames: torch.Tensor, parameters: AugmentParameters, *, dtype: torch.dtype = torch.float32
+) -> torch.Tensor:
+    """What an accelerator would compute, in 0..1, on the frames' device."""
+    clips, length, _, height, width = frames.shape
+    units = parameters.flip.shape[1]
+    shape = (clips * units, length // units, 3, height, width)
+    out = empty_channels_last(frames.shape, dtype=dtype, device=frames.device)
+    augment_vectorised(
+        frames.reshape(shape),
+        crop=parameters.crop.reshape(-1, 4),
+        flip=parameters.flip.reshape(-1),
+        angle=parameters.angle.reshape(-1),
+        erase=parameters.erase.reshape(-1, 4),
+        mean=(0, 0, 0),
+        std=(1, 1, 1),
+        out=out.view(shape),
+    )
+    return out
+
+
+def grey_levels(a: torch.Tensor, b: torch.Tensor) -> float:
+    return (a - b).abs().max().item() * 255
+
+
+NO_ROTATION = {key: value for key, value in ALWAYS.items() if not key.startswith("rotate")}
+WIDE_CROP = {"crop_scale": (0.3, 1.0)}
+
+
+@pytest.mark.parametrize("mode", ["synchronous", "asynchronous"])
+@pytest.mark.parametrize(("height", "width"), [(64, 32), (37, 23), (9, 1), (1, 7)])
+@pytest.mark.parametrize("make", [smooth_frames, noise_frames])
+def test_crop_flip_and_erase_are_within_one_grey_level_of_torchvision(make, height, width, mode):
+    frames = make(6, 3, height, width)
+    config = AugmentConfig(mode=mode, **NO_ROTATION, **WIDE_CROP)
+    parameters = draw(config, clips=6, frames=3, height=height, width=width, generator=generator(2))
+    result = apply(frames, parameters, mean=(0, 0, 0), std=(1, 1, 1))
+    assert grey_levels(result, reference(frames, parameters)) <= 1.001
+    assert grey_levels(vectorised(frames, parameters), result) <= 1.001
+
+
+@pytest.mark.parametrize("make", [smooth_frames, noise_frames])
+def test_rotation_is_as_close_to_torchvision_as_steps_of_one_32nd_pixel_allow(make):
+    frames = make(8, 2, 64, 32)
+    config = AugmentConfig(rotate_probability=1, rotate_degrees=40, crop_probability=0, erase_probability=0)
+    parameters = draw(config, clips=8, frames=2, height=64, width=32, generator=generator(3))
+    expected = reference(frames, parameters).flatten(0, 1)
+    result = apply(frames, parameters, mean=(0, 0, 0), std=(1, 1, 1)).flatten(0, 1)
+    # Half a step, along both axes, of what neighbours differ by; and both sides round. Outside all is black.
+    source = torch.nn.functional.pad(frames.flatten(0, 1) * 1.0, (1, 1, 1, 1))
+    slope = max((source.diff(dim=-1)).abs().max(), source.diff(dim=-2).abs().max()).item()
+    assert grey_levels(result, expected) <= 2 * slope / 64 + 1.001
+    assert (result - expected).abs().mean().item() * 255 < 1
+    assert grey_levels(vectorised(frames, parameters).flatten(0, 1), expected) <= 0.6  # it does not round
+
+
+def test_an_angle_turns_the_vectorised_path_as_torchvision_does_to_the_border():
+    frames = noise_frames(4, 2, 33, 18)
+    angles = torch.tensor([[30.0], [-75.0], [180.0], [0.0]])
+    still = draw(AugmentConfig(mode="none"), clips=4, frames=2, height=33, width=18, generator=generator())
+    parameters = AugmentParameters(crop=still.crop, flip=still.flip, angle=angles, erase=still.erase)
+    turned = [
+        F.rotate(clip.float() / 255, angle.item(), interpolation=v2.InterpolationMode.BILINEAR)
+        for clip, angle in zip(frames, angles, strict=True)
+    ]
+    assert grey_levels(vectorised(frames, parameters), torch.stack(turned)) < 0.05
+
+
+@pytest.mark.parametrize("mode", ["synchronous", "asynchronous", "none"])
+def test_every_memory_layout_gives_the_same_bytes(mode):
+    frames = noise_frames(4, 3, 20, 12)
+    config = AugmentConfig(mode=mode, **ALWAYS)
+    parameters = draw(config, clips=4, frames=3, height=20, width=12, generator=generator(4))
+    expected = apply(frames, parameters, mean=HALF, std=HALF)
+    wide = torch.zeros(4, 3, 3, 40, 24, dtype=torch.uint8)
+    wide[..., ::2, ::2] = frames
+    interleaved = torch.stack([frames, frames], dim=1)[:, 1]
+    transposed = frames.transpose(-1, -2).contiguous().transpose(-1, -2)
+    for layout in (frames.contiguous(), wide[..., ::2, ::2], interleaved, transposed):
+        assert torch.equal(apply(layout, parameters, mean=HALF, std=HALF), expected)
+
+
+def test_the_bytes_do_not_depend_on_the_number_of_threads(threads):
+    frames = noise_frames(9, 2, 32, 16)
+    parameters = draw(AugmentConfig(**ALWAYS), clips=9, frames=2, height=32, width=16, generator=generator(5))
+    results = []
+    for count in (1, 2, 5):
+        threads(count)
+        results.append(apply(frames, parameters, mean=HALF, std=HALF))
+    assert torch.equal(results[0], results[1])
+    assert torch.equal(results[0], results[2])
+
+
+def test_an_error_in_a_thread_reaches_the_caller(threads, monkeypatch):
+    threads(2)
+    monkeypatch.setattr("intraclip.data.augment_kernels.cv2.LUT", lambda *_, **__: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        normalise(noise_frames(4, 1, 8, 8), mean=HALF, std=HALF)
+
+
+def test_the_frames_are_left_as_they_were():
+    for frames in (noise_frames(4, 2, 16, 8), noise_frames(4, 2, 16, 8).contiguous()):
+        before = frames.clone()
+        parameters = draw(
+            AugmentConfig(**ALWAYS), clips=4, frames=2, height=16, width=8, generator=generator()
+        )
+        apply(frames, parameters, mean=HALF, std=HALF)
+        assert torch.equal(frames, before)
+
+
+def test_a_result_is_channels_last_and_can_be_the_buffer_of_the_next_call():
+    parameters = draw(AugmentConfig(**ALWAYS), clips=4, frames=2, height=16, width=8, generator=generator(6))
+    buffer = apply(noise_frames(4, 2, 16, 8), parameters, mean=HALF, std=HALF)
+    assert buffer.movedim(2, -1).is_contiguous()
+    other = noise_frames(4, 2, 16, 8, seed=1)
+    expected = apply(other, parameters, mean=HALF, std=HALF)
+    assert not torch.equal(buffer, expected)
+    assert apply(other, parameters, mean=HALF, std=HALF, out=buffer) is buffer
+    assert torch.equal(buffer, expected)
+    assert normalise(other, mean=HALF, std=HALF, out=buffer) is buffer
+    assert torch.allclose(buffer, other / 127.5 - 1, atol=1e-6)
+
+
+def test_a_buffer_that_a_backward_pass_still_needs_is_noticed():
+    frames = noise_frames(2, 2, 8, 8)
+    buffer = normalise(frames, mean=HALF, std=HALF)
+    weight = torch.ones((), requires_grad=True)
+    loss = (buffer * weight).sum()
+    normalise(frames, mean=HALF, std=HALF, out=buffer)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_other_floats_are_the_float32_result_rounded(dtype):
+    frames = noise_frames(4, 2, 16, 8)
+    parameters = draw(AugmentConfig(**ALWAYS), clips=4, frames=2, height=16, width=8, generator=generator(7))
+    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    result = apply(frames, parameters, mean=mean, std=std, dtype=dtype)
+    assert result.dtype == dtype
+    assert torch.equal(result, apply(frames, parameters, mean=mean, std=std).to(dtype))
+    tolerance = 4 * torch.finfo(dtype).eps + 0.5 / 255
+    assert (
+        vectorised(frames, parameters, dtype=dtype) - vectorised(frames, parameters)
+    ).abs().max() < tolerance
+
+
+def test_each_channel_has_its_own_mean_and_deviation_in_any_shape():
+    frames = noise_frames(3, 2, 8, 4)
+    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    expected = F.normalize(F.to_dtype(frames, torch.float32, scale=True), mean, std)
+    result = normalise(frames, mean=mean, std=std)
+    assert torch.allclose(result, expected, atol=1e-5)
+    assert torch.equal(normalise(frames[0], mean=mean, std=std), result[0])
+    assert torch.equal(normalise(frames[1, 1], mean=mean, std=std), result[1, 1])
+    assert normalise(frames[:0], mean=mean, std=std).shape == (0, 2, 3, 8, 4)
+
+
+class Operations(TorchDispatchMode):
+    """Counts tensor operations."""
+
+    count = 0
+
+    def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
+        self.count += 1
+        return function(*arguments, **(keywords or {}))
+
+
+def test_the_vectorised_path_does_as_many_operations_for_many_clips_as_for_one():
+    counts = []
+    for clips in (2, 20):
+        parameters = draw(
+            AugmentConfig(**ALWAYS), clips=clips, frames=2, height=16, width=8, generator=generator()
+        )
+        with Operations() as operations:
+            vectorised(noise_frames(clips, 2, 16, 8), parameters)
+        counts.append(operations.count)
+    assert counts[0] == counts[1] < 150
+
+
+@pytest.mark.parametrize("mode", ["synchronous", "asynchronous", "none"])
+def test_the_vectorised_path_reads_nothing_back_from_the_device(mode):
+    # The device "meta" has shapes but no values: whatever is read from it raises.
+    frames = noise_frames(4, 2, 16, 8).to("meta")
+    parameters = draw(
+        AugmentConfig(mode=mode, **ALWAYS), clips=4, frames=2, height=16, width=8, generator=generator()
+    )
+    result = apply(frames, parameters, mean=HALF, std=HALF)
+    assert result.shape == frames.shape
+    assert result.device.type == "meta"
+    with pytest.raises(RuntimeError, match=r"meta|Meta"):
+        result.sum().item()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("mode", ["synchronous", "asynchronous", "none"])
+def test_cuda_agrees_with_the_cpu_and_does_not_wait(mode):
+    frames = smooth_frames(8, 4, 64, 32)
+    config = AugmentConfig(mode=mode, **NO_ROTATION)
+    parameters = draw(config, clips=8, frames=4, height=64, width=32, generator=generator(8))
+    expected = apply(frames, parameters, mean=(0, 0, 0), std=(1, 1, 1))
+    on_device = frames.cuda()
+    buffer = apply(on_device, parameters, mean=(0, 0, 0), std=(1, 1, 1))  # constants are moved once, here
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        result = apply(on_device, parameters, mean=(0, 0, 0), std=(1, 1, 1), out=buffer)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert result.movedim(2, -1).is_contiguous()
+    assert grey_levels(result.cpu(), expected) <= 1.001
+
+
+def test_a_share_of_a_draw_is_the_draw_of_those_clips():
+    parameters = drawn(AugmentConfig(), clips=6)
+    share = parameters.of_clips(2, 4)
+    assert torch.equal(share.crop, parameters.crop[2:4])
+    assert torch.equal(share.erase[1:], parameters.clip(3).erase)
+    assert share.flip.shape == share.angle.shape == (2, 1)
+
+
 def test_equal_generators_draw_equal_parameters():
     a, b = drawn(AugmentConfig(), seed=5), drawn(AugmentConfig(), seed=5)
     assert torch.equal(a.crop, b.crop)
@@ -210,6 +473,37 @@ def test_parameters_of_another_batch_are_refused():
         apply(same_frames(clips=3), parameters, mean=HALF, std=HALF)
     with pytest.raises(ValueError, match="uint8"):
         apply(same_frames().float(), parameters, mean=HALF, std=HALF)
+    with pytest.raises(ValueError, match="uint8"):
+        apply(same_frames()[:2, :, :1], parameters, mean=HALF, std=HALF)
+    with pytest.raises(ValueError, match="uint8"):
+        normalise(same_frames().movedim(2, -1), mean=HALF, std=HALF)
+
+
+@pytest.mark.parametrize(
+    ("operation", "box"),
+    [("crop", [10, 0, 60, 32]), ("crop", [0, 0, 0, 32]), ("crop", [-1, 0, 8, 8]), ("erase", [0, 30, 4, 3])],
+)
+def test_a_box_that_leaves_the_frame_is_refused(operation, box):
+    frames = torch.zeros(1, 1, 3, 64, 32, dtype=torch.uint8)
+    with pytest.raises(
+        ValueError, match=rf"{operation} box \[{box[0]}, .* of clip 0 leaves frames of 64 x 32"
+    ):
+        apply(frames, one(**{operation: torch.tensor([[box]])}), mean=HALF, std=HALF)
+
+
+def test_a_buffer_that_does_not_fit_is_refused():
+    frames = noise_frames(2, 2, 8, 8)
+    fits = normalise(frames, mean=HALF, std=HALF)
+    for out, reason in (
+        (fits[:1], "shape"),
+        (fits.contiguous(), "channels-last"),
+        (fits.to("meta"), "on meta"),
+        (fits.to(torch.int32), r"not torch\.int32"),
+    ):
+        with pytest.raises(ValueError, match=reason):
+            normalise(frames, mean=HALF, std=HALF, out=out)
+    with pytest.raises(ValueError, match=r"not torch\.uint8"):
+        normalise(frames, mean=HALF, std=HALF, dtype=torch.uint8)
 
 
 def test_a_library_transform_is_lifted_to_clips():

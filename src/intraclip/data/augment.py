@@ -10,6 +10,9 @@ draws one column of parameters a clip, the asynchronous one draws T. Parameters 
 with ``U = 1`` or ``U = T``.
 
 Order of operations: crop, flip, rotate, normalise, erase. What is erased is 0 *after* normalisation.
+
+Frames are fastest with channels-last memory, a permuted view of ``[B, T, H, W, 3]``; any layout works. How the pixels
+are touched: `intraclip.data.augment_kernels`.
 """
 
 from __future__ import annotations
@@ -21,13 +24,22 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
-from torchvision.transforms.v2 import InterpolationMode
-from torchvision.transforms.v2 import functional as F
+from torch.autograd.graph import increment_version
 
 from intraclip.config import AugmentConfig
+from intraclip.data.augment_kernels import (
+    Channels,
+    augment_threaded,
+    augment_vectorised,
+    empty_channels_last,
+    is_channels_last,
+)
 
 ERASE_ATTEMPTS = 10
 """Rectangles drawn until one fits into the frame; torchvision's number. If none fits, nothing is erased."""
+
+FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+"""Types of a normalised batch."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,11 +74,13 @@ class AugmentParameters:
 
     def clip(self, index: int) -> AugmentParameters:
         """The draw of one clip, as a batch of one: to replay or to print."""
+        return self.of_clips(index, index + 1)
+
+    def of_clips(self, start: int, stop: int) -> AugmentParameters:
+        """The draw of the clips from `start` up to, not including, `stop`: one process's share of a batch."""
+        part = slice(start, stop)
         return AugmentParameters(
-            crop=self.crop[index : index + 1],
-            flip=self.flip[index : index + 1],
-            angle=self.angle[index : index + 1],
-            erase=self.erase[index : index + 1],
+            crop=self.crop[part], flip=self.flip[part], angle=self.angle[part], erase=self.erase[part]
         )
 
 
@@ -134,40 +148,86 @@ def draw(
 
 
 def normalise(
-    frames: torch.Tensor, *, mean: tuple[float, float, float], std: tuple[float, float, float]
+    frames: torch.Tensor,
+    *,
+    mean: Channels,
+    std: Channels,
+    out: torch.Tensor | None = None,
+    dtype: torch.dtype = torch.float32,
 ) -> torch.Tensor:
     """Scale uint8 frames ``[..., 3, H, W]`` to 0..1, subtract the mean, divide by the deviation.
 
     With mean and deviation of 0.5 the result lies in [-1, 1] (paper, section 3.2).
+
+    Args:
+        frames: uint8, on any device.
+        mean: of red, green and blue in 0..1.
+        std: likewise.
+        out: see `apply`.
+        dtype: see `apply`.
+
+    Returns:
+        Floats of the frames' shape with channels-last memory. `out` if given.
+
+    Raises:
+        ValueError: the frames are of another kind, or `out` does not fit.
     """
-    offset = torch.tensor(mean, device=frames.device).view(3, 1, 1) * 255
-    scale = torch.tensor(std, device=frames.device).view(3, 1, 1) * 255
-    return (frames.to(torch.float32) - offset) / scale
+    if frames.ndim < 3 or frames.shape[-3] != 3 or frames.dtype != torch.uint8:
+        raise ValueError(
+            f"normalisation wants uint8 [..., 3, H, W], got {frames.dtype} {tuple(frames.shape)}"
+        )
+    height, width = frames.shape[-2:]
+    images = frames.reshape(-1, 3, height, width)
+    unchanged = AugmentParameters(
+        crop=torch.tensor([0, 0, height, width]).expand(len(images), 1, 4),
+        flip=torch.zeros(len(images), 1, dtype=torch.bool),
+        angle=torch.zeros(len(images), 1),
+        erase=torch.zeros(len(images), 1, 4, dtype=torch.int64),
+    )
+    out = _result(frames, out, dtype)
+    apply(images[:, None], unchanged, mean=mean, std=std, out=out.view(-1, 1, 3, height, width))
+    return out
 
 
 def apply(
     frames: torch.Tensor,
     parameters: AugmentParameters,
     *,
-    mean: tuple[float, float, float],
-    std: tuple[float, float, float],
+    mean: Channels,
+    std: Channels,
+    out: torch.Tensor | None = None,
+    dtype: torch.dtype = torch.float32,
 ) -> torch.Tensor:
-    """Apply one draw to a batch of clips and normalise it.
+    """Apply one draw to a batch of clips and normalise it, on the device where the frames are.
+
+    Crops are resized bilinearly, as torchvision's `resized_crop` does it: on the CPU within 1 grey level of its
+    uint8 result (1/255 before the deviation divides it). Rotation there takes positions in steps of 1/32 pixel:
+    within 1 level and 1/32 of the largest difference between neighbours (0.1 on average over smooth pictures). Other
+    devices interpolate in float32 and do not round; they agree with the CPU as closely as torchvision does.
+
+    Frames that share a draw are treated alike, to the bit. On the CPU the bytes of the result depend on frames and draw
+    alone, not on the number of threads, which is torch's (`torch.set_num_threads`).
+
+    Memory: a new result of this size costs several times the conversion itself, in page faults. A loop should pass
+    the result of its last call as `out` once the backward pass is through with it.
 
     Args:
-        frames: uint8 ``[B, T, 3, H, W]``.
-        parameters: drawn for the same B, and for the same T if asynchronous. A synchronous draw can be
-            replayed on clips of any length.
+        frames: uint8 ``[B, T, 3, H, W]``. Channels-last memory (a permuted view of ``[B, T, H, W, 3]``) is fastest.
+        parameters: drawn for the same B, H and W, and for the same T if asynchronous; on the CPU, as `draw`
+            returns them, wherever the frames are. A synchronous draw can be replayed on clips of any length.
         mean: see `normalise`.
         std: see `normalise`.
+        out: overwritten and returned; of the frames' shape and device, floating, with channels-last memory.
+        dtype: of a new result; without effect if `out` is given. float16 and bfloat16 are the float32 values, rounded:
+            half the memory for a network under autocast.
 
     Returns:
-        float32 ``[B, T, 3, H, W]``, new memory.
+        ``[B, T, 3, H, W]`` with channels-last memory: `out`, or new.
 
     Raises:
-        ValueError: the shapes do not belong together.
+        ValueError: the shapes do not belong together, a box leaves the frame, or `out` does not fit.
     """
-    if frames.ndim != 5 or frames.dtype != torch.uint8:
+    if frames.ndim != 5 or frames.shape[2] != 3 or frames.dtype != torch.uint8:
         raise ValueError(
             f"augmentation wants uint8 [B, T, 3, H, W], got {frames.dtype} {tuple(frames.shape)}"
         )
@@ -177,28 +237,57 @@ def apply(
         raise ValueError(
             f"parameters drawn for {drawn_clips} clips with {units} draws each do not fit frames {tuple(frames.shape)}"
         )
+    _require_inside(parameters.crop, height, width, operation="crop", smallest=1)
+    _require_inside(parameters.erase, height, width, operation="erase", smallest=0)
+    out = _result(frames, out, dtype)
+    if not frames.numel():
+        return out
     # One unit is a run of frames that share a draw: the clip when synchronous, else the single frame.
-    unit_frames = frames.reshape(clips * units, length // units, *frames.shape[2:])
-    crops = parameters.crop.reshape(-1, 4).tolist()
-    flips = parameters.flip.reshape(-1).tolist()
-    angles = parameters.angle.reshape(-1).tolist()
-    erases = parameters.erase.reshape(-1, 4).tolist()
+    shape = (clips * units, length // units, 3, height, width)
+    kernel = augment_threaded if frames.device.type == "cpu" else augment_vectorised
+    kernel(
+        frames.reshape(shape),
+        crop=parameters.crop.reshape(-1, 4),
+        flip=parameters.flip.reshape(-1),
+        angle=parameters.angle.reshape(-1),
+        erase=parameters.erase.reshape(-1, 4),
+        mean=mean,
+        std=std,
+        out=out.view(shape),
+    )
+    return out
 
-    moved = unit_frames.clone()
-    for unit, (crop, flip, angle) in enumerate(zip(crops, flips, angles, strict=True)):
-        image = unit_frames[unit]
-        if crop != [0, 0, height, width]:
-            image = F.resized_crop(image, *crop, size=[height, width], antialias=True)
-        if flip:
-            image = F.horizontal_flip(image)
-        if angle:
-            image = F.rotate(image, angle, interpolation=InterpolationMode.BILINEAR)
-        moved[unit] = image
 
-    result = normalise(moved, mean=mean, std=std)
-    for unit, (top, left, box_height, box_width) in enumerate(erases):
-        result[unit, ..., top : top + box_height, left : left + box_width] = 0.0
-    return result.reshape(frames.shape)
+def _result(frames: torch.Tensor, out: torch.Tensor | None, dtype: torch.dtype) -> torch.Tensor:
+    """`out` if it fits the frames, or new memory."""
+    wanted = dtype if out is None else out.dtype
+    if wanted not in FLOATS:
+        raise ValueError(f"the result can be {', '.join(map(str, FLOATS))}, not {wanted}")
+    if out is None:
+        return empty_channels_last(frames.shape, dtype=dtype, device=frames.device)
+    if out.shape != frames.shape or out.device != frames.device:
+        raise ValueError(
+            f"out wants shape {tuple(frames.shape)} on {frames.device}, got {tuple(out.shape)} on {out.device}"
+        )
+    if not is_channels_last(out):
+        raise ValueError(
+            f"out wants channels-last memory, such as the result of an earlier call; its strides are {out.stride()}"
+        )
+    if not out.is_inference():  # the CPU kernel writes behind autograd's back
+        increment_version(out)
+    return out
+
+
+def _require_inside(boxes: torch.Tensor, height: int, width: int, *, operation: str, smallest: int) -> None:
+    """Refuse boxes ``[B, U, 4]`` that leave the frame: they were drawn for frames of another size."""
+    start, size = boxes[..., :2], boxes[..., 2:]
+    wrong = ((start < 0) | (size < smallest) | (start + size > torch.tensor([height, width]))).any(dim=-1)
+    if wrong.any():
+        clip, unit = wrong.nonzero()[0].tolist()
+        raise ValueError(
+            f"the {operation} box {boxes[clip, unit].tolist()} (top, left, height, width) of clip {clip} leaves "
+            f"frames of {height} x {width}; draw for frames of this size"
+        )
 
 
 def lift(

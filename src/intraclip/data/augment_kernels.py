@@ -1,0 +1,229 @@
+"""How a draw reaches the pixels: one kernel for the CPU, one for accelerators. `intraclip.data.augment` picks.
+
+Both take *units*: runs of frames that share a draw, ``[N, F, 3, H, W]``; N is B with F = T when synchronous, B x T
+with F = 1 when asynchronous. Both write into ``out``, whose memory is channels-last.
+
+`augment_threaded` (CPU) takes frame by frame through crop-and-resize, flip and rotation in grey levels, and turns
+grey levels into normalised floats by a table of 256 values. A frame stays in a core's cache from its first to its last
+operation, the batch crosses the memory once, and a frame pays only for what was drawn for it. OpenCV does the work
+outside Python's global lock, so threads share the units. No arithmetic crosses a frame: the bytes of the result do
+not depend on the number of threads.
+
+`augment_vectorised` (any device) treats the whole batch in a handful of tensor operations: no loop over clips, and
+nothing read back from the device.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.nn import functional as nnf
+
+Channels = tuple[float, float, float]
+Array = npt.NDArray[Any]
+
+
+def is_channels_last(frames: torch.Tensor) -> bool:
+    """Whether the memory of ``[..., 3, H, W]`` is dense, in the order ``[..., H, W, 3]``."""
+    return frames.movedim(-3, -1).is_contiguous()
+
+
+def empty_channels_last(
+    shape: tuple[int, ...] | torch.Size, *, dtype: torch.dtype, device: torch.device
+) -> torch.Tensor:
+    """New ``[..., 3, H, W]`` whose memory is ``[..., H, W, 3]``; its values are whatever was there."""
+    *lead, channels, height, width = shape
+    return torch.empty((*lead, height, width, channels), dtype=dtype, device=device).movedim(-1, -3)
+
+
+def augment_threaded(
+    frames: torch.Tensor,
+    *,
+    crop: torch.Tensor,
+    flip: torch.Tensor,
+    angle: torch.Tensor,
+    erase: torch.Tensor,
+    mean: Channels,
+    std: Channels,
+    out: torch.Tensor,
+) -> None:
+    """Augment units on the CPU, on as many threads as torch uses (`torch.get_num_threads`).
+
+    Args:
+        frames: uint8 ``[N, F, 3, H, W]``. Channels-last memory is read in place; other layouts cost a copy of
+            each frame, made on the way.
+        crop: int64 ``[N, 4]``: top, left, height, width of the kept box.
+        flip: bool ``[N]``.
+        angle: float ``[N]``, counter-clockwise degrees.
+        erase: int64 ``[N, 4]``: top, left, height, width.
+        mean: by channel, of frames in 0..1.
+        std: likewise.
+        out: floating ``[N, F, 3, H, W]``, channels-last memory; overwritten.
+    """
+    units, _, _, height, width = frames.shape
+    table = _normalisation_table(mean, std, out.dtype)
+    source: Array = frames.movedim(-3, -1).numpy()
+    target: Array = _as_integers(out.movedim(-3, -1))
+    draws = list(zip(crop.tolist(), flip.tolist(), angle.tolist(), erase.tolist(), strict=True))
+    waiting = deque(range(units))
+
+    def work() -> None:
+        scratch = np.empty((2, height, width, 3), dtype=np.uint8)
+        while True:
+            try:
+                unit = waiting.popleft()
+            except IndexError:
+                return
+            box, flipped, degrees, (top, left, box_height, box_width) = draws[unit]
+            for image, result in zip(source[unit], target[unit], strict=True):
+                moved = _move(image, box, flipped=flipped, degrees=degrees, scratch=scratch)
+                cv2.LUT(moved, table, dst=result)
+                if box_height:
+                    result[top : top + box_height, left : left + box_width] = 0
+
+    workers = min(torch.get_num_threads(), units)
+    if workers <= 1:
+        work()
+        return
+    # Starting two threads takes 0.1 ms. Threads kept between calls would not survive the fork of a loader's workers.
+    with ThreadPoolExecutor(workers) as pool:
+        for future in [pool.submit(work) for _ in range(workers)]:
+            future.result()
+
+
+def _move(image: Array, box: list[int], *, flipped: bool, degrees: float, scratch: Array) -> Array:
+    """Crop, flip and rotate one uint8 frame ``[H, W, 3]``; the result is `image` itself or lies in `scratch`."""
+    height, width, _ = image.shape
+    here, there = scratch
+    if image.strides[1:] != (3, 1):
+        image = cv2.merge([image[..., channel] for channel in range(3)], dst=here)
+        here, there = there, here
+    if box != [0, 0, height, width]:
+        top, left, box_height, box_width = box
+        kept = image[top : top + box_height, left : left + box_width]
+        image = cv2.resize(kept, (width, height), dst=here, interpolation=cv2.INTER_LINEAR)
+        here, there = there, here
+    if flipped:
+        image = cv2.flip(image, 1, dst=here)
+        here, there = there, here
+    if degrees:
+        matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees, 1.0)
+        image = cv2.warpAffine(image, matrix, (width, height), dst=here, flags=cv2.INTER_LINEAR)
+    return image
+
+
+def _normalisation_table(mean: Channels, std: Channels, dtype: torch.dtype) -> Array:
+    """Normalised value of every grey level, ``[1, 256, 3]``, or ``[1, 256]`` (twice as fast) if channels agree.
+
+    16-bit floats are held as integers of the same bits: NumPy and OpenCV copy them without knowing bfloat16.
+    """
+    levels = torch.arange(256, dtype=torch.float32)[:, None]
+    values = (levels - torch.tensor(mean) * 255) / (torch.tensor(std) * 255)
+    table = _as_integers(values.to(dtype)[None])
+    return table if len(set(zip(mean, std, strict=True))) > 1 else np.ascontiguousarray(table[..., 0])
+
+
+def _as_integers(values: torch.Tensor) -> Array:
+    """The same memory as a NumPy array; 16-bit floats as integers. 0 stays 0."""
+    return values.view(torch.int16).numpy() if values.element_size() == 2 else values.numpy()
+
+
+def augment_vectorised(
+    frames: torch.Tensor,
+    *,
+    crop: torch.Tensor,
+    flip: torch.Tensor,
+    angle: torch.Tensor,
+    erase: torch.Tensor,
+    mean: Channels,
+    std: Channels,
+    out: torch.Tensor,
+) -> None:
+    """Augment units on the device where they are, without waiting for it.
+
+    Resampled values are not rounded to grey levels as `augment_threaded` does; the two differ by up to 1 level.
+
+    Args:
+        frames: uint8 ``[N, F, 3, H, W]``, any layout.
+        crop: as in `augment_threaded`; the draw is on the CPU, so that what to do is known without the device.
+        flip: likewise.
+        angle: likewise.
+        erase: likewise.
+        mean: by channel, of frames in 0..1.
+        std: likewise.
+        out: floating ``[N, F, 3, H, W]`` on the frames' device; overwritten.
+    """
+    units, length, channels, height, width = frames.shape
+    device = frames.device
+    moves = bool(flip.any()) or bool((crop[:, 2:] != torch.tensor([height, width])).any())
+    rotates = bool(angle.any())
+    erases = bool(erase[:, 2].any())
+    # One transfer for the whole draw. float32 holds pixel positions exactly.
+    draw = torch.cat([crop, erase, flip[:, None], angle[:, None]], dim=1).to(torch.float32)
+    if device.type == "cuda":
+        draw = draw.pin_memory()
+    top, left, kept_height, kept_width, *box, flipped, degrees = draw.to(device, non_blocking=True).unbind(1)
+    rows = torch.arange(height, device=device, dtype=torch.float32)
+    columns = torch.arange(width, device=device, dtype=torch.float32)
+
+    images = frames
+    if moves or rotates:
+        images = frames.to(torch.float32, memory_format=torch.contiguous_format)
+        images = images.view(units, length * channels, height, width)
+    if moves:
+        y = _box_positions(rows, top, kept_height)
+        mirrored = torch.where(flipped[:, None] > 0, width - 1 - columns, columns)
+        x = _box_positions(mirrored, left, kept_width)
+        images = _sample(images, x[:, None, :], y[:, :, None])
+    if rotates:
+        radians = degrees.deg2rad()[:, None, None]
+        dy, dx = rows[:, None] - (height - 1) / 2, columns - (width - 1) / 2
+        x = dx * radians.cos() - dy * radians.sin() + (width - 1) / 2
+        y = dx * radians.sin() + dy * radians.cos() + (height - 1) / 2
+        images = _sample(images, x, y)
+
+    scale, offset = _channel_constants(mean, std, device)
+    torch.addcmul(offset, images.view(frames.shape) if moves or rotates else images, scale, out=out)
+    if erases:
+        inside = _inside(rows, box[0], box[2])[:, :, None] & _inside(columns, box[1], box[3])[:, None, :]
+        out.masked_fill_(inside[:, None, None], 0.0)
+
+
+def _box_positions(pixels: torch.Tensor, start: torch.Tensor, size: torch.Tensor) -> torch.Tensor:
+    """Where each pixel of the result comes from along one axis ``[N, n]``: the box ``[N]`` stretched to all pixels.
+
+    Pixel centres map to pixel centres; beyond the first and the last one the edge is repeated.
+    """
+    start, size = start[:, None], size[:, None]
+    return ((pixels + 0.5) * (size / pixels.shape[-1]) - 0.5).clamp_min(0).minimum(size - 1) + start
+
+
+def _sample(images: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """Bilinear values of ``[N, C, H, W]`` at pixel positions that broadcast to ``[N, H, W]``; 0 outside."""
+    units, _, height, width = images.shape
+    x, y = (2 * x + 1) / width - 1, (2 * y + 1) / height - 1
+    grid = torch.stack([x.expand(units, height, width), y.expand(units, height, width)], dim=-1)
+    return nnf.grid_sample(images, grid, align_corners=False)
+
+
+def _inside(pixels: torch.Tensor, start: torch.Tensor, size: torch.Tensor) -> torch.Tensor:
+    """Whether each pixel ``[n]`` lies in the intervals ``[N]``: bool ``[N, n]``."""
+    return (pixels >= start[:, None]) & (pixels < (start + size)[:, None])
+
+
+@lru_cache(maxsize=8)  # moved to the device once, not in every step
+def _channel_constants(
+    mean: Channels, std: Channels, device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Scale and offset ``[3, 1, 1]`` such that ``grey * scale + offset`` is normalised."""
+    deviation = torch.tensor(std, dtype=torch.float64).view(3, 1, 1)
+    scale = 1 / (255 * deviation)
+    offset = -torch.tensor(mean, dtype=torch.float64).view(3, 1, 1) / deviation
+    return scale.to(torch.float32).to(device), offset.to(torch.float32).to(device)
