@@ -11,9 +11,26 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Backbone = Literal["resnet50", "inception_v3", "alexnet", "resnet18", "small"]
-Head = Literal["tap", "ica"]
+Head = Literal[
+    "tap",
+    "ica",
+    "qan",
+    "gao_ta",
+    "gao_rnn",
+    "drsa",
+    "trl",
+    "stmp",
+    "sta",
+    "gltr",
+    "nonlocal3d",
+    "amoc",
+    "transformer",
+    "gem",
+]
 Augmentation = Literal["synchronous", "asynchronous", "none"]
+Layout = Literal["auto", "mars", "ilids-vid", "prid2011", "lsvid", "folder", "pack"]
 Direction = Literal["first-half-tests", "last-half-tests"]
+Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 ShortPolicy = Literal["repeat_last", "wrap", "error"]
 
 
@@ -91,7 +108,8 @@ class ModelConfig:
     backbone: Backbone = "resnet50"
     """Network that turns a frame into feature maps."""
     head: Head = "ica"
-    """How a clip's feature maps become one embedding: temporal average pooling or Intra-Clip Aggregation."""
+    """How a clip's feature maps become one embedding: temporal average pooling, Intra-Clip Aggregation, or one of the
+    methods that the paper compares with (docs/heads.md)."""
     weights: str = "imagenet"
     """Start of the backbone: `imagenet` (torchvision's file, downloaded once), a local .pth or .safetensors
     file with torchvision's key names, or empty for random weights."""
@@ -146,17 +164,41 @@ class OptimizerConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StepConfig:
+    """How a training step is computed: speed and memory. The batch and the loss stay the same."""
+
+    precision: Precision = "fp32"
+    """Arithmetic of convolutions and products; weights, losses and optimizer stay in fp32. `tf32` lets a GPU use
+    its TF32 units, `bf16` and `fp16` autocast (fp16 with a loss scale)."""
+    compile: bool = False
+    """Compile the network with torch.compile: minutes at the start, and a C++ compiler on a CPU."""
+    pieces: int = 1
+    """Pieces that a batch goes through the network in, for batches larger than memory. Triplets are still mined
+    over the whole batch, for one more forward pass; batch normalisation sees one piece at a time."""
+    recompute: bool = False
+    """Activation checkpointing: keep only the borders of the backbone's stages and compute the rest again in the
+    backward pass. About a third more time for a fraction of the memory, for long clips."""
+    sync_batch_norm: bool = False
+    """With several processes: batch normalisation over the clips of all of them."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class DataConfig:
     """Where tracklets come from and how they are read."""
 
-    layout: Literal["auto", "mars", "ilids-vid", "prid2011", "lsvid", "folder"] = "auto"
-    """Layout of the data folder."""
+    layout: Layout = "auto"
+    """Layout of the data folder; `pack` is what `intraclip data pack` writes."""
     split: int = 0
     """Number of the split, for data sets with several."""
     direction: Direction = "first-half-tests"
     """Which half of an iLIDS-VID split tests: the first in torchreid and AP3D, the last in TF-CLIP and GRL."""
     workers: int = 2
     """Processes that decode frames; 0 decodes in the main process. The batches are the same for any number."""
+    prefetch: int = 2
+    """Batches that each worker reads ahead."""
+    decode: Literal["cpu", "cuda"] = "cpu"
+    """Where training frames that are JPEG are decoded: by the workers, or a batch at a time by the GPU, whose pixels
+    differ by a few grey levels."""
     on_unreadable: Literal["stop", "skip"] = "stop"
     """A frame that cannot be read: stop, or replace it by its neighbour and go on, named and counted."""
 
@@ -192,6 +234,7 @@ class Recipe:
     model: ModelConfig = field(default_factory=ModelConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    step: StepConfig = field(default_factory=StepConfig)
     data: DataConfig = field(default_factory=DataConfig)
     run: RunConfig = field(default_factory=RunConfig)
 
@@ -222,8 +265,10 @@ def problems(recipe: Recipe) -> Iterator[str]:
         "optimizer.decay_every": 1,
         "optimizer.warmup_epochs": 0,
         "optimizer.epochs": 1,
+        "step.pieces": 1,
         "data.split": 0,
         "data.workers": 0,
+        "data.prefetch": 1,
         "run.checkpoint_every": 1,
         "run.keep_checkpoints": 1,
         "run.test_batch_frames": 1,
@@ -267,6 +312,11 @@ def problems(recipe: Recipe) -> Iterator[str]:
         yield f"seed: {recipe.seed} is too large, below 2**63"
     if not 0 <= recipe.augment.rotate_degrees <= 180:
         yield f"augment.rotate_degrees: {recipe.augment.rotate_degrees} must lie in 0..180"
+    if recipe.batch.identities * recipe.batch.clips % max(recipe.step.pieces, 1):
+        yield (
+            f"step.pieces: {recipe.step.pieces} must divide the batch of {recipe.batch.identities} x "
+            f"{recipe.batch.clips} clips"
+        )
     if any(std <= 0 for std in recipe.input.std):
         yield f"input.std: {recipe.input.std} must be above 0"
     if any(not 0 <= beta < 1 for beta in recipe.optimizer.betas):

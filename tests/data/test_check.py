@@ -18,7 +18,7 @@ from data.miniature import (
     write_prid2011,
 )
 from intraclip.data.check import DataReport, check_dataset, queries_without_match
-from intraclip.data.readers import READERS, read_split
+from intraclip.data.readers import read_split
 from intraclip.errors import DataError
 
 WRITERS = {
@@ -41,7 +41,7 @@ def mars(tmp_path: Path) -> Path:
     return root
 
 
-@pytest.mark.parametrize("layout", READERS)
+@pytest.mark.parametrize("layout", WRITERS)
 def test_a_complete_copy_has_no_errors(layout: str, tmp_path: Path):
     root = WRITERS[layout](tmp_path / "set")
     (root / "benchmark.json").write_text("{}")
@@ -140,7 +140,10 @@ def test_no_decoding_reads_no_frame(mars: Path):
 def test_a_sample_is_the_same_for_the_same_seed(mars: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("intraclip.data.check.SAMPLE_FRAMES", 10)
     seen: list[Path] = []
-    monkeypatch.setattr("intraclip.data.check.read_frame", seen.append)
+    monkeypatch.setattr(
+        "intraclip.data.check.read_tracklet_frame",
+        lambda tracklet, index: seen.append(tracklet.frame_path(index)),
+    )
     assert check_dataset(mars, seed=3).frames_decoded == 10
     first = sorted(seen)
     seen.clear()

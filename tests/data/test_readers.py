@@ -65,7 +65,7 @@ def pids(tracklets) -> list[int]:
 # ---------------------------------------------------------------- all layouts
 
 
-@pytest.mark.parametrize("layout", READERS)
+@pytest.mark.parametrize("layout", WRITERS)
 def test_every_layout_is_recognised_and_its_frames_exist(layout: str, tmp_path: Path):
     root = WRITERS[layout](tmp_path / "set")
     assert detect_layout(root) == layout
@@ -80,13 +80,13 @@ def test_every_layout_is_recognised_and_its_frames_exist(layout: str, tmp_path: 
         assert list(tracklet.frames) == sorted(tracklet.frames, key=natural_key)
 
 
-@pytest.mark.parametrize("layout", READERS)
+@pytest.mark.parametrize("layout", WRITERS)
 def test_the_folder_above_is_understood(layout: str, tmp_path: Path):
     root = WRITERS[layout](tmp_path / "set")
     assert find_dataset(tmp_path) == (layout, root)
 
 
-@pytest.mark.parametrize("layout", READERS)
+@pytest.mark.parametrize("layout", WRITERS)
 def test_a_folder_inside_is_understood(layout: str, tmp_path: Path):
     root = WRITERS[layout](tmp_path / "set")
     inside = [root / name for name in READERS[layout].inner_folders if (root / name).is_dir()]
@@ -95,7 +95,7 @@ def test_a_folder_inside_is_understood(layout: str, tmp_path: Path):
         assert find_dataset(folder) == (layout, root)
 
 
-@pytest.mark.parametrize("layout", READERS)
+@pytest.mark.parametrize("layout", WRITERS)
 def test_reading_twice_gives_the_same_split(layout: str, tmp_path: Path):
     root = WRITERS[layout](tmp_path / "set")
     assert read_split(root, layout=layout) == read_split(root, layout=layout)

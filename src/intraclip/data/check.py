@@ -12,13 +12,16 @@ from typing import Any, Literal
 
 import numpy as np
 
-from intraclip.data.frames import read_frame
+from intraclip.data.frames import read_tracklet_frame
+from intraclip.data.pack.format import open_pack
+from intraclip.data.pack.verify import verify_pack
 from intraclip.data.readers import (
     READERS,
     MarsInfo,
     benchmark_info,
     differences,
     find_dataset,
+    published_counts,
     read_mars_info,
 )
 from intraclip.data.readers.common import is_image_name, shorten
@@ -172,10 +175,16 @@ def check_dataset(
         findings += _identity_findings(split)
         if name == "folder":
             findings += _manifest_findings(split)
-        files = _scan_files(split, sizes=decode != "none")
-        findings += _file_findings(split, files, every_image_counts=name in ("mars", "folder"))
-        if decode != "none":
-            chosen = _choose_frames(split, files, None if decode == "all" else SAMPLE_FRAMES, seed)
+        files: dict[Path, _Files] = {}
+        if name == "pack":
+            findings += _pack_findings(folder)
+        else:
+            files = _scan_files(split, sizes=decode != "none")
+            findings += _file_findings(split, files, every_image_counts=name in ("mars", "folder"))
+        if decode != "none" and not (name == "pack" and any(f.severity == "error" for f in findings)):
+            chosen = _choose_frames(
+                split, None if name == "pack" else files, None if decode == "all" else SAMPLE_FRAMES, seed
+            )
             frames_decoded = len(chosen)
             findings += _decode_findings(chosen)
     order = ("error", "warning", "note")
@@ -254,7 +263,7 @@ def _subset_counts(split: Split) -> dict[str, SubsetCounts]:
 
 
 def _published_findings(split: Split, layout: str, is_benchmark: bool) -> Iterator[Finding]:
-    published = READERS[layout].published
+    published = published_counts(layout, split)
     if published is None or is_benchmark:
         return
     wrong = differences(split, published)
@@ -415,44 +424,72 @@ def _file_findings(split: Split, files: dict[Path, _Files], *, every_image_count
             )
 
 
-def _choose_frames(split: Split, files: dict[Path, _Files], limit: int | None, seed: int) -> list[Path]:
-    """Frames to decode: those that are there and are not known to be empty; all, or a random `limit` of them."""
-    frames = [
-        (t.root, frame)
-        for t in (*split.train, *split.test)
-        if t.root in files
-        for frame in t.frames
-        if frame in files[t.root].images and frame not in files[t.root].empty_files
-    ]
+def _pack_findings(root: Path) -> Iterator[Finding]:
+    for problem in verify_pack(root):
+        what, _, remedy = problem.rpartition("; ")
+        yield Finding(
+            severity="error", where=str(root), what=what, remedy=f"{remedy[:1].upper()}{remedy[1:]}."
+        )
+    listed = open_pack(root).index["unreadable"]
+    if listed:
+        yield Finding(
+            severity="warning",
+            where=str(root),
+            what=f"{len(listed):,} frames could not be read when the pack was made: "
+            + shorten(
+                [f"{entry['tracklet']}, frame {entry['frame']} ({entry['reason']})" for entry in listed]
+            ),
+            remedy="Mend them in the original folder and pack it again, or read the pack with data.on_unreadable skip.",
+        )
+
+
+def _choose_frames(
+    split: Split, files: dict[Path, _Files] | None, limit: int | None, seed: int
+) -> list[tuple[Tracklet, int]]:
+    """Frames to decode: those that are there and are not known to be empty; all, or a random `limit` of them.
+
+    `files` is None for a pack, whose frames are all there, those excepted that its index lists.
+    """
+    listed: set[tuple[str, int]] = set()
+    if files is None:
+        listed = {(e["tracklet"], e["frame"]) for e in open_pack(split.root).index["unreadable"]}
+
+    def is_there(tracklet: Tracklet, index: int) -> bool:
+        if files is None:
+            return (tracklet.name, index) not in listed
+        here, frame = files.get(tracklet.root), tracklet.frames[index]
+        return here is not None and frame in here.images and frame not in here.empty_files
+
+    frames = [(t, i) for t in (*split.train, *split.test) for i in range(len(t)) if is_there(t, i)]
     if limit is not None and len(frames) > limit:
         rng = np.random.default_rng(seed)
         frames = [frames[i] for i in np.sort(rng.choice(len(frames), size=limit, replace=False)).tolist()]
-    return [root / frame for root, frame in frames]
+    return frames
 
 
-def _decode_findings(paths: Sequence[Path]) -> Iterator[Finding]:
-    failures = [error for error in _try_frames(paths) if error is not None]
+def _decode_findings(frames: Sequence[tuple[Tracklet, int]]) -> Iterator[Finding]:
+    failures = [error for error in _try_frames(frames) if error is not None]
     if failures:
         yield Finding(
             severity="error",
             where="frames",
-            what=f"{len(failures):,} of {len(paths):,} decoded frames cannot be read: "
+            what=f"{len(failures):,} of {len(frames):,} decoded frames cannot be read: "
             + shorten([f"{error.path} ({error.reason})" for error in failures]),
             remedy=_COPY_AGAIN,
         )
 
 
-def _try_frames(paths: Sequence[Path]) -> Iterator[FrameError | None]:
+def _try_frames(frames: Sequence[tuple[Tracklet, int]]) -> Iterator[FrameError | None]:
     """The error of each frame, or None."""
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
         # In blocks, because map() queues everything it is given at once, and a data set has a million frames.
-        for start in range(0, len(paths), _DECODE_BLOCK):
-            yield from pool.map(_try_frame, paths[start : start + _DECODE_BLOCK])
+        for start in range(0, len(frames), _DECODE_BLOCK):
+            yield from pool.map(_try_frame, frames[start : start + _DECODE_BLOCK])
 
 
-def _try_frame(path: Path) -> FrameError | None:
+def _try_frame(frame: tuple[Tracklet, int]) -> FrameError | None:
     try:
-        read_frame(path)
+        read_tracklet_frame(*frame)
     except FrameError as error:
         return error
     return None

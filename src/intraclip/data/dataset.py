@@ -2,12 +2,18 @@
 
 Both data sets here yield *whole batches*: item i is batch i. What a batch holds depends on seed, epoch and i
 alone, never on the worker that makes it, so any number of workers gives the same run.
+
+Frames are decoded straight to their place in the batch, which lies in shared memory where a worker makes it: on its
+way to the network a frame is not copied.
 """
 
 from __future__ import annotations
 
+import atexit
+import signal
+import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import Protocol, TypeVar, cast
 
 import cv2
 import numpy as np
@@ -17,25 +23,15 @@ from torch.utils.data import DataLoader, Dataset
 
 from intraclip.config import ClipConfig, InputConfig, Recipe
 from intraclip.data.clips import Clip, tracklet_clips, training_clip
-from intraclip.data.frames import read_frame, resize_frame
+from intraclip.data.frames import read_tracklet_frame_into
+from intraclip.data.loaded import Encoded, Loaded, empty_frames, encode_clips
+from intraclip.data.pack.format import pack_of
 from intraclip.data.sampler import PKSampler
-from intraclip.errors import DataError, FrameError, IntraclipError
+from intraclip.errors import ConfigError, DataError, FrameError, IntraclipError
 from intraclip.types import ClipBatch, Tracklet
 
-
-@dataclass(frozen=True)
-class Loaded:
-    """A batch as a worker hands it over.
-
-    Attributes:
-        clips: uint8 frames.
-        owners: int64 ``[B]``, number of the tracklet that each clip comes from.
-        unreadable: messages about frames that were replaced by a neighbour.
-    """
-
-    clips: ClipBatch
-    owners: torch.Tensor
-    unreadable: tuple[str, ...] = ()
+Frames = npt.NDArray[np.uint8]
+BatchT = TypeVar("BatchT", covariant=True)
 
 
 class FrameLoader:
@@ -45,15 +41,15 @@ class FrameLoader:
         config: height and width to resize to.
         skip_unreadable: replace an unreadable frame by the nearest readable one of the clip (else of the
             tracklet) and mask it out, instead of raising.
+        encoded: hand JPEG frames over as they are stored, for `intraclip.data.decode.decode_batch`.
     """
 
-    def __init__(self, config: InputConfig, *, skip_unreadable: bool = False) -> None:
+    def __init__(self, config: InputConfig, *, skip_unreadable: bool = False, encoded: bool = False) -> None:
         self.config = config
         self.skip_unreadable = skip_unreadable
+        self.encoded = encoded
 
-    def load(
-        self, tracklet: Tracklet, clip: Clip
-    ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_], list[str]]:
+    def load(self, tracklet: Tracklet, clip: Clip) -> tuple[Frames, npt.NDArray[np.bool_], list[str]]:
         """Read one clip.
 
         Returns:
@@ -63,20 +59,48 @@ class FrameLoader:
             FrameError: a frame cannot be read, and that is not to be skipped.
             DataError: no frame of the tracklet can be read.
         """
-        read, failed = self.read(tracklet, clip.indices.tolist())
-        if not read:
-            read = self._any_frame(tracklet)
+        frames = np.empty((len(clip.indices), self.config.height, self.config.width, 3), dtype=np.uint8)
+        mask, messages = self.load_into(tracklet, clip, frames)
+        return frames, mask, messages
+
+    def load_into(
+        self, tracklet: Tracklet, clip: Clip, out: Frames
+    ) -> tuple[npt.NDArray[np.bool_], list[str]]:
+        """As `load`, to a given place.
+
+        Args:
+            tracklet: where from.
+            clip: T frame numbers and their mask.
+            out: contiguous uint8 ``[T, H, W, 3]``.
+        """
+        indices = clip.indices.tolist()
+        row_of: dict[int, int] = {}
+        failed: dict[int, str] = {}
+        for row, index in enumerate(indices):
+            if index in row_of:
+                out[row] = out[row_of[index]]
+            elif index not in failed:
+                try:
+                    read_tracklet_frame_into(tracklet, index, out[row])
+                    row_of[index] = row
+                except FrameError as error:
+                    if not self.skip_unreadable:
+                        raise
+                    failed[index] = str(error)
+        if not failed:
+            return clip.mask, []
         mask = clip.mask & ~np.isin(clip.indices, list(failed))
+        if not row_of:
+            out[:] = self._any_frame(tracklet)
+        else:
+            for row, index in enumerate(indices):
+                if index in failed:
+                    out[row] = out[row_of[min(row_of, key=lambda other: (abs(other - index), other))]]
         if not mask.any():
             mask = np.arange(len(mask)) == 0  # a clip needs one frame that counts: the replacement does
-        nearest = [
-            i if i in read else min(read, key=lambda j: (abs(j - i), j)) for i in clip.indices.tolist()
-        ]
-        return np.stack([read[i] for i in nearest]), mask, list(failed.values())
+        return mask, list(failed.values())
 
-    def read(
-        self, tracklet: Tracklet, indices: Sequence[int]
-    ) -> tuple[dict[int, npt.NDArray[np.uint8]], dict[int, str]]:
+    def read(self, tracklet: Tracklet, indices: Sequence[int]) -> tuple[dict[int, Frames], dict[int, str]]:
         """Read some frames of a tracklet, each once.
 
         Args:
@@ -90,7 +114,7 @@ class FrameLoader:
         Raises:
             FrameError: a frame cannot be read, and that is not to be skipped.
         """
-        read: dict[int, npt.NDArray[np.uint8]] = {}
+        read: dict[int, Frames] = {}
         failed: dict[int, str] = {}
         for index in dict.fromkeys(indices):
             try:
@@ -101,19 +125,34 @@ class FrameLoader:
                 failed[index] = str(error)
         return read, failed
 
-    def _read(self, tracklet: Tracklet, index: int) -> npt.NDArray[np.uint8]:
-        return resize_frame(read_frame(tracklet.frame_path(index)), self.config.height, self.config.width)
+    def _read(self, tracklet: Tracklet, index: int) -> Frames:
+        frame = np.empty((self.config.height, self.config.width, 3), dtype=np.uint8)
+        read_tracklet_frame_into(tracklet, index, frame)
+        return frame
 
-    def _any_frame(self, tracklet: Tracklet) -> dict[int, npt.NDArray[np.uint8]]:
+    def _any_frame(self, tracklet: Tracklet) -> Frames:
         for index in range(len(tracklet)):
             try:
-                return {index: self._read(tracklet, index)}
+                return self._read(tracklet, index)
             except FrameError:
                 continue
         raise DataError(
             f"no frame of tracklet {tracklet.name} (pid {tracklet.pid}, camid {tracklet.camid}) in "
             f"{tracklet.root} can be read; remove the tracklet or restore its files"
         )
+
+    def warn_if_enlarged(self, tracklets: Sequence[Tracklet]) -> None:
+        """Warn about packs whose frames are smaller than what is wanted of them: detail is lost for good."""
+        for root in dict.fromkeys(tracklet.root for tracklet in tracklets):
+            pack = pack_of(root)
+            if pack is not None and pack.size is not None:
+                height, width = pack.size
+                if height < self.config.height or width < self.config.width:
+                    warnings.warn(
+                        f"frames of the pack {root} are {height} x {width}, and are enlarged to "
+                        f"{self.config.height} x {self.config.width}; pack the data set again at that size",
+                        stacklevel=3,
+                    )
 
     def batch(
         self, tracklets: Sequence[Tracklet], chosen: Sequence[tuple[int, Clip]], labels: Sequence[int]
@@ -122,23 +161,37 @@ class FrameLoader:
 
         An error is returned, not raised: torch rebuilds an exception of a worker from its text alone, which would
         lose the path. `iterate` raises it.
+
+        Returns:
+            Frames ``[B, T, 3, H, W]`` are a view of ``[B, T, H, W, 3]`` in memory: networks want them channels last.
         """
+        clips = [(tracklets[owner], clip) for owner, clip in chosen]
+        encoded: Encoded | None = None
+        ready = list(range(len(clips)))
+        if self.encoded:
+            encoded, ready = encode_clips(clips)
+        shape = (len(ready), len(chosen[0][1].indices), self.config.height, self.config.width, 3)
+        frames = empty_frames(shape)
+        array = frames.numpy()
+        mask = np.stack([clip.mask for _, clip in clips])
+        messages: list[str] = []
         try:
-            loaded = [self.load(tracklets[owner], clip) for owner, clip in chosen]
+            for place, row in enumerate(ready):
+                mask[row], replaced = self.load_into(*clips[row], array[place])
+                messages += replaced
         except IntraclipError as error:
             return error
-        owners = torch.tensor([owner for owner, _ in chosen])
-        frames = torch.from_numpy(np.stack([frames for frames, _, _ in loaded]))
         return Loaded(
-            ClipBatch(
-                frames=frames.permute(0, 1, 4, 2, 3).contiguous(),
-                mask=torch.from_numpy(np.stack([mask for _, mask, _ in loaded])),
-                pids=torch.tensor([tracklets[owner].pid for owner, _ in chosen]),
-                camids=torch.tensor([tracklets[owner].camid for owner, _ in chosen]),
+            clips=ClipBatch(
+                frames=frames.permute(0, 1, 4, 2, 3) if encoded is None else encoded.placeholder(len(clips)),
+                mask=torch.from_numpy(mask),
+                pids=torch.tensor([tracklet.pid for tracklet, _ in clips]),
+                camids=torch.tensor([tracklet.camid for tracklet, _ in clips]),
                 labels=torch.tensor(list(labels)),
             ),
-            owners,
-            tuple(message for _, _, messages in loaded for message in messages),
+            owners=torch.tensor([owner for owner, _ in chosen]),
+            unreadable=tuple(messages),
+            encoded=None if encoded is None else encoded.with_ready(frames, ready),
         )
 
 
@@ -154,6 +207,12 @@ class TrainingBatches(Dataset["Loaded | IntraclipError"]):
         sampler: chooses tracklets.
         start: first step, for a resumed run.
         stop: step to end before.
+        rank: number of this process, counted from 0. All processes draw the same batch of P x K clips; each loads
+            those of its own identities, P / `world_size` of them. Put together in order of rank they are that batch.
+        world_size: number of processes that share a batch.
+
+    Raises:
+        ConfigError: P cannot be divided among the processes.
     """
 
     def __init__(
@@ -165,27 +224,46 @@ class TrainingBatches(Dataset["Loaded | IntraclipError"]):
         *,
         start: int,
         stop: int,
+        rank: int = 0,
+        world_size: int = 1,
     ) -> None:
+        if sampler.identities % world_size:
+            raise ConfigError(
+                f"batch.identities: {sampler.identities} identities cannot be divided among {world_size} processes; "
+                f"use a multiple of {world_size}"
+            )
         self.tracklets = tracklets
         self.labels = labels
         self.recipe = recipe
         self.sampler = sampler
         self.start = start
         self.stop = stop
-        self.loader = FrameLoader(recipe.input, skip_unreadable=recipe.data.on_unreadable == "skip")
+        share = sampler.identities // world_size * sampler.clips
+        self.own = slice(rank * share, (rank + 1) * share)
+        self.loader = FrameLoader(
+            recipe.input,
+            skip_unreadable=recipe.data.on_unreadable == "skip",
+            encoded=recipe.data.decode == "cuda",
+        )
+        self.loader.warn_if_enlarged(tracklets)
         self._epoch: tuple[int, list[list[int]]] = (-1, [])
 
     def __len__(self) -> int:
         return self.stop - self.start
 
-    def __getitem__(self, item: int) -> Loaded | IntraclipError:
+    def choose(self, item: int) -> list[tuple[int, Clip]]:
+        """The whole batch of a step: P x K tracklet numbers and the frames of each clip; no I/O."""
         epoch, number = divmod(self.start + item, len(self.sampler))
         if self._epoch[0] != epoch:
             self._epoch = (epoch, self.sampler.epoch(epoch))
         owners = self._epoch[1][number]
         rng = np.random.default_rng([self.recipe.seed, 2, epoch, number])
-        chosen = [(i, training_clip(len(self.tracklets[i]), self.recipe.clip, rng)) for i in owners]
-        return self.loader.batch(self.tracklets, chosen, [self.labels[self.tracklets[i].pid] for i in owners])
+        return [(i, training_clip(len(self.tracklets[i]), self.recipe.clip, rng)) for i in owners]
+
+    def __getitem__(self, item: int) -> Loaded | IntraclipError:
+        chosen = self.choose(item)[self.own]
+        labels = [self.labels[self.tracklets[owner].pid] for owner, _ in chosen]
+        return self.loader.batch(self.tracklets, chosen, labels)
 
 
 class TestBatches(Dataset["Loaded | IntraclipError"]):
@@ -197,6 +275,7 @@ class TestBatches(Dataset["Loaded | IntraclipError"]):
         input_config: frame size.
         max_frames: frames in a batch at most; a single longer clip still makes a batch.
         skip_unreadable: see `FrameLoader`.
+        encoded: see `FrameLoader`.
     """
 
     __test__ = False  # not a test of pytest
@@ -209,9 +288,11 @@ class TestBatches(Dataset["Loaded | IntraclipError"]):
         *,
         max_frames: int,
         skip_unreadable: bool = False,
+        encoded: bool = False,
     ) -> None:
         self.tracklets = tracklets
-        self.loader = FrameLoader(input_config, skip_unreadable=skip_unreadable)
+        self.loader = FrameLoader(input_config, skip_unreadable=skip_unreadable, encoded=encoded)
+        self.loader.warn_if_enlarged(tracklets)
         self.batches: list[list[tuple[int, Clip]]] = []
         for owner, tracklet in enumerate(tracklets):
             for clip_frames in tracklet_clips(len(tracklet), clip):
@@ -230,30 +311,85 @@ class TestBatches(Dataset["Loaded | IntraclipError"]):
         return self.loader.batch(self.tracklets, chosen, [-1] * len(chosen))
 
 
+class Batches(Protocol[BatchT]):
+    """Whole batches by number; an error is returned in place of the batch that it spoils."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, item: int, /) -> BatchT | IntraclipError: ...
+
+
 def iterate(
-    dataset: TrainingBatches | TestBatches, *, workers: int, pin_memory: bool = False
-) -> Iterator[Loaded]:
-    """Yield the batches of a data set in order, decoded by `workers` processes (0: in this one).
+    dataset: Batches[BatchT],
+    *,
+    workers: int,
+    prefetch: int = 2,
+    pin_memory: bool = False,
+    start_method: str | None = None,
+) -> Iterator[BatchT]:
+    """Yield the batches of a data set in order, read by `workers` processes (0: in this one).
+
+    Args:
+        dataset: what to read.
+        workers: processes.
+        prefetch: batches that each worker reads ahead.
+        pin_memory: put batches into page-locked memory, from which a GPU copies without waiting.
+        start_method: ``fork``, ``spawn`` or ``forkserver``; the system's usual one when None.
 
     Raises:
-        IntraclipError: what a worker met, such as a `FrameError`.
+        IntraclipError: what a worker met, such as a `FrameError`; or a worker was killed.
     """
-    loader: DataLoader[Loaded | IntraclipError] = DataLoader(
-        dataset,
+    processes = min(workers, len(dataset))
+    loader: DataLoader[BatchT | IntraclipError] = DataLoader(
+        cast(Dataset[BatchT | IntraclipError], dataset),
         batch_size=None,
-        num_workers=min(workers, len(dataset)),
+        num_workers=processes,
+        prefetch_factor=prefetch if processes else None,
         pin_memory=pin_memory,
-        worker_init_fn=_one_thread,
+        worker_init_fn=_start_worker,
+        multiprocessing_context=start_method if processes else None,
+        generator=torch.Generator().manual_seed(0),  # seeds workers, leaves torch's global state alone
     )
-    for loaded in loader:
-        if isinstance(loaded, IntraclipError):
-            raise loaded
-        yield loaded
+    # The only reference: when the process ends in the middle, dropping it tells the workers to leave, who do not
+    # listen to signals.
+    running = [iter(loader)]
+    atexit.register(running.clear)
+    try:
+        while True:
+            try:
+                loaded = next(running[0])
+            except StopIteration:
+                return
+            except (RuntimeError, EOFError, OSError) as error:
+                if not (processes and _is_death_of_worker(error)):
+                    raise
+                raise IntraclipError(
+                    "a process that reads frames died; is memory or /dev/shm full? Lower data.workers or data.prefetch "
+                    f"({type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'connection lost'})"
+                ) from error
+            if isinstance(loaded, IntraclipError):
+                raise loaded
+            yield loaded
+    finally:
+        running.clear()
+        atexit.unregister(running.clear)
 
 
-def _one_thread(_worker: int) -> None:
+def _is_death_of_worker(error: Exception) -> bool:
+    """Whether an error of the data loader means that a worker is gone, and not that our own code has failed in it."""
+    if isinstance(error, RuntimeError):
+        return "DataLoader worker" in str(error) and "Caught" not in str(error)
+    # A batch was announced, and whoever holds its memory is not there any more.
+    return isinstance(error, EOFError | ConnectionError | FileNotFoundError) and "Caught" not in str(error)
+
+
+def _start_worker(_worker: int) -> None:
     # Workers are the parallelism; OpenCV's own threads would fight with them and with the model.
     cv2.setNumThreads(0)
+    # Ctrl-C and SIGTERM often reach a whole group of processes. What to do is the parent's decision: it may want
+    # to end its step, and it tells the workers when to leave. They also leave when the parent is gone.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def labels_of(tracklets: Sequence[Tracklet]) -> dict[int, int]:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import simplejpeg
 from PIL import Image, ImageDraw, ImageFont
 
-from intraclip.data.frames import read_frame, resize_frame
+from intraclip.data.frames import read_tracklet_frame, resize_frame
 from intraclip.errors import DataError, OutputError
 from intraclip.types import Tracklet
 
@@ -49,7 +49,7 @@ def load_frames(tracklet: Tracklet, indices: Sequence[int], *, height: int, widt
     Raises:
         FrameError: a frame cannot be read.
     """
-    frames = [resize_frame(read_frame(tracklet.frame_path(i)), height, width) for i in indices]
+    frames = [resize_frame(read_tracklet_frame(tracklet, i), height, width) for i in indices]
     return np.stack(frames)
 
 

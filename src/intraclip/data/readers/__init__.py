@@ -4,6 +4,7 @@
 
     split = read_split(Path("data/mars"))                                # the layout is recognised
     split = read_split(Path("data/ilids"), layout="ilids-vid", split=3)
+    split = read_split(Path("data/ilids-packed"), split=3)               # written by `intraclip data pack`
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from intraclip.data.pack.format import INDEX, TABLES, is_pack
 from intraclip.data.readers.common import (
     Difference,
     PublishedCounts,
@@ -28,6 +30,7 @@ from intraclip.data.readers.ilids_vid import (
 )
 from intraclip.data.readers.lsvid import LSVID_PUBLISHED, read_lsvid
 from intraclip.data.readers.mars import MARS_PUBLISHED, MarsInfo, MarsTable, read_mars, read_mars_info
+from intraclip.data.readers.pack import count_pack_splits, read_pack
 from intraclip.data.readers.prid2011 import PRID2011_PUBLISHED, count_prid2011_splits, read_prid2011
 from intraclip.errors import DataError
 from intraclip.types import Split
@@ -45,11 +48,13 @@ __all__ = [
     "differences",
     "find_dataset",
     "num_splits",
+    "published_counts",
     "read_folder",
     "read_ilids_vid",
     "read_lsvid",
     "read_mars",
     "read_mars_info",
+    "read_pack",
     "read_prid2011",
     "read_split",
 ]
@@ -116,6 +121,15 @@ READERS: dict[str, Reader] = {
         is_root=_any_of(MANIFEST_CSV, MANIFEST_PARQUET, "train", "query", "gallery"),
         read=lambda root, split, direction: read_folder(root, split=split),
         count_splits=lambda root: 1,
+        published=None,
+    ),
+    "pack": Reader(
+        name="pack",
+        markers=f"{INDEX} and {TABLES}, as `intraclip data pack` writes them",
+        inner_folders=(),
+        is_root=is_pack,
+        read=lambda root, split, direction: read_pack(root, split=split, direction=direction),
+        count_splits=count_pack_splits,
         published=None,
     ),
 }
@@ -203,17 +217,23 @@ def read_split(
         MissingExtraError: a file needs a package that is not installed (LS-VID: h5py).
     """
     name, folder = find_dataset(root, layout=layout)
-    reader = READERS[name]
-    result = reader.read(folder, split, direction)
-    if check_counts and reader.published is not None and benchmark_info(folder) is None:
-        wrong = differences(result, reader.published)
+    result = READERS[name].read(folder, split, direction)
+    published = published_counts(name, result)
+    if check_counts and published is not None and benchmark_info(folder) is None:
+        wrong = differences(result, published)
         if wrong:
             lines = "\n".join(f"  - {difference}" for difference in wrong)
             raise DataError(
-                f"{name} in {folder} is not the published data set ({reader.published.source}):\n{lines}\n"
+                f"{name} in {folder} is not the published data set ({published.source}):\n{lines}\n"
                 "Complete it, or read it without checking counts."
             )
     return result
+
+
+def published_counts(layout: str, split: Split) -> PublishedCounts | None:
+    """Published counts that a split should have; those of a pack are those of the data set in it."""
+    name = split.dataset if layout == "pack" else layout
+    return READERS[name].published if name in READERS else None
 
 
 def num_splits(root: Path, layout: str = "auto") -> int:

@@ -1,0 +1,282 @@
+"""Open a pack and find frames in it. No decoding here: `intraclip.data.frames` does that."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import mmap
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from intraclip.errors import DataError, FrameError
+from intraclip.types import Tracklet
+
+FORMAT = "intraclip-pack"
+FORMAT_VERSION = 1
+INDEX = "intraclip-pack.json"
+"""Written last: a folder without it is not finished."""
+UNFINISHED = "intraclip-pack.unfinished.json"
+TABLES = "tables.safetensors"
+
+Kind = Literal["keep", "jpeg", "raw"]
+Bytes = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackSettings:
+    """How frames are stored.
+
+    Attributes:
+        frames: ``keep``: the files' bytes, untouched. ``jpeg``: resized and encoded again. ``raw``: resized pixels,
+            which need no decoding.
+        height: of the stored frames, in pixels; ``keep`` ignores it.
+        width: of the stored frames, in pixels; ``keep`` ignores it.
+        quality: of ``jpeg``, 1 to 100.
+    """
+
+    frames: Kind = "keep"
+    height: int = 256
+    width: int = 128
+    quality: int = 95
+
+    def to_json_dict(self) -> dict[str, Any]:
+        """What the index says about frames: only the values that were used."""
+        size = {} if self.frames == "keep" else {"height": self.height, "width": self.width}
+        quality = {"quality": self.quality} if self.frames == "jpeg" else {}
+        return {"kind": self.frames, **size, **quality}
+
+
+class Pack:
+    """A finished pack.
+
+    Shards are mapped when the first frame of them is wanted, read-only and by each process for itself, so any number
+    of workers reads without locks. A pickled pack is only its folder.
+
+    Attributes:
+        root: its folder.
+        index: content of the index file.
+        tables: arrays of the tables file. ``N`` tracklets have ``M`` frames: ``first_frame`` int64 ``[N + 1]``;
+            ``pids``, ``camids``, ``shard``, ``offset`` (bytes into the shard's file) and ``crc32`` int64 ``[N]``;
+            ``ends`` int64 ``[M]`` (end of a frame, bytes after its tracklet's offset); ``split/<n>/<subset>`` int64,
+            numbers of tracklets.
+        names: of the tracklets.
+        frames: names of all frames, those of a tracklet one after the other.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.index = _read_index(root)
+        self.tables, self.names, self.frames = _read_tables(root, self.index)
+        self.kind: Kind = self.index["frames"]["kind"]
+        self._numbers = {name: number for number, name in enumerate(self.names)}
+        self._unreadable = {
+            (int(entry["number"]), int(entry["frame"])): str(entry["reason"])
+            for entry in self.index["unreadable"]
+        }
+        self._maps: list[Bytes | None] = [None] * len(self.index["shards"])
+        # Plain lists: reading one number out of an array costs several times as much.
+        self._first, self._shard, self._offset, self._ends = (
+            self.tables[key].tolist() for key in ("first_frame", "shard", "offset", "ends")
+        )
+
+    def __reduce__(self) -> tuple[type[Pack], tuple[Path]]:
+        return type(self), (self.root,)
+
+    def __len__(self) -> int:
+        """Number of tracklets."""
+        return len(self.names)
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """Height and width of every frame; None where frames are kept as they were."""
+        stored = self.index["frames"]
+        return None if self.kind == "keep" else (int(stored["height"]), int(stored["width"]))
+
+    def tracklet(self, number: int) -> Tracklet:
+        """Tracklet `number`, with the frame names of the original."""
+        return Tracklet(
+            name=self.names[number],
+            root=self.root,
+            frames=tuple(self.frames[self._first[number] : self._first[number + 1]]),
+            pid=int(self.tables["pids"][number]),
+            camid=int(self.tables["camids"][number]),
+        )
+
+    def encoded(self, tracklet: Tracklet, index: int) -> Bytes:
+        """Bytes of a frame as they are stored, uint8 ``[bytes]``, read-only and not copied.
+
+        Raises:
+            FrameError: the pack has no such frame, it could not be read when the pack was made, or pixels are stored.
+            DataError: a shard is missing or was cut short.
+        """
+        if self.kind == "raw":
+            raise FrameError(tracklet.frame_path(index), "the pack holds raw pixels, no encoded frames")
+        return self._stored(tracklet, index)
+
+    def pixels(self, tracklet: Tracklet, index: int) -> Bytes:
+        """Pixels of a frame of a raw pack, uint8 ``[H, W, 3]`` RGB, read-only and not copied.
+
+        Raises:
+            FrameError: the pack has no such frame, or it could not be read when the pack was made.
+            DataError: a shard is missing or was cut short.
+        """
+        height, width = self.size or (0, 0)
+        pixels: Bytes = self._stored(tracklet, index).reshape(height, width, 3)
+        return pixels
+
+    def stored_bytes(self, tracklet: Tracklet, index: int) -> int:
+        """Size of a frame in bytes as it is stored.
+
+        Raises:
+            FrameError: the pack has no such frame.
+        """
+        _, start, end, _ = self._place(tracklet, index)
+        return end - start
+
+    def _stored(self, tracklet: Tracklet, index: int) -> Bytes:
+        number, start, end, row = self._place(tracklet, index)
+        if self._unreadable:
+            reason = self._unreadable.get((number, row))
+            if reason is not None:
+                raise FrameError(tracklet.frame_path(index), f"unreadable when the pack was made: {reason}")
+        shard = self._shard[number]
+        mapped = self._maps[shard]
+        if mapped is None:
+            mapped = self._maps[shard] = _map_shard(self.root, self.index["shards"][shard])
+        stored: Bytes = mapped[start:end]
+        return stored
+
+    def _place(self, tracklet: Tracklet, index: int) -> tuple[int, int, int, int]:
+        """Tracklet number, first and last byte in the shard's file, and number of the frame in its tracklet."""
+        number = self._numbers.get(tracklet.name, -1)
+        if number < 0:
+            raise FrameError(tracklet.frame_path(index), f"the pack has no tracklet {tracklet.name}")
+        first, last = self._first[number], self._first[number + 1]
+        frame = first + index
+        wanted = tracklet.frames[index]
+        if not (first <= frame < last and self.frames[frame] == wanted):
+            # A tracklet that somebody shortened or reordered: its frames are found by name.
+            try:
+                frame = self.frames.index(wanted, first, last)
+            except ValueError:
+                raise FrameError(
+                    tracklet.frame_path(index), f"the pack has no such frame of tracklet {tracklet.name}"
+                ) from None
+        offset = self._offset[number]
+        start = self._ends[frame - 1] if frame > first else 0
+        return number, offset + start, offset + self._ends[frame], frame - first
+
+    def __repr__(self) -> str:
+        return f"Pack({len(self)} tracklets, {len(self.frames)} frames, {self.kind}, in {self.root})"
+
+
+def open_pack(root: Path) -> Pack:
+    """Open a finished pack; later frame reads of this process use what was opened last.
+
+    Raises:
+        DataError: the pack is not finished, of another format version, or damaged.
+    """
+    pack = _OPEN[root] = Pack(root)
+    return pack
+
+
+def pack_of(root: Path) -> Pack | None:
+    """The pack at `root`, opened once a process; None when `root` is an ordinary folder.
+
+    Raises:
+        DataError: as `open_pack`.
+    """
+    if root not in _OPEN:
+        _OPEN[root] = Pack(root) if is_pack(root) else None
+    return _OPEN[root]
+
+
+def is_pack(root: Path) -> bool:
+    """Whether a folder is a pack, finished or not."""
+    return (root / INDEX).is_file() or (root / UNFINISHED).is_file()
+
+
+def forget_pack(root: Path) -> None:
+    """Look at the folder anew when it is read next; for code that has just written there."""
+    _OPEN.pop(root, None)
+
+
+def sha256_of(path: Path) -> str:
+    """Hexadecimal digest of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+_OPEN: dict[Path, Pack | None] = {}
+
+
+def _read_index(root: Path) -> dict[str, Any]:
+    path = root / INDEX
+    try:
+        index = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        if (root / UNFINISHED).is_file():
+            raise DataError(
+                f"{root} is a pack that was not finished; run the same `intraclip data pack` command again, it "
+                "continues where it stopped"
+            ) from None
+        raise DataError(f"{root} is no pack: {path} is missing") from None
+    except (ValueError, OSError) as error:
+        raise DataError(f"{path} cannot be read, it is damaged ({error}); pack the data set again") from None
+    if not isinstance(index, dict) or index.get("format") != FORMAT:
+        raise DataError(f"{path} is no index of a pack")
+    if index.get("version") != FORMAT_VERSION:
+        raise DataError(
+            f"{path} has format version {index.get('version')}, this intraclip reads {FORMAT_VERSION}; "
+            "pack the data set again, or use the version of intraclip that wrote it"
+        )
+    return index
+
+
+def _read_tables(
+    root: Path, index: Mapping[str, Any]
+) -> tuple[dict[str, npt.NDArray[Any]], list[str], list[str]]:
+    path = root / TABLES
+    if not path.is_file():
+        raise DataError(f"{path} is missing; copy the whole pack, or pack the data set again")
+    try:
+        tables = load_file(path)
+        names, frames = (_split_text(tables[key]) for key in ("names", "frames"))
+        whole = len(names) == index["tracklets"] and len(frames) == index["num_frames"] == len(tables["ends"])
+    except (SafetensorError, KeyError, OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is damaged ({error}); copy the pack again") from None
+    if not whole:
+        raise DataError(f"{path} does not belong to {root / INDEX}; copy the pack again")
+    return tables, names, frames
+
+
+def _split_text(joined: Bytes) -> list[str]:
+    return joined.tobytes().decode("utf-8").split("\0")
+
+
+def _map_shard(root: Path, shard: Mapping[str, Any]) -> Bytes:
+    path = root / str(shard["file"])
+    try:
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            # Touching a page behind the end of a file kills the process, so the length is looked at first.
+            if size != shard["bytes"]:
+                raise DataError(f"{path} has {size:,} bytes, the index says {shard['bytes']:,}; {REMEDY}")
+            content: Bytes = np.frombuffer(
+                mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), dtype=np.uint8
+            )
+            return content
+    except OSError as error:
+        raise DataError(f"{path} cannot be opened: {error.strerror or error}; {REMEDY}") from None
+
+
+REMEDY = "copy the pack again, or pack the data set into a new folder"
+"""What to do about a shard that is not as it was written."""

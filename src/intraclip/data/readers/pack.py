@@ -1,0 +1,66 @@
+"""Packed tracklets (`intraclip data pack`): the original data set's splits, read from the pack's tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from intraclip.data.pack.format import Pack, open_pack
+from intraclip.data.readers.common import check_split_number
+from intraclip.errors import DataError
+from intraclip.types import Split
+
+
+def read_pack(root: Path, *, split: int = 0, direction: str = "first-half-tests") -> Split:
+    """Read one split of a packed data set.
+
+    Tracklets have the names, pids, camids and frame names of the original; their root is the pack.
+
+    Args:
+        root: the pack.
+        split: number of the split, counted from 0.
+        direction: which half of an iLIDS-VID split tests; packs of other data sets ignore it.
+
+    Raises:
+        DataError: the pack is not finished or damaged, or there is no such split or direction.
+    """
+    pack = open_pack(root)
+    entries = pack.index["splits"]
+    check_split_number(split, _count_splits(pack), root)
+    directions = [entry["direction"] for entry in entries if entry["index"] == split]
+    if directions == [None]:
+        direction_key = None
+    elif direction in directions:
+        direction_key = direction
+    else:
+        raise DataError(f"{root}: no direction {direction!r}; there are {', '.join(map(str, directions))}")
+    number, entry = next(
+        (number, entry)
+        for number, entry in enumerate(entries)
+        if (entry["index"], entry["direction"]) == (split, direction_key)
+    )
+    train, query, gallery = (
+        tuple(pack.tracklet(i) for i in pack.tables[f"split/{number}/{subset}"].tolist())
+        for subset in ("train", "query", "gallery")
+    )
+    return Split(
+        dataset=str(pack.index["dataset"]),
+        root=root,
+        train=train,
+        query=query,
+        gallery=gallery,
+        index=split,
+        protocol=str(entry["protocol"]),
+    )
+
+
+def count_pack_splits(root: Path) -> int:
+    """Number of splits of the packed data set.
+
+    Raises:
+        DataError: the pack is not finished or damaged.
+    """
+    return _count_splits(open_pack(root))
+
+
+def _count_splits(pack: Pack) -> int:
+    return len({entry["index"] for entry in pack.index["splits"]})
