@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -58,12 +59,13 @@ def batch_hard_triplet(
         soft: ``log(1 + exp(d_p - d_n))`` instead; `margin` is then used for `active` only.
 
     Raises:
-        ValueError: an anchor has no positive or no negative.
+        ValueError: an anchor has no positive or no negative; labels on a GPU are not looked at, because that would
+            make the processor wait for it.
     """
     distances = euclidean_distances(features)
     same = labels.unsqueeze(0) == labels.unsqueeze(1)
     positives = same & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)
-    if not bool(positives.any(dim=1).all()) or bool(same.all(dim=1).any()):
+    if labels.device.type == "cpu" and (not bool(positives.any(dim=1).all()) or bool(same.all(dim=1).any())):
         raise ValueError(
             f"batch-hard mining needs two clips of every identity and two identities, got labels {labels.tolist()}"
         )
@@ -76,16 +78,23 @@ def batch_hard_triplet(
     return TripletOutput(loss.mean(), positive.mean().detach(), negative.mean().detach(), active)
 
 
+Gather = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
+"""Features and labels of this process -> those of all processes."""
+
+
 class TotalLoss(nn.Module):
     """Weighted sum of triplet, cross-entropy and the head's own loss.
 
     Args:
         config: weights, margin and label smoothing.
+        gather: with several processes, brings the triplet's features and labels of all of them together, so that
+            it is mined over the whole batch; None with one.
     """
 
-    def __init__(self, config: LossConfig) -> None:
+    def __init__(self, config: LossConfig, *, gather: Gather | None = None) -> None:
         super().__init__()
         self.config = config
+        self.gather = gather
 
     def forward(
         self, output: ClipOutput, labels: torch.Tensor
@@ -101,9 +110,10 @@ class TotalLoss(nn.Module):
             positive and negative distance, active share.
         """
         config = self.config
-        triplet = batch_hard_triplet(
-            output.triplet_features.float(), labels, margin=config.margin, soft=config.triplet == "soft"
-        )
+        mined, mined_labels = output.triplet_features.float(), labels
+        if self.gather is not None:
+            mined, mined_labels = self.gather(mined, labels)
+        triplet = batch_hard_triplet(mined, mined_labels, margin=config.margin, soft=config.triplet == "soft")
         identity = F.cross_entropy(output.logits.float(), labels, label_smoothing=config.label_smoothing)
         total = config.triplet_weight * triplet.loss + config.identity_weight * identity
         if output.auxiliary_loss is not None:

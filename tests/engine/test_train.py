@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import resource
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,9 +13,19 @@ from intraclip.config import AugmentConfig, OptimizerConfig, Recipe
 from intraclip.config_io import load_recipe
 from intraclip.data.dataset import TrainingBatches, iterate, labels_of
 from intraclip.data.sampler import PKSampler
-from intraclip.engine.train import learning_rate, train, training_step
-from intraclip.errors import ConfigError, DataError, DeviceError, FrameError, IntraclipError, OutputError
-from intraclip.losses import TotalLoss
+from intraclip.engine.distributed import World
+from intraclip.engine.step import TrainingStep
+from intraclip.engine.stopping import RunStopped
+from intraclip.engine.train import learning_rate, train
+from intraclip.errors import (
+    CheckpointError,
+    ConfigError,
+    DataError,
+    DeviceError,
+    FrameError,
+    IntraclipError,
+    OutputError,
+)
 from intraclip.models.checkpoint import read_checkpoint, training_checkpoints
 from intraclip.models.embedder import build_embedder
 from intraclip.types import Split
@@ -34,12 +46,17 @@ def metrics(run: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
 
 
+def without_timing(run: Path) -> list[dict[str, float]]:
+    timing = ("seconds", "data_wait", "clips_per_second", "memory_gib")
+    return [{k: v for k, v in entry.items() if k not in timing} for entry in metrics(run)]
+
+
 class Recorder:
     def __init__(self) -> None:
         self.steps: list[int] = []
         self.messages: list[str] = []
 
-    def step(self, *, epoch: int, step: int, total_steps: int, metrics: dict[str, float]) -> None:
+    def step(self, *, step: int, **_: object) -> None:
         self.steps.append(step)
 
     def message(self, text: str) -> None:
@@ -53,8 +70,8 @@ class StopRun(Exception):
 class Killer(Recorder):
     """Ends the process's run in the middle, as a power cut would."""
 
-    def step(self, **kwargs: object) -> None:
-        if kwargs["step"] == 3:
+    def step(self, *, step: int, **_: object) -> None:
+        if step == 3:
             raise StopRun
 
 
@@ -92,14 +109,10 @@ def test_a_resumed_run_equals_the_uninterrupted_one_bit_for_bit(
     watcher = Recorder()
     train(tiny_split, tiny_recipe, tmp_path / "parts", resume=True, watcher=watcher)
     assert watcher.steps == [3, 4, 5, 6]
-    assert watcher.messages == ["resuming after epoch 1 from epoch-00001.safetensors"]
+    assert watcher.messages[:1] == ["resuming after step 2 from step-00000002.safetensors"]
     assert equal(tmp_path / "whole/model.safetensors", tmp_path / "parts/model.safetensors")
 
-    def numbers(run: str) -> list[dict[str, float]]:
-        timing = ("seconds", "data_wait", "clips_per_second")
-        return [{k: v for k, v in entry.items() if k not in timing} for entry in metrics(tmp_path / run)]
-
-    assert numbers("whole") == numbers("parts")
+    assert without_timing(tmp_path / "whole") == without_timing(tmp_path / "parts")
 
 
 def test_resuming_a_run_that_died_before_its_first_checkpoint_starts_it(
@@ -131,7 +144,9 @@ def test_a_folder_that_is_not_empty_is_left_alone(tiny_split: Split, tiny_recipe
 
 
 def test_overfitting_one_batch_reaches_zero_loss(tiny_split: Split, tiny_recipe: Recipe):
-    recipe = replace(tiny_recipe, augment=AugmentConfig(mode="none"))
+    recipe = replace(
+        tiny_recipe, augment=AugmentConfig(mode="none"), optimizer=OptimizerConfig(learning_rate=5e-3)
+    )
     labels = labels_of(tiny_split.train)
     sampler = PKSampler(tiny_split.train, identities=3, clips=4, seed=0)
     dataset = TrainingBatches(tiny_split.train, labels, recipe, sampler, start=0, stop=1)
@@ -140,10 +155,9 @@ def test_overfitting_one_batch_reaches_zero_loss(tiny_split: Split, tiny_recipe:
         model = build_embedder(
             replace(recipe.model, head=head), recipe.input, num_classes=len(labels), seed=0
         ).train()
-        optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
-        loss = TotalLoss(recipe.loss)
-        for step in range(150):
-            last = training_step(model, loaded.clips, loss, optimizer, recipe, step=step)
+        step = TrainingStep(model, recipe, World(rank=0, size=1, device=torch.device("cpu")))
+        for number in range(150):
+            last, _ = step(loaded.clips, step=number).read()
         assert last["triplet"] == 0
         assert last["identity"] < 0.01
         assert last["accuracy"] == 1
@@ -190,8 +204,8 @@ def test_unreadable_frames_are_replaced_named_and_counted_when_told_so(
     watcher = Recorder()
     train(broken(tiny_split, tmp_path / "data"), recipe, tmp_path / "run", watcher=watcher)
     counted = sum(entry["unreadable_frames"] for entry in metrics(tmp_path / "run"))
-    assert counted == len(watcher.messages) > 0
-    assert "0001C1T0001F001" in watcher.messages[0]
+    said = [text for text in watcher.messages if "0001C1T0001F001" in text]
+    assert counted == len(said) > 0
 
 
 def test_a_tracklet_without_any_readable_frame_is_named(
@@ -205,8 +219,12 @@ def test_a_tracklet_without_any_readable_frame_is_named(
 
 def test_a_loss_that_is_not_finite_stops_the_run(tiny_split: Split, tiny_recipe: Recipe, tmp_path: Path):
     recipe = replace(tiny_recipe, optimizer=replace(tiny_recipe.optimizer, learning_rate=1e30))
-    with pytest.raises(IntraclipError, match=r"the loss is .* at step \d"):
+    with pytest.raises(IntraclipError, match=r"the loss is .* at step \d.*failed-batch\.safetensors"):
         train(tiny_split, recipe, tmp_path / "run")
+    saved = tensors(tmp_path / "run/failed-batch.safetensors")
+    assert saved["frames"].shape == (12, 2, 3, 32, 16)
+    assert saved["frames"].dtype == torch.uint8
+    assert saved["labels"].tolist() == [label for label in saved["labels"][::4].tolist() for _ in range(4)]
 
 
 def test_a_missing_gpu_and_missing_tracklets_are_said(tiny_split: Split, tiny_recipe: Recipe, tmp_path: Path):
@@ -240,6 +258,89 @@ def test_a_line_that_a_crash_left_half_written_is_dropped_on_resume(
         file.write(b'{"epoch": 2, "st\xff')
     train(tiny_split, tiny_recipe, tmp_path / "run", resume=True)
     assert [entry["epoch"] for entry in metrics(tmp_path / "run")] == [1, 2, 3]
+
+
+def test_a_damaged_latest_checkpoint_is_set_aside_and_the_one_before_it_taken(
+    tiny_split: Split, tiny_recipe: Recipe, tmp_path: Path
+):
+    class LateKiller(Recorder):
+        def step(self, *, step: int, **_: object) -> None:
+            if step == 5:
+                raise StopRun
+
+    train(tiny_split, tiny_recipe, tmp_path / "whole")
+    run = tmp_path / "run"
+    with pytest.raises(StopRun):
+        train(tiny_split, tiny_recipe, run, watcher=LateKiller())
+    older, latest = training_checkpoints(run)
+    content = bytearray(latest.read_bytes())
+    content[-100] ^= 1  # one bit of the optimizer's state; the file still opens
+    latest.write_bytes(content)
+    watcher = Recorder()
+    train(tiny_split, tiny_recipe, run, resume=True, watcher=watcher)
+    assert "is damaged: its tensors have other bytes" in watcher.messages[0]
+    assert watcher.messages[1] == f"resuming after step 2 from {older.name}"
+    assert (run / "checkpoints" / f"{latest.name}.damaged").read_bytes() == content
+    assert equal(tmp_path / "whole/model.safetensors", run / "model.safetensors")
+
+
+def test_a_run_without_any_whole_checkpoint_says_so(tiny_split: Split, tiny_recipe: Recipe, tmp_path: Path):
+    with pytest.raises(StopRun):
+        train(tiny_split, tiny_recipe, tmp_path / "run", watcher=Killer())
+    for file in training_checkpoints(tmp_path / "run"):
+        file.write_bytes(file.read_bytes()[:1000])
+    with pytest.raises(CheckpointError, match=r"(?s)cannot be resumed.*step-00000002"):
+        train(tiny_split, tiny_recipe, tmp_path / "run", resume=True)
+
+
+def test_being_asked_to_stop_saves_in_the_middle_of_an_epoch(
+    tiny_split: Split, tiny_recipe: Recipe, tmp_path: Path
+):
+    class Impatient(Recorder):
+        def step(self, *, step: int, **_: object) -> None:
+            self.steps.append(step)
+            if step == 2:
+                signal.raise_signal(signal.SIGTERM)
+
+    recipe = replace(tiny_recipe, run=replace(tiny_recipe.run, checkpoint_every=100))
+    train(tiny_split, recipe, tmp_path / "whole")
+    before = signal.getsignal(signal.SIGTERM)
+    watcher = Impatient()
+    with pytest.raises(RunStopped, match=r"stopped after step 3 of 6.*--resume") as stopped:
+        train(tiny_split, recipe, tmp_path / "parts", watcher=watcher)
+    assert stopped.value.exit_code == 143
+    assert watcher.steps == [1, 2, 3]  # the third ends inside an epoch of two
+    assert signal.getsignal(signal.SIGTERM) is before
+    train(tiny_split, recipe, tmp_path / "parts", resume=True)
+    assert equal(tmp_path / "whole/model.safetensors", tmp_path / "parts/model.safetensors")
+    assert without_timing(tmp_path / "whole") == without_timing(tmp_path / "parts")
+
+
+def test_a_full_disk_is_said_and_the_run_can_go_on(tiny_split: Split, tiny_recipe: Recipe, tmp_path: Path):
+    """A limit on the size of files stands in for the full disk: the write fails half-way, as it would there."""
+    train(tiny_split, tiny_recipe, tmp_path / "whole")
+    size = training_checkpoints(tmp_path / "whole")[0].stat().st_size
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size // 2, before[1]))
+        with pytest.raises(OutputError, match=r"checkpoint .* cannot be written.*nothing older was changed"):
+            train(tiny_split, tiny_recipe, tmp_path / "run")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert not list((tmp_path / "run/checkpoints").iterdir())
+    train(tiny_split, tiny_recipe, tmp_path / "run", resume=True)
+    assert equal(tmp_path / "whole/model.safetensors", tmp_path / "run/model.safetensors")
+
+
+def test_a_summary_says_where_the_time_went(tiny_split: Split, tiny_recipe: Recipe, tmp_path: Path):
+    watcher = Recorder()
+    train(tiny_split, tiny_recipe, tmp_path / "run", watcher=watcher)
+    found = json.loads((tmp_path / "run/throughput.json").read_text())
+    assert found["clips"] == 5 * 12  # all steps but the first, which starts everything up
+    assert found["data_share"] + found["step_share"] + found["host_share"] == pytest.approx(1, abs=1e-3)
+    assert watcher.messages[-1].startswith("60 clips in")
 
 
 def test_settings_that_cannot_change_the_result_may_change_on_resume(

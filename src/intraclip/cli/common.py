@@ -15,6 +15,7 @@ from intraclip.errors import DataError
 
 if TYPE_CHECKING:
     from intraclip.config import Recipe
+    from intraclip.engine.throughput import Throughput
     from intraclip.engine.train import Watcher
     from intraclip.types import Split
 
@@ -182,27 +183,29 @@ def progress_bar(description: str) -> Iterator[Any]:
 
 @contextmanager
 def training_bar(description: str) -> Iterator[Watcher]:
-    """A watcher that draws epochs, loss, clips a second and the time left."""
-    import time
-
+    """A watcher that draws epoch, loss, clips a second, the share of waiting for data, memory and the time left."""
     with progress_bar(description) as update:
 
         class Bar:
             def __init__(self) -> None:
-                self.started: tuple[float, int] | None = None
                 self.loss = 0.0
 
-            def step(self, *, epoch: int, step: int, total_steps: int, metrics: dict[str, float]) -> None:
-                now = time.perf_counter()
-                if self.started is None:  # the first step holds the start of the workers: not counted
-                    self.started = (now, step)
+            def step(
+                self,
+                *,
+                epoch: int,
+                step: int,
+                total_steps: int,
+                metrics: dict[str, float],
+                throughput: Throughput,
+            ) -> None:
                 self.loss = metrics["loss"] if not self.loss else 0.9 * self.loss + 0.1 * metrics["loss"]
-                elapsed, steps = now - self.started[0], step - self.started[1]
-                rate = f"{steps / elapsed:.2f} batches/s" if steps else ""
+                memory = throughput.device_memory_gib or throughput.memory_gib
                 update(
                     step,
                     total_steps,
-                    f"epoch {epoch + 1}  loss {self.loss:.3f}  acc {metrics['accuracy']:.2f}  {rate}",
+                    f"epoch {epoch + 1}  loss {self.loss:.3f}  acc {metrics['accuracy']:.2f}  "
+                    f"{throughput.clips_per_second:.0f} clips/s  data {throughput.data_share:.0%}  {memory:.1f} GiB",
                 )
 
             def message(self, text: str) -> None:

@@ -15,7 +15,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("intraclip.cli.demo", "Render a small benchmark, train two models on it, and write a report."),
     "data": (
         "intraclip.cli.data",
-        "Make the shipped benchmark, or check a data folder (data make, data check).",
+        "Make the shipped benchmark, check a data folder, or pack one (data make, check, pack).",
     ),
     "train": ("intraclip.cli.train", "Train a network with a recipe and write a run folder."),
     "evaluate": ("intraclip.cli.evaluate", "Score a run on the test tracklets of a data folder."),
@@ -39,7 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: arguments without the program's name; those of the process by default.
 
     Returns:
-        0, or 2 for an error that the user can mend, 130 when interrupted.
+        0, or 2 for an error that the user can mend; 130 when interrupted and 143 when a run that was told to stop has
+        saved itself.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help"):
@@ -59,8 +60,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         code: int = import_module(COMMANDS[name][0]).main(rest)
         return code
     except IntraclipError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        exit_code: int = getattr(error, "exit_code", 2)
+        print(f"error: {error}" if exit_code == 2 else str(error), file=sys.stderr)
+        return exit_code
     except KeyboardInterrupt:
         print("interrupted; what was finished is kept", file=sys.stderr)
         return 130

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,5 +55,7 @@ def main(argv: Sequence[str]) -> int:
     )
     with training_bar("training") as bar:
         model = train(split, settings, args.out, resume=args.resume, watcher=bar)
+    if os.environ.get("RANK", "0") != "0":  # started by torchrun: one process speaks
+        return 0
     say(f"the model is {model}; score it with: intraclip evaluate {args.out} --data {args.data}")
     return 0

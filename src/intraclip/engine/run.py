@@ -6,7 +6,9 @@
       config.toml          the resolved recipe, itself a valid recipe
       environment.json     versions, hardware, command, commit, data
       metrics.jsonl        one line an epoch
-      checkpoints/         epoch-0010.safetensors, ...: weights and optimizer
+      checkpoints/         step-00000960.safetensors, ...: weights, optimizer, state of the loop
+      throughput.json      where the time went
+      failed-batch.safetensors  what a loss that is not finite was computed on, if that happened
       model.safetensors    the final weights
       events/              TensorBoard
       evaluation.json      scores by protocol, written by `intraclip evaluate`

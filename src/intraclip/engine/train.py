@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import json
-import time
-from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections import defaultdict, deque
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-import torch
+import safetensors
+import safetensors.torch
 
 from intraclip.config import OptimizerConfig, Recipe
 from intraclip.config_io import differing_keys, dump_recipe, load_recipe
-from intraclip.data.augment import apply, draw
 from intraclip.data.dataset import TrainingBatches, iterate, labels_of
+from intraclip.data.decode import decode_batch
 from intraclip.data.sampler import PKSampler
-from intraclip.engine.run import choose_device, environment, write_json
+from intraclip.engine.distributed import World, open_world, restarted
+from intraclip.engine.logs import open_log
+from intraclip.engine.run import environment, write_json
+from intraclip.engine.step import Done, TrainingStep, backend_settings
+from intraclip.engine.stopping import RunStopped, StopRequest
+from intraclip.engine.throughput import Meter, Throughput
 from intraclip.errors import (
     CheckpointError,
     ConfigError,
@@ -26,23 +29,29 @@ from intraclip.errors import (
     OutputError,
     require_empty_folder,
 )
-from intraclip.losses import TotalLoss
 from intraclip.models.checkpoint import (
     load_optimizer,
     load_weights,
     read_checkpoint,
     save_checkpoint,
+    training_checkpoint,
     training_checkpoints,
+    verify,
 )
-from intraclip.models.embedder import ClipEmbedder, build_embedder
-from intraclip.types import ClipBatch, Split
+from intraclip.models.embedder import build_embedder
+from intraclip.types import Split
+
+CANNOT_CHANGE_THE_RESULT = ("description:", "data.workers:", "data.prefetch:", "run.")
+"""Keys of a recipe that may differ on resume."""
 
 
 class Watcher(Protocol):
     """Sees a run go by; the command line draws it as a progress bar."""
 
-    def step(self, *, epoch: int, step: int, total_steps: int, metrics: dict[str, float]) -> None:
-        """One batch is done."""
+    def step(
+        self, *, epoch: int, step: int, total_steps: int, metrics: dict[str, float], throughput: Throughput
+    ) -> None:
+        """One batch is done; `throughput` is of the epoch so far."""
 
     def message(self, text: str) -> None:
         """Something worth a line: a resumed checkpoint, a frame that could not be read."""
@@ -51,7 +60,9 @@ class Watcher(Protocol):
 class Silent:
     """A watcher that looks away."""
 
-    def step(self, *, epoch: int, step: int, total_steps: int, metrics: dict[str, float]) -> None:
+    def step(
+        self, *, epoch: int, step: int, total_steps: int, metrics: dict[str, float], throughput: Throughput
+    ) -> None:
         """Do nothing."""
 
     def message(self, text: str) -> None:
@@ -76,7 +87,7 @@ def train(
     """Train a network on a split and write a run folder (see `intraclip.engine.run`).
 
     Every random draw depends on the seed and the step alone: the same recipe, data and machine give the same
-    weights, resumed or not.
+    weights, resumed or not. Started by torchrun, the processes train one network on one batch together.
 
     Args:
         split: `train` is used.
@@ -90,167 +101,305 @@ def train(
 
     Raises:
         OutputError: the folder is not empty, or cannot be written.
-        ConfigError: resuming with another recipe; the keys that differ are named.
+        ConfigError: resuming with another recipe; the keys that differ are named. Or P cannot be divided among the
+            processes.
+        CheckpointError: no checkpoint of the run can be read.
         DataError: too few identities, or a frame that cannot be read.
         DeviceError: the device is not there.
+        IntraclipError: the loss is not finite; the batch is saved as `failed-batch.safetensors`.
+        RunStopped: SIGTERM or Ctrl-C; the step was finished and a checkpoint saved.
     """
-    watcher = watcher or Silent()
-    device = choose_device(recipe.device)
-    _prepare(run, recipe, resume=resume)
-    if not split.train:
-        raise DataError(
-            f"{split.root} holds no training tracklets (layout {split.dataset}, split {split.index})"
+    with (
+        StopRequest() as stop,
+        open_world(recipe.device) as world,
+        backend_settings(recipe.step, world.device),
+    ):
+        return _Training(split, recipe, run, world, stop, watcher or Silent(), resume=resume).run()
+
+
+@dataclass
+class _Progress:
+    """How far a run is.
+
+    Attributes:
+        step: batches finished.
+        sums: of the metrics of the epoch's batches so far.
+        unreadable: frames of the epoch that could not be read so far.
+    """
+
+    step: int = 0
+    sums: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    unreadable: int = 0
+
+
+class _Training:
+    """One run: what it is made of, and its loop."""
+
+    def __init__(
+        self,
+        split: Split,
+        recipe: Recipe,
+        folder: Path,
+        world: World,
+        stop: StopRequest,
+        watcher: Watcher,
+        *,
+        resume: bool,
+    ) -> None:
+        if not split.train:
+            raise DataError(
+                f"{split.root} holds no training tracklets (layout {split.dataset}, split {split.index})"
+            )
+        self.recipe, self.folder, self.world, self.stop, self.watcher = recipe, folder, world, stop, watcher
+        self.labels = labels_of(split.train)
+        sampler = PKSampler(
+            split.train, identities=recipe.batch.identities, clips=recipe.batch.clips, seed=recipe.seed
         )
-    labels = labels_of(split.train)
-    sampler = PKSampler(
-        split.train, identities=recipe.batch.identities, clips=recipe.batch.clips, seed=recipe.seed
-    )
-    model = build_embedder(recipe.model, recipe.input, num_classes=len(labels), seed=recipe.seed).to(device)
-    optimizer = torch.optim.Adam(
-        model.parameters(),
-        lr=recipe.optimizer.learning_rate,
-        betas=recipe.optimizer.betas,
-        weight_decay=recipe.optimizer.weight_decay,
-    )
-    first_epoch = _restore(run, model, optimizer, labels, watcher) if resume else 0
-    write_json(
-        run / "environment.json",
-        {
-            **environment(device),
+        self.steps, self.total = len(sampler), len(sampler) * recipe.optimizer.epochs
+        _check_division(recipe, world)
+        resume = resume or restarted()
+        if world.leads:
+            _prepare(folder, recipe, resume=resume)
+        world.wait()
+        model = build_embedder(recipe.model, recipe.input, num_classes=len(self.labels), seed=recipe.seed)
+        self.step = TrainingStep(model.to(world.device), recipe, world)
+        self.progress = self._restore() if resume else _Progress()
+        self.batches = TrainingBatches(
+            split.train,
+            self.labels,
+            recipe,
+            sampler,
+            start=self.progress.step,
+            stop=self.total,
+            rank=world.rank,
+            world_size=world.size,
+        )
+        if world.leads:
+            write_json(folder / "environment.json", self._environment(split))
+
+    def run(self) -> Path:
+        """Train what is left, and write the final weights."""
+        device, epochs = self.world.device, self.recipe.optimizer.epochs
+        pending: deque[Done] = deque()
+        ahead = 0 if device.type == "cpu" else 1  # a GPU computes one step while the next one is prepared
+        meter = Meter(device)
+        since_epoch = steady = meter
+        with open_log(
+            self.folder,
+            epochs_done=self.progress.step // self.steps,
+            tensorboard=self.recipe.run.tensorboard,
+            leads=self.world.leads,
+        ) as log:
+            batches = iterate(
+                self.batches,
+                workers=self.recipe.data.workers,
+                prefetch=self.recipe.data.prefetch,
+                pin_memory=device.type == "cuda",
+            )
+            first = self.progress.step
+            for number in range(first, self.total):
+                epoch, in_epoch = divmod(number, self.steps)
+                if number == first or in_epoch == 0:
+                    since_epoch = meter.copy()
+                    self._set_learning_rate(epoch)
+                with meter.waiting_for("data"):
+                    loaded = next(batches)
+                self._count_unreadable(loaded.unreadable)
+                batch = decode_batch(
+                    loaded, device, height=self.recipe.input.height, width=self.recipe.input.width
+                )
+                with meter.waiting_for("step" if device.type == "cpu" else "host"):
+                    pending.append(self.step(batch, step=number, stop=bool(self.stop.number)))
+                meter.clips += len(batch) * self.world.size
+                end_of_epoch = in_epoch + 1 == self.steps
+                stopping = False
+                while len(pending) > (0 if end_of_epoch or stopping else ahead):
+                    with meter.waiting_for("step"):
+                        metrics, stopping = pending[0].read()
+                    self._finish(pending.popleft(), metrics, meter.summary(since_epoch))
+                if number == first:
+                    steady = meter.copy()  # the first step starts workers and compiles
+                if end_of_epoch:
+                    log(self._epoch_entry(epoch, meter.summary(since_epoch)))
+                    self.progress = _Progress(self.progress.step)
+                if (end_of_epoch and (epoch + 1) % self.recipe.run.checkpoint_every == 0) or stopping:
+                    self._save()
+                if stopping and self.progress.step < self.total:
+                    self._say_goodbye()
+        final = self.folder / "model.safetensors"
+        if self.world.leads:
+            self._save()
+            save_checkpoint(
+                final,
+                self.step.model,
+                recipe=self.recipe,
+                pids=list(self.labels),
+                epoch=epochs,
+                step=self.total,
+            )
+            if self.total > first + 1:
+                throughput = meter.summary(steady)
+                write_json(self.folder / "throughput.json", throughput.to_json_dict())
+                self.watcher.message(str(throughput))
+        return final
+
+    def _set_learning_rate(self, epoch: int) -> None:
+        for group in self.step.optimizer.param_groups:
+            group["lr"] = learning_rate(self.recipe.optimizer, epoch)
+
+    def _count_unreadable(self, messages: tuple[str, ...]) -> None:
+        for text in messages:
+            self.watcher.message(f"replaced by a neighbour: {text}")
+        self.progress.unreadable += len(messages)
+
+    def _finish(self, done: Done, metrics: dict[str, float], throughput: Throughput) -> None:
+        """Book a step whose metrics are there."""
+        if not all(map(_finite, metrics.values())):
+            self._fail(done, metrics)
+        for key, value in metrics.items():
+            self.progress.sums[key] += value
+        self.progress.step = done.step + 1
+        if self.world.leads:
+            self.watcher.step(
+                epoch=done.step // self.steps,
+                step=done.step + 1,
+                total_steps=self.total,
+                metrics=metrics,
+                throughput=throughput,
+            )
+
+    def _fail(self, done: Done, metrics: dict[str, float]) -> None:
+        """Stop, and leave behind what the loss was computed on: once, by the process that leads."""
+        file = self.folder / f"failed-batch{f'-{self.world.rank}' if self.world.rank else ''}.safetensors"
+        batch = done.batch.to("cpu")
+        tensors = {
+            name: getattr(batch, name).contiguous() for name in ("frames", "mask", "pids", "camids", "labels")
+        }
+        about = {"step": str(done.step), "seed": str(self.recipe.seed)}
+        try:
+            safetensors.torch.save_file(
+                tensors, file, metadata=about | {key: str(value) for key, value in metrics.items()}
+            )
+            saved = f"its batch is saved as {file}"
+        except (OSError, safetensors.SafetensorError) as error:
+            saved = f"its batch could not be saved as {file}: {error}"
+        raise IntraclipError(
+            f"the loss is {metrics['loss']} at step {done.step} (triplet {metrics['triplet']}, identity "
+            f"{metrics['identity']}); {saved}. Lower optimizer.learning_rate, or look at the weights it started from; "
+            "the checkpoints up to here are kept"
+        )
+
+    def _epoch_entry(self, epoch: int, throughput: Throughput) -> dict[str, Any]:
+        return {
+            "epoch": epoch + 1,
+            "step": self.progress.step,
+            "learning_rate": self.step.optimizer.param_groups[0]["lr"],
+            **{key: value / self.steps for key, value in self.progress.sums.items()},
+            "unreadable_frames": self.progress.unreadable,
+            "seconds": throughput.seconds,
+            "data_wait": throughput.data_share,
+            "clips_per_second": round(throughput.clips_per_second, 2),
+            "memory_gib": throughput.memory_gib,
+        }
+
+    def _save(self) -> None:
+        if not self.world.leads:
+            return
+        file = training_checkpoint(self.folder, self.progress.step)
+        if file.exists():
+            return
+        save_checkpoint(
+            file,
+            self.step.model,
+            recipe=self.recipe,
+            pids=list(self.labels),
+            epoch=self.progress.step // self.steps,
+            step=self.progress.step,
+            optimizer=self.step.optimizer,
+            progress={
+                "sums": dict(self.progress.sums),
+                "unreadable": self.progress.unreadable,
+                "scaler": self.step.scaler.state_dict(),
+            },
+        )
+        for old in training_checkpoints(self.folder)[: -self.recipe.run.keep_checkpoints]:
+            old.unlink()
+
+    def _say_goodbye(self) -> None:
+        self.world.wait()  # until the leader has saved
+        raise RunStopped(
+            f"stopped after step {self.progress.step} of {self.total}, as asked; the run {self.folder} is saved up to "
+            "there, continue it with --resume",
+            self.stop.exit_code,
+        )
+
+    def _restore(self) -> _Progress:
+        """Load the latest checkpoint that is whole."""
+        found = training_checkpoints(self.folder)
+        if self.world.leads:
+            found = _whole_checkpoints(found, self.watcher)
+        self.world.wait()
+        if not self.world.leads:
+            found = training_checkpoints(self.folder)
+        if not found:
+            if self.world.leads:
+                self.watcher.message(f"{self.folder} has no checkpoint yet: starting from the beginning")
+            return _Progress()
+        checkpoint = read_checkpoint(found[-1])
+        if checkpoint.pids != tuple(self.labels):
+            raise CheckpointError(
+                f"{checkpoint.path} was trained on {len(checkpoint.pids)} identities, the data has {len(self.labels)} "
+                "or other ones; resume on the data the run was started with"
+            )
+        load_weights(self.step.model, checkpoint)
+        load_optimizer(self.step.optimizer, checkpoint)
+        self.step.scaler.load_state_dict(dict(checkpoint.progress["scaler"]))
+        if self.world.leads:
+            self.watcher.message(f"resuming after step {checkpoint.step} from {checkpoint.path.name}")
+        sums: dict[str, float] = defaultdict(float, checkpoint.progress["sums"])
+        return _Progress(checkpoint.step, sums, int(checkpoint.progress["unreadable"]))
+
+    def _environment(self, split: Split) -> dict[str, Any]:
+        return {
+            **environment(self.world.device),
+            "processes": self.world.size,
             "data": {
                 "root": str(split.root),
                 "dataset": split.dataset,
                 "split": split.index,
-                "training_identities": len(labels),
+                "training_identities": len(self.labels),
                 "training_tracklets": len(split.train),
             },
-            "parameters": sum(p.numel() for p in model.parameters()),
-        },
-    )
-    steps, epochs = len(sampler), recipe.optimizer.epochs
-    dataset = TrainingBatches(
-        split.train, labels, recipe, sampler, start=first_epoch * steps, stop=epochs * steps
-    )
-    loss_function = TotalLoss(recipe.loss)
-    model.train()
-    with _logs(run, recipe, first_epoch) as log:
-        batches = iterate(dataset, workers=recipe.data.workers, pin_memory=device.type == "cuda")
-        for epoch in range(first_epoch, epochs):
-            rate = learning_rate(recipe.optimizer, epoch)
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-            torch.manual_seed(_mix(recipe.seed, 4, epoch))  # dropout, where a head has it
-            sums: dict[str, float] = defaultdict(float)
-            unreadable, waited, started = 0, 0.0, time.perf_counter()
-            for number in range(steps):
-                asked = time.perf_counter()
-                loaded = next(batches)
-                waited += time.perf_counter() - asked
-                for text in loaded.unreadable:
-                    watcher.message(f"replaced by a neighbour: {text}")
-                unreadable += len(loaded.unreadable)
-                batch = loaded.clips.to(device, non_blocking=True)
-                step = epoch * steps + number
-                metrics = training_step(model, batch, loss_function, optimizer, recipe, step=step)
-                for key, value in metrics.items():
-                    sums[key] += value
-                watcher.step(epoch=epoch, step=step + 1, total_steps=epochs * steps, metrics=metrics)
-            seconds = time.perf_counter() - started
-            log(
-                {
-                    "epoch": epoch + 1,
-                    "step": (epoch + 1) * steps,
-                    "learning_rate": rate,
-                    **{key: value / steps for key, value in sums.items()},
-                    "unreadable_frames": unreadable,
-                    "seconds": round(seconds, 3),
-                    "data_wait": round(waited / seconds, 4),
-                    "clips_per_second": round(
-                        steps * recipe.batch.identities * recipe.batch.clips / seconds, 2
-                    ),
-                }
-            )
-            if (epoch + 1) % recipe.run.checkpoint_every == 0 or epoch + 1 == epochs:
-                save_checkpoint(
-                    run / "checkpoints" / f"epoch-{epoch + 1:05d}.safetensors",
-                    model,
-                    recipe=recipe,
-                    pids=list(labels),
-                    epoch=epoch + 1,
-                    step=(epoch + 1) * steps,
-                    optimizer=optimizer,
-                )
-                for old in training_checkpoints(run)[: -recipe.run.keep_checkpoints]:
-                    old.unlink()
-    final = run / "model.safetensors"
-    save_checkpoint(final, model, recipe=recipe, pids=list(labels), epoch=epochs, step=epochs * steps)
-    return final
+            "parameters": sum(p.numel() for p in self.step.model.parameters()),
+        }
 
 
-def training_step(
-    model: ClipEmbedder,
-    batch: ClipBatch,
-    loss_function: TotalLoss,
-    optimizer: torch.optim.Optimizer,
-    recipe: Recipe,
-    *,
-    step: int,
-) -> dict[str, float]:
-    """Augment, run forward and backward, update.
+def _finite(value: float) -> bool:
+    return value - value == 0
 
-    Args:
-        model: in training mode.
-        batch: uint8 clips on the model's device.
-        loss_function: triplet and cross-entropy.
-        optimizer: of the model.
-        recipe: augmentation, input and seed are read.
-        step: number of the batch in the run; the augmentation is drawn from it.
 
-    Returns:
-        What `TotalLoss` logs, as floats.
-
-    Raises:
-        IntraclipError: the loss is not finite; the weights are not updated.
-    """
-    clips, length, _, height, width = batch.frames.shape
-    generator = torch.Generator().manual_seed(_mix(recipe.seed, 3, step))
-    parameters = draw(
-        recipe.augment, clips=clips, frames=length, height=height, width=width, generator=generator
-    )
-    frames = apply(batch.frames, parameters, mean=recipe.input.mean, std=recipe.input.std)
-    output = model(frames, batch.mask)
-    loss, logged = loss_function(output, batch.labels)
-    metrics = {key: float(value) for key, value in logged.items()}
-    if not torch.isfinite(loss):
-        raise IntraclipError(
-            f"the loss is {metrics['loss']} at step {step} (triplet {metrics['triplet']}, identity "
-            f"{metrics['identity']}); lower optimizer.learning_rate, or look at the weights it started from. "
-            "Checkpoints up to here are kept"
+def _check_division(recipe: Recipe, world: World) -> None:
+    identities, clips = recipe.batch.identities, recipe.batch.clips
+    if identities % world.size:
+        raise ConfigError(
+            f"batch.identities: {identities} cannot be divided among {world.size} processes; choose a multiple"
         )
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    optimizer.step()
-    return metrics
-
-
-def _mix(*numbers: int) -> int:
-    """One 63-bit seed of several numbers, well spread: neighbouring steps get unrelated draws."""
-    mixed = 0
-    for number in numbers:
-        mixed = (mixed * 0x9E3779B97F4A7C15 + number + 0x632BE59BD9B4E019) % 2**64
-        mixed ^= mixed >> 29
-    return mixed % 2**63
+    if identities * clips // world.size % recipe.step.pieces:
+        raise ConfigError(
+            f"step.pieces: {recipe.step.pieces} must divide the {identities * clips // world.size} clips of a process"
+        )
 
 
 def _prepare(run: Path, recipe: Recipe, *, resume: bool) -> None:
     config = run / "config.toml"
+    partial = config.with_name(config.name + ".partial")
+    if resume:
+        partial.unlink(missing_ok=True)  # a run that died in its first moment
     if resume and config.is_file():
         different = [
             line
             for line in differing_keys(load_recipe(str(config)), recipe)
-            if not line.startswith(
-                ("description:", "data.workers:", "run.")
-            )  # these cannot change the result
+            if not line.startswith(CANNOT_CHANGE_THE_RESULT)
         ]
         if different:
             raise ConfigError(
@@ -261,84 +410,28 @@ def _prepare(run: Path, recipe: Recipe, *, resume: bool) -> None:
     require_empty_folder(run, remedy="choose another --out, or continue that run with --resume")
     try:
         run.mkdir(parents=True, exist_ok=True)
-        config.write_text(dump_recipe(recipe), encoding="utf-8")
+        partial.write_text(dump_recipe(recipe), encoding="utf-8")
+        partial.replace(config)
     except OSError as error:
         raise OutputError(f"the run folder {run} cannot be written: {error}") from None
 
 
-def _restore(
-    run: Path, model: ClipEmbedder, optimizer: torch.optim.Optimizer, labels: dict[int, int], watcher: Watcher
-) -> int:
-    """Load the latest checkpoint; returns the epochs it has behind it."""
-    checkpoints = training_checkpoints(run)
-    if not checkpoints:
-        watcher.message(f"{run} has no checkpoint yet: starting from the beginning")
-        return 0
-    checkpoint = read_checkpoint(checkpoints[-1])
-    if checkpoint.pids != tuple(labels):
+def _whole_checkpoints(found: list[Path], watcher: Watcher) -> list[Path]:
+    """Set damaged checkpoints aside, newest first, until one is whole; returns it and the older ones."""
+    damaged: list[str] = []
+    found = list(found)
+    while found:
+        try:
+            verify(found[-1])
+            return found
+        except CheckpointError as error:
+            damaged.append(str(error))
+            aside = found[-1].with_name(found[-1].name + ".damaged")
+            found.pop().replace(aside)
+            watcher.message(f"{error}; set aside as {aside.name}, falling back to the checkpoint before it")
+    if damaged:
         raise CheckpointError(
-            f"{checkpoint.path} was trained on {len(checkpoint.pids)} identities, the data has {len(labels)} or other "
-            "ones; resume on the data the run was started with"
+            "no checkpoint of this run can be read, so it cannot be resumed; start a new one:\n"
+            + "\n".join(f"  {line}" for line in damaged)
         )
-    load_weights(model, checkpoint)
-    load_optimizer(optimizer, checkpoint)
-    watcher.message(f"resuming after epoch {checkpoint.epoch} from {checkpoint.path.name}")
-    return checkpoint.epoch
-
-
-class _Log:
-    """Appends to metrics.jsonl, and to TensorBoard when it is there."""
-
-    def __init__(self, path: Path, events: Any) -> None:
-        self.file = path.open("a", encoding="utf-8")
-        self.events = events
-
-    def __call__(self, entry: dict[str, Any]) -> None:
-        self.file.write(json.dumps(entry) + "\n")
-        self.file.flush()
-        if self.events is not None:
-            for key, value in entry.items():
-                if key not in ("epoch", "step"):
-                    self.events.add_scalar(f"train/{key}", value, entry["epoch"])
-
-
-@contextmanager
-def _logs(run: Path, recipe: Recipe, first_epoch: int) -> Iterator[_Log]:
-    path = run / "metrics.jsonl"
-    try:
-        if path.exists():
-            _keep_epochs(path, first_epoch)
-        events = _tensorboard(run, first_epoch) if recipe.run.tensorboard else None
-        log = _Log(path, events)
-        try:
-            yield log
-        finally:
-            log.file.close()
-            if events is not None:
-                events.close()
-    except OSError as error:
-        raise OutputError(
-            f"the run folder {run} cannot be written: {error}; what was written before is kept, continue with --resume"
-        ) from None
-
-
-def _keep_epochs(path: Path, first_epoch: int) -> None:
-    """Drop the lines of epochs that are trained again, and what a crash left half-written: it is one of those."""
-
-    def kept(line: bytes) -> bool:
-        try:
-            return bool(json.loads(line)["epoch"] <= first_epoch)
-        except (ValueError, TypeError, KeyError):
-            return False
-
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(b"".join(line + b"\n" for line in path.read_bytes().splitlines() if kept(line)))
-    partial.replace(path)
-
-
-def _tensorboard(run: Path, first_epoch: int) -> Any:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:  # the `report` extra brings it; metrics.jsonl holds the same numbers
-        return None
-    return SummaryWriter(str(run / "events"), purge_step=first_epoch + 1)
+    return found

@@ -6,7 +6,9 @@ Each is built from torchvision's blocks and keeps torchvision's key names, so th
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +17,8 @@ import safetensors.torch
 import torch
 import torchvision
 from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.utils.checkpoint import checkpoint
 from torchvision.models.resnet import BasicBlock
 
 from intraclip.config import InputConfig, ModelConfig
@@ -30,29 +34,95 @@ class Built(NamedTuple):
         min_size: smallest height and width in pixels that still leave a map.
     """
 
-    network: nn.Module
+    network: StagedNetwork
     num_features: int
     min_size: int
 
 
-class ResNetBody(nn.Module):
-    """A torchvision ResNet without its pooling and classifier."""
+Stage = tuple[nn.Module, ...]
+
+
+class StagedNetwork(nn.Module):
+    """A network that is a chain of stages.
+
+    Attributes:
+        recompute: keep only the borders of the stages for the backward pass and compute the rest again
+            (Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost").
+    """
+
+    recompute = False
+
+    def stages(self) -> list[Stage]:
+        """The chain. No stage may begin with a layer that works in place: it would overwrite the border."""
+        raise TypeError(f"{type(self).__name__} names no stages")
+
+    def forward(self, frames: torch.Tensor) -> torch.Tensor:
+        """Frames ``[N, 3, H, W]`` -> maps ``[N, F, h, w]``."""
+        maps = frames
+        for stage in self.stages():
+            if self.recompute and torch.is_grad_enabled():
+                maps = checkpoint(
+                    _run_stage, stage, maps, use_reentrant=False, context_fn=partial(_recomputing, stage)
+                )
+            else:
+                maps = _run_stage(stage, maps)
+        return maps
+
+
+def _run_stage(stage: Stage, maps: torch.Tensor) -> torch.Tensor:
+    for module in stage:
+        maps = module(maps)
+    return maps
+
+
+def _recomputing(stage: Stage) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+    return nullcontext(), frozen_statistics(stage)
+
+
+@contextmanager
+def frozen_statistics(modules: Iterable[nn.Module]) -> Iterator[None]:
+    """Batch normalisation inside `modules` uses a batch's statistics as ever, but does not remember them.
+
+    For a second pass over a batch whose first one was counted already.
+    """
+    norms = [m for module in modules for m in module.modules() if isinstance(m, _NormBase)]
+    momenta = [norm.momentum for norm in norms]
+    counts = [norm.num_batches_tracked.clone() for norm in norms if norm.num_batches_tracked is not None]
+    for norm in norms:
+        norm.momentum = 0.0
+    try:
+        yield
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+        counted = (norm for norm in norms if norm.num_batches_tracked is not None)
+        for norm, count in zip(counted, counts, strict=True):
+            norm.num_batches_tracked.copy_(count)  # type: ignore[union-attr]
+
+
+class ResNetBody(StagedNetwork):
+    """A torchvision ResNet without its pooling and classifier; maps at 1/32 of the frame, 1/16 with last stride 1."""
 
     def __init__(self, resnet: torchvision.models.ResNet) -> None:
         super().__init__()
         for name in ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4"):
             self.add_module(name, getattr(resnet, name))
 
-    def forward(self, frames: torch.Tensor) -> torch.Tensor:
-        """Maps at 1/32 of the frame size, or 1/16 with last stride 1."""
-        maps = frames
-        for module in self.children():
-            maps = module(maps)
-        return maps
+    def stages(self) -> list[Stage]:
+        """The stem, then the four stages of residual blocks."""
+        return _resnet_stages(self)
 
 
-class BasicResNet(nn.Module):
-    """ResNet18 (He et al. 2016) with a channel multiplier; at width 1 the keys and shapes are torchvision's."""
+def _resnet_stages(network: nn.Module) -> list[Stage]:
+    modules = list(network.children())
+    return [tuple(modules[:4]), *((module,) for module in modules[4:])]
+
+
+class BasicResNet(StagedNetwork):
+    """ResNet18 (He et al. 2016) with a channel multiplier; at width 1 the keys and shapes are torchvision's.
+
+    Maps at 1/32 of the frame, or 1/16 with last stride 1.
+    """
 
     def __init__(self, *, width: float, last_stride: int) -> None:
         super().__init__()
@@ -70,12 +140,9 @@ class BasicResNet(nn.Module):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
-    def forward(self, frames: torch.Tensor) -> torch.Tensor:
-        """Maps at 1/32 of the frame size, or 1/16 with last stride 1."""
-        maps = frames
-        for module in self.children():
-            maps = module(maps)
-        return maps
+    def stages(self) -> list[Stage]:
+        """The stem, then the four stages of residual blocks."""
+        return _resnet_stages(self)
 
 
 def _basic_stage(previous: int, out: int, stride: int) -> nn.Sequential:
@@ -87,8 +154,8 @@ def _basic_stage(previous: int, out: int, stride: int) -> nn.Sequential:
     return nn.Sequential(BasicBlock(previous, out, stride, downsample), BasicBlock(out, out))
 
 
-class InceptionBody(nn.Module):
-    """torchvision's Inception v3 up to the last mixed block."""
+class InceptionBody(StagedNetwork):
+    """torchvision's Inception v3 up to the last mixed block; maps of 6 x 2 for frames of 256 x 128."""
 
     def __init__(self, inception: torchvision.models.Inception3) -> None:
         super().__init__()
@@ -96,29 +163,29 @@ class InceptionBody(nn.Module):
             if name not in ("AuxLogits", "avgpool", "dropout", "fc"):
                 self.add_module(name, module)
 
-    def forward(self, frames: torch.Tensor) -> torch.Tensor:
-        """Maps ``[N, 2048, h, w]``; 6 x 2 for frames of 256 x 128."""
-        maps = frames
-        for module in self.children():
-            maps = module(maps)
-        return maps
+    def stages(self) -> list[Stage]:
+        """One a convolution, pooling or mixed block."""
+        return [(module,) for module in self.children()]
 
 
-class AlexNetBody(nn.Module):
-    """torchvision's AlexNet up to its last pooling: F = 256. The three FC layers fix the input size; they go."""
+class AlexNetBody(StagedNetwork):
+    """torchvision's AlexNet up to its last pooling: F = 256, maps of 7 x 3 for frames of 256 x 128.
+
+    The three FC layers fix the input size; they go.
+    """
 
     def __init__(self, alexnet: torchvision.models.AlexNet) -> None:
         super().__init__()
         self.features = alexnet.features
 
-    def forward(self, frames: torch.Tensor) -> torch.Tensor:
-        """Maps ``[N, 256, h, w]``; 7 x 3 for frames of 256 x 128."""
-        maps: torch.Tensor = self.features(frames)
-        return maps
+    def stages(self) -> list[Stage]:
+        """Each ends with a pooling."""
+        modules = list(self.features.children())
+        return [tuple(modules[:3]), tuple(modules[3:6]), tuple(modules[6:])]
 
 
-class SmallNet(nn.Module):
-    """Four strided convolutions with batch normalisation: for tests and quick looks on a CPU."""
+class SmallNet(StagedNetwork):
+    """Four strided convolutions with batch normalisation: for tests and quick looks on a CPU. Maps at 1/16."""
 
     def __init__(self, *, width: float) -> None:
         super().__init__()
@@ -135,10 +202,9 @@ class SmallNet(nn.Module):
         )
         self.num_features = channels[-1]
 
-    def forward(self, frames: torch.Tensor) -> torch.Tensor:
-        """Maps at 1/16 of the frame size."""
-        maps: torch.Tensor = self.blocks(frames)
-        return maps
+    def stages(self) -> list[Stage]:
+        """One a convolution."""
+        return [(block,) for block in self.blocks.children()]
 
 
 def _resnet50(config: ModelConfig) -> Built:

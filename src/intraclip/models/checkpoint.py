@@ -1,12 +1,14 @@
 """Checkpoints: weights, the recipe that made them, and a format version, in one safetensors file.
 
-A safetensors file holds tensors and text; reading one runs no code. Training checkpoints hold the optimizer too
-(`optimizer.*`); the final `model.safetensors` of a run does not.
+A safetensors file holds tensors and text; reading one runs no code. Training checkpoints hold the optimizer
+(`optimizer.*`) and the state of the training loop too; the final `model.safetensors` of a run does not. A digest of
+the tensors tells a damaged file from a whole one.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -39,6 +41,7 @@ class Checkpoint:
         pids: training identities; class i is pid `pids[i]`.
         epoch: epochs finished.
         step: batches finished.
+        progress: state of the training loop inside its epoch, as it was handed to `save_checkpoint`.
     """
 
     path: Path
@@ -46,6 +49,7 @@ class Checkpoint:
     pids: tuple[int, ...]
     epoch: int
     step: int
+    progress: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def save_checkpoint(
@@ -57,13 +61,31 @@ def save_checkpoint(
     epoch: int,
     step: int,
     optimizer: torch.optim.Optimizer | None = None,
+    progress: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a checkpoint. The file appears whole or not at all.
 
+    Args:
+        path: the file.
+        model: its weights and statistics.
+        recipe: of the run.
+        pids: training identities by class.
+        epoch: epochs finished.
+        step: batches finished.
+        optimizer: to be able to go on training.
+        progress: what else the training loop needs to go on, as JSON can hold it.
+
     Raises:
         OutputError: it cannot be written (disk full, no permission); an older file of that name stays.
+        CheckpointError: a weight is not finite; nothing is written, older checkpoints stay.
     """
     tensors = {f"model.{k}": v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
+    broken = [k.removeprefix("model.") for k, v in tensors.items() if not bool(torch.isfinite(v).all())]
+    if broken:
+        raise CheckpointError(
+            f"{len(broken)} of {len(tensors)} weights are not finite after step {step}, such as {broken[0]}; {path} is "
+            "not written. Resume from an older checkpoint with a lower optimizer.learning_rate"
+        )
     meta = {
         "format": FORMAT,
         "format_version": str(FORMAT_VERSION),
@@ -71,6 +93,7 @@ def save_checkpoint(
         "pids": json.dumps([int(p) for p in pids]),
         "epoch": str(epoch),
         "step": str(step),
+        "progress": json.dumps(dict(progress or {})),
     }
     if optimizer is not None:
         state = optimizer.state_dict()
@@ -78,6 +101,8 @@ def save_checkpoint(
         for index, entry in state["state"].items():
             for key, tensor in entry.items():
                 tensors[f"optimizer.{index}.{key}"] = tensor.detach().cpu().contiguous()
+    for part in ("model", "optimizer"):
+        meta[f"{part}_sha256"] = digest({k: v for k, v in tensors.items() if k.startswith(f"{part}.")})
     partial = path.with_name(path.name + ".partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -122,9 +147,22 @@ def read_checkpoint(path: Path) -> Checkpoint:
             pids=tuple(json.loads(meta["pids"])),
             epoch=int(meta["epoch"]),
             step=int(meta["step"]),
+            progress=json.loads(meta.get("progress", "{}")),
         )
     except (KeyError, ValueError, TypeError, ConfigError) as error:
         raise CheckpointError(f"{path} has a damaged header: {error}") from None
+
+
+def verify(path: Path) -> Checkpoint:
+    """Read a training checkpoint whole, comparing its tensors with their digest.
+
+    Raises:
+        CheckpointError: as `read_checkpoint`, or other bytes than were written.
+    """
+    checkpoint = read_checkpoint(path)
+    for part in ("model.", "optimizer."):
+        _tensors(path, part)
+    return checkpoint
 
 
 def load_model(checkpoint: Checkpoint, *, device: torch.device) -> ClipEmbedder:
@@ -141,7 +179,7 @@ def load_model(checkpoint: Checkpoint, *, device: torch.device) -> ClipEmbedder:
         pretrained=False,
     )
     load_weights(model, checkpoint)
-    return model.to(device).eval()
+    return model.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload,no-any-return]
 
 
 def load_weights(model: nn.Module, checkpoint: Checkpoint) -> None:
@@ -171,6 +209,11 @@ def load_optimizer(optimizer: torch.optim.Optimizer, checkpoint: Checkpoint) -> 
         index, key = name.split(".", 1)
         state.setdefault(int(index), {})[key] = tensor
     optimizer.load_state_dict({"state": state, "param_groups": json.loads(groups)})
+    for parameter, entry in optimizer.state.items():
+        for key, tensor in entry.items():
+            if tensor.shape == parameter.shape:
+                # Fused optimizers walk through memory: moments must lie there as their weight does (channels last).
+                entry[key] = torch.empty_like(parameter, dtype=tensor.dtype).copy_(tensor)
 
 
 def model_file(run: Path) -> Path:
@@ -194,7 +237,26 @@ def model_file(run: Path) -> Path:
 
 def training_checkpoints(run: Path) -> list[Path]:
     """Checkpoints of a run folder, oldest first."""
-    return sorted((run / "checkpoints").glob("epoch-*.safetensors"))
+    return sorted((run / "checkpoints").glob("step-*.safetensors"))
+
+
+def training_checkpoint(run: Path, step: int) -> Path:
+    """Where the checkpoint after a step belongs.
+
+    >>> training_checkpoint(Path("run"), 960).name
+    'step-00000960.safetensors'
+    """
+    return run / "checkpoints" / f"step-{step:08d}.safetensors"
+
+
+def digest(tensors: Mapping[str, torch.Tensor]) -> str:
+    """SHA-256 over names, types, shapes and bytes of tensors, in the order of their names."""
+    found = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        found.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()
 
 
 def describe(checkpoint: Checkpoint) -> Mapping[str, Any]:
@@ -211,6 +273,10 @@ def describe(checkpoint: Checkpoint) -> Mapping[str, Any]:
 def _tensors(path: Path, prefix: str) -> dict[str, torch.Tensor]:
     try:
         with safetensors.safe_open(path, framework="pt") as file:
-            return {k.removeprefix(prefix): file.get_tensor(k) for k in file.keys() if k.startswith(prefix)}  # noqa: SIM118
+            expected = (file.metadata() or {}).get(f"{prefix}sha256".replace(".", "_"))
+            found = {k: file.get_tensor(k) for k in file.keys() if k.startswith(prefix)}  # noqa: SIM118
     except (OSError, safetensors.SafetensorError) as error:
         raise CheckpointError(f"{path} is damaged: {error}") from None
+    if expected is not None and digest(found) != expected:
+        raise CheckpointError(f"{path} is damaged: its tensors have other bytes than were written")
+    return {k.removeprefix(prefix): v for k, v in found.items()}

@@ -24,6 +24,7 @@ class RunRecord:
         folder: the run folder.
         recipe: resolved recipe.
         environment: of the training; empty when it was not written.
+        throughput: where the training's time went; empty when it was not measured.
         epochs: one entry an epoch, as in `metrics.jsonl`; empty when there is none.
         evaluation: as `intraclip.engine.evaluate.evaluate_run` wrote it.
         embeddings: the scored embeddings.
@@ -33,6 +34,7 @@ class RunRecord:
     folder: Path
     recipe: Recipe
     environment: Mapping[str, Any]
+    throughput: Mapping[str, Any]
     epochs: tuple[Mapping[str, Any], ...]
     evaluation: Mapping[str, Any]
     embeddings: Embeddings
@@ -55,8 +57,8 @@ def read_record(name: str, folder: Path) -> RunRecord:
 
     Args:
         name: display name.
-        folder: with `config.toml`, `evaluation.json` and `embeddings.npz`; `metrics.jsonl` and
-            `environment.json` are read when they are there.
+        folder: with `config.toml`, `evaluation.json` and `embeddings.npz`; `metrics.jsonl`,
+            `environment.json` and `throughput.json` are read when they are there.
 
     Raises:
         DataError: no run folder, not scored yet (the message names the command), or a damaged file.
@@ -79,12 +81,13 @@ def read_record(name: str, folder: Path) -> RunRecord:
         raise DataError(
             f"{folder / 'evaluation.json'} holds no scores; run again: intraclip evaluate {folder} --data DIR"
         )
-    environment = folder / "environment.json"
+    environment, throughput = folder / "environment.json", folder / "throughput.json"
     return RunRecord(
         name=name,
         folder=folder,
         recipe=load_recipe(str(config)),
         environment=_json(environment) if environment.is_file() else {},
+        throughput=_json(throughput) if throughput.is_file() else {},
         epochs=_lines(folder / "metrics.jsonl"),
         evaluation=evaluation,
         embeddings=load_embeddings(folder / "embeddings.npz"),

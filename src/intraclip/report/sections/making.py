@@ -51,6 +51,8 @@ def making(run: RunRecord) -> Making:
         facts.append(("Versions", ", ".join(f"{name} {version}" for name, version in versions.items())))
     if run.epochs:
         facts.append(("Epochs", f"{len(run.epochs)}, {duration(run.seconds or 0)} in all"))
+    if run.throughput:
+        facts.append(("Throughput", str(run.throughput.get("summary"))))
     return Making(
         run=run.name, description=run.recipe.description, facts=tuple(facts), recipe=dump_recipe(run.recipe)
     )

@@ -1,0 +1,86 @@
+"""The log of a run: one line an epoch in metrics.jsonl, and the same in TensorBoard."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from intraclip.errors import OutputError
+
+Log = Callable[[dict[str, Any]], None]
+"""Writes the numbers of one epoch."""
+
+
+class _Files:
+    """Appends to metrics.jsonl, and to TensorBoard when it is there."""
+
+    def __init__(self, path: Path, events: Any) -> None:
+        self.file = path.open("a", encoding="utf-8")
+        self.events = events
+
+    def __call__(self, entry: dict[str, Any]) -> None:
+        self.file.write(json.dumps(entry) + "\n")
+        self.file.flush()
+        if self.events is not None:
+            for key, value in entry.items():
+                if key not in ("epoch", "step"):
+                    self.events.add_scalar(f"train/{key}", value, entry["epoch"])
+
+
+@contextmanager
+def open_log(run: Path, *, epochs_done: int, tensorboard: bool, leads: bool = True) -> Iterator[Log]:
+    """Open the log of a run.
+
+    Args:
+        run: its folder.
+        epochs_done: epochs it has behind it; lines of later ones are dropped.
+        tensorboard: write events too, where TensorBoard is installed.
+        leads: False for the other processes of a run, which write nothing.
+
+    Raises:
+        OutputError: something in the run folder cannot be written while the log is open.
+    """
+    if not leads:
+        yield lambda entry: None
+        return
+    path = run / "metrics.jsonl"
+    try:
+        if path.exists():
+            _keep_epochs(path, epochs_done)
+        events = _tensorboard(run, epochs_done) if tensorboard else None
+        log = _Files(path, events)
+        try:
+            yield log
+        finally:
+            log.file.close()
+            if events is not None:
+                events.close()
+    except OSError as error:
+        raise OutputError(
+            f"the run folder {run} cannot be written: {error}; what was written before is kept, continue with --resume"
+        ) from None
+
+
+def _keep_epochs(path: Path, epochs_done: int) -> None:
+    """Drop the lines of epochs that are trained again, and what a crash left half-written: it is one of those."""
+
+    def kept(line: bytes) -> bool:
+        try:
+            return bool(json.loads(line)["epoch"] <= epochs_done)
+        except (ValueError, TypeError, KeyError):
+            return False
+
+    partial = path.with_name(path.name + ".partial")
+    partial.write_bytes(b"".join(line + b"\n" for line in path.read_bytes().splitlines() if kept(line)))
+    partial.replace(path)
+
+
+def _tensorboard(run: Path, epochs_done: int) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:  # the `report` extra brings it; metrics.jsonl holds the same numbers
+        return None
+    return SummaryWriter(str(run / "events"), purge_step=epochs_done + 1)

@@ -1,0 +1,138 @@
+"""Where the time of a run goes: waiting for data, waiting for the device, or the host itself."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import torch
+
+Bottleneck = Literal["data", "step", "host"]
+
+DATA_BOUND = 0.05
+"""Share of the time spent waiting for data from which on faster decoding would shorten the run noticeably."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Throughput:
+    """A summary of a stretch of training.
+
+    Attributes:
+        clips: clips trained on, over all processes.
+        seconds: wall time.
+        data_share: share of the time this process waited for its data.
+        step_share: share of the time in the step: on a CPU computing it, with a GPU waiting for it to finish.
+        host_share: the rest: on a CPU writing and logging, with a GPU also the work of starting its kernels.
+        memory_gib: most memory in use so far, of this process, its decoding processes left out.
+        device_memory_gib: most GPU memory in use so far; 0 without a GPU.
+    """
+
+    clips: int
+    seconds: float
+    data_share: float
+    step_share: float
+    host_share: float
+    memory_gib: float
+    device_memory_gib: float
+
+    @property
+    def clips_per_second(self) -> float:
+        """Clips a second over all processes."""
+        return self.clips / self.seconds if self.seconds else 0.0
+
+    @property
+    def bottleneck(self) -> Bottleneck:
+        """What to make faster first."""
+        if self.data_share > DATA_BOUND and self.data_share >= self.host_share:
+            return "data"
+        return "step" if self.step_share >= self.host_share else "host"
+
+    def advice(self) -> str:
+        """One sentence for people on the bottleneck."""
+        return {
+            "data": "waiting for data: pack the data set (intraclip data pack), or raise --data.workers",
+            "step": "the step itself: the data keep up",
+            "host": "the host: larger batches, or --step.compile, give the GPU more work a launch",
+        }[self.bottleneck]
+
+    def to_json_dict(self) -> dict[str, Any]:
+        """For throughput.json."""
+        return {
+            **asdict(self),
+            "clips_per_second": round(self.clips_per_second, 3),
+            "bottleneck": self.bottleneck,
+            "summary": str(self),
+        }
+
+    def __str__(self) -> str:
+        memory = f"{self.memory_gib:.1f} GiB"
+        if self.device_memory_gib:
+            memory += f", {self.device_memory_gib:.1f} GiB on the GPU"
+        return (
+            f"{self.clips:,} clips in {self.seconds:,.0f} s, {self.clips_per_second:.1f} clips/s: data "
+            f"{self.data_share:.0%}, step {self.step_share:.0%}, host {self.host_share:.0%} of the time; memory "
+            f"{memory}. Bottleneck: {self.advice()}"
+        )
+
+
+class Meter:
+    """Adds up where the time goes.
+
+    Args:
+        device: a GPU's own memory is looked at too.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.clips = 0
+        self.spent: dict[str, float] = {"data": 0.0, "step": 0.0, "host": 0.0}
+        self._started = time.perf_counter()
+
+    @contextmanager
+    def waiting_for(self, what: Literal["data", "step", "host"]) -> Iterator[None]:
+        """Count the time of a block."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.spent[what] += time.perf_counter() - started
+
+    def summary(self, since: Meter | None = None) -> Throughput:
+        """What was measured so far.
+
+        Args:
+            since: a `copy` from earlier, to have only what came after it.
+        """
+        seconds = time.perf_counter() - (since._started if since else self._started)
+        clips = self.clips - (since.clips if since else 0)
+        spent = {k: v - (since.spent[k] if since else 0.0) for k, v in self.spent.items()}
+        shares = {k: v / seconds if seconds else 0.0 for k, v in spent.items()}
+        on_gpu = self.device.type == "cuda"
+        return Throughput(
+            clips=clips,
+            seconds=round(seconds, 3),
+            data_share=round(shares["data"], 4),
+            step_share=round(shares["step"], 4),
+            host_share=round(max(0.0, 1 - shares["data"] - shares["step"]), 4),
+            memory_gib=round(peak_memory() / 2**30, 3),
+            device_memory_gib=round(torch.cuda.max_memory_allocated(self.device) / 2**30, 3)
+            if on_gpu
+            else 0.0,
+        )
+
+    def copy(self) -> Meter:
+        """The state of now, its clock starting now."""
+        copied = Meter(self.device)
+        copied.clips, copied.spent = self.clips, dict(self.spent)
+        return copied
+
+
+def peak_memory() -> int:
+    """Most memory that this process has had resident, in bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

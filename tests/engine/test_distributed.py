@@ -1,0 +1,146 @@
+"""Real processes, started by torchrun on this machine, talking over gloo."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from data.miniature import write_mars
+from intraclip.engine.distributed import GlobalBatchNorm, World, open_world, synchronise_batch_norm
+from intraclip.errors import ConfigError
+from intraclip.models.checkpoint import training_checkpoints
+from tiny_recipe import RECIPE
+
+TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node")
+TIMING = ("seconds", "data_wait", "clips_per_second", "memory_gib")
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("distributed")
+    write_mars(root / "data", train_pids=(1, 3, 5, 7), test_pids=(2, 4))
+    (root / "recipe.toml").write_text(RECIPE.replace("identities = 3", "identities = 4"))
+    return root
+
+
+def command(root: Path, out: str, *flags: str, processes: int) -> list[str]:
+    start = [*TORCHRUN, str(processes)] if processes > 1 else [sys.executable]
+    train = ["-m", "intraclip", "train", "--recipe", str(root / "recipe.toml"), "--data", str(root / "data")]
+    return [*start, *train, "--out", str(root / out), *flags]
+
+
+def train(root: Path, out: str, *flags: str, processes: int) -> list[dict[str, float]]:
+    """Train in the given number of processes; the lines of metrics.jsonl without what a clock measured."""
+    done = subprocess.run(
+        command(root, out, *flags, processes=processes),
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    lines = map(json.loads, (root / out / "metrics.jsonl").read_text().splitlines())
+    return [{k: v for k, v in line.items() if k not in TIMING} for line in lines]
+
+
+def assert_close(mine: list[dict[str, float]], theirs: list[dict[str, float]]) -> None:
+    assert len(mine) == len(theirs) > 0
+    for a, b in zip(mine, theirs, strict=True):
+        assert a == pytest.approx(b, rel=1e-5, abs=1e-5)
+
+
+def test_two_processes_train_as_one_does_on_the_same_batch(workspace: Path):
+    flags = ("--optimizer.epochs", "3", "--augment.erase-probability", "1.0")
+    alone = train(workspace, "alone", *flags, "--step.sync-batch-norm", processes=1)
+    both = train(workspace, "both", *flags, "--step.sync-batch-norm", processes=2)
+    assert_close(both, alone)
+    environment = json.loads((workspace / "both/environment.json").read_text())
+    assert environment["processes"] == 2
+
+
+def test_two_processes_with_two_pieces_each_train_as_one_does(workspace: Path):
+    """Without batch normalisation, which sees pieces by themselves."""
+    flags = ("--model.backbone", "alexnet", "--model.head", "tap", "--model.width", "1.0")
+    size = ("--input.height", "64", "--input.width", "64", "--batch.clips", "4")
+    alone = train(workspace, "whole", *flags, *size, processes=1)
+    pieces = train(workspace, "pieces", *flags, *size, "--step.pieces", "2", processes=2)
+    assert_close(pieces, alone)
+
+
+def test_identities_that_cannot_be_divided_are_refused_before_anything_is_written(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    from intraclip.config_io import load_recipe
+    from intraclip.engine.train import _check_division
+
+    recipe = load_recipe(str(workspace / "recipe.toml"))
+    world = World(rank=0, size=3, device=torch.device("cpu"))
+    with pytest.raises(ConfigError, match=r"batch\.identities: 4 cannot be divided among 3 processes"):
+        _check_division(recipe, world)
+
+
+def test_alone_the_world_is_one_process():
+    with open_world("cpu") as world:
+        assert (world.rank, world.size, world.leads) == (0, 1, True)
+        rows, labels = torch.ones(2, 3), torch.arange(2)
+        assert world.gather(rows, labels) == (rows, labels)
+
+
+def test_global_batch_norm_is_batch_norm_for_one_process(tmp_path: Path):
+    dist.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    try:
+        for layer, shape in ((nn.BatchNorm2d(4), (6, 4, 3, 2)), (nn.BatchNorm1d(4), (6, 4))):
+            torch.nn.init.uniform_(layer.weight)
+            plain, mine = nn.Sequential(layer), nn.Sequential(type(layer)(4))
+            mine.load_state_dict(plain.state_dict())
+            mine = synchronise_batch_norm(mine, World(rank=0, size=1, device=torch.device("cpu")))  # type: ignore[assignment]
+            assert isinstance(mine[0], GlobalBatchNorm)
+            x = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+            a, b = x.clone().requires_grad_(), x.clone().requires_grad_()
+            one, other = plain(a), mine(b)
+            torch.testing.assert_close(other, one)
+            one.square().sum().backward()
+            other.square().sum().backward()
+            torch.testing.assert_close(b.grad, a.grad, rtol=1e-4, atol=1e-5)
+            for key, value in plain.state_dict().items():
+                torch.testing.assert_close(mine.state_dict()[key], value)
+            torch.testing.assert_close(mine.eval()(x), plain.eval()(x))
+    finally:
+        dist.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_a_killed_process_is_started_again_and_the_run_ends_as_if_nothing_had_happened(workspace: Path):
+    flags = ("--optimizer.epochs", "150", "--run.checkpoint-every", "1", "--step.sync-batch-norm")
+    train(workspace, "calm", *flags, processes=2)
+    start = command(workspace, "rough", *flags, processes=2)
+    position = start.index("--nproc-per-node")
+    start[position:position] = ["--max-restarts", "2"]
+    with subprocess.Popen(start, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as launcher:
+        run = workspace / "rough"
+        while len(training_checkpoints(run)) < 2 and launcher.poll() is None:
+            time.sleep(0.01)
+        children = subprocess.run(
+            ["pgrep", "-P", str(launcher.pid)], capture_output=True, text=True, check=True
+        ).stdout.split()
+        os.kill(int(children[-1]), signal.SIGKILL)
+        assert launcher.stderr is not None
+        errors = launcher.stderr.read()
+        assert launcher.wait(timeout=240) == 0, errors[-4000:]
+    assert "resuming after step" in errors
+
+    def numbers(name: str) -> list[dict[str, float]]:
+        lines = map(json.loads, (workspace / name / "metrics.jsonl").read_text().splitlines())
+        return [{k: v for k, v in line.items() if k not in TIMING} for line in lines]
+
+    assert numbers("rough") == numbers("calm")
