@@ -18,7 +18,7 @@ ROWS: list[list[str]] = [
     ["types", "config"],
     ["config_io"],
     ["data", "models", "metrics"],
-    ["losses"],
+    ["losses", "export"],
     ["engine", "ingest"],
     ["report"],
     ["demo"],

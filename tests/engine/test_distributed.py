@@ -68,6 +68,26 @@ def test_two_processes_train_as_one_does_on_the_same_batch(workspace: Path):
     assert environment["processes"] == 2
 
 
+def test_two_processes_score_as_one_does(workspace: Path):
+    if not (workspace / "alone").exists():
+        train(workspace, "alone", processes=1)
+    evaluate = [
+        "-m",
+        "intraclip",
+        "evaluate",
+        str(workspace / "alone"),
+        "--data",
+        str(workspace / "data"),
+        "--json",
+    ]
+    results = []
+    for start in ((sys.executable,), (*TORCHRUN, "2")):
+        done = subprocess.run([*start, *evaluate], capture_output=True, text=True, timeout=240, check=False)
+        assert done.returncode == 0, done.stderr[-4000:]
+        results.append(json.loads(done.stdout)["scores"])  # one process speaks, or this is no JSON
+    assert results[0] == results[1]
+
+
 def test_two_processes_with_two_pieces_each_train_as_one_does(workspace: Path):
     """Without batch normalisation, which sees pieces by themselves."""
     flags = ("--model.backbone", "alexnet", "--model.head", "tap", "--model.width", "1.0")

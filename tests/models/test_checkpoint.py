@@ -118,6 +118,6 @@ def test_a_run_folder_stands_for_its_final_model_or_latest_checkpoint(tmp_path: 
         model_file(tmp_path)
     for epoch in (9, 10):
         write(tmp_path / "checkpoints" / f"epoch-{epoch:05d}.safetensors", model())
-    assert model_file(tmp_path).name == "epoch-00010.safetensors"
+    assert model_file(tmp_path).name == "step-00000010.safetensors"
     write(tmp_path / "model.safetensors", model())
     assert model_file(tmp_path).name == "model.safetensors"

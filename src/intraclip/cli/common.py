@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -74,8 +75,12 @@ def read_data_of_run(root: Path, recipe: Recipe, *, layout: str = "auto", split:
 
 
 def say(text: str) -> None:
-    """A line for people, on standard error, so that standard output holds results alone."""
-    print(text, file=sys.stderr, flush=True)
+    """A line for people, on standard error, so that standard output holds results alone.
+
+    Of several processes that torchrun started, the first one speaks.
+    """
+    if os.environ.get("RANK", "0") == "0":
+        print(text, file=sys.stderr, flush=True)
 
 
 def print_json(value: Any) -> None:
@@ -209,6 +214,6 @@ def training_bar(description: str) -> Iterator[Watcher]:
                 )
 
             def message(self, text: str) -> None:
-                say(text)
+                print(text, file=sys.stderr, flush=True)  # each process has its own frames to complain about
 
         yield Bar()

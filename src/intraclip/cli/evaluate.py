@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -43,20 +44,26 @@ def main(argv: Sequence[str]) -> int:
     """Run the command."""
     args = parse(EvaluateArgs, argv, command="evaluate")
     from intraclip.engine.evaluate import evaluate_run
+    from intraclip.engine.sharding import open_ranks
     from intraclip.models.checkpoint import model_file, read_checkpoint
 
     recipe = read_checkpoint(model_file(args.run)).recipe
-    split = read_data_of_run(args.data, recipe, layout=args.layout, split=args.split)
-    with progress_bar("embedding") as update:
-        result = evaluate_run(
-            args.run,
-            split,
-            protocol=args.protocol,
-            distance=args.distance,
-            sampling=args.sampling,
-            device=args.device,
-            progress=update,
-        )
+    with open_ranks() as ranks:
+        first = ranks.rank == 0
+        split = read_data_of_run(args.data, recipe, layout=args.layout, split=args.split)
+        with progress_bar("embedding") if first else nullcontext() as update:
+            result = evaluate_run(
+                args.run,
+                split,
+                protocol=args.protocol,
+                distance=args.distance,
+                sampling=args.sampling,
+                device=ranks.device(args.device or recipe.device) if ranks.size > 1 else args.device,
+                progress=update,
+                ranks=ranks,
+            )
+    if not first:
+        return 0
     if args.json:
         print_json(result)
         return 0

@@ -2,36 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import tyro
 
 from intraclip.cli.common import parse, print_json, progress_bar, read_data_of_run, say
 
+if TYPE_CHECKING:
+    from intraclip.config import Recipe
+    from intraclip.engine.extract_job import Extracted
+    from intraclip.engine.extractors import Extractor, ExtractSettings
+    from intraclip.engine.sharding import Ranks
+    from intraclip.types import Split
+
+SHOWN_FAILURES = 10
+
 
 @dataclass(frozen=True, kw_only=True)
 class ExtractArgs:
-    """Write the embeddings of a data folder's test tracklets to an .npz file.
+    """Write the embeddings of a data folder's test tracklets to a file.
 
-    The file holds features [N, D], pids, camids, is_query and names.
+    The file holds features [N, D], pids, camids, is_query, names, times where they are known, and the fingerprint of
+    what made them; `intraclip score` reads it. Under torchrun the processes share the work.
     """
 
-    run: tyro.conf.Positional[Path]
-    """Run folder, or a checkpoint file."""
+    run: tyro.conf.Positional[Path | None] = None
+    """Run folder, or a checkpoint file. With --encoder its head aggregates the other network's vectors."""
     data: Path
     """Data folder: a benchmark, or what `intraclip ingest` wrote."""
     out: Path
-    """File to write, ending in .npz."""
+    """File to write, ending in .npz or .parquet."""
+    encoder: Path | None = None
+    """TOML description of another network that embeds the frames; without a run, they are averaged (TAP)."""
+    engine: str = "torch"
+    """What runs the network: torch, onnxruntime, openvino, or auto for the fastest of them that is installed."""
     layout: str = "auto"
     """Layout of the data folder."""
     split: int | None = None
     """Number of the split; by default the one the run was trained on."""
     device: str | None = None
     """auto, cpu, cuda or cuda:N; by default as in the recipe."""
+    sampling: Literal["dense", "even", "all"] | None = None
+    """Test clips of a tracklet; by default as in the recipe."""
+    batch_frames: int | None = None
+    """Frames in a batch, which bounds memory; by default as in the recipe."""
+    workers: int | None = None
+    """Processes that decode frames; by default as in the recipe."""
+    on_failure: Literal["stop", "skip"] | None = None
+    """Unreadable frames, and tracklets without a usable embedding: stop with an error, or leave them out and list
+    them. By default as the recipe says about unreadable frames."""
+    resume: bool = False
+    """Go on with an interrupted extraction, whose parts are in FILE.parts."""
     force: bool = False
-    """Replace the file if it exists."""
+    """Replace the file if it exists; delete parts unless --resume is said."""
+    ray: str | None = None
+    """Share the work over a Ray cluster: its address, or `local` for this machine."""
     json: bool = False
     """Print what was written as JSON."""
 
@@ -39,22 +69,133 @@ class ExtractArgs:
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
     args = parse(ExtractArgs, argv, command="extract")
-    from intraclip.engine.embeddings_io import save_embeddings
-    from intraclip.engine.extract import embed_split, load_run
+    from intraclip.engine.embeddings_writer import check_embeddings_name
+    from intraclip.engine.extract import open_extractor
+    from intraclip.engine.sharding import open_ranks
     from intraclip.errors import OutputError
 
-    if args.out.exists() and not args.force:
+    check_embeddings_name(args.out)
+    if args.out.exists() and not args.force and not args.resume:
         raise OutputError(f"{args.out} exists; choose another --out, or add --force to replace it")
-    if args.out.suffix != ".npz":
-        raise OutputError(f"{args.out}: embeddings are written as .npz; choose such a name")
-    model, recipe = load_run(args.run, device=args.device)
-    split = read_data_of_run(args.data, recipe, layout=args.layout, split=args.split)
-    with progress_bar("embedding") as update:
-        embeddings = embed_split(model, split, recipe, progress=update)
-    save_embeddings(args.out, embeddings)
-    n, d = embeddings.features.shape
-    if args.json:
-        print_json({"file": str(args.out), "tracklets": n, "size": d, "queries": len(split.query)})
-    else:
-        say(f"{n} embeddings of size {d} are in {args.out}")
+    with open_ranks() as ranks:
+        device = ranks.device(args.device or "auto") if ranks.size > 1 else args.device
+        extractor, recipe = open_extractor(args.run, encoder=args.encoder, engine=args.engine, device=device)
+        split = read_data_of_run(args.data, recipe, layout=args.layout, split=args.split)
+        extracted = _extract(args, extractor, _settings(args, recipe), split, ranks)
+    if extracted is not None:
+        _tell(args, extracted, queries=len(split.query))
     return 0
+
+
+def _extract(
+    args: ExtractArgs, extractor: Extractor, settings: ExtractSettings, split: Split, ranks: Ranks
+) -> Extracted | None:
+    from intraclip.engine.distributed import restarted
+    from intraclip.engine.extract_job import extract_split
+
+    with _frames_bar() if ranks.rank == 0 else nullcontext() as update:
+        if args.ray is not None:
+            from intraclip.engine.extract_ray import extract_with_ray
+
+            return extract_with_ray(
+                OpenExtractor(args.run, args.encoder, args.engine, args.device),
+                split,
+                settings,
+                args.out,
+                resume=args.resume,
+                force=args.force,
+                address=args.ray,
+                progress=update,
+            )
+        return extract_split(
+            extractor,
+            split,
+            settings,
+            args.out,
+            resume=args.resume or restarted(),
+            force=args.force,
+            ranks=ranks,
+            progress=update,
+        )
+
+
+@dataclass(frozen=True)
+class OpenExtractor:
+    """Opens the extractor of the flags, in whichever process calls it."""
+
+    run: Path | None
+    encoder: Path | None
+    engine: str
+    device: str | None
+
+    def __call__(self) -> Extractor:
+        """Load the network."""
+        from intraclip.engine.extract import open_extractor
+
+        return open_extractor(self.run, encoder=self.encoder, engine=self.engine, device=self.device)[0]
+
+
+def _settings(args: ExtractArgs, recipe: Recipe) -> ExtractSettings:
+    from intraclip.engine.extractors import ExtractSettings
+    from intraclip.errors import ConfigError
+
+    settings = ExtractSettings.of(recipe)
+    if args.sampling is not None:
+        settings = replace(settings, clip=replace(settings.clip, test_sampling=args.sampling))
+    if args.batch_frames is not None:
+        if args.batch_frames < 1:
+            raise ConfigError(f"--batch-frames {args.batch_frames}: at least 1 is needed")
+        settings = replace(settings, max_frames=args.batch_frames)
+    if args.workers is not None:
+        if args.workers < 0:
+            raise ConfigError(f"--workers {args.workers}: 0 or more is needed")
+        settings = replace(settings, workers=args.workers)
+    if args.on_failure is not None:
+        settings = replace(settings, skip=args.on_failure == "skip")
+    return settings
+
+
+def _tell(args: ExtractArgs, extracted: Extracted, *, queries: int) -> None:
+    if extracted.unreadable:
+        say(f"{len(extracted.unreadable):,} frames could not be read and were left out:")
+        _list(extracted.unreadable)
+    if extracted.failures:
+        say(f"{len(extracted.failures):,} tracklets are missing from the file:")
+        _list(extracted.failures)
+    if args.json:
+        print_json(
+            {
+                "file": str(args.out),
+                "tracklets": extracted.tracklets,
+                "size": extracted.size,
+                "queries": queries,
+                "fingerprint": extracted.fingerprint,
+                "failures": list(extracted.failures),
+                "unreadable": list(extracted.unreadable),
+            }
+        )
+    else:
+        say(f"{extracted.tracklets} embeddings of size {extracted.size} are in {args.out}")
+
+
+def _list(messages: Sequence[str]) -> None:
+    for message in messages[:SHOWN_FAILURES]:
+        say(f"  {message}")
+    if len(messages) > SHOWN_FAILURES:
+        say(f"  and {len(messages) - SHOWN_FAILURES:,} more")
+
+
+@contextmanager
+def _frames_bar() -> Iterator[Callable[[int, int], None]]:
+    """A progress bar that counts frames, with frames a second."""
+    with progress_bar("frames") as update:
+        started: list[tuple[float, int]] = []
+
+        def show(done: int, total: int) -> None:
+            now = time.perf_counter()
+            if not started:  # the first batch holds the start of the workers: not counted
+                started.append((now, done))
+            seconds, frames = now - started[0][0], done - started[0][1]
+            update(done, total, f"{frames / seconds:,.0f} frames/s" if frames else "")
+
+        yield show

@@ -8,18 +8,23 @@ pids      [N]        identity; -1 is junk, 0 a distractor, -2 unknown
 camids    [N]        camera
 is_query  [N]        true for queries, false for the gallery
 names     [N]        optional, all different
+start_s   [N]        optional: seconds from the start of the video to the first frame
+end_s     [N]        optional: to the last frame; NaN where unknown
 ========  =========  ====================================================================
+
+`intraclip extract` adds one text in JSON, the metadata: ``fingerprint`` of what made the embeddings, ``encoder``,
+``clip`` settings and more. In an .npz file it is the array ``intraclip``, in a Parquet file that key of the schema.
 
 A file of another system is checked before anything is computed: a mistake here does not crash, it raises the scores.
 """
 
 from __future__ import annotations
 
+import json
 import zipfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +32,16 @@ import numpy as np
 import numpy.typing as npt
 
 from intraclip.data.readers.common import raise_problems, shorten
-from intraclip.errors import DataError, OutputError, require_extra
+from intraclip.engine.embeddings_writer import METADATA, PARQUET
+from intraclip.engine.embeddings_writer import save_embeddings as save_embeddings
+from intraclip.errors import DataError, require_extra
 from intraclip.types import Embeddings
 
 Arrays = dict[str, npt.NDArray[Any]]
 
 REQUIRED = ("features", "pids", "camids", "is_query")
+TIMES = ("start_s", "end_s")
+OPTIONAL = ("names", *TIMES)
 
 _REMEDY = "Write one row a tracklet, in the same order in every array."
 _LENGTHS = (
@@ -51,37 +60,20 @@ class EmbeddingsFile:
         path: the file.
         embeddings: its content.
         notes: what was accepted although it is unusual, in sentences.
+        times: seconds of the first and last frame, float64 ``[N, 2]``, NaN where unknown; None if the file has none.
+        metadata: what the writer said about the embeddings; empty if it said nothing.
     """
 
     path: Path
     embeddings: Embeddings
     notes: tuple[str, ...]
+    times: npt.NDArray[np.float64] | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
 
-
-def save_embeddings(path: Path, embeddings: Embeddings) -> None:
-    """Write `features`, `pids`, `camids`, `is_query` and `names` to an .npz file, whole or not at all.
-
-    Raises:
-        OutputError: the name does not end in .npz, or the file cannot be written.
-    """
-    if path.suffix != ".npz":
-        raise OutputError(f"{path}: embeddings are written as .npz; choose such a name")
-    partial = path.with_name(path.stem + ".partial.npz")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        np.savez(
-            partial,
-            features=embeddings.features,
-            pids=embeddings.pids,
-            camids=embeddings.camids,
-            is_query=embeddings.is_query,
-            names=np.array(embeddings.names, dtype=np.str_),
-        )
-        partial.replace(path)
-    except OSError as error:
-        with suppress(OSError):  # a failed clean-up must not hide the error
-            partial.unlink()
-        raise OutputError(f"{path} cannot be written: {error}") from None
+    @property
+    def fingerprint(self) -> str:
+        """Of the model and settings that made the embeddings; empty if the file does not say."""
+        return str(self.metadata.get("fingerprint", ""))
 
 
 def load_embeddings(path: Path) -> Embeddings:
@@ -108,7 +100,7 @@ def read_embeddings(path: Path) -> EmbeddingsFile:
             wrong; all that is wrong with the arrays is listed at once.
         MissingExtraError: a Parquet file, and pyarrow is not installed.
     """
-    arrays = _read_parquet(path) if path.suffix.lower() in (".parquet", ".pq") else _read_npz(path)
+    arrays, metadata = _read_parquet(path) if path.suffix.lower() in PARQUET else _read_npz(path)
     missing = [name for name in REQUIRED if name not in arrays]
     if missing:
         raise DataError(f"{path} lacks {', '.join(missing)}")
@@ -125,18 +117,33 @@ def read_embeddings(path: Path) -> EmbeddingsFile:
     camids = _whole_numbers("camids", arrays["camids"], problems, notes)
     is_query = _flags(arrays["is_query"], problems, notes)
     names = _names(arrays["names"], problems) if lengths.get("names") else ()
+    times = _times(arrays, problems)
     raise_problems(str(path), problems, _REMEDY)
     return EmbeddingsFile(
         path=path,
         embeddings=Embeddings(features=features, pids=pids, camids=camids, is_query=is_query, names=names),
         notes=tuple(notes),
+        times=times,
+        metadata=_metadata(metadata, path),
     )
+
+
+def _metadata(text: str, path: Path) -> Mapping[str, Any]:
+    if not text:
+        return {}
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise DataError(f"{path}: its entry {METADATA!r} is no JSON object; it was not written by intraclip")
+    return found
 
 
 # -- files -------------------------------------------------------------------------------------------------
 
 
-def _read_npz(path: Path) -> Arrays:
+def _read_npz(path: Path) -> tuple[Arrays, str]:
     start = _first_bytes(path)
     if not zipfile.is_zipfile(path):
         hint = "it is no zip archive"
@@ -159,14 +166,15 @@ def _read_npz(path: Path) -> Arrays:
                     "write its tensors with numpy.savez"
                 )
             _check_names(path, file.files)
-            for name in (*REQUIRED, "names"):
+            for name in (*REQUIRED, *OPTIONAL):
                 if name in file.files:
                     arrays[name] = _npz_array(path, name, file)
+            metadata = str(_npz_array(path, METADATA, file)) if METADATA in file.files else ""
     except DataError:
         raise
     except Exception as error:  # zipfile, zlib and numpy raise many kinds for a damaged file
         raise DataError(f"{path} cannot be read as .npz, it is damaged: {error}") from None
-    return arrays
+    return arrays, metadata
 
 
 def _npz_array(path: Path, name: str, file: Mapping[str, Any]) -> npt.NDArray[Any]:
@@ -203,20 +211,21 @@ def _check_names(path: Path, found: Sequence[str]) -> None:
         )
 
 
-def _read_parquet(path: Path) -> Arrays:
+def _read_parquet(path: Path) -> tuple[Arrays, str]:
     _first_bytes(path)
     parquet = require_extra("pyarrow.parquet", extra="parquet", purpose=f"reading {path.name}")
     try:
         with parquet.ParquetFile(path) as file:
             found = list(file.schema_arrow.names)
             _check_names(path, found)
-            table = file.read(columns=[name for name in (*REQUIRED, "names") if name in found])
+            table = file.read(columns=[name for name in (*REQUIRED, *OPTIONAL) if name in found])
+            metadata = (file.schema_arrow.metadata or {}).get(METADATA.encode(), b"").decode()
     except DataError:
         raise
     except Exception as error:  # pyarrow's errors derive from several built-in ones
         raise DataError(f"{path} cannot be read as Parquet: {error}") from None
     for name in table.column_names:
-        if table[name].null_count:
+        if table[name].null_count and name not in TIMES:
             raise DataError(
                 f"{path}: {name} has {table[name].null_count:,} empty cells; every row needs a value"
             )
@@ -228,7 +237,7 @@ def _read_parquet(path: Path) -> Arrays:
         names = table["names"].to_pylist()
         # A column of anything but text and whole numbers becomes objects, which `_names` refuses.
         arrays["names"] = np.array(names, dtype=None if names else np.str_)
-    return arrays
+    return arrays, metadata
 
 
 def _list_column(path: Path, column: Any) -> npt.NDArray[Any]:
@@ -304,6 +313,19 @@ def _whole_numbers(
         return nothing
     notes.append(f"{name} comes as {array.dtype}; all its values are whole numbers and are read as such")
     return array.astype(np.int64)
+
+
+def _times(arrays: Arrays, problems: list[str]) -> npt.NDArray[np.float64] | None:
+    given = [arrays[name] for name in TIMES if name in arrays]
+    for name in TIMES:
+        if name in arrays and (arrays[name].ndim != 1 or arrays[name].dtype.kind not in "fiu"):
+            problems.append(
+                f"{name} holds {arrays[name].dtype} of shape {list(arrays[name].shape)}; N seconds are needed"
+            )
+            return None
+    if len(given) < len(TIMES):
+        return None
+    return np.stack(given, axis=1).astype(np.float64)
 
 
 def _flags(array: npt.NDArray[Any], problems: list[str], notes: list[str]) -> npt.NDArray[np.bool_]:

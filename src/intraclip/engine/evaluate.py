@@ -8,18 +8,21 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import torch
+import torch.distributed as dist
 
 from intraclip.config import ClipConfig, Recipe
 from intraclip.engine.embeddings_io import save_embeddings
 from intraclip.engine.extract import (
     Progress,
-    embed_split,
     embed_tracklets,
     require_test_tracklets,
     with_ids,
 )
 from intraclip.engine.run import choose_device, environment, write_json
+from intraclip.engine.sharding import ALONE, Ranks, balance
 from intraclip.errors import DataError
 from intraclip.metrics.distance import Distance
 from intraclip.metrics.protocols import PROTOCOLS, Protocol, protocol_named
@@ -27,7 +30,7 @@ from intraclip.metrics.ranking import Scores, score
 from intraclip.metrics.uncertainty import intervals_or_none
 from intraclip.models.checkpoint import Checkpoint, describe, load_model, model_file, read_checkpoint
 from intraclip.models.embedder import ClipEmbedder
-from intraclip.types import Embeddings, Split
+from intraclip.types import Embeddings, Split, Tracklet
 
 Sampling = Literal["dense", "even", "all"]
 
@@ -63,6 +66,7 @@ def evaluate_run(
     sampling: Sampling | None = None,
     device: str | None = None,
     progress: Progress | None = None,
+    ranks: Ranks = ALONE,
 ) -> dict[str, Any]:
     """Embed the test tracklets with a run's model and score them.
 
@@ -77,6 +81,7 @@ def evaluate_run(
         sampling: other test sampling than the recipe's.
         device: other device than the recipe's.
         progress: called after every batch.
+        ranks: the processes that share the embedding; all return the result, the first one writes it.
 
     Returns:
         ``scores`` by protocol, each with ``intervals`` (None for too few people); ``not_scored`` with the reason by
@@ -88,7 +93,8 @@ def evaluate_run(
         DataError: nothing to evaluate, or features that are not finite.
     """
     ready = _ready(run, sampling=sampling, device=device)
-    embeddings = embed_split(ready.model, split, ready.recipe, clip=ready.clip, progress=progress)
+    require_test_tracklets(split)
+    embeddings = with_ids(_embed_shared(ready, split.test, ranks, progress), split)
     scores: dict[str, Scores] = {}
     not_scored: dict[str, str] = {}
     for chosen in protocols_for(split, protocol):
@@ -108,10 +114,29 @@ def evaluate_run(
         "data": {"root": str(split.root), "dataset": split.dataset, "split": split.index},
         **ready.described(),
     }
-    if run.is_dir():
+    if run.is_dir() and ranks.rank == 0:
         save_embeddings(run / "embeddings.npz", embeddings)
         write_json(run / "evaluation.json", result)
     return result
+
+
+def _embed_shared(
+    ready: _Ready, tracklets: Sequence[Tracklet], ranks: Ranks, progress: Progress | None
+) -> npt.NDArray[np.float32]:
+    """Embed this process's share of the tracklets, and hand all of them to every process."""
+    shares = balance([len(t) for t in tracklets], ranks.size)
+    own = shares[ranks.rank]
+    features = embed_tracklets(
+        ready.model, [tracklets[i] for i in own], ready.recipe, clip=ready.clip, progress=progress
+    )
+    if ranks.size == 1:
+        return features
+    gathered: list[npt.NDArray[np.float32]] = [features] * ranks.size
+    dist.all_gather_object(gathered, features)
+    everyone = np.empty((len(tracklets), ready.model.embedding_size), dtype=np.float32)
+    for share, part in zip(shares, gathered, strict=True):
+        everyone[share] = part
+    return everyone
 
 
 @dataclass(frozen=True, kw_only=True)

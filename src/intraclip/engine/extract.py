@@ -1,78 +1,130 @@
-"""Tracklets -> embeddings."""
+"""Tracklets -> embeddings: of a network, a run, or somebody else's network; see `intraclip.engine.extractors`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
+import numpy.typing as npt
 
 from intraclip.config import ClipConfig, Recipe
-from intraclip.data.augment import normalise
-from intraclip.data.dataset import TestBatches, iterate
+from intraclip.engine.encoders import open_encoder
+from intraclip.engine.encoders.torch_encoder import TorchEncoder
+from intraclip.engine.extractors import ClipExtractor as ClipExtractor
+from intraclip.engine.extractors import Extractor as Extractor
+from intraclip.engine.extractors import ExtractSettings as ExtractSettings
+from intraclip.engine.extractors import FrameExtractor as FrameExtractor
+from intraclip.engine.extractors import Progress as Progress
 from intraclip.engine.run import choose_device
-from intraclip.errors import DataError
+from intraclip.errors import ConfigError, DataError
 from intraclip.models.checkpoint import load_model, model_file, read_checkpoint
 from intraclip.models.embedder import ClipEmbedder
+from intraclip.models.heads import FrameHead
+from intraclip.models.heads.tap import TAP
 from intraclip.types import Embeddings, Split, Tracklet
 
-Progress = Callable[[int, int], None]
-"""Called with batches done and batches in all."""
+
+def extractor_of(model: ClipEmbedder) -> Extractor:
+    """The extractor of a network that is in evaluation mode, on the network's device."""
+    if isinstance(model.head, FrameHead):
+        return FrameExtractor(TorchEncoder(model), model.head)
+    return ClipExtractor(model)
 
 
-@torch.inference_mode()
+def open_extractor(
+    run: Path | None, *, encoder: Path | None = None, engine: str = "torch", device: str | None = None
+) -> tuple[Extractor, Recipe]:
+    """The extractor of a run on an engine, of somebody else's network, or of both.
+
+    Args:
+        run: run folder or checkpoint file; its head aggregates. None: TAP aggregates.
+        encoder: TOML description of another network, which replaces the run's backbone.
+        engine: what runs the frame encoder, see `open_encoder`.
+        device: other device than the recipe's, for engines that have several.
+
+    Returns:
+        The extractor and the run's recipe, or the default one where there is no run.
+
+    Raises:
+        CheckpointError: no trained model there.
+        ConfigError: neither run nor encoder; sizes that do not fit; or a head that reads more than frame vectors
+            on another engine than torch.
+        DeviceError: the device is not there.
+        MissingExtraError: the engine is not installed.
+    """
+    source = encoder or run
+    if source is None:
+        raise ConfigError("name a run, or another network with --encoder FILE.toml")
+    recipe, head = Recipe(), None
+    if run is not None:
+        ours = encoder is None and engine == "torch"
+        model, recipe = load_run(run, device=device if ours else "cpu")
+        if ours:
+            return extractor_of(model), recipe
+        if not isinstance(model.head, FrameHead):
+            raise ConfigError(
+                f"{run}: the head {type(model.head).__name__} reads feature maps; other engines and networks give one "
+                "vector a frame. Use --engine torch and no --encoder"
+            )
+        head = model.head
+    frames = open_encoder(source, engine=engine, device=device)
+    if encoder is not None:
+        recipe = replace(recipe, input=replace(recipe.input, height=frames.height, width=frames.width))
+    return FrameExtractor(frames, head or TAP(frames.num_features)), recipe
+
+
 def embed_tracklets(
-    model: ClipEmbedder,
+    model: ClipEmbedder | Extractor,
     tracklets: Sequence[Tracklet],
     recipe: Recipe,
     *,
     clip: ClipConfig | None = None,
     progress: Progress | None = None,
-) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+) -> npt.NDArray[np.float32]:
     """Embed tracklets: the mean of the embeddings of their test clips.
 
     Args:
-        model: on its device; used in evaluation mode, its mode is restored.
+        model: a network on its device (used in evaluation mode, its mode is restored), or an extractor.
         tracklets: N of them.
-        recipe: input, clip, data and run settings.
+        recipe: clip, data and run settings.
         clip: other clip settings than the recipe's, such as another test sampling.
         progress: called after every batch.
 
     Returns:
-        float32 ``[N, D]``, in the order of the tracklets.
+        float32 ``[N, D]``, in the order of the tracklets; not finite where the network gave such numbers.
 
     Raises:
         FrameError: a frame cannot be read, and the recipe does not say to skip it.
+        DataError: no frame of a tracklet can be read.
     """
-    device = next(model.parameters()).device
-    dataset = TestBatches(
-        tracklets,
-        clip or recipe.clip,
-        recipe.input,
-        max_frames=recipe.run.test_batch_frames,
-        skip_unreadable=recipe.data.on_unreadable == "skip",
-    )
-    sums = torch.zeros(len(tracklets), model.embedding_size, dtype=torch.float64)
-    counts = torch.zeros(len(tracklets), 1, dtype=torch.float64)
+    if not isinstance(model, ClipEmbedder):
+        return _collect(model, tracklets, ExtractSettings.of(recipe, clip=clip), progress)
     was_training = model.training
     model.eval()
     try:
-        for done, loaded in enumerate(iterate(dataset, workers=recipe.data.workers), start=1):
-            batch = loaded.clips.to(device, non_blocking=True)
-            frames = normalise(batch.frames, mean=recipe.input.mean, std=recipe.input.std)
-            embeddings = model.embed(frames, batch.mask).cpu().double()
-            sums.index_add_(0, loaded.owners, embeddings)
-            counts.index_add_(0, loaded.owners, torch.ones(len(loaded.owners), 1, dtype=torch.float64))
-            if progress:
-                progress(done, len(dataset))
+        return _collect(extractor_of(model), tracklets, ExtractSettings.of(recipe, clip=clip), progress)
     finally:
         model.train(was_training)
-    return (sums / counts).float().numpy()
+
+
+def _collect(
+    extractor: Extractor,
+    tracklets: Sequence[Tracklet],
+    settings: ExtractSettings,
+    progress: Progress | None,
+) -> npt.NDArray[np.float32]:
+    features = np.empty((len(tracklets), extractor.embedding_size), dtype=np.float32)
+    for finished in extractor.embed(tracklets, settings, progress=progress):
+        if finished.embedding is None:
+            raise DataError(finished.failure)
+        features[finished.row] = finished.embedding
+    return features
 
 
 def embed_split(
-    model: ClipEmbedder,
+    model: ClipEmbedder | Extractor,
     split: Split,
     recipe: Recipe,
     *,
@@ -99,7 +151,7 @@ def require_test_tracklets(split: Split) -> None:
         raise DataError(f"{split.root} holds no test tracklets (layout {split.dataset}, split {split.index})")
 
 
-def with_ids(features: np.ndarray[tuple[int, int], np.dtype[np.float32]], split: Split) -> Embeddings:
+def with_ids(features: npt.NDArray[np.float32], split: Split) -> Embeddings:
     """Join features ``[N, D]`` of `split.test` with pids, camids, names and query flags."""
     test = split.test
     return Embeddings(

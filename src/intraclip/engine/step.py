@@ -18,7 +18,6 @@ from intraclip.models.backbones import frozen_statistics
 from intraclip.models.embedder import ClipEmbedder, ClipOutput
 from intraclip.types import ClipBatch
 
-
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 

@@ -8,7 +8,6 @@ the tensors tells a damaged file from a whole one.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -26,6 +25,7 @@ from intraclip.config import Recipe
 from intraclip.config_io import recipe_from_table
 from intraclip.errors import CheckpointError, ConfigError, OutputError
 from intraclip.models.embedder import ClipEmbedder, build_embedder
+from intraclip.models.fingerprint import digest
 
 FORMAT = "intraclip-checkpoint"
 FORMAT_VERSION = 1
@@ -102,7 +102,7 @@ def save_checkpoint(
             for key, tensor in entry.items():
                 tensors[f"optimizer.{index}.{key}"] = tensor.detach().cpu().contiguous()
     for part in ("model", "optimizer"):
-        meta[f"{part}_sha256"] = digest({k: v for k, v in tensors.items() if k.startswith(f"{part}.")})
+        meta[f"{part}_sha256"] = digest({}, {k: v for k, v in tensors.items() if k.startswith(f"{part}.")})
     partial = path.with_name(path.name + ".partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -249,16 +249,6 @@ def training_checkpoint(run: Path, step: int) -> Path:
     return run / "checkpoints" / f"step-{step:08d}.safetensors"
 
 
-def digest(tensors: Mapping[str, torch.Tensor]) -> str:
-    """SHA-256 over names, types, shapes and bytes of tensors, in the order of their names."""
-    found = hashlib.sha256()
-    for name in sorted(tensors):
-        tensor = tensors[name].detach().cpu().contiguous()
-        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        found.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
-    return found.hexdigest()
-
-
 def describe(checkpoint: Checkpoint) -> Mapping[str, Any]:
     """What an evaluation writes down about the model it scored."""
     return {
@@ -277,6 +267,6 @@ def _tensors(path: Path, prefix: str) -> dict[str, torch.Tensor]:
             found = {k: file.get_tensor(k) for k in file.keys() if k.startswith(prefix)}  # noqa: SIM118
     except (OSError, safetensors.SafetensorError) as error:
         raise CheckpointError(f"{path} is damaged: {error}") from None
-    if expected is not None and digest(found) != expected:
+    if expected is not None and digest({}, found) != expected:
         raise CheckpointError(f"{path} is damaged: its tensors have other bytes than were written")
     return {k.removeprefix(prefix): v for k, v in found.items()}

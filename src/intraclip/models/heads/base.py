@@ -23,7 +23,7 @@ class HeadOutput(NamedTuple):
 
 
 class Head(nn.Module):
-    """Base of all heads.
+    """Base of all heads. One that reads maps, or the order of frames, derives from this class directly.
 
     Attributes:
         embedding_size: D.
@@ -41,6 +41,50 @@ class Head(nn.Module):
         raise TypeError(f"{type(self).__name__} defines no forward")
 
 
+class FrameHead(Head):
+    """A head that reads nothing of a clip but the mean of its frame vectors.
+
+    Frames can then be embedded one by one, in any batches and by any engine, and be added up afterwards: extraction
+    embeds every frame once, and streaming is exact.
+
+    Attributes:
+        num_features: F, size of the frame vectors that it reads.
+    """
+
+    num_features: int
+
+    def from_mean(self, z: torch.Tensor) -> HeadOutput:
+        """The head's output for means of frame vectors: Z of equation 3, float ``[B, F]``."""
+        raise TypeError(f"{type(self).__name__} defines no from_mean")
+
+    def aggregate(self, features: torch.Tensor, mask: torch.Tensor) -> HeadOutput:
+        """Aggregate clips of frame vectors.
+
+        Args:
+            features: float ``[B, T, F]``, the spatial mean of every frame's maps.
+            mask: bool ``[B, T]``, as in `forward`.
+        """
+        return self.from_mean(masked_mean(features, mask))
+
+    def forward(self, maps: torch.Tensor, mask: torch.Tensor) -> HeadOutput:
+        """See `Head.forward`: the spatial mean of each frame, then `aggregate`."""
+        return self.aggregate(maps.mean(dim=(3, 4)), mask)
+
+
+def masked_mean(features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Mean over the valid frames.
+
+    Args:
+        features: float ``[B, T, F]``.
+        mask: bool ``[B, T]``.
+
+    Returns:
+        ``[B, F]``.
+    """
+    weights = mask.to(features.dtype)
+    return (features * weights.unsqueeze(-1)).sum(dim=1) / weights.sum(dim=1, keepdim=True)
+
+
 def space_time_mean(maps: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """Mean over the valid frames and all positions: Z of equation 3.
 
@@ -51,6 +95,4 @@ def space_time_mean(maps: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     Returns:
         ``[B, F]``.
     """
-    frame_features = maps.mean(dim=(3, 4))
-    weights = mask.to(frame_features.dtype)
-    return (frame_features * weights.unsqueeze(-1)).sum(dim=1) / weights.sum(dim=1, keepdim=True)
+    return masked_mean(maps.mean(dim=(3, 4)), mask)

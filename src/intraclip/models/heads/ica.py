@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from intraclip.models.heads.base import Head, HeadOutput, space_time_mean
+from intraclip.models.heads.base import FrameHead, HeadOutput
 
 
-class ICA(Head):
+class ICA(FrameHead):
     """Mean over time and space (Z, equation 3), then a bottleneck of FC and BN (Y, equation 4).
 
     The sizes follow Fig. 2 of the paper's first public version: F -> F / 4 -> F / 2. The printed text names FC,
@@ -26,6 +26,7 @@ class ICA(Head):
         self, num_features: int, *, reduction: int = 4, expansion: int = 2, order: str = "fc-bn-relu"
     ) -> None:
         super().__init__()
+        self.num_features = num_features
         hidden = max(1, num_features // reduction)
         self.embedding_size = hidden * expansion
         # A bias before batch normalisation is subtracted again by its mean.
@@ -37,7 +38,6 @@ class ICA(Head):
         for layer in (first, last):
             nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
 
-    def forward(self, maps: torch.Tensor, mask: torch.Tensor) -> HeadOutput:
-        """See `Head.forward`; the embedding is Y, `pooled` is Z."""
-        z = space_time_mean(maps, mask)
+    def from_mean(self, z: torch.Tensor) -> HeadOutput:
+        """See `FrameHead.from_mean`; the embedding is Y (equation 4), `pooled` is Z."""
         return HeadOutput(self.bottleneck(z), z)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from intraclip.models.heads.base import Head, HeadOutput, space_time_mean
+from intraclip.models.heads.base import FrameHead, HeadOutput
 
 
-class TAP(Head):
+class TAP(FrameHead):
     """Mean over time and space; no parameters.
 
     Args:
@@ -16,9 +16,9 @@ class TAP(Head):
 
     def __init__(self, num_features: int) -> None:
         super().__init__()
+        self.num_features = num_features
         self.embedding_size = num_features
 
-    def forward(self, maps: torch.Tensor, mask: torch.Tensor) -> HeadOutput:
-        """See `Head.forward`; the embedding is Z itself."""
-        z = space_time_mean(maps, mask)
+    def from_mean(self, z: torch.Tensor) -> HeadOutput:
+        """See `FrameHead.from_mean`; the embedding is Z itself."""
         return HeadOutput(z, z)

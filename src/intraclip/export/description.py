@@ -1,0 +1,132 @@
+"""What an exported file says about itself: what it wants, what it gives, and where it comes from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from intraclip.config import Recipe
+from intraclip.errors import CheckpointError
+from intraclip.export.graph import Part
+from intraclip.models.embedder import ClipEmbedder
+
+FORMAT = "intraclip-network"
+FORMAT_VERSION = 1
+PREFIX = "intraclip."
+"""Of every key in the file's metadata; the values are JSON."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Description:
+    """Metadata of an exported file. A program in any language can read it: text keys, JSON values.
+
+    Attributes:
+        part: ``frame`` (frames -> vectors) or ``clip`` (clips and masks -> embeddings).
+        precision: ``fp32`` or ``int8``.
+        height: of the frames, in pixels; resize to it, aspect ratio ignored.
+        width: of the frames, in pixels.
+        layout: order of the axes of `frames`: ``NCHW`` or ``NTCHW``.
+        channel_order: ``RGB``.
+        value_range: ``0..255 uint8``.
+        normalisation: ``inside``: the network subtracts the mean and divides by the deviation itself.
+        mean: that it subtracts from RGB scaled to 0..1.
+        std: that it divides by.
+        size: length of the vectors that come out.
+        backbone: name.
+        head: name of the head that the network was trained with; only ``clip`` holds it.
+        fingerprint: of weights and preprocessing.
+        recipe: the resolved recipe of the training run.
+        versions: of the packages that wrote the file.
+        format: `FORMAT`.
+        format_version: `FORMAT_VERSION`.
+    """
+
+    part: Part
+    precision: str
+    height: int
+    width: int
+    layout: str
+    channel_order: str = "RGB"
+    value_range: str = "0..255 uint8"
+    normalisation: str = "inside"
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    size: int
+    backbone: str
+    head: str
+    fingerprint: str
+    recipe: Mapping[str, Any]
+    versions: Mapping[str, str]
+    format: str = FORMAT
+    format_version: int = FORMAT_VERSION
+
+    def to_metadata(self) -> dict[str, str]:
+        """As text by key, for a file's metadata."""
+        return {f"{PREFIX}{key}": json.dumps(value) for key, value in asdict(self).items()}
+
+
+def describe_network(
+    model: ClipEmbedder, recipe: Recipe, *, part: Part, precision: str, fingerprint: str
+) -> Description:
+    """The description of a part of a network."""
+    return Description(
+        part=part,
+        precision=precision,
+        height=recipe.input.height,
+        width=recipe.input.width,
+        layout="NCHW" if part == "frame" else "NTCHW",
+        mean=recipe.input.mean,
+        std=recipe.input.std,
+        size=model.num_features if part == "frame" else model.embedding_size,
+        backbone=recipe.model.backbone,
+        head=recipe.model.head,
+        fingerprint=fingerprint,
+        recipe=asdict(recipe),
+        versions=_versions(),
+    )
+
+
+def description_of(metadata: Mapping[str, str], *, source: str) -> Description | None:
+    """Read a file's metadata back.
+
+    Args:
+        metadata: text by key, as the file holds it.
+        source: file name for the message.
+
+    Returns:
+        None for a file that `intraclip export` did not write.
+
+    Raises:
+        CheckpointError: it is damaged, or of another format version.
+    """
+    if f"{PREFIX}format" not in metadata:
+        return None
+    try:
+        values = {
+            key.removeprefix(PREFIX): json.loads(value)
+            for key, value in metadata.items()
+            if key.startswith(PREFIX)
+        }
+        if values["format_version"] != FORMAT_VERSION:
+            raise CheckpointError(
+                f"{source} has export format {values['format_version']}, this version of intraclip reads "
+                f"{FORMAT_VERSION}; export it again"
+            )
+        known = {field.name for field in fields(Description)}
+        values = {key: value for key, value in values.items() if key in known}
+        return Description(**{**values, "mean": tuple(values["mean"]), "std": tuple(values["std"])})
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{source} has damaged metadata: {error}; export it again") from None
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in ("intraclip", "torch", "onnx", "onnxscript", "onnxruntime", "openvino"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

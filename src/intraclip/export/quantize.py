@@ -1,0 +1,113 @@
+"""int8 for CPUs: static quantization by ONNX Runtime's quantizer, with calibration frames.
+
+Weights get one scale a channel, activations one a tensor, from the smallest and largest value that the calibration
+frames cause. The normalisation and the head stay in fp32: they cost nothing and lose much.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from intraclip.errors import require_extra
+
+QUANTIZED = ("Conv", "Add", "Relu", "MaxPool", "AveragePool", "GlobalAveragePool", "Concat")
+"""Operators that compute in int8."""
+
+Target = Literal["onnxruntime", "openvino"]
+
+
+def quantize_onnx(
+    source: Path,
+    out: Path,
+    batches: Sequence[Sequence[npt.NDArray[Any]]],
+    *,
+    target: Target,
+    metadata: dict[str, str],
+) -> None:
+    """Make an int8 network (QDQ form) of an fp32 ONNX file that `write_onnx` wrote.
+
+    Args:
+        source: fp32 file.
+        out: int8 file to write.
+        batches: calibration inputs; each has one array an input of the network.
+        target: who runs it. ONNX Runtime is fast with activations of 0..255 only, OpenVINO is faster with
+            -128..127.
+        metadata: of the new file, text by key.
+
+    Raises:
+        MissingExtraError: onnx or onnxruntime is not installed.
+    """
+    onnx = require_extra("onnx", extra="export", purpose="int8")
+    quantization = require_extra("onnxruntime.quantization", extra="export", purpose="int8")
+    preparation = require_extra("onnxruntime.quantization.shape_inference", extra="export", purpose="int8")
+    prepared = out.with_name(out.stem + "-prepared.onnx")
+    kinds = quantization.QuantType
+    with _quiet():
+        # Folds batch normalisation into convolutions, so that the quantizer sees the weights that run.
+        preparation.quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
+        quantization.quantize_static(
+            str(prepared),
+            str(out),
+            _reader(onnx.load(prepared), batches),
+            quant_format=quantization.QuantFormat.QDQ,
+            op_types_to_quantize=list(QUANTIZED),
+            per_channel=True,
+            activation_type=kinds.QUInt8 if target == "onnxruntime" else kinds.QInt8,
+            weight_type=kinds.QInt8,
+        )
+    prepared.unlink()
+    model = onnx.load(out)
+    onnx.helper.set_model_props(model, metadata)
+    onnx.save(model, out)
+
+
+def _reader(model: Any, batches: Sequence[Sequence[npt.NDArray[Any]]]) -> Any:
+    """What ONNX Runtime's quantizer asks for inputs."""
+    quantization = require_extra("onnxruntime.quantization", extra="export", purpose="int8")
+    names = [port.name for port in model.graph.input]
+
+    class Reader(quantization.CalibrationDataReader):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            self.feeds: Iterator[dict[str, npt.NDArray[Any]]] = (
+                dict(zip(names, arrays, strict=True)) for arrays in batches
+            )
+
+        def get_next(self) -> dict[str, npt.NDArray[Any]] | None:
+            return next(self.feeds, None)
+
+    return Reader()
+
+
+def calibration_batches(
+    clips: npt.NDArray[np.uint8], *, part: str, batch: int = 4
+) -> list[tuple[npt.NDArray[Any], ...]]:
+    """Clips as inputs of a network.
+
+    Args:
+        clips: uint8 ``[K, T, H, W, 3]`` RGB of the network's size.
+        part: ``frame`` or ``clip``.
+        batch: clips at a time.
+    """
+    pixels = np.ascontiguousarray(clips.transpose(0, 1, 4, 2, 3))
+    pieces = [pixels[start : start + batch] for start in range(0, len(pixels), batch)]
+    if part == "frame":
+        return [(piece.reshape(-1, *piece.shape[2:]),) for piece in pieces]
+    return [(piece, np.ones(piece.shape[:2], dtype=np.bool_)) for piece in pieces]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The quantizer logs advice to the root logger that is followed here already."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)

@@ -1,0 +1,173 @@
+"""`intraclip export`: write a network, check the file against its origin, and let it appear only if it is right."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from intraclip.config import Recipe
+from intraclip.errors import ConfigError, OutputError
+from intraclip.export.compare import Agreement, Frames, compare
+from intraclip.export.description import Description, describe_network
+from intraclip.export.formats import SUFFIXES, WRITERS, Format, Graph, onnx_to_openvino, write_onnx
+from intraclip.export.graph import Part, build_graph
+from intraclip.export.networks import open_network
+from intraclip.export.quantize import calibration_batches, quantize_onnx
+from intraclip.models.embedder import ClipEmbedder
+from intraclip.models.fingerprint import digest, embedding_fingerprint, encoder_fingerprint
+
+ExportPrecision = Literal["fp32", "int8"]
+
+LOWEST_COSINE = 0.9999
+"""An fp32 file that agrees less than this with its origin, anywhere, is refused."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Written:
+    """What `write_network` wrote.
+
+    Attributes:
+        path: the file.
+        description: its metadata.
+        agreement: with the network it came from.
+        engine: that ran it for the check.
+        megabytes: size on disk.
+    """
+
+    path: Path
+    description: Description
+    agreement: Agreement
+    engine: str
+    megabytes: float
+
+
+def write_network(
+    model: ClipEmbedder,
+    recipe: Recipe,
+    out: Path,
+    *,
+    format: Format,
+    part: Part = "clip",
+    precision: ExportPrecision = "fp32",
+    frames: Frames,
+    calibration: Frames | None = None,
+) -> Written:
+    """Write a network to a file.
+
+    The file is made and checked in a folder beside its place, and moved there when it is right: after an error or a
+    crash there is no half or wrong file.
+
+    Args:
+        model: on the CPU, in evaluation mode.
+        recipe: that it was trained with.
+        out: file to write; its suffix must fit the format. OpenVINO writes a .bin file beside it.
+        format: see `WRITERS`.
+        part: ``clip``, the whole network, or ``frame``, the backbone with its spatial mean.
+        precision: ``fp32``, or ``int8`` (not for torch).
+        frames: uint8 ``[K, H, W, 3]`` RGB of the recipe's size, to check the file with.
+        calibration: for int8: uint8 clips ``[K, T, H, W, 3]`` RGB of the recipe's size.
+
+    Raises:
+        ConfigError: the suffix, or the precision, does not fit the format; or the head has no frame part.
+        MissingExtraError: a package is not installed.
+        OutputError: the file cannot be written, or does not agree with the network; nothing is left behind.
+    """
+    check_request(out, format=format, precision=precision)
+    if precision == "int8" and (calibration is None or not len(calibration)):
+        raise ConfigError("int8 needs calibration clips: give training tracklets with --data")
+    graph = build_graph(model, recipe.input, part)
+    description = describe_network(
+        model,
+        recipe,
+        part=part,
+        precision=precision,
+        fingerprint=_fingerprint(model, recipe, part, calibration if precision == "int8" else None, format),
+    )
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.stem}-") as folder:
+            partial = Path(folder) / out.name
+            if precision == "int8" and calibration is not None:
+                _write_int8(graph, description, partial, format=format, calibration=calibration)
+            else:
+                WRITERS[format](graph, description, partial)
+            network = open_network(partial)
+            found = compare(graph, network, frames)
+            _require_agreement(found, out, precision)
+            files = sorted(Path(folder).iterdir())
+            size = sum(file.stat().st_size for file in files)
+            # The .bin comes before its .xml, so that whoever sees the .xml finds the weights.
+            for file in files:
+                file.replace(out.with_name(file.name))
+    except OSError as error:
+        raise OutputError(f"{out} cannot be written: {error}") from None
+    return Written(
+        path=out,
+        description=description,
+        agreement=found,
+        engine=network.engine,
+        megabytes=size / 1e6,
+    )
+
+
+def check_request(out: Path, *, format: Format, precision: ExportPrecision) -> None:
+    """Raise a ConfigError where suffix, format and precision do not fit, before any work is done."""
+    if out.suffix.lower() != SUFFIXES[format]:
+        raise ConfigError(f"{out}: --format {format} writes {SUFFIXES[format]}; choose such a name")
+    if precision == "int8" and format == "torch":
+        raise ConfigError("int8 is written as onnx or openvino; --format torch holds fp32")
+
+
+def _write_int8(
+    graph: Graph, description: Description, path: Path, *, format: Format, calibration: Frames
+) -> None:
+    whole, small = path.with_name("fp32.onnx"), path.with_name("int8.onnx")
+    write_onnx(graph, description, whole)
+    quantize_onnx(
+        whole,
+        small,
+        calibration_batches(calibration, part=description.part),
+        target="openvino" if format == "openvino" else "onnxruntime",
+        metadata=description.to_metadata(),
+    )
+    whole.unlink()
+    if format == "openvino":
+        onnx_to_openvino(small, description, path)
+        small.unlink()
+    else:
+        small.replace(path)
+
+
+def _require_agreement(found: Agreement, out: Path, precision: ExportPrecision) -> None:
+    if np.isnan(found.cosine):
+        raise OutputError(
+            f"{out} is not written: the exported network gives numbers that are not finite, or vectors of another size"
+        )
+    if precision == "fp32" and found.cosine < LOWEST_COSINE:
+        raise OutputError(
+            f"{out} is not written: the exported network disagrees with the original, cosine similarity "
+            f"{found.cosine:.6f} at the lowest of {found.vectors} vectors, at least {LOWEST_COSINE} is asked for; "
+            "try another --format, and please report it with the recipe"
+        )
+
+
+def _fingerprint(
+    model: ClipEmbedder,
+    recipe: Recipe,
+    part: Part,
+    calibration: npt.NDArray[np.uint8] | None,
+    format: Format,
+) -> str:
+    """Of the vectors that the file gives: for fp32 those of the network itself."""
+    whole = encoder_fingerprint(model)
+    if part == "clip":
+        whole = embedding_fingerprint(whole, model.head, recipe.clip)
+    if calibration is None:
+        return whole
+    return digest({"network": whole, "int8": format}, {"calibration": torch.from_numpy(calibration)})

@@ -1,0 +1,87 @@
+"""Fingerprints: which network, with which settings, made an embedding.
+
+Two embeddings may be compared when their fingerprints agree. A fingerprint covers what changes an embedding and
+nothing else: not the classifier, which only training reads, nor how the weights began.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import torch
+
+from intraclip.config import ClipConfig
+from intraclip.models.embedder import ClipEmbedder
+from intraclip.models.heads.base import FrameHead, Head
+
+
+def digest(settings: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> str:
+    """SHA-256 over settings, and over name, dtype, shape and bytes of every tensor in the order of their names.
+
+    Args:
+        settings: what JSON can hold; the order of the keys does not matter.
+        tensors: on any device, in any memory layout.
+
+    Returns:
+        64 hexadecimal digits.
+
+    >>> a = digest({"size": 4}, {"w": torch.ones(2)})
+    >>> a == digest({"size": 4}, {"w": torch.ones(2)}), a == digest({"size": 4}, {"w": torch.ones(1, 2)})
+    (True, False)
+    """
+    found = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        found.update(f"\n{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
+        found.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()
+
+
+def encoder_fingerprint(model: ClipEmbedder) -> str:
+    """Fingerprint of a network's backbone with its preprocessing: of what turns a frame into a vector."""
+    return digest(
+        {
+            "backbone": model.config.backbone,
+            "last_stride": model.config.last_stride,
+            "input": [*_size(model), *model.input_config.mean, *model.input_config.std],
+        },
+        model.backbone.state_dict(),
+    )
+
+
+def embedding_fingerprint(
+    encoder: str, head: Head, clip: ClipConfig, *, settings: Mapping[str, Any] | None = None
+) -> str:
+    """Fingerprint of tracklet embeddings.
+
+    Args:
+        encoder: fingerprint of the frame encoder.
+        head: its kind and weights count.
+        clip: the test sampling counts; padding is masked out of every clip, so `short` does not.
+        settings: of the head, where its weights alone do not tell what it does.
+    """
+    sampling: list[Any] = [clip.test_sampling]
+    if clip.test_sampling != "all":
+        sampling.append(clip.num_frames)
+    told = {"encoder": encoder, "head": type(head).__name__, "clip": sampling}
+    return digest({**told, "settings": settings} if settings else told, head.state_dict())
+
+
+def fingerprint_of(model: ClipEmbedder, clip: ClipConfig) -> str:
+    """Fingerprint of the embeddings that a network makes of tracklets sampled as `clip` says."""
+    settings = asdict(model.config)
+    for unread in ("weights", "triplet_reads"):
+        del settings[unread]
+    # The frame heads can be told apart by names and shapes of their weights, and go with encoders of any kind.
+    known = isinstance(model.head, FrameHead)
+    return embedding_fingerprint(
+        encoder_fingerprint(model), model.head, clip, settings=None if known else settings
+    )
+
+
+def _size(model: ClipEmbedder) -> tuple[int, int]:
+    return model.input_config.height, model.input_config.width
