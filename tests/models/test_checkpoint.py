@@ -16,6 +16,7 @@ from intraclip.models.checkpoint import (
     model_file,
     read_checkpoint,
     save_checkpoint,
+    training_checkpoint,
 )
 from intraclip.models.embedder import ClipEmbedder, build_embedder
 
@@ -116,8 +117,8 @@ def test_a_failed_write_keeps_the_older_file(tmp_path: Path, monkeypatch: pytest
 def test_a_run_folder_stands_for_its_final_model_or_latest_checkpoint(tmp_path: Path):
     with pytest.raises(CheckpointError, match="holds no trained model"):
         model_file(tmp_path)
-    for epoch in (9, 10):
-        write(tmp_path / "checkpoints" / f"epoch-{epoch:05d}.safetensors", model())
+    for step in (9, 10):
+        write(training_checkpoint(tmp_path, step), model())
     assert model_file(tmp_path).name == "step-00000010.safetensors"
     write(tmp_path / "model.safetensors", model())
     assert model_file(tmp_path).name == "model.safetensors"
