@@ -383,8 +383,12 @@ def test_a_family_that_is_not_installed_names_the_command(
 @pytest.mark.filterwarnings("ignore")
 def test_an_open_clip_model_is_an_encoder(describe: Describe):
     pytest.importorskip("open_clip")
-    encoder = open_encoder(family(describe, "open_clip:RN50", weights="random"))
-    assert encoder.encode(noise(2, height=64, width=32)).shape == (2, encoder.num_features)
+    for network, width in (("open_clip:RN50", 64), ("open_clip:ViT-B-32", 32)):
+        encoder = open_encoder(
+            describe(network=network, value_range="0..1", height=64, width=width, weights="random")
+        )
+        found = encoder.encode(noise(2, height=64, width=width))
+        assert found.shape == (2, encoder.num_features)
     with pytest.raises(ConfigError, match="open_clip has no model"):
         open_encoder(family(describe, "open_clip:RN5", weights="random"))
 

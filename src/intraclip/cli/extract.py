@@ -39,8 +39,9 @@ class ExtractArgs:
     """File to write, ending in .npz or .parquet."""
     encoder: Path | None = None
     """TOML description of another network that embeds the frames; without a run, they are averaged (TAP)."""
-    engine: str = "torch"
-    """What runs the network: torch, onnxruntime, openvino, or auto for the fastest of them that is installed."""
+    engine: str | None = None
+    """What runs the network: torch, onnxruntime, openvino, or auto for the fastest exact one that is installed. By
+    default torch for a run, auto for another network."""
     layout: str = "auto"
     """Layout of the data folder."""
     split: int | None = None
@@ -125,7 +126,7 @@ class OpenExtractor:
 
     run: Path | None
     encoder: Path | None
-    engine: str
+    engine: str | None
     device: str | None
 
     def __call__(self) -> Extractor:

@@ -19,14 +19,19 @@ class RankArgs:
     For folders without identity labels, such as those of `intraclip ingest`: the picture is for a person to judge.
     """
 
-    run: tyro.conf.Positional[Path]
-    """Run folder, or a checkpoint file."""
+    run: tyro.conf.Positional[Path | None] = None
+    """Run folder, or a checkpoint file. With --encoder its head aggregates the other network's vectors."""
     data: Path
     """Data folder."""
     query: str
     """Name of the tracklet to search for, such as cam1_t0003."""
     out: Path
     """Picture to write, .png or .jpg."""
+    encoder: Path | None = None
+    """TOML description of another network that embeds the frames; without a run, they are averaged (TAP)."""
+    engine: str | None = None
+    """What runs the network: torch, onnxruntime, openvino, or auto for the fastest exact one that is installed. By
+    default torch for a run, auto for another network."""
     k: int = 10
     """Answers to show."""
     distance: Literal["euclidean", "cosine"] = "cosine"
@@ -42,7 +47,7 @@ class RankArgs:
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
     args = parse(RankArgs, argv, command="rank")
-    from intraclip.engine.extract import embed_split, load_run
+    from intraclip.engine.extract import embed_split, open_extractor
     from intraclip.errors import ConfigError, OutputError
     from intraclip.metrics.ranking import most_similar, require_name
     from intraclip.report.strips import ranked_tracklets, write_picture
@@ -53,12 +58,12 @@ def main(argv: Sequence[str]) -> int:
         raise OutputError(f"{args.out} exists; choose another --out")
     if args.k < 1:
         raise ConfigError(f"--k {args.k}: at least one answer must be asked for")
-    model, recipe = load_run(args.run, device=args.device)
+    extractor, recipe = open_extractor(args.run, encoder=args.encoder, engine=args.engine, device=args.device)
     split = read_data_of_run(args.data, recipe)
     by_name = {t.name: t for t in split.test}
     require_name(args.query, list(by_name))
     with progress_bar("embedding") as update:
-        embeddings = embed_split(model, split, recipe, progress=update)
+        embeddings = embed_split(extractor, split, recipe, progress=update)
     answers = most_similar(
         embeddings, args.query, k=args.k, distance=args.distance, own_camera=args.own_camera
     )

@@ -34,14 +34,15 @@ def extractor_of(model: ClipEmbedder) -> Extractor:
 
 
 def open_extractor(
-    run: Path | None, *, encoder: Path | None = None, engine: str = "torch", device: str | None = None
+    run: Path | None, *, encoder: Path | None = None, engine: str | None = None, device: str | None = None
 ) -> tuple[Extractor, Recipe]:
     """The extractor of a run on an engine, of somebody else's network, or of both.
 
     Args:
         run: run folder or checkpoint file; its head aggregates. None: TAP aggregates.
         encoder: TOML description of another network, which replaces the run's backbone.
-        engine: what runs the frame encoder, see `open_encoder`.
+        engine: what runs the frame encoder, see `open_encoder`; by default torch for a run, and for another network
+            what its file asks for.
         device: other device than the recipe's, for engines that have several.
 
     Returns:
@@ -57,6 +58,7 @@ def open_extractor(
     source = encoder or run
     if source is None:
         raise ConfigError("name a run, or another network with --encoder FILE.toml")
+    engine = engine or ("torch" if encoder is None else "auto")
     recipe, head = Recipe(), None
     if run is not None:
         ours = encoder is None and engine == "torch"

@@ -11,6 +11,7 @@
       failed-batch.safetensors  what a loss that is not finite was computed on, if that happened
       model.safetensors    the final weights
       events/              TensorBoard
+      exported/            the frame encoder for other engines, made when one is asked for
       evaluation.json      scores by protocol, written by `intraclip evaluate`
       embeddings.npz       the scored embeddings
       report.html          written by `intraclip report`

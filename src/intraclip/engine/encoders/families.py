@@ -102,13 +102,11 @@ def _open_clip(name: str, config: NetworkConfig, folder: Path) -> nn.Module:
         if not tags:
             raise ConfigError(f"weights: open_clip has none for {name}; give a file")
         pretrained = tags[0]
+    # Its ResNets take a square size only, as one number; its transformers take any.
+    square = config.height == config.width
+    size = config.height if square else (config.height, config.width)
     network: nn.Module = _built(
-        lambda: (
-            open_clip.create_model(
-                name, pretrained=pretrained, force_image_size=(config.height, config.width)
-            ).visual
-        ),
-        config,
+        lambda: open_clip.create_model(name, pretrained=pretrained, force_image_size=size).visual, config
     )
     _load(network, config, folder, prefix="visual.")
     return network
