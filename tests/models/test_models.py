@@ -9,7 +9,7 @@ from intraclip.config import InputConfig, ModelConfig
 from intraclip.errors import CheckpointError, ConfigError
 from intraclip.models.backbones import BACKBONES, build_backbone, load_backbone_weights
 from intraclip.models.embedder import build_embedder
-from intraclip.models.heads import HEADS, build_head
+from intraclip.models.heads import build_head
 from intraclip.models.heads.base import space_time_mean
 from intraclip.models.heads.ica import ICA
 
@@ -172,7 +172,7 @@ def test_ica_sizes_follow_the_figure():
     assert head.embedding_size == 1024
 
 
-@pytest.mark.parametrize("name", sorted(HEADS))
+@pytest.mark.parametrize("name", ["tap", "ica"])
 def test_heads_ignore_padding_and_frame_order(name):
     head = build_head(16, ModelConfig(head=name)).eval()
     maps = random_maps()
@@ -185,7 +185,7 @@ def test_heads_ignore_padding_and_frame_order(name):
     assert torch.allclose(head(shuffled, mask).embedding, head(maps, mask).embedding, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", sorted(HEADS))
+@pytest.mark.parametrize("name", ["tap", "ica"])
 @pytest.mark.parametrize("frames", [1, 4, 9])
 def test_embedder_runs_and_every_parameter_gets_a_gradient(name, frames):
     model = build_embedder(

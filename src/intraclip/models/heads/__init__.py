@@ -6,10 +6,24 @@ from collections.abc import Callable
 
 from intraclip.config import ModelConfig
 from intraclip.errors import ConfigError
+from intraclip.models.heads.amoc import AMOC
+from intraclip.models.heads.base import FrameHead as FrameHead
 from intraclip.models.heads.base import Head as Head
 from intraclip.models.heads.base import HeadOutput as HeadOutput
+from intraclip.models.heads.drsa import DRSA
+from intraclip.models.heads.gao_rnn import GaoRNN
+from intraclip.models.heads.gao_ta import GaoTA
+from intraclip.models.heads.gem import GeM
+from intraclip.models.heads.gltr import GLTR
 from intraclip.models.heads.ica import ICA
+from intraclip.models.heads.nonlocal3d import NonLocal3D
+from intraclip.models.heads.qan import QAN
+from intraclip.models.heads.sequence import SequenceHead as SequenceHead
+from intraclip.models.heads.sta import STA
+from intraclip.models.heads.stmp import STMP
 from intraclip.models.heads.tap import TAP
+from intraclip.models.heads.transformer import TemporalTransformer
+from intraclip.models.heads.trl import TRL
 
 HEADS: dict[str, Callable[[int, ModelConfig], Head]] = {
     "tap": lambda features, config: TAP(features),
@@ -19,7 +33,20 @@ HEADS: dict[str, Callable[[int, ModelConfig], Head]] = {
         expansion=config.ica_expansion,
         order=config.ica_order,
     ),
+    "qan": lambda features, config: QAN(features),
+    "gao_ta": lambda features, config: GaoTA(features),
+    "gao_rnn": lambda features, config: GaoRNN(features),
+    "drsa": lambda features, config: DRSA(features),
+    "trl": lambda features, config: TRL(features),
+    "stmp": lambda features, config: STMP(features),
+    "sta": lambda features, config: STA(features),
+    "gltr": lambda features, config: GLTR(features),
+    "nonlocal3d": lambda features, config: NonLocal3D(features),
+    "amoc": lambda features, config: AMOC(features),
+    "transformer": lambda features, config: TemporalTransformer(features),
+    "gem": lambda features, config: GeM(features),
 }
+"""Of the paper's Table 3, STSRN [13] is missing: nothing public describes its layers (docs/heads.md)."""
 
 
 def build_head(num_features: int, config: ModelConfig) -> Head:

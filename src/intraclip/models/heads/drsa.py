@@ -1,0 +1,83 @@
+"""Diversity regularised spatiotemporal attention (Li, Bak, Carr, Wang, CVPR 2018, section 3)."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from intraclip.models.heads.base import Head, HeadOutput, masked_mean
+from intraclip.models.heads.sequence import pack_frames, softmax_over_time
+
+
+class DRSA(Head):
+    """K attention maps a frame find K parts of the body; each part is averaged over time with its own weights.
+
+    Maps: FC F -> 64, BN, ReLU, FC 64 -> K, BN, softmax over the positions. A part of a frame: mean of the features
+    under its map, FC F -> 128, scaled to length 1. Over time: softmax of a learned score of each part. The embedding
+    joins the parts, D = 128 K.
+
+    Auxiliary loss, of weight 1 in the authors' code: ``|| R R^T - 1 ||`` (Frobenius) with R the square roots of a
+    frame's K maps. Its entries are 1 minus squared Hellinger distances, so it pushes the maps apart. The
+    authors take one root over the whole batch; here it is one a frame and their mean over the valid frames, which
+    does not grow with the batch.
+
+    Source: the authors' code for maps, parts and penalty; the weights over time are from the paper's text by memory.
+    Left out: the backbone's pre-training on images, and the OIM loss. Reads maps, ignores the order of frames; any T
+    (theirs was 6).
+
+    Args:
+        num_features: F.
+        num_parts: K.
+        part_size: features of a part.
+        hidden: between features and maps.
+    """
+
+    def __init__(
+        self, num_features: int, *, num_parts: int = 3, part_size: int = 128, hidden: int = 64
+    ) -> None:
+        super().__init__()
+        part_size = min(part_size, num_features)
+        self.embedding_size = num_parts * part_size
+        self.hidden = nn.Linear(num_features, min(hidden, num_features), bias=False)
+        self.hidden_norm = nn.BatchNorm1d(min(hidden, num_features))
+        self.attend = nn.Linear(min(hidden, num_features), num_parts, bias=False)
+        self.attend_norm = nn.BatchNorm1d(num_parts)
+        self.attend_norm.bias.requires_grad_(False)  # an offset, which the softmax does not see
+        self.project = nn.Linear(num_features, part_size)
+        self.score = nn.Parameter(torch.empty(num_parts, part_size))
+        nn.init.normal_(self.score, std=part_size**-0.5)
+
+    def forward(self, maps: torch.Tensor, mask: torch.Tensor) -> HeadOutput:
+        """See `Head.forward`."""
+        # One row a position: [B, T, h, w, F] -> [B, T, N, F].
+        tokens, mask = pack_frames(maps.permute(0, 1, 3, 4, 2).flatten(2, 3), mask)
+        attention = self._attention(tokens)
+        parts = F.normalize(self.project(attention @ tokens), dim=-1)
+        weights = softmax_over_time((parts * self.score).sum(dim=-1), mask)
+        embedding = (parts * weights.unsqueeze(-1)).sum(dim=1).flatten(1)
+        auxiliary = overlap(attention, mask) if self.training else None
+        return HeadOutput(embedding, masked_mean(tokens.mean(dim=2), mask), auxiliary)
+
+    def _attention(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Maps of the parts: ``[B, T, N, F] -> [B, T, K, N]``, each a distribution over the positions."""
+        hidden = self.hidden_norm(self.hidden(tokens).flatten(0, 2)).relu()
+        scores: torch.Tensor = self.attend_norm(self.attend(hidden)).unflatten(0, tokens.shape[:3])
+        return scores.softmax(dim=2).transpose(2, 3)
+
+
+def overlap(attention: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """How much the maps of a frame overlap; 0 if no two of them share a position.
+
+    Args:
+        attention: float ``[B, T, K, N]``, each row a distribution.
+        mask: bool ``[B, T]``.
+
+    Returns:
+        Scalar, the mean over the valid frames.
+    """
+    roots = attention.float().clamp_min(1e-12).sqrt()
+    affinity = roots @ roots.transpose(2, 3) - torch.eye(roots.shape[2], device=roots.device)
+    # A norm has no gradient at 0.
+    per_frame = (affinity.square().sum(dim=(2, 3)) + 1e-5).sqrt()
+    return (per_frame * mask).sum() / mask.sum()

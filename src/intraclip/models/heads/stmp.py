@@ -1,0 +1,80 @@
+"""Refining recurrent unit of STMP (Liu, Yuan, Zhou, Li, AAAI 2019, "Spatial and Temporal Mutual Promotion")."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from intraclip.models.heads.base import Head, HeadOutput, masked_mean
+from intraclip.models.heads.sequence import GRID, pack_maps, to_grid, walk, with_neighbours
+
+
+class STMP(Head):
+    """A recurrent unit mends each frame's maps from those before it; 3-D convolutions then read the mended maps.
+
+    Refining recurrent unit: ``g = ConvBNReLU [h - x_t ; x_t - x_(t-1)]`` (1 x 1, 2 F -> 256), a spatial gate from
+    the channel mean of g, a channel gate from its spatial mean, ``z = sigmoid(spatial * channel)``,
+    ``h = (1 - z) h + z x_t``, starting from ``h = x_1``. Integration: 3-D convolutions 1 x 1 x 1 and 3 x 3 x 3 to 256
+    with BN and ReLU, mean over time and space.
+
+    Source: the authors' code. Differences: their spatial gate is as large as the 8 x 8 maps of Inception v3, here
+    it is `GRID`, and other maps are averaged to it. Their triplet loss over 8 horizontal stripes of the mended maps
+    needs labels, which a head does not see: it is left out, and so is Inception's auxiliary classifier. No
+    auxiliary loss is left. Reads maps in the order of their frames; any T; the work grows step by step with T.
+
+    Args:
+        num_features: F.
+        embedding_size: D and the size of g, at most F.
+        gate_size: layer in the spatial gate.
+    """
+
+    def __init__(self, num_features: int, *, embedding_size: int = 256, gate_size: int = 128) -> None:
+        super().__init__()
+        inner = min(embedding_size, num_features)
+        self.embedding_size = inner
+        self.compare = nn.Sequential(
+            nn.Conv2d(2 * num_features, inner, 1, bias=False), nn.BatchNorm2d(inner, eps=1e-3), nn.ReLU()
+        )
+        self.spatial_gate = nn.Sequential(
+            nn.Conv2d(1, gate_size, GRID, bias=False),
+            nn.ReLU(),
+            nn.Conv2d(gate_size, GRID[0] * GRID[1], 1, bias=False),
+        )
+        self.channel_gate = nn.Conv2d(inner, num_features, 1, bias=False)
+        self.reduce = nn.Sequential(
+            nn.Conv2d(num_features, inner, 1, bias=False), nn.BatchNorm2d(inner), nn.ReLU()
+        )
+        self.integrate = nn.Sequential(
+            nn.Conv2d(3 * inner, inner, 3, padding=1, bias=False), nn.BatchNorm2d(inner), nn.ReLU()
+        )
+
+    def forward(self, maps: torch.Tensor, mask: torch.Tensor) -> HeadOutput:
+        """See `Head.forward`."""
+        maps, mask = pack_maps(maps, mask)
+        reduced = self.reduce(self.refine(maps).flatten(0, 1)).unflatten(0, mask.shape)
+        integrated = self.integrate(with_neighbours(reduced, mask)).mean(dim=(2, 3)).unflatten(0, mask.shape)
+        return HeadOutput(masked_mean(integrated, mask), masked_mean(maps.mean(dim=(3, 4)), mask))
+
+    def refine(self, maps: torch.Tensor) -> torch.Tensor:
+        """The refining recurrent unit: maps ``[B, T, F, h, w]`` to mended maps of the same shape."""
+        # The first step changes nothing (h = x_1), but with it clips of one frame use every layer, as
+        # distributed training asks.
+        return walk(self._refine, (maps[:, 0], maps[:, 0]), maps)
+
+    def _refine(
+        self, state: tuple[torch.Tensor, ...], frame: torch.Tensor
+    ) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
+        """A step of the unit, whose state is h and the frame before; see `walk`."""
+        memory, before = state
+        gate = self._gate(torch.cat([memory - frame, frame - before], dim=1))
+        memory = memory + gate * (frame - memory)
+        return (memory, frame), memory
+
+    def _gate(self, differences: torch.Tensor) -> torch.Tensor:
+        """The gate z: ``[B, 2 F, h, w] -> [B, F, h, w]``, in 0..1."""
+        compared = self.compare(differences)
+        size = (compared.shape[2], compared.shape[3])
+        overview = to_grid(compared.mean(dim=1, keepdim=True), GRID)
+        spatial = to_grid(self.spatial_gate(overview).reshape(-1, 1, *GRID), size)
+        channel = self.channel_gate(compared.mean(dim=(2, 3), keepdim=True))
+        return torch.sigmoid(spatial * channel)
