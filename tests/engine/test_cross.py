@@ -65,7 +65,7 @@ class Recorder(Silent):
     def __init__(self, view: View, name: str) -> None:
         self.view, self.name = view, name
 
-    def step(self, *, epoch: int, step: int, total_steps: int, metrics: dict[str, float]) -> None:
+    def step(self, *, step: int, **_: object) -> None:
         self.view.steps.append((self.name, step))
         if (self.name, step) == self.view.stop_at:
             raise Stop
@@ -347,7 +347,8 @@ def test_shared_tracklets_are_embedded_once(data: Path, finished: Path):
     )
     assert len(found.scores) == 2
     assert {s.distance for s in found.scores} == {"cosine"}
-    assert seen[-1] == (1, 1)
+    frames = sum({t.name: len(t) for split in splits for t in split.test}.values())
+    assert seen[-1] == (frames, frames)
     empty = replace(splits[0], query=(), gallery=())
     with pytest.raises(DataError, match="holds no test tracklets"):
         evaluate_splits(finished / "split-00", [splits[0], empty])

@@ -15,7 +15,7 @@ import torch
 from intraclip.errors import OutputError, require_extra
 from intraclip.export.description import Description
 from intraclip.export.graph import ClipGraph, FrameGraph
-from intraclip.export.networks import require_file
+from intraclip.export.networks import openvino_core, require_file
 
 Format = Literal["onnx", "openvino", "torch"]
 SUFFIXES: dict[Format, str] = {"onnx": ".onnx", "openvino": ".xml", "torch": ".pt2"}
@@ -68,7 +68,7 @@ def onnx_to_openvino(onnx_file: Path, description: Description, path: Path) -> N
     """Turn an ONNX file into an OpenVINO .xml file and a .bin file."""
     openvino = require_extra("openvino", extra="openvino", purpose="writing OpenVINO")
     require_file(onnx_file)
-    model = openvino.Core().read_model(onnx_file)
+    model = openvino_core("writing OpenVINO").read_model(onnx_file)
     for key, value in description.to_metadata().items():
         model.set_rt_info(value, ["intraclip", key])
     openvino.save_model(model, path, compress_to_fp16=False)

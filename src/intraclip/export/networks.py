@@ -6,6 +6,7 @@ import difflib
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -105,11 +106,10 @@ class OpenVinoNetwork:
     engine = "openvino"
 
     def __init__(self, path: Path) -> None:
-        openvino = require_extra("openvino", extra="openvino", purpose="engine openvino")
+        core = openvino_core("engine openvino")
         require_file(path)
         if path.suffix == ".xml" and not path.with_suffix(".bin").is_file():
             raise CheckpointError(f"{path}: its weights, {path.with_suffix('.bin').name}, are not beside it")
-        core = openvino.Core()
         try:
             # read_model, not convert_model: the converter reports every use to its makers.
             model = core.read_model(path)
@@ -132,6 +132,24 @@ class OpenVinoNetwork:
         self._request.infer(dict(enumerate(arrays)), share_inputs=True)
         # A copy: the request writes its next answer into the same memory.
         return np.array(self._request.get_output_tensor(output).data)
+
+
+def openvino_core(purpose: str) -> Any:
+    """The one OpenVINO core of this process.
+
+    It is never let go: with its last core OpenVINO unloads its plugins, and a process that forks after that
+    (to decode frames, or to ask git for the commit) dies of a segmentation fault (seen with 2026.4).
+
+    Raises:
+        MissingExtraError: OpenVINO is not installed.
+    """
+    openvino = require_extra("openvino", extra="openvino", purpose=purpose)
+    return _openvino_core(openvino.Core)
+
+
+@cache
+def _openvino_core(make: Callable[[], Any]) -> Any:
+    return make()
 
 
 class TorchNetwork:
