@@ -151,3 +151,8 @@ def test_a_frame_whose_vector_is_not_finite_is_left_out_and_named(people, sampli
     with pytest.raises(DataError, match=r"tracklet 'late' has no finite embedding: .*left out"):
         live.finish("late")
     assert "late" not in live
+
+
+def test_a_head_that_reads_the_order_of_frames_cannot_be_carried_on():
+    with pytest.raises(ConfigError, match=r"its head reads maps or the order of frames.*such as tap or ica"):
+        LiveEmbedder(extractor_of(network("maps")))

@@ -31,7 +31,7 @@ import torch
 
 from intraclip.config import ClipConfig
 from intraclip.data.frames import resize_frame
-from intraclip.engine.extractors import FrameExtractor
+from intraclip.engine.extractors import Extractor, FrameExtractor
 from intraclip.errors import ConfigError, DataError
 
 Vector = npt.NDArray[np.float64]
@@ -69,17 +69,22 @@ class LiveEmbedder:
         failures: the last thousand messages about frames whose vectors were not finite; such frames are left out.
 
     Raises:
-        ConfigError: test sampling ``even``.
+        ConfigError: test sampling ``even``, or a head that reads more than the mean of frame vectors.
     """
 
     def __init__(
         self,
-        extractor: FrameExtractor,
+        extractor: Extractor,
         clip: ClipConfig | None = None,
         *,
         max_frames: int = 256,
         max_tracklets: int = 10_000,
     ) -> None:
+        if not isinstance(extractor, FrameExtractor):
+            raise ConfigError(
+                f"{extractor.name}: its head reads maps or the order of frames, so an embedding cannot be carried on from "
+                "frame to frame; live tracklets want a head that reads the mean, such as tap or ica"
+            )
         clip = clip or ClipConfig(test_sampling="all")
         if clip.test_sampling == "even":
             raise ConfigError(
