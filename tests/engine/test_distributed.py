@@ -164,3 +164,17 @@ def test_a_killed_process_is_started_again_and_the_run_ends_as_if_nothing_had_ha
         return [{k: v for k, v in line.items() if k not in TIMING} for line in lines]
 
     assert numbers("rough") == numbers("calm")
+
+
+def test_the_leaders_error_stops_every_process(workspace: Path):
+    """Nobody waits for a process that has gone, and nobody shows a traceback."""
+    (workspace / "occupied").mkdir(exist_ok=True)
+    (workspace / "occupied/notes.txt").write_text("mine")
+    done = subprocess.run(
+        command(workspace, "occupied", processes=2), capture_output=True, text=True, timeout=240, check=False
+    )
+    assert done.returncode != 0
+    assert "occupied is not empty" in done.stderr
+    assert "the first process of the run could not go on" in done.stderr
+    assert 'File "' not in done.stderr.split("ChildFailedError")[0].split("elastic")[0]
+    assert [p.name for p in (workspace / "occupied").iterdir()] == ["notes.txt"]

@@ -56,7 +56,7 @@ def after_one_step(
 ) -> tuple[dict[str, float], dict[str, torch.Tensor], dict[str, torch.Tensor]]:
     """Metrics, gradients and weights after one step."""
     step = TrainingStep(network(recipe), recipe, ALONE)
-    metrics, _ = step(clips, step=0).read()
+    metrics = step(clips, step=0).read().values
     gradients = {k: p.grad for k, p in step.model.named_parameters() if p.grad is not None}
     return metrics, gradients, step.model.state_dict()
 

@@ -157,7 +157,7 @@ def test_overfitting_one_batch_reaches_zero_loss(tiny_split: Split, tiny_recipe:
         ).train()
         step = TrainingStep(model, recipe, World(rank=0, size=1, device=torch.device("cpu")))
         for number in range(150):
-            last, _ = step(loaded.clips, step=number).read()
+            last = step(loaded.clips, step=number).read().values
         assert last["triplet"] == 0
         assert last["identity"] < 0.01
         assert last["accuracy"] == 1
@@ -349,3 +349,29 @@ def test_settings_that_cannot_change_the_result_may_change_on_resume(
     train(tiny_split, tiny_recipe, tmp_path / "run")
     other = replace(tiny_recipe, description="again", data=replace(tiny_recipe.data, workers=1))
     train(tiny_split, other, tmp_path / "run", resume=True)
+
+
+def test_a_run_of_an_older_version_is_not_started_anew(
+    tiny_split: Split, tiny_recipe: Recipe, tmp_path: Path
+):
+    with pytest.raises(StopRun):
+        train(tiny_split, tiny_recipe, tmp_path / "run", watcher=Killer())
+    for file in training_checkpoints(tmp_path / "run"):
+        file.replace(file.with_name(file.name.replace("step-000", "epoch-")))
+    before = (tmp_path / "run/metrics.jsonl").read_bytes()
+    with pytest.raises(CheckpointError, match="of an older version of intraclip"):
+        train(tiny_split, tiny_recipe, tmp_path / "run", resume=True)
+    assert (tmp_path / "run/metrics.jsonl").read_bytes() == before
+
+
+def test_a_restart_by_torchrun_does_not_continue_somebody_elses_run(
+    tiny_split: Split, tiny_recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    from intraclip.engine.train import _prepare
+
+    train(tiny_split, tiny_recipe, tmp_path / "old")
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "this launch")
+    with pytest.raises(OutputError, match="not empty"):
+        _prepare(tmp_path / "old", tiny_recipe, resume=False, restarted=True)
+    _prepare(tmp_path / "new", tiny_recipe, resume=False, restarted=False)
+    _prepare(tmp_path / "new", tiny_recipe, resume=False, restarted=True)

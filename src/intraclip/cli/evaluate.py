@@ -68,6 +68,9 @@ def main(argv: Sequence[str]) -> int:
         print_json(result)
         return 0
     print_scores(result)
+    if result["unreadable_frames"]:
+        found = result["unreadable_frames"]
+        say(f"{len(found):,} frames could not be read and were left out, such as: {found[0]}")
     if args.run.is_dir():
         say(f"written: {args.run / 'evaluation.json'}, {args.run / 'embeddings.npz'}")
     return 0

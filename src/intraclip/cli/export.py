@@ -66,8 +66,12 @@ def main(argv: Sequence[str]) -> int:
     from intraclip.models.checkpoint import load_model, model_file, read_checkpoint
 
     check_request(args.out, format=args.format, precision=args.precision)
-    if args.out.exists() and not args.force:
-        raise OutputError(f"{args.out} exists; choose another --out, or add --force to replace it")
+    beside = {"openvino": [args.out.with_suffix(".bin")]}.get(args.format, [])
+    if args.precision == "int8":
+        beside.append(loss_file(args.out))
+    for file in (args.out, *beside):
+        if file.exists() and not args.force:
+            raise OutputError(f"{file} exists; choose another --out, or add --force to replace it")
     if args.precision == "int8" and args.data is None:
         raise ConfigError(
             "int8 needs --data: training tracklets to calibrate it, test tracklets to measure its loss"

@@ -74,12 +74,15 @@ def main(argv: Sequence[str]) -> int:
     from intraclip.engine.extract import open_extractor
     from intraclip.engine.sharding import open_ranks
     from intraclip.errors import OutputError
+    from intraclip.models.checkpoint import model_file, read_checkpoint
 
     check_embeddings_name(args.out)
     if args.out.exists() and not args.force and not args.resume:
         raise OutputError(f"{args.out} exists; choose another --out, or add --force to replace it")
     with open_ranks() as ranks:
-        device = ranks.device(args.device or "auto") if ranks.size > 1 else args.device
+        device = args.device
+        if ranks.size > 1 and (args.engine or "torch") == "torch" and args.encoder is None and args.run:
+            device = ranks.device(device or read_checkpoint(model_file(args.run)).recipe.device)
         extractor, recipe = open_extractor(args.run, encoder=args.encoder, engine=args.engine, device=device)
         split = read_data_of_run(args.data, recipe, layout=args.layout, split=args.split)
         extracted = _extract(args, extractor, _settings(args, recipe), split, ranks)
@@ -91,7 +94,6 @@ def main(argv: Sequence[str]) -> int:
 def _extract(
     args: ExtractArgs, extractor: Extractor, settings: ExtractSettings, split: Split, ranks: Ranks
 ) -> Extracted | None:
-    from intraclip.engine.distributed import restarted
     from intraclip.engine.extract_job import extract_split
 
     with _frames_bar() if ranks.rank == 0 else nullcontext() as update:
@@ -113,7 +115,7 @@ def _extract(
             split,
             settings,
             args.out,
-            resume=args.resume or restarted(),
+            resume=args.resume or ranks.restarted,
             force=args.force,
             ranks=ranks,
             progress=update,

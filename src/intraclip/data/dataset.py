@@ -169,7 +169,10 @@ class FrameLoader:
         encoded: Encoded | None = None
         ready = list(range(len(clips)))
         if self.encoded:
-            encoded, ready = encode_clips(clips)
+            try:
+                encoded, ready = encode_clips(clips)
+            except IntraclipError as error:
+                return error
         shape = (len(ready), len(chosen[0][1].indices), self.config.height, self.config.width, 3)
         frames = empty_frames(shape)
         array = frames.numpy()

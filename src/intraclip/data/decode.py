@@ -41,9 +41,11 @@ def decode_batch(loaded: Loaded, device: torch.device | str, *, height: int, wid
     frames = torch.empty(clips, length, height, width, 3, dtype=torch.uint8, device=device)
     if len(encoded.rows):
         pixels = _decode(encoded, torch.device(device), height, width).permute(0, 2, 3, 1)
-        frames[encoded.rows.to(device)] = pixels[encoded.places.to(device)]
+        rows = encoded.rows.to(device, non_blocking=True)
+        frames[rows] = pixels[encoded.places.to(device, non_blocking=True)]
     if len(encoded.ready_rows):
-        frames[encoded.ready_rows.to(device)] = encoded.ready.to(device, non_blocking=True)
+        ready_rows = encoded.ready_rows.to(device, non_blocking=True)
+        frames[ready_rows] = encoded.ready.to(device, non_blocking=True)
     return replace(loaded.clips, frames=frames.permute(0, 1, 4, 2, 3)).to(device, non_blocking=True)
 
 

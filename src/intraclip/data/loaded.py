@@ -70,7 +70,8 @@ class Loaded:
         """The same in page-locked memory; torch's data loader asks for it by this name."""
         clips, encoded = self.clips, self.encoded
         if encoded is not None:
-            encoded = replace(encoded, data=encoded.data.pin_memory(), ready=encoded.ready.pin_memory())
+            names = ("data", "ready", "rows", "places", "ready_rows")
+            encoded = replace(encoded, **{name: getattr(encoded, name).pin_memory() for name in names})
         else:
             clips = replace(clips, frames=clips.frames.pin_memory())
         return replace(self, clips=clips, encoded=encoded)

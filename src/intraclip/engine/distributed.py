@@ -8,7 +8,7 @@ the one thing that differs, unless it is synchronised as well (`step.sync_batch_
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +19,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from intraclip.engine.run import choose_device
-from intraclip.errors import DeviceError
+from intraclip.errors import DeviceError, IntraclipError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,11 +30,13 @@ class World:
         rank: number of this process, from 0.
         size: number of processes.
         device: where this process computes.
+        restarted: whether torchrun has started the processes again after a failure (elastic restart).
     """
 
     rank: int
     size: int
     device: torch.device
+    restarted: bool = False
 
     @property
     def leads(self) -> bool:
@@ -45,6 +47,28 @@ class World:
         """Return when every process has come here."""
         if self.size > 1:
             dist.barrier()
+
+    def leader_does(self, work: Callable[[], None]) -> None:
+        """The leader does something that may fail while the others wait; if it fails, all stop.
+
+        Raises:
+            IntraclipError: the leader's own error; with the others one that points to it.
+        """
+        if self.size == 1:
+            work()
+            return
+        error: IntraclipError | None = None
+        if self.leads:
+            try:
+                work()
+            except IntraclipError as found:
+                error = found
+        failed = [error is not None]
+        dist.broadcast_object_list(failed, src=0)
+        if error is not None:
+            raise error
+        if failed[0]:
+            raise IntraclipError("stopped, because the first process of the run could not go on; it says why")
 
     def gather(self, rows: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Rows ``[B, D]`` and labels ``[B]`` of all processes, in the order of ranks; see `_GatherRows`."""
@@ -102,6 +126,13 @@ def open_world(device: str) -> Iterator[World]:
         yield World(rank=0, size=1, device=choose_device(device))
         return
     chosen = choose_device(device)
+    missing = [
+        name for name in ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ
+    ]
+    if missing:
+        raise DeviceError(
+            f"WORLD_SIZE is {size}, but {', '.join(missing)} are not set; start several processes with torchrun"
+        )
     if chosen.type == "cuda":
         number = int(os.environ["LOCAL_RANK"])
         if number >= torch.cuda.device_count():
@@ -113,16 +144,27 @@ def open_world(device: str) -> Iterator[World]:
         torch.cuda.set_device(chosen)
     dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
     try:
-        world = World(rank=dist.get_rank(), size=size, device=chosen)
+        world = World(rank=dist.get_rank(), size=size, device=chosen, restarted=_restarted_anywhere(chosen))
         yield world
         world.wait()  # a process that leaves early aborts those still talking to it
+    except RuntimeError as error:
+        if "Connection closed by peer" in str(error) or "Connection reset by peer" in str(error):
+            raise IntraclipError("another process of this run has ended; its message says why") from None
+        raise
     finally:
         dist.destroy_process_group()
 
 
-def restarted() -> bool:
-    """Whether torchrun has started this process again after a failure (elastic restart)."""
-    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+def _restarted_anywhere(device: torch.device) -> bool:
+    """The same answer for every process: torchrun counts restarts machine by machine."""
+    count = torch.tensor([restarts()], device=device)
+    dist.all_reduce(count, op=dist.ReduceOp.MAX)
+    return int(count) > 0
+
+
+def restarts() -> int:
+    """How often torchrun has started the processes of this machine again after a failure."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
 
 
 def synchronise_batch_norm(model: nn.Module, world: World) -> nn.Module:
@@ -162,6 +204,7 @@ class GlobalBatchNorm(_BatchNorm):
         if not self.training:
             return super().forward(input)
         self._check_input_dim(input)
+        given, input = input.dtype, input.float()  # under autocast sums of bf16 would lose too much
         dims = [d for d in range(input.ndim) if d != 1]
         shape = [1, -1, *[1] * (input.ndim - 2)]
         count = input.numel() // input.shape[1] * self.world.size
@@ -178,7 +221,7 @@ class GlobalBatchNorm(_BatchNorm):
         normal: torch.Tensor = centred * (variance + self.eps).rsqrt().view(shape)
         if self.affine:
             normal = normal * self.weight.view(shape) + self.bias.view(shape)
-        return normal
+        return normal.to(given)
 
 
 class _AllSum(torch.autograd.Function):
@@ -200,6 +243,6 @@ class _AllSum(torch.autograd.Function):
 def average(world: World, named: dict[str, torch.Tensor], extra: Sequence[float] = ()) -> torch.Tensor:
     """Means over processes of named scalars, with some numbers more, as one tensor in one exchange."""
     values = torch.stack([value.detach().float().reshape(()) for value in named.values()])
-    if extra:
-        values = torch.cat([values, torch.tensor(list(extra), dtype=values.dtype, device=values.device)])
+    # Filled in place: a tensor made on the processor would have to wait for the GPU to be sent there.
+    values = torch.cat([values, *(values.new_full((1,), number) for number in extra)])
     return world.mean(values)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -73,6 +74,8 @@ def save_chunks(
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write(partial, chunks, json.dumps(metadata, sort_keys=True) if metadata else "")
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())  # the parts it was made of are deleted next
         partial.replace(path)
     except OSError as error:
         with suppress(OSError):  # a failed clean-up must not hide the error

@@ -94,7 +94,8 @@ def evaluate_run(
     """
     ready = _ready(run, sampling=sampling, device=device)
     require_test_tracklets(split)
-    embeddings = with_ids(_embed_shared(ready, split.test, ranks, progress), split)
+    features, unreadable = _embed_shared(ready, split.test, ranks, progress)
+    embeddings = with_ids(features, split)
     scores: dict[str, Scores] = {}
     not_scored: dict[str, str] = {}
     for chosen in protocols_for(split, protocol):
@@ -111,6 +112,7 @@ def evaluate_run(
             for name, value in scores.items()
         },
         "not_scored": not_scored,
+        "unreadable_frames": unreadable,
         "data": {"root": str(split.root), "dataset": split.dataset, "split": split.index},
         **ready.described(),
     }
@@ -122,21 +124,27 @@ def evaluate_run(
 
 def _embed_shared(
     ready: _Ready, tracklets: Sequence[Tracklet], ranks: Ranks, progress: Progress | None
-) -> npt.NDArray[np.float32]:
-    """Embed this process's share of the tracklets, and hand all of them to every process."""
+) -> tuple[npt.NDArray[np.float32], list[str]]:
+    """Embed this process's share of the tracklets, and hand all of them to every process; and what was left out."""
     shares = balance([len(t) for t in tracklets], ranks.size)
     own = shares[ranks.rank]
+    unreadable: list[str] = []
     features = embed_tracklets(
-        ready.model, [tracklets[i] for i in own], ready.recipe, clip=ready.clip, progress=progress
+        ready.model,
+        [tracklets[i] for i in own],
+        ready.recipe,
+        clip=ready.clip,
+        progress=progress,
+        unreadable=unreadable,
     )
     if ranks.size == 1:
-        return features
-    gathered: list[npt.NDArray[np.float32]] = [features] * ranks.size
-    dist.all_gather_object(gathered, features)
+        return features, unreadable
+    gathered = [(features, unreadable)] * ranks.size
+    dist.all_gather_object(gathered, (features, unreadable))
     everyone = np.empty((len(tracklets), ready.model.embedding_size), dtype=np.float32)
-    for share, part in zip(shares, gathered, strict=True):
+    for share, (part, _) in zip(shares, gathered, strict=True):
         everyone[share] = part
-    return everyone
+    return everyone, [message for _, messages in gathered for message in messages]
 
 
 @dataclass(frozen=True, kw_only=True)

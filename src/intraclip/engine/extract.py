@@ -63,6 +63,8 @@ def open_extractor(
     if run is not None:
         ours = encoder is None and engine == "torch"
         model, recipe = load_run(run, device=device if ours else "cpu")
+        if encoder is None and engine == "auto" and not isinstance(model.head, FrameHead):
+            return extractor_of(model), recipe  # only torch runs heads that read maps
         if ours:
             return extractor_of(model), recipe
         if not isinstance(model.head, FrameHead):
@@ -84,6 +86,7 @@ def embed_tracklets(
     *,
     clip: ClipConfig | None = None,
     progress: Progress | None = None,
+    unreadable: list[str] | None = None,
 ) -> npt.NDArray[np.float32]:
     """Embed tracklets: the mean of the embeddings of their test clips.
 
@@ -93,6 +96,7 @@ def embed_tracklets(
         recipe: clip, data and run settings.
         clip: other clip settings than the recipe's, such as another test sampling.
         progress: called after every batch.
+        unreadable: gets the messages about frames that were left out.
 
     Returns:
         float32 ``[N, D]``, in the order of the tracklets; not finite where the network gave such numbers.
@@ -102,11 +106,12 @@ def embed_tracklets(
         DataError: no frame of a tracklet can be read.
     """
     if not isinstance(model, ClipEmbedder):
-        return _collect(model, tracklets, ExtractSettings.of(recipe, clip=clip), progress)
+        return _collect(model, tracklets, ExtractSettings.of(recipe, clip=clip), progress, unreadable)
     was_training = model.training
     model.eval()
     try:
-        return _collect(extractor_of(model), tracklets, ExtractSettings.of(recipe, clip=clip), progress)
+        settings = ExtractSettings.of(recipe, clip=clip)
+        return _collect(extractor_of(model), tracklets, settings, progress, unreadable)
     finally:
         model.train(was_training)
 
@@ -116,12 +121,15 @@ def _collect(
     tracklets: Sequence[Tracklet],
     settings: ExtractSettings,
     progress: Progress | None,
+    unreadable: list[str] | None,
 ) -> npt.NDArray[np.float32]:
     features = np.empty((len(tracklets), extractor.embedding_size), dtype=np.float32)
     for finished in extractor.embed(tracklets, settings, progress=progress):
         if finished.embedding is None:
             raise DataError(finished.failure)
         features[finished.row] = finished.embedding
+        if unreadable is not None:
+            unreadable += finished.unreadable
     return features
 
 

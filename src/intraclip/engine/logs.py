@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from intraclip.errors import OutputError
+
+METRICS = "metrics.jsonl"
 
 Log = Callable[[dict[str, Any]], None]
 """Writes the numbers of one epoch."""
@@ -17,17 +20,26 @@ Log = Callable[[dict[str, Any]], None]
 class _Files:
     """Appends to metrics.jsonl, and to TensorBoard when it is there."""
 
-    def __init__(self, path: Path, events: Any) -> None:
-        self.file = path.open("a", encoding="utf-8")
+    def __init__(self, run: Path, events: Any) -> None:
+        self.run = run
+        self.file = (run / METRICS).open("a", encoding="utf-8")
         self.events = events
 
     def __call__(self, entry: dict[str, Any]) -> None:
-        self.file.write(json.dumps(entry) + "\n")
-        self.file.flush()
-        if self.events is not None:
-            for key, value in entry.items():
-                if key not in ("epoch", "step"):
-                    self.events.add_scalar(f"train/{key}", value, entry["epoch"])
+        with _writing(self.run):
+            self.file.write(json.dumps(entry) + "\n")
+            self.file.flush()
+            os.fsync(self.file.fileno())  # before the checkpoint of this epoch
+            if self.events is not None:
+                for key, value in entry.items():
+                    if key not in ("epoch", "step"):
+                        self.events.add_scalar(f"train/{key}", value, entry["epoch"])
+
+    def close(self) -> None:
+        with _writing(self.run):
+            self.file.close()
+            if self.events is not None:
+                self.events.close()
 
 
 @contextmanager
@@ -46,18 +58,20 @@ def open_log(run: Path, *, epochs_done: int, tensorboard: bool, leads: bool = Tr
     if not leads:
         yield lambda entry: None
         return
-    path = run / "metrics.jsonl"
+    with _writing(run):
+        if (run / METRICS).exists():
+            _keep_epochs(run / METRICS, epochs_done)
+        log = _Files(run, _tensorboard(run, epochs_done) if tensorboard else None)
     try:
-        if path.exists():
-            _keep_epochs(path, epochs_done)
-        events = _tensorboard(run, epochs_done) if tensorboard else None
-        log = _Files(path, events)
-        try:
-            yield log
-        finally:
-            log.file.close()
-            if events is not None:
-                events.close()
+        yield log
+    finally:
+        log.close()
+
+
+@contextmanager
+def _writing(run: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise OutputError(
             f"the run folder {run} cannot be written: {error}; what was written before is kept, continue with --resume"
@@ -74,7 +88,10 @@ def _keep_epochs(path: Path, epochs_done: int) -> None:
             return False
 
     partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(b"".join(line + b"\n" for line in path.read_bytes().splitlines() if kept(line)))
+    with partial.open("wb") as file:
+        file.write(b"".join(line + b"\n" for line in path.read_bytes().splitlines() if kept(line)))
+        file.flush()
+        os.fsync(file.fileno())
     partial.replace(path)
 
 

@@ -77,6 +77,7 @@ class PartStore:
             self.remove()
         file = self.folder / "job.json"
         if not file.is_file():
+            self.remove()  # parts without their job, of a removal that was interrupted, belong to nobody
             write_json(file, {"job": job, "parts": [[p.start, p.stop] for p in parts]})
             return parts
         if not resume:

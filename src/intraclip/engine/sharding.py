@@ -12,6 +12,8 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 
+from intraclip.engine.distributed import restarts
+
 PART_FRAMES = 8192
 """Frames of a part: what a killed process loses at most. Minutes for ResNet50 on two cores, seconds on a GPU."""
 
@@ -65,10 +67,12 @@ class Ranks:
     Attributes:
         rank: number of this process, from 0.
         size: number of processes.
+        restarted: whether torchrun has started the processes again after a failure.
     """
 
     rank: int = 0
     size: int = 1
+    restarted: bool = False
 
     def wait(self) -> None:
         """Return when every process has come here."""
@@ -99,7 +103,9 @@ def open_ranks() -> Iterator[Ranks]:
         return
     dist.init_process_group("gloo", timeout=timedelta(days=30))
     try:
-        ranks = Ranks(dist.get_rank(), size)
+        count = torch.tensor([restarts()])  # torchrun counts machine by machine
+        dist.all_reduce(count, op=dist.ReduceOp.MAX)
+        ranks = Ranks(dist.get_rank(), size, restarted=int(count) > 0)
         yield ranks
         ranks.wait()  # a process that leaves early aborts those still talking to it
     finally:

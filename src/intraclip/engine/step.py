@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch.nn.parallel import DistributedDataParallel
@@ -21,6 +21,20 @@ from intraclip.types import ClipBatch
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
+class Metrics(NamedTuple):
+    """What came of a step, over all processes.
+
+    Attributes:
+        values: what `TotalLoss` logs, by name.
+        stop: whether some process was asked to stop.
+        unreadable: frames that could not be read.
+    """
+
+    values: dict[str, float]
+    stop: bool
+    unreadable: int
+
+
 @dataclass(frozen=True)
 class Done:
     """A step that was started; on a GPU it may still be running.
@@ -29,18 +43,26 @@ class Done:
         step: number of the batch in the run.
         batch: what it saw, for inspection.
         names: of the values.
-        values: means over all processes, and last the stop flags' mean: above 0 if any process wants to stop.
+        values: means over all processes, then those of the stop flags and of the unreadable frames; on the CPU.
+        arrived: on a GPU, says when `values` are there.
+        processes: how many the means are over.
     """
 
     step: int
     batch: ClipBatch
     names: tuple[str, ...]
     values: torch.Tensor
+    arrived: torch.cuda.Event | None = None
+    processes: int = 1
 
-    def read(self) -> tuple[dict[str, float], bool]:
-        """What `TotalLoss` logs, and whether some process wants to stop; waits for the GPU."""
-        *metrics, stop = self.values.tolist()
-        return dict(zip(self.names, metrics, strict=True)), stop > 0
+    def read(self) -> Metrics:
+        """The metrics; waits for a GPU to finish this step, and no later one."""
+        if self.arrived is not None:
+            self.arrived.synchronize()
+        *metrics, stop, unreadable = self.values.tolist()
+        return Metrics(
+            dict(zip(self.names, metrics, strict=True)), stop > 0, round(unreadable * self.processes)
+        )
 
 
 class TrainingStep:
@@ -81,13 +103,14 @@ class TrainingStep:
             )
         self._frames: torch.Tensor | None = None
 
-    def __call__(self, batch: ClipBatch, *, step: int, stop: bool = False) -> Done:
+    def __call__(self, batch: ClipBatch, *, step: int, stop: bool = False, unreadable: int = 0) -> Done:
         """Learn from one batch.
 
         Args:
             batch: this process's clips, uint8, on the world's device.
             step: number of the batch in the run.
             stop: this process was asked to stop; the others learn of it with the step's metrics.
+            unreadable: frames that this process could not read for the batch.
 
         Returns:
             The metrics over the whole batch, without waiting for a GPU.
@@ -102,8 +125,14 @@ class TrainingStep:
             self.scaler.scale(loss).backward()
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        values = average(self.world, logged, [float(stop)])
-        return Done(step, batch, tuple(logged), values)
+        values = average(self.world, logged, [float(stop), float(unreadable)])
+        arrived = None
+        if values.device.type == "cuda":
+            # To the host as soon as it is there; reading it later would wait for whatever was started in between.
+            on_gpu, values = values, torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
+            values.copy_(on_gpu, non_blocking=True)
+            arrived = torch.cuda.current_stream(on_gpu.device).record_event()
+        return Done(step, batch, tuple(logged), values, arrived, self.world.size)
 
     def _augment(self, frames: torch.Tensor, step: int) -> torch.Tensor:
         clips, length, _, height, width = frames.shape

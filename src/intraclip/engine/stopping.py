@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from types import FrameType
 from typing import Any
 
 from intraclip.errors import IntraclipError
+
+ONE_REQUEST = 3.0
+"""Seconds within which signals are one request."""
 
 
 class RunStopped(IntraclipError):
@@ -23,7 +27,9 @@ class RunStopped(IntraclipError):
 
 
 class StopRequest:
-    """Catches the first SIGTERM or SIGINT, so that a run can finish its step and save; a second one acts at once.
+    """Catches SIGTERM and SIGINT, so that a run can finish its step and save; a second request acts at once.
+
+    The same request may come twice, from the cluster and from torchrun: signals close together count as one.
 
     As a context manager; outside the main thread, where Python takes no signals, it catches nothing.
 
@@ -33,6 +39,7 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.number = 0
+        self._asked = 0.0
         self._before: dict[int, Any] = {}
 
     @property
@@ -50,8 +57,12 @@ class StopRequest:
         self._restore()
 
     def _caught(self, number: int, _: FrameType | None) -> None:
-        self.number = number
-        self._restore()
+        now = time.monotonic()
+        if not self.number:
+            self.number, self._asked = number, now
+        elif now - self._asked > ONE_REQUEST:
+            self._restore()
+            signal.raise_signal(number)
 
     def _restore(self) -> None:
         for number, handler in self._before.items():

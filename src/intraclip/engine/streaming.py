@@ -82,8 +82,8 @@ class LiveEmbedder:
     ) -> None:
         if not isinstance(extractor, FrameExtractor):
             raise ConfigError(
-                f"{extractor.name}: its head reads maps or the order of frames, so an embedding cannot be carried on from "
-                "frame to frame; live tracklets want a head that reads the mean, such as tap or ica"
+                f"{extractor.name}: its head reads maps or the order of frames, so an embedding cannot be carried on "
+                "from frame to frame; live tracklets want a head that reads the mean, such as tap or ica"
             )
         clip = clip or ClipConfig(test_sampling="all")
         if clip.test_sampling == "even":

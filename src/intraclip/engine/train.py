@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import platform
 from collections import defaultdict, deque
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,10 +18,10 @@ from intraclip.config_io import differing_keys, dump_recipe, load_recipe
 from intraclip.data.dataset import TrainingBatches, iterate, labels_of
 from intraclip.data.decode import decode_batch
 from intraclip.data.sampler import PKSampler
-from intraclip.engine.distributed import World, open_world, restarted
+from intraclip.engine.distributed import World, open_world
 from intraclip.engine.logs import open_log
 from intraclip.engine.run import environment, write_json
-from intraclip.engine.step import Done, TrainingStep, backend_settings
+from intraclip.engine.step import Done, Metrics, TrainingStep, backend_settings
 from intraclip.engine.stopping import RunStopped, StopRequest
 from intraclip.engine.throughput import Meter, Throughput
 from intraclip.errors import (
@@ -157,10 +160,8 @@ class _Training:
         )
         self.steps, self.total = len(sampler), len(sampler) * recipe.optimizer.epochs
         _check_division(recipe, world)
-        resume = resume or restarted()
-        if world.leads:
-            _prepare(folder, recipe, resume=resume)
-        world.wait()
+        world.leader_does(lambda: _prepare(folder, recipe, resume=resume, restarted=world.restarted))
+        resume = resume or world.restarted
         model = build_embedder(recipe.model, recipe.input, num_classes=len(self.labels), seed=recipe.seed)
         self.step = TrainingStep(model.to(world.device), recipe, world)
         self.progress = self._restore() if resume else _Progress()
@@ -204,18 +205,27 @@ class _Training:
                     self._set_learning_rate(epoch)
                 with meter.waiting_for("data"):
                     loaded = next(batches)
-                self._count_unreadable(loaded.unreadable)
+                for text in loaded.unreadable:
+                    self.watcher.message(f"replaced by a neighbour: {text}")
                 batch = decode_batch(
                     loaded, device, height=self.recipe.input.height, width=self.recipe.input.width
                 )
                 with meter.waiting_for("step" if device.type == "cpu" else "host"):
-                    pending.append(self.step(batch, step=number, stop=bool(self.stop.number)))
+                    pending.append(
+                        self.step(
+                            batch,
+                            step=number,
+                            stop=bool(self.stop.number),
+                            unreadable=len(loaded.unreadable),
+                        )
+                    )
                 meter.clips += len(batch) * self.world.size
                 end_of_epoch = in_epoch + 1 == self.steps
                 stopping = False
                 while len(pending) > (0 if end_of_epoch or stopping else ahead):
                     with meter.waiting_for("step"):
-                        metrics, stopping = pending[0].read()
+                        metrics = pending[0].read()
+                    stopping = stopping or metrics.stop
                     self._finish(pending.popleft(), metrics, meter.summary(since_epoch))
                 if number == first:
                     steady = meter.copy()  # the first step starts workers and compiles
@@ -227,9 +237,9 @@ class _Training:
                 if stopping and self.progress.step < self.total:
                     self._say_goodbye()
         final = self.folder / "model.safetensors"
-        if self.world.leads:
-            self._save()
-            save_checkpoint(
+        self._save()
+        self.world.leader_does(
+            lambda: save_checkpoint(
                 final,
                 self.step.model,
                 recipe=self.recipe,
@@ -237,39 +247,36 @@ class _Training:
                 epoch=epochs,
                 step=self.total,
             )
-            if self.total > first + 1:
-                throughput = meter.summary(steady)
-                write_json(self.folder / "throughput.json", throughput.to_json_dict())
-                self.watcher.message(str(throughput))
+        )
+        if self.world.leads and self.total > first + 1:
+            throughput = meter.summary(steady)
+            write_json(self.folder / "throughput.json", throughput.to_json_dict())
+            self.watcher.message(str(throughput))
         return final
 
     def _set_learning_rate(self, epoch: int) -> None:
         for group in self.step.optimizer.param_groups:
             group["lr"] = learning_rate(self.recipe.optimizer, epoch)
 
-    def _count_unreadable(self, messages: tuple[str, ...]) -> None:
-        for text in messages:
-            self.watcher.message(f"replaced by a neighbour: {text}")
-        self.progress.unreadable += len(messages)
-
-    def _finish(self, done: Done, metrics: dict[str, float], throughput: Throughput) -> None:
+    def _finish(self, done: Done, metrics: Metrics, throughput: Throughput) -> None:
         """Book a step whose metrics are there."""
-        if not all(map(_finite, metrics.values())):
-            self._fail(done, metrics)
-        for key, value in metrics.items():
+        if not all(map(_finite, metrics.values.values())):
+            self._fail(done, metrics.values)
+        for key, value in metrics.values.items():
             self.progress.sums[key] += value
+        self.progress.unreadable += metrics.unreadable
         self.progress.step = done.step + 1
         if self.world.leads:
             self.watcher.step(
                 epoch=done.step // self.steps,
                 step=done.step + 1,
                 total_steps=self.total,
-                metrics=metrics,
+                metrics=metrics.values,
                 throughput=throughput,
             )
 
     def _fail(self, done: Done, metrics: dict[str, float]) -> None:
-        """Stop, and leave behind what the loss was computed on: once, by the process that leads."""
+        """Stop, and leave behind what the loss was computed on; each process leaves its own clips."""
         file = self.folder / f"failed-batch{f'-{self.world.rank}' if self.world.rank else ''}.safetensors"
         batch = done.batch.to("cpu")
         tensors = {
@@ -303,8 +310,10 @@ class _Training:
         }
 
     def _save(self) -> None:
-        if not self.world.leads:
-            return
+        """Write a checkpoint; if the leader cannot, no process goes on."""
+        self.world.leader_does(self._write_checkpoint)
+
+    def _write_checkpoint(self) -> None:
         file = training_checkpoint(self.folder, self.progress.step)
         if file.exists():
             return
@@ -323,10 +332,10 @@ class _Training:
             },
         )
         for old in training_checkpoints(self.folder)[: -self.recipe.run.keep_checkpoints]:
-            old.unlink()
+            with suppress(OSError):  # one too many does no harm
+                old.unlink()
 
     def _say_goodbye(self) -> None:
-        self.world.wait()  # until the leader has saved
         raise RunStopped(
             f"stopped after step {self.progress.step} of {self.total}, as asked; the run {self.folder} is saved up to "
             "there, continue it with --resume",
@@ -335,12 +344,8 @@ class _Training:
 
     def _restore(self) -> _Progress:
         """Load the latest checkpoint that is whole."""
+        self.world.leader_does(lambda: _set_damaged_aside(self.folder, self.watcher))
         found = training_checkpoints(self.folder)
-        if self.world.leads:
-            found = _whole_checkpoints(found, self.watcher)
-        self.world.wait()
-        if not self.world.leads:
-            found = training_checkpoints(self.folder)
         if not found:
             if self.world.leads:
                 self.watcher.message(f"{self.folder} has no checkpoint yet: starting from the beginning")
@@ -350,6 +355,10 @@ class _Training:
             raise CheckpointError(
                 f"{checkpoint.path} was trained on {len(checkpoint.pids)} identities, the data has {len(self.labels)} "
                 "or other ones; resume on the data the run was started with"
+            )
+        if not checkpoint.progress:
+            raise CheckpointError(
+                f"{checkpoint.path} holds no state of the training loop; resume from a file that training wrote"
             )
         load_weights(self.step.model, checkpoint)
         load_optimizer(self.step.optimizer, checkpoint)
@@ -390,11 +399,15 @@ def _check_division(recipe: Recipe, world: World) -> None:
         )
 
 
-def _prepare(run: Path, recipe: Recipe, *, resume: bool) -> None:
-    config = run / "config.toml"
+def _prepare(run: Path, recipe: Recipe, *, resume: bool, restarted: bool) -> None:
+    config, launch = run / "config.toml", run / "checkpoints" / "launch"
+    if restarted and not resume:
+        # torchrun starts everything again after any failure, also after this folder was refused as somebody else's.
+        resume = not config.exists() or (launch.is_file() and launch.read_text() == _launch())
     partial = config.with_name(config.name + ".partial")
     if resume:
-        partial.unlink(missing_ok=True)  # a run that died in its first moment
+        with suppress(OSError):  # what cannot be removed is found not to be empty below
+            partial.unlink()  # of a run that died in its first moment
     if resume and config.is_file():
         different = [
             line
@@ -406,32 +419,64 @@ def _prepare(run: Path, recipe: Recipe, *, resume: bool) -> None:
                 f"{run} was started with another recipe; resume with the same, or start a new run. Different:\n"
                 + "\n".join(f"  {line}" for line in different)
             )
+        _write_launch(launch)
         return
     require_empty_folder(run, remedy="choose another --out, or continue that run with --resume")
     try:
         run.mkdir(parents=True, exist_ok=True)
-        partial.write_text(dump_recipe(recipe), encoding="utf-8")
+        with partial.open("w", encoding="utf-8") as file:
+            file.write(dump_recipe(recipe))
+            file.flush()
+            os.fsync(file.fileno())
         partial.replace(config)
     except OSError as error:
         raise OutputError(f"the run folder {run} cannot be written: {error}") from None
+    _write_launch(launch)
 
 
-def _whole_checkpoints(found: list[Path], watcher: Watcher) -> list[Path]:
-    """Set damaged checkpoints aside, newest first, until one is whole; returns it and the older ones."""
+def _launch() -> str:
+    """What stays the same when torchrun starts its processes again: machine, launcher and name of the launch."""
+    return f"{platform.node()} {os.getppid()} {os.environ.get('TORCHELASTIC_RUN_ID', '')}"
+
+
+def _write_launch(file: Path) -> None:
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return
+    try:
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(_launch())
+    except OSError as error:
+        raise OutputError(f"{file} cannot be written: {error}") from None
+
+
+def _set_damaged_aside(run: Path, watcher: Watcher) -> None:
+    """Set damaged checkpoints aside, newest first, until one is whole.
+
+    Raises:
+        CheckpointError: there are some, and none is whole.
+        OutputError: one cannot be set aside.
+    """
+    older = sorted((run / "checkpoints").glob("epoch-*.safetensors"))
+    if older:
+        raise CheckpointError(
+            f"{older[-1]} is of an older version of intraclip, which this one cannot continue; start a new run, or use "
+            "the version that wrote it"
+        )
     damaged: list[str] = []
-    found = list(found)
-    while found:
+    for file in reversed(training_checkpoints(run)):
         try:
-            verify(found[-1])
-            return found
+            verify(file)
+            return
         except CheckpointError as error:
             damaged.append(str(error))
-            aside = found[-1].with_name(found[-1].name + ".damaged")
-            found.pop().replace(aside)
+            aside = file.with_name(file.name + ".damaged")
+            try:
+                file.replace(aside)
+            except OSError as failure:
+                raise OutputError(f"{error}; and it cannot be set aside: {failure}") from None
             watcher.message(f"{error}; set aside as {aside.name}, falling back to the checkpoint before it")
     if damaged:
         raise CheckpointError(
             "no checkpoint of this run can be read, so it cannot be resumed; start a new one:\n"
             + "\n".join(f"  {line}" for line in damaged)
         )
-    return found

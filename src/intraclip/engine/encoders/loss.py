@@ -68,7 +68,13 @@ def measure_loss(
     if written.description.part == "frame":
         sides = {side: _through_head(run, model) for side, run in sides.items()}
 
-    batches = TestBatches(split.test, recipe.clip, recipe.input, max_frames=FRAMES_AT_A_TIME)
+    batches = TestBatches(
+        split.test,
+        recipe.clip,
+        recipe.input,
+        max_frames=FRAMES_AT_A_TIME,
+        skip_unreadable=recipe.data.on_unreadable == "skip",
+    )
     sums = {side: torch.zeros(len(split.test), model.embedding_size, dtype=torch.float64) for side in sides}
     counts = torch.bincount(torch.tensor([owner for batch in batches.batches for owner, _ in batch]))
     for done, loaded in enumerate(iterate(batches, workers=recipe.data.workers), start=1):
