@@ -20,8 +20,9 @@ ROWS: list[list[str]] = [
     ["data", "models", "metrics"],
     ["losses", "export"],
     ["engine", "ingest"],
+    ["gallery", "link"],
     ["report"],
-    ["demo"],
+    ["demo", "reproduce", "serve"],
     ["cli"],
     ["__main__"],
 ]

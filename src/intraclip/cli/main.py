@@ -22,6 +22,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "score": ("intraclip.cli.score", "Score an embeddings file of any system under named protocols."),
     "cross": ("intraclip.cli.cross", "Train on every split of one data set, test on every split of another."),
     "extract": ("intraclip.cli.extract", "Write the embeddings of a data folder's test tracklets to a file."),
+    "reproduce": (
+        "intraclip.cli.reproduce",
+        "Make a table or figure of the paper: train, score, compare, with intervals.",
+    ),
     "export": (
         "intraclip.cli.export",
         "Write a network as ONNX, OpenVINO or torch.export, checked, fp32 or int8.",

@@ -17,21 +17,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from intraclip.config import Direction, Recipe
+from intraclip.config import Recipe
 from intraclip.config_io import differing_keys, load_recipe
 from intraclip.data.dataset import labels_of
-from intraclip.data.readers import benchmark_info, differences, num_splits, read_split
-from intraclip.data.readers.common import check_split_number, shorten
+from intraclip.data.readers import benchmark_info, differences
+from intraclip.data.readers.common import shorten
 from intraclip.data.readers.ilids_vid import ILIDS_VID_PUBLISHED
 from intraclip.data.readers.prid2011 import PRID2011_PUBLISHED
-from intraclip.data.sampler import PKSampler
 from intraclip.engine.evaluate import Sampling, SplitsEvaluation, Spread, evaluate_splits, spread
 from intraclip.engine.extract import Progress
 from intraclip.engine.run import choose_device, write_json
+from intraclip.engine.splits import raise_problems, read_testing, read_training
 from intraclip.engine.train import Silent, Watcher, train
 from intraclip.errors import ConfigError, DataError, OutputError, require_empty_folder
 from intraclip.metrics.distance import Distance
-from intraclip.metrics.protocols import protocol_named
 from intraclip.metrics.ranking import Scores
 from intraclip.models.checkpoint import model_file, read_checkpoint
 from intraclip.types import Split
@@ -284,16 +283,9 @@ def read_both(
         DataError: everything that is wrong with either, at once.
     """
     problems: list[str] = []
-    training = _read("training", train_root, splits, train_layout, problems, recipe.data.direction)
-    for split in training:
-        try:
-            PKSampler(
-                split.train, identities=recipe.batch.identities, clips=recipe.batch.clips, seed=recipe.seed
-            )
-        except DataError as error:
-            problems.append(f"training data {train_root}, split {split.index}: {error}")
-    testing = _read_test(test_root, test_splits, test_layout, protocol, problems)
-    _raise(problems)
+    training = read_training(train_root, splits, layout=train_layout, recipe=recipe, problems=problems)
+    testing = read_testing(test_root, test_splits, layout=test_layout, protocol=protocol, problems=problems)
+    raise_problems(problems)
     if training[0].root.resolve() == testing[0].root.resolve():
         raise ConfigError(
             f"{train_root} and {test_root} are one data set ({training[0].dataset}): people trained on in one split "
@@ -310,61 +302,9 @@ def read_test(root: Path, *, splits: Sequence[int] | None, layout: str, protocol
         DataError: everything that is wrong with it, at once.
     """
     problems: list[str] = []
-    testing = _read_test(root, splits, layout, protocol, problems)
-    _raise(problems)
+    testing = read_testing(root, splits, layout=layout, protocol=protocol, problems=problems)
+    raise_problems(problems)
     return testing
-
-
-def _read_test(
-    root: Path, splits: Sequence[int] | None, layout: str, protocol: str | None, problems: list[str]
-) -> list[Split]:
-    if protocol is not None:
-        protocol_named(protocol)
-    testing = _read("test", root, splits, layout, problems)
-    for split in testing:
-        chosen = protocol_named(protocol or split.protocol)
-        gallery = split.test if chosen.queries_in_gallery else split.gallery
-        cameras: dict[int, set[int]] = {}
-        for tracklet in gallery:
-            cameras.setdefault(tracklet.pid, set()).add(tracklet.camid)
-        if not any(cameras.get(query.pid, set()) - {query.camid} for query in split.query):
-            problems.append(
-                f"test data {root}, split {split.index}: none of the {len(split.query)} queries has a right answer in "
-                f"another camera under protocol {chosen.name}"
-            )
-    return testing
-
-
-def _read(
-    what: str,
-    root: Path,
-    numbers: Sequence[int] | None,
-    layout: str,
-    problems: list[str],
-    direction: Direction = "first-half-tests",
-) -> list[Split]:
-    try:
-        count = num_splits(root, layout)
-    except DataError as error:
-        problems.append(f"{what} data: {error}")
-        return []
-    found: list[Split] = []
-    said: dict[str, list[int]] = {}
-    for number in range(count) if numbers is None else numbers:
-        try:
-            check_split_number(number, count, root)
-            found.append(read_split(root, layout=layout, split=number, direction=direction))
-        except DataError as error:
-            said.setdefault(str(error), []).append(number)
-    # What is wrong with the folder is wrong with every split: said once.
-    problems += [f"{what} data, split {shorten(which)}: {message}" for message, which in said.items()]
-    return found
-
-
-def _raise(problems: Sequence[str]) -> None:
-    if problems:
-        lines = "\n".join(f"  - {problem}" for problem in problems)
-        raise DataError(f"the data cannot be used as asked; nothing was trained:\n{lines}")
 
 
 def _check_kept(folder: Path, split: Split, recipe: Recipe) -> None:

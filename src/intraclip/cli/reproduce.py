@@ -1,0 +1,161 @@
+"""`intraclip reproduce`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import tyro
+
+from intraclip.cli.common import parse, print_json, print_table, progress_bar, say
+
+if TYPE_CHECKING:
+    from intraclip.reproduce.run import Plan
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReproduceArgs:
+    """Make a table or figure of the paper: train what is missing, reuse what is there, write Markdown and HTML.
+
+    Experiments: table1, table2, table3, table4, fig1, fig3, or all of them with `all`; and what the paper leaves
+    open: ablation-ica, ablation-sda, ablation-schedule, ablation-length, or `ablations`. Interrupted, even by SIGKILL,
+    the same command goes on from there.
+    """
+
+    experiment: tyro.conf.Positional[str]
+    """table1, table2, table3, table4, fig1, fig3, all, ablation-..., ablations."""
+    out: Path
+    """Folder of everything that is written; experiments that share it share their runs."""
+    scale: Literal["smoke", "cpu", "paper"] = "cpu"
+    """smoke: minutes on two cores, shows that it works. cpu: hours on two cores. paper: the printed recipe, GPUs."""
+    data: tuple[Path, ...] = ()
+    """Data sets in their published layouts, such as MARS and iLIDS-VID; none: people are rendered."""
+    plan: bool = False
+    """Print the runs, their commands and an estimate of the time, and stop."""
+    seeds: int | None = None
+    """Training seeds, from 0; by default 2 (smoke), 5 (cpu), 1 (paper)."""
+    splits: str | None = None
+    """all, or numbers such as 0,1,2, for data sets with several; by default the first 2, and all at scale paper."""
+    recipe: str | None = None
+    """Another recipe than the scale's: a shipped one or a TOML file."""
+    jobs: int | None = None
+    """Runs at a time; by default one a core, or one a GPU."""
+    processes: int = 1
+    """Processes of each run, started by torchrun, each with a GPU of its own."""
+    protocol: str | None = None
+    """Protocol by name; by default the usual one of each data set."""
+    distance: Literal["euclidean", "cosine"] = "euclidean"
+    """Distance between embeddings."""
+    json: bool = False
+    """Print the result, or the plan, as JSON."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command."""
+    args = parse(ReproduceArgs, argv, command="reproduce")
+    from intraclip.reproduce.run import Settings, View, plan, reproduce
+
+    planned = plan(
+        Settings(
+            experiment=args.experiment,
+            scale=args.scale,
+            out=args.out,
+            data=args.data,
+            seeds=args.seeds,
+            splits=_splits(args.splits),
+            recipe=args.recipe,
+            jobs=args.jobs,
+            processes=args.processes,
+            protocol=args.protocol,
+            distance=args.distance,
+        )
+    )
+    if args.plan:
+        _print_plan(planned, as_json=args.json)
+        return 0
+    _announce(planned)
+    written = reproduce(planned, View(say=say, progress=progress_bar))
+    if args.json:
+        print_json({path.stem: json.loads(path.with_suffix(".json").read_text()) for path in written})
+        return 0
+    for path in written:
+        _print_result(path)
+        say(f"written: {path}, {path.with_suffix('.html').name}, {path.with_suffix('.json').name}")
+    return 0
+
+
+def _splits(text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    from intraclip.engine.cross import parse_splits
+
+    return parse_splits(text) or ()
+
+
+def _announce(planned: Plan) -> None:
+    from intraclip.reproduce.estimate import duration
+
+    missing = sum(run.state != "done" for run in planned.runs)
+    say(
+        f"{planned.settings.experiment} at scale {planned.scale.name} ({planned.scale.about}): "
+        f"{len(planned.runs)} runs, {missing} to do, about {duration(planned.seconds)}"
+    )
+
+
+def _print_plan(planned: Plan, *, as_json: bool) -> None:
+    from intraclip.reproduce.estimate import duration
+    from intraclip.reproduce.plan import command_lines
+
+    entries = [
+        {
+            "run": run.name,
+            "state": run.state,
+            "batches": run.steps,
+            "seconds": round(planned.estimated[run.folder], 1),
+            "commands": command_lines(run),
+        }
+        for run in planned.runs
+    ]
+    if as_json:
+        print_json({"runs": entries, "render_frames": planned.frames, "seconds": round(planned.seconds, 1)})
+        return
+    print_table(
+        ["run", "state", "batches", "time"],
+        [
+            [
+                str(entry["run"]),
+                str(entry["state"]),
+                f"{entry['batches']:,}",
+                duration(planned.estimated[run.folder]) if run.state != "done" else "",
+            ]
+            for run, entry in zip(planned.runs, entries, strict=True)
+        ],
+    )
+    for source in planned.rendered:
+        print(f"to render: {source.root}, {source.all_frames:,} frames")
+    for run in planned.runs:
+        for line in command_lines(run):
+            print(line)
+    work = sum(planned.estimated.values())
+    print(
+        f"about {duration(planned.seconds)} with {len(planned.places)} runs at a time "
+        f"({duration(work)} of runs, measured on a few clips just now, and {planned.frames:,} frames to render)"
+    )
+
+
+def _print_result(path: Path) -> None:
+    """The numbers of an experiment, in the width of a terminal."""
+    from intraclip.reproduce.tables import remarks, short_tables
+
+    result = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+    print(result["title"])
+    if "datasets" not in result:  # a figure: its numbers are few sentences
+        print("\n".join(result["caption"]))
+        return
+    for table in short_tables(result):
+        print(table.title)
+        print_table(table.header, table.rows)
+    print("\n".join(remarks(result)))

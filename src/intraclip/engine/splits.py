@@ -1,0 +1,127 @@
+"""Splits that can really be trained or tested on: whatever is wrong with a data folder is said before any work starts.
+
+Each function appends what it finds to a list, so that everything wrong with several data sets is said at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from intraclip.config import Direction, Recipe
+from intraclip.data.readers import num_splits, read_split
+from intraclip.data.readers.common import check_split_number, shorten
+from intraclip.data.sampler import PKSampler
+from intraclip.errors import DataError
+from intraclip.metrics.protocols import protocol_named
+from intraclip.types import Split
+
+
+def read_training(
+    root: Path, splits: Sequence[int] | None, *, layout: str, recipe: Recipe, problems: list[str]
+) -> list[Split]:
+    """Read splits, and check that batches can be drawn from their training tracklets.
+
+    Args:
+        root: the data set.
+        splits: their numbers; None for all.
+        layout: name of its layout, or ``auto``.
+        recipe: says the size of a batch, and which half of iLIDS-VID tests.
+        problems: one sentence for everything wrong is appended.
+
+    Returns:
+        The splits that can be read.
+    """
+    found = _read("training", root, splits, layout, problems, recipe.data.direction)
+    for split in found:
+        try:
+            PKSampler(
+                split.train, identities=recipe.batch.identities, clips=recipe.batch.clips, seed=recipe.seed
+            )
+        except DataError as error:
+            problems.append(f"training data {root}, split {split.index}: {error}")
+    return found
+
+
+def read_testing(
+    root: Path,
+    splits: Sequence[int] | None,
+    *,
+    layout: str,
+    protocol: str | None,
+    problems: list[str],
+    direction: Direction = "first-half-tests",
+) -> list[Split]:
+    """Read splits, and check that somebody can be found in them.
+
+    Args:
+        root: the data set.
+        splits: their numbers; None for all.
+        layout: name of its layout, or ``auto``.
+        protocol: by name; None for the usual one of the data set.
+        problems: one sentence for everything wrong is appended.
+        direction: which half of an iLIDS-VID split tests.
+
+    Returns:
+        The splits that can be read.
+
+    Raises:
+        ConfigError: unknown protocol.
+    """
+    if protocol is not None:
+        protocol_named(protocol)
+    found = _read("test", root, splits, layout, problems, direction)
+    problems += [problem for split in found for problem in untestable(split, protocol)]
+    return found
+
+
+def untestable(split: Split, protocol: str | None = None) -> list[str]:
+    """Why no query of a split can be answered under a protocol; empty when some can."""
+    chosen = protocol_named(protocol or split.protocol)
+    gallery = split.test if chosen.queries_in_gallery else split.gallery
+    cameras: dict[int, set[int]] = {}
+    for tracklet in gallery:
+        cameras.setdefault(tracklet.pid, set()).add(tracklet.camid)
+    if any(cameras.get(query.pid, set()) - {query.camid} for query in split.query):
+        return []
+    return [
+        f"test data {split.root}, split {split.index}: none of the {len(split.query)} queries has a right answer in "
+        f"another camera under protocol {chosen.name}"
+    ]
+
+
+def raise_problems(problems: Sequence[str]) -> None:
+    """Say everything that was found.
+
+    Raises:
+        DataError: something was.
+    """
+    if problems:
+        lines = "\n".join(f"  - {problem}" for problem in problems)
+        raise DataError(f"the data cannot be used as asked; nothing was trained:\n{lines}")
+
+
+def _read(
+    what: str,
+    root: Path,
+    numbers: Sequence[int] | None,
+    layout: str,
+    problems: list[str],
+    direction: Direction,
+) -> list[Split]:
+    try:
+        count = num_splits(root, layout)
+    except DataError as error:
+        problems.append(f"{what} data: {error}")
+        return []
+    found: list[Split] = []
+    said: dict[str, list[int]] = {}
+    for number in range(count) if numbers is None else numbers:
+        try:
+            check_split_number(number, count, root)
+            found.append(read_split(root, layout=layout, split=number, direction=direction))
+        except DataError as error:
+            said.setdefault(str(error), []).append(number)
+    # What is wrong with the folder is wrong with every split: said once.
+    problems += [f"{what} data, split {shorten(which)}: {message}" for message, which in said.items()]
+    return found

@@ -1,0 +1,274 @@
+"""Tables for people: Markdown, one self-contained HTML page, and the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from intraclip import __version__
+from intraclip.errors import OutputError, require_extra
+from intraclip.reproduce.estimate import duration
+from intraclip.reproduce.experiments import MEASURES
+
+HEADINGS = {
+    "mars": "MARS",
+    "ilids-vid": "iLIDS-VID",
+    "prid2011": "PRID-2011",
+    "lsvid": "LS-VID",
+    "folder": "own tracklets",
+}
+VERDICTS = {"holds": "yes", "reversed": "no, the reverse", "open": "not shown"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """Text in rows and columns.
+
+    Attributes:
+        title: above it.
+        header: one text a column.
+        rows: one text a cell.
+        below: sentences below it.
+    """
+
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    below: tuple[str, ...] = ()
+
+
+def tables(result: Mapping[str, Any]) -> list[Table]:
+    """The tables of a result: one of scores and one of claims for each data set."""
+    found = []
+    for layout, data in result["datasets"].items():
+        found.append(_scores(result, layout, data))
+        if result["claims"]:
+            found.append(_claims(result, layout))
+    return found
+
+
+def short_tables(result: Mapping[str, Any]) -> list[Table]:
+    """The same with fewer columns, for a terminal: deviations without intervals, gains by the deciding measure."""
+    decisive = result["measured_by"]
+    shown = list(dict.fromkeys(("rank1", decisive)))
+    found = []
+    for layout, data in result["datasets"].items():
+        rows = []
+        for row in result["rows"].values():
+            own, printed = row["results"].get(layout), row["printed"].get(layout, {})
+            if own is None and not printed:
+                continue
+            cells = [row["label"]]
+            for measure in shown:
+                cells.append(_sample(own["measures"][measure]).partition(" (")[0] if own else "not trained")
+                cells.append(f"{printed[measure]:.1f}" if measure in printed else "")
+            rows.append((*cells, duration(own["seconds"]) if own and own["seconds"] is not None else ""))
+        header = ["", *(text for m in shown for text in (MEASURES[m], "paper")), "training"]
+        found.append(Table(title=_dataset_title(layout, data), header=tuple(header), rows=tuple(rows)))
+        gains = []
+        for claim in result["claims"]:
+            one = claim["results"].get(layout, {}).get(decisive)
+            if one is not None:
+                people = _people(one["people"])
+                gains.append((claim["text"], _difference(one["trainings"]), people, _verdict(one)))
+        if gains:
+            header = ["claim", f"{MEASURES[decisive]}, over trainings", "over people", "shown"]
+            found.append(Table(title="Gains", header=tuple(header), rows=tuple(gains)))
+    return found
+
+
+def remarks(result: Mapping[str, Any]) -> list[str]:
+    """How the numbers were taken: a sentence each."""
+    seeds = result["seeds"]
+    lines = [
+        f"Scale {result['scale']}, recipe {result['recipe']}, {len(seeds)} seeds ({', '.join(map(str, seeds))}), "
+        f"{result['distance']} distance; {result['date']}.",
+        "In percent. ± is the standard deviation over trainings (seeds and splits), brackets hold the 95 % interval of "
+        "their mean (Student's t). A gain counts as shown when its interval lies above 0 both over trainings and over "
+        "test people (bootstrap); p over people is of a flip test.",
+    ]
+    for machine in result["machines"]:
+        lines.append(
+            f"{machine['runs']} runs on {machine['device'] if machine['device'] != 'cpu' else machine['processor']} "
+            f"({machine['cores']} cores, {machine['threads']} threads a run), PyTorch {machine['torch']}, "
+            f"commit {machine['commit'] or 'unknown'}."
+        )
+    return lines + [f"Note: {note}." for note in result["notes"]]
+
+
+def markdown(result: Mapping[str, Any]) -> str:
+    """A result as a Markdown section."""
+    lines = [f"# {result['title']}", "", result["about"], ""]
+    for table in tables(result):
+        lines += [f"**{table.title}**", "", _line(table.header)]
+        lines.append("| --- |" + " --- |" * (len(table.header) - 1))
+        lines += [_line(row) for row in table.rows]
+        lines.append("")
+        lines += [f"{sentence}\n" for sentence in table.below]
+    lines += [f"{remark}\n" for remark in remarks(result)]
+    return "\n".join(lines)
+
+
+def write_page(out: Path, *, title: str, sections: Sequence[Mapping[str, Any]], note: str = "") -> Path:
+    """Write one self-contained HTML page.
+
+    Args:
+        out: the file.
+        title: of the page.
+        sections: each with ``title``, ``about``, ``tables`` (of `Table`), ``remarks`` and ``pictures`` (data URIs with
+            ``alt``).
+        note: a sentence below the title.
+
+    Raises:
+        MissingExtraError: the ``report`` extra is not installed.
+        OutputError: the file cannot be written.
+    """
+    jinja2 = require_extra("jinja2", extra="report", purpose="the HTML tables")
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    source = (resources.files("intraclip.reproduce") / "page.html.j2").read_text(encoding="utf-8")
+    page: str = environment.from_string(source).render(
+        title=title, sections=sections, note=note, version=__version__
+    )
+    write_text(out, page)
+    return out
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    partial = path.with_name(path.name + ".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error}") from None
+
+
+def _scores(result: Mapping[str, Any], layout: str, data: Mapping[str, Any]) -> Table:
+    header = [""]
+    for heading in MEASURES.values():
+        header += [heading, "paper"]
+    printed_columns = {
+        measure for row in result["rows"].values() for measure in row["printed"].get(layout, {})
+    }
+    rows = []
+    for row in result["rows"].values():
+        found, printed = row["results"].get(layout), row["printed"].get(layout, {})
+        if found is None and not printed:
+            continue
+        cells = [row["label"]]
+        for measure in MEASURES:
+            cells.append(_sample(found["measures"][measure]) if found else "")
+            cells.append(f"{printed[measure]:.1f}" if measure in printed else "")
+        cells.append(_training(found))
+        rows.append(cells)
+    header.append("training")
+    # A column that the paper leaves empty everywhere says nothing.
+    empty = [2 + 2 * i for i, measure in enumerate(MEASURES) if measure not in printed_columns]
+    return Table(
+        title=_dataset_title(layout, data),
+        header=tuple(text for i, text in enumerate(header) if i not in empty),
+        rows=tuple(tuple(text for i, text in enumerate(row) if i not in empty) for row in rows),
+    )
+
+
+def _claims(result: Mapping[str, Any], layout: str) -> Table:
+    decisive = result["measured_by"]
+    shown = list(dict.fromkeys((decisive, "rank1")))
+    header = ["claim"]
+    for measure in shown:
+        header += [f"{MEASURES[measure]}, over trainings", "over people"]
+    header += ["the paper's gain", f"shown (by {MEASURES[decisive]})"]
+    rows = []
+    for claim in result["claims"]:
+        found = claim["results"].get(layout, {})
+        cells = [claim["text"]]
+        for measure in shown:
+            one = found.get(measure)
+            cells += [_difference(one["trainings"]), _people(one["people"])] if one else ["", ""]
+        cells.append(_paper_gain(result["rows"], claim, layout))
+        cells.append(_verdict(found[decisive]) if decisive in found else "")
+        rows.append(tuple(cells))
+    return Table(title="Gains", header=tuple(header), rows=tuple(rows))
+
+
+def _verdict(gain: Mapping[str, Any]) -> str:
+    if gain["trainings"]["deviation"] is None:
+        return "one training"
+    return VERDICTS[gain["verdict"]]
+
+
+def _dataset_title(layout: str, data: Mapping[str, Any]) -> str:
+    name = HEADINGS.get(layout, layout)
+    if data["rendered"] is not None:
+        made = data["rendered"]
+        name = f"Rendered people in the layout of {name} ({made['identities']} people, {made['cameras']} cameras)"
+    trained = f"trained on {data['trained_on']}, tested on " if "trained_on" in data else ""
+    splits = f", {len(data['splits'])} splits" if len(data["splits"]) > 1 else ""
+    return (
+        f"{trained}{name}{splits}: protocol {data['protocol']}, {data['queries']:,} queries of "
+        f"{data['test_people']:,} people, {data['gallery']:,} in the gallery"
+    )
+
+
+def _training(found: Mapping[str, Any] | None) -> str:
+    if found is None:
+        return "not trained"
+    parts = []
+    if found["seconds"] is not None:
+        parts.append(duration(found["seconds"]))
+    parts.append(f"accuracy {found['training_accuracy']:.2f}")
+    if found["parameters"]:
+        parts.append(f"{found['parameters'] / 1e6:.2f} M")
+    return ", ".join(parts)
+
+
+def _sample(found: Mapping[str, Any]) -> str:
+    text = f"{100 * found['mean']:.1f}"
+    if found["deviation"] is not None:
+        # Student's interval knows nothing of the ends of the scale; few trainings reach beyond them.
+        low, high = max(0.0, 100 * found["low"]), min(100.0, 100 * found["high"])
+        text += f" ± {100 * found['deviation']:.1f} ({low:.1f} to {high:.1f})"
+    return text
+
+
+def _difference(found: Mapping[str, Any]) -> str:
+    text = f"{100 * found['mean']:+.1f}"
+    if found["low"] is not None:
+        text += f" ({100 * found['low']:+.1f} to {100 * found['high']:+.1f}; {p_text(found['p_value'])})"
+    return text
+
+
+def _people(found: Mapping[str, Any] | None) -> str:
+    if found is None:
+        return ""
+    return f"{100 * found['low']:+.1f} to {100 * found['high']:+.1f}; {p_text(found['p_value'])}"
+
+
+def p_text(p_value: float) -> str:
+    """A p-value as it is printed.
+
+    >>> p_text(0.03), p_text(0.00012)
+    ('p 0.03', 'p < 0.001')
+    """
+    return "p < 0.001" if p_value < 0.001 else f"p {p_value:.2g}"
+
+
+def _paper_gain(rows: Mapping[str, Mapping[str, Any]], claim: Mapping[str, Any], layout: str) -> str:
+    better, worse = (rows[claim[key]]["printed"].get(layout, {}) for key in ("better", "worse"))
+    return ", ".join(
+        f"{MEASURES[m]} {better[m] - worse[m]:+.1f}" for m in ("rank1", "mAP") if m in better and m in worse
+    )
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
