@@ -93,7 +93,7 @@ def remarks(result: Mapping[str, Any]) -> list[str]:
     for machine in result["machines"]:
         lines.append(
             f"{machine['runs']} runs on {machine['device'] if machine['device'] != 'cpu' else machine['processor']} "
-            f"({machine['cores']} cores, {machine['threads']} threads a run), PyTorch {machine['torch']}, "
+            f"({machine['cores']} cores, threads of a run: {machine['threads']}), PyTorch {machine['torch']}, "
             f"commit {machine['commit'] or 'unknown'}."
         )
     return lines + [f"Note: {note}." for note in result["notes"]]
@@ -171,7 +171,7 @@ def _scores(result: Mapping[str, Any], layout: str, data: Mapping[str, Any]) -> 
             cells.append(f"{printed[measure]:.1f}" if measure in printed else "")
         cells.append(_training(found))
         rows.append(cells)
-    header.append("training")
+    header.append("training: time; accuracy")
     # A column that the paper leaves empty everywhere says nothing.
     empty = [2 + 2 * i for i, measure in enumerate(MEASURES) if measure not in printed_columns]
     return Table(
@@ -223,13 +223,8 @@ def _dataset_title(layout: str, data: Mapping[str, Any]) -> str:
 def _training(found: Mapping[str, Any] | None) -> str:
     if found is None:
         return "not trained"
-    parts = []
-    if found["seconds"] is not None:
-        parts.append(duration(found["seconds"]))
-    parts.append(f"accuracy {found['training_accuracy']:.2f}")
-    if found["parameters"]:
-        parts.append(f"{found['parameters'] / 1e6:.2f} M")
-    return ", ".join(parts)
+    time = "" if found["seconds"] is None else f"{duration(found['seconds'])}; "
+    return f"{time}{found['training_accuracy']:.2f}"
 
 
 def _sample(found: Mapping[str, Any]) -> str:

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from intraclip.data.augment import normalise
-from intraclip.data.benchmark import load_silhouettes
 from intraclip.data.clips import tracklet_clips
 from intraclip.errors import DataError
-from intraclip.models.embedder import ClipEmbedder
 from intraclip.report import gradcam, strips
 from intraclip.report.sections.networks import Loaded
 from intraclip.report.sections.tiles import Tile, describe, different_people, picture_tile, short_clip
-from intraclip.types import Split, Tracklet
+from intraclip.types import Split
 
 CAM_CLIPS = 3
 CAM_SCORED_CLIPS = 24
@@ -69,7 +66,7 @@ def cams(networks: Sequence[Loaded], split: Split, *, seed: int) -> Cam:
     rng = np.random.default_rng([seed, 15])
     drawn = different_people(replace(split, train=train), 2 * CAM_SCORED_CLIPS, rng)
     # A person who stands behind a pillar says nothing about where a network looks.
-    seen = [(t, s) for t in drawn if _visible(s := _silhouettes(split.root, t))][:CAM_SCORED_CLIPS]
+    seen = [(t, s) for t in drawn if _visible(s := gradcam.silhouettes_of(split.root, t))][:CAM_SCORED_CLIPS]
     if not seen:
         raise DataError("no training person that was drawn is visible enough in every frame of a tracklet")
     chosen, people = [t for t, _ in seen], [s for _, s in seen]
@@ -98,7 +95,7 @@ def cams(networks: Sequence[Loaded], split: Split, *, seed: int) -> Cam:
             share = float("nan")
             found = people[i]
             if found is not None:
-                mask = _resized(found[clip.indices], height, width)
+                mask = gradcam.resize_masks(found[clip.indices], height, width)
                 share = gradcam.share_inside(maps, mask)
                 if np.isfinite(share):
                     shares.append(share)
@@ -120,7 +117,8 @@ def cams(networks: Sequence[Loaded], split: Split, *, seed: int) -> Cam:
                         inside=f"{100 * share:.0f} % on the person" if np.isfinite(share) else "",
                     )
                 )
-        grids.append(f"{network.run.name} {_grid(network.model, height, width)}")
+        rows_of_map, columns_of_map = gradcam.grid(network.model, height, width)
+        grids.append(f"{network.run.name} {rows_of_map} × {columns_of_map}")
         if shares:
             inside.append(
                 Inside(
@@ -145,26 +143,3 @@ def cams(networks: Sequence[Loaded], split: Split, *, seed: int) -> Cam:
 
 def _visible(silhouettes: npt.NDArray[np.bool_] | None) -> bool:
     return silhouettes is None or bool((silhouettes.mean(axis=(1, 2)) >= CAM_VISIBLE).all())
-
-
-@torch.inference_mode()
-def _grid(model: ClipEmbedder, height: int, width: int) -> str:
-    device = next(model.parameters()).device
-    maps = model.maps(torch.zeros(1, 1, 3, height, width, device=device))
-    return f"{maps.shape[-2]} × {maps.shape[-1]}"
-
-
-def _silhouettes(root: Path, tracklet: Tracklet) -> npt.NDArray[np.bool_] | None:
-    """True outlines of a tracklet's frames ``[n, H, W]``, where the data came with them."""
-    try:
-        found: npt.NDArray[np.bool_] = load_silhouettes(root, tracklet.name)
-    except (DataError, OSError):
-        return None
-    return found if len(found) == len(tracklet) else None
-
-
-def _resized(masks: npt.NDArray[np.bool_], height: int, width: int) -> npt.NDArray[np.bool_]:
-    """Nearest pixel of masks ``[T, h, w]`` on a grid of ``[T, height, width]``."""
-    rows = (2 * np.arange(height) + 1) * masks.shape[1] // (2 * height)
-    columns = (2 * np.arange(width) + 1) * masks.shape[2] // (2 * width)
-    return masks[:, rows[:, None], columns]
