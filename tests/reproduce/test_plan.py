@@ -136,6 +136,13 @@ def test_without_data_people_are_to_be_rendered(tmp_path: Path):
     assert len(seeds) == 2, "people who are trained on must not be tested on"
 
 
+def test_rendered_people_in_one_layout_do_for_the_tables_over_two(tmp_path: Path):
+    found = plan(Settings(experiment="all", scale="smoke", out=tmp_path / "out", seeds=1, splits=(0,)))
+    layouts = {p.experiment.name: [source.layout for source in p.sources] for p in found.plans}
+    assert layouts["table1"] == layouts["fig3"] == ["mars"]
+    assert layouts["table4"] == ["ilids-vid", "prid2011"]
+
+
 def test_data_rendered_for_another_scale_are_refused(tmp_path: Path):
     folder = tmp_path / "out" / "data" / "mars"
     folder.mkdir(parents=True)

@@ -269,6 +269,7 @@ def make_plan(
     out: Path,
     sources: Mapping[str, Source],
     *,
+    layouts: Sequence[str],
     seeds: Sequence[int],
     base: str,
 ) -> ExperimentPlan:
@@ -278,7 +279,8 @@ def make_plan(
         experiment: what is asked.
         scale: says what its rows change as well.
         out: runs lie in ``out/runs``.
-        sources: from `choose_sources`.
+        sources: from `choose_sources`; other experiments may need more of them.
+        layouts: those of the experiment that are wanted.
         seeds: training seeds.
         base: name or file of the recipe that rows change.
 
@@ -286,12 +288,12 @@ def make_plan(
         DataError: a data set that the experiment needs was not given; or runs in `out` were trained on other people.
         ConfigError: runs in `out` were made with another recipe, or a row's recipe has wrong values.
     """
-    used = [layout for layout in experiment.layouts if layout in sources]
-    missing = [layout for layout in experiment.layouts if layout not in sources]
+    used = [layout for layout in layouts if layout in sources]
+    missing = [layout for layout in layouts if layout not in sources]
     if not used or (experiment.kind == "cross" and missing):
         every = " and " if experiment.kind == "cross" else " or "
         raise DataError(
-            f"{experiment.name} needs {every.join(experiment.layouts)} data, and --data names no "
+            f"{experiment.name} needs {every.join(layouts)} data, and --data names no "
             f"{every.join(missing)}; add the folder, or leave out --data to render people"
         )
     trained_on = used[:1] if experiment.kind == "cross" else used

@@ -147,7 +147,10 @@ def plan(settings: Settings) -> Plan:
         recipe=recipe,
     )
     seeds = range(settings.seeds or scale.seeds)
-    plans = tuple(make_plan(e, scale, settings.out, sources, seeds=seeds, base=base) for e in chosen)
+    plans = tuple(
+        make_plan(e, scale, settings.out, sources, layouts=_layouts(e, settings), seeds=seeds, base=base)
+        for e in chosen
+    )
     runs = tuple({run.folder: run for p in plans for run in p.all_runs}.values())
     gpus = torch.cuda.device_count() if torch.cuda.is_available() and recipe.device != "cpu" else 0
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
