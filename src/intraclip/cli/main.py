@@ -31,6 +31,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Write a network as ONNX, OpenVINO or torch.export, checked, fp32 or int8.",
     ),
     "ingest": ("intraclip.cli.ingest", "Turn videos into tracklets: detect, track, crop."),
+    "link": ("intraclip.cli.link", "Group the tracklets of several cameras into people, with a page."),
     "rank": ("intraclip.cli.rank", "Draw the tracklets most similar to a chosen one, for own videos."),
     "report": (
         "intraclip.cli.report",

@@ -1,0 +1,173 @@
+"""How well `intraclip link` groups the test people of the shipped benchmark, and how well its probabilities hold.
+
+Run: python benchmarks/link.py EMBEDDINGS.npz... --data BENCH [--draws 10]
+
+The calibration is fitted on half of the test people, and everything is scored on the other half; people are split anew
+in each draw. Distractors are split too, junk is left out.
+
+Tracklets of the benchmark have no times. For the rows "times" they are drawn, on top of the real embeddings: everybody
+arrives within ten minutes and passes through the own tracklets in random order. Between two cameras lies a minimum of
+20 to 60 s, a usual time of 1.6 times that, and a log-normal spread of 0.4; tracklets last 4 to 15 s. So these rows say
+what times are worth if they are like that, not what they are worth at some place.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import expit
+
+from intraclip.data.readers import read_split
+from intraclip.engine.embeddings_io import load_embeddings
+from intraclip.link.evidence import Evidence
+from intraclip.link.people import link
+from intraclip.link.scores import score_people
+from intraclip.link.travel import Travel, TravelTimes
+from intraclip.metrics.calibration import evidence_curve, pair_distances
+from intraclip.metrics.distance import DISTANCES, Distance, distance_matrix
+from intraclip.metrics.match_probability import fit_calibration
+from intraclip.metrics.protocols import PROTOCOLS
+from intraclip.types import Embeddings
+
+Rows = npt.NDArray[np.int64]
+
+
+def main() -> None:
+    """Print both tables for every file."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("files", type=Path, nargs="+")
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--draws", type=int, default=10)
+    args = parser.parse_args()
+    frames = {t.name: len(t) for t in read_split(args.data).test}
+    for path in args.files:
+        embeddings = load_embeddings(path)
+        for metric in DISTANCES:
+            print(f"\n{path}, {metric} distance, {args.draws} draws: mean ± standard deviation over draws, %")
+            links(embeddings, metric, frames, args.draws)
+            print("log-loss on 50 other people, fitted on n: logistic / isotonic; prior 0.01")
+            probabilities(embeddings, metric, args.draws)
+
+
+def taken(embeddings: Embeddings, rows: Rows) -> Embeddings:
+    """Some tracklets, all of them queries: every pair counts."""
+    return Embeddings(
+        features=embeddings.features[rows],
+        pids=embeddings.pids[rows],
+        camids=embeddings.camids[rows],
+        is_query=np.ones(len(rows), dtype=np.bool_),
+        names=tuple(embeddings.names[row] for row in rows.tolist()),
+    )
+
+
+def halves(embeddings: Embeddings, rng: np.random.Generator, people: int) -> tuple[Embeddings, Embeddings]:
+    """So many people to calibrate on, and the last half of all to score."""
+    pids = rng.permutation(np.unique(embeddings.pids[embeddings.pids > 0]))
+    half = len(pids) // 2
+    distractors = rng.permutation(np.flatnonzero(embeddings.pids == 0))
+    cut = len(distractors) // 2
+    fit = np.flatnonzero(np.isin(embeddings.pids, pids[: min(people, half)]))
+    test = np.flatnonzero(np.isin(embeddings.pids, pids[half:]))
+    return (
+        taken(embeddings, np.concatenate([fit, distractors[:cut]])),
+        taken(embeddings, np.concatenate([test, distractors[cut:]])),
+    )
+
+
+def draw_times(
+    embeddings: Embeddings, rng: np.random.Generator
+) -> tuple[npt.NDArray[np.float64], TravelTimes]:
+    """Times as the text above says."""
+    cameras = sorted(set(embeddings.camids.tolist()))
+    travel = {}
+    for i, first in enumerate(cameras):
+        for second in cameras[i + 1 :]:
+            least = float(rng.uniform(20, 60))
+            travel[first, second] = Travel(minimum_s=least, usual_s=1.6 * least)
+    times = np.zeros((len(embeddings), 2))
+    owners = np.where(embeddings.pids > 0, embeddings.pids, -1 - np.arange(len(embeddings)))
+    for owner in np.unique(owners):
+        now, before = rng.uniform(0, 600), None
+        for row in rng.permutation(np.flatnonzero(owners == owner)).tolist():
+            camera = int(embeddings.camids[row])
+            if before == camera:
+                now += rng.uniform(1, 10)
+            elif before is not None:
+                way = travel[min(camera, before), max(camera, before)]
+                now += max(way.minimum_s, (way.usual_s or 0) * math.exp(0.4 * rng.normal()))
+            times[row] = now, now + rng.uniform(4, 15)
+            now, before = times[row, 1], camera
+    return times, TravelTimes(travel=travel)
+
+
+def ways(
+    fit: Embeddings, test: Embeddings, metric: Distance, rng: np.random.Generator
+) -> Iterator[tuple[str, Evidence, dict[str, Any]]]:
+    """Every way to link that is compared."""
+    times, travel = draw_times(test, rng)
+    least = TravelTimes(travel={pair: Travel(minimum_s=t.minimum_s) for pair, t in travel.travel.items()})
+    calibration = fit_calibration(fit, metric=metric)
+    plain: dict[str, Any] = {"features": test.features, "camids": test.camids, "metric": metric}
+    known = {**plain, "calibration": calibration}
+    yield "silhouette, no labels", Evidence(**plain), {}
+    yield "threshold at FMR 0.001", Evidence(**plain), {"threshold": calibration.threshold(1e-3)}
+    yield "threshold at FMR 0.01", Evidence(**plain), {"threshold": calibration.threshold(1e-2)}
+    yield "calibrated", Evidence(**known), {}
+    yield "calibrated, --probability 0.5", Evidence(**known), {"probability": 0.5}
+    yield "silhouette, times", Evidence(**plain, times=times), {}
+    yield "calibrated, times", Evidence(**known, times=times), {}
+    yield "calibrated, times, minimum", Evidence(**known, times=times, travel=least), {}
+    yield "calibrated, times, minimum, usual", Evidence(**known, times=times, travel=travel), {}
+
+
+def links(embeddings: Embeddings, metric: Distance, frames: dict[str, int], draws: int) -> None:
+    """Scores of the groups."""
+    found = defaultdict(list)
+    for seed in range(draws):
+        rng = np.random.default_rng(seed)
+        fit, test = halves(embeddings, rng, len(embeddings))
+        weights = np.array([frames[name] for name in test.names], dtype=np.int64)
+        for name, evidence, settings in ways(fit, test, metric, rng):
+            s = score_people(link(evidence, test.names, **settings).person, test.pids, weights)
+            found[name].append((s.precision, s.recall, s.f1, s.bcubed_f1, s.idf1))
+    print(f"{'':36}{'precision':>12}{'recall':>12}{'F1':>12}{'B-cubed F1':>12}{'IDF1':>12}")
+    for name, rows in found.items():
+        mean, spread = 100 * np.mean(rows, axis=0), 100 * np.std(rows, axis=0, ddof=1)
+        print(f"{name:36}" + "".join(f"{m:6.1f} ± {s:<3.1f}" for m, s in zip(mean, spread, strict=True)))
+
+
+def probabilities(embeddings: Embeddings, metric: Distance, draws: int, prior: float = 0.01) -> None:
+    """Log-loss of the logistic fit and of the isotonic one, on people that were not fitted."""
+    odds = math.log(prior / (1 - prior))
+    for people in (5, 10, 20, 50):
+        losses = []
+        for seed in range(draws):
+            fit, test = halves(embeddings, np.random.default_rng(seed), people)
+            distances = distance_matrix(test.features, test.features, distance=metric)
+            other = np.triu(test.camids[:, None] != test.camids, 1)
+            same = (test.pids[:, None] == test.pids) & (test.pids > 0)
+            unknown = (test.pids[:, None] == 0) & (test.pids == 0)
+            genuine, impostor = distances[other & same], distances[other & ~same & ~unknown]
+            pairs = pair_distances(fit, PROTOCOLS["mars-full"], distance=metric)
+            for ratio in (
+                fit_calibration(pairs, metric=metric).log_likelihood_ratio,
+                evidence_curve(pairs).at,
+            ):
+                right = np.log(expit(ratio(genuine) + odds)).mean()
+                wrong = np.log(expit(-ratio(impostor) - odds)).mean()
+                losses.append(-prior * right - (1 - prior) * wrong)
+        logistic, isotonic = np.reshape(losses, (draws, 2)).mean(axis=0)
+        print(f"  n = {people:2}: {logistic:.4f} / {isotonic:.4f}")
+
+
+if __name__ == "__main__":
+    main()

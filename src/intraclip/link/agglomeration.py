@@ -1,0 +1,142 @@
+"""Average-linkage agglomeration that never joins what must stay apart.
+
+Every pair has a score, higher for more alike; minus infinity says that the two cannot be one person. Two groups score
+the mean over their pairs, so minus infinity as soon as one pair cannot be. The best two groups are joined again and
+again until nothing may be joined; cutting that tree at a level gives the groups (UPGMA with cannot-link constraints).
+
+Neither `scipy.cluster.hierarchy` nor scikit-learn knows cannot-link constraints: a large distance instead of an
+infinite one is averaged away. The nearest-neighbour chain (Murtagh, "A survey of recent advances in hierarchical
+clustering algorithms", The Computer Journal 26, 1983) finds the same tree as joining the best pair each time, because
+a joined group is never more alike to a third one than the better of its halves was; that holds with constraints too.
+It takes O(N^2) time and one matrix.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+ScoreMatrix = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Tree:
+    """Who was joined with whom, best first within every branch.
+
+    Attributes:
+        items: number N of items.
+        first: int64 ``[M]``, smallest item of the one group; M is below N, and N - M groups are left in the end.
+        second: int64 ``[M]``, smallest item of the other group, larger than `first`.
+        scores: float32 ``[M]``, mean score between them; a join never scores more than those inside its groups.
+    """
+
+    items: int
+    first: npt.NDArray[np.int64]
+    second: npt.NDArray[np.int64]
+    scores: npt.NDArray[np.float32]
+
+    def cut(self, level: float) -> npt.NDArray[np.int64]:
+        """Groups whose joins all score more than a level.
+
+        Returns:
+            int64 ``[N]``, group of each item: the smallest item of the group.
+        """
+        parent = list(range(self.items))
+
+        def root(item: int) -> int:
+            while parent[item] != item:
+                parent[item] = parent[parent[item]]
+                item = parent[item]
+            return item
+
+        kept = self.scores > level
+        for a, b in zip(self.first[kept].tolist(), self.second[kept].tolist(), strict=True):
+            a, b = root(a), root(b)
+            parent[max(a, b)] = min(a, b)
+        return np.array([root(item) for item in range(self.items)], dtype=np.int64)
+
+    def order(self) -> npt.NDArray[np.int64]:
+        """All items, int64 ``[N]``, so that the groups of every cut lie side by side."""
+        following = np.full(self.items, -1, dtype=np.int64)
+        last = np.arange(self.items)
+        for a, b in zip(self.first.tolist(), self.second.tolist(), strict=True):
+            following[last[a]], last[a] = b, last[b]
+        joined = set(self.second.tolist())
+        found = []
+        for item in range(self.items):
+            step = item if item not in joined else -1
+            while step >= 0:
+                found.append(step)
+                step = int(following[step])
+        return np.array(found, dtype=np.int64)
+
+
+def agglomerate(scores: ScoreMatrix) -> Tree:
+    """Build the tree. Of equal scores the pair with the lower row wins, so the same matrix gives the same tree.
+
+    Args:
+        scores: float32 ``[N, N]``, symmetric, the diagonal is not read; minus infinity where two items cannot be
+            together, otherwise finite. It is overwritten.
+
+    Raises:
+        ValueError: the matrix is not square, or holds NaN or plus infinity.
+    """
+    if scores.ndim != 2 or scores.shape[0] != scores.shape[1]:
+        raise ValueError(f"scores want the shape [N, N], not {list(scores.shape)}")
+    items = len(scores)
+    np.fill_diagonal(scores, -np.inf)
+    if items and not float(scores.max()) < np.inf:  # max() is NaN if one value is
+        raise ValueError("scores hold NaN or plus infinity")
+    size = np.ones(items, dtype=np.float32)
+    best = np.full(items, np.inf, dtype=np.float32)  # lowest score of a join inside each group
+    open_rows = np.arange(items)  # groups that may still be joined, by their row
+    is_open = np.ones(items, dtype=np.bool_)
+    joins: list[tuple[int, int, float]] = []
+    chain: list[int] = []
+    while True:
+        if not chain:
+            open_rows = open_rows[is_open[open_rows]]
+            if not len(open_rows):
+                break
+            chain.append(int(open_rows[0]))
+        row = scores[chain[-1]]
+        nearest = int(row.argmax())
+        # Of equal neighbours the one before in the chain is taken: without that, a ring of ties would never end.
+        if len(chain) > 1 and row[chain[-2]] >= row[nearest]:
+            nearest = chain[-2]
+        if row[nearest] == -np.inf:
+            is_open[chain.pop()] = False  # nothing may be joined with it any more
+        elif len(chain) > 1 and nearest == chain[-2]:
+            a, b = sorted((chain.pop(), chain.pop()))
+            # Rounded means may rise by a last digit; a cut must not take a join without those below it.
+            height = min(scores[a, b], best[a], best[b])
+            joins.append((a, b, float(height)))
+            best[a] = height
+            _join(scores, size, a, b, open_rows)
+            is_open[b] = False
+            if len(joins) % 256 == 0:
+                open_rows = open_rows[is_open[open_rows]]
+        else:
+            chain.append(nearest)
+    return Tree(
+        items=items,
+        first=np.array([join[0] for join in joins], dtype=np.int64),
+        second=np.array([join[1] for join in joins], dtype=np.int64),
+        scores=np.array([join[2] for join in joins], dtype=np.float32),
+    )
+
+
+def _join(
+    scores: ScoreMatrix, size: npt.NDArray[np.float32], a: int, b: int, rows: npt.NDArray[np.int64]
+) -> None:
+    """Group a becomes the union of a and b; b scores minus infinity with everything."""
+    total = size[a] + size[b]
+    joined = (size[a] / total) * scores[a] + (size[b] / total) * scores[b]
+    joined[a] = joined[b] = -np.inf
+    size[a] = total
+    scores[a] = joined
+    # The columns of open rows alone: writing a column is slow, as its values lie far apart.
+    scores[rows, a] = joined[rows]
+    scores[rows, b] = -np.inf

@@ -1,0 +1,184 @@
+"""What speaks for or against two tracklets being one person: their distance, and where and when they were."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from intraclip.errors import DataError
+from intraclip.link.agglomeration import ScoreMatrix
+from intraclip.link.travel import TravelTimes
+from intraclip.metrics.distance import Distance, check_features, distance_matrix
+from intraclip.metrics.match_probability import MatchCalibration
+
+BLOCK = 256
+"""Rows of the score matrix made at a time."""
+
+Indices = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Evidence:
+    """Tracklets, and all that is known about pairs of them.
+
+    Attributes:
+        features: float32 ``[N, D]``.
+        camids: int64 ``[N]``.
+        metric: ``euclidean`` or ``cosine``.
+        calibration: gives scores as log odds of one person; None gives them as negative distances.
+        times: seconds of the first and last frame, float64 ``[N, 2]``, NaN where unknown; None if none is known.
+        sources: recording that each tracklet is from, ``[N]``; empty if there is one for each camera. Times of two
+            recordings of one camera are not compared.
+        travel: clocks and ways between cameras.
+        one_per_camera: tracklets of one camera are different people, whatever their times.
+
+    Raises:
+        DataError: features without distances, times of another length or that end before they start, or travel times
+            where a camera has several recordings.
+    """
+
+    features: npt.NDArray[np.float32]
+    camids: npt.NDArray[np.int64]
+    metric: Distance = "euclidean"
+    calibration: MatchCalibration | None = None
+    times: npt.NDArray[np.float64] | None = None
+    sources: tuple[str, ...] = ()
+    travel: TravelTimes | None = None
+    one_per_camera: bool = False
+
+    def __post_init__(self) -> None:
+        check_features(self.features, name="tracklet", distance=self.metric)
+        count = len(self.features)
+        if len(self.camids) != count or (self.sources and len(self.sources) != count):
+            raise DataError(
+                f"{count} tracklets have {len(self.camids)} camids and {len(self.sources)} sources; one each"
+            )
+        if self.times is not None:
+            if self.times.shape != (count, 2):
+                raise DataError(
+                    f"{count} tracklets have times of shape {list(self.times.shape)}; a start and an end for each "
+                    "are needed"
+                )
+            bad = np.flatnonzero(self.times[:, 0] > self.times[:, 1])
+            if len(bad):
+                start, end = self.times[bad[0]].tolist()
+                raise DataError(
+                    f"{len(bad)} tracklets end before they start, such as row {bad[0]}: {start:g} to {end:g} s"
+                )
+        if self.travel is not None and self.travel.travel and self.sources:
+            several = sorted(
+                c
+                for c in set(self.camids.tolist())
+                if len({s for s, camid in zip(self.sources, self.camids, strict=True) if camid == c}) > 1
+            )
+            if several:
+                raise DataError(
+                    f"camera {several[0]} has several recordings, each with times from 0: travel times need one "
+                    "clock; give each recording its own camera number, or leave the travel times out"
+                )
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    @property
+    def timed(self) -> int:
+        """Tracklets whose times are known."""
+        return 0 if self.times is None else int(np.isfinite(self.times).all(axis=1).sum())
+
+    @cached_property
+    def clocked(self) -> npt.NDArray[np.float64]:
+        """Seconds of the first and last frame on one clock, float64 ``[N, 2]``, NaN where unknown."""
+        times = np.full((len(self), 2), np.nan) if self.times is None else self.times
+        return times if self.travel is None else self.travel.on_one_clock(times, self.camids)
+
+    @cached_property
+    def _recordings(self) -> Indices:
+        """Number of the recording of each tracklet, ``[N]``."""
+        return np.unique(np.array(self.sources or [""] * len(self)), return_inverse=True)[1]
+
+    @cached_property
+    def _span(self) -> float:
+        """Seconds from the first start to the last end."""
+        known = self.clocked[np.isfinite(self.clocked).all(axis=1)]
+        return float(known[:, 1].max() - known[:, 0].min()) if len(known) else 0.0
+
+    def distances(self, rows: Indices, columns: Indices) -> npt.NDArray[np.float32]:
+        """Distances of some tracklets to others, float32 ``[rows, columns]``."""
+        return distance_matrix(self.features[rows], self.features[columns], distance=self.metric)
+
+    def scores(self, rows: Indices, columns: Indices) -> ScoreMatrix:
+        """How much speaks for one person: log odds, or negative distances; minus infinity where it cannot be.
+
+        The usual travel time counts among log odds alone: it has no unit of distance.
+
+        Returns:
+            float32 ``[rows, columns]``.
+        """
+        distances = self.distances(rows, columns)
+        if self.calibration is None:
+            scores = -distances
+        else:
+            c = self.calibration
+            odds = np.log(c.prior) - np.log1p(-c.prior)
+            scores = (c.log_likelihood_ratio(distances) + odds).astype(np.float32)
+        return self._add_where_and_when(scores, rows, columns)
+
+    def _add_where_and_when(self, scores: ScoreMatrix, rows: Indices, columns: Indices) -> ScoreMatrix:
+        same_camera = self.camids[rows][:, None] == self.camids[columns]
+        if self.one_per_camera:
+            scores[same_camera & (rows[:, None] != columns)] = -np.inf
+        if self.times is None:
+            return scores
+        gaps = self._gaps(rows, columns)
+        with np.errstate(invalid="ignore"):  # NaN: unknown times forbid nothing
+            together = (
+                same_camera & (self._recordings[rows][:, None] == self._recordings[columns]) & (gaps <= 0)
+            )
+        scores[together & (rows[:, None] != columns)] = -np.inf
+        for (first, second), travel in ({} if self.travel is None else self.travel.travel).items():
+            for a, b in ((first, second), (second, first)):
+                chosen = np.ix_(self.camids[rows] == a, self.camids[columns] == b)
+                gap = gaps[chosen]
+                ratio = travel.log_ratio(np.where(np.isnan(gap), np.inf, gap), self._span)
+                ratio[np.isnan(gap)] = 0.0
+                if self.calibration is None:
+                    ratio = np.where(np.isneginf(ratio), ratio, 0.0)
+                scores[chosen] += ratio.astype(np.float32)
+        return scores
+
+    def _gaps(self, rows: Indices, columns: Indices) -> npt.NDArray[np.float64]:
+        """Seconds between the end of the earlier and the start of the later; 0 or less where they overlap in time."""
+        one, other = self.clocked[rows], self.clocked[columns]
+        return np.maximum(one[:, None, 0] - other[:, 1], other[:, 0] - one[:, None, 1])
+
+    def score_matrix(self) -> ScoreMatrix:
+        """All scores, float32 ``[N, N]``, symmetric to the last bit."""
+        count = len(self)
+        matrix = np.empty((count, count), dtype=np.float32)
+        for start in range(0, count, BLOCK):
+            rows, columns = np.arange(start, min(start + BLOCK, count)), np.arange(start, count)
+            block = self.scores(rows, columns)
+            square = block[:, : len(rows)]
+            square[:] = np.minimum(square, square.T)  # a distance and its mirror may differ in the last digit
+            matrix[start : start + len(rows), start:] = block
+            matrix[start:, start : start + len(rows)] = block.T
+        return matrix
+
+    def forbidden_distances(self) -> npt.NDArray[np.float32]:
+        """Distances of the pairs of one camera that were seen at the same time: surely two people each; ascending."""
+        found = [np.zeros(0, dtype=np.float32)]
+        for start in range(0, len(self) if self.times is not None else 0, BLOCK):
+            rows, columns = np.arange(start, min(start + BLOCK, len(self))), np.arange(start, len(self))
+            with np.errstate(invalid="ignore"):
+                chosen = (
+                    (self.camids[rows][:, None] == self.camids[columns])
+                    & (self._recordings[rows][:, None] == self._recordings[columns])
+                    & (self._gaps(rows, columns) <= 0)
+                    & (rows[:, None] < columns)
+                )
+            if chosen.any():
+                found.append(self.distances(rows, columns)[chosen])
+        return np.sort(np.concatenate(found))

@@ -1,0 +1,110 @@
+"""What `intraclip link` writes: a table of people, and labels that `train` reads."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from intraclip.data.readers.folder import COLUMNS
+from intraclip.errors import DataError, OutputError
+from intraclip.link.people import People
+from intraclip.types import Tracklet
+
+PEOPLE_COLUMNS = ("tracklet", "person", "camera", "start_s", "end_s", "probability", "distance")
+
+
+def people_rows(people: People) -> list[dict[str, Any]]:
+    """A row a tracklet, by person and time; None where a value is unknown."""
+    rows = []
+    for person in range(1, people.count + 1):
+        for row in people.members(person).tolist():
+            times = people.evidence.times
+            start, end = (math.nan, math.nan) if times is None else times[row].tolist()
+            rows.append(
+                {
+                    "tracklet": people.names[row],
+                    "person": person,
+                    "camera": int(people.evidence.camids[row]),
+                    "start_s": _known(start, 3),
+                    "end_s": _known(end, 3),
+                    "probability": _known(float(people.probability[row]), 4),
+                    "distance": _known(float(people.distance[row]), 6),
+                }
+            )
+    return rows
+
+
+def write_people(path: Path, people: People) -> None:
+    """Write `people_rows` as CSV; unknown values are empty.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    _write_csv(path, PEOPLE_COLUMNS, people_rows(people))
+
+
+def write_labels(path: Path, people: People, tracklets: Iterable[Tracklet]) -> tuple[int, int]:
+    """Write a manifest of the data folder with people as pids: `intraclip.data.readers.folder` says what is in it.
+
+    People seen by two cameras or more become training people; the others teach nothing across cameras and stay in the
+    gallery, without a pid.
+
+    Args:
+        path: the manifest; to train, put it into the data folder as ``tracklets.csv``.
+        people: of `link`.
+        tracklets: of the data folder; those that were not linked are left out.
+
+    Returns:
+        Number of training people and of their tracklets.
+
+    Raises:
+        DataError: a tracklet has no folder of its own, so that no manifest can name it.
+        OutputError: the file cannot be written.
+    """
+    person_of = dict(zip(people.names, people.person.tolist(), strict=True))
+    taught = {p for p in range(1, people.count + 1) if len(people.cameras(p)) > 1}
+    rows: list[dict[str, Any]] = []
+    owner: dict[str, str] = {}
+    for tracklet in tracklets:
+        person = person_of.get(tracklet.name)
+        if person is None:
+            continue
+        folders = {str(PurePosixPath(frame).parent) for frame in tracklet.frames}
+        folder = folders.pop()
+        if folders or owner.setdefault(folder, tracklet.name) != tracklet.name:
+            raise DataError(
+                f"tracklet {tracklet.name} has no folder of its own in {tracklet.root}, so no manifest can name it; "
+                "labels can be written for data in intraclip's own layout alone"
+            )
+        known = person in taught
+        rows.append(
+            {
+                "tracklet": tracklet.name,
+                "folder": folder,
+                "pid": person if known else None,
+                "camid": tracklet.camid,
+                "subset": "train" if known else "gallery",
+            }
+        )
+    _write_csv(path, COLUMNS, rows)
+    return len(taught), sum(row["pid"] is not None for row in rows)
+
+
+def _known(value: float, digits: int) -> float | None:
+    return round(value, digits) if math.isfinite(value) else None
+
+
+def _write_csv(path: Path, columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> None:
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, columns, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)  # None becomes an empty field
+        partial.replace(path)
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror}") from None

@@ -1,0 +1,157 @@
+"""How well groups of tracklets agree with known identities."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import linear_sum_assignment
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from intraclip.errors import DataError
+from intraclip.types import DISTRACTOR_PID
+
+Numbers = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinkScores:
+    """Agreement of people found with people known, shares of 0..1.
+
+    Only tracklets with a pid above 0 are known. Distractors (pid 0) are nobody of these: grouped with a known tracklet
+    they are wrong, among themselves they are not scored. Junk and unlabelled tracklets are left out.
+
+    Attributes:
+        precision: of the pairs of tracklets put together, the share that shows one person; 1 if no pair was.
+        recall: of the pairs that show one person, the share put together; 1 if there is none.
+        f1: harmonic mean of both.
+        bcubed_precision: mean over known tracklets of the share of their group that is the same person, themselves
+            included (Bagga & Baldwin, "Entity-based cross-document coreferencing", 1998).
+        bcubed_recall: mean over known tracklets of the share of their person that is in their group.
+        bcubed_f1: harmonic mean of both.
+        idp: identity precision IDTP / (IDTP + IDFP) of Ristani et al., "Performance measures and a data set for
+            multi-target, multi-camera tracking", 2016. Known and found people are matched one to one so that the
+            most frames agree: those are IDTP. IDFP are the other frames of the groups that hold a known tracklet,
+            IDFN the other frames of known people. Tracklets are taken as given: detection is not scored.
+        idr: identity recall IDTP / (IDTP + IDFN).
+        idf1: 2 IDTP / (2 IDTP + IDFP + IDFN).
+        known: tracklets with a pid above 0.
+        identities: known people.
+        people: people found among the tracklets that are scored.
+        weighted: whether tracklets count by their frames; otherwise each counts 1 in the identity scores.
+    """
+
+    precision: float
+    recall: float
+    f1: float
+    bcubed_precision: float
+    bcubed_recall: float
+    bcubed_f1: float
+    idp: float
+    idr: float
+    idf1: float
+    known: int
+    identities: int
+    people: int
+    weighted: bool
+
+    def to_json_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+
+def score_people(person: Numbers, pids: Numbers, frames: Numbers | None = None) -> LinkScores:
+    """Compare groups with identities.
+
+    Args:
+        person: int64 ``[N]``, group of each tracklet; any numbers.
+        pids: int64 ``[N]``; above 0 known, 0 distractor, below 0 left out.
+        frames: int64 ``[N]``, frames of each tracklet, above 0; None counts every tracklet once.
+
+    Raises:
+        DataError: lengths differ, a tracklet without frames, or no known tracklet.
+
+    >>> found = score_people(np.array([1, 1, 2, 2]), np.array([7, 7, 7, 8]))
+    >>> found.precision, found.recall, found.idf1
+    (0.5, 0.3333333333333333, 0.75)
+    """
+    if len(person) != len(pids) or (frames is not None and len(frames) != len(pids)):
+        raise DataError(
+            f"{len(person)} groups, {len(pids)} pids; one each is needed, and one number of frames"
+        )
+    if frames is not None and (frames < 1).any():
+        raise DataError("every tracklet needs at least one frame to be weighted by")
+    scored = pids >= DISTRACTOR_PID
+    known = pids[scored] > DISTRACTOR_PID
+    if not known.any():
+        raise DataError("no tracklet has a pid above 0; groups can only be scored where identities are known")
+    group = np.unique(person[scored], return_inverse=True)[1]
+    weight = np.ones(len(group), dtype=np.float64) if frames is None else frames[scored].astype(np.float64)
+    identity = np.unique(pids[scored][known], return_inverse=True)[1]
+    shape = (int(identity.max()) + 1, int(group.max()) + 1)
+
+    def table(values: npt.NDArray[np.float64]) -> Any:
+        """Known people by groups, summed."""
+        return coo_array((values, (identity, group[known])), shape=shape).tocsr()
+
+    counts = table(np.ones(int(known.sum())))
+    sizes = np.bincount(group, minlength=shape[1]).astype(np.float64)
+    strangers = sizes - np.asarray(counts.sum(axis=0))
+    persons = np.asarray(counts.sum(axis=1))
+    together = counts.data
+    # Every pair of tracklets, but those of two distractors: nobody knows whether they are one person.
+    right = float((together * (together - 1) / 2).sum())
+    joined = float((sizes * (sizes - 1) / 2 - strangers * (strangers - 1) / 2).sum())
+    wanted = float((persons * (persons - 1) / 2).sum())
+    cells = counts.tocoo()
+    bcubed_precision = float((cells.data**2 / sizes[cells.coords[1]]).sum() / known.sum())
+    bcubed_recall = float((cells.data**2 / persons[cells.coords[0]]).sum() / known.sum())
+    overlap = table(weight[known])
+    idtp = _matched(overlap)
+    with_known = np.unique(group[known])
+    found = float(np.bincount(group, weights=weight)[with_known].sum())
+    true = float(weight[known].sum())
+    precision, recall = right / joined if joined else 1.0, right / wanted if wanted else 1.0
+    return LinkScores(
+        precision=precision,
+        recall=recall,
+        f1=_harmonic(precision, recall),
+        bcubed_precision=bcubed_precision,
+        bcubed_recall=bcubed_recall,
+        bcubed_f1=_harmonic(bcubed_precision, bcubed_recall),
+        idp=idtp / found,
+        idr=idtp / true,
+        idf1=2 * idtp / (found + true),
+        known=int(known.sum()),
+        identities=shape[0],
+        people=len(with_known),
+        weighted=frames is not None,
+    )
+
+
+def _matched(overlap: Any) -> float:
+    """Largest sum of entries with at most one in each row and column; part by part, as most parts are tiny."""
+    rows, columns = overlap.shape
+    cells = overlap.tocoo()
+    graph = coo_array(
+        (cells.data, (cells.coords[0], cells.coords[1] + rows)), shape=(rows + columns, rows + columns)
+    )
+    part = connected_components(graph, directed=False)[1]
+    total = 0.0
+    order = np.argsort(part[cells.coords[0]], kind="stable")
+    ends = np.flatnonzero(np.diff(part[cells.coords[0]][order])) + 1
+    for chosen in np.split(order, ends):
+        r, i = np.unique(cells.coords[0][chosen], return_inverse=True)
+        c, j = np.unique(cells.coords[1][chosen], return_inverse=True)
+        dense = np.zeros((len(r), len(c)))
+        dense[i, j] = cells.data[chosen]
+        best = linear_sum_assignment(dense, maximize=True)
+        total += float(dense[best].sum())
+    return total
+
+
+def _harmonic(a: float, b: float) -> float:
+    return 2 * a * b / (a + b) if a + b else 0.0

@@ -1,0 +1,178 @@
+"""How long people take from camera to camera: a small file that the user writes.
+
+::
+
+    [clock]                 # seconds to add to the times of a camera whose video started later
+    2 = 12.5
+
+    [[travel]]
+    cameras = [1, 2]
+    minimum_s = 20          # nobody is faster; 0 where the views overlap or touch
+    usual_s = 60            # half of those who come straight take less; may be left out
+
+Pairs of cameras that are not listed say nothing. Times of two cameras can only be compared when their clocks agree.
+"""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeGuard
+
+import numpy as np
+import numpy.typing as npt
+
+from intraclip.errors import ConfigError
+
+STRAIGHT = 0.5
+"""Share of the sightings of one person in two cameras with nobody else's camera between them."""
+
+SPREAD = 0.5
+"""Standard deviation of the logarithm of a straight travel time: two thirds take 0.6 to 1.6 times the usual time."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Travel:
+    """Seconds between leaving one camera and entering another, in either direction.
+
+    Attributes:
+        minimum_s: nobody is faster, 0 or more. 0 means that the views overlap or touch, so a person may be in both
+            at once; above it, someone seen by both at once is two people.
+        usual_s: median of those who come straight, above `minimum_s`; None if unknown.
+    """
+
+    minimum_s: float
+    usual_s: float | None = None
+
+    def log_ratio(self, gap_s: npt.NDArray[np.float64], span_s: float) -> npt.NDArray[np.float64]:
+        """How much more likely a gap is for one person than for two, as a natural logarithm.
+
+        One person comes straight in half of the cases (`STRAIGHT`), with a log-normal time around the usual one; else
+        any gap within the recording is as likely, as it is for two people. So a fitting gap speaks for one person,
+        and no possible gap speaks against it by more than log 2.
+
+        Args:
+            gap_s: seconds from the end of the earlier tracklet to the start of the later; below 0 they overlap in
+                time; NaN unknown.
+            span_s: length of the whole recording in seconds.
+
+        Returns:
+            float64 of the same shape: minus infinity where it is impossible, 0 where nothing is known.
+        """
+        found = np.zeros(gap_s.shape, dtype=np.float64)
+        if self.usual_s is not None and span_s > 0:
+            straight = gap_s > 0
+            z = np.log(gap_s, out=np.zeros_like(found), where=straight) - math.log(self.usual_s)
+            density = np.exp(-((z / SPREAD) ** 2) / 2) / (SPREAD * math.sqrt(2 * math.pi))
+            ratio = np.divide(density * span_s, gap_s, out=np.zeros_like(found), where=straight)
+            found = np.where(straight, np.log((1 - STRAIGHT) + STRAIGHT * ratio), 0.0)
+        if self.minimum_s > 0:
+            found[gap_s < self.minimum_s] = -np.inf
+        return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class TravelTimes:
+    """What is known about clocks and ways.
+
+    Attributes:
+        travel: two camera numbers, the smaller first, -> times between them.
+        clock: camera number -> seconds to add to its times.
+    """
+
+    travel: Mapping[tuple[int, int], Travel] = field(default_factory=dict)
+    clock: Mapping[int, float] = field(default_factory=dict)
+
+    def on_one_clock(
+        self, times: npt.NDArray[np.float64], camids: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.float64]:
+        """Times ``[N, 2]`` of cameras ``[N]``, all on the same clock."""
+        late = np.array([self.clock.get(camid, 0.0) for camid in camids.tolist()], dtype=np.float64)
+        return np.asarray(times + late[:, None], dtype=np.float64)
+
+    @property
+    def cameras(self) -> set[int]:
+        """Every camera that is named."""
+        return {camera for pair in self.travel for camera in pair} | set(self.clock)
+
+
+def read_travel_times(path: Path) -> TravelTimes:
+    """Read the file.
+
+    Raises:
+        ConfigError: it cannot be read, is no TOML, or says something impossible; all problems at once.
+    """
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"the travel times {path} cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"the travel times {path} are no TOML: {error}") from None
+    problems = [
+        f"{key}: unknown key (there are clock and travel)" for key in data if key not in ("clock", "travel")
+    ]
+    clock = _clock(data.get("clock", {}), problems)
+    travel: dict[tuple[int, int], Travel] = {}
+    rows = data.get("travel", [])
+    if not isinstance(rows, list):
+        problems.append("travel: wants [[travel]] in double brackets, one for each pair of cameras")
+        rows = []
+    for number, row in enumerate(rows, start=1):
+        _travel(f"travel {number}", row, travel, problems)
+    if problems:
+        raise ConfigError(f"{path}: {'; '.join(problems)}")
+    return TravelTimes(travel=travel, clock=clock)
+
+
+def _clock(data: Any, problems: list[str]) -> dict[int, float]:
+    found: dict[int, float] = {}
+    if not isinstance(data, dict):
+        problems.append("clock: wants a table such as [clock] with a line 2 = 12.5")
+        return found
+    for camera, seconds in data.items():
+        if not camera.isdecimal():
+            problems.append(f"clock.{camera}: a camera is a number such as 2")
+        elif not _is_number(seconds):
+            problems.append(f"clock.{camera}: {seconds!r} is no number of seconds")
+        else:
+            found[int(camera)] = float(seconds)
+    return found
+
+
+def _travel(name: str, row: Any, travel: dict[tuple[int, int], Travel], problems: list[str]) -> None:
+    if not isinstance(row, dict):
+        problems.append(f"{name}: wants cameras, minimum_s and usual_s")
+        return
+    allowed = ("cameras", "minimum_s", "usual_s")
+    problems += [
+        f"{name}.{key}: unknown key (there are {', '.join(allowed)})" for key in row if key not in allowed
+    ]
+    cameras = row.get("cameras")
+    if (
+        not isinstance(cameras, list)
+        or not all(type(c) is int and c >= 0 for c in cameras)
+        or len(cameras) != 2
+        or cameras[0] == cameras[1]
+    ):
+        problems.append(
+            f"{name}.cameras: {cameras!r}, two different camera numbers such as [1, 2] are needed"
+        )
+        return
+    minimum, usual = row.get("minimum_s"), row.get("usual_s")
+    if not _is_number(minimum) or minimum < 0:
+        problems.append(f"{name}.minimum_s: {minimum!r}, a number of seconds of 0 or more is needed")
+        return
+    if usual is not None and (not _is_number(usual) or usual <= minimum):
+        problems.append(f"{name}.usual_s: {usual!r}, more seconds than minimum_s = {minimum:g} are needed")
+        return
+    pair = (min(cameras), max(cameras))
+    if pair in travel:
+        problems.append(f"{name}: cameras {pair[0]} and {pair[1]} are listed twice")
+    travel[pair] = Travel(minimum_s=float(minimum), usual_s=None if usual is None else float(usual))
+
+
+def _is_number(value: Any) -> TypeGuard[float]:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

@@ -1,0 +1,225 @@
+"""One self-contained HTML page about people found across cameras: a timeline by camera and film strips of each."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+
+from intraclip import __version__
+from intraclip.errors import OutputError, require_extra
+from intraclip.link.people import People
+
+MAX_PEOPLE = 100
+"""People shown with pictures; the others are in the table beside the page."""
+
+MAX_STRIPS = 12
+"""Film strips shown of one person."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bar:
+    """A tracklet on a timeline.
+
+    Attributes:
+        left: percent of the width, 0..100.
+        width: percent of the width.
+        label: name and times, shown on hovering and read aloud.
+    """
+
+    left: float
+    width: float
+    label: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Strip:
+    """A film strip with its caption.
+
+    Attributes:
+        image: a ``data:`` address, empty without pictures.
+        alt: read aloud in place of the picture.
+        lines: caption.
+        doubtful: less likely than not to belong to this person.
+    """
+
+    image: str
+    alt: str
+    lines: tuple[str, ...]
+    doubtful: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """A person on the page.
+
+    Attributes:
+        number: of the person.
+        about: cameras, tracklets, times, in words.
+        rows: camera -> its bars; empty without times.
+        strips: in order of time.
+        left_out: strips that are not shown.
+    """
+
+    number: int
+    about: str
+    rows: tuple[tuple[str, tuple[Bar, ...]], ...]
+    strips: tuple[Strip, ...]
+    left_out: int
+
+
+def write_people_page(
+    out: Path,
+    people: People,
+    *,
+    title: str,
+    picture: Callable[[str], str] | None = None,
+    cameras: dict[int, str] | None = None,
+    sentences: Sequence[str] = (),
+) -> Path:
+    """Write the page.
+
+    Args:
+        out: the HTML file.
+        people: of `intraclip.link.people.link`.
+        title: of the page.
+        picture: name of a tracklet -> film strip as a ``data:`` address, or an empty text; None shows no pictures.
+        cameras: names to show instead of numbers.
+        sentences: shown below the title, after what the rule was.
+
+    Returns:
+        `out`.
+
+    Raises:
+        FrameError: a picture cannot be read.
+        MissingExtraError: the ``report`` extra is not installed.
+        OutputError: the file cannot be written.
+    """
+    jinja2 = require_extra("jinja2", extra="report", purpose="the page of people")
+    named = {c: f"camera {c}" for c in people.evidence.camids.tolist()} | (cameras or {})
+    repeated = [p for p in range(1, people.count + 1) if int((people.person == p).sum()) > 1]
+    shown = [_shown(people, p, picture, named) for p in repeated[:MAX_PEOPLE]]
+    alone = [people.names[row] for row in np.flatnonzero(~np.isin(people.person, repeated)).tolist()]
+    context = {
+        "title": title,
+        "version": __version__,
+        "rule": people.rule,
+        "sentences": [*sentences, *people.notes],
+        "tracklets": len(people.names),
+        "cameras": sorted(set(named.values())),
+        "people": people.count,
+        "across": sum(len(people.cameras(p)) > 1 for p in repeated),
+        "shown": shown,
+        "not_shown": len(repeated) - len(shown),
+        "alone": alone[: 10 * MAX_PEOPLE],
+        "alone_count": len(alone),
+        "span": _span(people),
+        "calibrated": people.evidence.calibration is not None,
+    }
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    source = (resources.files("intraclip.report") / "people.html.j2").read_text(encoding="utf-8")
+    _write(out, environment.from_string(source).render(context))
+    return out
+
+
+def _shown(people: People, person: int, picture: Callable[[str], str] | None, named: dict[int, str]) -> Shown:
+    members = people.members(person).tolist()
+    in_words = [named[c] for c in people.cameras(person)]
+    about = f"{', '.join(in_words)}; {len(members)} tracklets"
+    strips = []
+    for row in members[:MAX_STRIPS]:
+        name, camera = people.names[row], named[int(people.evidence.camids[row])]
+        when = _when(people, row)
+        probability, distance = float(people.probability[row]), float(people.distance[row])
+        belongs = f"{100 * probability:.0f} %" if math.isfinite(probability) else f"distance {distance:.3g}"
+        strips.append(
+            Strip(
+                image=picture(name) if picture is not None else "",
+                alt=f"{name}, {camera}{', ' + when if when else ''}",
+                lines=tuple(line for line in (name, camera, when, belongs) if line),
+                doubtful=math.isfinite(probability) and probability < 0.5,
+            )
+        )
+    return Shown(
+        number=person,
+        about=about,
+        rows=_rows(people, members, named),
+        strips=tuple(strips),
+        left_out=len(members) - len(strips),
+    )
+
+
+def _rows(
+    people: People, members: Sequence[int], named: dict[int, str]
+) -> tuple[tuple[str, tuple[Bar, ...]], ...]:
+    times = people.evidence.clocked
+    first, last = _bounds(people)
+    if not last > first:
+        return ()
+    rows: dict[int, list[Bar]] = {}
+    for row in members:
+        start, end = times[row].tolist()
+        if not (math.isfinite(start) and math.isfinite(end)):
+            continue
+        left = 100 * (start - first) / (last - first)
+        bar = Bar(
+            left=round(left, 3),
+            width=round(100 * (end - start) / (last - first), 3),
+            label=f"{people.names[row]}, {_when(people, row)}",
+        )
+        rows.setdefault(int(people.evidence.camids[row]), []).append(bar)
+    return tuple((named[camera], tuple(rows[camera])) for camera in sorted(rows))
+
+
+def _bounds(people: People) -> tuple[float, float]:
+    times = people.evidence.clocked
+    known = times[np.isfinite(times).all(axis=1)]
+    return (float(known[:, 0].min()), float(known[:, 1].max())) if len(known) else (0.0, 0.0)
+
+
+def _span(people: People) -> tuple[str, str]:
+    """First and last moment, in words; empty without times."""
+    first, last = _bounds(people)
+    return (_clock(0.0), _clock(last - first)) if last > first else ("", "")
+
+
+def _when(people: People, row: int) -> str:
+    """When a tracklet was seen, counted from the first moment of all; empty where unknown."""
+    start, end = people.evidence.clocked[row].tolist()
+    if not (math.isfinite(start) and math.isfinite(end)):
+        return ""
+    first = _bounds(people)[0]
+    return f"{_clock(start - first)} to {_clock(end - first)}"
+
+
+def _clock(seconds: float) -> str:
+    """Minutes and seconds, with hours where there are any.
+
+    >>> _clock(65.24), _clock(3725)
+    ('1:05.2', '1:02:05.0')
+    """
+    tenths = round(10 * seconds)
+    hours, rest = divmod(tenths, 36_000)
+    minutes, rest = divmod(rest, 600)
+    text = f"{rest // 10:02d}.{rest % 10}"
+    return f"{hours}:{minutes:02d}:{text}" if hours else f"{minutes}:{text}"
+
+
+def _write(out: Path, page: str) -> None:
+    partial = out.with_name(f"{out.name}.{os.getpid()}.partial")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(page, encoding="utf-8")
+        partial.replace(out)
+    except OSError as error:
+        with suppress(OSError):  # the folder itself may be the trouble
+            partial.unlink()
+        raise OutputError(f"the page {out} cannot be written: {error}") from None

@@ -1,0 +1,244 @@
+"""`intraclip link` as a person types it."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from conftest import write_tracklet
+from intraclip.cli.link import main as link_main
+from intraclip.data.readers import read_split
+from intraclip.engine.embeddings_writer import save_embeddings
+from intraclip.errors import ConfigError, DataError, IntraclipError, OutputError
+from intraclip.gallery.gallery import create_gallery
+from intraclip.gallery.records import TrackletRecord
+from intraclip.metrics.match_probability import fit_calibration, read_calibration
+from link.link_world import World, make_world
+
+FINGERPRINT = "f" * 64
+
+
+def save(path: Path, world: World, *, labels: bool = True, times: bool = True) -> Path:
+    e = world.embeddings
+    if not labels:
+        e.pids[:] = -2
+    save_embeddings(
+        path, e, times=world.evidence.times if times else None, metadata={"fingerprint": FINGERPRINT}
+    )
+    return path
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return save(tmp_path / "embeddings.npz", make_world(people=8, noise=0.15))
+
+
+@pytest.fixture
+def labelled(tmp_path: Path) -> Path:
+    return save(tmp_path / "labelled.npz", make_world(people=30, noise=0.15, seed=5))
+
+
+@pytest.fixture
+def run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    def run(*argv: object) -> str:
+        capsys.readouterr()
+        assert link_main([*map(str, argv), "--out", str(tmp_path / "out")]) == 0
+        return capsys.readouterr().out
+
+    return run
+
+
+def rows_of(folder: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader((folder / "people.csv").read_text(encoding="utf-8").splitlines()))
+
+
+def test_without_anything_else_the_data_choose_the_threshold(
+    run: Callable[..., str], file: Path, tmp_path: Path
+):
+    out = run(file, "--distance", "euclidean")
+    assert "the cut with the best mean silhouette" in out
+    assert "24 tracklets, 8 people: 8 in two cameras or more, 0 seen once" in out
+    assert "against known pids" in out
+    assert "note: no calibration" in out
+    assert len(rows_of(tmp_path / "out")) == 24
+    assert "Person 8" in (tmp_path / "out" / "people.html").read_text(encoding="utf-8")
+
+
+def test_labelled_embeddings_calibrate_and_are_kept_for_next_time(
+    run: Callable[..., str], file: Path, labelled: Path, tmp_path: Path
+):
+    saved = tmp_path / "calibration.json"
+    run(file, "--calibration", labelled, "--distance", "euclidean", "--save-calibration", saved)
+    first = rows_of(tmp_path / "out")
+    assert all(0 < float(row["probability"]) < 1 for row in first)
+    assert read_calibration(saved).fingerprint == FINGERPRINT
+    (tmp_path / "out").rename(tmp_path / "before")
+    out = run(file, "--calibration", saved)  # the distance is that of the calibration
+    assert rows_of(tmp_path / "out") == first
+    assert "mean euclidean distance below" in out
+
+
+def test_json_holds_everything(run: Callable[..., str], file: Path):
+    found = json.loads(run(file, "--threshold", 1.2, "--distance", "euclidean", "--json"))
+    assert found["people"] == found["across_cameras"] == 8
+    assert found["scores"]["f1"] == found["scores"]["idf1"] == 1
+    assert not found["scores"]["weighted"]
+    assert found["tracklets"][0]["probability"] is None
+    assert "as given" in found["rule"]
+
+
+def test_without_labels_nothing_is_scored(run: Callable[..., str], tmp_path: Path):
+    path = save(tmp_path / "plain.npz", make_world(people=8, noise=0.15), labels=False, times=False)
+    found = json.loads(run(path, "--threshold", 2.0, "--distance", "euclidean", "--json"))
+    assert found["scores"] is None
+    assert found["tracklets"][0]["start_s"] is None
+    assert any(note.startswith("no times") for note in found["notes"])
+
+
+def test_the_prior_and_the_probability_move_a_calibrated_link(
+    run: Callable[..., str], labelled: Path, tmp_path: Path
+):
+    file = save(tmp_path / "hard.npz", make_world(people=20, noise=0.8, seed=2))
+    counts = []
+    for argv in (["--prior", 0.5], [], ["--prior", 0.001], ["--prior", 0.001, "--probability", 0.9]):
+        common = [file, "--calibration", labelled, "--distance", "euclidean", "--json"]
+        counts.append(json.loads(run(*common, *argv))["people"])
+        (tmp_path / "out").rename(tmp_path / f"out{len(counts)}")
+    assert counts == sorted(counts)
+    assert counts[0] < counts[-1]
+
+
+def test_travel_times_are_read(run: Callable[..., str], file: Path, tmp_path: Path):
+    travel = tmp_path / "travel.toml"
+    travel.write_text(
+        "[[travel]]\ncameras = [1, 2]\nminimum_s = 5000\n[[travel]]\ncameras = [2, 9]\nminimum_s = 1\n"
+    )
+    found = json.loads(run(file, "--threshold", 2, "--distance", "euclidean", "--travel", travel, "--json"))
+    people: dict[int, set[int]] = {}
+    for row in found["tracklets"]:
+        people.setdefault(row["person"], set()).add(row["camera"])
+    assert not any({1, 2} <= cameras for cameras in people.values())
+    assert any("names cameras without tracklets: 9" in note for note in found["notes"])
+
+
+def test_a_data_folder_brings_strips_frames_and_labels(run: Callable[..., str], tmp_path: Path):
+    data = tmp_path / "data"
+    rows = []
+    for pid in (1, 2, 3):
+        for camid in (1, 2):
+            name = f"cam{camid}_p{pid}"
+            write_tracklet(data / "tracklets" / name, pid=1, camid=camid, frames=3)
+            folder = f"tracklets/{name}/0001"
+            rows.append(f"{name},{folder},,{camid},,cam{camid}.mp4\n")
+    (data / "tracklets.csv").write_text("tracklet,folder,pid,camid,subset,video\n" + "".join(rows))
+    split = read_split(data)
+    world = make_world(people=3, cameras=2, noise=0.01)
+    e = world.embeddings
+    file = tmp_path / "e.npz"
+    np.savez(
+        file,
+        features=e.features,
+        pids=e.pids,
+        camids=e.camids,
+        is_query=e.is_query,
+        names=np.array([f"cam{c}_p{p}" for p, c in zip(e.pids, e.camids, strict=True)]),
+    )
+    found = json.loads(run(file, "--data", data, "--threshold", 1, "--distance", "euclidean", "--json"))
+    assert found["scores"]["weighted"]
+    page = (tmp_path / "out" / "people.html").read_text(encoding="utf-8")
+    assert page.count("data:image/jpeg") == len(split.gallery)
+    # The labels, put where the page says, are training people.
+    (tmp_path / "out" / "tracklets.csv").replace(data / "tracklets.csv")
+    labelled = read_split(data)
+    assert len(labelled.train) == 6
+    assert len({t.pid for t in labelled.train}) == 3
+
+
+def gallery_of(path: Path, world: World, *, wall: bool, same_number: bool = False) -> None:
+    assert world.evidence.times is not None
+    records = [
+        TrackletRecord(
+            id=name,
+            camera=f"yard{camid}",
+            camid=1 if same_number else int(camid),
+            start_s=float(start),
+            end_s=float(end),
+            started_at=1_700_000_000 + float(start) if wall else None,
+            source="monday.mp4",
+            num_frames=4,
+        )
+        for name, camid, (start, end) in zip(
+            world.names, world.evidence.camids.tolist(), world.evidence.times.tolist(), strict=True
+        )
+    ]
+    with create_gallery(path, fingerprint=FINGERPRINT, dimension=8, metric="euclidean") as gallery:
+        gallery.add(records, world.evidence.features, fingerprint=FINGERPRINT)
+        gallery.set_calibration(
+            fit_calibration(make_world(people=30, noise=0.15, seed=5).embeddings, fingerprint=FINGERPRINT)
+        )
+
+
+@pytest.mark.parametrize("wall", [False, True])
+def test_a_gallery_brings_its_metric_its_calibration_and_its_names(
+    run: Callable[..., str], tmp_path: Path, wall: bool
+):
+    gallery_of(tmp_path / "gallery", make_world(people=8, noise=0.15), wall=wall)
+    found = json.loads(run(tmp_path / "gallery", "--json"))
+    assert found["people"] == 8
+    assert "euclidean" in found["rule"]
+    assert all(row["probability"] for row in found["tracklets"])
+    assert (found["tracklets"][0]["start_s"] > 1_000_000_000) == wall
+    assert "yard3" in (tmp_path / "out" / "people.html").read_text(encoding="utf-8")
+    assert any("seen by one camera at once" in note for note in found["notes"])
+    with pytest.raises(ConfigError, match="--data goes with an embeddings file"):
+        link_main([str(tmp_path / "gallery"), "--data", "x", "--out", str(tmp_path / "other")])
+
+
+def test_cameras_of_a_gallery_that_share_a_number_are_kept_apart(run: Callable[..., str], tmp_path: Path):
+    gallery_of(tmp_path / "gallery", make_world(people=8, noise=0.15), wall=True, same_number=True)
+    found = json.loads(run(tmp_path / "gallery", "--json"))
+    assert {row["camera"] for row in found["tracklets"]} == {1, 2, 3}
+    assert any("numbers several cameras alike" in note for note in found["notes"])
+
+
+@pytest.mark.parametrize(
+    ("argv", "kind", "words"),
+    [
+        (["--prior", "0.1"], ConfigError, "--prior needs --calibration"),
+        (["--save-calibration", "x.json"], ConfigError, "--save-calibration needs --calibration"),
+        (["--calibration", "LABELLED", "--threshold", "1"], ConfigError, "give one of them"),
+        (["--calibration", "LABELLED", "--prior", "2"], DataError, "the prior is 2"),
+        (["--calibration", "none.json"], DataError, "none.json cannot be read"),
+        (["--travel", "none.toml"], ConfigError, "none.toml cannot be read"),
+        (["--data", "nowhere"], IntraclipError, "nowhere"),
+        (["--distance", "euclidean", "--probability", "0"], ConfigError, "must lie inside 0 and 1"),
+    ],
+)
+def test_what_cannot_be_is_refused_and_leaves_nothing(
+    file: Path, labelled: Path, tmp_path: Path, argv: list[str], kind: type[IntraclipError], words: str
+):
+    given = [str(labelled) if a == "LABELLED" else a for a in argv]
+    with pytest.raises(kind, match=words):
+        link_main([str(file), "--out", str(tmp_path / "out"), *given])
+    assert not (tmp_path / "out").exists()
+
+
+def test_another_network_or_folder_is_refused(file: Path, labelled: Path, tmp_path: Path):
+    saved = tmp_path / "calibration.json"
+    found = fit_calibration(make_world(people=30, noise=0.15, seed=5).embeddings, fingerprint="e" * 64)
+    saved.write_text(json.dumps(found.to_json_dict()))
+    with pytest.raises(DataError, match="belongs to the network eeeeeeeeeeee"):
+        link_main([str(file), "--out", str(tmp_path / "out"), "--calibration", str(saved)])
+    with pytest.raises(DataError, match="for euclidean distances, not cosine"):
+        link_main(
+            [str(file), "--out", str(tmp_path / "out"), "--calibration", str(saved), "--distance", "cosine"]
+        )
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "x").write_text("")
+    with pytest.raises(OutputError, match="not empty"):
+        link_main([str(file), "--out", str(tmp_path / "full")])

@@ -1,0 +1,96 @@
+"""The table of people, and labels that `train` reads."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from conftest import write_tracklet
+from intraclip.data.readers import read_split
+from intraclip.errors import DataError, OutputError
+from intraclip.link.evidence import Evidence
+from intraclip.link.output import PEOPLE_COLUMNS, people_rows, write_labels, write_people
+from intraclip.link.people import link
+from intraclip.types import Tracklet
+from link.link_world import make_world
+
+
+def test_the_table_has_a_row_a_tracklet_by_person_and_time(tmp_path: Path):
+    world = make_world(people=4)
+    people = link(world.evidence, world.names, threshold=2.0)
+    write_people(tmp_path / "people.csv", people)
+    rows = list(csv.DictReader((tmp_path / "people.csv").read_text(encoding="utf-8").splitlines()))
+    assert tuple(rows[0]) == PEOPLE_COLUMNS
+    assert sorted(row["tracklet"] for row in rows) == sorted(world.names)
+    keys = [(int(row["person"]), float(row["start_s"])) for row in rows]
+    assert keys == sorted(keys)
+    assert {row["probability"] for row in rows} == {""}
+    for row in rows:
+        place = world.names.index(row["tracklet"])
+        assert int(row["person"]) == people.person[place]
+        assert int(row["camera"]) == world.evidence.camids[place]
+    alone = Evidence(features=np.ones((1, 2), dtype=np.float32), camids=np.array([3]))
+    assert people_rows(link(alone, ("x",))) == [
+        {
+            "tracklet": "x",
+            "person": 1,
+            "camera": 3,
+            "start_s": None,
+            "end_s": None,
+            "probability": None,
+            "distance": None,
+        }
+    ]
+
+
+def own_layout(root: Path) -> list[Tracklet]:
+    """Three people in two cameras and one in a single one, a folder a tracklet."""
+    tracklets = []
+    for pid in (1, 2, 3, 4):
+        for camid in (1, 2)[: 1 if pid == 4 else 2]:
+            name = f"cam{camid}_p{pid}"
+            made = write_tracklet(root / "tracklets" / name, pid=pid, camid=camid, frames=2)
+            frames = tuple(f"tracklets/{name}/{frame}" for frame in made.frames)
+            tracklets.append(Tracklet(name=name, root=root, frames=frames, pid=-2, camid=camid))
+    return tracklets
+
+
+def test_labels_are_read_back_as_training_people(tmp_path: Path):
+    tracklets = own_layout(tmp_path)
+    features = np.array([[float(t.name[-1]), 1.0] for t in tracklets], dtype=np.float32)
+    people = link(
+        Evidence(features=features, camids=np.array([t.camid for t in tracklets])),
+        tuple(t.name for t in tracklets),
+        threshold=0.5,
+    )
+    assert write_labels(tmp_path / "tracklets.csv", people, tracklets) == (3, 6)
+    split = read_split(tmp_path)
+    assert sorted(t.name for t in split.gallery) == ["cam1_p4"]
+    found = {t.name: t.pid for t in split.train}
+    assert {name[-1] for name in found} == {"1", "2", "3"}
+    for name, pid in found.items():
+        assert pid == found[f"cam{3 - int(name[3])}_{name[5:]}"]
+    assert len(set(found.values())) == 3
+
+
+def test_layouts_without_a_folder_a_tracklet_are_refused(tmp_path: Path):
+    first = write_tracklet(tmp_path, pid=1, camid=1, number=1)
+    second = write_tracklet(tmp_path, pid=1, camid=1, number=2)
+    people = link(
+        Evidence(features=np.ones((2, 2), dtype=np.float32), camids=np.array([1, 1])),
+        (first.name, second.name),
+        threshold=1.0,
+    )
+    with pytest.raises(DataError, match="has no folder of its own"):
+        write_labels(tmp_path / "tracklets.csv", people, [first, second])
+    assert not (tmp_path / "tracklets.csv").exists()
+
+
+def test_a_folder_that_cannot_be_made_is_an_output_error(tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    people = link(Evidence(features=np.ones((1, 2), dtype=np.float32), camids=np.array([3])), ("x",))
+    with pytest.raises(OutputError, match="cannot be written"):
+        write_people(tmp_path / "file" / "people.csv", people)
