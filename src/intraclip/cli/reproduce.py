@@ -39,6 +39,8 @@ class ReproduceArgs:
     """Training seeds, from 0; by default 2 (smoke), 5 (cpu), 1 (paper)."""
     splits: str | None = None
     """all, or numbers such as 0,1,2, for data sets with several; by default the first 2, and all at scale paper."""
+    only: tuple[str, ...] = ()
+    """Rows that are wanted, such as model-1 model-4; by default all. --plan --json names them."""
     recipe: str | None = None
     """Another recipe than the scale's: a shipped one or a TOML file."""
     jobs: int | None = None
@@ -66,6 +68,7 @@ def main(argv: Sequence[str]) -> int:
             data=args.data,
             seeds=args.seeds,
             splits=_splits(args.splits),
+            only=args.only,
             recipe=args.recipe,
             jobs=args.jobs,
             processes=args.processes,
@@ -120,7 +123,15 @@ def _print_plan(planned: Plan, *, as_json: bool) -> None:
         for run in planned.runs
     ]
     if as_json:
-        print_json({"runs": entries, "render_frames": planned.frames, "seconds": round(planned.seconds, 1)})
+        rows = {p.experiment.name: [row.key for row in p.experiment.rows] for p in planned.plans}
+        print_json(
+            {
+                "rows": rows,
+                "runs": entries,
+                "render_frames": planned.frames,
+                "seconds": round(planned.seconds, 1),
+            }
+        )
         return
     print_table(
         ["run", "state", "batches", "time"],

@@ -8,7 +8,7 @@ Figures are those of arXiv 1905.01722, Tables 1 to 4, in percent.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -421,18 +421,39 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
 """Names for several experiments: every table and figure of the paper, and what the paper leaves open."""
 
 
-def experiments_named(name: str) -> tuple[Experiment, ...]:
+def experiments_named(name: str, *, only: Sequence[str] = ()) -> tuple[Experiment, ...]:
     """The experiments that a name on the command line stands for.
 
+    Args:
+        name: of an experiment or a group.
+        only: keys of the rows that are wanted, with the claims between them; all when empty.
+
     Raises:
-        ConfigError: no such name.
+        ConfigError: no such name or row.
 
     >>> [e.name for e in experiments_named("all")]
     ['table1', 'table2', 'table3', 'table4', 'fig1', 'fig3']
+    >>> [claim.text for claim in experiments_named("table1", only=("model-1", "model-2"))[0].claims]
+    ['SDA helps the baseline']
     """
     names = GROUPS.get(name, (name,))
     if any(n not in EXPERIMENTS for n in names):
         raise ConfigError(
             f"there is no experiment {name!r}; there are {', '.join(EXPERIMENTS)}, and the groups {', '.join(GROUPS)}"
         )
-    return tuple(EXPERIMENTS[n] for n in names)
+    chosen = tuple(EXPERIMENTS[n] for n in names)
+    if not only:
+        return chosen
+    known = {row.key for experiment in chosen for row in experiment.rows}
+    unknown = [key for key in only if key not in known]
+    if unknown:
+        raise ConfigError(f"{name} has no row {unknown[0]!r}; there are {', '.join(sorted(known))}")
+    return tuple(
+        replace(
+            experiment,
+            rows=tuple(row for row in experiment.rows if row.key in only),
+            claims=tuple(c for c in experiment.claims if c.better in only and c.worse in only),
+        )
+        for experiment in chosen
+        if any(row.key in only for row in experiment.rows)
+    )

@@ -63,6 +63,7 @@ class Settings:
         data: data sets; none for rendered people.
         seeds: how many training seeds, from 0; None for the scale's.
         splits: numbers of splits; None for the scale's, empty for all.
+        only: keys of the rows that are wanted; all when empty.
         recipe: another recipe than the scale's: name or file.
         jobs: runs at a time; None for as many as the machine has room for.
         processes: processes (GPUs) of each run.
@@ -76,6 +77,7 @@ class Settings:
     data: tuple[Path, ...] = ()
     seeds: int | None = None
     splits: tuple[int, ...] | None = None
+    only: tuple[str, ...] = ()
     recipe: str | None = None
     jobs: int | None = None
     processes: int = 1
@@ -124,7 +126,8 @@ def plan(settings: Settings) -> Plan:
         DeviceError: more GPUs asked for than there are.
         MissingExtraError: what draws the figures is not installed.
     """
-    chosen, scale = experiments_named(settings.experiment), scale_named(settings.scale)
+    chosen = experiments_named(settings.experiment, only=settings.only)
+    scale = scale_named(settings.scale)
     for name, value in (
         ("seeds", settings.seeds),
         ("jobs", settings.jobs),
