@@ -9,12 +9,15 @@ import pytest
 
 from ingest.synthetic import constant_network, red_box_detector
 from intraclip.errors import DataError
-from intraclip.ingest.detector import Detections, PersonDetector, decode_yolox, grid_of, letterbox, suppress
+from intraclip.ingest.config import IngestConfig
+from intraclip.ingest.detections import Detections, suppress
+from intraclip.ingest.detector import Detector, open_detector
 from intraclip.ingest.tiling import Tile, detect_tiled, tiles_find_more, tiles_of
+from intraclip.ingest.yolox import decode_yolox, grid_of, letterbox
 
 
-def detector(path: Path) -> PersonDetector:
-    return PersonDetector(path, person_class=0, min_score=0.1, nms_iou=0.45)
+def detector(path: Path) -> Detector:
+    return open_detector(path, IngestConfig())
 
 
 def people(*rows: tuple[float, float, float, float, float]) -> Detections:

@@ -1,11 +1,21 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from intraclip.ingest.config import IngestConfig
 from intraclip.ingest.crops import crop_box
-from intraclip.ingest.gates import Observations, evenly, overlap_in_front, select, sharpness, truncation
+from intraclip.ingest.gates import (
+    Observations,
+    Selection,
+    evenly,
+    overlap_in_front,
+    select,
+    sharpness,
+    truncation,
+)
 
 SIZE = {"height": 400, "width": 600}
 
@@ -26,10 +36,16 @@ def track(boxes: list[tuple[float, float, float, float]], **columns: list[float]
 WALK = [(100.0 + 4 * i, 100.0, 140.0 + 4 * i, 200.0) for i in range(12)]
 
 
+def kept(selection: Selection) -> Observations:
+    (part,) = selection.parts.values()
+    return part
+
+
 def test_good_track_is_kept_whole() -> None:
     selection = select(track(WALK), IngestConfig(), **SIZE)
-    assert selection.reason is None
-    assert len(selection.kept) == 12
+    assert not selection.reasons
+    assert not selection.divided
+    assert len(kept(selection)) == 12
     assert not selection.dropped_frames
 
 
@@ -47,7 +63,7 @@ def test_good_track_is_kept_whole() -> None:
 def test_gate_drops_the_frame_and_keeps_the_track(gate: str, box: tuple[float, float, float, float]) -> None:
     selection = select(track([*WALK, box]), IngestConfig(), **SIZE)
     assert selection.dropped_frames == {gate: 1}
-    assert selection.kept.frame.tolist() == list(range(12))
+    assert kept(selection).frame.tolist() == list(range(12))
 
 
 def test_frame_behind_another_person_and_blurred_frame_are_dropped() -> None:
@@ -55,27 +71,55 @@ def test_frame_behind_another_person_and_blurred_frame_are_dropped() -> None:
     seen = track(WALK, overlap=[0.6] + [0.1] * 11, sharpness=[90.0] * 11 + [5.0])
     selection = select(seen, config, **SIZE)
     assert selection.dropped_frames == {"overlapped": 1, "blurred": 1}
-    assert selection.kept.frame.tolist() == list(range(1, 11))
+    assert kept(selection).frame.tolist() == list(range(1, 11))
 
 
 def test_short_track_is_dropped() -> None:
-    assert select(track(WALK[:7]), IngestConfig(), **SIZE).reason == "short"
+    assert select(track(WALK[:7]), IngestConfig(), **SIZE).reasons == {"short": 1}
 
 
 def test_doubtful_track_is_dropped() -> None:
-    assert select(track(WALK, score=[0.45] * 12), IngestConfig(), **SIZE).reason == "doubtful"
+    assert select(track(WALK, score=[0.45] * 12), IngestConfig(), **SIZE).reasons == {"doubtful": 1}
 
 
 def test_track_is_dropped_under_the_gate_that_took_most() -> None:
     boxes = [*WALK[:5], *[(100.0, 100.0, 120.0, 140.0)] * 6, (100.0, 100.0, 200.0, 200.0)]
     selection = select(track(boxes), IngestConfig(), **SIZE)
-    assert selection.reason == "too_small"
-    assert len(selection.kept) == 0
+    assert selection.reasons == {"too_small": 1}
+    assert not selection.parts
 
 
 def test_long_track_is_thinned_evenly() -> None:
     selection = select(track(WALK), IngestConfig(min_frames=2, max_frames=4), **SIZE)
-    assert selection.kept.frame.tolist() == [0, 4, 7, 11]
+    assert kept(selection).frame.tolist() == [0, 4, 7, 11]
+
+
+def test_track_that_lasts_too_long_is_divided_into_parts_of_equal_duration() -> None:
+    # 1.1 seconds in parts of at most half a second: three, of 0.37 seconds each.
+    selection = select(track(WALK), IngestConfig(min_frames=2, split_seconds=0.5), **SIZE)
+    assert selection.divided
+    assert {n: p.frame.tolist() for n, p in selection.parts.items()} == {
+        1: [0, 1, 2, 3],
+        2: [4, 5, 6, 7],
+        3: [8, 9, 10, 11],
+    }
+    assert not select(track(WALK), IngestConfig(split_seconds=1.2), **SIZE).divided
+
+
+def test_part_with_too_few_good_frames_is_dropped_and_the_others_keep_their_numbers() -> None:
+    boxes = [*WALK[:4], *[(100.0, 100.0, 120.0, 140.0)] * 4, *WALK[8:]]
+    selection = select(track(boxes), IngestConfig(min_frames=3, split_seconds=0.5), **SIZE)
+    assert sorted(selection.parts) == [1, 3]
+    assert selection.reasons == {"too_small": 1}
+
+
+def test_gap_in_a_divided_track_is_no_dropped_part() -> None:
+    seen = track([*WALK, *WALK])
+    times = np.concatenate([np.arange(12) / 10, 10 + np.arange(12) / 10])
+    gap = dataclasses.replace(seen, time_s=times)
+    selection = select(gap, IngestConfig(min_frames=2, split_seconds=2), **SIZE)
+    assert sorted(selection.parts) == [1, 6]
+    assert not selection.reasons
 
 
 @pytest.mark.parametrize(("length", "count"), [(1, 1), (5, 1), (7, 3), (100, 8), (128, 128), (129, 128)])

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +15,7 @@ import pytest
 from ingest.synthetic import BOX_HEIGHT, BOX_WIDTH, nobody, red_box_detector, two_walkers, write_video
 from intraclip.data.readers.folder import read_folder
 from intraclip.errors import DataError, MissingExtraError, OutputError
-from intraclip.ingest import IngestConfig, IngestSummary, ingest
+from intraclip.ingest import IngestConfig, IngestProgress, IngestSummary, ingest
 from real_data import real_data
 
 SMALL = IngestConfig(min_height=40, min_width=16, min_frames=5, margin=0.0)
@@ -44,6 +46,7 @@ def test_two_people_give_two_tracklets_with_their_frames(walkers: tuple[Path, In
             "tracklet": f"cam3_t000{n}", "folder": f"tracklets/cam3_t000{n}", "pid": "", "camid": "3", "subset": "",
             "camera": "cam3", "video": "cam3.avi", "start_s": f"{first / 10:.3f}", "end_s": f"{last / 10:.3f}",
             "first_frame": str(first), "last_frame": str(last), "num_frames": str(last - first + 1),
+            "track": str(n),
         }
         for n, first, last in ((1, 2, 11), (2, 6, 15))
     ]  # fmt: skip
@@ -70,10 +73,54 @@ def test_tracks_file_is_motchallenge(walkers: tuple[Path, IngestSummary]) -> Non
     assert (table[:, 7:] == -1).all()
 
 
+def test_boxes_of_every_crop_are_listed(walkers: tuple[Path, IngestSummary]) -> None:
+    out = walkers[0]
+    with (out / "boxes" / "cam3.csv").open(newline="") as file:
+        boxes = list(csv.DictReader(file))
+    assert [(b["tracklet"], b["file"]) for b in boxes] == [
+        (f.parent.name, f.name) for f in sorted((out / "tracklets").glob("*/*.jpg"))
+    ]
+    followed = {
+        (int(frame) - 1, int(track)): box
+        for frame, track, *box in np.loadtxt(out / "tracks" / "cam3.txt", delimiter=",")
+    }
+    for row in boxes:
+        assert float(row["time_s"]) == pytest.approx(int(row["frame"]) / 10)
+        expected = followed[int(row["frame"]), int(row["tracklet"][-4:])]
+        found = [float(row[k]) for k in ("left", "top", "width", "height", "score")]
+        np.testing.assert_allclose(found, expected[:5])
+
+
+def test_summary_says_where_the_time_went(walkers: tuple[Path, IngestSummary]) -> None:
+    summary = walkers[1]
+    shares = summary.shares()
+    assert sum(shares.values()) == pytest.approx(1)
+    assert min(shares.values()) > 0
+    assert "frames/s" in str(summary)
+    assert re.search(
+        r"time: decode \d+%, detect \d+%, track \d+%, crop \d+%; what makes it faster: \S", str(summary)
+    )
+
+
+def test_long_tracks_are_divided(tmp_path: Path, network: Path) -> None:
+    video = write_video(tmp_path / "cam1.avi", two_walkers, frames=18)
+    config = dataclasses.replace(SMALL, split_seconds=0.5)
+    summary = ingest([video], network, tmp_path / "out", config)
+    rows = rows_of(tmp_path / "out")
+    assert [(r["tracklet"], r["track"], r["start_s"], r["end_s"], r["num_frames"]) for r in rows] == [
+        ("cam1_t0001p1", "1", "0.200", "0.600", "5"),
+        ("cam1_t0001p2", "1", "0.700", "1.100", "5"),
+        ("cam1_t0002p1", "2", "0.600", "1.000", "5"),
+        ("cam1_t0002p2", "2", "1.100", "1.500", "5"),
+    ]
+    assert (summary.videos[0].tracks, summary.tracklets) == (2, 4)
+    assert len(read_folder(tmp_path / "out").gallery) == 4
+
+
 def test_record_and_contact_sheet(walkers: tuple[Path, IngestSummary]) -> None:
     out, summary = walkers
     record = json.loads((out / "ingest.json").read_text())
-    assert record["config"]["min_frames"] == 5
+    assert record["job"]["config"]["min_frames"] == 5
     assert len(record["detector"]["sha256"]) == 64
     assert record["versions"]["trackers"] != "unknown"
     view = record["videos"][0]
@@ -165,21 +212,33 @@ def test_two_videos_of_one_camera_and_progress(tmp_path: Path, network: Path) ->
     with pytest.raises(DataError, match="same camera number"):
         ingest(videos, network, tmp_path / "out", SMALL)
     config = IngestConfig(min_height=40, min_frames=5, same_camera=True)
-    calls: list[tuple[Path, int, int, int]] = []
-    ingest(videos, network, tmp_path / "out", config, progress=lambda *call: calls.append(call))
+    calls: list[IngestProgress] = []
+    ingest(videos, network, tmp_path / "out", config, progress=calls.append)
     assert [r["tracklet"] for r in rows_of(tmp_path / "out")] == [
         "cam1_t0001", "cam1_t0002", "cam1v2_t0001", "cam1v2_t0002"
     ]  # fmt: skip
     assert len(read_folder(tmp_path / "out").gallery) == 4
-    assert calls[17] == (videos[0], 18, 18, 2)
-    assert len(calls) == 36
+    finding = [c for c in calls if c.stage == "find"]
+    assert [(c.number, c.frame, c.done) for c in finding] == [
+        (n, frame, 18 * (n - 1) + frame) for n in (1, 2) for frame in range(1, 19)
+    ]
+    assert {(c.video, c.videos, c.frames, c.total) for c in calls if c.number == 2} == {
+        (videos[1], 2, 18, 36)
+    }
+    assert (finding[17].people, finding[18].people) == (2, 0)
+    assert all(c.frames_per_second > 0 and c.seconds_left is not None for c in calls)
+    assert finding[-1].seconds_left == 0
+    assert [c.frame for c in calls if c.stage == "cut" and c.number == 1] == list(range(3, 17))
 
 
 def test_non_empty_folder_is_refused(tmp_path: Path, network: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine.txt").write_text("precious")
-    with pytest.raises(OutputError, match="not empty"):
-        ingest([tmp_path / "cam1.avi"], network, tmp_path / "out", SMALL)
+    video = write_video(tmp_path / "cam1.avi", nobody, frames=3)
+    for resume in (False, True):
+        with pytest.raises(OutputError, match=r"not empty and holds mine\.txt, no ingest"):
+            ingest([video], network, tmp_path / "out", SMALL, resume=resume)
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["mine.txt"]
 
 
 def test_bad_input_leaves_no_folder(tmp_path: Path, network: Path) -> None:
@@ -191,21 +250,6 @@ def test_bad_input_leaves_no_folder(tmp_path: Path, network: Path) -> None:
     with pytest.raises(DataError, match="no videos"):
         ingest([], network, tmp_path / "out", SMALL)
     assert not (tmp_path / "out").exists()
-
-
-def test_interrupted_run_does_not_look_finished(tmp_path: Path, network: Path) -> None:
-    video = write_video(tmp_path / "cam1.avi", two_walkers, frames=18)
-
-    def stop(_video: Path, done: int, _total: int, _tracks: int) -> None:
-        if done == 10:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        ingest([video], network, tmp_path / "out", SMALL, progress=stop)
-    assert not (tmp_path / "out" / "tracklets.csv").exists()
-    assert not (tmp_path / "out" / "ingest.json").exists()
-    with pytest.raises(OutputError, match="not empty"):
-        ingest([video], network, tmp_path / "out", SMALL)
 
 
 def test_missing_extra_is_named(tmp_path: Path, network: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -63,6 +63,48 @@ def test_portrait_video_is_turned_upright(tmp_path: Path) -> None:
     np.testing.assert_allclose(red.mean(axis=0), [200, 128 - 40], atol=2)
 
 
+def vary_frame_rate(path: Path, durations: list[tuple[int, float]]) -> None:
+    """Rewrite an MP4 file's table of times: runs of (number of frames, seconds a frame)."""
+    data = bytearray(path.read_bytes())
+    start = data.index(b"stts") - 4
+    size, _, _, _, _, _ = struct.unpack_from(">I4sIIII", data, start)
+    scale_at = data.index(b"mdhd") + 4 + 12
+    (scale,) = struct.unpack_from(">I", data, scale_at)
+    entries = b"".join(struct.pack(">II", count, round(seconds * scale)) for count, seconds in durations)
+    table = struct.pack(">I4sII", 16 + len(entries), b"stts", 0, len(durations)) + entries
+    data[start : start + size] = table
+    # The boxes around it grow; the pictures lie before them, so that no offset changes.
+    assert data.index(b"moov") > data.index(b"mdat")
+    for box in (b"moov", b"trak", b"mdia", b"minf", b"stbl"):
+        at = data.index(box) - 4
+        struct.pack_into(">I", data, at, struct.unpack_from(">I", data, at)[0] + len(table) - size)
+    total = round(sum(count * seconds for count, seconds in durations) * scale)
+    struct.pack_into(">I", data, scale_at + 4, total)
+    # The edit list knows the old duration, and would cut the video there.
+    path.write_bytes(data.replace(b"edts", b"free"))
+
+
+def test_variable_frame_rate_keeps_the_times_of_the_container(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mp4", two_walkers, frames=12, codec="mp4v")
+    vary_frame_rate(path, [(4, 0.1), (4, 0.5), (4, 0.2)])
+    expected = np.cumsum([0, *[0.1] * 4, *[0.5] * 4, *[0.2] * 3])
+    frames = list(Video(path).frames())
+    np.testing.assert_allclose([f.time_s for f in frames], expected, atol=2e-3)
+    # Sampling goes by time as well: of the slow middle every frame is used, of the quick start some.
+    sampled = [f.index for f in Video(path, max_fps=2.5).frames()]
+    assert set(range(5, 9)) <= set(sampled)
+    assert [i for i in sampled if i < 4] == [0, 3]
+
+
+def test_file_that_cannot_be_read(tmp_path: Path) -> None:
+    path = tmp_path / "cam1.mp4"
+    path.symlink_to("/proc/self/mem")  # opens, and fails on the first byte, even for root
+    if not path.is_file():
+        pytest.skip("this system has no /proc")
+    with pytest.raises(DataError, match=r"the video .*cam1\.mp4 cannot be read: Input/output error"):
+        Video(path)
+
+
 def test_no_file(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="there is no video"):
         Video(tmp_path / "none.mp4")

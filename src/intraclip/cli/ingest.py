@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from intraclip.cli.common import parse, print_json, progress_bar, say
 from intraclip.ingest import IngestConfig
+
+if TYPE_CHECKING:
+    from intraclip.ingest import IngestProgress
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,11 +25,20 @@ class IngestArgs:
     """
 
     videos: tyro.conf.Positional[tuple[Path, ...]]
-    """Video files; the camera number is read from the file name (cam3, c3, camera_3) or given with --cameras."""
-    detector: Path
-    """Person detector: an ONNX file in YOLOX layout."""
+    """Video files, folders of numbered pictures (or MOTChallenge sequences), or folders of these; the camera number
+    is read from the name (cam3, c3, camera_3) or given with --cameras."""
+    detector: Path | None = None
+    """Person detector: an ONNX file in YOLOX layout, or weights of one of torchvision's detection models (.pth)."""
+    tracks: tuple[Path, ...] = ()
+    """Instead of a detector: one file a video in MOTChallenge format, from any tracker. Files whose ids are all -1
+    are detections, and are followed."""
+    encoder: Path | None = None
+    """A re-ID network that divides tracks which change from one person to another: a run, or a TOML file that describes
+    another network (docs/export.md). It is asked about everyone every --appearance-seconds."""
     out: Path
-    """Folder to write; must be empty or absent."""
+    """Folder to write; must be empty or absent, except with --resume."""
+    resume: bool = False
+    """Go on with what an interrupted run left in --out; the other flags must be the same."""
     json: bool = False
     """Print what was found as JSON."""
     settings: Annotated[IngestConfig, tyro.conf.arg(name="")] = field(default_factory=IngestConfig)
@@ -40,22 +51,40 @@ def main(argv: Sequence[str]) -> int:
     from intraclip.ingest import ingest
 
     if not args.videos:
-        raise ConfigError("intraclip ingest: name at least one video file")
-    clock: dict[Path, float] = {}
+        raise ConfigError("intraclip ingest: name at least one video file or folder")
+    encoder = None
+    if args.encoder is not None:
+        from intraclip.engine.encoders import open_encoder
+
+        encoder = open_encoder(args.encoder)
     with progress_bar("ingesting") as update:
 
-        def watch(video: Path, done: int, total: int, people: int) -> None:
-            started = clock.setdefault(video, time.perf_counter())
-            rate = done / max(time.perf_counter() - started, 1e-3)
-            update(done, total or None, f"{video.name}  {people} people followed  {rate:.1f} frames/s")
+        def watch(now: IngestProgress) -> None:
+            doing = f"{now.people} people followed" if now.stage == "find" else "cutting out people"
+            which = f" ({now.number} of {now.videos})" if now.videos > 1 else ""
+            update(
+                now.done,
+                now.total or None,
+                f"{now.video.name}{which}  {doing}  {now.frames_per_second:.1f} frames/s",
+            )
 
-        summary = ingest(args.videos, args.detector, args.out, args.settings, progress=watch)
+        summary = ingest(
+            args.videos,
+            args.detector,
+            args.out,
+            args.settings,
+            tracks=args.tracks,
+            encoder=encoder,
+            resume=args.resume,
+            progress=watch,
+        )
     if args.json:
         print_json(
             {
                 "out": str(summary.out),
                 "tracklets": summary.tracklets,
-                "videos": [{**asdict(v), "video": str(v.video)} for v in summary.videos],
+                "shares_of_time": {stage: round(share, 4) for stage, share in summary.shares().items()},
+                "videos": [v.to_json_dict() for v in summary.videos],
                 "notes": list(summary.notes),
             }
         )

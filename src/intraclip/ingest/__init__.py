@@ -1,6 +1,6 @@
 """Video -> detections -> tracks -> tracklets.
 
-`IngestConfig` is light; `ingest` loads OpenCV when it is first asked for, ONNX Runtime and the tracker when it runs.
+`IngestConfig` is light; `ingest` loads OpenCV when it is first asked for, the detector and the tracker when it runs.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 from intraclip.ingest.config import IngestConfig as IngestConfig
 
 if TYPE_CHECKING:
-    from intraclip.ingest.pipeline import IngestSummary as IngestSummary
-    from intraclip.ingest.pipeline import VideoSummary as VideoSummary
     from intraclip.ingest.pipeline import ingest as ingest
+    from intraclip.ingest.summary import IngestProgress as IngestProgress
+    from intraclip.ingest.summary import IngestSummary as IngestSummary
+    from intraclip.ingest.summary import VideoSummary as VideoSummary
 
-__all__ = ["IngestConfig", "IngestSummary", "VideoSummary", "ingest"]
+__all__ = ["IngestConfig", "IngestProgress", "IngestSummary", "VideoSummary", "ingest"]
 
 
 def __getattr__(name: str) -> Any:

@@ -9,6 +9,7 @@ from typing import Literal
 from intraclip.errors import ConfigError
 
 Tiling = Literal["auto", "on", "off"]
+Device = Literal["auto", "cpu", "cuda"]
 TrackerName = Literal["botsort", "bytetrack", "ocsort"]
 
 
@@ -34,6 +35,16 @@ min_frames is 0, must be at least 1
     max_fps: float = 0.0
     """Use at most this many frames a second, by their time stamps; 0 uses every frame."""
 
+    folder_fps: float = 0.0
+    """Frames a second of a folder of pictures without a `seqinfo.ini` that tells; 0 means 25, with a note."""
+
+    detector_model: str = ""
+    """Which of torchvision's detection models a file of weights belongs to, such as `fasterrcnn_resnet50_fpn_v2`;
+    empty reads it from the start of the file's name. ONNX files need none."""
+
+    device: Device = "auto"
+    """Where torchvision's detectors run; `auto` takes a GPU if there is one. ONNX files run on the CPU."""
+
     tiling: Tiling = "auto"
     """Detect on overlapping tiles of the detector's input size as well as on the whole frame. Small people
     in large frames vanish when the frame is shrunk to the detector's input; tiles find them and cost one
@@ -48,7 +59,10 @@ min_frames is 0, must be at least 1
     so that everyone is whole in some tile; people larger than that are found on the whole frame."""
 
     person_class: int = 0
-    """Row of the detector's classes that means person; 0 in COCO."""
+    """Which of the detector's classes means person, counted from 0, the background not counted; 0 in COCO."""
+
+    mot_class: int = 1
+    """Which class of a MOTChallenge file with a column of classes means person; 1 by its rules."""
 
     min_score: float = 0.1
     """Detections below this score (objectness times class) are forgotten. Kept low on purpose: the tracker
@@ -81,6 +95,10 @@ min_frames is 0, must be at least 1
     lost_seconds: float = 1.0
     """A track that is not seen for longer than this ends. Longer bridges more occlusions, and joins more
     strangers."""
+
+    appearance_seconds: float = 0.4
+    """With an encoder: everyone is looked at as often as this, to divide tracks that change from one person to another.
+    Less often costs less time, and finds fewer changes."""
 
     margin: float = 0.05
     """Crops are wider and higher than the box by this share of it on every side, then clipped to the frame."""
@@ -117,7 +135,11 @@ min_frames is 0, must be at least 1
     """Tracks with fewer frames left after the gates are dropped."""
 
     max_frames: int = 128
-    """Of longer tracks this many frames are kept, evenly spaced in time; 0 keeps all."""
+    """Of longer tracklets this many frames are kept, evenly spread; 0 keeps all."""
+
+    split_seconds: float = 0.0
+    """Tracks that last longer than this become several tracklets of equal duration (`cam1_t0007p1`, `cam1_t0007p2`);
+    0 divides none. Somebody who stands about for an hour is better found by several moments than by one mean."""
 
     cameras: dict[str, int] = field(default_factory=dict)
     """Camera number of a video by its file name, such as `{"lobby.mp4": 4}`; the others are read from the
@@ -131,14 +153,15 @@ min_frames is 0, must be at least 1
             f"{name} is {getattr(self, name)!r}, must be one of {', '.join(choices)}"
             for name, choices in (
                 ("tiling", ("auto", "on", "off")),
+                ("device", ("auto", "cpu", "cuda")),
                 ("tracker", ("botsort", "bytetrack", "ocsort")),
             )
             if getattr(self, name) not in choices
         ]
         at_least: dict[str, float] = {
-            "frame_stride": 1, "max_fps": 0, "tiling_gain": 1, "person_class": 0, "confirm_frames": 1,
+            "frame_stride": 1, "max_fps": 0, "folder_fps": 0, "tiling_gain": 1, "person_class": 0, "confirm_frames": 1,
             "lost_seconds": 0, "margin": 0, "min_height": 1, "min_width": 1, "min_aspect": 0, "min_sharpness": 0,
-            "min_frames": 1, "max_frames": 0,
+            "min_frames": 1, "max_frames": 0, "mot_class": 0, "appearance_seconds": 0, "split_seconds": 0,
         }  # fmt: skip
         for f in fields(self):
             value = getattr(self, f.name)

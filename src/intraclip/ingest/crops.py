@@ -8,8 +8,8 @@ import numpy as np
 import simplejpeg
 
 from intraclip.errors import OutputError
-from intraclip.ingest.detector import Floats
-from intraclip.ingest.video import Image
+from intraclip.ingest.detections import Floats
+from intraclip.ingest.frame_source import Image
 
 JPEG_QUALITY = 95
 

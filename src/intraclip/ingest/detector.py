@@ -1,256 +1,73 @@
-"""People in images, by a YOLOX network in an ONNX file.
-
-The network sees BGR pixels in 0..255, scaled to fit its input, at the top left corner, the rest filled with
-114. It answers ``[1, A, 5 + classes]`` with one row for every cell of three grids (strides 8, 16, 32): centre,
-size, objectness, class scores; centre and size are relative to the cell (Ge et al., "YOLOX: Exceeding YOLO
-Series in 2021", arXiv:2107.08430).
-"""
+"""What a person detector is, and which one a file holds."""
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
-import cv2
-import numpy as np
-import numpy.typing as npt
+from intraclip.errors import DataError
+from intraclip.ingest.config import IngestConfig
+from intraclip.ingest.detections import Detections
+from intraclip.ingest.frame_source import Image
 
-from intraclip.errors import DataError, require_extra
-from intraclip.ingest.video import Image
-
-Floats = npt.NDArray[np.float32]
-
-STRIDES = (8, 16, 32)
-PADDING_VALUE = 114
+ONNX_SUFFIXES = (".onnx",)
+TORCH_SUFFIXES = (".pth", ".pt", ".safetensors")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Detections:
-    """People found in one frame.
+class Detector(Protocol):
+    """Finds people in one image.
 
     Attributes:
-        boxes: float32 ``[N, 4]``, left, top, right, bottom in pixels of the frame; may reach beyond it.
-        scores: float32 ``[N]`` in 0..1.
-
-    Raises:
-        ValueError: the shapes disagree.
+        name: of the architecture, for the record.
+        sha256: of its file.
+        height: of the input, in pixels; larger images are shrunk, and tiles are made this high.
+        width: of the input, in pixels.
     """
 
-    boxes: Floats
-    scores: Floats
-
-    def __post_init__(self) -> None:
-        if self.boxes.shape != (len(self.scores), 4) or self.scores.ndim != 1:
-            raise ValueError(
-                f"Detections want boxes [N, 4] and scores [N]; got {self.boxes.shape} and {self.scores.shape}"
-            )
-
-    def __len__(self) -> int:
-        return len(self.scores)
-
-    def __getitem__(self, keep: npt.NDArray[Any]) -> Detections:
-        return Detections(boxes=self.boxes[keep], scores=self.scores[keep])
-
-    def __repr__(self) -> str:
-        return f"Detections({len(self)} people)"
-
-    @staticmethod
-    def join(parts: list[Detections]) -> Detections:
-        """All detections of several runs, in order."""
-        return Detections(
-            boxes=np.concatenate([np.zeros((0, 4), np.float32), *(p.boxes for p in parts)]),
-            scores=np.concatenate([np.zeros(0, np.float32), *(p.scores for p in parts)]),
-        )
-
-
-def letterbox(image: Image, height: int, width: int) -> tuple[Floats, float]:
-    """Scale an image to fit the network's input.
-
-    Args:
-        image: uint8 ``[H, W, 3]`` BGR.
-        height: input height of the network.
-        width: input width of the network.
-
-    Returns:
-        float32 ``[1, 3, height, width]`` in 0..255, and the scale: divide boxes by it to get image pixels.
-    """
-    scale = min(height / image.shape[0], width / image.shape[1])
-    inner_h = max(1, min(height, round(image.shape[0] * scale)))
-    inner_w = max(1, min(width, round(image.shape[1] * scale)))
-    padded = np.full((height, width, 3), PADDING_VALUE, np.uint8)
-    if (inner_h, inner_w) == image.shape[:2]:
-        padded[:inner_h, :inner_w] = image
-    else:
-        padded[:inner_h, :inner_w] = cv2.resize(image, (inner_w, inner_h), interpolation=cv2.INTER_LINEAR)
-    return np.ascontiguousarray(padded.transpose(2, 0, 1)[None], dtype=np.float32), scale
-
-
-def grid_of(height: int, width: int) -> tuple[Floats, Floats]:
-    """Cells of the three grids in the order of the network's rows.
-
-    Returns:
-        Cell positions, float32 ``[A, 2]`` as (x, y) counted in cells, and strides, float32 ``[A, 1]`` in pixels.
-    """
-    cells, strides = [], []
-    for stride in STRIDES:
-        y, x = np.mgrid[: height // stride, : width // stride]
-        cells.append(np.stack([x.ravel(), y.ravel()], axis=1))
-        strides.append(np.full((x.size, 1), stride))
-    return np.concatenate(cells).astype(np.float32), np.concatenate(strides).astype(np.float32)
-
-
-def decode_yolox(
-    output: Floats, cells: Floats, strides: Floats, *, person_class: int, min_score: float
-) -> Detections:
-    """Boxes of one class from raw YOLOX rows, before non-maximum suppression.
-
-    Args:
-        output: float32 ``[A, 5 + classes]``: x, y, log width, log height, objectness, class scores.
-        cells: from `grid_of`.
-        strides: from `grid_of`.
-        person_class: which class to return.
-        min_score: rows with objectness times class score below this are left out.
-
-    Returns:
-        Detections in pixels of the network's input.
-    """
-    scores = output[:, 4] * output[:, 5 + person_class]
-    rows = np.flatnonzero(scores >= min_score)
-    centre = (output[rows, :2] + cells[rows]) * strides[rows]
-    # Beyond e^10 cells is no box but a broken network; infinity would spread into the tracker.
-    half = np.exp(np.minimum(output[rows, 2:4], 10.0)) * strides[rows] / 2
-    boxes = np.concatenate([centre - half, centre + half], axis=1)
-    return Detections(boxes=boxes.astype(np.float32), scores=scores[rows].astype(np.float32))
-
-
-def box_iou(a: Floats, b: Floats) -> Floats:
-    """Intersection over union of every box of `a` ``[N, 4]`` with every box of `b` ``[M, 4]``: ``[N, M]``."""
-    inner = np.minimum(a[:, None, 2:], b[None, :, 2:]) - np.maximum(a[:, None, :2], b[None, :, :2])
-    intersection = inner.clip(min=0).prod(axis=2)
-    union = box_area(a)[:, None] + box_area(b)[None] - intersection
-    return np.asarray(intersection / np.maximum(union, 1e-9), dtype=np.float32)
-
-
-def box_area(boxes: Floats) -> Floats:
-    """Area of boxes ``[N, 4]`` in square pixels: ``[N]``."""
-    return np.asarray((boxes[:, 2:] - boxes[:, :2]).clip(min=0).prod(axis=1), dtype=np.float32)
-
-
-def suppress(detections: Detections, *, iou: float) -> Detections:
-    """Non-maximum suppression: of detections that overlap more than `iou` the best-scored stays.
-
-    Ties keep their order, so the result does not depend on the platform's sort. Best first.
-    """
-    order = np.argsort(-detections.scores, kind="stable")
-    boxes = detections.boxes[order]
-    overlaps = box_iou(boxes, boxes) > iou
-    alive = np.ones(len(order), dtype=bool)
-    for i in range(len(order)):
-        if alive[i]:
-            alive[i + 1 :] &= ~overlaps[i, i + 1 :]
-    return detections[order[alive]]
-
-
-class PersonDetector:
-    """A YOLOX network in an ONNX file, run on the CPU.
-
-    Args:
-        path: the ONNX file.
-        person_class: which of its classes is a person.
-        min_score: weaker detections are forgotten.
-        nms_iou: overlap above which the weaker of two detections is dropped.
-
-    Attributes:
-        height: input height in pixels.
-        width: input width in pixels.
-        sha256: of the file, for the record.
-
-    Raises:
-        DataError: no such file, no ONNX file, or a network of another layout; the message shows its shapes.
-        MissingExtraError: ONNX Runtime is not installed.
-    """
-
-    def __init__(self, path: Path, *, person_class: int, min_score: float, nms_iou: float) -> None:
-        runtime = require_extra("onnxruntime", extra="ingest", purpose="finding people")
-        if not path.is_file():
-            raise DataError(f"there is no detector {path}; give a YOLOX network in an ONNX file")
-        options = runtime.SessionOptions()
-        options.log_severity_level = 3  # errors only: exporters leave many harmless warnings behind
-        try:
-            self._session = runtime.InferenceSession(
-                str(path), sess_options=options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # ONNX Runtime has a dozen classes of its own for a bad file
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            raise DataError(
-                f"{path} ({path.stat().st_size} bytes) is no ONNX network that can be run: {reason}"
-            ) from error
-        self.path = path
-        self.person_class = person_class
-        self.min_score = min_score
-        self.nms_iou = nms_iou
-        self._input, self.height, self.width = self._check_input()
-        self._cells, self._strides = grid_of(self.height, self.width)
-        self._check_output()
-        self.sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    name: str
+    sha256: str
+    height: int
+    width: int
 
     def __call__(self, image: Image) -> Detections:
-        """Find people in one image.
+        """Find people.
 
         Args:
             image: uint8 ``[H, W, 3]`` BGR, of any size.
 
         Returns:
-            Detections in pixels of the image, best first.
+            Detections in pixels of the image, best first, after non-maximum suppression.
         """
-        pixels, scale = letterbox(image, self.height, self.width)
-        output = self._session.run(None, {self._input: pixels})[0][0]
-        found = decode_yolox(
-            output, self._cells, self._strides, person_class=self.person_class, min_score=self.min_score
-        )
-        found = suppress(found, iou=self.nms_iou)
-        return Detections(boxes=found.boxes / np.float32(scale), scores=found.scores)
+        ...
 
-    def _check_input(self) -> tuple[str, int, int]:
-        inputs = self._session.get_inputs()
-        found = ", ".join(f"{i.name} {i.shape} {i.type}" for i in inputs)
-        remedy = "a YOLOX detector has one input [1, 3, height, width] of float32"
-        if len(inputs) != 1 or len(inputs[0].shape) != 4:
-            raise DataError(f"{self.path}: the network's inputs are {found}; {remedy}")
-        batch, channels, height, width = inputs[0].shape
-        if channels not in (3, None) and not isinstance(channels, str):
-            raise DataError(
-                f"{self.path}: the network's input is {found}, with {channels} channels; {remedy}"
-            )
-        if inputs[0].type != "tensor(float)" or (isinstance(batch, int) and batch != 1):
-            raise DataError(f"{self.path}: the network's input is {found}; {remedy}")
-        if not isinstance(height, int) or not isinstance(width, int) or height % 32 or width % 32:
-            raise DataError(
-                f"{self.path}: the network's input is {found}; height and width must be fixed multiples of 32, "
-                "export it with a fixed input size"
-            )
-        return str(inputs[0].name), height, width
 
-    def _check_output(self) -> None:
-        rows = len(self._cells)
-        blank = np.full((1, 3, self.height, self.width), PADDING_VALUE, np.float32)
-        try:
-            outputs = self._session.run(None, {self._input: blank})
-        except Exception as error:
-            raise DataError(f"{self.path}: the network fails on an empty image: {error}") from error
-        shapes = [list(np.shape(o)) for o in outputs]
-        expected = (
-            f"YOLOX with input {self.height} x {self.width} answers [1, {rows}, 5 + classes] "
-            "before decoding (export without --decode_in_inference)"
+def open_detector(path: Path, config: IngestConfig) -> Detector:
+    """Load a detector; the ending of the file's name says which kind it is.
+
+    `.onnx` is a YOLOX network. `.pth`, `.pt` and `.safetensors` hold the weights of one of torchvision's detection
+    models, which `config.detector_model` or the file's name says.
+
+    Raises:
+        CheckpointError: the weights are damaged, or are those of another model.
+        ConfigError: the name of torchvision's model is missing or unknown.
+        DataError: there is no such file, it is of another kind, or it is no detector.
+        DeviceError: `config.device` is not there.
+        MissingExtraError: ONNX Runtime is not installed.
+    """
+    kind = path.suffix.lower()
+    if kind not in ONNX_SUFFIXES + TORCH_SUFFIXES:
+        raise DataError(
+            f"the detector {path} is of no kind that is known; give a YOLOX network (.onnx) or the weights of a "
+            f"detection model of torchvision ({', '.join(TORCH_SUFFIXES)})"
         )
-        if len(shapes) != 1 or len(shapes[0]) != 3 or shapes[0][:2] != [1, rows]:
-            raise DataError(f"{self.path}: the network's outputs have the shapes {shapes}; {expected}")
-        if shapes[0][2] < 6 + self.person_class:
-            raise DataError(
-                f"{self.path}: the network's output {shapes[0]} is {shapes[0][2]} wide, class "
-                f"{self.person_class} needs at least {6 + self.person_class}; {expected}"
-            )
-        if not np.isfinite(outputs[0]).all():
-            raise DataError(f"{self.path}: the network answers NaN or infinity on an empty image")
+    if not path.is_file():
+        raise DataError(f"there is no detector {path}; give the path of a detector's file")
+    if kind in ONNX_SUFFIXES:
+        from intraclip.ingest.yolox import YoloxDetector
+
+        return YoloxDetector(
+            path, person_class=config.person_class, min_score=config.min_score, nms_iou=config.nms_iou
+        )
+    from intraclip.ingest.torchvision_detector import TorchvisionDetector  # loads torch
+
+    return TorchvisionDetector(path, config)

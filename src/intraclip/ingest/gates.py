@@ -6,6 +6,7 @@ A whole track goes when too few frames are left, or when the detector doubted it
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -16,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from intraclip.ingest.config import IngestConfig
-from intraclip.ingest.detector import Floats, box_area
-from intraclip.ingest.video import Image
+from intraclip.ingest.detections import Floats, box_area
+from intraclip.ingest.frame_source import Image
 
 GATES = ("too_small", "aspect", "truncated", "overlapped", "blurred")
 """Names of the gates, as they appear in the statistics."""
@@ -177,19 +178,21 @@ class Selection:
     """What the gates left of one track.
 
     Attributes:
-        kept: frames to write, in order of time; empty when the track is dropped.
+        parts: frames to write of every part that is kept, in order of time, by the part's number from 1.
+        divided: whether the track was divided, because it lasts longer than `split_seconds`.
         dropped_frames: frames dropped, by gate.
-        reason: why the whole track was dropped: `short` when it had too few frames to begin with, `doubtful` when
-            its mean score was too low, else the gate that took most of its frames; None when it is kept.
+        reasons: why the whole track, or parts of it, were dropped: `short` when there were too few frames to begin
+            with, `doubtful` when the mean score was too low, else the gate that took most of the frames.
     """
 
-    kept: Observations
+    parts: Mapping[int, Observations]
+    divided: bool
     dropped_frames: Counter[str]
-    reason: str | None
+    reasons: Counter[str]
 
 
 def select(track: Observations, config: IngestConfig, *, height: int, width: int) -> Selection:
-    """Apply the gates to a track, then thin it out evenly to `config.max_frames`.
+    """Divide a track that is too long, apply the gates, then thin every part out evenly to `config.max_frames`.
 
     Args:
         track: one person, in order of time, at least one frame.
@@ -197,19 +200,32 @@ def select(track: Observations, config: IngestConfig, *, height: int, width: int
         height: of the image.
         width: of the image.
     """
-    nothing = track[np.zeros(0, np.int64)]
-    if len(track) < config.min_frames:
-        return Selection(kept=nothing, dropped_frames=Counter(), reason="short")
-    if float(track.score.mean()) < config.min_track_score:
-        return Selection(kept=nothing, dropped_frames=Counter(), reason="doubtful")
+    duration = float(track.time_s[-1] - track.time_s[0])
+    count = max(1, math.ceil(duration / config.split_seconds)) if config.split_seconds else 1
+    # The gates see the whole track: a part alone may not know how large a person is that touches the border.
     failed = failed_gates(track, config, height=height, width=width)
-    dropped = Counter(gate for gate in failed if gate is not None)
-    good = np.flatnonzero([gate is None for gate in failed])
-    if len(good) < config.min_frames:
-        return Selection(kept=nothing, dropped_frames=dropped, reason=dropped.most_common(1)[0][0])
-    return Selection(
-        kept=track[good[evenly(len(good), config.max_frames)]], dropped_frames=dropped, reason=None
+    part_of = np.minimum((track.time_s - track.time_s[0]) * count / max(duration, 1e-9), count - 1).astype(
+        int
     )
+    parts: dict[int, Observations] = {}
+    dropped: Counter[str] = Counter()
+    reasons: Counter[str] = Counter()
+    for number in range(count):
+        rows = np.flatnonzero(part_of == number)
+        good = np.array([row for row in rows if failed[row] is None], np.int64)
+        if len(rows) < config.min_frames:
+            reasons["short"] += bool(len(rows) or count == 1)
+            continue
+        if float(track.score[rows].mean()) < config.min_track_score:
+            reasons["doubtful"] += 1
+            continue
+        lost = Counter(gate for row in rows if (gate := failed[row]) is not None)
+        dropped += lost
+        if len(good) < config.min_frames:
+            reasons[lost.most_common(1)[0][0]] += 1
+            continue
+        parts[number + 1] = track[good[evenly(len(good), config.max_frames)]]
+    return Selection(parts=parts, divided=count > 1, dropped_frames=dropped, reasons=+reasons)
 
 
 def evenly(length: int, count: int) -> npt.NDArray[np.int64]:

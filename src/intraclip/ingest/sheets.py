@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from intraclip.ingest.crops import write_jpeg
-from intraclip.ingest.video import Image
+from intraclip.ingest.frame_source import Image
 
 CELL_HEIGHT, CELL_WIDTH, LABEL_WIDTH, GAP = 120, 72, 150, 4
 ROWS_A_SHEET = 40

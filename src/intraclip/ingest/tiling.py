@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from intraclip.ingest.detector import Detections, suppress
-from intraclip.ingest.video import Image
+from intraclip.ingest.detections import Detections, suppress
+from intraclip.ingest.frame_source import Image
 
 BORDER_PIXELS = 4
 """A box this close to an inner border of its tile is taken to be cut by it."""

@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from intraclip.errors import require_extra
 from intraclip.ingest.config import IngestConfig
-from intraclip.ingest.detector import Detections
-from intraclip.ingest.video import Image
+from intraclip.ingest.detections import Detections
+from intraclip.ingest.frame_source import Image
 
 
 class PeopleTracker:

@@ -1,0 +1,212 @@
+"""Frames -> who is where: by a detector and a tracker, or from a file of tracks or detections."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from intraclip.ingest.config import IngestConfig
+from intraclip.ingest.crops import cut
+from intraclip.ingest.detection_log import DetectionLog
+from intraclip.ingest.detections import Detections, Floats
+from intraclip.ingest.detector import Detector
+from intraclip.ingest.frame_source import FrameSource, Image, VideoFrame
+from intraclip.ingest.gates import Observations, overlap_in_front, sharpness
+from intraclip.ingest.mot import MotFile
+from intraclip.ingest.tiling import PROBE_FRAMES, Tile, detect_tiled, tiles_find_more, tiles_of
+from intraclip.ingest.tracking import PeopleTracker
+
+
+class Followed(NamedTuple):
+    """Everyone who is followed in one frame.
+
+    Attributes:
+        numbers: int64 ``[N]``, of the tracks.
+        people: their boxes and scores.
+        hidden: float32 ``[N]`` in 0..1, share of each that is known not to be seen; 0 where nobody knows.
+    """
+
+    numbers: npt.NDArray[np.int64]
+    people: Detections
+    hidden: Floats
+
+
+class Follower(Protocol):
+    """Says who is where in the frames of one video, in order.
+
+    Attributes:
+        seconds: time spent so far, by stage.
+        detections: people found so far that could begin a track.
+    """
+
+    seconds: dict[str, float]
+    detections: int
+
+    def __call__(self, frame: VideoFrame) -> Followed:
+        """Everyone in the next frame."""
+        ...
+
+
+class TracksFromFile:
+    """Follows nobody itself: the file knows."""
+
+    def __init__(self, tracks: MotFile) -> None:
+        self.seconds: dict[str, float] = defaultdict(float)
+        self.detections = 0
+        self._tracks = tracks
+
+    def __call__(self, frame: VideoFrame) -> Followed:
+        """See `Follower`."""
+        file, rows = self._tracks, self._tracks.rows_of(frame.index)
+        people = Detections(boxes=file.boxes[rows], scores=file.score[rows])
+        self.detections += len(people)
+        return Followed(file.track[rows], people, file.hidden[rows])
+
+
+class DetectAndTrack:
+    """Finds people in every frame and continues their tracks.
+
+    Args:
+        detect: people in a frame.
+        config: of the tracker.
+        fps: nominal frames a second of the frames that will come.
+    """
+
+    def __init__(
+        self, detect: Callable[[VideoFrame], Detections], config: IngestConfig, *, fps: float
+    ) -> None:
+        self.seconds: dict[str, float] = defaultdict(float)
+        self.detections = 0
+        self._detect = detect
+        self._track_score = config.track_score
+        self._tracker = PeopleTracker(config, fps=fps)
+
+    def __call__(self, frame: VideoFrame) -> Followed:
+        """See `Follower`."""
+        with timed(self.seconds, "detect"):
+            found = self._detect(frame)
+        self.detections += int((found.scores >= self._track_score).sum())
+        with timed(self.seconds, "track"):
+            numbers, people = self._tracker.update(found, time_s=frame.time_s, image=frame.image)
+        return Followed(numbers, people, np.zeros(len(people), np.float32))
+
+
+def from_file(detections: MotFile) -> Callable[[VideoFrame], Detections]:
+    """A detector that looks into a file of detections."""
+
+    def detect(frame: VideoFrame) -> Detections:
+        rows = detections.rows_of(frame.index)
+        return Detections(boxes=detections.boxes[rows], scores=detections.score[rows])
+
+    return detect
+
+
+def from_network(
+    detector: Detector, tiles: list[Tile], log: DetectionLog, *, nms_iou: float
+) -> Callable[[VideoFrame], Detections]:
+    """A detector that asks the network, on tiles as well if there are any, unless the log knows already."""
+
+    def search(image: Image) -> Detections:
+        return detect_tiled(image, detector, tiles, nms_iou=nms_iou) if tiles else detector(image)
+
+    return lambda frame: log(frame.index, lambda: search(frame.image))
+
+
+def choose_tiles(
+    source: FrameSource, detector: Detector, config: IngestConfig
+) -> tuple[bool, tuple[int, int] | None]:
+    """Whether to search a video on tiles, and what `tiling=auto` found without and with them."""
+    height, width = source.info.height, source.info.width
+    if config.tiling == "off" or (height <= detector.height and width <= detector.width):
+        return False, None
+    if config.tiling == "on":
+        return True, None
+    pays, without, with_tiles = tiles_find_more(
+        source.probe(PROBE_FRAMES),
+        detector,
+        tiles_for(source, detector, config),
+        nms_iou=config.nms_iou,
+        score=config.track_score,
+        gain=config.tiling_gain,
+    )
+    return pays, (without, with_tiles)
+
+
+def tiles_for(source: FrameSource, detector: Detector, config: IngestConfig) -> list[Tile]:
+    """Tiles of the detector's input size over a video's frames."""
+    return tiles_of(
+        source.info.height,
+        source.info.width,
+        tile_height=detector.height,
+        tile_width=detector.width,
+        overlap=config.tile_overlap,
+    )
+
+
+def observe(
+    source: FrameSource,
+    follower: Follower,
+    config: IngestConfig,
+    *,
+    look: Callable[[VideoFrame, Observations], None] | None = None,
+    watch: Callable[[int], None] | None = None,
+) -> tuple[Observations, int]:
+    """Everyone in one video.
+
+    Args:
+        source: the video.
+        follower: says who is where.
+        config: whether sharpness is measured.
+        look: called for every frame with everyone in it.
+        watch: called after every frame with the number of people followed so far.
+
+    Returns:
+        Every followed box, by frame and then by track; and the number of frames used.
+    """
+    parts: list[Observations] = []
+    tracks: set[int] = set()
+    used = 0
+    for frame in source.frames():
+        numbers, people, hidden = follower(frame)
+        with timed(follower.seconds, "track"):
+            parts.append(
+                Observations(
+                    frame=np.full(len(people), frame.index, np.int64),
+                    time_s=np.full(len(people), frame.time_s, np.float64),
+                    track=numbers,
+                    boxes=people.boxes,
+                    score=people.scores,
+                    overlap=np.maximum(overlap_in_front(people.boxes), hidden),
+                    sharpness=_sharpness(frame.image, people, measure=config.min_sharpness > 0),
+                )
+            )
+        if look is not None:
+            with timed(follower.seconds, "encode"):
+                look(frame, parts[-1])
+        tracks.update(numbers.tolist())
+        used += 1
+        if watch is not None:
+            watch(len(tracks))
+    return Observations.join(parts), used
+
+
+@contextmanager
+def timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    """Add the time spent inside to a stage."""
+    started = time.perf_counter()
+    try:
+        yield
+    finally:
+        seconds[stage] += time.perf_counter() - started
+
+
+def _sharpness(image: Image, people: Detections, *, measure: bool) -> Floats:
+    if not measure:
+        return np.full(len(people), np.inf, np.float32)
+    return np.array([sharpness(cut(image, box, margin=0.0)) for box in people.boxes], np.float32)

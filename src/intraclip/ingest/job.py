@@ -1,0 +1,228 @@
+"""What an interrupted ingest leaves behind, and how it is taken up again.
+
+::
+
+    OUT/unfinished/
+      job.json              what decides the result: settings, videos, detector, tracks
+      cam1.detections       what the detector answered so far in a view; see `detection_log`
+      cam1.json             a finished view: its row in the record, and its tracklets
+
+A view is finished when its JSON file is there, which is written after all its other files. `OUT/ingest.json` ends the
+whole: it is written last, and then the folder `unfinished` goes.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from intraclip.errors import OutputError
+from intraclip.ingest.files import make_folder, write_text
+
+RECORD = "ingest.json"
+FOLDERS = ("tracklets", "tracks", "boxes", "contact_sheets")
+
+
+class Job:
+    """The output folder of one ingest, held by one process at a time.
+
+    Args:
+        out: the output folder.
+        settings: what decides the result, by name, as JSON can hold it.
+
+    Attributes:
+        record: what the finished ingest wrote into `ingest.json`; None while it is unfinished.
+    """
+
+    def __init__(self, out: Path, settings: Mapping[str, Any]) -> None:
+        self.out = out
+        self.folder = out / "unfinished"
+        self.settings: dict[str, Any] = json.loads(json.dumps(settings))
+        self.record: dict[str, Any] | None = None
+        self._lock: Any = None
+
+    def begin(self, *, resume: bool) -> None:
+        """Make the folder, or check that what is in it belongs to the same job.
+
+        Args:
+            resume: take up what is there. A folder that is empty or absent is begun.
+
+        Raises:
+            OutputError: there is something already and `resume` is not said; it is no ingest, or one with other
+                settings, videos, detector or tracks: what differs is named; another process works on it; or the
+                folder cannot be written.
+        """
+        if self.out.exists() and not self.out.is_dir():
+            raise OutputError(f"{self.out} is a file, a folder is needed; give another --out")
+        begun, finished = (self.folder / "job.json").is_file(), (self.out / RECORD).is_file()
+        if not begun and not finished:
+            self._refuse_strangers()
+            make_folder(self.folder)
+            self._hold()
+            write_text(self.folder / "job.json", json.dumps(self.settings, indent=2) + "\n")
+        elif not resume:
+            state = "a finished ingest" if finished else "an interrupted ingest"
+            remedy = "give a new folder" if finished else "add --resume to go on with it, give a new folder,"
+            raise OutputError(
+                f"the output folder {self.out} is not empty, it holds {state}; {remedy} or remove it"
+            )
+        elif finished:
+            self.record = self._read(self.out / RECORD)
+            self._require_same(self.record.get("job"))
+            shutil.rmtree(self.folder, ignore_errors=True)  # a crash came between the two
+        else:
+            self._hold()
+            self._require_same(self._read(self.folder / "job.json"))
+        for name in FOLDERS:
+            make_folder(self.out / name)
+
+    def finished(self, view: str) -> dict[str, Any] | None:
+        """What was kept of a finished view; None if it is unfinished, or files of it are missing or cut short."""
+        path = self.folder / f"{view}.json"
+        if not path.is_file():
+            return None
+        try:
+            kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            # A machine that lost its power may have lost pictures that the file system had not written yet.
+            if all(_bytes_in(self.out / folder) == size for folder, size in kept["bytes"].items()):
+                return kept
+        except (OSError, ValueError, KeyError, AttributeError):
+            pass
+        return None
+
+    def clear(self, view: str) -> None:
+        """Remove what an interruption left of a view, but not the log of its detections.
+
+        Raises:
+            OutputError: it cannot be removed.
+        """
+        ours = re.compile(rf"{view}(_t\d+(p\d+)?)?(-\d+)?(\.\w+)?(\.partial)?")
+        try:
+            (self.folder / f"{view}.json").unlink(missing_ok=True)
+            for folder in FOLDERS:
+                for path in (self.out / folder).iterdir():
+                    if ours.fullmatch(path.name):
+                        shutil.rmtree(path) if path.is_dir() else path.unlink()
+        except OSError as error:
+            raise OutputError(f"cannot clear {error.filename}: {error.strerror}") from error
+
+    def log_of(self, view: str) -> Path:
+        """Where the detections of a view are logged."""
+        return self.folder / f"{view}.detections"
+
+    def finish(self, view: str, kept: Mapping[str, Any], tracklets: list[str]) -> None:
+        """Mark a view as finished; its files are all written.
+
+        Args:
+            view: name of the view.
+            kept: what to remember of it, as JSON can hold it.
+            tracklets: names of its tracklets.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        sizes = {f"tracklets/{name}": _bytes_in(self.out / "tracklets" / name) for name in tracklets}
+        write_text(self.folder / f"{view}.json", json.dumps({**kept, "bytes": sizes}))
+        self.log_of(view).unlink(missing_ok=True)
+
+    def end(self, record: Mapping[str, Any]) -> None:
+        """Write `ingest.json` and remove what only an interrupted ingest needs.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        whole = {**record, "job": self.settings}
+        write_text(self.out / RECORD, json.dumps(whole, indent=2, ensure_ascii=False) + "\n")
+        self.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def close(self) -> None:
+        """Let another process have the folder."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def __enter__(self) -> Job:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _refuse_strangers(self) -> None:
+        # A crash before job.json leaves the folder `unfinished` alone, with nothing in it that matters.
+        inside = [p for p in self.out.iterdir() if p != self.folder] if self.out.is_dir() else []
+        if inside:
+            raise OutputError(
+                f"the output folder {self.out} is not empty and holds {inside[0].name}, no ingest; give a new folder"
+            )
+
+    def _hold(self) -> None:
+        try:
+            import fcntl
+        except ImportError:  # Windows: there it is the user's care
+            return
+        try:
+            self._lock = (self.folder / "lock").open("w")
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.close()
+            raise OutputError(
+                f"another process is at work on {self.out}; wait for it, or give another folder"
+            ) from None
+        except OSError as error:
+            # Some network file systems know no locks.
+            with suppress(OSError):
+                self.close()
+            if not self.folder.is_dir():
+                raise OutputError(f"cannot write to {self.folder}: {error.strerror}") from error
+
+    def _read(self, path: Path) -> dict[str, Any]:
+        try:
+            return dict(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise OutputError(f"{path} is damaged: {error}; remove {self.out} and begin anew") from None
+
+    def _require_same(self, before: Any) -> None:
+        if not isinstance(before, dict):
+            raise OutputError(
+                f"{self.out} was written by an older version; give a new folder, or remove it first"
+            )
+        changes = list(_differences("", before, self.settings))
+        if changes:
+            raise OutputError(
+                f"{self.out} was begun with something else: {'; '.join(changes[:8])}; use the same again, or "
+                "give a new folder"
+            )
+
+
+def _differences(name: str, before: Any, now: Any) -> list[str]:
+    """Where two JSON values differ: `config.min_frames: 8 -> 5`."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        return [
+            line
+            for key in {**before, **now}
+            for line in _differences(f"{name}.{key}".lstrip("."), before.get(key), now.get(key))
+        ]
+    if isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
+        pairs = enumerate(zip(before, now, strict=True), start=1)
+        return [line for i, (a, b) in pairs for line in _differences(f"{name} {i}", a, b)]
+    return [] if before == now else [f"{name}: {_short(before)} -> {_short(now)}"]
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, list):
+        value = [v.get("name", v) if isinstance(v, dict) else v for v in value]
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _bytes_in(folder: Path) -> int:
+    return sum(f.stat().st_size for f in folder.iterdir()) if folder.is_dir() else -1

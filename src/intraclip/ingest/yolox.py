@@ -1,0 +1,191 @@
+"""People in images, by a YOLOX network in an ONNX file.
+
+The network sees BGR pixels in 0..255, scaled to fit its input, at the top left corner, the rest filled with
+114. It answers ``[1, A, 5 + classes]`` with one row for every cell of three grids (strides 8, 16, 32): centre,
+size, objectness, class scores; centre and size are relative to the cell (Ge et al., "YOLOX: Exceeding YOLO
+Series in 2021", arXiv:2107.08430).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from intraclip.errors import DataError, require_extra
+from intraclip.ingest.detections import Detections, Floats, suppress
+from intraclip.ingest.frame_source import Image
+
+STRIDES = (8, 16, 32)
+PADDING_VALUE = 114
+
+
+def letterbox(image: Image, height: int, width: int) -> tuple[Floats, float]:
+    """Scale an image to fit the network's input.
+
+    Args:
+        image: uint8 ``[H, W, 3]`` BGR.
+        height: input height of the network.
+        width: input width of the network.
+
+    Returns:
+        float32 ``[1, 3, height, width]`` in 0..255, and the scale: divide boxes by it to get image pixels.
+    """
+    scale = min(height / image.shape[0], width / image.shape[1])
+    inner_h = max(1, min(height, round(image.shape[0] * scale)))
+    inner_w = max(1, min(width, round(image.shape[1] * scale)))
+    padded = np.full((height, width, 3), PADDING_VALUE, np.uint8)
+    if (inner_h, inner_w) == image.shape[:2]:
+        padded[:inner_h, :inner_w] = image
+    else:
+        padded[:inner_h, :inner_w] = cv2.resize(image, (inner_w, inner_h), interpolation=cv2.INTER_LINEAR)
+    return np.ascontiguousarray(padded.transpose(2, 0, 1)[None], dtype=np.float32), scale
+
+
+def grid_of(height: int, width: int) -> tuple[Floats, Floats]:
+    """Cells of the three grids in the order of the network's rows.
+
+    Returns:
+        Cell positions, float32 ``[A, 2]`` as (x, y) counted in cells, and strides, float32 ``[A, 1]`` in pixels.
+    """
+    cells, strides = [], []
+    for stride in STRIDES:
+        y, x = np.mgrid[: height // stride, : width // stride]
+        cells.append(np.stack([x.ravel(), y.ravel()], axis=1))
+        strides.append(np.full((x.size, 1), stride))
+    return np.concatenate(cells).astype(np.float32), np.concatenate(strides).astype(np.float32)
+
+
+def decode_yolox(
+    output: Floats, cells: Floats, strides: Floats, *, person_class: int, min_score: float
+) -> Detections:
+    """Boxes of one class from raw YOLOX rows, before non-maximum suppression.
+
+    Args:
+        output: float32 ``[A, 5 + classes]``: x, y, log width, log height, objectness, class scores.
+        cells: from `grid_of`.
+        strides: from `grid_of`.
+        person_class: which class to return.
+        min_score: rows with objectness times class score below this are left out.
+
+    Returns:
+        Detections in pixels of the network's input.
+    """
+    scores = output[:, 4] * output[:, 5 + person_class]
+    rows = np.flatnonzero(scores >= min_score)
+    centre = (output[rows, :2] + cells[rows]) * strides[rows]
+    # Beyond e^10 cells is no box but a broken network; infinity would spread into the tracker.
+    half = np.exp(np.minimum(output[rows, 2:4], 10.0)) * strides[rows] / 2
+    boxes = np.concatenate([centre - half, centre + half], axis=1)
+    return Detections(boxes=boxes.astype(np.float32), scores=scores[rows].astype(np.float32))
+
+
+class YoloxDetector:
+    """A YOLOX network in an ONNX file, run on the CPU.
+
+    Args:
+        path: the ONNX file.
+        person_class: which of its classes is a person.
+        min_score: weaker detections are forgotten.
+        nms_iou: overlap above which the weaker of two detections is dropped.
+
+    Attributes:
+        name: of the architecture, for the record.
+        height: input height in pixels.
+        width: input width in pixels.
+        sha256: of the file, for the record.
+
+    Raises:
+        DataError: no ONNX file, or a network of another layout; the message shows its shapes.
+        MissingExtraError: ONNX Runtime is not installed.
+    """
+
+    name = "yolox"
+
+    def __init__(self, path: Path, *, person_class: int, min_score: float, nms_iou: float) -> None:
+        runtime = require_extra("onnxruntime", extra="ingest", purpose="finding people")
+        options = runtime.SessionOptions()
+        options.log_severity_level = 3  # errors only: exporters leave many harmless warnings behind
+        # Threads that spin while they wait take the core from decoding and tracking. The setting is OpenMP's, which
+        # `intraclip.process.tune` makes passive.
+        if os.environ.get("OMP_WAIT_POLICY", "").lower() == "passive":
+            options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        try:
+            self._session = runtime.InferenceSession(
+                str(path), sess_options=options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # ONNX Runtime has a dozen classes of its own for a bad file
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            raise DataError(
+                f"{path} ({path.stat().st_size} bytes) is no ONNX network that can be run: {reason}"
+            ) from error
+        self.path = path
+        self.person_class = person_class
+        self.min_score = min_score
+        self.nms_iou = nms_iou
+        self._input, self.height, self.width = self._check_input()
+        self._cells, self._strides = grid_of(self.height, self.width)
+        self._check_output()
+        self.sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+
+    def __call__(self, image: Image) -> Detections:
+        """Find people in one image.
+
+        Args:
+            image: uint8 ``[H, W, 3]`` BGR, of any size.
+
+        Returns:
+            Detections in pixels of the image, best first.
+        """
+        pixels, scale = letterbox(image, self.height, self.width)
+        output = self._session.run(None, {self._input: pixels})[0][0]
+        found = decode_yolox(
+            output, self._cells, self._strides, person_class=self.person_class, min_score=self.min_score
+        )
+        found = suppress(found, iou=self.nms_iou)
+        return Detections(boxes=found.boxes / np.float32(scale), scores=found.scores)
+
+    def _check_input(self) -> tuple[str, int, int]:
+        inputs = self._session.get_inputs()
+        found = ", ".join(f"{i.name} {i.shape} {i.type}" for i in inputs)
+        remedy = "a YOLOX detector has one input [1, 3, height, width] of float32"
+        if len(inputs) != 1 or len(inputs[0].shape) != 4:
+            raise DataError(f"{self.path}: the network's inputs are {found}; {remedy}")
+        batch, channels, height, width = inputs[0].shape
+        if channels not in (3, None) and not isinstance(channels, str):
+            raise DataError(
+                f"{self.path}: the network's input is {found}, with {channels} channels; {remedy}"
+            )
+        if inputs[0].type != "tensor(float)" or (isinstance(batch, int) and batch != 1):
+            raise DataError(f"{self.path}: the network's input is {found}; {remedy}")
+        if not isinstance(height, int) or not isinstance(width, int) or height % 32 or width % 32:
+            raise DataError(
+                f"{self.path}: the network's input is {found}; height and width must be fixed multiples of 32, "
+                "export it with a fixed input size"
+            )
+        return str(inputs[0].name), height, width
+
+    def _check_output(self) -> None:
+        rows = len(self._cells)
+        blank = np.full((1, 3, self.height, self.width), PADDING_VALUE, np.float32)
+        try:
+            outputs = self._session.run(None, {self._input: blank})
+        except Exception as error:
+            raise DataError(f"{self.path}: the network fails on an empty image: {error}") from error
+        shapes = [list(np.shape(o)) for o in outputs]
+        expected = (
+            f"YOLOX with input {self.height} x {self.width} answers [1, {rows}, 5 + classes] "
+            "before decoding (export without --decode_in_inference)"
+        )
+        if len(shapes) != 1 or len(shapes[0]) != 3 or shapes[0][:2] != [1, rows]:
+            raise DataError(f"{self.path}: the network's outputs have the shapes {shapes}; {expected}")
+        if shapes[0][2] < 6 + self.person_class:
+            raise DataError(
+                f"{self.path}: the network's output {shapes[0]} is {shapes[0][2]} wide, class "
+                f"{self.person_class} needs at least {6 + self.person_class}; {expected}"
+            )
+        if not np.isfinite(outputs[0]).all():
+            raise DataError(f"{self.path}: the network answers NaN or infinity on an empty image")
