@@ -1,4 +1,4 @@
-"""`intraclip data make`, `intraclip data pack` and `intraclip data check`."""
+"""`intraclip data make`, `make-videos`, `pack` and `check`."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ import tyro
 from intraclip.cli.common import parse, print_json, progress_bar, say
 from intraclip.config import Layout
 from intraclip.data.benchmark.config import BenchmarkConfig, Difficulty
+from intraclip.data.benchmark.video_config import VideosConfig
 from intraclip.errors import ConfigError
 
 HELP = """usage: intraclip data make DIR [options]        render the shipped benchmark
+       intraclip data make-videos DIR [options] render it as videos of several cameras, with the truth about them
        intraclip data pack DIR OUT [options]    write a data set into a few large files that are fast to read
        intraclip data check DIR [options]       say what a data folder or a pack holds, lacks, and what is corrupt
 
@@ -52,6 +54,39 @@ class MakeArgs:
     difficulty: Difficulty = field(default_factory=Difficulty)
     workers: int | None = None
     """Processes that render; as many as there are cores by default."""
+    json: bool = False
+    """Print what was written as JSON."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MakeVideosArgs:
+    """Render the shipped benchmark as videos: several cameras film the same people, who hide one another.
+
+    DIR gets camN.mp4 and ground_truth: boxes in MOTChallenge's format with the pid as id, who is seen where and when,
+    and times between cameras. The same seed and settings give the same bytes on every machine of one processor family.
+    """
+
+    folder: tyro.conf.Positional[Path]
+    """Folder to write; must be empty or absent."""
+    people: int = 24
+    """People; each comes through two cameras or more. More people in the same time make it more crowded."""
+    cameras: int = 4
+    """Cameras, one video each."""
+    seconds: float = 60.0
+    """Length of every video."""
+    fps: float = 10.0
+    """Frames a second."""
+    seed: int = 0
+    """Seed of people, cameras and ways."""
+    width: int = 960
+    """Width of the picture in pixels, a multiple of 32; the height is 9/16 of it. Smaller ones show smaller people."""
+    together: float = 0.3
+    """Share of people who walk beside somebody else."""
+    travel: tuple[float, float] = (3.0, 8.0)
+    """Shortest and longest usual time between two cameras, seconds."""
+    difficulty: Difficulty = field(default_factory=Difficulty)
+    workers: int | None = None
+    """Processes that render, at most one a camera; as many as there are cores by default."""
     json: bool = False
     """Print what was written as JSON."""
 
@@ -115,12 +150,14 @@ def main(argv: Sequence[str]) -> int:
         return 0
     if argv[0] == "make":
         return _make(argv[1:])
+    if argv[0] == "make-videos":
+        return _make_videos(argv[1:])
     if argv[0] == "pack":
         return _pack(argv[1:])
     if argv[0] == "check":
         return _check(argv[1:])
     raise ConfigError(
-        f"unknown command 'data {argv[0]}'; there are 'data make', 'data pack' and 'data check'"
+        f"unknown command 'data {argv[0]}'; there are 'data make', 'data make-videos', 'data pack' and 'data check'"
     )
 
 
@@ -147,6 +184,34 @@ def _make(argv: Sequence[str]) -> int:
         say(
             f"{summary.frames:,} frames in {summary.tracklets:,} tracklets of {summary.identities} people are in "
             f"{summary.root} ({summary.layout} layout), {summary.frames / summary.seconds:.0f} frames/s"
+        )
+    return 0
+
+
+def _make_videos(argv: Sequence[str]) -> int:
+    args = parse(MakeVideosArgs, argv, command="data make-videos")
+    config = VideosConfig(
+        people=args.people,
+        cameras=args.cameras,
+        seconds=args.seconds,
+        fps=args.fps,
+        seed=args.seed,
+        width=args.width,
+        together=args.together,
+        travel=args.travel,
+        difficulty=args.difficulty,
+    )
+    from intraclip.data.benchmark.videos import make_videos
+
+    with progress_bar("rendering frames") as update:
+        summary = make_videos(args.folder, config, workers=args.workers, progress=update)
+    if args.json:
+        print_json({**vars(summary), "root": str(summary.root), "videos": [str(v) for v in summary.videos]})
+    else:
+        say(
+            f"{summary.people} people in {len(summary.videos)} videos of {args.seconds:g} s are in {summary.root}: "
+            f"{summary.visits} visits, {summary.boxes:,} boxes, {summary.in_view:.1f} people in a picture, "
+            f"{summary.frames / summary.seconds:.0f} frames/s"
         )
     return 0
 

@@ -328,8 +328,9 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
         raise CheckpointError(
             f"{path} cannot be read as weights: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
         ) from None
-    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
-        state = state["state_dict"]
+    for key in ("state_dict", "model"):  # where training scripts, torchvision's among them, keep the weights
+        if isinstance(state, dict) and isinstance(state.get(key), dict):
+            state = state[key]
     if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
         raise CheckpointError(f"{path} holds no tensors by name, but {type(state).__name__}")
     return {str(k): v for k, v in state.items()}
