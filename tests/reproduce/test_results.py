@@ -87,7 +87,7 @@ def test_the_terminal_gets_fewer_columns(table1):
 def test_how_the_numbers_were_taken_is_said(table1):
     _, result = table1
     said = " ".join(remarks(result))
-    assert "2 seeds (0, 1)" in said
+    assert "training seeds 0, 1," in said
     assert "euclidean" in said
     assert "8 runs on" in said
     assert "not the published data set" in said  # the miniature has other counts than MARS

@@ -157,7 +157,7 @@ def main(argv: Sequence[str]) -> int:
     if argv[0] == "check":
         return _check(argv[1:])
     raise ConfigError(
-        f"unknown command 'data {argv[0]}'; there are 'data make', 'data make-videos', 'data pack' and 'data check'"
+        f"unknown command 'data {argv[0]}'; there are 'data make-videos', 'data make', 'data pack' and 'data check'"
     )
 
 

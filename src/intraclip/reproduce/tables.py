@@ -84,7 +84,7 @@ def remarks(result: Mapping[str, Any]) -> list[str]:
     """How the numbers were taken: a sentence each."""
     seeds = result["seeds"]
     lines = [
-        f"Scale {result['scale']}, recipe {result['recipe']}, {len(seeds)} seeds ({', '.join(map(str, seeds))}), "
+        f"Scale {result['scale']}, recipe {result['recipe']}, training seeds {', '.join(map(str, seeds))}, "
         f"{result['distance']} distance; {result['date']}.",
         "In percent. ± is the standard deviation over trainings (seeds and splits), brackets hold the 95 % interval of "
         "their mean (Student's t). A gain counts as shown when its interval lies above 0 both over trainings and over "
