@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from data.miniature import write_mars
 from intraclip.cli.main import main
+from intraclip.config_io import dump_recipe
+from intraclip.data.readers import read_split
+from intraclip.engine.evaluate import evaluate_run
+from intraclip.engine.train import train
 from intraclip.errors import ConfigError, DataError, OutputError
 from intraclip.reproduce.estimate import duration, estimates
 from intraclip.reproduce.plan import command_lines
 from intraclip.reproduce.run import Settings, plan
+from intraclip.reproduce.work import Slot
 from reproduce.tiny import ilids, make, mars, planned, prid, write_recipe
 
 
@@ -62,27 +69,53 @@ def test_runs_of_another_recipe_are_refused(tmp_path: Path):
     data = mars(tmp_path)
     run = planned(tmp_path, "table1", data).runs[0]
     run.folder.mkdir(parents=True)
-    text = (tmp_path / "recipe.toml").read_text()
-    from dataclasses import replace
-
-    from intraclip.config_io import dump_recipe
-
     other = replace(run.recipe, optimizer=replace(run.recipe.optimizer, learning_rate=0.5))
     (run.folder / "config.toml").write_text(dump_recipe(other))
     with pytest.raises(ConfigError, match=r"another recipe(?s:.*)learning_rate: 0.5 -> 0.001"):
         planned(tmp_path, "table1", data)
-    assert text == (tmp_path / "recipe.toml").read_text()
 
 
 def test_runs_on_other_people_are_refused(tmp_path: Path):
     data = mars(tmp_path)
     run = planned(tmp_path, "table1", data).runs[0]
     make(run)
-    from data.miniature import write_mars
-
     other = write_mars(tmp_path / "other", train_pids=(1, 3, 5, 7, 9, 13), test_pids=(2, 4))
-    with pytest.raises(DataError, match="trained on other people"):
+    with pytest.raises(DataError, match="trained on other data"):
         planned(tmp_path, "table1", other)
+
+
+def test_runs_on_the_same_people_in_other_tracklets_are_refused(tmp_path: Path):
+    data = mars(tmp_path)
+    make(planned(tmp_path, "table1", data).runs[0])
+    other = write_mars(tmp_path / "other", train_pids=(1, 3, 5, 7, 9, 11), test_pids=(2, 4, 6, 8), frames=5)
+    with pytest.raises(DataError, match="trained on other data"):
+        planned(tmp_path, "table1", other)
+
+
+def test_embeddings_of_another_model_or_sampling_are_made_again(tmp_path: Path):
+    data = mars(tmp_path)
+    run = planned(tmp_path, "table1", data).runs[0]
+    make(run)
+    assert planned(tmp_path, "table1", data).runs[0].state == "done"
+    evaluate_run(run.folder, read_split(data), sampling="all")
+    assert planned(tmp_path, "table1", data).runs[0].state == "trained"
+    evaluate_run(run.folder, read_split(data))
+    assert planned(tmp_path, "table1", data).runs[0].state == "done"
+    (run.folder / "model.safetensors").unlink()
+    train(read_split(data), run.recipe, run.folder, resume=True)
+    path = run.folder / "evaluation.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"model": {"sha256": "0"}}))
+    assert planned(tmp_path, "table1", data).runs[0].state == "trained"
+
+
+def test_a_run_that_died_in_its_first_moment_is_started_again(tmp_path: Path):
+    data = mars(tmp_path)
+    run = planned(tmp_path, "table1", data).runs[0]
+    run.folder.mkdir(parents=True)
+    (run.folder / "config.toml.partial").write_text("")
+    again = planned(tmp_path, "table1", data).runs[0]
+    assert again.state == "interrupted"
+    assert main(again.train_arguments()) == 0
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path):
@@ -99,7 +132,7 @@ def test_everything_wrong_with_the_data_is_said_at_once(tmp_path: Path):
     shutil.rmtree(first / "bbox_test")
     shutil.rmtree(second / "prid_2011" / "multi_shot" / "cam_b")
     with pytest.raises(DataError) as caught:
-        planned(tmp_path, "table1", first, second, tmp_path / "nowhere")
+        planned(tmp_path, "table1", first, tmp_path / "nowhere")
     assert "nowhere" in str(caught.value)
     with pytest.raises(DataError, match="bbox_test"):
         planned(tmp_path, "table1", first)
@@ -118,6 +151,30 @@ def test_table_4_wants_both_data_sets(tmp_path: Path):
         DataError, match="table4 needs ilids-vid and prid2011 data, and --data names no prid2011"
     ):
         planned(tmp_path, "table4", ilids(tmp_path))
+
+
+def test_a_group_leaves_out_what_the_data_do_not_allow(tmp_path: Path):
+    found = planned(tmp_path, "all", mars(tmp_path))
+    assert found.left_out == ("table4",)
+    assert [p.experiment.name for p in found.plans] == ["table1", "table2", "table3", "fig1", "fig3"]
+
+
+def test_data_that_nothing_uses_are_refused(tmp_path: Path):
+    with pytest.raises(DataError, match="is prid2011, which is not used here; used are mars, ilids-vid"):
+        planned(tmp_path, "table1", mars(tmp_path), prid(tmp_path))
+
+
+def test_a_figure_of_one_row_is_refused(tmp_path: Path):
+    data, recipe = mars(tmp_path), write_recipe(tmp_path)
+    settings = Settings(
+        experiment="fig1", scale="smoke", out=tmp_path / "out", data=(data,), recipe=str(recipe)
+    )
+    with pytest.raises(ConfigError, match="nothing of fig1 can be made of model-2 alone"):
+        plan(replace(settings, only=("model-2",)))
+    with pytest.raises(ConfigError, match="nothing of table3 can be made of stsrn alone"):
+        plan(replace(settings, experiment="table3", only=("stsrn",)))
+    with pytest.raises(ConfigError, match="has no row 'model-9'"):
+        plan(replace(settings, only=("model-9",)))
 
 
 def test_two_folders_of_one_layout_are_refused(tmp_path: Path):
@@ -166,7 +223,7 @@ def test_estimates_learn_from_finished_runs(tmp_path: Path):
     (first.runs[0].folder / "metrics.jsonl").write_text("".join(json.dumps(e) + "\n" for e in entries))
     again = planned(tmp_path, "table1", data, seeds=2)
     same = [r for r in again.runs if r.folder.parent == first.runs[0].folder.parent and r.state == "missing"]
-    found = estimates(again.runs, threads=1)
+    found = estimates(again.runs, Slot(environment={"OMP_NUM_THREADS": "1"}))
     assert all(found[run.folder] > 1000 for run in same)  # two epochs of 500 s
     others = [r for r in again.runs if r.folder.parent != first.runs[0].folder.parent]
     assert all(found[run.folder] < 100 for run in others)

@@ -8,13 +8,16 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from intraclip.cli.main import main
-from intraclip.errors import DeviceError, IntraclipError
-from intraclip.reproduce.work import Slot, do_runs, slots
+from intraclip.errors import DeviceError, IntraclipError, OutputError
+from intraclip.process import hold
+from intraclip.reproduce.run import View, reproduce
+from intraclip.reproduce.work import Slot, do_runs, slots, visible_gpus
 from reproduce.tiny import mars, planned, write_recipe
 
 
@@ -46,8 +49,9 @@ def test_commands_stop_with_the_process_that_asked_for_them(tmp_path: Path):
         [
             *(sys.executable, "-c"),
             "import subprocess, sys, time; subprocess.Popen([sys.executable, '-m', 'intraclip.reproduce.child', "
-            "sys.argv[1]], stdin=subprocess.PIPE, start_new_session=True); time.sleep(600)",
+            "*sys.argv[1:]], stdin=subprocess.PIPE, start_new_session=True); time.sleep(600)",
             commands,
+            str(tmp_path / "lock"),
         ]
     )
     try:
@@ -57,16 +61,18 @@ def test_commands_stop_with_the_process_that_asked_for_them(tmp_path: Path):
         parent.send_signal(signal.SIGKILL)
         parent.wait()
         wait_for(lambda: not alive(sleeper))
+        with hold(tmp_path / "lock", patience=30) as lock:  # given back once the command has ended
+            assert lock is not None
     finally:
         parent.kill()
         parent.wait()
 
 
-def child(*commands: list[str]) -> subprocess.CompletedProcess[bytes]:
+def child(lock: Path, *commands: list[str]) -> subprocess.CompletedProcess[bytes]:
     read, write = os.pipe()
     try:
         return subprocess.run(
-            [sys.executable, "-m", "intraclip.reproduce.child", json.dumps(commands)],
+            [sys.executable, "-m", "intraclip.reproduce.child", json.dumps(commands), str(lock)],
             stdin=read,
             capture_output=True,
             check=False,
@@ -76,24 +82,46 @@ def child(*commands: list[str]) -> subprocess.CompletedProcess[bytes]:
         os.close(write)
 
 
-def test_a_failed_command_ends_the_row():
+def test_a_failed_command_ends_the_row(tmp_path: Path):
     ok = [sys.executable, "-c", "print('one', flush=True)"]
     bad = [sys.executable, "-c", "import sys; sys.exit(3)"]
-    assert child(ok, ok).returncode == 0
-    found = child(ok, bad, ok)
+    lock = tmp_path / "lock"
+    assert child(lock, ok, ok).returncode == 0
+    found = child(lock, ok, bad, ok)
     assert found.returncode == 3
     assert found.stdout.split() == [b"one"]
     assert found.stderr == b""
 
 
 def test_the_machine_is_divided():
-    assert len(slots(3, 1, gpus=0, cores=8)) == 3
-    assert slots(3, 1, gpus=0, cores=8)[0].environment == {"OMP_NUM_THREADS": "2"}
-    assert len(slots(None, 1, gpus=4, cores=8)) == 4
+    assert len(slots(3, 1, gpus=(), cores=8)) == 3
+    assert slots(3, 1, gpus=(), cores=8)[0].environment == {"OMP_NUM_THREADS": "2"}
+    assert len(slots(None, 1, gpus="0123", cores=8)) == 4
     with pytest.raises(DeviceError, match="3 runs of 2 processes need 6 GPUs, 4 are there"):
-        slots(3, 2, gpus=4, cores=8)
+        slots(3, 2, gpus="0123", cores=8)
     with pytest.raises(DeviceError, match="need 8 GPUs"):
-        slots(None, 8, gpus=4, cores=8)
+        slots(None, 8, gpus="0123", cores=8)
+
+
+def test_gpus_are_those_this_process_may_use(monkeypatch):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5")
+    assert [s.environment["CUDA_VISIBLE_DEVICES"] for s in slots(None, 1, gpus=visible_gpus(), cores=8)] == [
+        "4",
+        "5",
+    ]
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    assert visible_gpus() == ("0", "1")
+
+
+def test_one_process_at_a_time_works_on_a_folder(tmp_path: Path):
+    found = planned(tmp_path, "table1", mars(tmp_path))
+    found.settings.out.mkdir()
+    with (
+        hold(found.settings.out / "lock"),
+        pytest.raises(OutputError, match="another `reproduce` is at work"),
+    ):
+        reproduce(found, View(say=lambda text: None, progress=lambda name: nullcontext(lambda *_: None)))
 
 
 def test_a_run_that_fails_shows_the_end_of_its_log(tmp_path: Path):

@@ -31,6 +31,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Write a network as ONNX, OpenVINO or torch.export, checked, fp32 or int8.",
     ),
     "ingest": ("intraclip.cli.ingest", "Turn videos into tracklets: detect, track, crop."),
+    "gallery": (
+        "intraclip.cli.gallery",
+        "Keep tracklets, search them, delete them for good (gallery add, search, show, list, delete, stats).",
+    ),
+    "serve": ("intraclip.cli.serve", "Serve a gallery: a search page in the browser and an HTTP API."),
     "link": ("intraclip.cli.link", "Group the tracklets of several cameras into people, with a page."),
     "rank": ("intraclip.cli.rank", "Draw the tracklets most similar to a chosen one, for own videos."),
     "report": (

@@ -106,6 +106,8 @@ def _announce(planned: Plan) -> None:
         f"{planned.settings.experiment} at scale {planned.scale.name} ({planned.scale.about}): "
         f"{len(planned.runs)} runs, {missing} to do, about {duration(planned.seconds)}"
     )
+    if planned.left_out:
+        say(f"left out, as --data does not hold what they need: {', '.join(planned.left_out)}")
 
 
 def _print_plan(planned: Plan, *, as_json: bool) -> None:

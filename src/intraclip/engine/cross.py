@@ -448,7 +448,7 @@ def printed_row(
         notes = [
             f"rendered people ({' and '.join(rendered)}): these numbers cannot be compared with the paper's"
         ]
-        if len(rendered) == 2 and _same_people(Path(runs[0].root), testing[0].root):
+        if len(rendered) == 2 and same_people(Path(runs[0].root), testing[0].root):
             notes.append(
                 "both data sets were rendered with the same seed, so the people trained on are tested on too; render "
                 "one of them with another --seed"
@@ -472,7 +472,7 @@ def printed_row(
     ]
 
 
-def _same_people(train_root: Path, test_root: Path) -> bool:
+def same_people(train_root: Path, test_root: Path) -> bool:
     """Whether two rendered data sets show the same people: people depend on the seed."""
     infos = (benchmark_info(train_root), benchmark_info(test_root))
     seeds = [info["config"].get("seed") for info in infos if info and isinstance(info.get("config"), dict)]

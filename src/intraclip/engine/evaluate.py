@@ -21,7 +21,7 @@ from intraclip.engine.extract import (
     require_test_tracklets,
     with_ids,
 )
-from intraclip.engine.run import choose_device, environment, write_json
+from intraclip.engine.run import choose_device, environment, file_digest, tracklets_digest, write_json
 from intraclip.engine.sharding import ALONE, Ranks, balance
 from intraclip.errors import DataError
 from intraclip.metrics.distance import Distance
@@ -113,7 +113,12 @@ def evaluate_run(
         },
         "not_scored": not_scored,
         "unreadable_frames": unreadable,
-        "data": {"root": str(split.root), "dataset": split.dataset, "split": split.index},
+        "data": {
+            "root": str(split.root),
+            "dataset": split.dataset,
+            "split": split.index,
+            "test_digest": tracklets_digest(split, split.test),
+        },
         **ready.described(),
     }
     if run.is_dir() and ranks.rank == 0:
@@ -245,7 +250,7 @@ class _Ready:
     def described(self) -> dict[str, Any]:
         return {
             "sampling": {"test_sampling": self.clip.test_sampling, "num_frames": self.clip.num_frames},
-            "model": describe(self.checkpoint),
+            "model": {**describe(self.checkpoint), "sha256": file_digest(self.checkpoint.path)},
             "environment": environment(self.device),
         }
 

@@ -19,11 +19,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -31,7 +33,9 @@ from typing import Any
 
 import torch
 
+from intraclip.data.readers import benchmark_info
 from intraclip.errors import DeviceError, OutputError
+from intraclip.types import Split, Tracklet
 
 
 def choose_device(name: str) -> torch.device:
@@ -66,15 +70,52 @@ def write_json(path: Path, value: Any) -> None:
     Raises:
         OutputError: it cannot be written.
     """
+    write_text(path, json.dumps(value, indent=2) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file so that it appears whole or not at all.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
     partial = path.with_name(path.name + ".partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+        partial.write_text(text, encoding="utf-8")
         partial.replace(path)
     except OSError as error:
         with suppress(OSError):  # a failed clean-up must not hide the error
             partial.unlink()
         raise OutputError(f"{path} cannot be written: {error}") from None
+
+
+def tracklets_digest(split: Split, tracklets: Sequence[Tracklet]) -> str:
+    """Which tracklets something was made of: SHA-256 of their names, people, cameras and lengths.
+
+    Rendered data bring the checksum of all their frames, which is counted in. Pixels of real data are not read.
+
+    Args:
+        split: whose data set they belong to.
+        tracklets: such as ``split.train``.
+
+    Returns:
+        64 hexadecimal digits.
+    """
+    rendered = benchmark_info(split.root) or {}
+    told = [split.dataset, str(rendered.get("sha256", ""))]
+    told += [f"{t.name} {t.pid} {t.camid} {len(t)}" for t in tracklets]
+    return hashlib.sha256("\n".join(told).encode()).hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def environment(device: torch.device) -> dict[str, Any]:

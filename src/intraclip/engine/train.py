@@ -20,7 +20,7 @@ from intraclip.data.decode import decode_batch
 from intraclip.data.sampler import PKSampler
 from intraclip.engine.distributed import World, open_world
 from intraclip.engine.logs import open_log
-from intraclip.engine.run import environment, write_json
+from intraclip.engine.run import environment, tracklets_digest, write_json
 from intraclip.engine.step import Done, Metrics, TrainingStep, backend_settings
 from intraclip.engine.stopping import RunStopped, StopRequest
 from intraclip.engine.throughput import Meter, Throughput
@@ -378,6 +378,7 @@ class _Training:
                 "split": split.index,
                 "training_identities": len(self.labels),
                 "training_tracklets": len(split.train),
+                "training_digest": tracklets_digest(split, split.train),
             },
             "parameters": sum(p.numel() for p in self.step.model.parameters()),
         }

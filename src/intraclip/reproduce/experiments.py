@@ -448,12 +448,16 @@ def experiments_named(name: str, *, only: Sequence[str] = ()) -> tuple[Experimen
     unknown = [key for key in only if key not in known]
     if unknown:
         raise ConfigError(f"{name} has no row {unknown[0]!r}; there are {', '.join(sorted(known))}")
-    return tuple(
+    found = tuple(
         replace(
             experiment,
             rows=tuple(row for row in experiment.rows if row.key in only),
             claims=tuple(c for c in experiment.claims if c.better in only and c.worse in only),
         )
         for experiment in chosen
-        if any(row.key in only for row in experiment.rows)
+        if sum(row.key in only and row.changes is not None for row in experiment.rows)
+        >= (2 if experiment.kind.startswith("fig") else 1)  # a figure compares
     )
+    if not found:
+        raise ConfigError(f"nothing of {name} can be made of {', '.join(only)} alone; name more rows")
+    return found

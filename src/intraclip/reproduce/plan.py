@@ -10,7 +10,7 @@ name, so that experiments share runs::
 from __future__ import annotations
 
 import json
-import sys
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -22,6 +22,8 @@ from intraclip.data.benchmark import BenchmarkConfig
 from intraclip.data.benchmark.layouts import SPLITS, plan_tracklets
 from intraclip.data.dataset import labels_of
 from intraclip.data.readers import find_dataset, num_splits
+from intraclip.engine.cross import same_people
+from intraclip.engine.run import file_digest, tracklets_digest
 from intraclip.engine.splits import raise_problems, read_testing, read_training
 from intraclip.engine.train import CANNOT_CHANGE_THE_RESULT
 from intraclip.errors import CheckpointError, ConfigError, DataError, OutputError
@@ -113,9 +115,9 @@ class PlannedRun:
     def train_arguments(self) -> list[str]:
         """What `intraclip` is called with to train it, or to go on with it."""
         where = ["--data", str(self.source.root), "--out", str(self.folder)]
-        if self.state == "interrupted":
+        if self.state == "interrupted" and (self.folder / "config.toml").is_file():
             return ["train", "--recipe", str(self.folder / "config.toml"), *where, "--resume"]
-        flags: list[str] = []
+        flags: list[str] = ["--resume"] if self.state == "interrupted" else []
         for key, value in self.changes.items():
             texts = map(str, value) if isinstance(value, tuple | list) else [str(value)]
             flags += [f"--{key.replace('_', '-')}", *texts]
@@ -155,21 +157,22 @@ def choose_sources(
     data: Sequence[Path],
     splits: Sequence[int] | None,
     recipe: Recipe,
-    seed: int = 0,
+    protocol: str | None,
 ) -> dict[str, Source]:
     """Find, read and check the data sets of experiments; nothing is rendered here.
 
     Args:
-        layouts: those the experiments can use.
+        layouts: those the experiments can use, each once.
         scale: says what is rendered where no folder is given.
         out: rendered data go to ``out/data``.
         data: folders with data sets, any of the layouts; when empty, rendered data take their place.
         splits: numbers of splits; None for the scale's, empty for all.
         recipe: the scale's.
-        seed: shifts the seeds of rendered people.
+        protocol: that the runs will be scored under; None for the usual one of each data set.
 
     Raises:
-        DataError: everything that is wrong with the data sets, at once; or two of one layout.
+        DataError: everything that is wrong with the data sets, at once; two of one layout, or one that no experiment
+            uses.
     """
     given: dict[str, Path] = {}
     problems: list[str] = []
@@ -183,24 +186,25 @@ def choose_sources(
             layout = read_layout_of_pack(root)
         if layout in given:
             problems.append(f"{folder} and {given[layout]} are both {layout}; give one of them")
+        if layout not in layouts:
+            problems.append(f"{folder} is {layout}, which is not used here; used are {', '.join(layouts)}")
         given[layout] = root
     raise_problems(problems)
     sources: dict[str, Source] = {}
-    for layout in dict.fromkeys(layouts):
+    for layout in layouts:
         if data and layout not in given:
             continue
         if layout in given:
             root, benchmark = given[layout], None
         else:
-            rendered = scale.benchmarks[layout]
-            benchmark = replace(rendered, seed=rendered.seed + 1000 * seed)
+            benchmark = scale.benchmarks[layout]
             root = out / "data" / layout
             if not (root / "benchmark.json").is_file():
                 numbers = _numbers(splits, scale, SPLITS if layout != "mars" else 1, root, problems)
                 sources[layout] = Source(layout=layout, root=root, numbers=numbers, benchmark=benchmark)
                 continue
             _check_rendered(root, benchmark)
-        sources[layout] = _read(layout, root, scale, splits, recipe, problems)
+        sources[layout] = _read(layout, root, scale, splits, recipe, protocol, problems)
     raise_problems(problems)
     return sources
 
@@ -213,7 +217,13 @@ def read_layout_of_pack(root: Path) -> str:
 
 
 def _read(
-    layout: str, root: Path, scale: Scale, splits: Sequence[int] | None, recipe: Recipe, problems: list[str]
+    layout: str,
+    root: Path,
+    scale: Scale,
+    splits: Sequence[int] | None,
+    recipe: Recipe,
+    protocol: str | None,
+    problems: list[str],
 ) -> Source:
     try:
         count = num_splits(root)
@@ -227,7 +237,7 @@ def _read(
             root,
             numbers,
             layout="auto",
-            protocol=None,
+            protocol=protocol,
             problems=problems,
             direction=recipe.data.direction,
         )
@@ -289,14 +299,19 @@ def make_plan(
         ConfigError: runs in `out` were made with another recipe, or a row's recipe has wrong values.
     """
     used = [layout for layout in layouts if layout in sources]
-    missing = [layout for layout in layouts if layout not in sources]
-    if not used or (experiment.kind == "cross" and missing):
+    missing = lacking(experiment, layouts, sources)
+    if missing:
         every = " and " if experiment.kind == "cross" else " or "
         raise DataError(
             f"{experiment.name} needs {every.join(layouts)} data, and --data names no "
             f"{every.join(missing)}; add the folder, or leave out --data to render people"
         )
     trained_on = used[:1] if experiment.kind == "cross" else used
+    if experiment.kind == "cross" and same_people(sources[used[0]].root, sources[used[1]].root):
+        raise DataError(
+            f"{sources[used[0]].root} and {sources[used[1]].root} were rendered with the same seed: people who are "
+            "trained on would be tested on; render one of them with another --seed"
+        )
     recipe = load_recipe(base)
     runs: dict[str, dict[str, tuple[PlannedRun, ...]]] = {}
     for layout in trained_on:
@@ -311,6 +326,12 @@ def make_plan(
                 for split in sources[layout].numbers
             )
     return ExperimentPlan(experiment=experiment, sources=tuple(sources[name] for name in used), runs=runs)
+
+
+def lacking(experiment: Experiment, layouts: Sequence[str], sources: Mapping[str, Source]) -> list[str]:
+    """Data sets without which an experiment cannot be made; empty when it can."""
+    missing = [layout for layout in layouts if layout not in sources]
+    return missing if experiment.kind == "cross" or len(missing) == len(layouts) else []
 
 
 def row_recipe(base: Recipe, row: Row, also: Mapping[str, Any]) -> Recipe:
@@ -384,13 +405,15 @@ def _state(folder: Path, recipe: Recipe, source: Source) -> State:
 
     Raises:
         ConfigError: it was made with another recipe.
-        DataError: it was trained on other people.
+        DataError: it was trained on other data.
+        OutputError: the folder is something else.
     """
     config = folder / "config.toml"
     if not config.is_file():
-        if folder.is_dir() and any(folder.iterdir()):
+        found = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+        if set(found) - {"config.toml.partial"}:  # that one is of a run that died in its first moment
             raise OutputError(f"{folder} is not empty and is no run folder; choose another --out")
-        return "missing"
+        return "interrupted" if found else "missing"
     different = [
         line
         for line in differing_keys(load_recipe(str(config)), recipe)
@@ -401,30 +424,62 @@ def _state(folder: Path, recipe: Recipe, source: Source) -> State:
             f"{folder} was made with another recipe; choose another --out, or delete that folder. Different:\n"
             + "\n".join(f"  {line}" for line in different)
         )
-    model = folder / "model.safetensors"
-    if not model.is_file():
+    split = next((s for s in source.splits if s.index == recipe.data.split), None)
+    if split is not None:
+        _check_trained_on(folder, split)
+    if not (folder / "model.safetensors").is_file():
         return "interrupted"
-    if source.splits:
+    return "done" if _is_scored(folder, recipe, split) else "trained"
+
+
+def _check_trained_on(folder: Path, split: Split) -> None:
+    """Refuse a run of other data.
+
+    Raises:
+        DataError: it was trained on other tracklets.
+        CheckpointError: its model is damaged.
+    """
+    model = folder / "model.safetensors"
+    same = True
+    if model.is_file():
         try:
-            trained_on = read_checkpoint(model).pids
+            same = read_checkpoint(model).pids == tuple(labels_of(split.train))
         except CheckpointError as error:
             raise CheckpointError(f"{error}; delete {folder} to train it again") from None
-        split = next(s for s in source.splits if s.index == recipe.data.split)
-        if trained_on != tuple(labels_of(split.train)):
-            raise DataError(
-                f"{folder} was trained on other people ({len(trained_on)} identities) than {source.root} has; choose "
-                "another --out for other data"
-            )
-    scored = all((folder / name).is_file() for name in ("evaluation.json", "embeddings.npz"))
-    return "done" if scored else "trained"
+    told = read_json(folder / "environment.json").get("data", {}).get("training_digest")
+    # Runs of earlier versions do not tell; their people were compared.
+    if not same or told not in (None, tracklets_digest(split, split.train)):
+        raise DataError(
+            f"{folder} was trained on other data than {split.root}; choose another --out for other data, or delete "
+            "that folder"
+        )
+
+
+def _is_scored(folder: Path, recipe: Recipe, split: Split | None) -> bool:
+    """Whether the embeddings in a run folder are those of its present model, on the present test tracklets."""
+    found = read_json(folder / "evaluation.json")
+    if split is None or not found or not (folder / "embeddings.npz").is_file():
+        return False
+    told = [found.get(part, {}) for part in ("model", "data", "sampling")]
+    return [told[0].get("sha256"), told[1].get("test_digest"), told[2].get("test_sampling")] == [
+        file_digest(folder / "model.safetensors"),
+        tracklets_digest(split, split.test),
+        recipe.clip.test_sampling,
+    ]
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """An object in a JSON file; empty when the file is missing or damaged."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def command_lines(run: PlannedRun) -> list[str]:
     """The commands that make a run, as a person would type them."""
-    program = "intraclip" if sys.platform != "win32" else "intraclip.exe"
-    lines = []
-    if run.state in ("missing", "interrupted"):
-        lines.append(" ".join([program, *run.train_arguments()]))
+    commands = [run.train_arguments()] if run.state in ("missing", "interrupted") else []
     if run.state != "done":
-        lines.append(" ".join([program, *run.evaluate_arguments()]))
-    return lines
+        commands.append(run.evaluate_arguments())
+    return [shlex.join(["intraclip", *arguments]) for arguments in commands]

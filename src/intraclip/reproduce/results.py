@@ -16,14 +16,13 @@ import numpy.typing as npt
 from intraclip.data.readers import benchmark_info, differences, published_counts
 from intraclip.engine.embeddings_io import load_embeddings
 from intraclip.engine.evaluate import evaluate_splits
-from intraclip.engine.run import write_json
-from intraclip.errors import DataError
+from intraclip.engine.run import file_digest, tracklets_digest, write_json, write_text
 from intraclip.metrics.distance import Distance
 from intraclip.metrics.protocols import Protocol, protocol_named
 from intraclip.metrics.ranking import Outcomes, Scores, score
 from intraclip.reproduce.estimate import trained_seconds
 from intraclip.reproduce.experiments import MEASURES
-from intraclip.reproduce.plan import ExperimentPlan, PlannedRun, Source
+from intraclip.reproduce.plan import ExperimentPlan, PlannedRun, Source, read_json
 from intraclip.reproduce.statistics import Trainings, gain, measured, sample
 
 CROSS_FILE = "cross-{layout}.json"
@@ -123,10 +122,7 @@ def machines(runs: Sequence[PlannedRun]) -> list[dict[str, Any]]:
     """What the runs were made on: processor, device, versions, commit; each kind once, with the number of runs."""
     found: dict[str, dict[str, Any]] = {}
     for run in runs:
-        try:
-            said = json.loads((run.folder / "environment.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            said = {}
+        said = read_json(run.folder / "environment.json")
         kind = {
             "processor": said.get("processor", "unknown"),
             "cores": said.get("cores"),
@@ -149,7 +145,7 @@ def write_curves(path: Path, runs: Sequence[PlannedRun]) -> None:
             entry = json.loads(line)
             values = (f"{entry[name]:.4g}" if name in entry else "" for name in columns)
             lines.append(",".join((run.name, str(entry["epoch"]), *values)))
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_text(path, "\n".join(lines) + "\n")
 
 
 def _source(plan: ExperimentPlan, layout: str) -> Source:
@@ -169,15 +165,14 @@ def _on_other(
     """Mean scores of a run over every split of another data set, with the queries of all of them."""
     cache = run.folder / CROSS_FILE.format(layout=tested.layout)
     wanted = {
-        "root": str(tested.root),
+        "model": file_digest(run.folder / "model.safetensors"),
+        "tested": [tracklets_digest(split, split.test) for split in tested.splits],
         "splits": list(tested.numbers),
         "protocol": protocol.name,
         "distance": scoring.distance,
     }
-    entries: list[dict[str, Any]] = []
-    if cache.is_file():
-        found = json.loads(cache.read_text(encoding="utf-8"))
-        entries = found["scores"] if {k: found[k] for k in wanted} == wanted else []
+    found = read_json(cache)
+    entries = found["scores"] if {k: found.get(k) for k in wanted} == wanted else []
     if not entries:
         say(f"testing {run.name} on {len(tested.splits)} splits of {tested.splits[0].dataset}")
         evaluated = evaluate_splits(
@@ -255,11 +250,12 @@ def _row_result(runs: Sequence[PlannedRun], trainings: Trainings) -> dict[str, A
             }
         )
     seconds = [e["seconds"] for e in entries if e["seconds"] is not None]
+    accuracies = [e["training_accuracy"] for e in entries if e["training_accuracy"] is not None]
     return {
         "measures": {m: asdict(sample(trainings, m)) for m in (*MEASURES, "mINP")},
         "seconds": fmean(seconds) if seconds else None,
-        "parameters": _parameters(runs[0].folder),
-        "training_accuracy": fmean(e["training_accuracy"] or 0.0 for e in entries),
+        "parameters": read_json(runs[0].folder / "environment.json").get("parameters"),
+        "training_accuracy": fmean(accuracies) if accuracies else None,
         "runs": entries,
     }
 
@@ -268,14 +264,6 @@ def _last_epoch(folder: Path) -> Mapping[str, Any]:
     lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     last: Mapping[str, Any] = json.loads(lines[-1]) if lines else {}
     return last
-
-
-def _parameters(folder: Path) -> int | None:
-    try:
-        found = json.loads((folder / "environment.json").read_text(encoding="utf-8"))["parameters"]
-    except (OSError, ValueError, KeyError):
-        return None
-    return int(found)
 
 
 def _dataset(
@@ -294,7 +282,9 @@ def _dataset(
         "queries": first.queries,
         "queries_without_match": first.queries_without_match,
         "gallery": first.gallery,
-        "test_people": len(np.unique(np.concatenate(list(pids.values())))),
+        "test_people": len(
+            np.unique(next(iter(pids.values()))[: first.queries])
+        ),  # of the first split, as all counts
         "rendered": None if rendered is None else {"sha256": rendered.get("sha256"), **_made(rendered)},
         "differs_from_published": [str(difference) for difference in wrong],
     }
@@ -319,17 +309,6 @@ def _notes(plan: ExperimentPlan, datasets: Mapping[str, Mapping[str, Any]]) -> l
             )
     if any(len(found["splits"]) > 1 for found in datasets.values()):
         notes.append(
-            "splits share people, so intervals over several of them are widened for the overlap (Nadeau & Bengio 2003)"
+            "splits share people, so intervals over trainings on several of them are widened (Nadeau & Bengio 2003)"
         )
     return notes
-
-
-def require_scored(runs: Sequence[PlannedRun]) -> None:
-    """Refuse to make a table of runs that are not there.
-
-    Raises:
-        DataError: names what is missing.
-    """
-    missing = [run.name for run in runs if not (run.folder / "embeddings.npz").is_file()]
-    if missing:
-        raise DataError(f"{len(missing)} runs are not scored yet, such as {missing[0]}")

@@ -14,27 +14,26 @@ from __future__ import annotations
 import base64
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from intraclip.config_io import load_recipe
 from intraclip.data.benchmark import make_benchmark
-from intraclip.engine.run import write_json
+from intraclip.engine.run import write_json, write_text
 from intraclip.errors import ConfigError, OutputError, require_extra
 from intraclip.metrics.distance import Distance
 from intraclip.metrics.protocols import protocol_named
+from intraclip.process import hold
 from intraclip.reproduce.estimate import estimates, wall_seconds
 from intraclip.reproduce.experiments import Experiment, experiments_named
 from intraclip.reproduce.figures_result import FigureResult
-from intraclip.reproduce.plan import ExperimentPlan, PlannedRun, Source, choose_sources, make_plan
+from intraclip.reproduce.plan import ExperimentPlan, PlannedRun, Source, choose_sources, lacking, make_plan
 from intraclip.reproduce.results import Scoring, table_result, write_curves
 from intraclip.reproduce.scales import Scale, scale_named
-from intraclip.reproduce.tables import Table, markdown, remarks, tables, write_page, write_text
-from intraclip.reproduce.work import Slot, do_runs, slots
+from intraclip.reproduce.tables import Table, markdown, remarks, tables, write_page
+from intraclip.reproduce.work import Slot, do_runs, slots, visible_gpus
 
 PICTURED = ("matplotlib", "sklearn", "captum")
 
@@ -100,6 +99,7 @@ class Plan:
         rendered: data sets that have to be rendered.
         frames: frames to render.
         seconds: wall time of all of it, about.
+        left_out: experiments of a group that the given data do not allow.
     """
 
     settings: Settings
@@ -112,6 +112,7 @@ class Plan:
     rendered: tuple[Source, ...]
     frames: int
     seconds: float
+    left_out: tuple[str, ...]
 
 
 def plan(settings: Settings) -> Plan:
@@ -141,25 +142,36 @@ def plan(settings: Settings) -> Plan:
         require_extra(module, extra="report", purpose="tables and figures")
     base = settings.recipe or scale.recipe
     recipe = load_recipe(base)
+    layouts = {e.name: _layouts(e, settings) for e in chosen}
     sources = choose_sources(
-        [layout for e in chosen for layout in _layouts(e, settings)],
+        list(dict.fromkeys(layout for names in layouts.values() for layout in names)),
         scale,
         settings.out,
         data=settings.data,
         splits=settings.splits,
         recipe=recipe,
+        protocol=settings.protocol,
     )
+    if len(chosen) > 1:  # of a group, what the given data allow
+        possible = tuple(e for e in chosen if not lacking(e, layouts[e.name], sources))
+        left_out, chosen = [e.name for e in chosen if e not in possible], possible or chosen
+    else:
+        left_out = []
     seeds = range(settings.seeds or scale.seeds)
     plans = tuple(
-        make_plan(e, scale, settings.out, sources, layouts=_layouts(e, settings), seeds=seeds, base=base)
+        make_plan(e, scale, settings.out, sources, layouts=layouts[e.name], seeds=seeds, base=base)
         for e in chosen
     )
     runs = tuple({run.folder: run for p in plans for run in p.all_runs}.values())
-    gpus = torch.cuda.device_count() if torch.cuda.is_available() and recipe.device != "cpu" else 0
+    gpus = visible_gpus() if recipe.device != "cpu" else ()
+    if recipe.device.startswith("cuda:"):
+        raise ConfigError(
+            f"the recipe's device is {recipe.device}; `reproduce` chooses among the GPUs itself: set device to auto, "
+            "and CUDA_VISIBLE_DEVICES to those it may use"
+        )
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     places = slots(settings.jobs, settings.processes, gpus=gpus, cores=cores)
-    threads = int(places[0].environment["OMP_NUM_THREADS"])
-    estimated = estimates(runs, threads=threads, processes=settings.processes)
+    estimated = estimates(runs, places[0])
     rendered = tuple(s for s in {s.root: s for p in plans for s in p.sources}.values() if not s.splits)
     frames = sum(source.all_frames for source in rendered)
     return Plan(
@@ -173,6 +185,7 @@ def plan(settings: Settings) -> Plan:
         rendered=rendered,
         frames=frames,
         seconds=wall_seconds(estimated, at_once=len(places), rendering=frames, cores=cores),
+        left_out=tuple(left_out),
     )
 
 
@@ -192,22 +205,45 @@ def reproduce(planned: Plan, view: View) -> list[Path]:
         OutputError: something cannot be written.
     """
     settings = planned.settings
-    for source in planned.rendered:
-        _render(source, view)
-    if planned.rendered:  # now the splits can be read
-        planned = plan(settings)
-    waiting = [run for run in planned.runs if run.state != "done"]
-    if waiting:
-        done = len(planned.runs) - len(waiting)
-        view.say(f"{len(waiting)} runs to do, {done} done already; {len(planned.places)} at a time")
-        with view.progress("training") as progress:
-            do_runs(
-                waiting,
-                planned.places,
-                planned.estimated,
-                say=view.say,
-                progress=progress,
-            )
+    with _alone(settings.out):
+        if planned.rendered:
+            for source in planned.rendered:
+                _render(source, view)
+            planned = plan(settings)  # now the splits can be read
+        waiting = [run for run in planned.runs if run.state != "done"]
+        if waiting:
+            done = len(planned.runs) - len(waiting)
+            view.say(f"{len(waiting)} runs to do, {done} done already; {len(planned.places)} at a time")
+            with view.progress("training") as progress:
+                do_runs(waiting, planned.places, planned.estimated, say=view.say, progress=progress)
+        return _write(planned, view)
+
+
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Keep other processes out of an output folder.
+
+    Raises:
+        OutputError: one is at work there, or the folder cannot be written.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        lock = hold(out / "lock")
+    except BlockingIOError:
+        raise OutputError(
+            f"another `reproduce` is at work on {out}; wait for it, or choose another --out"
+        ) from None
+    except OSError as error:
+        raise OutputError(f"{out} cannot be written: {error}") from None
+    try:
+        yield
+    finally:
+        if lock is not None:
+            lock.close()
+
+
+def _write(planned: Plan, view: View) -> list[Path]:
+    settings = planned.settings
     scoring = Scoring(protocol=settings.protocol, distance=settings.distance)
     written = []
     for one in planned.plans:
@@ -230,11 +266,14 @@ def _layouts(experiment: Experiment, settings: Settings) -> Sequence[str]:
 def _render(source: Source, view: View) -> None:
     assert source.benchmark is not None
     partial = source.root.with_name(source.root.name + ".partial")
-    if partial.exists():  # an interrupted rendering; it starts again, in a minute
-        shutil.rmtree(partial)
-    with view.progress(f"rendering {source.layout}") as progress:
-        make_benchmark(partial, source.benchmark, progress=progress)
-    partial.rename(source.root)
+    try:
+        if partial.exists():  # an interrupted rendering; it starts again, in a minute
+            shutil.rmtree(partial)
+        with view.progress(f"rendering {source.layout}") as progress:
+            make_benchmark(partial, source.benchmark, progress=progress)
+        partial.rename(source.root)
+    except OSError as error:
+        raise OutputError(f"people cannot be rendered to {source.root}: {error}") from None
 
 
 def _table(planned: Plan, one: ExperimentPlan, scoring: Scoring, view: View) -> Path:

@@ -32,9 +32,9 @@ class Sample:
         count: measurements.
         mean: of them.
         deviation: sample standard deviation (n - 1); None for a single one.
-        low: low end of the 95 % interval of the mean; None for a single one.
+        low: low end of the 95 % interval of the mean; None for a single one, or where all are the same.
         high: high end.
-        p_value: two-sided, that the mean is 0; None for a single one.
+        p_value: two-sided, that the mean is 0; None as above.
     """
 
     count: int
@@ -67,10 +67,16 @@ def student(values: Sequence[float] | npt.NDArray[np.float64], *, overlap: float
     deviation = float(found.std(ddof=1))
     error = deviation * math.sqrt(1 / count + overlap)
     reach = -float(stdtrit(count - 1, (1 - CONFIDENCE) / 2)) * error
-    # Without any scatter t is infinite, or 0 / 0 where nothing differs.
-    p_value = 2 * float(stdtr(count - 1, -abs(mean) / error)) if error > 0 else float(mean == 0)
+    if error == 0:
+        # Shares of few queries can agree to the last digit by chance: no scatter is no certainty.
+        return Sample(count=count, mean=mean, deviation=0.0, low=None, high=None, p_value=None)
     return Sample(
-        count=count, mean=mean, deviation=deviation, low=mean - reach, high=mean + reach, p_value=p_value
+        count=count,
+        mean=mean,
+        deviation=deviation,
+        low=mean - reach,
+        high=mean + reach,
+        p_value=2 * float(stdtr(count - 1, -abs(mean) / error)),
     )
 
 
@@ -162,7 +168,8 @@ def gain(
 
 
 def _overlap(trainings: Trainings) -> float:
-    # Every protocol with several splits here trains on one half of the people and tests on the other.
+    # Every data set with several splits here trains on one half of its people. Within one data set the other half
+    # tests; across data sets (Table 4) all trainings share the test people, and their training people overlap as much.
     return 1.0 if len({split for split, _ in trainings}) > 1 else 0.0
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from intraclip import __version__
-from intraclip.errors import OutputError, require_extra
+from intraclip.engine.run import write_text
+from intraclip.errors import require_extra
 from intraclip.reproduce.estimate import duration
 from intraclip.reproduce.experiments import MEASURES
 
@@ -94,7 +95,7 @@ def remarks(result: Mapping[str, Any]) -> list[str]:
         lines.append(
             f"{machine['runs']} runs on {machine['device'] if machine['device'] != 'cpu' else machine['processor']} "
             f"({machine['cores']} cores, threads of a run: {machine['threads']}), PyTorch {machine['torch']}, "
-            f"commit {machine['commit'] or 'unknown'}."
+            f"commit {machine['commit'] or 'unknown'} (where it was last started)."
         )
     return lines + [f"Note: {note}." for note in result["notes"]]
 
@@ -136,21 +137,6 @@ def write_page(out: Path, *, title: str, sections: Sequence[Mapping[str, Any]], 
     )
     write_text(out, page)
     return out
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all.
-
-    Raises:
-        OutputError: it cannot be written.
-    """
-    partial = path.with_name(path.name + ".partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error}") from None
 
 
 def _scores(result: Mapping[str, Any], layout: str, data: Mapping[str, Any]) -> Table:
@@ -216,23 +202,26 @@ def _dataset_title(layout: str, data: Mapping[str, Any]) -> str:
     splits = f", {len(data['splits'])} splits" if len(data["splits"]) > 1 else ""
     return (
         f"{trained}{name}{splits}: protocol {data['protocol']}, {data['queries']:,} queries of "
-        f"{data['test_people']:,} people, {data['gallery']:,} in the gallery"
+        f"{data['test_people']:,} people, {data['gallery']:,} in the gallery{' of each split' if splits else ''}"
     )
 
 
 def _training(found: Mapping[str, Any] | None) -> str:
     if found is None:
         return "not trained"
-    time = "" if found["seconds"] is None else f"{duration(found['seconds'])}; "
-    return f"{time}{found['training_accuracy']:.2f}"
+    time, accuracy = found["seconds"], found["training_accuracy"]
+    known = ("" if time is None else duration(time), "" if accuracy is None else f"{accuracy:.2f}")
+    return "; ".join(known)
 
 
 def _sample(found: Mapping[str, Any]) -> str:
     text = f"{100 * found['mean']:.1f}"
     if found["deviation"] is not None:
+        text += f" ± {100 * found['deviation']:.1f}"
+    if found["low"] is not None:
         # Student's interval knows nothing of the ends of the scale; few trainings reach beyond them.
         low, high = max(0.0, 100 * found["low"]), min(100.0, 100 * found["high"])
-        text += f" ± {100 * found['deviation']:.1f} ({low:.1f} to {high:.1f})"
+        text += f" ({low:.1f} to {high:.1f})"
     return text
 
 

@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from intraclip.engine.stopping import RunStopped, StopRequest
 from intraclip.errors import DeviceError, IntraclipError, OutputError
 from intraclip.reproduce.plan import PlannedRun
@@ -39,7 +41,17 @@ class Slot:
     processes: int = 1
 
 
-def slots(jobs: int | None, processes: int, *, gpus: int, cores: int) -> list[Slot]:
+def visible_gpus() -> tuple[str, ...]:
+    """Names of the GPUs that this process may use, as CUDA_VISIBLE_DEVICES has them; their numbers where it is not set.
+
+    Asked without starting CUDA here: this process only waits, the memory is for the runs.
+    """
+    count = torch.cuda.device_count()
+    named = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
+    return tuple(named[:count]) if len(named) >= count else tuple(map(str, range(count)))
+
+
+def slots(jobs: int | None, processes: int, *, gpus: Sequence[str], cores: int) -> list[Slot]:
     """Divide the machine among runs.
 
     Without GPUs one run a core is the fastest way: measured on two cores, two runs with a thread each did 1.4 times
@@ -48,32 +60,32 @@ def slots(jobs: int | None, processes: int, *, gpus: int, cores: int) -> list[Sl
     Args:
         jobs: runs at a time; None for as many as there is room for.
         processes: processes, and GPUs, of each run.
-        gpus: GPUs of this machine.
+        gpus: names of the GPUs.
         cores: cores of this machine.
 
     Raises:
         DeviceError: more GPUs are asked for than there are.
 
-    >>> [slot.environment for slot in slots(None, 1, gpus=0, cores=2)]
+    >>> [slot.environment for slot in slots(None, 1, gpus=(), cores=2)]
     [{'OMP_NUM_THREADS': '1'}, {'OMP_NUM_THREADS': '1'}]
-    >>> [slot.environment["CUDA_VISIBLE_DEVICES"] for slot in slots(None, 2, gpus=4, cores=16)]
+    >>> [slot.environment["CUDA_VISIBLE_DEVICES"] for slot in slots(None, 2, gpus="0123", cores=16)]
     ['0,1', '2,3']
     """
-    if gpus == 0:
+    if not gpus:
         count = jobs or max(1, cores // processes)
         threads = max(1, cores // (count * processes))
         return [Slot(environment={"OMP_NUM_THREADS": str(threads)}, processes=processes)] * count
-    room = gpus // processes
+    room = len(gpus) // processes
     count = room if jobs is None else jobs
     if not room or count > room:
         raise DeviceError(
-            f"{jobs or 1} runs of {processes} processes need {(jobs or 1) * processes} GPUs, {gpus} are there; lower "
-            "--jobs or --processes"
+            f"{jobs or 1} runs of {processes} processes need {(jobs or 1) * processes} GPUs, {len(gpus)} are there; "
+            "lower --jobs or --processes"
         )
     return [
         Slot(
             environment={
-                "CUDA_VISIBLE_DEVICES": ",".join(str(processes * i + g) for g in range(processes)),
+                "CUDA_VISIBLE_DEVICES": ",".join(gpus[processes * i : processes * (i + 1)]),
                 "OMP_NUM_THREADS": str(max(1, cores // (count * processes))),
             },
             processes=processes,
@@ -142,6 +154,7 @@ class _Going:
     def __init__(self, run: PlannedRun, slot: Slot) -> None:
         self.run = run
         self.log = run.folder.with_name(run.folder.name + ".log")
+        self.lock = run.folder.with_name(run.folder.name + ".lock")
         commands = []
         if run.state in ("missing", "interrupted"):
             commands.append([*_launcher(slot), *run.train_arguments()])
@@ -150,7 +163,7 @@ class _Going:
             self.log.parent.mkdir(parents=True, exist_ok=True)
             with self.log.open("ab") as log:
                 self.process = subprocess.Popen(
-                    [sys.executable, "-m", "intraclip.reproduce.child", json.dumps(commands)],
+                    [sys.executable, "-m", "intraclip.reproduce.child", json.dumps(commands), str(self.lock)],
                     stdin=subprocess.PIPE,
                     stdout=log,
                     stderr=subprocess.STDOUT,
