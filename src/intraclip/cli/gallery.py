@@ -1,0 +1,329 @@
+"""`intraclip gallery add`, `search`, `show`, `list`, `delete`, `stats`, `calibrate` and `export-labels`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import tyro
+
+from intraclip.cli.common import parse, print_json, print_table, say
+from intraclip.cli.gallery_words import Address, Chosen, age, clock, filters_of, require_new, time_of
+from intraclip.errors import ConfigError, OutputError
+
+if TYPE_CHECKING:
+    from intraclip.types import Tracklet
+
+HELP = """usage: intraclip gallery add GALLERY --data DIR --run RUN      embed tracklets and add them
+       intraclip gallery search GALLERY --tracklet ID          find the most similar tracklets
+       intraclip gallery show GALLERY ID                       all that is known about a tracklet
+       intraclip gallery list GALLERY                          list tracklets
+       intraclip gallery delete GALLERY --older-than 30d       remove tracklets for good
+       intraclip gallery stats GALLERY                         counts, model, size
+       intraclip gallery calibrate GALLERY --labelled FILE     learn what a distance means
+       intraclip gallery export-labels GALLERY OUT             what people confirmed, as training data
+
+GALLERY is a folder, or milvus+http://host:19530/name for a Milvus server.
+`intraclip gallery add --help` and so on explain the options."""
+
+SHOWN = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShowArgs:
+    """Print all that is known about a tracklet."""
+
+    gallery: Address
+    """Folder, or milvus+http://host:port/name."""
+    tracklet: tyro.conf.Positional[str]
+    """Its id."""
+    out: Path | None = None
+    """Write its film strip to this .jpg file."""
+    json: bool = False
+    """Print JSON, with all boxes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListArgs(Chosen):
+    """List tracklets in order of their ids."""
+
+    gallery: Address
+    """Folder, or milvus+http://host:port/name."""
+    limit: int = 50
+    """Most tracklets to list, up to 1,000."""
+    cursor: str = ""
+    """Where the list before this one ended."""
+    json: bool = False
+    """Print JSON."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeleteArgs(Chosen):
+    """Remove tracklets for good: embeddings, pictures, records, and what was said about them.
+
+    Nothing is asked; try with --dry-run first. What several options name must all hold.
+    """
+
+    gallery: Address
+    """Folder, or milvus+http://host:port/name."""
+    id: tuple[str, ...] = ()
+    """Ids of tracklets."""
+    older_than: str | None = None
+    """Age since they were seen, or since they were added where that is unknown: 30d, 12h, 4w."""
+    dry_run: bool = False
+    """Only say what would be removed."""
+    json: bool = False
+    """Print what was removed as JSON."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StatsArgs:
+    """Print counts by camera and source, the time span, the model, and the size."""
+
+    gallery: Address
+    """Folder, or milvus+http://host:port/name."""
+    json: bool = False
+    """Print JSON."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrateArgs:
+    """Learn from labelled embeddings of the same model what the gallery's distances mean, and keep it there.
+
+    Searches then give probabilities, and thresholds for a false-match rate. The people should be such that the model
+    was not trained on, in cameras like those of the gallery.
+    """
+
+    gallery: Address
+    """Folder, or milvus+http://host:port/name."""
+    labelled: Path
+    """File of `intraclip extract`, with pids."""
+    prior: float | None = None
+    """Chance that a random candidate is the person, such as 0.01; by default the share of same-person pairs in the
+    labelled file."""
+    json: bool = False
+    """Print the calibration as JSON."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportLabelsArgs:
+    """Write what people said (labels, confirmed pairs) as a data folder for `intraclip train`."""
+
+    gallery: Address
+    """Folder, or milvus+http://host:port/name."""
+    out: tyro.conf.Positional[Path]
+    """New or empty folder."""
+    data: tuple[Path, ...] = ()
+    """Data folders that the tracklets came from, for all their frames; else the gallery's few crops are written."""
+    prefix: str = ""
+    """The prefix that --data's tracklets were added with."""
+    json: bool = False
+    """Print what was written as JSON."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command."""
+    commands: dict[str, Callable[[Sequence[str]], int]] = {
+        "add": _elsewhere("gallery_add"),
+        "search": _elsewhere("gallery_search"),
+        "show": _show,
+        "list": _list,
+        "delete": _delete,
+        "stats": _stats,
+        "calibrate": _calibrate,
+        "export-labels": _export_labels,
+    }
+    if not argv or argv[0] in ("-h", "--help"):
+        print(HELP)
+        return 0
+    if argv[0] not in commands:
+        print(
+            f"error: `intraclip gallery {argv[0]}` is no command; there are {', '.join(commands)}",
+            file=sys.stderr,
+        )
+        return 2
+    return commands[argv[0]](argv[1:])
+
+
+def _elsewhere(module: str) -> Callable[[Sequence[str]], int]:
+    """A command with a file of its own, imported when it is called."""
+
+    def run(argv: Sequence[str]) -> int:
+        code: int = import_module(f"intraclip.cli.{module}").main(argv)
+        return code
+
+    return run
+
+
+# -- looking -----------------------------------------------------------------------------------------------
+
+
+def _show(argv: Sequence[str]) -> int:
+    args = parse(ShowArgs, argv, command="gallery show")
+    from intraclip.gallery.gallery import open_gallery
+
+    if args.out is not None:
+        require_new(args.out, suffixes=(".jpg", ".jpeg"))
+    with open_gallery(args.gallery) as gallery:
+        record = gallery.record(args.tracklet)
+        strip, crops = gallery.strip(record.id), gallery.crops(record.id)
+        judged = [j for j in gallery.judgements() if record.id in (j.query, j.tracklet)]
+    if args.json:
+        print_json({**record.to_json_dict(), "crops": len(crops), "judgements": [asdict(j) for j in judged]})
+    else:
+        values = {**record.to_json_dict(), "boxes": f"{len(record.boxes)} boxes", "crops": len(crops)}
+        for name in ("started_at", "added_at"):
+            values[name] = clock(values[name])
+        for name, value in values.items():
+            print(f"{name:<12}{'' if value is None else value}")
+        for j in judged:
+            other = j.tracklet if j.query == record.id else j.query
+            print(f"{'confirmed' if j.same else 'rejected':<12}{other} {j.by} {clock(j.at)}")
+    if args.out is not None:
+        if not strip:
+            raise OutputError(
+                f"there are no pictures of {record.id!r} in the gallery {args.gallery}; nothing was written"
+            )
+        args.out.write_bytes(strip)
+        say(f"the film strip is {args.out}")
+    return 0
+
+
+def _list(argv: Sequence[str]) -> int:
+    args = parse(ListArgs, argv, command="gallery list")
+    from intraclip.gallery.gallery import open_gallery
+
+    with open_gallery(args.gallery) as gallery:
+        page = gallery.page(filters_of(args), limit=args.limit, cursor=args.cursor)
+    if args.json:
+        print_json({"records": [r.to_json_dict() for r in page.records], "cursor": page.cursor})
+        return 0
+    header = ["tracklet", "camera", "person", "time", "frames", "source"]
+    print_table(
+        header,
+        [[r.id, r.camera, r.person, time_of(r), str(r.num_frames or ""), r.source] for r in page.records],
+    )
+    if page.cursor:
+        say(f"there are more: --cursor {page.cursor}")
+    return 0
+
+
+def _stats(argv: Sequence[str]) -> int:
+    args = parse(StatsArgs, argv, command="gallery stats")
+    from intraclip.gallery.gallery import open_gallery
+
+    with open_gallery(args.gallery) as gallery:
+        stats = gallery.stats()
+    if args.json:
+        print_json(stats.to_json_dict())
+        return 0
+    info = stats.info
+    size = "" if stats.size_bytes is None else f", {stats.size_bytes / 1e6:,.1f} MB"
+    print(f"{info.address}: {stats.tracklets:,} tracklets{size}, format version {info.format_version}")
+    print(f"model {info.model or 'unnamed'}, fingerprint {info.fingerprint}")
+    print(f"embeddings of size {info.dimension}, {info.metric} distance; index: {stats.index}")
+    if stats.start_s is not None and stats.end_s is not None:
+        print(f"seconds in the videos: {stats.start_s:,.1f} to {stats.end_s:,.1f}")
+    if stats.started_at is not None:
+        print(f"seen from {clock(stats.started_at)} to {clock(stats.ended_at)}")
+    print(f"{stats.judgements} human judgements; calibration: {'yes' if stats.calibrated else 'none'}")
+    for title, counts in (("camera", stats.cameras), ("source", stats.sources), ("person", stats.people)):
+        if counts:
+            print_table([title, "tracklets"], [[name, f"{count:,}"] for name, count in counts.items()])
+    return 0
+
+
+# -- deleting, calibrating, exporting ----------------------------------------------------------------------
+
+
+def _delete(argv: Sequence[str]) -> int:
+    args = parse(DeleteArgs, argv, command="gallery delete")
+    from intraclip.gallery.gallery import open_gallery
+
+    filters = replace(filters_of(args), ids=frozenset(args.id) if args.id else None)
+    if args.older_than is not None:
+        filters = replace(filters, seen_before=datetime.now().timestamp() - age(args.older_than))
+    with open_gallery(args.gallery) as gallery:
+        if missing := sorted(set(args.id) - gallery.find(args.id).keys()):
+            raise ConfigError(
+                f"the gallery {args.gallery} has no tracklets {', '.join(missing[:5])}; nothing was removed"
+            )
+        deleted = gallery.delete(filters, dry_run=args.dry_run)
+    if args.json:
+        print_json(asdict(deleted))
+        return 0
+    for name in deleted.ids[:SHOWN]:
+        print(name)
+    if len(deleted.ids) > SHOWN:
+        print(f"and {len(deleted.ids) - SHOWN:,} more")
+    print(
+        f"{'would remove' if args.dry_run else 'removed'} {len(deleted.ids):,} tracklets with their embeddings, "
+        f"{deleted.pictures:,} pictures, {deleted.judgements:,} judgements"
+    )
+    for title, counts in (("camera", deleted.cameras), ("person", deleted.people)):
+        for name, count in counts.items():
+            print(f"  {title} {name}: {count:,}")
+    if deleted.note:
+        say(f"note: {deleted.note}")
+    return 0
+
+
+def _calibrate(argv: Sequence[str]) -> int:
+    args = parse(CalibrateArgs, argv, command="gallery calibrate")
+    from intraclip.engine.embeddings_io import read_embeddings
+    from intraclip.gallery.gallery import open_gallery
+    from intraclip.metrics.match_probability import fit_calibration
+
+    file = read_embeddings(args.labelled)
+    with open_gallery(args.gallery) as gallery:
+        gallery.require_fingerprint(file.fingerprint)
+        calibration = fit_calibration(
+            file.embeddings, metric=gallery.info.metric, fingerprint=file.fingerprint, prior=args.prior
+        )
+        gallery.set_calibration(calibration)
+    if args.json:
+        print_json(calibration.to_json_dict())
+        return 0
+    rates = [r for r in (0.1, 0.01, 0.001, 0.0001) if r >= calibration.false_match_rates[-1]]
+    print_table(
+        ["false-match rate", "distance below", "true matches, %"],
+        [
+            [f"{r:g}", f"{calibration.threshold(r):.4f}", f"{100 * calibration.true_match_rate(r):.1f}"]
+            for r in rates
+        ],
+    )
+    print(
+        f"{calibration.people} people, {calibration.genuine_pairs:,} pairs of one person and "
+        f"{calibration.impostor_pairs:,} of two; prior {calibration.prior:.4g}"
+    )
+    return 0
+
+
+def _export_labels(argv: Sequence[str]) -> int:
+    args = parse(ExportLabelsArgs, argv, command="gallery export-labels")
+    from intraclip.gallery.adding import Naming, read_tracklets
+    from intraclip.gallery.gallery import open_gallery
+    from intraclip.gallery.labels import export_labels
+
+    tracklets: dict[str, Tracklet] = {}
+    for folder in args.data:
+        tracklets |= {record.id: t for t, record in read_tracklets(folder, Naming(prefix=args.prefix))}
+    with open_gallery(args.gallery) as gallery:
+        summary = export_labels(gallery, args.out, tracklets=tracklets)
+    for conflict in summary.conflicts:
+        say(f"left out: {conflict}")
+    if summary.without_pictures:
+        say(f"left out, no pictures: {', '.join(summary.without_pictures[:SHOWN])}")
+    if args.json:
+        print_json({"out": str(args.out), **asdict(summary)})
+    else:
+        say(
+            f"{summary.people} people, {summary.tracklets} tracklets, {summary.frames} frames are in {args.out}; train "
+            f"with `intraclip train --data {args.out}`"
+        )
+    return 0

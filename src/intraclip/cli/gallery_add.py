@@ -1,0 +1,161 @@
+"""`intraclip gallery add`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from intraclip.cli.common import parse, print_json, progress_bar, say
+from intraclip.cli.gallery_words import Address, Model, moment, open_model
+from intraclip.errors import ConfigError
+
+if TYPE_CHECKING:
+    from intraclip.gallery.adding import AddSummary, Naming
+    from intraclip.gallery.gallery import Gallery
+
+SHOWN = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class AddArgs(Model):
+    """Embed tracklets and add them to a gallery, which is made if it is not there.
+
+    Run again after an interruption, the command goes on where it was: tracklets that are there are skipped.
+    """
+
+    gallery: Address
+    """Folder, or milvus+http://host:port/name."""
+    data: Path | None = None
+    """Data folder, such as `intraclip ingest` writes."""
+    embeddings: Path | None = None
+    """File of `intraclip extract` instead of a model; with --data it gets the folder's pictures and times."""
+    distance: Literal["cosine", "euclidean"] = "cosine"
+    """Distance of a new gallery."""
+    prefix: str = ""
+    """Put in front of every tracklet's name, where two folders use the same names."""
+    camera_name: tuple[str, ...] = ()
+    """Names of cameras, such as 1=lobby 2=yard."""
+    started_at: tuple[str, ...] = ()
+    """When the videos began, such as 2026-11-22T08:00, or lobby.mp4=2026-11-22T08:00 for one of them."""
+    people: bool = False
+    """Take the data's pids as person labels; only for data that people have labelled."""
+    crops: int = 8
+    """Frames of each tracklet to keep for playing it; a film strip is always kept."""
+    layout: str = "auto"
+    """Layout of the data folder."""
+    split: int | None = None
+    """Number of the split; by default the one the run was trained on."""
+    workers: int | None = None
+    """Processes that decode frames; by default as in the recipe."""
+    on_failure: Literal["stop", "skip"] | None = None
+    """Unreadable frames: stop with an error, or leave them out and list them; by default as the recipe says."""
+    json: bool = False
+    """Print what was added as JSON."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command."""
+    args = parse(AddArgs, argv, command="gallery add")
+    if args.embeddings is None and (args.data is None or (args.run is None and args.encoder is None)):
+        raise ConfigError(
+            "name --data DIR and the model (--run RUN or --encoder FILE.toml), or --embeddings FILE"
+        )
+    if args.embeddings is not None and (args.run is not None or args.encoder is not None):
+        raise ConfigError("--embeddings FILE holds embeddings already: leave out --run and --encoder")
+    if args.crops < 0:
+        raise ConfigError(f"--crops {args.crops}: 0 or more is needed")
+    summary, tracklets = _add_file(args) if args.embeddings is not None else _add_folder(args)
+    for title, messages in (
+        ("frames could not be read and were left out", summary.unreadable),
+        ("tracklets have no usable embedding and were left out", summary.failures),
+    ):
+        if messages:
+            say(f"{len(messages):,} {title}:")
+            for message in messages[:SHOWN]:
+                say(f"  {message}")
+    if args.json:
+        print_json({"gallery": args.gallery, "tracklets": tracklets, **asdict(summary)})
+    else:
+        say(
+            f"added {summary.added:,} tracklets, {summary.skipped:,} were there already; {tracklets:,} are in "
+            f"{args.gallery}"
+        )
+    return 0
+
+
+def _add_folder(args: AddArgs) -> tuple[AddSummary, int]:
+    from intraclip.engine.extractors import ExtractSettings
+    from intraclip.gallery.adding import add_tracklets, read_tracklets
+
+    assert args.data is not None
+    extractor, recipe, clip = open_model(args)
+    split = recipe.data.split if args.split is None else args.split
+    tracklets = read_tracklets(args.data, _naming(args), layout=args.layout, split=split)
+    settings = ExtractSettings.of(recipe, clip=clip)
+    if args.workers is not None:
+        settings = replace(settings, workers=args.workers)
+    if args.on_failure is not None:
+        settings = replace(settings, skip=args.on_failure == "skip")
+    with _open_or_create(
+        args, extractor.fingerprint(clip), extractor.embedding_size, extractor.name
+    ) as gallery:
+        with progress_bar("frames") as update:
+            summary = add_tracklets(
+                gallery, tracklets, extractor, settings, crops=args.crops, progress=update
+            )
+        gallery.build_index()
+        return summary, gallery.stats().tracklets
+
+
+def _add_file(args: AddArgs) -> tuple[AddSummary, int]:
+    from intraclip.engine.embeddings_io import read_embeddings
+    from intraclip.gallery.adding import add_embeddings, read_tracklets
+
+    assert args.embeddings is not None
+    file = read_embeddings(args.embeddings)
+    if not file.fingerprint:
+        raise ConfigError(
+            f"{args.embeddings} does not say which model made it; a gallery takes files of `intraclip extract`"
+        )
+    naming = _naming(args)
+    tracklets = (
+        read_tracklets(args.data, naming, layout=args.layout, split=args.split or 0)
+        if args.data is not None
+        else []
+    )
+    size = file.embeddings.features.shape[1]
+    with _open_or_create(args, file.fingerprint, size, str(file.metadata.get("encoder", ""))) as gallery:
+        with progress_bar("tracklets") as update:
+            summary = add_embeddings(
+                gallery, file, naming, tracklets=tracklets, crops=args.crops, progress=update
+            )
+        gallery.build_index()
+        return summary, gallery.stats().tracklets
+
+
+def _open_or_create(args: AddArgs, fingerprint: str, dimension: int, model: str) -> Gallery:
+    from intraclip.gallery.gallery import create_gallery, is_taken, open_gallery
+
+    if is_taken(args.gallery):
+        return open_gallery(args.gallery)
+    return create_gallery(
+        args.gallery, fingerprint=fingerprint, dimension=dimension, metric=args.distance, model=model
+    )
+
+
+def _naming(args: AddArgs) -> Naming:
+    from intraclip.gallery.adding import Naming
+
+    cameras: dict[int, str] = {}
+    for text in args.camera_name:
+        number, _, name = text.partition("=")
+        if not number.strip().isdigit() or not name.strip():
+            raise ConfigError(f"--camera-name {text!r}: write camid=name, such as 1=lobby")
+        cameras[int(number)] = name.strip()
+    started: dict[str, float] = {}
+    for text in args.started_at:
+        video, _, when = text.rpartition("=")
+        started[video] = moment(when, "--started-at")
+    return Naming(prefix=args.prefix, cameras=cameras, started_at=started, people=args.people)

@@ -1,0 +1,185 @@
+"""`intraclip gallery search`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from intraclip.cli.common import parse, print_json, print_table, say
+from intraclip.cli.gallery_words import Address, Chosen, Model, filters_of, open_model, require_new, time_of
+from intraclip.errors import ConfigError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from intraclip.gallery.gallery import Gallery
+    from intraclip.gallery.records import SearchResult
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchArgs(Model, Chosen):
+    """Find the tracklets that look most like a tracklet of the gallery, pictures of a person, or a box in a video.
+
+    Pictures and videos need the model that the gallery was made with: --run or --encoder.
+    """
+
+    gallery: Address
+    """Folder, or milvus+http://host:port/name."""
+    tracklet: str | None = None
+    """Search for this tracklet of the gallery."""
+    images: tuple[Path, ...] = ()
+    """Search for the person on these pictures, cut out, in order of time."""
+    video: Path | None = None
+    """Search for the person of a clip that shows nobody else; or, with --frame and --box, of a box in a video."""
+    frame: int | None = None
+    """Number of the frame, from 0."""
+    box: str | None = None
+    """x,y,w,h in pixels: left, top, width, height."""
+    k: int = 10
+    """Answers wanted."""
+    own_camera: bool = False
+    """With --tracklet: search its own camera too."""
+    exclude_camera: tuple[str, ...] = ()
+    """Leave out these cameras."""
+    false_match_rate: float | None = None
+    """Say which answers pass, when so many of a thousand strangers may (0.001); needs a calibration."""
+    out: Path | None = None
+    """Picture of the answers to write, .png or .jpg."""
+    json: bool = False
+    """Print the answers as JSON."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command."""
+    args = parse(SearchArgs, argv, command="gallery search")
+    from intraclip.gallery.gallery import open_gallery
+
+    if sum([args.tracklet is not None, bool(args.images), args.video is not None]) != 1:
+        raise ConfigError("name one query: --tracklet ID, --images FILE..., or --video FILE")
+    if args.out is not None:
+        require_new(args.out)
+    filters = replace(filters_of(args), exclude_cameras=frozenset(args.exclude_camera))
+    with open_gallery(args.gallery) as gallery:
+        if args.tracklet is not None:
+            found = gallery.search_tracklet(
+                args.tracklet,
+                k=args.k,
+                filters=filters,
+                own_camera=args.own_camera,
+                false_match_rate=args.false_match_rate,
+            )
+        else:
+            vector, fingerprint = _embedded(args, gallery)
+            found = gallery.search(
+                vector,
+                fingerprint=fingerprint,
+                k=args.k,
+                filters=filters,
+                false_match_rate=args.false_match_rate,
+            )
+        if args.out is not None:
+            _draw(args, gallery, found)
+    if args.json:
+        print_json(
+            {
+                "metric": found.metric,
+                "threshold": found.threshold,
+                "false_match_rate": found.false_match_rate,
+                "exact": found.exact,
+                "matches": [m.to_json_dict() for m in found.matches],
+            }
+        )
+        return 0
+    _print_matches(found)
+    return 0
+
+
+def _query_pictures(args: SearchArgs) -> list[npt.NDArray[np.uint8]]:
+    from intraclip.gallery.queries import read_box, read_clip, read_images
+
+    if args.images:
+        return read_images(args.images)
+    assert args.video is not None
+    if (args.frame is None) != (args.box is None):
+        raise ConfigError("--frame and --box belong together: the box is in that frame of the video")
+    if args.frame is None or args.box is None:
+        return read_clip(args.video)
+    try:
+        left, top, width, height = map(float, args.box.split(","))
+    except ValueError:
+        raise ConfigError(
+            f"--box {args.box!r}: write left,top,width,height in pixels, such as 120,80,60,160"
+        ) from None
+    return read_box(args.video, frame=args.frame, box=(left, top, width, height))
+
+
+def _embedded(args: SearchArgs, gallery: Gallery) -> tuple[npt.NDArray[np.float32], str]:
+    from intraclip.gallery.queries import embed_pictures
+
+    if args.run is None and args.encoder is None:
+        raise ConfigError(
+            "pictures and videos must be embedded: name the gallery's model with --run RUN or --encoder FILE.toml"
+        )
+    extractor, _, clip = open_model(args)
+    fingerprint = extractor.fingerprint(clip)
+    gallery.require_fingerprint(fingerprint)
+    return embed_pictures(extractor, _query_pictures(args), clip), fingerprint
+
+
+def _print_matches(found: SearchResult) -> None:
+    if not found.matches:
+        say("nothing passes the filters")
+        return
+    header = ["tracklet", "rank", "camera", "person", "time", found.metric]
+    if found.matches[0].probability is not None:
+        header.append("probability")
+    if found.threshold is not None:
+        header.append("same person")
+    rows = []
+    for match in found.matches:
+        r = match.record
+        row = [r.id, str(match.rank), r.camera, r.person, time_of(r), f"{match.distance:.4f}"]
+        if match.probability is not None:
+            row.append(f"{match.probability:.3f}")
+        if match.passes is not None:
+            row.append("yes" if match.passes else "no")
+        rows.append(row)
+    print_table(header, rows)
+    if found.threshold is not None:
+        print(
+            f"same person: {found.metric} distance below {found.threshold:.4f}, false-match rate "
+            f"{found.false_match_rate:g}"
+        )
+    if not found.exact:
+        print("the index chose what was compared; a few near ones may be missing")
+
+
+def _draw(args: SearchArgs, gallery: Gallery, found: SearchResult) -> None:
+    import numpy as np
+
+    from intraclip.data.frames import decode_frame
+    from intraclip.gallery.pictures import STRIP_HEIGHT, STRIP_WIDTH, film_strip
+    from intraclip.report.strips import Answer, ranked_picture, write_picture
+
+    def strip(tracklet: str) -> npt.NDArray[np.uint8]:
+        data = gallery.strip(tracklet)
+        if not data:
+            return np.full((1, STRIP_HEIGHT, STRIP_WIDTH, 3), 230, dtype=np.uint8)
+        return decode_frame(np.frombuffer(data, np.uint8), f"strip of {tracklet}")[None]
+
+    query = strip(args.tracklet) if args.tracklet is not None else film_strip(_query_pictures(args)[:5])[None]
+    answers = [
+        Answer(
+            frames=strip(m.record.id),
+            correct=None,
+            label=f"{m.rank}. {m.record.id} {m.distance:.3f}"
+            + ("" if m.probability is None else f" p {m.probability:.2f}"),
+        )
+        for m in found.matches
+    ]
+    assert args.out is not None
+    write_picture(args.out, ranked_picture(query, answers))
+    say(f"the picture is {args.out}")

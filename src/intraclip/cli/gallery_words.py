@@ -1,0 +1,125 @@
+"""What the commands of `intraclip gallery` share: flags, times and names."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from intraclip.errors import ConfigError, OutputError
+
+if TYPE_CHECKING:
+    from intraclip.config import ClipConfig, Recipe
+    from intraclip.engine.extractors import Extractor
+    from intraclip.gallery.records import Filters, TrackletRecord
+
+Address = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="GALLERY")]
+"""A gallery: a folder, or milvus+http://host:port/name."""
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """Flags that name a model."""
+
+    run: Path | None = None
+    """Run folder, or a checkpoint file. With --encoder its head aggregates the other network's vectors."""
+    encoder: Path | None = None
+    """TOML description of another network that embeds the frames; without a run, they are averaged (TAP)."""
+    engine: str | None = None
+    """What runs the network: torch, onnxruntime, openvino, or auto for the fastest exact one that is installed."""
+    device: str | None = None
+    """auto, cpu, cuda or cuda:N; by default as in the recipe."""
+    sampling: Literal["dense", "even", "all"] | None = None
+    """Test clips of a tracklet; by default as in the recipe. A gallery takes one sampling only."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chosen:
+    """Flags that choose tracklets."""
+
+    camera: tuple[str, ...] = ()
+    """Only tracklets of these cameras."""
+    person: tuple[str, ...] = ()
+    """Only tracklets with these person labels."""
+    source: tuple[str, ...] = ()
+    """Only tracklets of these videos or data folders."""
+    from_s: float | None = None
+    """Only tracklets that end at or after this second of their video."""
+    to_s: float | None = None
+    """Only tracklets that start at or before this second of their video."""
+    since: str | None = None
+    """Only tracklets seen at or after this time, such as 2026-11-22T08:00; local time unless it says otherwise."""
+    until: str | None = None
+    """Only tracklets seen at or before this time."""
+
+
+def open_model(args: Model) -> tuple[Extractor, Recipe, ClipConfig]:
+    """The model, its recipe, and how tracklets are sampled."""
+    from intraclip.engine.extract import open_extractor
+
+    extractor, recipe = open_extractor(args.run, encoder=args.encoder, engine=args.engine, device=args.device)
+    clip = recipe.clip if args.sampling is None else replace(recipe.clip, test_sampling=args.sampling)
+    return extractor, recipe, clip
+
+
+def filters_of(args: Chosen) -> Filters:
+    """The filters that the flags say."""
+    from intraclip.gallery.records import Filters
+
+    return Filters(
+        cameras=frozenset(args.camera) if args.camera else None,
+        people=frozenset(args.person) if args.person else None,
+        sources=frozenset(args.source) if args.source else None,
+        from_s=args.from_s,
+        to_s=args.to_s,
+        since=None if args.since is None else moment(args.since, "--since"),
+        until=None if args.until is None else moment(args.until, "--until"),
+    )
+
+
+def moment(text: str, flag: str) -> float:
+    """Unix seconds of a time; local unless it says otherwise."""
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except (ValueError, OverflowError, OSError):
+        raise ConfigError(
+            f"{flag} {text!r}: write a time such as 2026-11-22T08:00 (local), or 2026-11-22T08:00+01:00"
+        ) from None
+
+
+def age(text: str) -> float:
+    """Seconds of a text such as 30d."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw])", text.strip())
+    if match is None:
+        raise ConfigError(f"--older-than {text!r}: write a number and s, m, h, d or w, such as 30d")
+    return float(match[1]) * _UNITS[match[2]]
+
+
+def time_of(record: TrackletRecord) -> str:
+    """When a tracklet was seen, by the clock or else in its video."""
+    if record.started_at is not None:
+        return clock(record.started_at)
+    if record.start_s is None:
+        return ""
+    return (
+        f"{record.start_s:.1f} s" if record.end_s is None else f"{record.start_s:.1f} to {record.end_s:.1f} s"
+    )
+
+
+def clock(seconds: float | None) -> str:
+    """Local time."""
+    return "" if seconds is None else datetime.fromtimestamp(seconds).isoformat(sep=" ", timespec="seconds")
+
+
+def require_new(path: Path, *, suffixes: tuple[str, ...] = (".png", ".jpg", ".jpeg")) -> None:
+    """Refuse a picture's name that is taken, or of another kind."""
+    if path.suffix.lower() not in suffixes:
+        raise OutputError(f"{path}: the picture is written as {' or '.join(suffixes)}; choose such a name")
+    if path.exists():
+        raise OutputError(f"{path} exists; choose another --out")

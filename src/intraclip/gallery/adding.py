@@ -1,0 +1,275 @@
+"""From a folder of tracklets, or a file of embeddings, into a gallery."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from intraclip.data.readers import read_split
+from intraclip.data.readers.folder import find_manifest, manifest_rows
+from intraclip.engine.embeddings_io import EmbeddingsFile
+from intraclip.engine.extractors import Extractor, ExtractSettings
+from intraclip.errors import DataError
+from intraclip.gallery.gallery import Gallery
+from intraclip.gallery.pictures import CROPS, pictures_of
+from intraclip.gallery.records import Box, Pictures, TrackletRecord
+from intraclip.types import Tracklet
+
+BATCH = 64
+"""Tracklets of a transaction while they are embedded: what a crash may cost."""
+
+FILE_BATCH = 1_000
+"""Of a file of embeddings, where nothing has to be computed again."""
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Naming:
+    """What tracklets are called in the gallery.
+
+    Attributes:
+        prefix: put in front of every id, so that two folders with the same names fit into one gallery.
+        cameras: names of cameras by camid; others keep the manifest's name, or are called ``cam1`` and so on.
+        started_at: wall clock of the start of the videos by the name of the video, Unix seconds; under "" for all.
+        people: whether pids above 0 become person labels. They must be a human's word, not a network's guess.
+    """
+
+    prefix: str = ""
+    cameras: Mapping[int, str] = field(default_factory=dict)
+    started_at: Mapping[str, float] = field(default_factory=dict)
+    people: bool = False
+
+
+@dataclass(kw_only=True)
+class AddSummary:
+    """What became of a folder or a file.
+
+    Attributes:
+        added: tracklets that are new.
+        skipped: tracklets that were there already.
+        failures: why tracklets have no usable embedding; they were left out.
+        unreadable: messages about frames that were left out.
+    """
+
+    added: int = 0
+    skipped: int = 0
+    failures: list[str] = field(default_factory=list)
+    unreadable: list[str] = field(default_factory=list)
+
+
+def read_tracklets(
+    root: Path, naming: Naming, *, layout: str = "auto", split: int = 0
+) -> list[tuple[Tracklet, TrackletRecord]]:
+    """The test tracklets of a data folder, as they will be called in a gallery.
+
+    What `intraclip ingest` wrote beside the crops is taken along: times, the video, frame numbers and boxes.
+
+    Raises:
+        DataError: the folder cannot be read, or holds nothing but training tracklets.
+    """
+    found = read_split(root, layout=layout, split=split)
+    if not found.test:
+        raise DataError(f"{root} holds training tracklets only; a gallery takes those of query and gallery")
+    details = _manifest(root)
+    boxes = _boxes(root)
+    return [(t, _record(t, details.get(t.name, {}), boxes.get(t.name, ()), root, naming)) for t in found.test]
+
+
+def add_tracklets(
+    gallery: Gallery,
+    tracklets: Sequence[tuple[Tracklet, TrackletRecord]],
+    extractor: Extractor,
+    settings: ExtractSettings,
+    *,
+    crops: int = CROPS,
+    progress: Progress | None = None,
+) -> AddSummary:
+    """Embed tracklets and add them, a batch at a time; those that are there already are not embedded again.
+
+    Args:
+        gallery: of this extractor's fingerprint.
+        tracklets: with what they will be called.
+        extractor: the model.
+        settings: how tracklets are sampled and read.
+        crops: pictures to keep of each, see `pictures_of`.
+        progress: called with frames done and frames in all.
+
+    Raises:
+        DataError: another model's gallery, an id that is there with other content, or (unless `settings.skip`) a
+            frame that cannot be read. What was added before stays.
+        OutputError: it cannot be written.
+    """
+    fingerprint = extractor.fingerprint(settings.clip)
+    gallery.require_fingerprint(fingerprint)
+    present = gallery.present([record for _, record in tracklets])
+    new = [pair for pair in tracklets if pair[1].id not in present]
+    summary = AddSummary(skipped=len(tracklets) - len(new))
+    waiting: list[tuple[TrackletRecord, npt.NDArray[np.float32], Pictures]] = []
+
+    def flush() -> None:
+        if waiting:
+            records, vectors, pictures = zip(*waiting, strict=True)
+            result = gallery.add(records, np.stack(vectors), fingerprint=fingerprint, pictures=pictures)
+            summary.added += result.added
+            summary.skipped += result.skipped
+            waiting.clear()
+
+    for finished in extractor.embed([t for t, _ in new], settings, progress=progress):
+        tracklet, record = new[finished.row]
+        summary.unreadable += finished.unreadable
+        if finished.failure or finished.embedding is None:
+            summary.failures.append(finished.failure)
+            continue
+        waiting.append((record, finished.embedding, pictures_of(tracklet, crops=crops)))
+        if len(waiting) == BATCH:
+            flush()
+    flush()
+    return summary
+
+
+def add_embeddings(
+    gallery: Gallery,
+    file: EmbeddingsFile,
+    naming: Naming,
+    *,
+    tracklets: Sequence[tuple[Tracklet, TrackletRecord]] = (),
+    crops: int = CROPS,
+    progress: Progress | None = None,
+) -> AddSummary:
+    """Add what `intraclip extract` wrote.
+
+    Args:
+        gallery: of the file's fingerprint.
+        file: with names.
+        naming: what the tracklets are called; as for `tracklets`.
+        tracklets: of the data folder that the file was made of, for pictures and what else it knows; may be empty.
+        crops: pictures to keep of each.
+        progress: called with tracklets done and tracklets in all.
+
+    Raises:
+        DataError: another model's file, one without names, or tracklets that are not in the data folder.
+        OutputError: it cannot be written.
+    """
+    gallery.require_fingerprint(file.fingerprint)
+    embeddings = file.embeddings
+    if not embeddings.names:
+        raise DataError(f"{file.path} has no names; a gallery needs an id for every tracklet")
+    known = {t.name: (t, record) for t, record in tracklets}
+    missing = [name for name in embeddings.names if known and name not in known]
+    if missing:
+        raise DataError(
+            f"{len(missing)} tracklets of {file.path} are not in the data folder, such as {missing[0]}; name the "
+            "folder that they were extracted from"
+        )
+    summary = AddSummary()
+    for start in range(0, len(embeddings), FILE_BATCH if not known else BATCH):
+        rows = range(start, min(len(embeddings), start + (FILE_BATCH if not known else BATCH)))
+        records = [known[embeddings.names[i]][1] if known else _record_of_row(file, i, naming) for i in rows]
+        there = gallery.find([r.id for r in records])
+        result = gallery.add(
+            records,
+            embeddings.features[rows.start : rows.stop],
+            fingerprint=file.fingerprint,
+            pictures=[
+                pictures_of(known[embeddings.names[i]][0], crops=crops)
+                if known and r.id not in there
+                else Pictures()
+                for i, r in zip(rows, records, strict=True)
+            ],
+        )
+        summary.added += result.added
+        summary.skipped += result.skipped
+        if progress:
+            progress(rows.stop, len(embeddings))
+    return summary
+
+
+# -- what a folder knows -----------------------------------------------------------------------------------
+
+
+def _record(
+    tracklet: Tracklet, row: Mapping[str, str], boxes: Sequence[Box], root: Path, naming: Naming
+) -> TrackletRecord:
+    start, end = _seconds(row.get("start_s")), _seconds(row.get("end_s"))
+    source = row.get("video") or root.resolve().name
+    record = TrackletRecord(
+        id=naming.prefix + tracklet.name,
+        camera=naming.cameras.get(tracklet.camid) or row.get("camera") or f"cam{tracklet.camid}",
+        camid=tracklet.camid,
+        start_s=start,
+        end_s=end,
+        num_frames=len(tracklet),
+        source=source,
+        boxes=tuple(boxes),
+        person=str(tracklet.pid) if naming.people and tracklet.pid > 0 else "",
+    )
+    return _with_clock(record, naming)
+
+
+def _record_of_row(file: EmbeddingsFile, row: int, naming: Naming) -> TrackletRecord:
+    embeddings = file.embeddings
+    camid, pid = int(embeddings.camids[row]), int(embeddings.pids[row])
+    times = (
+        [None, None]
+        if file.times is None
+        else [float(t) if np.isfinite(t) else None for t in file.times[row]]
+    )
+    record = TrackletRecord(
+        id=naming.prefix + embeddings.names[row],
+        camera=naming.cameras.get(camid) or f"cam{camid}",
+        camid=camid,
+        start_s=times[0],
+        end_s=times[1],
+        source=file.path.name,
+        person=str(pid) if naming.people and pid > 0 else "",
+    )
+    return _with_clock(record, naming)
+
+
+def _with_clock(record: TrackletRecord, naming: Naming) -> TrackletRecord:
+    start = naming.started_at.get(record.source, naming.started_at.get(""))
+    return record if start is None else replace(record, started_at=start + (record.start_s or 0.0))
+
+
+def _manifest(root: Path) -> dict[str, Mapping[str, str]]:
+    path = find_manifest(root)
+    return {} if path is None else {row["tracklet"]: row for _, row in manifest_rows(path)}
+
+
+def _seconds(text: str | None) -> float | None:
+    try:
+        value = float(text or "")
+    except ValueError:
+        return None
+    return value if np.isfinite(value) else None
+
+
+def _boxes(root: Path) -> dict[str, list[Box]]:
+    """Boxes by tracklet, from what `intraclip ingest` wrote into ``boxes/``."""
+    found: dict[str, list[Box]] = {}
+    for path in sorted((root / "boxes").glob("*.csv")):
+        for row in _rows(path):
+            try:
+                box = Box(int(row["frame"]), *(float(row[n]) for n in ("left", "top", "width", "height")))
+            except (KeyError, TypeError, ValueError):
+                raise DataError(
+                    f"{path}: the columns frame, left, top, width and height hold no numbers in {dict(row)}; "
+                    "run `intraclip ingest` again"
+                ) from None
+            found.setdefault(str(row.get("tracklet")), []).append(box)
+    return found
+
+
+def _rows(path: Path) -> Iterator[dict[str, Any]]:
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            yield from csv.DictReader(file)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} cannot be read: {error}") from None

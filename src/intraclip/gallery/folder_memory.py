@@ -1,0 +1,380 @@
+"""The searchable copy of a folder gallery in memory, which follows the database.
+
+Readers never wait for a search: a `_State` is immutable. It is replaced when the database has changed, whichever
+process or thread changed it: numbers of tracklets only ascend, so that what is new is found by number, and counters in
+the table `revisions` tell of deletions, labels and axes.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from intraclip.errors import DataError
+from intraclip.gallery import axes
+from intraclip.gallery.folder_database import Connections, connect, explained
+from intraclip.gallery.records import Filters, GalleryInfo
+
+Vectors = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
+
+SPARE = 32
+"""Candidates beyond those wanted. Products in float32 may confuse neighbours; `Gallery` measures again exactly."""
+
+GATHERED = 0.125
+"""Share of passing vectors below which these are copied together instead of comparing all."""
+
+SMALL = 1_024
+"""Tracklets whose memory is not worth giving back."""
+
+_FETCH = 8_192
+_TIMES = {
+    "first_s": "coalesce(start_s, end_s)",
+    "last_s": "coalesce(end_s, start_s)",
+    "started_at": "started_at",
+    "last_at": "started_at + coalesce(end_s - start_s, 0)",
+    "seen_at": "coalesce(started_at, added_at)",
+}
+"""What filters compare, as SQL; NULL becomes NaN, which passes no comparison."""
+
+_NAMES = ("camera", "person", "source")
+
+
+class Found(NamedTuple):
+    """Candidates of a search.
+
+    Attributes:
+        numbers: int64 ``[K]``, of the tracklets in the database.
+        vectors: float32 ``[K, D]``.
+        exact: whether every tracklet that passes was compared.
+    """
+
+    numbers: npt.NDArray[np.int64]
+    vectors: Vectors
+    exact: bool
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _State:
+    """The gallery at one moment; N tracklets, deleted ones among them.
+
+    Attributes:
+        numbers: int64 ``[N]``, ascending.
+        alive: bool ``[N]``, False for deleted ones; their vectors are zero.
+        vectors: float32 ``[N, D]``.
+        lengths: float32 ``[N]``, squared.
+        names: int32 ``[N]`` of camera, person and source: places in `codes`.
+        codes: of each of the three, text -> place.
+        times: float64 ``[N]``, NaN where unknown; see `_TIMES`.
+        revisions: the counters when it was read.
+        axes: float32 ``[D, R]``, for large galleries.
+        short: float32 ``[N, R]``, the vectors along these.
+    """
+
+    numbers: npt.NDArray[np.int64]
+    alive: Mask
+    vectors: Vectors
+    lengths: npt.NDArray[np.float32]
+    names: dict[str, npt.NDArray[np.int32]]
+    codes: dict[str, dict[str, int]]
+    times: dict[str, npt.NDArray[np.float64]]
+    revisions: dict[str, int] = field(default_factory=dict)
+    axes: Vectors | None = None
+    short: Vectors | None = None
+
+    def passing(self, filters: Filters, numbers_of: dict[str, int]) -> Mask:
+        """Which tracklets pass, bool ``[N]``; `numbers_of` knows the ids that the filters name."""
+        mask = self.alive.copy()
+        if filters.ids is not None:
+            mask &= self._among(filters.ids, numbers_of)
+        if filters.exclude_ids:
+            mask &= ~self._among(filters.exclude_ids, numbers_of)
+        for name, wanted in (
+            ("camera", filters.cameras), ("person", filters.people), ("source", filters.sources),
+        ):  # fmt: skip
+            if wanted is not None:
+                mask &= self._named(name, wanted)
+        if filters.exclude_cameras:
+            mask &= ~self._named("camera", filters.exclude_cameras)
+        times = self.times
+        if filters.from_s is not None:
+            mask &= times["last_s"] >= filters.from_s
+        if filters.to_s is not None:
+            mask &= times["first_s"] <= filters.to_s
+        if filters.since is not None:
+            mask &= times["last_at"] >= filters.since
+        if filters.until is not None:
+            mask &= times["started_at"] <= filters.until
+        if filters.seen_before is not None:
+            mask &= times["seen_at"] < filters.seen_before
+        return mask
+
+    def _among(self, ids: Iterable[str], numbers_of: dict[str, int]) -> Mask:
+        mask = np.zeros(len(self.numbers), dtype=np.bool_)
+        numbers = [numbers_of[i] for i in ids if i in numbers_of]
+        places = np.searchsorted(self.numbers, numbers)
+        inside = places < len(self.numbers)  # a newer one may have come since
+        mask[places[inside]] = True
+        return mask
+
+    def _named(self, name: str, wanted: frozenset[str]) -> Mask:
+        codes = self.codes[name]
+        table = np.zeros(len(codes) + 1, dtype=np.bool_)
+        table[[codes[text] for text in wanted if text in codes]] = True
+        return np.asarray(table[self.names[name]])
+
+
+class Memory:
+    """Follows a gallery's database, and searches.
+
+    Args:
+        folder: of the gallery.
+        info: its metric and dimension count.
+    """
+
+    def __init__(self, folder: Path, info: GalleryInfo) -> None:
+        self._folder = folder
+        self._info = info
+        self._following = threading.Lock()
+        with explained(folder):
+            self._db = connect(folder, read_only=True)
+        self._seen = -1
+        self._state: _State | None = None
+        self._forget()
+
+    def close(self) -> None:
+        """Release the connection and the memory."""
+        with self._following:
+            self._db.close()
+            self._state = None
+            self._forget()
+
+    def _forget(self) -> None:
+        self._vectors, self._lengths, self._short = _Growing(self._info.dimension), _Growing(), _Growing(0)
+
+    # -- searching -----------------------------------------------------------------------------------------
+
+    def nearest(self, query: Vectors, *, k: int, filters: Filters) -> Found:
+        """Candidates, see `Store.nearest`."""
+        state, numbers_of = self._current(filters)
+        passing = state.passing(filters, numbers_of)
+        count = int(passing.sum())
+        wanted = min(count, k + SPARE)
+        exact = state.axes is None or state.short is None or count <= axes.KEPT
+        if not exact:
+            places = self._shortlist(state, query, passing, max(axes.KEPT, wanted))
+        elif count < GATHERED * len(passing):
+            places = np.flatnonzero(passing)
+        else:
+            scores = self._scores(state.vectors, state.lengths, query)
+            scores[~passing] = np.inf
+            return _take(state, _smallest(scores, wanted), exact)
+        scores = self._scores(state.vectors[places], state.lengths[places], query)
+        return _take(state, places[_smallest(scores, wanted)], exact)
+
+    def _shortlist(self, state: _State, query: Vectors, passing: Mask, count: int) -> npt.NDArray[np.int64]:
+        """Places of the best by their products along the axes; whole lengths count, only products are cut short."""
+        assert state.axes is not None
+        assert state.short is not None
+        scores = self._scores(state.short, state.lengths, query @ state.axes)
+        scores[~passing] = np.inf
+        return _smallest(scores, min(count, len(scores)))
+
+    def _scores(self, vectors: Vectors, lengths: npt.NDArray[np.float32], query: Vectors) -> Vectors:
+        """What orders ``[N, D]`` by distance from ``[D]``."""
+        scores: Vectors = vectors @ query
+        if self._info.metric == "cosine":
+            return np.negative(scores, out=scores)
+        scores *= -2
+        scores += lengths
+        return scores
+
+    # -- following -----------------------------------------------------------------------------------------
+
+    def _current(self, filters: Filters) -> tuple[_State, dict[str, int]]:
+        """The state of now, and the numbers of the ids that the filters name."""
+        named = sorted((filters.ids or frozenset()) | filters.exclude_ids)
+        with self._following, explained(self._folder):
+            version = self._db.execute("PRAGMA data_version").fetchone()[0]
+            if self._state is None or version != self._seen:
+                self._state = self._follow()
+                self._seen = version
+            found = self._db.execute(
+                "SELECT id, number FROM tracklets WHERE id IN (SELECT value FROM json_each(?))",
+                (json.dumps(named),),
+            ).fetchall() if named else []  # fmt: skip
+            return self._state, dict(found)
+
+    def _follow(self) -> _State:
+        self._db.execute("BEGIN")  # one moment for all that is read
+        try:
+            revisions = dict(self._db.execute("SELECT what, number FROM revisions"))
+            old = self._state
+            state = self._read_new(old, revisions)
+            before = old.revisions if old is not None else {}
+            if old is not None and revisions["deletions"] != before["deletions"]:
+                state = self._without_deleted(state)
+                if len(state.alive) > SMALL and state.alive.mean() < 0.5:
+                    old, before = None, {}  # to give the memory of what was deleted back
+                    state = self._read_new(None, revisions)
+            if old is not None and revisions["people"] != before["people"]:
+                rows = self._db.execute("SELECT number, person FROM tracklets ORDER BY number").fetchall()
+                state = _relabelled(state, rows)
+            return self._shortened(state, changed=revisions["axes"] != before.get("axes"))
+        except BaseException:
+            self._state = None  # the buffers may hold vectors that no state knows
+            raise
+        finally:
+            self._db.execute("COMMIT")
+
+    def _read_new(self, old: _State | None, revisions: dict[str, int]) -> _State:
+        last = int(old.numbers[-1]) if old is not None and len(old.numbers) else 0
+        if old is None:
+            self._forget()
+        rows = self._db.execute(
+            f"SELECT number, {', '.join((*_NAMES, *_TIMES.values()))} FROM tracklets WHERE number > ? ORDER BY number",
+            (last,),
+        ).fetchall()
+        columns = list(zip(*rows, strict=True)) if rows else [()] * (1 + len(_NAMES) + len(_TIMES))
+        codes = {n: dict(old.codes[n]) if old is not None else {} for n in _NAMES}
+        coded = [
+            [codes[n].setdefault(t, len(codes[n])) for t in c]
+            for n, c in zip(_NAMES, columns[1:4], strict=True)
+        ]
+        self._vectors.reserve(len(rows))
+        cursor = self._db.execute("SELECT vector FROM vectors WHERE number > ? ORDER BY number", (last,))
+        while batch := cursor.fetchmany(_FETCH):
+            data = b"".join(blob for (blob,) in batch)
+            if len(data) != 4 * len(batch) * self._info.dimension:
+                raise DataError(
+                    f"the gallery {self._folder} is damaged: vectors of another size; restore it from a copy"
+                )
+            new = np.frombuffer(data, dtype=np.float32).reshape(len(batch), -1)
+            self._vectors.append(new)
+            self._lengths.append(np.einsum("nd,nd->n", new, new))
+        vectors, lengths = self._vectors.view(), self._lengths.view()
+        if len(vectors) != len(rows) + (0 if old is None else len(old.numbers)):
+            raise DataError(
+                f"the gallery {self._folder} is damaged: tracklets without vectors; restore it from a copy"
+            )
+
+        def joined(before: npt.NDArray[Any] | None, new: Iterable[Any], kind: Any) -> npt.NDArray[Any]:
+            added = np.array(list(new), dtype=kind)
+            return added if before is None else np.concatenate([before, added])
+
+        return _State(
+            numbers=joined(old.numbers if old else None, columns[0], np.int64),
+            alive=joined(old.alive if old else None, [True] * len(rows), np.bool_),
+            vectors=vectors,
+            lengths=lengths,
+            names={
+                n: joined(old.names[n] if old else None, c, np.int32)
+                for n, c in zip(_NAMES, coded, strict=True)
+            },
+            codes=codes,
+            times={
+                n: joined(old.times[n] if old else None, c, np.float64)
+                for n, c in zip(_TIMES, columns[4:], strict=True)
+            },
+            revisions=revisions,
+            axes=old.axes if old else None,
+        )
+
+    def _without_deleted(self, state: _State) -> _State:
+        there = np.fromiter((n for (n,) in self._db.execute("SELECT number FROM tracklets")), dtype=np.int64)
+        alive = np.isin(state.numbers, there, assume_unique=True)
+        # Forgotten in memory too. A search under way may see zeros; it then finds no record of that tracklet.
+        gone = np.flatnonzero(state.alive & ~alive)
+        state.vectors[gone] = 0
+        short = self._short.view()
+        short[gone[gone < len(short)]] = 0
+        return replace(state, alive=alive)
+
+    def _shortened(self, state: _State, *, changed: bool) -> _State:
+        """The state with the vectors along the axes of the database."""
+        if changed:
+            row = self._db.execute("SELECT count, matrix FROM axes").fetchone()
+            matrix = None if row is None else np.frombuffer(row[1], np.float32).reshape(-1, row[0])
+            state = replace(state, axes=matrix)
+            self._short = _Growing(0 if row is None else row[0])
+        if state.axes is None:
+            return state
+        done = len(self._short.view())
+        if done < len(state.vectors):
+            self._short.append(axes.project(state.vectors[done:], state.axes))
+        return replace(state, short=self._short.view())
+
+    # -- the index -----------------------------------------------------------------------------------------
+
+    def build_index(self, connections: Connections) -> str:
+        """See `Store.build_index`."""
+        state, _ = self._current(Filters())
+        alive = np.flatnonzero(state.alive)
+        with connections.read() as db:
+            made = db.execute("SELECT made_for, count FROM axes").fetchone()
+        if not axes.worth_it(len(alive), self._info.dimension):
+            return axes.describe(made[1] if made else 0)
+        if made is None or len(alive) >= axes.GROWTH * made[0]:
+            matrix = axes.principal_axes(state.vectors, alive, np.random.default_rng(0))
+            made = len(alive), matrix.shape[1]
+            with connections.write() as db:
+                db.execute("DELETE FROM axes")
+                db.execute("INSERT INTO axes VALUES (?, ?, ?)", (*made, matrix.tobytes()))
+                db.execute("UPDATE revisions SET number = number + 1 WHERE what = 'axes'")
+        return axes.describe(made[1])
+
+
+class _Growing:
+    """Rows in one array with room to grow; views of the filled part stay valid.
+
+    Args:
+        row: shape of a row.
+    """
+
+    def __init__(self, *row: int) -> None:
+        self._array = np.empty((0, *row), dtype=np.float32)
+        self._count = 0
+
+    def view(self) -> Vectors:
+        """The filled part, ``[N, ...]``."""
+        return self._array[: self._count]
+
+    def reserve(self, more: int) -> None:
+        """Make room. Memory that is never written costs nothing, so there is always a third to spare."""
+        needed = self._count + more
+        if needed > len(self._array):
+            larger = np.empty((max(needed + needed // 3, 1024), *self._array.shape[1:]), dtype=np.float32)
+            larger[: self._count] = self.view()
+            self._array = larger
+
+    def append(self, rows: Vectors) -> None:
+        """Add rows at the end."""
+        self.reserve(len(rows))
+        self._array[self._count : self._count + len(rows)] = rows
+        self._count += len(rows)
+
+
+def _take(state: _State, places: npt.NDArray[np.int64], exact: bool) -> Found:
+    return Found(state.numbers[places], state.vectors[places], exact)
+
+
+def _smallest(scores: Vectors, count: int) -> npt.NDArray[np.int64]:
+    """Places of the `count` smallest scores, in any order."""
+    if count >= len(scores):
+        return np.arange(len(scores))
+    return np.argpartition(scores, count)[:count] if count else np.zeros(0, np.int64)
+
+
+def _relabelled(state: _State, rows: list[tuple[int, str]]) -> _State:
+    codes = dict(state.codes["person"])
+    people = state.names["person"].copy()
+    places = np.searchsorted(state.numbers, [number for number, _ in rows])
+    people[places] = [codes.setdefault(person, len(codes)) for _, person in rows]
+    return replace(state, names={**state.names, "person": people}, codes={**state.codes, "person": codes})

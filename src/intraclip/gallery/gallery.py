@@ -1,0 +1,548 @@
+"""`Gallery`: the one face of all stores. Checks what comes in, ranks what is found, says what a distance means."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from intraclip.errors import ConfigError, DataError
+from intraclip.gallery.checks import checked_vectors, require_once, require_same_record, require_same_vector
+from intraclip.gallery.records import (
+    AddResult,
+    AuditEntry,
+    Deleted,
+    Filters,
+    GalleryInfo,
+    Judgement,
+    Match,
+    Page,
+    Pictures,
+    SearchResult,
+    Stats,
+    TrackletRecord,
+    check_name,
+)
+from intraclip.gallery.store import FORMAT_VERSION, Store
+from intraclip.metrics.distance import DISTANCES, Distance, paired_distances
+
+if TYPE_CHECKING:
+    from intraclip.metrics.match_probability import MatchCalibration
+
+Vectors = npt.NDArray[np.float32]
+
+MAX_RESULTS = 1_000
+"""Most answers of a search, and most records of a page."""
+
+_CALIBRATION = "calibration"
+
+
+def open_gallery(address: str | Path) -> Gallery:
+    """Open a gallery that exists.
+
+    Args:
+        address: a folder, or ``milvus+http://host:port/name`` (``milvus+https`` with TLS).
+
+    Raises:
+        DataError: there is none, it is damaged, or it was written by another version of intraclip.
+        MissingExtraError: a server's address, and its client library is not installed.
+        OutputError: the server does not answer.
+    """
+    if is_server(address):
+        from intraclip.gallery.milvus import open_milvus
+
+        return Gallery(open_milvus(str(address)))
+    from intraclip.gallery.folder import open_folder
+
+    return Gallery(open_folder(Path(address)))
+
+
+def create_gallery(
+    address: str | Path, *, fingerprint: str, dimension: int, metric: Distance = "cosine", model: str = ""
+) -> Gallery:
+    """Create an empty gallery.
+
+    Args:
+        address: as in `open_gallery`; the folder must be new or empty.
+        fingerprint: of the model whose embeddings it will take.
+        dimension: D, their size.
+        metric: ``cosine`` or ``euclidean``.
+        model: name of the model, for people.
+
+    Raises:
+        ConfigError: a value is out of range.
+        MissingExtraError: a server's address, and its client library is not installed.
+        OutputError: something is there already, it cannot be written, or the server does not answer.
+    """
+    if metric not in DISTANCES:
+        raise ConfigError(f"metric {metric!r} is not one of {', '.join(DISTANCES)}")
+    if not 1 <= dimension <= 32_768:
+        raise ConfigError(f"dimension {dimension}: embeddings of 1 to 32,768 numbers are kept")
+    if not fingerprint:
+        raise ConfigError("the fingerprint is empty; a gallery must know whose embeddings it holds")
+    info = GalleryInfo(
+        address=str(address),
+        fingerprint=fingerprint,
+        model=model,
+        dimension=dimension,
+        metric=metric,
+        format_version=FORMAT_VERSION,
+        created_at=time.time(),
+    )
+    if is_server(address):
+        from intraclip.gallery.milvus import create_milvus
+
+        return Gallery(create_milvus(info))
+    from intraclip.gallery.folder import create_folder
+
+    return Gallery(create_folder(info))
+
+
+def is_taken(address: str | Path) -> bool:
+    """Whether something is at an address already: a gallery, or anything else that must not be written over.
+
+    Raises:
+        MissingExtraError: a server's address, and its client library is not installed.
+        OutputError: the server does not answer.
+    """
+    if is_server(address):
+        from intraclip.gallery.milvus_server import Server
+
+        server = Server(str(address))
+        try:
+            return bool(server.existing())
+        finally:
+            server.close()
+    folder = Path(address)
+    return folder.exists() and not (folder.is_dir() and not any(folder.iterdir()))
+
+
+def is_server(address: str | Path) -> bool:
+    """Whether an address names a server rather than a folder."""
+    return "://" in str(address)
+
+
+class Gallery:
+    """Tracklets with their embeddings: add, search, label, delete.
+
+    One gallery may be open in several processes, and be used from several threads: a search sees what was added or
+    deleted before it began. One at a time writes; another waits up to ten seconds, and is then refused.
+
+    Args:
+        store: where it is kept.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._calibration: tuple[str, MatchCalibration] | None = None
+
+    @property
+    def info(self) -> GalleryInfo:
+        """What it was made for: model, dimension, metric."""
+        return self._store.info
+
+    def __enter__(self) -> Gallery:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release files and connections; nothing needs saving."""
+        self._store.close()
+
+    # -- adding --------------------------------------------------------------------------------------------
+
+    def add(
+        self,
+        records: Sequence[TrackletRecord],
+        vectors: Vectors,
+        *,
+        fingerprint: str,
+        pictures: Sequence[Pictures] | None = None,
+    ) -> AddResult:
+        """Add tracklets, all or none of them. When this returns they survive a crash.
+
+        Tracklets that are there already with the same content are skipped.
+
+        Args:
+            records: N of them; `added_at` is set where it is 0.
+            vectors: float32 ``[N, D]``.
+            fingerprint: of the model that made the vectors.
+            pictures: N of them; none without it.
+
+        Raises:
+            DataError: another model's vectors, a wrong size, not finite, a zero vector under ``cosine``, an id twice,
+                or an id that is there with other content. Nothing was added.
+            OutputError: it cannot be written, such as on a full disk. Nothing was added.
+        """
+        self.require_fingerprint(fingerprint)
+        if not records:
+            return AddResult(added=0, skipped=0)
+        pictures = [Pictures()] * len(records) if pictures is None else pictures
+        if len(vectors) != len(records) or len(pictures) != len(records):
+            raise DataError(
+                f"{len(records)} tracklets come with {len(vectors)} vectors and {len(pictures)} sets of pictures; "
+                "each needs one"
+            )
+        vectors = checked_vectors(self.info, vectors, [r.id for r in records])
+        require_once(records)
+        present = self.present(records)
+        stored = self._store.vectors(list(present))
+        for record, vector in zip(records, vectors, strict=True):
+            if record.id in stored:
+                require_same_vector(self.info, record.id, stored[record.id], vector)
+        new = [i for i, r in enumerate(records) if r.id not in present]
+        if new:
+            now = time.time()
+            self._store.insert(
+                [replace(records[i], added_at=records[i].added_at or now) for i in new],
+                vectors[new],
+                [pictures[i] for i in new],
+            )
+        return AddResult(added=len(new), skipped=len(present))
+
+    def present(self, records: Sequence[TrackletRecord]) -> set[str]:
+        """Ids of those records that are there already.
+
+        Raises:
+            DataError: one is there with other content.
+        """
+        there = self._store.records([r.id for r in records])
+        for record in records:
+            if record.id in there:
+                require_same_record(self.info, there[record.id], record)
+        return set(there)
+
+    def require_fingerprint(self, fingerprint: str) -> None:
+        """Refuse embeddings of another model.
+
+        Raises:
+            DataError: the fingerprint is another one; both are named.
+        """
+        if fingerprint != self.info.fingerprint:
+            raise DataError(
+                f"the gallery {self.info.address} holds embeddings of {self.info.model or 'a model'} (fingerprint "
+                f"{self.info.fingerprint[:16]}), these are of another model or sampling (fingerprint "
+                f"{fingerprint[:16] or 'missing'}); they cannot be compared. Use the gallery's model, or make a "
+                "new gallery for this one"
+            )
+
+    # -- searching -----------------------------------------------------------------------------------------
+
+    def search(
+        self,
+        vector: Vectors,
+        *,
+        fingerprint: str,
+        k: int = 10,
+        filters: Filters | None = None,
+        false_match_rate: float | None = None,
+    ) -> SearchResult:
+        """The tracklets most similar to an embedding.
+
+        Args:
+            vector: float32 ``[D]``.
+            fingerprint: of the model that made it.
+            k: answers wanted, 1 to `MAX_RESULTS`.
+            filters: which tracklets count.
+            false_match_rate: share of strangers that may pass as the same person, inside (0, 1); with a calibration
+                each match then says whether it passes.
+
+        Raises:
+            ConfigError: `k` or the rate is out of range, or a rate is asked of a gallery without calibration.
+            DataError: another model's vector, a wrong size, not finite, or zero under ``cosine``.
+        """
+        self.require_fingerprint(fingerprint)
+        if vector.ndim != 1:
+            raise DataError(f"the query has the shape {list(vector.shape)}; one vector [D] is needed")
+        query = checked_vectors(self.info, vector[None], ["the query"])[0]
+        return self._search(query, k, filters or Filters(), false_match_rate)
+
+    def search_tracklet(
+        self,
+        tracklet: str,
+        *,
+        k: int = 10,
+        filters: Filters | None = None,
+        own_camera: bool = False,
+        false_match_rate: float | None = None,
+    ) -> SearchResult:
+        """The tracklets most similar to one of the gallery's own, which is never among the answers.
+
+        Args:
+            tracklet: its id.
+            k: answers wanted, 1 to `MAX_RESULTS`.
+            filters: which tracklets count.
+            own_camera: search the tracklet's own camera too.
+            false_match_rate: see `search`.
+
+        Raises:
+            ConfigError: see `search`.
+            DataError: no such tracklet.
+        """
+        record = self.record(tracklet)
+        filters = filters or Filters()
+        filters = replace(filters, exclude_ids=filters.exclude_ids | {tracklet})
+        if not own_camera:
+            filters = replace(filters, exclude_cameras=filters.exclude_cameras | {record.camera})
+        return self._search(self.vectors([tracklet])[0], k, filters, false_match_rate)
+
+    def _search(
+        self, query: Vectors, k: int, filters: Filters, false_match_rate: float | None
+    ) -> SearchResult:
+        if not 1 <= k <= MAX_RESULTS:
+            raise ConfigError(f"k is {k}: 1 to {MAX_RESULTS} answers can be asked for")
+        calibration, threshold = self.calibration(), None
+        if false_match_rate is not None:
+            if calibration is None:
+                raise ConfigError(
+                    f"a false-match rate needs a calibration, and the gallery {self.info.address} has none; make one "
+                    "with `intraclip gallery calibrate`"
+                )
+            threshold = calibration.threshold(false_match_rate)
+        found = self._store.nearest(query, k=k, filters=filters)
+        distances = self._distances(query, found.vectors)
+        order = sorted(range(len(found.ids)), key=lambda i: (distances[i], found.ids[i]))
+        records = self._store.records([found.ids[i] for i in order[:k]])
+        if len(records) < min(k, len(order)):  # some were deleted while the search ran: others move up
+            records = self._store.records(found.ids)
+        best = [i for i in order if found.ids[i] in records][:k]
+        likely = None if calibration is None else calibration.probability(distances[best])
+        return SearchResult(
+            matches=tuple(
+                Match(
+                    rank=place + 1,
+                    record=records[found.ids[i]],
+                    distance=float(distances[i]),
+                    probability=None if likely is None else float(likely[place]),
+                    passes=None if threshold is None else bool(distances[i] < threshold),
+                )
+                for place, i in enumerate(best)
+            ),
+            metric=self.info.metric,
+            threshold=threshold,
+            false_match_rate=false_match_rate,
+            exact=found.exact,
+        )
+
+    def _distances(self, query: Vectors, vectors: Vectors) -> npt.NDArray[np.float32]:
+        """Distances that are the same in every store, whatever it computed to find the candidates."""
+        rows = np.arange(len(vectors))
+        return paired_distances(
+            query[None],
+            vectors,
+            rows=np.zeros_like(rows),
+            columns=rows,
+            distance=self.info.metric,
+        )
+
+    # -- reading -------------------------------------------------------------------------------------------
+
+    def record(self, tracklet: str) -> TrackletRecord:
+        """One record.
+
+        Raises:
+            DataError: no such tracklet.
+        """
+        found = self._store.records([tracklet])
+        if tracklet not in found:
+            raise DataError(
+                f"the gallery {self.info.address} has no tracklet {tracklet!r}; `intraclip gallery list` shows them"
+            )
+        return found[tracklet]
+
+    def find(self, ids: Sequence[str]) -> dict[str, TrackletRecord]:
+        """Records of those tracklets that are there."""
+        return self._store.records(ids)
+
+    def vectors(self, ids: Sequence[str]) -> Vectors:
+        """Embeddings of tracklets, float32 ``[N, D]``, as stored: of length 1 under ``cosine``.
+
+        Raises:
+            DataError: one of them is not there.
+        """
+        found = self._store.vectors(ids)
+        missing = [i for i in ids if i not in found]
+        if missing:
+            raise DataError(f"the gallery {self.info.address} has no tracklets {', '.join(missing[:5])}")
+        return np.stack([found[i] for i in ids]) if ids else np.zeros((0, self.info.dimension), np.float32)
+
+    def strip(self, tracklet: str) -> bytes:
+        """Film strip of a tracklet, a JPEG file; empty when there is none."""
+        return self._store.pictures(tracklet).strip
+
+    def crops(self, tracklet: str) -> tuple[bytes, ...]:
+        """A few frames of a tracklet in order of time, JPEG files; for playing it."""
+        return self._store.pictures(tracklet).crops
+
+    def page(self, filters: Filters | None = None, *, limit: int = 100, cursor: str = "") -> Page:
+        """Records in order of their ids.
+
+        Args:
+            filters: which.
+            limit: at most so many, 1 to `MAX_RESULTS`.
+            cursor: of the page before; empty for the first.
+
+        Raises:
+            ConfigError: the limit is out of range.
+        """
+        if not 1 <= limit <= MAX_RESULTS:
+            raise ConfigError(f"limit is {limit}: a page holds 1 to {MAX_RESULTS} records")
+        found = self._store.page(filters or Filters(), limit=limit + 1, after=cursor)
+        return Page(records=tuple(found[:limit]), cursor=found[limit - 1].id if len(found) > limit else "")
+
+    def all_records(self, filters: Filters | None = None) -> Iterator[TrackletRecord]:
+        """Every record that passes, page by page."""
+        cursor = ""
+        while True:
+            page = self.page(filters, limit=MAX_RESULTS, cursor=cursor)
+            yield from page.records
+            cursor = page.cursor
+            if not cursor:
+                return
+
+    def stats(self) -> Stats:
+        """Counts."""
+        counts = self._store.counts()
+        return Stats(info=self.info, calibrated=self.calibration() is not None, **vars(counts))
+
+    def build_index(self) -> str:
+        """Make large galleries fast to search; call it after adding many. Returns in words what there is.
+
+        Searches never wait for it: without it they compare every tracklet.
+        """
+        return self._store.build_index()
+
+    # -- deleting ------------------------------------------------------------------------------------------
+
+    def delete(self, filters: Filters, *, dry_run: bool = False) -> Deleted:
+        """Remove tracklets for good: vectors, pictures, records, and what was said about them.
+
+        Args:
+            filters: which; at least one must be given.
+            dry_run: only count.
+
+        Raises:
+            ConfigError: no filter is given; to delete everything, delete the gallery itself.
+            OutputError: it cannot be written. Nothing was removed.
+        """
+        if filters.empty:
+            raise ConfigError(
+                "say which tracklets to delete: ids, people, cameras, sources or an age; to delete everything, remove "
+                f"the gallery {self.info.address} itself"
+            )
+        chosen = self._store.select(filters)
+        removed = self._store.remove([b.id for b in chosen], dry_run=dry_run)
+        return Deleted(
+            ids=tuple(b.id for b in chosen),
+            cameras=dict(sorted(Counter(b.camera for b in chosen).items())),
+            people=dict(sorted(Counter(b.person for b in chosen if b.person).items())),
+            pictures=removed.pictures,
+            judgements=removed.judgements,
+            dry_run=dry_run,
+            complete=removed.complete,
+            note=removed.note,
+        )
+
+    # -- what people say -----------------------------------------------------------------------------------
+
+    def set_person(self, ids: Sequence[str], person: str) -> None:
+        """Say who is on tracklets; "" takes a label away.
+
+        Raises:
+            DataError: a tracklet is not there, or the label is no name.
+        """
+        check_name(person, what="the person's label")
+        self._require(ids)
+        self._store.set_person(ids, person)
+
+    def confirm(self, query: str, tracklet: str, *, by: str = "") -> Judgement:
+        """A human says that two tracklets show the same person; replaces what was said before about the two.
+
+        Raises:
+            DataError: a tracklet is not there, or they are one.
+        """
+        return self._judge(query, tracklet, same=True, by=by)
+
+    def reject(self, query: str, tracklet: str, *, by: str = "") -> Judgement:
+        """A human says that two tracklets show different people; see `confirm`."""
+        return self._judge(query, tracklet, same=False, by=by)
+
+    def _judge(self, query: str, tracklet: str, *, same: bool, by: str) -> Judgement:
+        if query == tracklet:
+            raise DataError(f"{query!r} was compared with itself; a judgement is about two tracklets")
+        check_name(by, what="the name of who judges")
+        self._require([query, tracklet])
+        judgement = Judgement(query=query, tracklet=tracklet, same=same, by=by, at=time.time())
+        self._store.put_judgement(judgement)
+        return judgement
+
+    def retract(self, query: str, tracklet: str) -> bool:
+        """Forget what was said about two tracklets; False if nothing was."""
+        return self._store.drop_judgement(query, tracklet)
+
+    def judgements(self) -> list[Judgement]:
+        """All that was said, in order of time."""
+        return self._store.judgements()
+
+    def _require(self, ids: Sequence[str]) -> None:
+        found = self._store.records(ids)
+        missing = [i for i in ids if i not in found]
+        if missing:
+            raise DataError(f"the gallery {self.info.address} has no tracklets {', '.join(missing[:5])}")
+
+    # -- calibration and audit -----------------------------------------------------------------------------
+
+    def calibration(self) -> MatchCalibration | None:
+        """What turns distances into probabilities; None when there is none."""
+        text = self._store.document(_CALIBRATION)
+        if text is None:
+            return None
+        # Imported here because it brings scipy, most of the time that opening a gallery would take.
+        from intraclip.metrics.match_probability import MatchCalibration
+
+        if self._calibration is None or self._calibration[0] != text:
+            self._calibration = text, MatchCalibration.from_json_dict(json.loads(text))
+        return self._calibration[1]
+
+    def set_calibration(self, calibration: MatchCalibration | None) -> None:
+        """Keep a calibration in the gallery, or with None remove it.
+
+        Raises:
+            DataError: it was fitted for another model or metric.
+        """
+        if calibration is None:
+            self._store.put_document(_CALIBRATION, None)
+            return
+        self.require_fingerprint(calibration.fingerprint)
+        if calibration.metric != self.info.metric:
+            raise DataError(
+                f"the calibration is for {calibration.metric} distances, the gallery {self.info.address} measures "
+                f"{self.info.metric} ones; fit it for these"
+            )
+        self._store.put_document(_CALIBRATION, json.dumps(calibration.to_json_dict()))
+
+    def audit(self, action: str, detail: Mapping[str, Any], *, actor: str = "") -> None:
+        """Append a line to the audit log, which outlives what it is about: put no names of people into it.
+
+        Args:
+            action: one word, such as ``search`` or ``delete``.
+            detail: what JSON can hold.
+            actor: who.
+        """
+        self._store.append_audit(at=time.time(), action=action, actor=actor, detail=detail)
+
+    def audit_log(self, *, limit: int = 100, before: int | None = None) -> list[AuditEntry]:
+        """The newest lines of the audit log, newest first; `before` is the number of the last one seen."""
+        return self._store.audit(limit=min(max(limit, 1), MAX_RESULTS), before=before)

@@ -1,0 +1,174 @@
+"""What people said about the tracklets of a gallery, as training data."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from intraclip.data.frames import encoded_frame
+from intraclip.data.readers.folder import COLUMNS, MANIFEST_CSV
+from intraclip.errors import DataError, OutputError, require_empty_folder
+from intraclip.gallery.gallery import Gallery
+from intraclip.gallery.records import Judgement, TrackletRecord
+from intraclip.types import Tracklet
+
+JUDGEMENTS_CSV = "judgements.csv"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportSummary:
+    """What was written.
+
+    Attributes:
+        people: identities.
+        tracklets: of them.
+        frames: pictures of them.
+        conflicts: groups that were left out because what was said contradicts itself, in sentences.
+        without_pictures: ids of tracklets that were left out because there are no pictures of them.
+    """
+
+    people: int
+    tracklets: int
+    frames: int
+    conflicts: tuple[str, ...]
+    without_pictures: tuple[str, ...]
+
+
+def people_of(
+    records: Mapping[str, TrackletRecord], judgements: Iterable[Judgement]
+) -> tuple[list[list[str]], list[str]]:
+    """Groups of tracklet ids that are one person each, and the contradictions.
+
+    Tracklets are one person when they carry the same label, or were confirmed, also by way of others. A group with two
+    labels, or with a rejected pair inside, contradicts itself.
+
+    Args:
+        records: by id; those without label and judgement belong to no group.
+        judgements: about these tracklets.
+
+    Returns:
+        Groups in order of their first ids, and a sentence for every contradictory one, which is left out.
+    """
+    judgements = list(judgements)
+    parent = {i: i for i, r in records.items() if r.person}
+    parent |= {i: i for j in judgements if j.same for i in (j.query, j.tracklet) if i in records}
+
+    def find(i: str) -> str:
+        while parent[i] != i:
+            parent[i] = parent[parent[i]]
+            i = parent[i]
+        return i
+
+    first: dict[str, str] = {}
+    for i in sorted(parent):
+        if person := records[i].person:
+            parent[find(i)] = find(first.setdefault(person, i))
+    for j in judgements:
+        if j.same and j.query in parent and j.tracklet in parent:
+            parent[find(j.query)] = find(j.tracklet)
+    groups: dict[str, list[str]] = defaultdict(list)
+    for i in sorted(parent):
+        groups[find(i)].append(i)
+    rejected: dict[str, Judgement] = {}
+    for j in judgements:
+        if not j.same and j.query in parent and j.tracklet in parent and find(j.query) == find(j.tracklet):
+            rejected[find(j.query)] = j
+    good, conflicts = [], []
+    for root, members in groups.items():
+        labels = sorted({records[i].person for i in members} - {""})
+        if root in rejected:
+            j = rejected[root]
+            conflicts.append(
+                f"{j.query} and {j.tracklet} were rejected as one person, yet labels or confirmed pairs join them "
+                f"({len(members)} tracklets left out)"
+            )
+        elif len(labels) > 1:
+            conflicts.append(
+                f"confirmed pairs join the labels {', '.join(labels)} ({len(members)} tracklets left out)"
+            )
+        else:
+            good.append(members)
+    return sorted(good), sorted(conflicts)
+
+
+def export_labels(
+    gallery: Gallery, out: Path, *, tracklets: Mapping[str, Tracklet] | None = None
+) -> ExportSummary:
+    """Write what people said as a data folder that `intraclip train` reads: a manifest with pids, and the frames.
+
+    People are numbered from 1 in order of their first tracklet's id, cameras in order of their names. The file
+    ``judgements.csv`` beside the manifest has every pair, rejected ones too.
+
+    Args:
+        gallery: with labels or judgements.
+        out: a new or empty folder.
+        tracklets: by id, where all their frames are; without it, the few crops of the gallery are written.
+
+    Raises:
+        DataError: nothing was said yet, or all of it contradicts itself.
+        OutputError: the folder is not empty, or cannot be written.
+    """
+    require_empty_folder(out, remedy="give a new folder for the labels")
+    judgements = gallery.judgements()
+    records = {r.id: r for r in gallery.all_records()}
+    groups, conflicts = people_of(records, judgements)
+    cameras = {name: n for n, name in enumerate(sorted({r.camera for r in records.values()}), start=1)}
+    rows: list[list[object]] = []
+    without, frames, people = [], 0, 0
+    try:
+        for members in groups:
+            before = len(rows)
+            for i in members:
+                images = _frames(gallery, i, (tracklets or {}).get(i))
+                if not images:
+                    without.append(i)
+                    continue
+                folder = f"tracklets/{len(rows) + 1:06d}"
+                (out / folder).mkdir(parents=True)
+                for number, image in enumerate(images):
+                    (out / folder / f"{number:06d}{_suffix(image)}").write_bytes(image)
+                frames += len(images)
+                camera = records[i].camera
+                rows.append([i, folder, people + 1, cameras[camera], "train", camera])
+            people += len(rows) > before
+        if not rows:
+            reason = "; ".join(conflicts) or "no tracklet with pictures carries a label or a confirmed pair"
+            raise DataError(f"nothing to export from the gallery {gallery.info.address}: {reason}")
+        (out / MANIFEST_CSV).write_text(_csv((*COLUMNS, "camera"), rows), encoding="utf-8")
+        pairs = [
+            [j.query, j.tracklet, "same" if j.same else "different", j.by, f"{j.at:.3f}"] for j in judgements
+        ]
+        (out / JUDGEMENTS_CSV).write_text(
+            _csv(("query", "tracklet", "judgement", "by", "at"), pairs), encoding="utf-8"
+        )
+    except OSError as error:
+        raise OutputError(f"the labels cannot be written to {out}: {error.strerror}") from None
+    return ExportSummary(
+        people=people,
+        tracklets=len(rows),
+        frames=frames,
+        conflicts=tuple(conflicts),
+        without_pictures=tuple(without),
+    )
+
+
+def _frames(gallery: Gallery, tracklet: str, whole: Tracklet | None) -> list[bytes]:
+    if whole is None:
+        return list(gallery.crops(tracklet))
+    return [encoded_frame(whole, i).tobytes() for i in range(len(whole))]
+
+
+def _suffix(image: bytes) -> str:
+    return ".jpg" if image.startswith(b"\xff\xd8") else ".png"  # readers look into the file for its kind
+
+
+def _csv(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    return table.getvalue()

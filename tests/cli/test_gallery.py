@@ -1,0 +1,253 @@
+"""`intraclip gallery` as a person types it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from conftest import write_tracklet
+from intraclip.cli.gallery import main as gallery_main
+from intraclip.cli.gallery_words import age, moment
+from intraclip.cli.main import main as intraclip_main
+from intraclip.config import Recipe
+from intraclip.errors import ConfigError, IntraclipError
+from intraclip.gallery.gallery import open_gallery
+from intraclip.models.checkpoint import save_checkpoint
+from intraclip.models.embedder import build_embedder
+
+Command = Callable[..., str]
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, tiny_recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two runs with random weights, and a folder of twelve tracklets of six people in two cameras."""
+    for seed, name in enumerate(("run", "other")):
+        model = build_embedder(tiny_recipe.model, tiny_recipe.input, num_classes=2, seed=seed)
+        save_checkpoint(
+            tmp_path / name / "model.safetensors", model, recipe=tiny_recipe, pids=[1, 2], epoch=1, step=1
+        )
+    for pid in range(1, 7):
+        for camid in (1, 2):
+            t = write_tracklet(tmp_path / "made", pid=pid, camid=camid, frames=4)
+            folder = tmp_path / "data/gallery" / str(pid) / str(camid) / "x"
+            folder.mkdir(parents=True)
+            for frame in t.frames:
+                (tmp_path / "made" / frame).rename(folder / Path(frame).name)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def gallery(capsys: pytest.CaptureFixture[str]) -> Command:
+    """Runs a command; returns what it printed, or the error's text."""
+
+    def run(*argv: str) -> str:
+        try:
+            assert gallery_main(argv) == 0
+        except IntraclipError as error:
+            return f"error: {error}"
+        captured = capsys.readouterr()
+        return captured.out if "--json" in argv else captured.out + captured.err
+
+    return run
+
+
+@pytest.fixture
+def filled(workspace: Path, gallery: Command) -> Path:
+    gallery("add", "g", "--data", "data", "--run", "run", "--camera-name", "1=hall")
+    return workspace
+
+
+ONE = "gallery/1/1/x"
+"""Id of the tracklet of person 1 in camera 1."""
+
+
+def test_adding_makes_the_gallery_and_can_be_repeated(workspace, gallery):
+    first = json.loads(gallery("add", "g", "--data", "data", "--run", "run", "--json"))
+    assert (first["added"], first["skipped"], first["tracklets"]) == (12, 0, 12)
+    again = gallery("add", "g", "--data", "data", "--run", "run")
+    assert "added 0 tracklets, 12 were there already; 12 are in g" in again
+    more = json.loads(gallery("add", "g", "--data", "data", "--run", "run", "--prefix", "b/", "--json"))
+    assert (more["added"], more["tracklets"]) == (12, 24)
+
+
+def test_another_model_or_sampling_is_refused_and_both_are_named(filled, gallery):
+    with open_gallery("g") as opened:
+        mine = opened.info.fingerprint[:16]
+    for flags in (["--run", "other"], ["--run", "run", "--sampling", "all"]):
+        said = gallery("add", "g", "--data", "data", *flags)
+        assert said.startswith("error: the gallery g holds embeddings of")
+        assert mine in said
+    said = gallery("search", "g", "--images", "data/gallery/1/1/x/0001C1T0001F001.jpg", "--run", "other")
+    assert said.startswith("error: the gallery g holds embeddings of")
+
+
+def test_a_tracklet_is_searched_for_in_other_cameras(filled, gallery):
+    found = json.loads(gallery("search", "g", "--tracklet", ONE, "--k", "4", "--json"))
+    assert [m["rank"] for m in found["matches"]] == [1, 2, 3, 4]
+    assert {m["camera"] for m in found["matches"]} == {"cam2"}
+    assert found["matches"][0]["probability"] is None
+    both = json.loads(gallery("search", "g", "--tracklet", ONE, "--k", "20", "--own-camera", "--json"))
+    assert len(both["matches"]) == 11
+    one = json.loads(gallery("search", "g", "--tracklet", ONE, "--own-camera", "--camera", "hall", "--json"))
+    assert len(one["matches"]) == 5
+    assert "nothing passes the filters" in gallery("search", "g", "--tracklet", ONE, "--camera", "door")
+    table = gallery("search", "g", "--tracklet", ONE, "--out", "found.png")
+    assert "cosine" in table
+    assert cv2.imread("found.png").shape[0] > 128
+
+
+def test_frames_of_a_tracklet_find_that_tracklet(filled, gallery):
+    images = sorted(map(str, (filled / "data" / ONE).iterdir()))
+    found = json.loads(gallery("search", "g", "--images", *images, "--run", "run", "--json"))
+    assert found["matches"][0]["id"] == ONE
+    assert found["matches"][0]["distance"] < 1e-5
+    elsewhere = json.loads(
+        gallery("search", "g", "--images", *images, "--run", "run", "--exclude-camera", "hall", "--json")
+    )
+    assert {m["camera"] for m in elsewhere["matches"]} == {"cam2"}
+
+
+def test_a_box_in_a_video_finds_who_is_in_it(filled, gallery):
+    images = [cv2.imread(str(p)) for p in sorted((filled / "data" / ONE).iterdir())]
+    writer = cv2.VideoWriter("street.avi", cv2.VideoWriter_fourcc(*"MJPG"), 10, (96, 80))
+    for image in images:
+        frame = np.full((80, 96, 3), 60, np.uint8)
+        frame[20:68, 40:64] = image
+        writer.write(frame)
+    writer.release()
+    box = ["--video", "street.avi", "--frame", "2", "--box", "40,20,24,48"]
+    found = json.loads(gallery("search", "g", *box, "--run", "run", "--json"))
+    assert found["matches"][0]["id"] == ONE
+    assert "error: --box" in gallery("search", "g", *box[:-1], "40,20", "--run", "run")
+    assert "belong together" in gallery(
+        "search", "g", "--video", "street.avi", "--frame", "2", "--run", "run"
+    )
+    whole = json.loads(gallery("search", "g", "--video", "street.avi", "--run", "run", "--json"))
+    assert len(whole["matches"]) == 10
+
+
+def test_queries_that_cannot_be_are_refused(filled, gallery):
+    assert "name one query" in gallery("search", "g")
+    assert "name one query" in gallery("search", "g", "--tracklet", ONE, "--video", "x.mp4")
+    assert "must be embedded" in gallery("search", "g", "--images", "x.jpg")
+    assert "has no tracklet 'ghost'" in gallery("search", "g", "--tracklet", "ghost")
+    assert "k is 0" in gallery("search", "g", "--tracklet", ONE, "--k", "0")
+    Path("text.jpg").write_text("not a picture")
+    assert "no image" in gallery("search", "g", "--images", "text.jpg", "--run", "run")
+    assert ".png or .jpg" in gallery("search", "g", "--tracklet", ONE, "--out", "x.txt")
+    assert "has none" in gallery("search", "g", "--tracklet", ONE, "--false-match-rate", "0.01")
+    assert "--since 'noon'" in gallery("search", "g", "--tracklet", ONE, "--since", "noon")
+
+
+def test_show_list_and_stats_tell_what_is_there(filled, gallery):
+    shown = json.loads(gallery("show", "g", ONE, "--json"))
+    assert (shown["camera"], shown["num_frames"], shown["crops"], shown["judgements"]) == ("hall", 4, 4, [])
+    assert "strip.jpg" in gallery("show", "g", ONE, "--out", "strip.jpg")
+    assert cv2.imread("strip.jpg").shape == (128, 4 * 66 - 2, 3)
+    page = json.loads(gallery("list", "g", "--limit", "5", "--json"))
+    assert len(page["records"]) == 5
+    rest = json.loads(gallery("list", "g", "--cursor", page["cursor"], "--json"))
+    assert len(rest["records"]) == 7
+    assert rest["cursor"] == ""
+    assert len(json.loads(gallery("list", "g", "--camera", "hall", "--json"))["records"]) == 6
+    assert "--cursor" in gallery("list", "g", "--limit", "5")
+    stats = json.loads(gallery("stats", "g", "--json"))
+    assert stats["cameras"] == {"cam2": 6, "hall": 6}
+    assert stats["size_bytes"] > 10_000
+    text = gallery("stats", "g")
+    assert f"fingerprint {stats['info']['fingerprint']}" in text
+    assert "12 tracklets" in text
+
+
+def test_deletion_says_what_was_removed(filled, gallery):
+    planned = gallery("delete", "g", "--id", ONE, "--dry-run")
+    assert "would remove 1 tracklets with their embeddings, 5 pictures" in planned
+    assert "12 tracklets" in gallery("stats", "g")
+    deleted = json.loads(gallery("delete", "g", "--id", ONE, "--json"))
+    assert deleted["ids"] == [ONE]
+    assert deleted["complete"]
+    assert "nothing was removed" in gallery("delete", "g", "--id", ONE, "gallery/2/1/x")
+    assert "camera hall: 5" in gallery("delete", "g", "--camera", "hall")
+    assert "removed 0 tracklets" in gallery("delete", "g", "--older-than", "30d")
+    assert "say which tracklets" in gallery("delete", "g")
+    assert "--older-than '30'" in gallery("delete", "g", "--older-than", "30")
+    time.sleep(0.01)
+    assert "removed 6 tracklets" in gallery("delete", "g", "--older-than", "0s")
+
+
+def test_old_tracklets_go_by_when_they_were_seen(workspace, gallery):
+    gallery("add", "g", "--data", "data", "--run", "run", "--started-at", "2020-01-01T00:00")
+    assert "removed 12 tracklets" in gallery("delete", "g", "--older-than", "52w")
+
+
+def test_a_calibrated_gallery_gives_probabilities(filled, gallery):
+    assert intraclip_main(["extract", "run", "--data", "data", "--out", "labelled.npz"]) == 0
+    table = gallery("calibrate", "g", "--labelled", "labelled.npz", "--prior", "0.1")
+    assert "6 people, 6 pairs of one person" in table
+    found = json.loads(
+        gallery("search", "g", "--tracklet", ONE, "--k", "6", "--false-match-rate", "0.45", "--json")
+    )
+    likely = [m["probability"] for m in found["matches"]]
+    assert likely == sorted(likely, reverse=True)
+    assert all(m["passes"] == (m["distance"] < found["threshold"]) for m in found["matches"])
+    assert "same person: cosine distance below" in gallery(
+        "search", "g", "--tracklet", ONE, "--false-match-rate", "0.45"
+    )
+    intraclip_main(["extract", "other", "--data", "data", "--out", "others.npz"])
+    assert "another model" in gallery("calibrate", "g", "--labelled", "others.npz")
+
+
+def test_a_file_of_embeddings_fills_a_gallery(workspace, gallery):
+    intraclip_main(["extract", "run", "--data", "data", "--out", "e.npz"])
+    bare = json.loads(gallery("add", "bare", "--embeddings", "e.npz", "--distance", "euclidean", "--json"))
+    assert bare["added"] == 12
+    assert json.loads(gallery("stats", "bare", "--json"))["info"]["metric"] == "euclidean"
+    assert "there are no pictures" in gallery("show", "bare", ONE, "--out", "x.jpg")
+    gallery("add", "full", "--embeddings", "e.npz", "--data", "data", "--people")
+    shown = json.loads(gallery("show", "full", ONE, "--json"))
+    assert (shown["crops"], shown["person"]) == (4, "1")
+    np.savez("mute.npz", features=np.ones((1, 4)), pids=[1], camids=[1], is_query=[True], names=["a"])
+    assert "does not say which model" in gallery("add", "new", "--embeddings", "mute.npz")
+    assert not Path("new").exists()
+
+
+def test_labels_are_exported_to_train_on(filled, gallery):
+    assert "nothing to export" in gallery("export-labels", "g", "labels")
+    with open_gallery("g") as opened:
+        for pid in (1, 2, 3):
+            opened.confirm(f"gallery/{pid}/1/x", f"gallery/{pid}/2/x")
+    said = json.loads(gallery("export-labels", "g", "labels", "--json"))
+    assert (said["people"], said["tracklets"], said["frames"]) == (3, 6, 24)
+    gallery("export-labels", "g", "whole", "--data", "data")
+    assert len(list((filled / "whole/tracklets/000001").iterdir())) == 4
+
+
+def test_places_that_are_no_gallery_are_refused(workspace, gallery):
+    assert "is no gallery: there is no such folder" in gallery("stats", "nowhere")
+    assert "is no gallery: it holds no gallery.sqlite" in gallery(
+        "add", "data", "--data", "data", "--run", "run"
+    )
+    assert "name --data DIR and the model" in gallery("add", "g", "--data", "data")
+    assert "no address of a gallery" in gallery("stats", "milvus://x")
+
+
+def test_times_and_ages_are_read():
+    assert age("30d") == 30 * 86_400
+    assert age("1.5h") == 5_400
+    assert moment("2026-11-22T08:00+00:00", "--since") == 1_795_334_400
+    with pytest.raises(ConfigError, match="--older-than 'soon'"):
+        age("soon")
+
+
+def test_the_command_explains_itself(capsys):
+    assert gallery_main([]) == 0
+    assert "export-labels" in capsys.readouterr().out
+    assert gallery_main(["drop"]) == 2
+    assert "there are add, search" in capsys.readouterr().err
