@@ -1,0 +1,151 @@
+"""Searches, by a tracklet of the gallery or by uploaded pictures. Each one leaves a line in the audit log."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from fastapi import APIRouter, File, Query, UploadFile
+
+from intraclip.gallery.records import SearchResult
+from intraclip.serve.context import Actor, Context, Served
+from intraclip.serve.errors import Refused
+from intraclip.serve.schemas import MatchOut, SearchOptions, SearchOut, TrackletOut, TrackletSearch
+from intraclip.serve.settings import API
+from intraclip.serve.uploads import TAKES, read_pictures
+
+router = APIRouter(prefix=API, tags=["search"])
+
+
+@router.post("/search")
+async def search(served: Served, actor: Actor, wanted: TrackletSearch) -> SearchOut:
+    """Find the tracklets that look most like one of the gallery."""
+
+    def work() -> SearchOut:
+        query = served.record(wanted.tracklet)
+        _require_calibration(served, wanted)
+        found = served.audited(
+            "search",
+            {"tracklet": wanted.tracklet, **_options(wanted)},
+            actor,
+            lambda: _timed(
+                served,
+                "tracklet",
+                lambda: served.gallery.search_tracklet(
+                    wanted.tracklet,
+                    k=wanted.k,
+                    filters=wanted.filters(),
+                    own_camera=wanted.own_camera,
+                    false_match_rate=wanted.false_match_rate,
+                ),
+            ),
+        )
+        judged = {
+            j.tracklet if j.query == query.id else j.query: j.same
+            for j in served.gallery.judgements()
+            if query.id in (j.query, j.tracklet)
+        }
+        return _answer(found, query=TrackletOut.of(query), judged=judged)
+
+    return await served.searching.run(work)
+
+
+@router.post("/search/upload", responses={413: {}, 415: {}})
+async def search_upload(
+    served: Served,
+    actor: Actor,
+    files: Annotated[list[UploadFile], File(description=f"Pictures of one person, or one clip. {TAKES}.")],
+    options: Annotated[SearchOptions, Query()],
+) -> SearchOut:
+    """Find the tracklets that look most like the person on uploaded pictures, or in a clip that shows nobody else.
+
+    The files are not kept.
+    """
+    embedder = served.embedder
+    if embedder is None:
+        raise Refused(
+            409,
+            "this service was started without a model, so pictures cannot be searched for; start it with --run or "
+            "--encoder, the model that the gallery was made with",
+        )
+    if len(files) > served.settings.max_files:
+        raise Refused(
+            400, f"{len(files)} files were sent; at most {served.settings.max_files} make one search"
+        )
+    contents = [await file.read() for file in files]
+    await served.searching.run(lambda: _require_calibration(served, options))
+    pictures = await served.embedding.run(lambda: read_pictures(contents, served.settings))
+    vector = await served.embedding.run(lambda: embedder.embed(pictures))
+
+    def work() -> SearchOut:
+        found = served.audited(
+            "search-upload",
+            {"files": len(files), "pictures": len(pictures), **_options(options)},
+            actor,
+            lambda: _timed(
+                served,
+                "upload",
+                lambda: served.gallery.search(
+                    vector,
+                    fingerprint=embedder.fingerprint,
+                    k=options.k,
+                    filters=options.filters(),
+                    false_match_rate=options.false_match_rate,
+                ),
+            ),
+        )
+        return _answer(found, pictures=len(pictures))
+
+    return await served.searching.run(work)
+
+
+def _require_calibration(served: Context, options: SearchOptions) -> None:
+    if options.false_match_rate is None:
+        return
+    calibration = served.gallery.calibration()
+    if calibration is None:
+        raise Refused(
+            409,
+            "the gallery has no calibration, so a false-match rate means nothing; run `intraclip gallery calibrate`",
+        )
+    if options.false_match_rate < calibration.false_match_rates[-1]:
+        raise Refused(
+            422,
+            f"the calibration resolves false-match rates down to {calibration.false_match_rates[-1]:.3g} only",
+        )
+
+
+def _options(options: SearchOptions) -> dict[str, Any]:
+    """For the audit log, which outlives people's labels: how many were named, not which."""
+    told = options.filters().to_json_dict()
+    if "people" in told:
+        told["people"] = len(told["people"])
+    return {"k": options.k, **({"filters": told} if told else {})}
+
+
+def _timed(served: Context, kind: str, work: Callable[[], SearchResult]) -> SearchResult:
+    started = time.perf_counter()
+    found = work()
+    served.metrics.searches.labels(kind).inc()
+    served.metrics.search_seconds.labels(kind).observe(time.perf_counter() - started)
+    return found
+
+
+def _answer(
+    found: SearchResult,
+    *,
+    query: TrackletOut | None = None,
+    judged: dict[str, bool] | None = None,
+    pictures: int = 0,
+) -> SearchOut:
+    said = judged or {}
+    return SearchOut(
+        query=query,
+        pictures=pictures,
+        matches=[MatchOut.of(m, said.get(m.record.id)) for m in found.matches],
+        metric=found.metric,
+        threshold=found.threshold,
+        false_match_rate=found.false_match_rate,
+        exact=found.exact,
+    )

@@ -1,0 +1,66 @@
+"""Tracklets: lists, one of them, its pictures.
+
+Ids stand in the query and not in the path: ids with slashes or dots would be read as paths on their way here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Response
+
+from intraclip.serve.context import Served
+from intraclip.serve.errors import Refused
+from intraclip.serve.schemas import IdQuery, JudgementOut, Listing, TrackletDetail, TrackletOut, TrackletPage
+from intraclip.serve.settings import API
+
+router = APIRouter(prefix=API, tags=["tracklets"])
+
+
+class Jpeg(Response):
+    """A JPEG file."""
+
+    media_type = "image/jpeg"
+
+
+@router.get("/tracklets")
+def list_tracklets(served: Served, listing: Annotated[Listing, Query()]) -> TrackletPage:
+    """List tracklets in order of their ids, a page at a time."""
+    page = served.gallery.page(listing.filters(), limit=listing.limit, cursor=listing.cursor)
+    return TrackletPage(tracklets=[TrackletOut.of(r) for r in page.records], cursor=page.cursor)
+
+
+@router.get("/tracklet")
+def get_tracklet(served: Served, tracklet: IdQuery) -> TrackletDetail:
+    """All that is known about a tracklet."""
+    record = served.record(tracklet)
+    return TrackletDetail(
+        **TrackletOut.of(record).model_dump(),
+        frames=len(served.gallery.crops(tracklet)),
+        strip=bool(served.gallery.strip(tracklet)),
+        boxes=[list(b) for b in record.boxes],
+        judgements=[
+            JudgementOut(**asdict(j))
+            for j in served.gallery.judgements()
+            if tracklet in (j.query, j.tracklet)
+        ],
+    )
+
+
+@router.get("/tracklet/strip", response_class=Jpeg)
+def get_strip(served: Served, tracklet: IdQuery) -> Response:
+    """A tracklet's film strip: a few of its frames side by side."""
+    strip = served.gallery.strip(tracklet)
+    if not strip:
+        raise Refused(404, "the gallery has no film strip of such a tracklet")
+    return Jpeg(strip)
+
+
+@router.get("/tracklet/frames/{number}", response_class=Jpeg)
+def get_frame(served: Served, tracklet: IdQuery, number: Annotated[int, Path(ge=0, lt=10_000)]) -> Response:
+    """One of the frames that are kept for playing a tracklet, from 0."""
+    crops = served.gallery.crops(tracklet)
+    if number >= len(crops):
+        raise Refused(404, f"the gallery has {len(crops)} frames of such a tracklet")
+    return Jpeg(crops[number])

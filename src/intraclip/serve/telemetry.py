@@ -1,0 +1,128 @@
+"""Structured logs and Prometheus metrics. Neither holds ids of tracklets, names of people, addresses or queries."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+import traceback
+from datetime import UTC, datetime
+from typing import Any, TextIO
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from starlette.datastructures import MutableHeaders
+
+from intraclip.serve.errors import error_response
+from intraclip.serve.security import App, Message, Receive, Scope, Send, new_request_id
+from intraclip.serve.slots import Slots
+
+LOGGER = logging.getLogger("intraclip.serve")
+
+
+class JsonLines(logging.Formatter):
+    """A log record as one line of JSON. Of an error it gives the place in the code, not the values it speaks of."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """See `logging.Formatter`."""
+        line: dict[str, Any] = {
+            "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "event": record.getMessage(),
+            **getattr(record, "fields", {}),
+        }
+        if record.exc_info and record.exc_info[1] is not None:
+            error = record.exc_info[1]
+            line["error"] = type(error).__name__
+            line["where"] = [
+                f"{frame.filename.rpartition('/')[2]}:{frame.lineno} {frame.name}"
+                for frame in traceback.extract_tb(error.__traceback__)
+            ]
+        return json.dumps(line)
+
+
+def log_json(stream: TextIO) -> None:
+    """Send this service's and the server's logs to a stream, one JSON object a line."""
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(JsonLines())
+    for name in (LOGGER.name, "uvicorn", "uvicorn.error"):
+        logger = logging.getLogger(name)
+        logger.handlers = [handler] if name != "uvicorn.error" else []
+        logger.propagate = name == "uvicorn.error"
+        logger.setLevel(logging.INFO)
+
+
+class Metrics:
+    """What `/metrics` shows; one registry an app, so that several may live in one process."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        self.requests = Counter(
+            "intraclip_requests", "Requests answered.", ["method", "route", "status"], registry=self.registry
+        )
+        self.seconds = Histogram(
+            "intraclip_request_seconds", "Time to answer.", ["method", "route"], registry=self.registry
+        )
+        self.searches = Counter("intraclip_searches", "Searches made.", ["kind"], registry=self.registry)
+        self.search_seconds = Histogram(
+            "intraclip_search_seconds",
+            "Time of a search, without waiting for a slot.",
+            ["kind"],
+            buckets=(0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10),
+            registry=self.registry,
+        )
+        self.running = Gauge("intraclip_requests_running", "Requests being answered.", registry=self.registry)
+        self._waiting = Gauge("intraclip_waiting", "Waiting for a slot.", ["kind"], registry=self.registry)
+
+    def watch(self, kind: str, slots: Slots) -> None:
+        """Show how many wait for these slots."""
+        self._waiting.labels(kind).set_function(lambda: slots.waiting)
+
+    def text(self) -> bytes:
+        """In Prometheus's text format."""
+        return bytes(generate_latest(self.registry))
+
+
+class Telemetry:
+    """Gives every request a number, counts and logs it; an error nobody expected becomes a plain 500."""
+
+    def __init__(self, app: App, *, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See ASGI."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id, started, status, sent = new_request_id(), time.perf_counter(), 0, 0
+
+        async def watched(message: Message) -> None:
+            nonlocal status, sent
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["X-Request-Id"] = request_id
+            sent += len(message.get("body", b""))
+            await send(message)
+
+        with self._metrics.running.track_inprogress():
+            try:
+                await self._app(scope, receive, watched)
+            except Exception:
+                LOGGER.exception("failed", extra={"fields": {"request": request_id}})
+                if not status:
+                    answer = error_response(
+                        500, f"something went wrong here; the log says more under request {request_id}"
+                    )
+                    await answer(scope, receive, watched)
+        seconds = time.perf_counter() - started
+        # The route's pattern, never the path: a scan of random paths must not make a new line each.
+        route = getattr(scope.get("route"), "path", "none")
+        method = scope["method"] if scope["method"] in ("GET", "HEAD", "POST", "PUT", "DELETE") else "other"
+        self._metrics.requests.labels(method, route, str(status)).inc()
+        self._metrics.seconds.labels(method, route).observe(seconds)
+        fields = {
+            "request": request_id, "method": method, "route": route, "status": status,
+            "ms": round(1000 * seconds, 1), "bytes": sent,
+        }  # fmt: skip
+        LOGGER.info("request", extra={"fields": fields})

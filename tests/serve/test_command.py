@@ -1,0 +1,80 @@
+"""`intraclip serve`: what it refuses before it listens, and the gallery's own model as the maker of queries."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from intraclip.cli.serve import main
+from intraclip.config import ClipConfig, InputConfig, ModelConfig
+from intraclip.engine.extract import extractor_of
+from intraclip.errors import ConfigError, DataError
+from intraclip.gallery.gallery import create_gallery
+from intraclip.gallery.records import TrackletRecord
+from intraclip.models.embedder import build_embedder
+from intraclip.serve.app import create_app
+from intraclip.serve.model import ModelEmbedder
+from intraclip.serve.settings import ServeSettings
+from serve.serve_world import CHANGE, SECRET, ColourModel, TestClient, frame, jpeg
+
+
+def test_beyond_loopback_it_does_not_start_without_a_token(prepared):
+    for flags in (["--host", "0.0.0.0"], ["--allow-host", "people.example.org"]):
+        with pytest.raises(ConfigError, match="a token is required"):
+            main([str(prepared), *flags])
+
+
+def test_wrong_flags_and_galleries_are_refused(prepared, tmp_path):
+    with pytest.raises(ConfigError, match="belong together"):
+        main([str(prepared), "--tls-cert", str(tmp_path / "cert.pem")])
+    with pytest.raises(ConfigError, match="cannot be read"):
+        main([str(prepared), "--token-file", str(tmp_path / "none")])
+    with pytest.raises(DataError, match="is no gallery"):
+        main([str(tmp_path / "none")])
+
+
+def test_a_bad_certificate_is_refused(prepared, tmp_path):
+    files = [tmp_path / "cert.pem", tmp_path / "key.pem"]
+    for file in files:
+        file.write_text("no certificate")
+    tokens = tmp_path / "tokens"
+    tokens.write_text(f"alice {SECRET}\n")
+    with pytest.raises(ConfigError, match="cannot be used"):
+        main([str(prepared), "--port", "0", "--tls-cert", str(files[0]), "--tls-key", str(files[1])])
+
+
+def test_another_model_than_the_gallerys_is_refused(gallery):
+    other = ColourModel()
+    other.fingerprint = "d" * 64
+    with pytest.raises(DataError, match="cannot be compared"):
+        create_app(gallery, embedder=other)
+
+
+def test_the_gallerys_model_embeds_uploads(tmp_path: Path):
+    network = build_embedder(
+        ModelConfig(backbone="small", weights="", width=0.5, head="tap"),
+        InputConfig(height=32, width=16),
+        num_classes=3,
+        seed=0,
+    ).eval()
+    model = ModelEmbedder(extractor_of(network), ClipConfig(num_frames=2))
+    people = [[jpeg(frame(person, t)) for t in range(4)] for person in range(3)]
+    with create_gallery(
+        tmp_path / "g", fingerprint=model.fingerprint, dimension=network.embedding_size
+    ) as gallery:
+        from intraclip.serve.uploads import read_pictures
+
+        vectors = np.stack([model.embed(read_pictures(p, ServeSettings())) for p in people])
+        gallery.add(
+            [TrackletRecord(id=f"p{i}", camera="hall") for i in range(3)],
+            vectors,
+            fingerprint=model.fingerprint,
+        )
+        with TestClient(create_app(gallery, embedder=model), base_url="http://localhost") as api:
+            for number, pictures in enumerate(people):
+                files = [("files", ("x", p)) for p in pictures]
+                found = api.post("/api/v1/search/upload", params={"k": 1}, files=files, headers=CHANGE).json()
+                assert found["matches"][0]["tracklet"]["id"] == f"p{number}"
+                assert found["matches"][0]["distance"] < 1e-4
