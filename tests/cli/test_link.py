@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,11 +15,15 @@ import pytest
 from conftest import write_tracklet
 from intraclip.cli.link import main as link_main
 from intraclip.data.readers import read_split
+from intraclip.engine.embeddings_io import read_embeddings
 from intraclip.engine.embeddings_writer import save_embeddings
+from intraclip.engine.score import calibrate_file
 from intraclip.errors import ConfigError, DataError, IntraclipError, OutputError
+from intraclip.gallery.adding import Naming, add_embeddings
 from intraclip.gallery.gallery import create_gallery
 from intraclip.gallery.records import TrackletRecord
 from intraclip.metrics.match_probability import fit_calibration, read_calibration
+from intraclip.types import Embeddings
 from link.link_world import World, make_world
 
 FINGERPRINT = "f" * 64
@@ -118,12 +124,143 @@ def test_travel_times_are_read(run: Callable[..., str], file: Path, tmp_path: Pa
     travel.write_text(
         "[[travel]]\ncameras = [1, 2]\nminimum_s = 5000\n[[travel]]\ncameras = [2, 9]\nminimum_s = 1\n"
     )
-    found = json.loads(run(file, "--threshold", 2, "--distance", "euclidean", "--travel", travel, "--json"))
+    with pytest.raises(ConfigError, match=r"--travel needs one clock a camera.*add --one-clock"):
+        run(file, "--threshold", 2, "--distance", "euclidean", "--travel", travel)
+    found = json.loads(
+        run(file, "--threshold", 2, "--distance", "euclidean", "--travel", travel, "--one-clock", "--json")
+    )
     people: dict[int, set[int]] = {}
     for row in found["tracklets"]:
         people.setdefault(row["person"], set()).add(row["camera"])
     assert not any({1, 2} <= cameras for cameras in people.values())
     assert any("names cameras without tracklets: 9" in note for note in found["notes"])
+
+
+def two_videos(path: Path, names: list[str]) -> Path:
+    """Two people, each in two videos of camera 1 that both count from 0 s; then two more who are there together."""
+    features = np.eye(4, dtype=np.float32)[[0, 1, 0, 1, 2, 3]]
+    e = Embeddings(
+        features=features,
+        pids=np.array([1, 2, 1, 2, 3, 4]),
+        camids=np.ones(6, dtype=np.int64),
+        is_query=np.zeros(6, dtype=bool),
+        names=tuple(names),
+    )
+    times = np.array([[0, 9], [20, 29], [0, 9], [20, 29], [40, 49], [40, 49]], dtype=np.float64)
+    save_embeddings(path, e, times=times, metadata={"fingerprint": FINGERPRINT})
+    return path
+
+
+INGESTED = [*("cam1_t0001", "cam1_t0002", "cam1v2_t0001", "cam1v2_t0002"), "cam1v2_t0003p1", "cam1v2_t0004"]
+
+
+def groups(found: dict[str, Any]) -> set[frozenset[str]]:
+    people: dict[int, set[str]] = {}
+    for row in found["tracklets"]:
+        people.setdefault(row["person"], set()).add(row["tracklet"])
+    return {frozenset(names) for names in people.values()}
+
+
+def test_names_of_ingest_tell_the_videos_of_a_camera_apart(run: Callable[..., str], tmp_path: Path):
+    found = json.loads(run(two_videos(tmp_path / "e.npz", INGESTED), "--threshold", 0.5, "--json"))
+    a, b, again_a, again_b, c, d = INGESTED
+    assert groups(found) == {frozenset({a, again_a}), frozenset({b, again_b}), frozenset({c}), frozenset({d})}
+    assert any(note.startswith("1 pairs were seen by one camera at once") for note in found["notes"])
+    assert not any("nothing says" in note for note in found["notes"])
+
+
+def test_videos_of_one_file_name_are_told_apart_by_the_names_of_tracklets(
+    run: Callable[..., str], tmp_path: Path
+):
+    """`ingest monday/cam1.mp4 tuesday/cam1.mp4 --same-camera`."""
+    rows = []
+    for number, name in enumerate(INGESTED):
+        write_tracklet(tmp_path / "data" / "tracklets" / name, pid=1, camid=1, frames=2)
+        rows.append(f"{name},tracklets/{name}/0001,,1,,cam1.mp4,{number}.000,{number + 1}.000\n")
+    manifest = tmp_path / "data" / "tracklets.csv"
+    manifest.write_text("tracklet,folder,pid,camid,subset,video,start_s,end_s\n" + "".join(rows))
+    file = two_videos(tmp_path / "e.npz", INGESTED)
+    found = json.loads(run(file, "--data", tmp_path / "data", "--threshold", 0.5, "--json"))
+    assert found["people"] == 4
+    labels = csv.DictReader((tmp_path / "out" / "tracklets.csv").read_text(encoding="utf-8").splitlines())
+    assert [(r["video"], r["start_s"], r["end_s"]) for r in labels] == [
+        ("cam1.mp4", f"{i}.000", f"{i + 1}.000") for i in range(6)
+    ]
+
+
+def test_where_recordings_are_unknown_no_times_are_compared(run: Callable[..., str], tmp_path: Path):
+    file = two_videos(tmp_path / "e.npz", list("abcdef"))
+    found = json.loads(run(file, "--threshold", 0.5, "--json"))
+    assert {frozenset("ac"), frozenset("bd")} <= groups(found)
+    assert any("which recordings 6 tracklets are from" in note for note in found["notes"])
+    assert not any("at once" in note for note in found["notes"])
+    (tmp_path / "out").rename(tmp_path / "before")
+    told = json.loads(run(file, "--threshold", 0.5, "--one-clock", "--json"))
+    assert told["people"] == 6
+    assert any(note.startswith("3 pairs were seen by one camera at once") for note in told["notes"])
+
+
+@pytest.mark.parametrize(("names", "people"), [(INGESTED, 4), (list("abcdef"), 4)])
+def test_a_gallery_made_from_an_embeddings_file_does_not_mix_videos(
+    run: Callable[..., str], tmp_path: Path, names: list[str], people: int
+):
+    file = read_embeddings(two_videos(tmp_path / "e.npz", names))
+    with create_gallery(
+        tmp_path / "gallery", fingerprint=FINGERPRINT, dimension=4, metric="cosine"
+    ) as gallery:
+        add_embeddings(gallery, file, Naming(prefix="yard/"))
+    found = json.loads(run(tmp_path / "gallery", "--threshold", 0.5, "--json"))
+    assert found["people"] == people
+
+
+def test_scores_on_the_people_of_the_calibration_are_said_to_be_too_good(
+    run: Callable[..., str], labelled: Path, file: Path, tmp_path: Path
+):
+    copy = tmp_path / "copy.npz"
+    copy.write_bytes(labelled.read_bytes())
+    for number, (source, shared) in enumerate(((labelled, True), (copy, True), (file, False))):
+        out = run(source, "--calibration", labelled, "--distance", "euclidean")
+        note = "note: 90 of the 90 tracklets are among those that the calibration was fitted on"
+        assert (note in out) == shared
+        assert ("was fitted on" in out) == shared
+        (tmp_path / "out").rename(tmp_path / f"out{number}")
+
+
+@pytest.mark.parametrize("how", ["network", "prior", "threshold"])
+def test_a_calibration_that_does_not_fit_is_not_kept(file: Path, tmp_path: Path, how: str):
+    world = make_world(people=30, noise=0.15, seed=5)
+    fingerprint = "e" * 64 if how == "network" else FINGERPRINT
+    save_embeddings(
+        tmp_path / "other.npz", world.embeddings, times=None, metadata={"fingerprint": fingerprint}
+    )
+    argv = [file, "--calibration", tmp_path / "other.npz", "--save-calibration", tmp_path / "cal.json"]
+    argv += {"network": [], "prior": ["--prior", "2"], "threshold": ["--threshold", "1"]}[how]
+    with pytest.raises(IntraclipError):
+        link_main([*map(str, argv), "--out", str(tmp_path / "out")])
+    assert not (tmp_path / "cal.json").exists()
+
+
+def test_thresholds_of_score_are_refused_with_the_command_that_helps(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    world = make_world(people=30, noise=0.15, seed=5)
+    e = world.embeddings
+    e.is_query[::3] = True
+    monkeypatch.chdir(tmp_path)
+    save_embeddings(Path("LABELLED.npz"), e, times=None, metadata={"fingerprint": FINGERPRINT})
+    thresholds = calibrate_file(
+        read_embeddings(Path("LABELLED.npz")), protocol="cross-camera", distance="euclidean"
+    )
+    Path("cal.json").write_text(json.dumps(thresholds.to_json_dict()))
+    argv = [file.name, "--out", "out", "--calibration", "cal.json"]
+    with pytest.raises(DataError, match="holds thresholds of `intraclip score --calibrate`") as refused:
+        link_main(argv)
+    command = str(refused.value).split("run `")[1].split("`")[0]
+    # The command is one that works, and its file is the right one.
+    assert link_main(shlex.split(command)[2:]) == 0
+    assert read_calibration(Path("cal-link.json")).metric == "euclidean"
+    argv[2], argv[4] = "again", "cal-link.json"
+    assert link_main(argv) == 0
 
 
 def test_a_data_folder_brings_strips_frames_and_labels(run: Callable[..., str], tmp_path: Path):

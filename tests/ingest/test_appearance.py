@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable
+from itertools import combinations
 from pathlib import Path
 
 import cv2
@@ -13,7 +15,16 @@ import torch
 from ingest.synthetic import BOX_HEIGHT, BOX_WIDTH
 from intraclip.errors import DataError, OutputError
 from intraclip.ingest import IngestConfig, ingest
-from intraclip.ingest.appearance import find_cuts, similarity_limit, unit
+from intraclip.ingest.appearance import (
+    LEAST,
+    MOST,
+    AppearanceSampler,
+    find_cuts,
+    similarity_limit,
+    unit,
+)
+from intraclip.ingest.frame_source import VideoFrame
+from intraclip.ingest.gates import Observations
 
 CONFIG = IngestConfig(min_height=40, min_width=16, min_frames=5, margin=0.0, appearance_seconds=0.2)
 COLOURS = ((0, 0, 255), (0, 255, 0), (255, 0, 0), (0, 255, 255), (255, 255, 0))
@@ -134,3 +145,69 @@ def test_limit_lies_between_one_person_and_two() -> None:
 def test_network_that_tells_nobody_apart_divides_nothing() -> None:
     alike = np.tile(person(0, 1), (12, 1))
     assert similarity_limit({n: (np.arange(12), alike) for n in range(5)}) is None
+
+
+def limit_over_all_pairs(tracks: dict[int, tuple[np.ndarray, np.ndarray]]) -> float:
+    """As `similarity_limit` is defined, every pair of tracks written out."""
+    same, different = [], []
+    for _, v in tracks.values():
+        for i in range(0, len(v) - 2 * LEAST + 1, LEAST):
+            same.append(unit(v[i : i + LEAST].mean(0)) @ unit(v[i + LEAST : i + 2 * LEAST].mean(0)))
+    for (frames_a, a), (frames_b, b) in combinations(tracks.values(), 2):
+        first, last = max(frames_a[0], frames_b[0]), min(frames_a[-1], frames_b[-1])
+        a, b = (v[(f >= first) & (f <= last)][:MOST] for f, v in ((frames_a, a), (frames_b, b)))
+        if min(len(a), len(b)) >= LEAST:
+            different.append(unit(a.mean(0)) @ unit(b.mean(0)))
+    return float((np.median(same) + np.median(different)) / 2)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_limit_is_that_of_all_pairs_of_tracks_that_share_frames(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    tracks = {}
+    for number in rng.permutation(30).tolist():
+        count = int(rng.integers(1, 15))
+        frames = int(rng.integers(0, 80)) + int(rng.integers(3, 8)) * np.arange(count)
+        tracks[number] = (frames, person(number % 8, count, seed=number))
+    assert similarity_limit(tracks) == pytest.approx(limit_over_all_pairs(tracks), abs=1e-6)
+
+
+@pytest.mark.parametrize("people", [10, 20])
+def test_work_grows_with_tracks_not_with_their_pairs(people: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everybody is there all the time, the worst case: ten pictures a track."""
+    sampler = AppearanceSampler(Colour(), CONFIG)
+    rng = np.random.default_rng(0)
+    left = 20.0 * np.arange(people)
+    boxes = np.stack([left, 0 * left, left + 20, 0 * left + 50], axis=1).astype(np.float32)
+    image = rng.integers(0, 255, (50, 20 * people, 3), dtype=np.uint8)
+    zeros = np.zeros(people, np.float32)
+    parts = []
+    for frame in range(10):
+        here = Observations(
+            frame=np.full(people, frame),
+            time_s=np.full(people, float(frame)),
+            track=np.arange(people),
+            boxes=boxes,
+            score=zeros,
+            overlap=zeros,
+            sharpness=zeros,
+        )
+        sampler.look(VideoFrame(index=frame, time_s=float(frame), image=image), here)
+        parts.append(here)
+    names = ("frame", "time_s", "track", "boxes", "score", "overlap", "sharpness")
+    seen = Observations(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
+    calls = {"stack": 0, "unit": 0}
+
+    def counted(name: str, function: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
+        def count(*args: object, **options: object) -> np.ndarray:
+            calls[name] += 1
+            return function(*args, **options)
+
+        return count
+
+    monkeypatch.setattr("numpy.stack", counted("stack", np.stack))
+    monkeypatch.setattr("intraclip.ingest.appearance.unit", counted("unit", unit))
+    monkeypatch.setattr("intraclip.ingest.appearance.find_cuts", lambda vectors, limit: [])
+    sampler.divide(seen)
+    assert calls["stack"] == 1
+    assert people <= calls["unit"] <= 5 * people

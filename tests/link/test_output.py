@@ -76,6 +76,34 @@ def test_labels_are_read_back_as_training_people(tmp_path: Path):
     assert len(set(found.values())) == 3
 
 
+def test_labels_keep_what_the_manifest_knows(tmp_path: Path):
+    tracklets = own_layout(tmp_path)
+    people = link(
+        Evidence(
+            features=np.array([[float(t.name[-1]), 1.0] for t in tracklets], dtype=np.float32),
+            camids=np.array([t.camid for t in tracklets]),
+        ),
+        tuple(t.name for t in tracklets),
+        threshold=0.5,
+    )
+    old = {
+        t.name: {"tracklet": t.name, "folder": "old", "pid": "99", "camid": "9", "subset": "query"}
+        | {"video": f"cam{t.camid}.mp4", "start_s": f"{row}.500", "end_s": "", "track": str(row)}
+        for row, t in enumerate(tracklets)
+    }
+    del old[tracklets[0].name]
+    write_labels(tmp_path / "tracklets.csv", people, tracklets, old)
+    table = (tmp_path / "tracklets.csv").read_text(encoding="utf-8").splitlines()
+    assert table[0] == "tracklet,folder,pid,camid,subset,video,start_s,end_s,track"
+    rows = list(csv.DictReader(table))
+    assert (rows[0]["video"], rows[0]["start_s"]) == ("", "")
+    for number, (row, t) in enumerate(zip(rows, tracklets, strict=True)):
+        assert (row["tracklet"], row["camid"], row["pid"] != "99") == (t.name, str(t.camid), True)
+        assert row["folder"] == f"tracklets/{t.name}/{Path(t.frames[0]).parent.name}"
+        if number:
+            assert (row["video"], row["start_s"]) == (f"cam{t.camid}.mp4", f"{number}.500")
+
+
 def test_layouts_without_a_folder_a_tracklet_are_refused(tmp_path: Path):
     first = write_tracklet(tmp_path, pid=1, camid=1, number=1)
     second = write_tracklet(tmp_path, pid=1, camid=1, number=2)

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import argparse
+from pathlib import PurePosixPath
+
 import pytest
 import torch
 import torchvision
@@ -7,7 +10,7 @@ from torch import nn
 
 from intraclip.config import InputConfig, ModelConfig
 from intraclip.errors import CheckpointError, ConfigError
-from intraclip.models.backbones import BACKBONES, build_backbone, load_backbone_weights
+from intraclip.models.backbones import BACKBONES, build_backbone, load_backbone_weights, read_state_dict
 from intraclip.models.embedder import build_embedder
 from intraclip.models.heads import build_head
 from intraclip.models.heads.base import space_time_mean
@@ -100,13 +103,41 @@ def test_weights_of_another_network_are_refused_with_the_keys(tmp_path):
         load_backbone_weights(build_backbone(config, FULL).network, config)
 
 
+def test_options_beside_the_weights_are_read_over(tmp_path):
+    """As torchvision's training scripts save them."""
+    reference = torchvision.models.resnet18(weights=None)
+    options = argparse.Namespace(model="resnet18", lr=0.1, device=torch.device("cpu"), milestones=[30, 60])
+    torch.save({"model": reference.state_dict(), "epoch": 3, "args": options}, tmp_path / "model_3.pth")
+    state = read_state_dict(tmp_path / "model_3.pth")
+    assert state.keys() == reference.state_dict().keys()
+    assert torch.equal(state["conv1.weight"], reference.conv1.weight)
+
+
+@pytest.mark.parametrize(
+    ("held", "words"),
+    [
+        (
+            {"model": {"w": torch.ones(1)}, "folder": PurePosixPath("runs")},
+            r"it holds pathlib\S*\.PurePosixPath beside",
+        ),
+        (nn.Linear(2, 2), r"it holds torch\.nn\.modules\.linear\.Linear beside tensors.*torch\.save\("),
+    ],
+)
+def test_what_could_run_code_is_refused_by_name_and_in_plain_text(tmp_path, held, words):
+    torch.save(held, tmp_path / "weights.pth")
+    with pytest.raises(CheckpointError, match=words) as refused:
+        read_state_dict(tmp_path / "weights.pth")
+    assert "\x1b" not in str(refused.value)
+    assert "weights_only" not in str(refused.value)  # torch's advice to trust the file
+
+
 def test_weights_that_are_no_weights_are_refused(tmp_path):
     config = ModelConfig(backbone="small", weights=str(tmp_path / "none.pth"))
     network = build_backbone(config, FULL).network
     with pytest.raises(CheckpointError, match="no weights file"):
         load_backbone_weights(network, config)
     (tmp_path / "none.pth").write_bytes(b"not a checkpoint")
-    with pytest.raises(CheckpointError, match="cannot be read as weights"):
+    with pytest.raises(CheckpointError, match="cannot be read as weights: it is damaged"):
         load_backbone_weights(network, config)
 
 

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import shlex
+from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
-from intraclip.cli.common import parse, print_json, print_table, read_data, say
+from intraclip.cli.common import parse, print_json, print_table, say
+from intraclip.cli.link_input import Input, from_file, from_gallery, is_gallery
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
     from intraclip.link.people import People
+    from intraclip.link.travel import TravelTimes
     from intraclip.metrics.match_probability import MatchCalibration
-    from intraclip.types import Tracklet
+    from intraclip.types import Embeddings
 
 SHOWN = 20
 """People in the table of the terminal; people.csv holds all."""
@@ -52,6 +52,9 @@ class LinkArgs:
     """Distance between embeddings. By default that of the calibration or gallery, else cosine."""
     travel: Path | None = None
     """TOML file of travel times between cameras, and of clocks (docs/link.md)."""
+    one_clock: bool = False
+    """The times of each camera are on one clock, as of one recording. Needed where neither --data nor names as
+    `intraclip ingest` gives them say which recording a tracklet is from; times of two recordings are not compared."""
     one_per_camera: bool = False
     """A person has at most one tracklet in each camera."""
     data: Path | None = None
@@ -62,53 +65,20 @@ class LinkArgs:
     """Print the result as JSON."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Input:
-    """What is linked, wherever it came from.
-
-    Attributes:
-        names: of the tracklets ``[N]``.
-        features: float32 ``[N, D]``.
-        camids: int64 ``[N]``.
-        pids: int64 ``[N]``; None where identities are unknown.
-        times: seconds ``[N, 2]``, NaN where unknown, or None.
-        sources: recording of each tracklet; empty if there is one a camera.
-        metric: distance that the source is made for; None leaves it open.
-        fingerprint: of what made the embeddings; empty if unknown.
-        calibration: that the source holds.
-        cameras: names of cameras, where they have any.
-        strip: name of a tracklet -> film strip as a ``data:`` address; None without pictures.
-        tracklets: of the data folder, by name.
-        notes: in sentences.
-    """
-
-    names: tuple[str, ...]
-    features: npt.NDArray[np.float32]
-    camids: npt.NDArray[np.int64]
-    pids: npt.NDArray[np.int64] | None = None
-    times: npt.NDArray[np.float64] | None = None
-    sources: tuple[str, ...] = ()
-    metric: Literal["euclidean", "cosine"] | None = None
-    fingerprint: str = ""
-    calibration: MatchCalibration | None = None
-    cameras: dict[int, str] = field(default_factory=dict)
-    strip: Callable[[str], str] | None = None
-    tracklets: dict[str, Tracklet] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
-
-
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
     args = parse(LinkArgs, argv, command="link")
-    from intraclip.errors import ConfigError, require_empty_folder, require_extra
+    from intraclip.errors import ConfigError, OutputError, require_empty_folder, require_extra
 
     require_empty_folder(args.out, remedy="choose another --out")
     require_extra("jinja2", extra="report", purpose="the page of people")
     if args.calibration is None:
         for name in ("prior", "save_calibration"):
-            if getattr(args, name) is not None and not (name == "prior" and _is_gallery(args.source)):
+            if getattr(args, name) is not None and not (name == "prior" and is_gallery(args.source)):
                 raise ConfigError(f"--{name.replace('_', '-')} needs --calibration")
-    if args.data is not None and _is_gallery(args.source):
+    if args.save_calibration is not None and args.save_calibration.exists():
+        raise OutputError(f"{args.save_calibration} exists; choose another --save-calibration")
+    if args.data is not None and is_gallery(args.source):
         raise ConfigError("--data goes with an embeddings file; a gallery holds its own pictures")
     with ExitStack() as stack:  # a gallery stays open until its pictures are on the page
         _link(args, stack)
@@ -117,7 +87,8 @@ def main(argv: Sequence[str]) -> int:
 
 def _link(args: LinkArgs, stack: ExitStack) -> None:
     """Read, group, write and print."""
-    from intraclip.errors import DataError
+    from intraclip.engine.run import write_json
+    from intraclip.errors import ConfigError, DataError
     from intraclip.link.evidence import Evidence
     from intraclip.link.output import people_rows, write_labels, write_people
     from intraclip.link.people import link
@@ -126,15 +97,19 @@ def _link(args: LinkArgs, stack: ExitStack) -> None:
 
     travel = read_travel_times(args.travel) if args.travel is not None else None
     given = (
-        _from_gallery(args.source, stack)
-        if _is_gallery(args.source)
-        else _from_file(Path(args.source), args.data)
+        from_gallery(args.source, stack)
+        if is_gallery(args.source)
+        else from_file(Path(args.source), args.data)
     )
-    calibration = _calibration(args, given)
+    notes = list(given.notes)
+    calibration = fitted = _calibration(args, given, notes)
+    if args.prior is not None:
+        if fitted is None:
+            raise ConfigError("--prior needs a calibration; this gallery has none")
+        calibration = fitted.with_prior(args.prior)
     metric = args.distance or given.metric or (calibration.metric if calibration else "cosine")
     if calibration is not None:
         calibration.require(metric=metric, fingerprint=given.fingerprint)
-    notes = list(given.notes)
     if travel is not None and (strangers := sorted(travel.cameras - set(given.camids.tolist()))):
         notes.append(f"{args.travel} names cameras without tracklets: {', '.join(map(str, strangers))}")
     evidence = Evidence(
@@ -143,17 +118,21 @@ def _link(args: LinkArgs, stack: ExitStack) -> None:
         metric=metric,
         calibration=calibration,
         times=given.times,
-        sources=given.sources,
+        sources=_sources(args, given, travel, notes),
         travel=travel,
         one_per_camera=args.one_per_camera,
     )
     people = link(evidence, given.names, threshold=args.threshold, probability=args.probability)
     scores = _scores(given, people)
+    if args.save_calibration is not None and fitted is not None:
+        write_json(args.save_calibration, fitted.to_json_dict())  # now that it is known to fit
     write_people(args.out / "people.csv", people)
     labels = None
     if given.tracklets:
         try:
-            labels = write_labels(args.out / "tracklets.csv", people, given.tracklets.values())
+            labels = write_labels(
+                args.out / "tracklets.csv", people, given.tracklets.values(), given.manifest
+            )
         except DataError as error:
             notes.append(f"no labels for training: {error}")
     write_people_page(
@@ -187,152 +166,92 @@ def _link(args: LinkArgs, stack: ExitStack) -> None:
     say(f"the page is {args.out / 'people.html'}")
 
 
-def _is_gallery(source: str) -> bool:
-    from intraclip.gallery.gallery import is_server
-
-    return is_server(source) or Path(source).is_dir()
-
-
-def _from_file(path: Path, data: Path | None) -> Input:
-    """An embeddings file, with its data folder if there is one."""
+def _sources(args: LinkArgs, given: Input, travel: TravelTimes | None, notes: list[str]) -> tuple[str, ...]:
+    """Recordings as `Evidence` takes them; where one is unknown, the tracklet's times are compared with none."""
     import numpy as np
 
-    from intraclip.engine.embeddings_io import read_embeddings
-    from intraclip.errors import DataError
-    from intraclip.types import JUNK_PID
+    from intraclip.errors import ConfigError
+    from intraclip.link.recordings import kept_apart
 
-    file = read_embeddings(path)
-    e = file.embeddings
-    notes = list(file.notes)
-    names = e.names or tuple(f"row {row}" for row in range(len(e)))
-    kept = np.flatnonzero(e.pids != JUNK_PID)
-    if len(kept) < len(e):
-        notes.append(f"{len(e) - len(kept)} tracklets of pid -1 (junk) were left out")
-    tracklets: dict[str, Tracklet] = {}
-    if data is not None:
-        split = read_data(data)
-        tracklets = {t.name: t for t in (*split.train, *split.test)}
-        missing = [names[i] for i in kept.tolist() if names[i] not in tracklets]
-        if missing:
-            raise DataError(
-                f"{len(missing)} tracklets of {path} are not in {data}, such as {missing[0]}; name the folder that the "
-                "embeddings were made from"
-            )
-    chosen = tuple(names[i] for i in kept.tolist())
-    return Input(
-        names=chosen,
-        features=e.features[kept],
-        camids=e.camids[kept],
-        pids=e.pids[kept],
-        times=None if file.times is None else file.times[kept],
-        sources=_recordings(data, chosen),
-        fingerprint=file.fingerprint,
-        strip=_strips(tracklets) if tracklets else None,
-        tracklets={name: tracklets[name] for name in chosen} if tracklets else {},
-        notes=tuple(notes),
-    )
-
-
-def _recordings(data: Path | None, names: Sequence[str]) -> tuple[str, ...]:
-    """Video of each tracklet, as `intraclip ingest` wrote it down; times of two videos of a camera do not compare."""
-    from intraclip.data.readers.folder import find_manifest, manifest_rows
-
-    manifest = find_manifest(data) if data is not None else None
-    if manifest is None:
+    if args.one_clock or given.times is None or not given.sources:
         return ()
-    videos = {row["tracklet"]: row.get("video", "") for _, row in manifest_rows(manifest)}
-    return tuple(videos.get(name, "") for name in names)
-
-
-def _from_gallery(address: str, stack: ExitStack) -> Input:
-    """A gallery: what it holds, with its metric, calibration and pictures."""
-    import base64
-
-    import numpy as np
-
-    from intraclip.errors import DataError
-    from intraclip.gallery.gallery import open_gallery
-
-    gallery = stack.enter_context(open_gallery(address))
-    records = list(gallery.all_records())
-    if not records:
-        raise DataError(f"the gallery {address} is empty; add tracklets with `intraclip gallery add`")
-    names = tuple(record.id for record in records)
-    # Numbers of cameras are kept where each stands for one camera; two data folders may number theirs alike.
-    cameras = sorted({(record.camid, record.camera) for record in records})
-    keep = len({number for number, _ in cameras}) == len(cameras)
-    number_of = {camera: (camera[0] if keep else place) for place, camera in enumerate(cameras, start=1)}
-    # Wall clocks compare everywhere; seconds in a video only within that video.
-    wall = all(record.started_at is not None for record in records)
-    times = np.full((len(records), 2), np.nan)
-    for row, record in enumerate(records):
-        if record.start_s is not None and record.end_s is not None:
-            start = record.started_at if wall and record.started_at is not None else record.start_s
-            times[row] = start, start + record.end_s - record.start_s
-
-    def strip(name: str) -> str:
-        jpeg = gallery.strip(name)
-        return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode('ascii')}" if jpeg else ""
-
-    return Input(
-        names=names,
-        features=np.asarray(gallery.vectors(names), dtype=np.float32),
-        camids=np.array([number_of[record.camid, record.camera] for record in records], dtype=np.int64),
-        times=times,
-        sources=() if wall else tuple(record.source for record in records),
-        metric=gallery.info.metric,
-        fingerprint=gallery.info.fingerprint,
-        calibration=gallery.calibration(),
-        cameras={number: camera[1] for camera, number in number_of.items()},
-        strip=strip,
-        notes=()
-        if keep
-        else ("the gallery numbers several cameras alike; they were numbered anew, by name",),
+    timed = np.flatnonzero(np.isfinite(given.times).all(axis=1)).tolist()
+    unknown = sum(not given.sources[row] for row in timed)
+    if not unknown:
+        return given.sources
+    why = f"nothing says which recordings {unknown} tracklets are from"
+    remedy = "if each camera has one recording, or all times are on its clock, add --one-clock"
+    if travel is not None and travel.travel:
+        raise ConfigError(f"--travel needs one clock a camera, and {why}; {remedy}")
+    notes.append(
+        f"{why}, so their times were compared with none and forbid nothing; name the folder of `intraclip ingest` "
+        f"with --data, or, {remedy}"
     )
+    return kept_apart(given.sources)
 
 
-def _strips(tracklets: dict[str, Tracklet]) -> Callable[[str], str]:
-    from intraclip.report.strips import evenly_spaced, film_strip, jpeg_uri, load_frames
-
-    def strip(name: str) -> str:
-        tracklet = tracklets[name]
-        frames = load_frames(tracklet, evenly_spaced(len(tracklet), 3), height=128, width=64)
-        return jpeg_uri(film_strip(frames))
-
-    return strip
-
-
-def _calibration(args: LinkArgs, given: Input) -> MatchCalibration | None:
-    """The calibration to use: of --calibration, else of the gallery; none where a threshold is given instead."""
+def _calibration(args: LinkArgs, given: Input, notes: list[str]) -> MatchCalibration | None:
+    """The calibration of --calibration, else of the gallery; none where a threshold is given instead."""
     from intraclip.engine.embeddings_io import read_embeddings
-    from intraclip.engine.run import write_json
-    from intraclip.errors import ConfigError, OutputError
-    from intraclip.metrics.match_probability import fit_calibration, read_calibration
+    from intraclip.errors import ConfigError
+    from intraclip.metrics.match_probability import fit_calibration
 
     path = args.calibration
     if path is None:
-        found = given.calibration if args.threshold is None else None
-    elif path.suffix.lower() == ".json":
+        return given.calibration if args.threshold is None else None
+    if path.suffix.lower() == ".json":
         if args.save_calibration is not None:
             raise ConfigError(f"--save-calibration: {path} is a calibration already")
-        found = read_calibration(path)
-    else:
-        labelled = read_embeddings(path)
-        metric = args.distance or given.metric or "cosine"
-        found = fit_calibration(labelled.embeddings, metric=metric, fingerprint=labelled.fingerprint)
-        say(
-            f"calibrated on {found.people} people: {found.genuine_pairs:,} pairs of one person, "
-            f"{found.impostor_pairs:,} of two"
+        return _read_calibration(args, path)
+    labelled = read_embeddings(path)
+    metric = args.distance or given.metric or "cosine"
+    found = fit_calibration(labelled.embeddings, metric=metric, fingerprint=labelled.fingerprint)
+    say(
+        f"calibrated on {found.people} people: {found.genuine_pairs:,} pairs of one person, "
+        f"{found.impostor_pairs:,} of two"
+    )
+    shared = _shared(given, labelled.embeddings)
+    if shared:
+        notes.append(
+            f"{shared} of the {len(given.names)} tracklets are among those that the calibration was fitted on, so "
+            "scores against known pids are too good; calibrate on other people to know how well it works"
         )
-        if args.save_calibration is not None:
-            if args.save_calibration.exists():
-                raise OutputError(f"{args.save_calibration} exists; choose another --save-calibration")
-            write_json(args.save_calibration, found.to_json_dict())
-    if args.prior is None:
-        return found
-    if found is None:
-        raise ConfigError("--prior needs a calibration; this gallery has none")
-    return found.with_prior(args.prior)
+    return found
+
+
+def _shared(given: Input, labelled: Embeddings) -> int:
+    """Tracklets with a known pid that are in the labelled embeddings too: a copy has the same vectors."""
+    if given.pids is None or given.features.shape[1] != labelled.features.shape[1]:
+        return 0
+    fitted = {row.tobytes() for row in labelled.features[labelled.pids > 0]}
+    return sum(row.tobytes() in fitted for row in given.features[given.pids > 0])
+
+
+def _read_calibration(args: LinkArgs, path: Path) -> MatchCalibration:
+    """Read --calibration; thresholds of `intraclip score` are refused with the command that makes the right file."""
+    import json
+
+    from intraclip.errors import DataError
+    from intraclip.metrics.match_probability import read_calibration
+
+    try:
+        return read_calibration(path)
+    except DataError:
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            data = None
+        if not (isinstance(data, dict) and "kind" not in data and {"thresholds", "equal_error"} <= set(data)):
+            raise
+    new = path.with_name(f"{path.stem}-link.json")
+    command = ["intraclip", "link", args.source, "--out", str(args.out), "--calibration", "LABELLED.npz"]
+    command += ["--distance", args.distance or str(data.get("distance", "euclidean"))]
+    command += ["--save-calibration", str(new)]
+    raise DataError(
+        f"{path} holds thresholds of `intraclip score --calibrate`, which give no probability to a distance; run "
+        f"`{shlex.join(command)}` with the embeddings that `score` read as LABELLED.npz: it links, and keeps the "
+        f"calibration in {new} for next time"
+    )
 
 
 def _scores(given: Input, people: People) -> dict[str, Any] | None:

@@ -8,7 +8,7 @@ a few moments nearly always show one.
 
 from __future__ import annotations
 
-from itertools import combinations
+from bisect import bisect_left, bisect_right
 from typing import Protocol
 
 import cv2
@@ -34,6 +34,10 @@ GAPS = (0, 2)
 
 MIN_PAIRS = 5
 """With fewer comparisons of either kind nothing is divided: then hardly anybody met."""
+
+
+Samples = dict[int, tuple[npt.NDArray[np.int64], Floats]]
+"""Frame numbers ``[n]``, ascending, and unit vectors ``[n, F]`` of the pictures of every track."""
 
 
 class Encoder(Protocol):
@@ -117,11 +121,7 @@ class AppearanceSampler:
         Returns:
             The same boxes, and how many cuts were made.
         """
-        frames, tracks = np.array(self._frames, np.int64), np.array(self._tracks, np.int64)
-        samples = {
-            int(t): (frames[tracks == t], np.stack(self._vectors)[tracks == t].astype(np.float32))
-            for t in np.unique(tracks)
-        }
+        samples = self._samples()
         limit = similarity_limit(samples)
         if limit is None:
             return seen, 0
@@ -138,12 +138,28 @@ class AppearanceSampler:
         }
         return Observations(track=numbers, **columns)[order], cuts
 
+    def _samples(self) -> Samples:
+        """Pictures of every track, in order of tracks and of time."""
+        if not self._tracks:
+            return {}
+        tracks = np.array(self._tracks, np.int64)
+        order = np.argsort(tracks, kind="stable")
+        tracks, frames = tracks[order], np.array(self._frames, np.int64)[order]
+        vectors = np.stack(self._vectors)[order].astype(np.float32)
+        starts = np.flatnonzero(np.diff(tracks)) + 1
+        return {
+            int(own[0]): (at, v)
+            for own, at, v in zip(
+                np.split(tracks, starts), np.split(frames, starts), np.split(vectors, starts), strict=True
+            )
+        }
 
-def similarity_limit(samples: dict[int, tuple[npt.NDArray[np.int64], Floats]]) -> float | None:
+
+def similarity_limit(samples: Samples) -> float | None:
     """How alike pictures must be to show one person: half way between two people and one.
 
     Args:
-        samples: of every track the frame numbers ``[n]`` and unit vectors ``[n, F]`` of its pictures, in order.
+        samples: pictures of every track, in order of time.
 
     Returns:
         A cosine similarity: the middle between the median over pairs of tracks that share frames, and the median over
@@ -155,17 +171,40 @@ def similarity_limit(samples: dict[int, tuple[npt.NDArray[np.int64], Floats]]) -
         for _, v in samples.values()
         for i in range(0, len(v) - 2 * LEAST + 1, LEAST)
     ]
-    different = []
-    for (frames_a, a), (frames_b, b) in combinations(samples.values(), 2):
-        # Pictures need not be of the very same frame: who is looked at when differs by track.
-        first, last = max(frames_a[0], frames_b[0]), min(frames_a[-1], frames_b[-1])
-        in_a, in_b = ((f >= first) & (f <= last) for f in (frames_a, frames_b))
-        if in_a.sum() >= LEAST and in_b.sum() >= LEAST:
-            different.append(float(unit(a[in_a][:MOST].mean(0)) @ unit(b[in_b][:MOST].mean(0))))
+    different = _of_two_people(samples)
     if min(len(same), len(different)) < MIN_PAIRS:
         return None
     one, two = float(np.median(same)), float(np.median(different))
     return (one + two) / 2 if one > two else None
+
+
+def _of_two_people(samples: Samples) -> list[float]:
+    """How alike tracks are that share frames, from their first pictures of the time that they share."""
+    different: list[float] = []
+    # Few means differ: most tracks that share a time share its beginning.
+    means: dict[tuple[int, int, int], Floats] = {}
+
+    def mean(track: int, low: int, high: int) -> Floats:
+        key = track, low, min(high, low + MOST)
+        if key not in means:
+            means[key] = unit(samples[track][1][key[1] : key[2]].mean(0))
+        return means[key]
+
+    frames = {track: at.tolist() for track, (at, _) in samples.items()}
+    here: list[int] = []
+    # In order of their first frames, a track can meet only those that have not ended yet.
+    for track in sorted(frames, key=lambda t: int(frames[t][0])):
+        ours = frames[track]
+        here = [other for other in here if frames[other][-1] >= ours[0]]
+        for other in here:
+            theirs = frames[other]
+            # Pictures need not be of the very same frame: who is looked at when differs by track.
+            low, last = bisect_left(theirs, ours[0]), min(ours[-1], theirs[-1])
+            end, high = bisect_right(ours, last), bisect_right(theirs, last)
+            if end >= LEAST and high - low >= LEAST:
+                different.append(float(mean(track, 0, end) @ mean(other, low, high)))
+        here.append(track)
+    return different
 
 
 def find_cuts(vectors: Floats, limit: float) -> list[int]:

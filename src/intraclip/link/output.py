@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -46,7 +46,12 @@ def write_people(path: Path, people: People) -> None:
     _write_csv(path, PEOPLE_COLUMNS, people_rows(people))
 
 
-def write_labels(path: Path, people: People, tracklets: Iterable[Tracklet]) -> tuple[int, int]:
+def write_labels(
+    path: Path,
+    people: People,
+    tracklets: Iterable[Tracklet],
+    manifest: Mapping[str, Mapping[str, str]] | None = None,
+) -> tuple[int, int]:
     """Write a manifest of the data folder with people as pids: `intraclip.data.readers.folder` says what is in it.
 
     People seen by two cameras or more become training people; the others teach nothing across cameras and stay in the
@@ -56,6 +61,8 @@ def write_labels(path: Path, people: People, tracklets: Iterable[Tracklet]) -> t
         path: the manifest; to train, put it into the data folder as ``tracklets.csv``.
         people: of `link`.
         tracklets: of the data folder; those that were not linked are left out.
+        manifest: rows of the folder's present manifest, by tracklet. Its other columns are kept, such as video,
+            start_s and end_s of `intraclip ingest`: without them the labelled folder would have no times.
 
     Returns:
         Number of training people and of their tracklets.
@@ -66,6 +73,8 @@ def write_labels(path: Path, people: People, tracklets: Iterable[Tracklet]) -> t
     """
     person_of = dict(zip(people.names, people.person.tolist(), strict=True))
     taught = {p for p in range(1, people.count + 1) if len(people.cameras(p)) > 1}
+    manifest = manifest or {}
+    kept = tuple(dict.fromkeys(c for row in manifest.values() for c in row if c not in COLUMNS))
     rows: list[dict[str, Any]] = []
     owner: dict[str, str] = {}
     for tracklet in tracklets:
@@ -82,6 +91,7 @@ def write_labels(path: Path, people: People, tracklets: Iterable[Tracklet]) -> t
         known = person in taught
         rows.append(
             {
+                **{column: manifest.get(tracklet.name, {}).get(column) for column in kept},
                 "tracklet": tracklet.name,
                 "folder": folder,
                 "pid": person if known else None,
@@ -89,7 +99,7 @@ def write_labels(path: Path, people: People, tracklets: Iterable[Tracklet]) -> t
                 "subset": "train" if known else "gallery",
             }
         )
-    _write_csv(path, COLUMNS, rows)
+    _write_csv(path, (*COLUMNS, *kept), rows)
     return len(taught), sum(row["pid"] is not None for row in rows)
 
 

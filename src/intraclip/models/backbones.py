@@ -5,7 +5,9 @@ Each is built from torchvision's blocks and keeps torchvision's key names, so th
 
 from __future__ import annotations
 
+import argparse
 import itertools
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
@@ -323,17 +325,32 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
     try:
         if path.suffix == ".safetensors":
             return safetensors.torch.load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        # Training scripts, torchvision's among them, keep their options beside the weights. A Namespace is plain data.
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch and safetensors raise a dozen kinds for a damaged file
-        raise CheckpointError(
-            f"{path} cannot be read as weights: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
-        ) from None
+        raise CheckpointError(f"{path} cannot be read as weights: {_reason(error)}") from None
     for key in ("state_dict", "model"):  # where training scripts, torchvision's among them, keep the weights
         if isinstance(state, dict) and isinstance(state.get(key), dict):
             state = state[key]
     if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
         raise CheckpointError(f"{path} holds no tensors by name, but {type(state).__name__}")
     return {str(k): v for k, v in state.items()}
+
+
+def _reason(error: Exception) -> str:
+    """Why a file could not be read, in one sentence: torch's own runs over many lines, with colours of a terminal."""
+    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
+    if found := re.search(r"Unsupported global: GLOBAL (\S+)", text):
+        return (
+            f"it holds {found[1]} beside tensors, which could run code; save the state_dict alone, in Python: "
+            'torch.save(model.state_dict(), "weights.pth")'
+        )
+    if found := re.search(
+        r"WeightsUnpickler error:\s*(.+)", text
+    ):  # the rest of it advises to trust the file
+        return f"it is damaged, or holds more than tensors by name ({found[1].strip()})"
+    return next((line.strip() for line in text.splitlines() if line.strip()), type(error).__name__)
 
 
 def _imagenet_state(config: ModelConfig) -> Mapping[str, torch.Tensor]:
