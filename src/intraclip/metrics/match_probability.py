@@ -219,8 +219,8 @@ class MatchCalibration:
         """
         if not isinstance(data, Mapping) or data.get("kind") != _KIND:
             raise DataError(
-                "this is no match calibration; make one with `intraclip link --calibration LABELLED.npz "
-                "--save-calibration FILE.json`"
+                "this is no match calibration; make one with `intraclip link EMBEDDINGS --out FOLDER "
+                "--calibration LABELLED.npz --save-calibration FILE.json`"
             )
         if data.get("version") != VERSION:
             raise DataError(

@@ -55,8 +55,8 @@ def student(values: Sequence[float] | npt.NDArray[np.float64], *, overlap: float
             their mean is taken as (1/n + overlap) times theirs instead of 1/n (Nadeau & Bengio 2003, "Inference for
             the Generalization Error", equation 9).
 
-    >>> student([0.1, 0.2, 0.3]).mean, round(student([0.1, 0.2, 0.3]).low, 4)
-    (0.2, -0.0484)
+    >>> student([1.0, 2.0, 3.0]).mean, round(student([1.0, 2.0, 3.0]).low, 4)
+    (2.0, -0.4841)
     >>> student([0.1]).deviation is None
     True
     """
