@@ -205,7 +205,13 @@ def test_front_door(capsys: pytest.CaptureFixture[str]):
 @pytest.mark.parametrize(
     "command",
     [[name] for name in COMMANDS if name not in ("data", "gallery")]
-    + [["data", "make"], ["data", "make-videos"], ["data", "check"], ["gallery", "add"], ["gallery", "search"]],
+    + [
+        ["data", "make"],
+        ["data", "make-videos"],
+        ["data", "check"],
+        ["gallery", "add"],
+        ["gallery", "search"],
+    ],
 )
 def test_every_command_explains_itself(command: list[str], capsys: pytest.CaptureFixture[str]):
     with pytest.raises(SystemExit) as caught:
