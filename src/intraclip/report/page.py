@@ -6,16 +6,14 @@ paper.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
 
 from intraclip import __version__
-from intraclip.engine.run import choose_device
-from intraclip.errors import DataError, OutputError, require_extra
+from intraclip.engine.run import choose_device, write_text
+from intraclip.errors import DataError, require_extra
 from intraclip.metrics.ranking import RANKS
 from intraclip.report.records import read_record
 from intraclip.report.sections.augmentation import augmented
@@ -116,7 +114,7 @@ def write_report(
     )
     source = (resources.files("intraclip.report") / "page.html.j2").read_text(encoding="utf-8")
     page: str = environment.from_string(source).render(context)
-    _write(out, page)
+    write_text(out, page)
     return out
 
 
@@ -126,18 +124,6 @@ def _tried(name: str, make: Callable[[], ShownT]) -> dict[str, Any]:
         return {name: make(), f"{name}_missing": ""}
     except DataError as error:
         return {name: None, f"{name}_missing": f"This section is left out: {error}."}
-
-
-def _write(out: Path, page: str) -> None:
-    partial = out.with_name(f"{out.name}.{os.getpid()}.partial")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(page, encoding="utf-8")
-        partial.replace(out)
-    except OSError as error:
-        with suppress(OSError):  # the folder itself may be the trouble
-            partial.unlink()
-        raise OutputError(f"the report {out} cannot be written: {error}") from None
 
 
 def _silent(_text: str) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -13,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from intraclip import __version__
-from intraclip.errors import OutputError, require_extra
+from intraclip.engine.run import write_text
+from intraclip.errors import require_extra
 from intraclip.link.people import People
 
 MAX_PEOPLE = 100
@@ -126,7 +125,7 @@ def write_people_page(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     source = (resources.files("intraclip.report") / "people.html.j2").read_text(encoding="utf-8")
-    _write(out, environment.from_string(source).render(context))
+    write_text(out, environment.from_string(source).render(context))
     return out
 
 
@@ -211,15 +210,3 @@ def _clock(seconds: float) -> str:
     minutes, rest = divmod(rest, 600)
     text = f"{rest // 10:02d}.{rest % 10}"
     return f"{hours}:{minutes:02d}:{text}" if hours else f"{minutes}:{text}"
-
-
-def _write(out: Path, page: str) -> None:
-    partial = out.with_name(f"{out.name}.{os.getpid()}.partial")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(page, encoding="utf-8")
-        partial.replace(out)
-    except OSError as error:
-        with suppress(OSError):  # the folder itself may be the trouble
-            partial.unlink()
-        raise OutputError(f"the page {out} cannot be written: {error}") from None
