@@ -161,6 +161,7 @@ def test_the_token_is_asked_for_once(tab):
     page.get_by_label("Token").fill("wrong")
     page.get_by_role("button", name="Log in").click()
     playwright.expect(page.get_by_role("alert")).to_contain_text("no valid token")
+    page.wait_for_load_state("networkidle")
     opened.complaints.clear()  # the browser reports the 401
     page.get_by_label("Token").fill(SECRET)
     page.get_by_role("button", name="Log in").click()
@@ -168,6 +169,8 @@ def test_the_token_is_asked_for_once(tab):
     page.wait_for_load_state("networkidle")  # pictures still on their way would be refused
     page.get_by_role("button", name="Log out").click()
     page.get_by_label("Token").wait_for()
+    page.wait_for_load_state("networkidle")  # going on while the style sheet is on its way would cancel it
     page.goto(opened.origin)
     page.get_by_label("Token").wait_for()
+    page.wait_for_load_state("networkidle")
     opened.require_clean()
