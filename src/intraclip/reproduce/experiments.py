@@ -305,6 +305,12 @@ _ICA_ROWS = (
     _ablated("expansion-4", "output as wide as the input", model__ica_expansion=4),
     _ablated("no-bottleneck", "no bottleneck: d to d to d", model__ica_reduction=1, model__ica_expansion=1),
     _ablated("reads-z", "triplet reads Z, the average", model__triplet_reads="pooled"),
+    _ablated(
+        "reads-z-fc-relu-bn",
+        "order FC-ReLU-BN and triplet reads Z",
+        model__triplet_reads="pooled",
+        model__ica_order="fc-relu-bn",
+    ),
 )
 
 ABLATION_ICA = Experiment(
