@@ -19,6 +19,7 @@ from conftest import write_tracklet
 from intraclip.config import ClipConfig, Recipe
 from intraclip.data.readers import read_split
 from intraclip.engine import extract_job
+from intraclip.engine.distributed import ALONE, Ranks
 from intraclip.engine.embeddings_io import read_embeddings
 from intraclip.engine.extract import embed_split, extractor_of
 from intraclip.engine.extract_job import ExtractJob, extract_split, times_of
@@ -262,10 +263,10 @@ def test_processes_make_every_part_once(split, tmp_path, processes, monkeypatch)
     monkeypatch.setattr(extract_job, "PART_FRAMES", 20)
     job = ExtractJob(extractor_of(network("tap")), split, SETTINGS, tmp_path / "e.npz", processes=processes)
     job.begin()
-    shares = [job.share(extract_job.Ranks(rank, processes)) for rank in range(processes)]
+    shares = [job.share(Ranks(rank=rank, size=processes)) for rank in range(processes)]
     assert sorted(n for share in shares for n in share) == list(range(len(job.parts)))
     job.run_parts(shares[0])
-    assert sorted(job.share(extract_job.Ranks())) == sorted(n for share in shares[1:] for n in share)
+    assert sorted(job.share(ALONE)) == sorted(n for share in shares[1:] for n in share)
 
 
 def free_port() -> int:

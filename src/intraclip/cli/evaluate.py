@@ -43,13 +43,13 @@ class EvaluateArgs:
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
     args = parse(EvaluateArgs, argv, command="evaluate")
+    from intraclip.engine.distributed import open_ranks
     from intraclip.engine.evaluate import evaluate_run
-    from intraclip.engine.sharding import open_ranks
     from intraclip.models.checkpoint import model_file, read_checkpoint
 
     recipe = read_checkpoint(model_file(args.run)).recipe
     with open_ranks() as ranks:
-        first = ranks.rank == 0
+        first = ranks.leads
         split = read_data_of_run(args.data, recipe, layout=args.layout, split=args.split)
         with progress_bar("embedding") if first else nullcontext() as update:
             result = evaluate_run(
@@ -58,7 +58,7 @@ def main(argv: Sequence[str]) -> int:
                 protocol=args.protocol,
                 distance=args.distance,
                 sampling=args.sampling,
-                device=ranks.device(args.device or recipe.device) if ranks.size > 1 else args.device,
+                device=ranks.device_name(args.device or recipe.device) if ranks.size > 1 else args.device,
                 progress=update,
                 ranks=ranks,
             )

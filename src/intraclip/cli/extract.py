@@ -15,9 +15,9 @@ from intraclip.cli.common import parse, print_json, progress_bar, read_data_of_r
 
 if TYPE_CHECKING:
     from intraclip.config import Recipe
+    from intraclip.engine.distributed import Ranks
     from intraclip.engine.extract_job import Extracted
     from intraclip.engine.extractors import Extractor, ExtractSettings
-    from intraclip.engine.sharding import Ranks
     from intraclip.types import Split
 
 SHOWN_FAILURES = 10
@@ -70,9 +70,9 @@ class ExtractArgs:
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
     args = parse(ExtractArgs, argv, command="extract")
+    from intraclip.engine.distributed import open_ranks
     from intraclip.engine.embeddings_writer import check_embeddings_name
     from intraclip.engine.extract import open_extractor
-    from intraclip.engine.sharding import open_ranks
     from intraclip.errors import OutputError
     from intraclip.models.checkpoint import model_file, read_checkpoint
 
@@ -82,7 +82,7 @@ def main(argv: Sequence[str]) -> int:
     with open_ranks() as ranks:
         device = args.device
         if ranks.size > 1 and (args.engine or "torch") == "torch" and args.encoder is None and args.run:
-            device = ranks.device(device or read_checkpoint(model_file(args.run)).recipe.device)
+            device = ranks.device_name(device or read_checkpoint(model_file(args.run)).recipe.device)
         extractor, recipe = open_extractor(args.run, encoder=args.encoder, engine=args.engine, device=device)
         split = read_data_of_run(args.data, recipe, layout=args.layout, split=args.split)
         extracted = _extract(args, extractor, _settings(args, recipe), split, ranks)
@@ -96,7 +96,7 @@ def _extract(
 ) -> Extracted | None:
     from intraclip.engine.extract_job import extract_split
 
-    with _frames_bar() if ranks.rank == 0 else nullcontext() as update:
+    with _frames_bar() if ranks.leads else nullcontext() as update:
         if args.ray is not None:
             from intraclip.engine.extract_ray import extract_with_ray
 

@@ -2,7 +2,8 @@
 
 A run of N processes computes what one process computes for the same global batch. Each process takes P / N
 identities of the batch; embeddings are gathered, so that triplets are mined over all of it. Batch normalisation is
-the one thing that differs, unless it is synchronised as well (`step.sync_batch_norm`).
+the one thing that differs, unless it is synchronised as well (`step.sync_batch_norm`). Extraction and evaluation only
+share work and wait for each other (`Ranks`); a training also exchanges tensors (`World`).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -23,19 +25,17 @@ from intraclip.errors import DeviceError, IntraclipError
 
 
 @dataclass(frozen=True, kw_only=True)
-class World:
-    """The processes of a run, seen from one of them.
+class Ranks:
+    """The processes that work together, seen from one of them. What they compute, they compute apart.
 
     Attributes:
         rank: number of this process, from 0.
         size: number of processes.
-        device: where this process computes.
         restarted: whether torchrun has started the processes again after a failure (elastic restart).
     """
 
-    rank: int
-    size: int
-    device: torch.device
+    rank: int = 0
+    size: int = 1
     restarted: bool = False
 
     @property
@@ -47,6 +47,27 @@ class World:
         """Return when every process has come here."""
         if self.size > 1:
             dist.barrier()
+
+    def device_name(self, wanted: str) -> str:
+        """The device of this process: with several, ``auto`` and ``cuda`` mean one GPU a process."""
+        if self.size > 1 and wanted in ("auto", "cuda") and torch.cuda.is_available():
+            return f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+        return wanted
+
+
+ALONE = Ranks()
+"""One process."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class World(Ranks):
+    """The processes of a training, which exchange tensors.
+
+    Attributes:
+        device: where this process computes.
+    """
+
+    device: torch.device
 
     def leader_does(self, work: Callable[[], None]) -> None:
         """The leader does something that may fail while the others wait; if it fails, all stop.
@@ -112,6 +133,26 @@ def _gathered(rows: torch.Tensor, size: int) -> torch.Tensor:
 
 
 @contextmanager
+def open_ranks() -> Iterator[Ranks]:
+    """Join the processes that torchrun started; alone, one process.
+
+    They only wait for each other, so gloo does on every device. Shares take different times: nobody gives up before
+    a month has passed, as torchrun ends all when one fails.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield ALONE
+        return
+    dist.init_process_group("gloo", timeout=timedelta(days=30))
+    try:
+        restarted = _restarted_anywhere(torch.device("cpu"))
+        ranks = Ranks(rank=dist.get_rank(), size=dist.get_world_size(), restarted=restarted)
+        yield ranks
+        ranks.wait()  # a process that leaves early aborts those still talking to it
+    finally:
+        dist.destroy_process_group()
+
+
+@contextmanager
 def open_world(device: str) -> Iterator[World]:
     """Join the processes that torchrun started; alone, a world of one.
 
@@ -157,14 +198,9 @@ def open_world(device: str) -> Iterator[World]:
 
 def _restarted_anywhere(device: torch.device) -> bool:
     """The same answer for every process: torchrun counts restarts machine by machine."""
-    count = torch.tensor([restarts()], device=device)
+    count = torch.tensor([int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))], device=device)
     dist.all_reduce(count, op=dist.ReduceOp.MAX)
     return int(count) > 0
-
-
-def restarts() -> int:
-    """How often torchrun has started the processes of this machine again after a failure."""
-    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
 
 
 def synchronise_batch_norm(model: nn.Module, world: World) -> nn.Module:

@@ -14,6 +14,7 @@ import torch
 import torch.distributed as dist
 
 from intraclip.config import ClipConfig, Recipe
+from intraclip.engine.distributed import ALONE, Ranks
 from intraclip.engine.embeddings_io import save_embeddings
 from intraclip.engine.extract import (
     Progress,
@@ -22,7 +23,7 @@ from intraclip.engine.extract import (
     with_ids,
 )
 from intraclip.engine.run import choose_device, environment, file_digest, tracklets_digest, write_json
-from intraclip.engine.sharding import ALONE, Ranks, balance
+from intraclip.engine.sharding import balance
 from intraclip.errors import DataError
 from intraclip.metrics.distance import Distance
 from intraclip.metrics.protocols import PROTOCOLS, Protocol, protocol_named
@@ -121,7 +122,7 @@ def evaluate_run(
         },
         **ready.described(),
     }
-    if run.is_dir() and ranks.rank == 0:
+    if run.is_dir() and ranks.leads:
         save_embeddings(run / "embeddings.npz", embeddings)
         write_json(run / "evaluation.json", result)
     return result

@@ -19,11 +19,12 @@ import numpy as np
 from intraclip.data.frame_batches import frames_needed
 from intraclip.data.readers.common import shorten
 from intraclip.data.readers.folder import find_manifest, manifest_rows
+from intraclip.engine.distributed import ALONE, Ranks
 from intraclip.engine.embeddings_writer import Times, check_embeddings_name, save_chunks
 from intraclip.engine.extract import require_test_tracklets
 from intraclip.engine.extractors import Extractor, ExtractSettings, Finished, Progress
 from intraclip.engine.parts import Part, PartStore
-from intraclip.engine.sharding import PART_FRAMES, Ranks, balance, divide
+from intraclip.engine.sharding import PART_FRAMES, balance, divide
 from intraclip.errors import DataError, OutputError
 from intraclip.types import Embeddings, Split
 
@@ -207,7 +208,7 @@ def extract_split(
     *,
     resume: bool = False,
     force: bool = False,
-    ranks: Ranks | None = None,
+    ranks: Ranks = ALONE,
     progress: Progress | None = None,
 ) -> Extracted | None:
     """Embed the test tracklets of a split into a file.
@@ -230,18 +231,17 @@ def extract_split(
         DataError: nothing to embed; or tracklets could not be embedded, and that is not to be skipped.
         OutputError: output or parts are there already, are of another job, or cannot be written.
     """
-    ranks = ranks or Ranks()
     job = ExtractJob(extractor, split, settings, out, processes=ranks.size)
-    if ranks.rank == 0:
+    if ranks.leads:
         job.begin(resume=resume, force=force)
     ranks.wait()
-    if ranks.rank != 0:
+    if not ranks.leads:
         job.join()
     numbers = job.share(ranks)
     ranks.wait()  # else a part that is finished meanwhile would change the shares of those who ask later
     job.run_parts(numbers, progress=progress)
     ranks.wait()
-    return job.merge() if ranks.rank == 0 else None
+    return job.merge() if ranks.leads else None
 
 
 def data_digest(split: Split) -> str:

@@ -13,9 +13,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from intraclip.engine.distributed import ALONE
 from intraclip.engine.extract_job import Extracted, ExtractJob
 from intraclip.engine.extractors import Extractor, ExtractSettings, Progress
-from intraclip.engine.sharding import Ranks
 from intraclip.errors import DataError, IntraclipError, require_extra
 from intraclip.types import Split
 
@@ -87,7 +87,7 @@ def extract_with_ray(
             settings = replace(settings, workers=0)  # a worker has one core: processes beside it gain nothing
         job = ExtractJob(opener(), split, settings, out, processes=workers)
         job.begin(resume=resume, force=force)
-        numbers = job.share(Ranks())
+        numbers = job.share(ALONE)
         if numbers:
             parts = data.from_items([{"part": n} for n in numbers], override_num_blocks=len(numbers))
             made = parts.map_batches(

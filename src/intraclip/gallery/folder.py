@@ -17,13 +17,14 @@ from intraclip.gallery.folder_memory import Memory
 from intraclip.gallery.records import (
     AuditEntry,
     Box,
+    Counts,
     Filters,
     GalleryInfo,
     Judgement,
     Pictures,
     TrackletRecord,
 )
-from intraclip.gallery.store import Brief, Counts, Nearest, Removed, Vectors
+from intraclip.gallery.store import Brief, Nearest, Removed, Vectors
 
 COLUMNS = (
     "id", "camera", "camid", "start_s", "end_s", "started_at", "num_frames", "source", "boxes", "person", "added_at",

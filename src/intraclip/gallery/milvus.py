@@ -29,13 +29,14 @@ from intraclip.gallery.milvus_server import Server, quoted
 from intraclip.gallery.records import (
     AuditEntry,
     Box,
+    Counts,
     Filters,
     GalleryInfo,
     Judgement,
     Pictures,
     TrackletRecord,
 )
-from intraclip.gallery.store import FORMAT_VERSION, Brief, Counts, Nearest, Removed, Vectors
+from intraclip.gallery.store import FORMAT_VERSION, Brief, Nearest, Removed, Vectors
 
 SPARE = 32
 """Candidates beyond those wanted; `Gallery` measures their distances again."""

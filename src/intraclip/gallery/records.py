@@ -334,11 +334,10 @@ class AuditEntry:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stats:
-    """Counts of a gallery.
+class Counts:
+    """What a store counts.
 
     Attributes:
-        info: what it was made for.
         tracklets: in it.
         cameras: tracklets by camera.
         people: tracklets by person label; those without one are not counted.
@@ -350,10 +349,8 @@ class Stats:
         judgements: human judgements.
         size_bytes: on disk; None where a server does not say.
         index: how searches are made, in words.
-        calibrated: whether it holds a calibration.
     """
 
-    info: GalleryInfo
     tracklets: int
     cameras: Mapping[str, int]
     people: Mapping[str, int]
@@ -365,6 +362,18 @@ class Stats:
     judgements: int
     size_bytes: int | None
     index: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stats(Counts):
+    """Counts of a gallery, and what it is.
+
+    Attributes:
+        info: what it was made for.
+        calibrated: whether it holds a calibration.
+    """
+
+    info: GalleryInfo
     calibrated: bool
 
     def to_json_dict(self) -> dict[str, Any]:

@@ -7,7 +7,6 @@ becomes visible as a whole tracklet or not at all, and has been written when the
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -15,6 +14,7 @@ import numpy.typing as npt
 
 from intraclip.gallery.records import (
     AuditEntry,
+    Counts,
     Filters,
     GalleryInfo,
     Judgement,
@@ -64,23 +64,6 @@ class Removed(NamedTuple):
     judgements: int
     complete: bool
     note: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Counts:
-    """See `Stats`."""
-
-    tracklets: int
-    cameras: Mapping[str, int]
-    people: Mapping[str, int]
-    sources: Mapping[str, int]
-    start_s: float | None
-    end_s: float | None
-    started_at: float | None
-    ended_at: float | None
-    judgements: int
-    size_bytes: int | None
-    index: str
 
 
 class Store(Protocol):
