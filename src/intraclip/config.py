@@ -121,10 +121,22 @@ class ModelConfig:
     """ICA's bottleneck: d to d / ica_reduction (first public version of the paper, Fig. 2)."""
     ica_expansion: int = 2
     """ICA's output: the bottleneck times ica_expansion."""
-    ica_order: Literal["fc-bn-relu", "fc-relu-bn"] = "fc-bn-relu"
-    """Order inside ICA's first block; the paper does not draw it. The last block is FC-BN."""
-    triplet_reads: Literal["embedding", "pooled"] = "embedding"
-    """Vector of the triplet loss: the head's output Y, or the average Z before it (the same for TAP)."""
+    ica_order: Literal["fc-relu-bn", "fc-bn-relu"] = "fc-relu-bn"
+    """Order inside ICA's first block; the paper does not draw it, docs/results.md compares. The last block is FC-BN."""
+    triplet_reads: Literal["auto", "embedding", "pooled"] = "auto"
+    """Vector of the triplet loss: the head's output Y, or the average Z before it (the same for TAP). `auto` is Z for
+    ICA (docs/results.md compares; the paper does not say) and the output of every other head."""
+
+    @property
+    def triplet_vector(self) -> Literal["embedding", "pooled"]:
+        """`triplet_reads` with `auto` decided.
+
+        >>> ModelConfig(head="ica").triplet_vector, ModelConfig(head="trl").triplet_vector
+        ('pooled', 'embedding')
+        """
+        if self.triplet_reads == "auto":
+            return "pooled" if self.head == "ica" else "embedding"
+        return self.triplet_reads
 
 
 @dataclass(frozen=True, kw_only=True)

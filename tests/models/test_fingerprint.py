@@ -24,7 +24,7 @@ def test_what_changes_no_embedding_changes_no_fingerprint():
         model.classifier.weight.add_(1)
     model.backbone.to(memory_format=torch.channels_last)
     assert fingerprint_of(model.train(), replace(clip, short="wrap", sampling="strided")) == before
-    assert fingerprint_of(build(replace(CONFIG, triplet_reads="pooled")), clip) == before
+    assert fingerprint_of(build(replace(CONFIG, triplet_reads="embedding")), clip) == before
     whole = ClipConfig(test_sampling="all")
     assert fingerprint_of(model, whole) == fingerprint_of(model, replace(whole, num_frames=9))
 
@@ -44,7 +44,7 @@ def test_what_changes_an_embedding_changes_the_fingerprint():
         fingerprint_of(changed, clip),
         fingerprint_of(statistics, clip),
         fingerprint_of(build(replace(CONFIG, head="tap")), clip),
-        fingerprint_of(build(replace(CONFIG, ica_order="fc-relu-bn")), clip),
+        fingerprint_of(build(replace(CONFIG, ica_order="fc-bn-relu")), clip),
         fingerprint_of(build(size=replace(SIZE, height=48)), clip),
         fingerprint_of(build(size=replace(SIZE, mean=(0.4, 0.5, 0.5))), clip),
         fingerprint_of(build(), replace(clip, num_frames=8)),

@@ -234,12 +234,21 @@ def test_embedder_runs_and_every_parameter_gets_a_gradient(name, frames):
         assert bool(parameter.grad.abs().sum() > 0), key
 
 
-def test_triplet_reads_what_the_config_says():
-    for reads, size in (("embedding", 32), ("pooled", 64)):
-        config = ModelConfig(backbone="small", head="ica", weights="", width=0.5, triplet_reads=reads)
-        model = build_embedder(config, InputConfig(height=32, width=16), num_classes=5, seed=0)
-        out = model(torch.randn(2, 2, 3, 32, 16), torch.ones(2, 2, dtype=torch.bool))
-        assert out.triplet_features.shape == (2, size)
+@pytest.mark.parametrize(
+    ("head", "reads", "size"),
+    [
+        ("ica", "embedding", 32),
+        ("ica", "pooled", 64),
+        ("ica", "auto", 64),
+        ("trl", "auto", 128),
+        ("trl", "pooled", 64),
+    ],
+)
+def test_triplet_reads_what_the_config_says(head, reads, size):
+    config = ModelConfig(backbone="small", head=head, weights="", width=0.5, triplet_reads=reads)
+    model = build_embedder(config, InputConfig(height=32, width=16), num_classes=5, seed=0)
+    out = model(torch.randn(2, 2, 3, 32, 16), torch.ones(2, 2, dtype=torch.bool))
+    assert out.triplet_features.shape == (2, size)
 
 
 def test_same_seed_same_weights_and_the_global_state_is_left_alone():

@@ -67,7 +67,7 @@ class ClipEmbedder(nn.Module):
             mask: bool ``[B, T]``, False for padding.
         """
         out = self.head(self.maps(frames), mask)
-        triplet = out.pooled if self.config.triplet_reads == "pooled" else out.embedding
+        triplet = out.pooled if self.config.triplet_vector == "pooled" else out.embedding
         return ClipOutput(out.embedding, triplet, self.classifier(out.embedding), out.auxiliary_loss)
 
     def embed(self, frames: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

@@ -19,11 +19,11 @@ class ICA(FrameHead):
         num_features: F.
         reduction: F / reduction features in the bottleneck.
         expansion: bottleneck * expansion features in Y.
-        order: "fc-bn-relu" or "fc-relu-bn".
+        order: "fc-relu-bn" or "fc-bn-relu".
     """
 
     def __init__(
-        self, num_features: int, *, reduction: int = 4, expansion: int = 2, order: str = "fc-bn-relu"
+        self, num_features: int, *, reduction: int = 4, expansion: int = 2, order: str = "fc-relu-bn"
     ) -> None:
         super().__init__()
         self.num_features = num_features
