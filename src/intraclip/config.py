@@ -123,6 +123,9 @@ class ModelConfig:
     """ICA's output: the bottleneck times ica_expansion."""
     ica_order: Literal["fc-relu-bn", "fc-bn-relu"] = "fc-relu-bn"
     """Order inside ICA's first block; the paper does not draw it, docs/results.md compares. The last block is FC-BN."""
+    neck: Literal["none", "bn"] = "none"
+    """`bn` puts batch normalisation between head and classifier (BNNeck, Luo et al. 2019): the triplet loss reads the
+    head's output before it, classifier and search what comes after. ICA ends with one of its own."""
     triplet_reads: Literal["auto", "embedding", "pooled"] = "auto"
     """Vector of the triplet loss: the head's output Y, or the average Z before it (the same for TAP). `auto` is Z for
     ICA (docs/results.md compares; the paper does not say) and the output of every other head."""

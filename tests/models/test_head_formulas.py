@@ -133,6 +133,17 @@ def test_the_refining_unit_mixes_each_frame_with_those_before_it():
     assert bool((gate < 1).all())
 
 
+def test_the_refining_unit_normalises_the_same_way_in_training_and_at_test():
+    torch.manual_seed(0)
+    head = STMP(8).train()
+    head.compare[1].momentum = 1.0
+    maps = torch.randn(64, 2, 8, 4, 2).relu()
+    change = torch.cat([maps[:, 0] - maps[:, 1], maps[:, 1] - maps[:, 0]], dim=1)
+    expected = head.compare[0](change).var(dim=(0, 2, 3))
+    head.refine(maps)
+    assert torch.allclose(head.compare[1].running_var, expected, rtol=1e-4)
+
+
 def test_sta_takes_each_stripe_from_the_frame_that_shows_it_best():
     head = STA(8, embedding_size=16).eval()
     maps = torch.zeros(1, 2, 8, 8, 4)

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from intraclip.config import ModelConfig
-from intraclip.models.heads import HEADS, Head, build_head
+from intraclip.models.heads import HEADS, FrameHead, Head, build_head
 from models.head_toys import TOYS, accuracy_after_training
 
 FEATURES = 16
@@ -86,6 +86,34 @@ def test_embedding_sizes_after_resnet50_are_the_printed_ones(name, size):
 def test_every_registered_head_has_a_printed_size():
     (mark,) = test_embedding_sizes_after_resnet50_are_the_printed_ones.pytestmark
     assert sorted(name for name, _ in mark.args[1]) == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_neck_normalises_what_the_head_gives_and_tells_both(name):
+    torch.manual_seed(0)
+    bare = build_head(FEATURES, ModelConfig(head=name)).train()
+    necked = build_head(FEATURES, ModelConfig(head=name, neck="bn")).train()
+    necked.head.load_state_dict(bare.state_dict())
+    assert isinstance(necked, FrameHead) == isinstance(bare, FrameHead)
+    assert necked.embedding_size == bare.embedding_size
+    maps = maps_of(8, 3)
+    expected, out = bare(maps, all_valid(maps)), necked(maps, all_valid(maps))
+    assert expected.before_neck is None
+    assert torch.allclose(out.before_neck, expected.embedding, atol=1e-6)
+    assert torch.equal(out.pooled, expected.pooled)
+    given = out.before_neck
+    by_hand = (given - given.mean(0)) / (given.var(0, unbiased=False) + 1e-5).sqrt()
+    assert torch.allclose(out.embedding, by_hand, atol=1e-4)
+    assert [key for key, p in necked.named_parameters() if not p.requires_grad] == ["norm.bias"]
+
+
+@pytest.mark.parametrize("name", ["tap", "ica"])
+def test_frames_embedded_one_by_one_pass_the_neck_too(name):
+    head = build_head(FEATURES, ModelConfig(head=name, neck="bn")).eval()
+    head.norm.running_mean.uniform_(-1, 1)
+    maps = maps_of(2, 4)
+    z = maps.mean(dim=(1, 3, 4))
+    assert torch.allclose(head.from_mean(z).embedding, head(maps, all_valid(maps)).embedding, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", NAMES)

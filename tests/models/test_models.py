@@ -251,6 +251,14 @@ def test_triplet_reads_what_the_config_says(head, reads, size):
     assert out.triplet_features.shape == (2, size)
 
 
+def test_with_a_neck_the_triplet_reads_what_comes_before_it():
+    config = ModelConfig(backbone="small", head="trl", weights="", width=0.5, neck="bn")
+    model = build_embedder(config, InputConfig(height=32, width=16), num_classes=5, seed=0)
+    out = model(torch.randn(8, 2, 3, 32, 16), torch.ones(8, 2, dtype=torch.bool))
+    assert torch.allclose(model.head.norm(out.triplet_features), out.embedding, atol=1e-6)
+    assert torch.allclose(model.classifier(out.embedding), out.logits)
+
+
 def test_same_seed_same_weights_and_the_global_state_is_left_alone():
     config = ModelConfig(backbone="small", weights="")
     torch.manual_seed(1)

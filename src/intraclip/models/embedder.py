@@ -67,7 +67,8 @@ class ClipEmbedder(nn.Module):
             mask: bool ``[B, T]``, False for padding.
         """
         out = self.head(self.maps(frames), mask)
-        triplet = out.pooled if self.config.triplet_vector == "pooled" else out.embedding
+        output = out.embedding if out.before_neck is None else out.before_neck
+        triplet = out.pooled if self.config.triplet_vector == "pooled" else output
         return ClipOutput(out.embedding, triplet, self.classifier(out.embedding), out.auxiliary_loss)
 
     def embed(self, frames: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

@@ -16,6 +16,7 @@ from intraclip.models.heads.gao_ta import GaoTA
 from intraclip.models.heads.gem import GeM
 from intraclip.models.heads.gltr import GLTR
 from intraclip.models.heads.ica import ICA
+from intraclip.models.heads.neck import with_neck
 from intraclip.models.heads.nonlocal3d import NonLocal3D
 from intraclip.models.heads.qan import QAN
 from intraclip.models.heads.sequence import SequenceHead as SequenceHead
@@ -50,11 +51,12 @@ HEADS: dict[str, Callable[[int, ModelConfig], Head]] = {
 
 
 def build_head(num_features: int, config: ModelConfig) -> Head:
-    """Build the head that `config.head` names.
+    """Build the head that `config.head` names, with the neck that `config.neck` asks for.
 
     Raises:
         ConfigError: unknown name.
     """
     if config.head not in HEADS:
         raise ConfigError(f"model.head: {config.head!r} is not one of {', '.join(HEADS)}")
-    return HEADS[config.head](num_features, config)
+    head = HEADS[config.head](num_features, config)
+    return with_neck(head) if config.neck == "bn" else head

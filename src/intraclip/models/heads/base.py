@@ -15,11 +15,13 @@ class HeadOutput(NamedTuple):
         embedding: ``[B, D]``, used at test and read by the classifier.
         pooled: ``[B, F]``, the average before any learned layer (Z of equation 3).
         auxiliary_loss: scalar that the head adds to the training loss, or None.
+        before_neck: ``[B, D]``, the embedding before a `neck`; None without one.
     """
 
     embedding: torch.Tensor
     pooled: torch.Tensor
     auxiliary_loss: torch.Tensor | None = None
+    before_neck: torch.Tensor | None = None
 
 
 class Head(nn.Module):

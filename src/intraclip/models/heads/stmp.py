@@ -57,9 +57,13 @@ class STMP(Head):
 
     def refine(self, maps: torch.Tensor) -> torch.Tensor:
         """The refining recurrent unit: maps ``[B, T, F, h, w]`` to mended maps of the same shape."""
-        # The first step changes nothing (h = x_1), but with it clips of one frame use every layer, as
-        # distributed training asks.
-        return walk(self._refine, (maps[:, 0], maps[:, 0]), maps)
+        start = (maps[:, 0], maps[:, 0])
+        if self.training and maps.shape[1] > 1:
+            # The first step changes nothing (h = x_1); its differences are zero and would pull down what batch
+            # normalisation believes of the others.
+            return torch.cat([maps[:, :1], walk(self._refine, start, maps[:, 1:])], dim=1)
+        # With it, clips of one frame use every layer, as distributed training asks.
+        return walk(self._refine, start, maps)
 
     def _refine(
         self, state: tuple[torch.Tensor, ...], frame: torch.Tensor
