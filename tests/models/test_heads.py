@@ -103,7 +103,7 @@ def test_a_neck_normalises_what_the_head_gives_and_tells_both(name):
     assert torch.equal(out.pooled, expected.pooled)
     given = out.before_neck
     by_hand = (given - given.mean(0)) / (given.var(0, unbiased=False) + 1e-5).sqrt()
-    assert torch.allclose(out.embedding, by_hand, atol=1e-4)
+    assert torch.allclose(out.embedding, by_hand, rtol=1e-3, atol=1e-3)
     assert [key for key, p in necked.named_parameters() if not p.requires_grad] == ["norm.bias"]
 
 
