@@ -174,3 +174,19 @@ def test_the_token_is_asked_for_once(tab):
     page.get_by_label("Token").wait_for()
     page.wait_for_load_state("networkidle")
     opened.require_clean()
+
+
+def test_the_log_says_that_it_is_empty_and_then_who_searched(tab):
+    opened = tab()
+    page = opened.page
+    page.goto(f"{opened.origin}/?view=log")
+    playwright.expect(page.get_by_text("Nothing yet.")).to_be_visible()
+    page.get_by_role("link", name="Tracklets").click()
+    page.get_by_role("link", name="Search for p4_gate").click()
+    playwright.expect(page.get_by_role("list", name="Answers, best first")).to_be_visible()
+    page.get_by_role("link", name="Log").click()
+    row = page.get_by_role("region", name="Log").locator("tbody tr")
+    playwright.expect(row).to_have_count(1)
+    playwright.expect(row).to_contain_text("search")
+    playwright.expect(row.get_by_role("link")).to_contain_text("p4_gate")
+    opened.require_clean()

@@ -144,8 +144,9 @@ export async function log() {
     more.hidden = before === null;
   }
   await next();
-  return h("div", { class: "plain wide" }, h("h2", {}, "Log"),
-    h("p", { class: "soft" }, "Searches, judgements and deletions. Lines are only ever added."),
+  const about = h("p", { class: "soft" }, "Searches, judgements and deletions. Lines are only ever added.");
+  if (!body.hasChildNodes()) return h("div", { class: "plain wide" }, h("h2", {}, "Log"), about, h("p", {}, "Nothing yet."));
+  return h("div", { class: "plain wide" }, h("h2", {}, "Log"), about,
     h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Log" },
       h("table", {}, h("thead", {}, h("tr", {}, ["When", "Who", "What", "Which"].map((t) => h("th", { scope: "col" }, t)))), body)),
     more);
