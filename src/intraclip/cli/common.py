@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin, get_type_hints
 
 import tyro
 
@@ -29,9 +29,43 @@ SHOWN_SCORES = {"rank1": "rank-1", "mAP": "mAP"}
 def parse(kind: type[ArgsT], argv: Sequence[str], *, command: str, default: ArgsT | None = None) -> ArgsT:
     """Parse flags into a dataclass; its docstring is the help text. Wrong flags exit with code 2."""
     prog, config = f"intraclip {command}", (tyro.conf.FlagCreatePairsOff,)
+    argv = join_repeated(kind, argv)
     if default is None:
         return tyro.cli(kind, prog=prog, args=argv, config=config)
     return tyro.cli(kind, prog=prog, args=argv, default=default, config=config)
+
+
+def join_repeated(kind: type[Any], argv: Sequence[str]) -> list[str]:
+    """Flags that take any number of values may be given again: ``--id a --id b`` is ``--id a b``.
+
+    argparse would keep the last one and drop the others without a word.
+
+    >>> from dataclasses import make_dataclass
+    >>> kind = make_dataclass("Args", [("id", tuple[str, ...]), ("k", int)])
+    >>> join_repeated(kind, ["--id", "a", "--k", "2", "--id=b", "--k", "3"])
+    ['--id', 'a', 'b', '--k', '2', '--k', '3']
+    """
+    hints = get_type_hints(kind)
+    many = {name for name, hint in hints.items() if get_origin(hint) is tuple and Ellipsis in get_args(hint)}
+    parts: list[list[str]] = []
+    values_of: dict[str, list[str]] = {}
+    taking: list[str] | None = None
+    for argument in argv:
+        flag, equals, value = argument.partition("=")
+        name = flag.removeprefix("--").replace("-", "_")
+        if argument.startswith("--") and name in many:
+            if name not in values_of:
+                values_of[name] = [flag]
+                parts.append(values_of[name])
+            taking = values_of[name]
+            if equals:
+                taking.append(value)
+        elif taking is None or argument.startswith("--"):
+            taking = None
+            parts.append([argument])
+        else:
+            taking.append(argument)
+    return [argument for part in parts for argument in part]
 
 
 def recipe_name(argv: Sequence[str]) -> str:
