@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, is_dataclass
 from importlib import resources
 from pathlib import Path
@@ -89,8 +89,58 @@ def differing_keys(old: Recipe, new: Recipe) -> list[str]:
     >>> differing_keys(Recipe(), Recipe(seed=7))
     ['seed: 0 -> 7']
     """
-    a, b = _flatten(asdict(old)), _flatten(asdict(new))
-    return [f"{key}: {a[key]} -> {b[key]}" for key in a if a[key] != b[key]]
+    return _differing(_flatten(asdict(old)), _flatten(asdict(new)))
+
+
+NO_EFFECT = ("description", "data.workers", "data.prefetch", "run.")
+"""Keys, and beginnings of keys, that change nothing about the network that is trained."""
+
+
+def differing_in_effect(old: Recipe, new: Recipe, *, ignore: Sequence[str] = ()) -> list[str]:
+    """Keys in which two recipes differ so that they train another network, as "section.key: old -> new".
+
+    Keys that a recipe does not read do not count: ICA's without the head ``ica``, and the triplet loss's vector for
+    TAP, which has only one. ``model.triplet_reads`` is compared as what it comes to, not as it is written: a default
+    that becomes a name for the same thing makes no other recipe.
+
+    Args:
+        old: such as that of a run that is there.
+        new: such as that of the run that is wanted.
+        ignore: more keys that may differ.
+
+    >>> from dataclasses import replace
+    >>> def model(**keys):
+    ...     return replace(Recipe(), model=replace(Recipe().model, **keys))
+    >>> differing_in_effect(model(head="tap"), model(head="tap", ica_order="fc-bn-relu"))
+    []
+    >>> differing_in_effect(model(), model(triplet_reads="pooled", ica_reduction=8))
+    ['model.ica_reduction: 4 -> 8']
+    """
+    read = [
+        {
+            key: value
+            for key, value in _in_effect(recipe).items()
+            if key not in ignore and not key.startswith(NO_EFFECT)
+        }
+        for recipe in (old, new)
+    ]
+    return _differing(*read)
+
+
+def _in_effect(recipe: Recipe) -> dict[str, Any]:
+    """The values that a training reads, by their keys."""
+    flat = _flatten(asdict(recipe))
+    flat["model.triplet_reads"] = recipe.model.triplet_vector
+    if recipe.model.head == "tap":
+        del flat["model.triplet_reads"]
+    if recipe.model.head != "ica":
+        flat = {key: value for key, value in flat.items() if not key.startswith("model.ica_")}
+    return flat
+
+
+def _differing(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
+    # A key that only one of them has belongs to its head, and the heads differ.
+    return [f"{key}: {a[key]} -> {b[key]}" for key in a if key in b and a[key] != b[key]]
 
 
 def dataclass_from_table(

@@ -351,6 +351,20 @@ def test_settings_that_cannot_change_the_result_may_change_on_resume(
     train(tiny_split, other, tmp_path / "run", resume=True)
 
 
+def test_settings_that_the_head_does_not_read_may_change_on_resume(
+    tiny_split: Split, tiny_recipe: Recipe, tmp_path: Path
+):
+    tap = replace(tiny_recipe.model, head="tap", ica_order="fc-bn-relu", triplet_reads="embedding")
+    recipe = replace(tiny_recipe, model=tap)
+    train(tiny_split, recipe, tmp_path / "run")
+    train(
+        tiny_split,
+        replace(recipe, model=replace(tap, ica_order="fc-relu-bn", triplet_reads="auto")),
+        tmp_path / "run",
+        resume=True,
+    )
+
+
 def test_a_run_of_an_older_version_is_not_started_anew(
     tiny_split: Split, tiny_recipe: Recipe, tmp_path: Path
 ):

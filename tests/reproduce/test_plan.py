@@ -9,17 +9,21 @@ from pathlib import Path
 
 import pytest
 
-from data.miniature import write_mars
+from data.miniature import write_folder_tree, write_lsvid, write_mars
 from intraclip.cli.main import main
 from intraclip.config_io import dump_recipe
 from intraclip.data.readers import read_split
 from intraclip.engine.evaluate import evaluate_run
+from intraclip.engine.run import write_text
 from intraclip.engine.train import train
-from intraclip.errors import ConfigError, DataError, OutputError
+from intraclip.errors import ConfigError, DataError, IntraclipError, OutputError
 from intraclip.reproduce.estimate import duration, estimates
-from intraclip.reproduce.plan import command_lines
+from intraclip.reproduce.experiments import experiments_named
+from intraclip.reproduce.plan import PlannedRun, look_again
 from intraclip.reproduce.run import Settings, plan
-from intraclip.reproduce.work import Slot
+from intraclip.reproduce.scales import scale_named
+from intraclip.reproduce.sources import layouts_for
+from intraclip.reproduce.work import Slot, command_lines
 from reproduce.tiny import ilids, make, mars, planned, prid, write_recipe
 
 
@@ -62,17 +66,63 @@ def test_an_interrupted_run_is_resumed_with_its_own_recipe(tmp_path: Path):
     again = planned(tmp_path, "table1", data).runs[0]
     assert again.state == "interrupted"
     assert "--resume" in again.train_arguments()
-    assert command_lines(again)[0].startswith("intraclip train --recipe")
+    place = Slot(environment={"OMP_NUM_THREADS": "1"})
+    assert command_lines(again, place)[0].startswith("OMP_NUM_THREADS=1 intraclip train --recipe")
 
 
-def test_runs_of_another_recipe_are_refused(tmp_path: Path):
-    data = mars(tmp_path)
-    run = planned(tmp_path, "table1", data).runs[0]
+def left_there(run: PlannedRun, **model) -> None:
+    """The first trace of a run, with other settings of its model."""
     run.folder.mkdir(parents=True)
-    other = replace(run.recipe, optimizer=replace(run.recipe.optimizer, learning_rate=0.5))
+    other = replace(run.recipe, model=replace(run.recipe.model, **model))
     (run.folder / "config.toml").write_text(dump_recipe(other))
-    with pytest.raises(ConfigError, match=r"another recipe(?s:.*)learning_rate: 0.5 -> 0.001"):
-        planned(tmp_path, "table1", data)
+
+
+def test_all_runs_of_another_recipe_are_refused_at_once(tmp_path: Path):
+    data = mars(tmp_path)
+    runs = planned(tmp_path, "table1", data, seeds=2).runs
+    changed = [run for run in runs if run.recipe.model.head == "ica"]
+    for run in changed:
+        left_there(run, ica_order="fc-bn-relu")
+    with pytest.raises(ConfigError, match="4 run folders hold something else") as caught:
+        planned(tmp_path, "table1", data, seeds=2)
+    told = str(caught.value)
+    assert told.count("model.ica_order: fc-bn-relu -> fc-relu-bn") == 1
+    assert all(told.count(str(run.folder)) == 1 for run in changed)
+
+
+def test_refusals_of_several_kinds_come_together(tmp_path: Path):
+    data = mars(tmp_path)
+    runs = planned(tmp_path, "ablations", data).runs
+    left_there(runs[0], last_stride=1)
+    runs[1].folder.mkdir(parents=True)
+    (runs[1].folder / "notes.txt").write_text("mine")
+    with pytest.raises(IntraclipError, match=r"another recipe(?s:.*)is no run folder"):
+        planned(tmp_path, "ablations", data)
+
+
+def test_runs_that_do_not_read_a_changed_key_are_still_theirs(tmp_path: Path):
+    data = mars(tmp_path)
+    run = next(r for r in planned(tmp_path, "table1", data).runs if r.recipe.model.head == "tap")
+    left_there(run, ica_order="fc-bn-relu", ica_reduction=8, triplet_reads="embedding")
+    again = next(r for r in planned(tmp_path, "table1", data).runs if r.folder == run.folder)
+    assert again.state == "interrupted"
+
+
+def test_a_run_keeps_its_planned_recipe_when_the_file_changes(tmp_path: Path):
+    data = mars(tmp_path)
+    run = planned(tmp_path, "table1", data).runs[-1]
+    write_text(run.recipe_file, dump_recipe(run.recipe))
+    base = tmp_path / "recipe.toml"
+    base.write_text(base.read_text().replace("learning_rate = 1e-3", "learning_rate = 0.5"))
+    assert main(run.train_arguments(from_file=True)) == 0
+    assert [again.state for again in look_again([run])] == ["trained"]
+
+
+def test_a_run_that_was_made_otherwise_is_seen_afterwards(tmp_path: Path):
+    run = planned(tmp_path, "table1", mars(tmp_path)).runs[-1]
+    make(replace(run, recipe=replace(run.recipe, optimizer=replace(run.recipe.optimizer, learning_rate=0.5))))
+    with pytest.raises(ConfigError, match=r"learning_rate: 0.5 -> 0.001"):
+        look_again([run])
 
 
 def test_runs_on_other_people_are_refused(tmp_path: Path):
@@ -160,8 +210,33 @@ def test_a_group_leaves_out_what_the_data_do_not_allow(tmp_path: Path):
 
 
 def test_data_that_nothing_uses_are_refused(tmp_path: Path):
-    with pytest.raises(DataError, match="is prid2011, which is not used here; used are mars, ilids-vid"):
-        planned(tmp_path, "table1", mars(tmp_path), prid(tmp_path))
+    with pytest.raises(DataError, match="is prid2011, which is not used here; used are mars"):
+        planned(tmp_path, "fig1", mars(tmp_path), prid(tmp_path))
+    with pytest.raises(DataError, match="is mars, which is not used here; used are ilids-vid, prid2011"):
+        planned(tmp_path, "table4", mars(tmp_path), ilids(tmp_path), prid(tmp_path))
+
+
+def test_tables_take_data_sets_that_the_paper_did_not_use(tmp_path: Path):
+    people = {"train_pids": (1, 3, 5, 7, 9, 11), "test_pids": (2, 4, 6, 8)}
+    lsvid = write_lsvid(tmp_path / "lsvid", **people)
+    own = write_folder_tree(tmp_path / "own", **people)
+    for experiment in ("table1", "ablation-schedule"):
+        found = planned(tmp_path, experiment, lsvid, own, prid(tmp_path))
+        assert [source.layout for source in found.plans[0].sources] == ["prid2011", "lsvid", "folder"]
+    run = next(run for run in found.runs if run.source.layout == "folder")
+    assert main(run.train_arguments()) == main(run.evaluate_arguments()) == 0
+    again = planned(tmp_path, "ablation-schedule", own)
+    assert [r.state for r in again.runs if r.folder == run.folder] == ["done"]
+
+
+def test_in_a_group_the_data_set_of_table_4_is_left_to_it():
+    chosen = experiments_named("all")
+    layouts = {e.name: layouts_for(e, chosen, given=True) for e in chosen}
+    assert layouts["table1"] == layouts["table3"] == ("mars", "ilids-vid", "lsvid", "folder")
+    assert layouts["table4"] == ("ilids-vid", "prid2011")
+    assert layouts["fig3"] == ("mars",)
+    alone = experiments_named("table1")
+    assert "prid2011" in layouts_for(alone[0], alone, given=True)
 
 
 def test_a_figure_of_one_row_is_refused(tmp_path: Path):
@@ -235,11 +310,50 @@ def test_the_plan_is_printed(tmp_path: Path, capsys):
     assert main(["reproduce", "table1", "--plan", *flags, "--seeds", "1"]) == 0
     printed = capsys.readouterr().out
     assert printed.count("intraclip train") == printed.count("intraclip evaluate") == 4
+    assert printed.count("\nOMP_NUM_THREADS=") == 8
+    assert "table1 on mars: every row is trained once" in printed
     assert "runs at a time" in printed
     assert main(["reproduce", "table1", "--plan", "--json", *flags]) == 0
-    assert len(json.loads(capsys.readouterr().out)["runs"]) == 8
+    told = json.loads(capsys.readouterr().out)
+    assert len(told["runs"]) == 8
+    assert told["cautions"] == []
     assert not (tmp_path / "out").exists()
 
 
 def test_durations_grow():
     assert [duration(s) for s in (0, 99, 101, 7200, 200000)] == ["0 s", "99 s", "2 min", "2.0 h", "2.3 days"]
+
+
+def test_every_data_set_that_is_named_is_used(tmp_path: Path, capsys):
+    recipe = write_recipe(tmp_path)
+    command = ["reproduce", "table1", "--plan", "--json", "--scale", "smoke", "--recipe", str(recipe)]
+    command += ["--out", str(tmp_path / "out"), "--data", str(mars(tmp_path)), "--data", str(ilids(tmp_path))]
+    assert main([*command, "--only", "model-1", "--only", "model-2"]) == 0
+    runs = [entry["run"] for entry in json.loads(capsys.readouterr().out)["runs"]]
+    assert {run.split("/")[0] for run in runs} == {"mars", "ilids-vid"}
+    assert len({run.split("/")[1] for run in runs}) == 2
+
+
+def test_claims_that_rest_on_one_training_are_told_before_it(tmp_path: Path):
+    data = mars(tmp_path)
+    (said,) = planned(tmp_path, "table1", data).cautions
+    assert said.startswith("table1 on mars: every row is trained once")
+    assert "any of its 5 claims" in said
+    assert planned(tmp_path, "table1", data, seeds=2).cautions == []
+    assert planned(tmp_path, "fig1", data).cautions == []  # a figure claims nothing
+    several = planned(tmp_path, "table1", ilids(tmp_path), splits=())
+    assert several.cautions == []  # two splits are two trainings
+
+
+def test_the_printed_scale_decides_its_claims():
+    assert scale_named("paper").seeds >= 3
+
+
+def test_commands_are_printed_as_they_are_run(tmp_path: Path):
+    run = planned(tmp_path, "table1", mars(tmp_path)).runs[0]
+    place = Slot(environment={"OMP_NUM_THREADS": "4", "CUDA_VISIBLE_DEVICES": "2,3"}, processes=2)
+    for line, command in zip(command_lines(run, place), ("train", "evaluate"), strict=True):
+        assert line.startswith(
+            "CUDA_VISIBLE_DEVICES=2,3 OMP_NUM_THREADS=4 torchrun --standalone --nproc-per-node=2 -m intraclip "
+            + command
+        )

@@ -21,8 +21,8 @@ class ReproduceArgs:
     """Make a table or figure of the paper: train what is missing, reuse what is there, write Markdown and HTML.
 
     Experiments: table1, table2, table3, table4, fig1, fig3, or all of them with `all`; and what the paper leaves
-    open: ablation-ica, ablation-sda, ablation-schedule, ablation-length, or `ablations`. Interrupted, even by SIGKILL,
-    the same command goes on from there.
+    open: ablation-ica, ablation-neck, ablation-sda, ablation-schedule, ablation-length, or `ablations`. Interrupted,
+    even by SIGKILL, the same command goes on from there.
     """
 
     experiment: tyro.conf.Positional[str]
@@ -32,11 +32,11 @@ class ReproduceArgs:
     scale: Literal["smoke", "cpu", "paper"] = "cpu"
     """smoke: minutes on two cores, shows that it works. cpu: hours on two cores. paper: the printed recipe, GPUs."""
     data: tuple[Path, ...] = ()
-    """Data sets in their published layouts, such as MARS and iLIDS-VID; none: people are rendered."""
+    """Data sets in their published layouts, such as MARS and iLIDS-VID, or of your own; none: people are rendered."""
     plan: bool = False
     """Print the runs, their commands and an estimate of the time, and stop."""
     seeds: int | None = None
-    """Training seeds, from 0; by default 2 (smoke), 5 (cpu), 1 (paper)."""
+    """Training seeds, from 0; by default 2 (smoke), 5 (cpu), 3 (paper)."""
     splits: str | None = None
     """all, or numbers such as 0,1,2, for data sets with several; by default the first 2, and all at scale paper."""
     only: tuple[str, ...] = ()
@@ -58,7 +58,7 @@ class ReproduceArgs:
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
     args = parse(ReproduceArgs, argv, command="reproduce")
-    from intraclip.reproduce.run import Settings, View, plan, reproduce
+    from intraclip.reproduce.run import RunsFailed, Settings, View, plan, reproduce
 
     planned = plan(
         Settings(
@@ -80,13 +80,11 @@ def main(argv: Sequence[str]) -> int:
         _print_plan(planned, as_json=args.json)
         return 0
     _announce(planned)
-    written = reproduce(planned, View(say=say, progress=progress_bar))
-    if args.json:
-        print_json({path.stem: json.loads(path.with_suffix(".json").read_text()) for path in written})
-        return 0
-    for path in written:
-        _print_result(path)
-        say(f"written: {path}, {path.with_suffix('.html').name}, {path.with_suffix('.json').name}")
+    try:
+        _print_results(reproduce(planned, View(say=say, progress=progress_bar)), as_json=args.json)
+    except RunsFailed as error:
+        _print_results(error.written, as_json=args.json)
+        raise
     return 0
 
 
@@ -108,19 +106,27 @@ def _announce(planned: Plan) -> None:
     )
     if planned.left_out:
         say(f"left out, as --data does not hold what they need: {', '.join(planned.left_out)}")
+    for sentence in planned.cautions:
+        say(sentence)
 
 
 def _print_plan(planned: Plan, *, as_json: bool) -> None:
     from intraclip.reproduce.estimate import duration
-    from intraclip.reproduce.plan import command_lines
+    from intraclip.reproduce.work import command_lines
 
+    # The first runs start in these places, the others wherever one becomes free.
+    waiting = [run for run in planned.runs if run.state != "done"]
+    commands = {
+        run.folder: command_lines(run, planned.places[number % len(planned.places)])
+        for number, run in enumerate(waiting)
+    }
     entries = [
         {
             "run": run.name,
             "state": run.state,
             "batches": run.steps,
             "seconds": round(planned.estimated[run.folder], 1),
-            "commands": command_lines(run),
+            "commands": commands.get(run.folder, []),
         }
         for run in planned.runs
     ]
@@ -132,6 +138,7 @@ def _print_plan(planned: Plan, *, as_json: bool) -> None:
                 "runs": entries,
                 "render_frames": planned.frames,
                 "seconds": round(planned.seconds, 1),
+                "cautions": planned.cautions,
             }
         )
         return
@@ -149,14 +156,24 @@ def _print_plan(planned: Plan, *, as_json: bool) -> None:
     )
     for source in planned.rendered:
         print(f"to render: {source.root}, {source.all_frames:,} frames")
-    for run in planned.runs:
-        for line in command_lines(run):
-            print(line)
+    for lines in commands.values():
+        print("\n".join(lines))
+    for sentence in planned.cautions:
+        print(sentence)
     work = sum(planned.estimated.values())
     print(
         f"about {duration(planned.seconds)} with {len(planned.places)} runs at a time "
         f"({duration(work)} of runs, measured on a few clips just now, and {planned.frames:,} frames to render)"
     )
+
+
+def _print_results(written: Sequence[Path], *, as_json: bool) -> None:
+    if as_json:
+        print_json({path.stem: json.loads(path.with_suffix(".json").read_text()) for path in written})
+        return
+    for path in written:
+        _print_result(path)
+        say(f"written: {path}, {path.with_suffix('.html').name}, {path.with_suffix('.json').name}")
 
 
 def _print_result(path: Path) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from intraclip.config import Recipe
-from intraclip.config_io import differing_keys, load_recipe
+from intraclip.config_io import differing_in_effect, load_recipe
 from intraclip.data.dataset import labels_of
 from intraclip.data.readers import benchmark_info, differences
 from intraclip.data.readers.common import shorten
@@ -310,7 +310,7 @@ def read_test(root: Path, *, splits: Sequence[int] | None, layout: str, protocol
 def _check_kept(folder: Path, split: Split, recipe: Recipe) -> None:
     """Refuse to go on from a run with another recipe or other people."""
     if (folder / "config.toml").is_file():
-        different = differing_keys(load_recipe(str(folder / "config.toml")), recipe)
+        different = differing_in_effect(load_recipe(str(folder / "config.toml")), recipe)
         if different:
             raise ConfigError(
                 f"{folder} was started with another recipe; resume with the same, or choose another --out. Different:\n"
@@ -489,7 +489,7 @@ def _run_notes(runs: Sequence[CrossRun]) -> list[str]:
     different = {
         line.split(":", 1)[0]
         for c in checkpoints[1:]
-        for line in differing_keys(checkpoints[0].recipe, c.recipe)
+        for line in differing_in_effect(checkpoints[0].recipe, c.recipe)
     } - {"data.split", "device"}
     if different:
         notes.append(f"the runs differ in {', '.join(sorted(different))}: the mean mixes them")

@@ -148,13 +148,24 @@ def _processor() -> str:
 
 
 def _commit() -> str:
-    """Commit of the source tree this package runs from; empty for an installed wheel."""
+    """Commit of the source tree this package runs from; empty for an installed wheel.
+
+    ``-dirty`` is appended when its files were changed, and ``+untracked`` when there are new ones among the sources.
+    """
     if "site-packages" in Path(__file__).parts:  # the repository around it, if any, is somebody else's
         return ""
+    commit = _git("describe", "--always", "--dirty", "--abbrev=12")
+    # `--dirty` does not see new files, which a run may well import.
+    status = _git("status", "--porcelain", "--untracked-files=normal", "--", ".") if commit else ""
+    return commit + ("+untracked" if any(line.startswith("??") for line in status.splitlines()) else "")
+
+
+def _git(*arguments: str) -> str:
+    """What a git command prints in the folder above the package, `src`; nothing when it cannot be asked."""
     try:
         done = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=12"],
-            cwd=Path(__file__).parent,
+            ["git", *arguments],
+            cwd=Path(__file__).parents[2],
             capture_output=True,
             text=True,
             timeout=10,

@@ -14,7 +14,7 @@ import safetensors
 import safetensors.torch
 
 from intraclip.config import OptimizerConfig, Recipe
-from intraclip.config_io import differing_keys, dump_recipe, load_recipe
+from intraclip.config_io import differing_in_effect, dump_recipe, load_recipe
 from intraclip.data.dataset import TrainingBatches, iterate, labels_of
 from intraclip.data.decode import decode_batch
 from intraclip.data.sampler import PKSampler
@@ -43,9 +43,6 @@ from intraclip.models.checkpoint import (
 )
 from intraclip.models.embedder import build_embedder
 from intraclip.types import Split
-
-CANNOT_CHANGE_THE_RESULT = ("description:", "data.workers:", "data.prefetch:", "run.")
-"""Keys of a recipe that may differ on resume."""
 
 
 class Watcher(Protocol):
@@ -410,11 +407,7 @@ def _prepare(run: Path, recipe: Recipe, *, resume: bool, restarted: bool) -> Non
         with suppress(OSError):  # what cannot be removed is found not to be empty below
             partial.unlink()  # of a run that died in its first moment
     if resume and config.is_file():
-        different = [
-            line
-            for line in differing_keys(load_recipe(str(config)), recipe)
-            if not line.startswith(CANNOT_CHANGE_THE_RESULT)
-        ]
+        different = differing_in_effect(load_recipe(str(config)), recipe)
         if different:
             raise ConfigError(
                 f"{run} was started with another recipe; resume with the same, or start a new run. Different:\n"

@@ -21,6 +21,7 @@ import torchvision
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.utils.checkpoint import checkpoint
+from torchvision.models import WeightsEnum
 from torchvision.models.resnet import BasicBlock
 
 from intraclip.config import InputConfig, ModelConfig
@@ -353,13 +354,23 @@ def _reason(error: Exception) -> str:
     return next((line.strip() for line in text.splitlines() if line.strip()), type(error).__name__)
 
 
-def _imagenet_state(config: ModelConfig) -> Mapping[str, torch.Tensor]:
+def imagenet_weights(config: ModelConfig) -> WeightsEnum:
+    """The entry of torchvision for the ImageNet weights of a backbone: its address, size and digest.
+
+    Raises:
+        ConfigError: there are none for a backbone of this width.
+    """
     if config.backbone == "small" or (config.backbone == "resnet18" and config.width != 1):
         raise ConfigError(
             f"model.weights: there are no ImageNet weights for {config.backbone} of width {config.width}; "
             'set model.weights = "" for random weights'
         )
-    weights = torchvision.models.get_model_weights(config.backbone)["IMAGENET1K_V1"]
+    found: WeightsEnum = torchvision.models.get_model_weights(config.backbone)["IMAGENET1K_V1"]
+    return found
+
+
+def _imagenet_state(config: ModelConfig) -> Mapping[str, torch.Tensor]:
+    weights = imagenet_weights(config)
     try:
         state: Mapping[str, torch.Tensor] = weights.get_state_dict(progress=True, check_hash=True)
     except OSError as error:

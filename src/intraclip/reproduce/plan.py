@@ -10,69 +10,24 @@ name, so that experiments share runs::
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from intraclip.config import Recipe
-from intraclip.config_io import differing_keys, load_recipe, recipe_from_table
-from intraclip.data.benchmark import BenchmarkConfig
-from intraclip.data.benchmark.layouts import SPLITS, plan_tracklets
+from intraclip.config_io import differing_in_effect, differing_keys, load_recipe, recipe_from_table
 from intraclip.data.dataset import labels_of
-from intraclip.data.readers import find_dataset, num_splits
 from intraclip.engine.cross import same_people
 from intraclip.engine.run import file_digest, tracklets_digest
-from intraclip.engine.splits import raise_problems, read_testing, read_training
-from intraclip.engine.train import CANNOT_CHANGE_THE_RESULT
-from intraclip.errors import CheckpointError, ConfigError, DataError, OutputError
+from intraclip.errors import CheckpointError, ConfigError, DataError, IntraclipError, OutputError
 from intraclip.models.checkpoint import read_checkpoint
 from intraclip.reproduce.experiments import Experiment, Row
 from intraclip.reproduce.scales import Scale
+from intraclip.reproduce.sources import Source
 from intraclip.types import Split
 
 State = Literal["missing", "interrupted", "trained", "done"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Source:
-    """A data set that runs are trained or tested on.
-
-    Attributes:
-        layout: its layout, which is also its name here.
-        root: its folder.
-        numbers: numbers of the splits that are used.
-        splits: the splits; empty as long as a rendered data set is not there yet.
-        benchmark: what to render where the folder is not there yet.
-    """
-
-    layout: str
-    root: Path
-    numbers: tuple[int, ...]
-    splits: tuple[Split, ...] = ()
-    benchmark: BenchmarkConfig | None = None
-
-    @property
-    def identities(self) -> int:
-        """Training identities of a split."""
-        if self.splits:
-            return len(labels_of(self.splits[0].train))
-        assert self.benchmark is not None
-        return self.benchmark.identities // 2
-
-    @property
-    def test_frames(self) -> int:
-        """Frames of the test tracklets of a split; a guess while nothing is rendered."""
-        if self.splits:
-            return sum(len(t) for t in self.splits[0].test)
-        return self.all_frames // 2
-
-    @property
-    def all_frames(self) -> int:
-        """Frames that rendering makes."""
-        assert self.benchmark is not None
-        return sum(plan.frames for plan in plan_tracklets(self.benchmark))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,12 +67,30 @@ class PlannedRun:
         """Frames in a batch."""
         return self.recipe.batch.identities * self.recipe.batch.clips * self.recipe.clip.num_frames
 
-    def train_arguments(self) -> list[str]:
-        """What `intraclip` is called with to train it, or to go on with it."""
+    @property
+    def recipe_file(self) -> Path:
+        """Where its whole recipe is written, beside the folder, before any run starts."""
+        return self.folder.with_name(self.folder.name + ".toml")
+
+    @property
+    def log(self) -> Path:
+        """Where its commands write."""
+        return self.folder.with_name(self.folder.name + ".log")
+
+    def train_arguments(self, *, from_file: bool = False) -> list[str]:
+        """What `intraclip` is called with to train it, or to go on with it.
+
+        Args:
+            from_file: read everything from `recipe_file`, so that nothing that happens to the scale's recipe or to a
+                default between the plan and the start of this run can change it. Otherwise the scale's recipe and the
+                keys that differ, which is the same now and can be read.
+        """
         where = ["--data", str(self.source.root), "--out", str(self.folder)]
         if self.state == "interrupted" and (self.folder / "config.toml").is_file():
             return ["train", "--recipe", str(self.folder / "config.toml"), *where, "--resume"]
         flags: list[str] = ["--resume"] if self.state == "interrupted" else []
+        if from_file:
+            return ["train", "--recipe", str(self.recipe_file), *where, *flags]
         for key, value in self.changes.items():
             texts = map(str, value) if isinstance(value, tuple | list) else [str(value)]
             flags += [f"--{key.replace('_', '-')}", *texts]
@@ -148,129 +121,35 @@ class ExperimentPlan:
         flat = [run for rows in self.runs.values() for runs in rows.values() for run in runs]
         return sorted(flat, key=lambda run: (run.recipe.seed, run.split))
 
+    @property
+    def cautions(self) -> list[str]:
+        """A sentence for every data set on which claims would rest on one training of each row."""
+        found = []
+        for layout, rows in self.runs.items():
+            claims = [c for c in self.experiment.claims if c.better in rows and c.worse in rows]
+            single = [c for c in claims if len(rows[c.better]) == 1]
+            if single:
+                count = "its claim" if len(single) == 1 else f"any of its {len(single)} claims"
+                found.append(
+                    f"{self.experiment.name} on {layout}: every row is trained once, and one training cannot decide "
+                    f"{count}, whatever the difference; give more --seeds"
+                )
+        return found
 
-def choose_sources(
-    layouts: Sequence[str],
-    scale: Scale,
-    out: Path,
-    *,
-    data: Sequence[Path],
-    splits: Sequence[int] | None,
-    recipe: Recipe,
-    protocol: str | None,
-) -> dict[str, Source]:
-    """Find, read and check the data sets of experiments; nothing is rendered here.
 
-    Args:
-        layouts: those the experiments can use, each once.
-        scale: says what is rendered where no folder is given.
-        out: rendered data go to ``out/data``.
-        data: folders with data sets, any of the layouts; when empty, rendered data take their place.
-        splits: numbers of splits; None for the scale's, empty for all.
-        recipe: the scale's.
-        protocol: that the runs will be scored under; None for the usual one of each data set.
+@dataclass(frozen=True, kw_only=True)
+class Refusal:
+    """A run folder that holds something else than the planned run.
 
-    Raises:
-        DataError: everything that is wrong with the data sets, at once; two of one layout, or one that no experiment
-            uses.
+    Attributes:
+        folder: the run folder.
+        kind: of the error.
+        reason: what it holds, without the folder's name.
     """
-    given: dict[str, Path] = {}
-    problems: list[str] = []
-    for folder in data:
-        try:
-            layout, root = find_dataset(folder)
-        except DataError as error:
-            problems.append(str(error))
-            continue
-        if layout == "pack":
-            layout = read_layout_of_pack(root)
-        if layout in given:
-            problems.append(f"{folder} and {given[layout]} are both {layout}; give one of them")
-        if layout not in layouts:
-            problems.append(f"{folder} is {layout}, which is not used here; used are {', '.join(layouts)}")
-        given[layout] = root
-    raise_problems(problems)
-    sources: dict[str, Source] = {}
-    for layout in layouts:
-        if data and layout not in given:
-            continue
-        if layout in given:
-            root, benchmark = given[layout], None
-        else:
-            benchmark = scale.benchmarks[layout]
-            root = out / "data" / layout
-            if not (root / "benchmark.json").is_file():
-                numbers = _numbers(splits, scale, SPLITS if layout != "mars" else 1, root, problems)
-                sources[layout] = Source(layout=layout, root=root, numbers=numbers, benchmark=benchmark)
-                continue
-            _check_rendered(root, benchmark)
-        sources[layout] = _read(layout, root, scale, splits, recipe, protocol, problems)
-    raise_problems(problems)
-    return sources
 
-
-def read_layout_of_pack(root: Path) -> str:
-    """Layout of the data set that was packed."""
-    from intraclip.data.readers import read_split
-
-    return read_split(root).dataset.removeprefix("benchmark-")
-
-
-def _read(
-    layout: str,
-    root: Path,
-    scale: Scale,
-    splits: Sequence[int] | None,
-    recipe: Recipe,
-    protocol: str | None,
-    problems: list[str],
-) -> Source:
-    try:
-        count = num_splits(root)
-    except DataError as error:
-        problems.append(str(error))
-        return Source(layout=layout, root=root, numbers=())
-    numbers = _numbers(splits, scale, count, root, problems)
-    found = read_training(root, numbers, layout="auto", recipe=recipe, problems=problems)
-    if not problems:
-        read_testing(
-            root,
-            numbers,
-            layout="auto",
-            protocol=protocol,
-            problems=problems,
-            direction=recipe.data.direction,
-        )
-    return Source(layout=layout, root=root, numbers=numbers, splits=tuple(found))
-
-
-def _numbers(
-    splits: Sequence[int] | None, scale: Scale, count: int, root: Path, problems: list[str]
-) -> tuple[int, ...]:
-    if splits is None:
-        return tuple(range(min(count, scale.splits or count)))
-    if count == 1 or not splits:  # named splits are about the data sets that have several
-        return tuple(range(count))
-    wrong = [number for number in splits if number >= count]
-    if wrong:
-        problems.append(f"{root} has splits 0 to {count - 1}, not {', '.join(map(str, wrong))}")
-    return tuple(splits)
-
-
-def _check_rendered(root: Path, config: BenchmarkConfig) -> None:
-    """Refuse data in OUT that another scale or seed rendered."""
-    try:
-        found = json.loads((root / "benchmark.json").read_text(encoding="utf-8"))["config"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{root / 'benchmark.json'} cannot be read: {error}; delete {root}") from None
-    wanted = json.loads(json.dumps(asdict(config)))
-    different = [
-        f"{key}: {found.get(key)} -> {wanted[key]}" for key in wanted if found.get(key) != wanted[key]
-    ]
-    if different:
-        raise OutputError(
-            f"{root} was rendered with other settings ({'; '.join(different)}); choose another --out for another scale"
-        )
+    folder: Path
+    kind: type[IntraclipError]
+    reason: str
 
 
 def make_plan(
@@ -282,6 +161,8 @@ def make_plan(
     layouts: Sequence[str],
     seeds: Sequence[int],
     base: str,
+    recipe: Recipe,
+    refused: list[Refusal],
 ) -> ExperimentPlan:
     """List the runs of an experiment and look how far each of them is.
 
@@ -293,10 +174,12 @@ def make_plan(
         layouts: those of the experiment that are wanted.
         seeds: training seeds.
         base: name or file of the recipe that rows change.
+        recipe: what was read from it.
+        refused: run folders in `out` that hold something else are appended.
 
     Raises:
-        DataError: a data set that the experiment needs was not given; or runs in `out` were trained on other people.
-        ConfigError: runs in `out` were made with another recipe, or a row's recipe has wrong values.
+        DataError: a data set that the experiment needs was not given.
+        ConfigError: a row's recipe has wrong values.
     """
     used = [layout for layout in layouts if layout in sources]
     missing = lacking(experiment, layouts, sources)
@@ -312,7 +195,6 @@ def make_plan(
             f"{sources[used[0]].root} and {sources[used[1]].root} were rendered with the same seed: people who are "
             "trained on would be tested on; render one of them with another --seed"
         )
-    recipe = load_recipe(base)
     runs: dict[str, dict[str, tuple[PlannedRun, ...]]] = {}
     for layout in trained_on:
         runs[layout] = {}
@@ -321,7 +203,7 @@ def make_plan(
                 continue
             changed = row_recipe(recipe, row, scale.changes.get(experiment.name, {}))
             runs[layout][row.key] = tuple(
-                _planned(out, sources[layout], changed, recipe, base, split=split, seed=seed)
+                _planned(out, sources[layout], changed, recipe, base, refused, split=split, seed=seed)
                 for seed in seeds
                 for split in sources[layout].numbers
             )
@@ -373,7 +255,15 @@ def _get(table: Mapping[str, Any], key: str) -> Any:
 
 
 def _planned(
-    out: Path, source: Source, recipe: Recipe, base_recipe: Recipe, base: str, *, split: int, seed: int
+    out: Path,
+    source: Source,
+    recipe: Recipe,
+    base_recipe: Recipe,
+    base: str,
+    refused: list[Refusal],
+    *,
+    split: int,
+    seed: int,
 ) -> PlannedRun:
     changed = [line.partition(":")[0] for line in differing_keys(base_recipe, recipe)]
     recipe = replace(recipe, seed=seed, data=replace(recipe.data, split=split))
@@ -396,12 +286,52 @@ def _planned(
         changes={**changes, "data.split": split, "seed": seed},
         base=base,
         folder=folder,
-        state=_state(folder, recipe, source),
+        state=_looked_at(folder, recipe, source, refused),
     )
 
 
+def look_again(runs: Sequence[PlannedRun]) -> list[PlannedRun]:
+    """The same runs, as far as they are now.
+
+    Raises:
+        IntraclipError: what is there is not what was planned.
+    """
+    refused: list[Refusal] = []
+    found = [replace(run, state=_looked_at(run.folder, run.recipe, run.source, refused)) for run in runs]
+    raise_refused(refused)
+    return found
+
+
+def raise_refused(refused: Sequence[Refusal]) -> None:
+    """Say which run folders hold something else, those with the same reason together.
+
+    Raises:
+        IntraclipError: some do. Of the kind of the refusals, when they are all of one kind.
+    """
+    if not refused:
+        return
+    reasons: dict[str, list[str]] = {}
+    for one in {r.folder: r for r in refused}.values():  # experiments share runs
+        reasons.setdefault(one.reason, []).append(str(one.folder))
+    kinds = {one.kind for one in refused}
+    count = sum(map(len, reasons.values()))
+    lines = [f"  - {reason}:\n    " + "\n    ".join(folders) for reason, folders in reasons.items()]
+    raise (kinds.pop() if len(kinds) == 1 else IntraclipError)(
+        f"{count} run folder{'s hold' if count > 1 else ' holds'} something else than the planned run; choose another "
+        "--out, or delete what you no longer need to have it made again:\n" + "\n".join(lines)
+    )
+
+
+def _looked_at(folder: Path, recipe: Recipe, source: Source, refused: list[Refusal]) -> State:
+    try:
+        return _state(folder, recipe, source)
+    except IntraclipError as error:
+        refused.append(Refusal(folder=folder, kind=type(error), reason=str(error)))
+        return "missing"
+
+
 def _state(folder: Path, recipe: Recipe, source: Source) -> State:
-    """How far a run is.
+    """How far a run is. Messages of errors leave out the folder.
 
     Raises:
         ConfigError: it was made with another recipe.
@@ -412,18 +342,12 @@ def _state(folder: Path, recipe: Recipe, source: Source) -> State:
     if not config.is_file():
         found = [path.name for path in folder.iterdir()] if folder.is_dir() else []
         if set(found) - {"config.toml.partial"}:  # that one is of a run that died in its first moment
-            raise OutputError(f"{folder} is not empty and is no run folder; choose another --out")
+            raise OutputError("not empty, and is no run folder")
         return "interrupted" if found else "missing"
-    different = [
-        line
-        for line in differing_keys(load_recipe(str(config)), recipe)
-        if not line.startswith((*CANNOT_CHANGE_THE_RESULT, "device:", "data.layout:"))
-    ]
+    # Another device may change the last digits; a table may hold runs of several machines, and says so.
+    different = differing_in_effect(load_recipe(str(config)), recipe, ignore=("device", "data.layout"))
     if different:
-        raise ConfigError(
-            f"{folder} was made with another recipe; choose another --out, or delete that folder. Different:\n"
-            + "\n".join(f"  {line}" for line in different)
-        )
+        raise ConfigError(f"made with another recipe ({'; '.join(different)})")
     split = next((s for s in source.splits if s.index == recipe.data.split), None)
     if split is not None:
         _check_trained_on(folder, split)
@@ -445,14 +369,11 @@ def _check_trained_on(folder: Path, split: Split) -> None:
         try:
             same = read_checkpoint(model).pids == tuple(labels_of(split.train))
         except CheckpointError as error:
-            raise CheckpointError(f"{error}; delete {folder} to train it again") from None
+            raise CheckpointError(f"damaged ({error})") from None
     told = read_json(folder / "environment.json").get("data", {}).get("training_digest")
     # Runs of earlier versions do not tell; their people were compared.
     if not same or told not in (None, tracklets_digest(split, split.train)):
-        raise DataError(
-            f"{folder} was trained on other data than {split.root}; choose another --out for other data, or delete "
-            "that folder"
-        )
+        raise DataError(f"trained on other data than {split.root}")
 
 
 def _is_scored(folder: Path, recipe: Recipe, split: Split | None) -> bool:
@@ -475,11 +396,3 @@ def read_json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def command_lines(run: PlannedRun) -> list[str]:
-    """The commands that make a run, as a person would type them."""
-    commands = [run.train_arguments()] if run.state in ("missing", "interrupted") else []
-    if run.state != "done":
-        commands.append(run.evaluate_arguments())
-    return [shlex.join(["intraclip", *arguments]) for arguments in commands]

@@ -4,36 +4,46 @@
 
     OUT/
       data/mars/ ...         rendered people, where no data folder was given
-      runs/mars/.../         run folders, shared by all experiments (see `intraclip.reproduce.plan`)
+      runs/mars/.../         run folders, shared by all experiments (see `intraclip.reproduce.plan`), and beside each
+                             its recipe, written before any run starts, and its log
       table1.md .html .json  the numbers; `table1-curves.csv` the training metrics of every run
       fig1.md .html .json    with their pictures beside them
 """
 
 from __future__ import annotations
 
-import base64
 import os
+import shlex
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from intraclip.config import Recipe
 from intraclip.config_io import load_recipe
 from intraclip.data.benchmark import make_benchmark
-from intraclip.engine.run import write_json, write_text
-from intraclip.errors import ConfigError, OutputError, require_extra
+from intraclip.errors import ConfigError, IntraclipError, OutputError, require_extra
 from intraclip.metrics.distance import Distance
 from intraclip.metrics.protocols import protocol_named
 from intraclip.process import hold
 from intraclip.reproduce.estimate import estimates, wall_seconds
-from intraclip.reproduce.experiments import Experiment, experiments_named
-from intraclip.reproduce.figures_result import FigureResult
-from intraclip.reproduce.plan import ExperimentPlan, PlannedRun, Source, choose_sources, lacking, make_plan
-from intraclip.reproduce.results import Scoring, table_result, write_curves
+from intraclip.reproduce.experiments import experiments_named
+from intraclip.reproduce.plan import (
+    ExperimentPlan,
+    PlannedRun,
+    Refusal,
+    lacking,
+    look_again,
+    make_plan,
+    raise_refused,
+)
+from intraclip.reproduce.results import Scoring
 from intraclip.reproduce.scales import Scale, scale_named
-from intraclip.reproduce.tables import Table, markdown, remarks, tables, write_page
-from intraclip.reproduce.work import Slot, do_runs, slots, visible_gpus
+from intraclip.reproduce.sources import Source, choose_sources, layouts_for
+from intraclip.reproduce.weights import Weights, load_once, weights_of
+from intraclip.reproduce.work import Failure, Slot, do_runs, slots, visible_gpus
+from intraclip.reproduce.written import write_figure, write_table
 
 PICTURED = ("matplotlib", "sklearn", "captum")
 
@@ -92,10 +102,12 @@ class Plan:
         settings: that it was made from.
         scale: its scale.
         base: name or file of its recipe.
+        recipe: what was read from it.
         plans: one an experiment.
         runs: every run once, in the order of work.
         estimated: run folder -> seconds.
         places: where runs are made, one at a time in each.
+        weights: files that runs start from.
         rendered: data sets that have to be rendered.
         frames: frames to render.
         seconds: wall time of all of it, about.
@@ -105,25 +117,49 @@ class Plan:
     settings: Settings
     scale: Scale
     base: str
+    recipe: Recipe
     plans: tuple[ExperimentPlan, ...]
     runs: tuple[PlannedRun, ...]
     estimated: Mapping[Path, float]
     places: tuple[Slot, ...]
+    weights: tuple[Weights, ...]
     rendered: tuple[Source, ...]
     frames: int
     seconds: float
     left_out: tuple[str, ...]
 
+    @property
+    def cautions(self) -> list[str]:
+        """What should be known before hours are spent: a sentence each."""
+        return [
+            *(sentence for one in self.plans for sentence in one.cautions),
+            *(f"will be downloaded: {one}" for one in self.weights if one.missing),
+        ]
 
-def plan(settings: Settings) -> Plan:
-    """Find out what there is to do; nothing is trained, rendered or written.
+
+class RunsFailed(IntraclipError):
+    """Some runs failed; everything that does not need them is done.
+
+    Attributes:
+        written: the Markdown files of the experiments that could be written.
+    """
+
+    def __init__(self, message: str, written: Sequence[Path]) -> None:
+        super().__init__(message)
+        self.written = list(written)
+
+
+def plan(settings: Settings, *, recipe: Recipe | None = None) -> Plan:
+    """Find out what there is to do; nothing is trained, rendered, downloaded or written.
 
     Args:
         settings: what is wanted.
+        recipe: of an earlier plan for the same settings; None to read it.
 
     Raises:
-        ConfigError: unknown names, or wrong numbers.
+        ConfigError: unknown names, wrong numbers, or weights that are not there.
         DataError: everything that is wrong with the data, at once.
+        IntraclipError: everything in the output folder that is not what is planned, at once.
         DeviceError: more GPUs asked for than there are.
         MissingExtraError: what draws the figures is not installed.
     """
@@ -141,8 +177,8 @@ def plan(settings: Settings) -> Plan:
     for module in ("jinja2", *(PICTURED if any(e.kind.startswith("fig") for e in chosen) else ())):
         require_extra(module, extra="report", purpose="tables and figures")
     base = settings.recipe or scale.recipe
-    recipe = load_recipe(base)
-    layouts = {e.name: _layouts(e, settings) for e in chosen}
+    recipe = recipe or load_recipe(base)
+    layouts = {e.name: layouts_for(e, chosen, given=bool(settings.data)) for e in chosen}
     sources = choose_sources(
         list(dict.fromkeys(layout for names in layouts.values() for layout in names)),
         scale,
@@ -158,11 +194,24 @@ def plan(settings: Settings) -> Plan:
     else:
         left_out = []
     seeds = range(settings.seeds or scale.seeds)
+    refused: list[Refusal] = []
     plans = tuple(
-        make_plan(e, scale, settings.out, sources, layouts=layouts[e.name], seeds=seeds, base=base)
+        make_plan(
+            e,
+            scale,
+            settings.out,
+            sources,
+            layouts=layouts[e.name],
+            seeds=seeds,
+            base=base,
+            recipe=recipe,
+            refused=refused,
+        )
         for e in chosen
     )
+    raise_refused(refused)
     runs = tuple({run.folder: run for p in plans for run in p.all_runs}.values())
+    weights = weights_of(runs)
     gpus = visible_gpus() if recipe.device != "cpu" else ()
     if recipe.device.startswith("cuda:"):
         raise ConfigError(
@@ -178,10 +227,12 @@ def plan(settings: Settings) -> Plan:
         settings=settings,
         scale=scale,
         base=base,
+        recipe=recipe,
         plans=plans,
         runs=runs,
         estimated=estimated,
         places=tuple(places),
+        weights=tuple(weights),
         rendered=rendered,
         frames=frames,
         seconds=wall_seconds(estimated, at_once=len(places), rendering=frames, cores=cores),
@@ -200,23 +251,93 @@ def reproduce(planned: Plan, view: View) -> list[Path]:
         The Markdown files, one an experiment.
 
     Raises:
-        IntraclipError: a run failed; the same call goes on from there.
+        RunsFailed: some runs failed; the others are done, and what does not need the failed ones is written.
+        CheckpointError: weights cannot be downloaded, or do not fit; nothing was trained.
+        IntraclipError: a failure that must hit every run, or finished runs that are not what was planned.
         RunStopped: SIGTERM or Ctrl-C; what was going on has saved itself.
         OutputError: something cannot be written.
     """
     settings = planned.settings
+    failures: list[Failure] = []
     with _alone(settings.out):
+        load_once(planned.weights, say=view.say)
         if planned.rendered:
             for source in planned.rendered:
                 _render(source, view)
-            planned = plan(settings)  # now the splits can be read
+            planned = plan(settings, recipe=planned.recipe)  # now the splits can be read
         waiting = [run for run in planned.runs if run.state != "done"]
         if waiting:
             done = len(planned.runs) - len(waiting)
             view.say(f"{len(waiting)} runs to do, {done} done already; {len(planned.places)} at a time")
             with view.progress("training") as progress:
-                do_runs(waiting, planned.places, planned.estimated, say=view.say, progress=progress)
-        return _write(planned, view)
+                failures = do_runs(
+                    waiting, planned.places, planned.estimated, say=view.say, progress=progress
+                )
+            _check_done(planned.runs, failures)
+        broken = {failure.run.folder for failure in failures}
+        whole = [p for p in planned.plans if not broken & {run.folder for run in p.all_runs}]
+        written = _write(replace(planned, plans=tuple(whole)), view)
+    if failures:
+        raise RunsFailed(_told(planned, failures), written)
+    return written
+
+
+def _check_done(runs: Sequence[PlannedRun], failures: Sequence[Failure]) -> None:
+    """Look at all runs again before their numbers are used: a long time may have passed since the plan.
+
+    Raises:
+        IntraclipError: one that did not fail is not what was planned.
+    """
+    failed = {failure.run.folder for failure in failures}
+    found = look_again([run for run in runs if run.folder not in failed])
+    unfinished = [f"  {run.folder} ({run.state})" for run in found if run.state != "done"]
+    if unfinished:
+        raise IntraclipError(
+            f"nothing was written: {len(unfinished)} runs have ended, but do not hold the model and the scores that "
+            "were planned; was something changed in the meantime? The same command makes up for it:\n"
+            + "\n".join(unfinished)
+        )
+
+
+def _told(planned: Plan, failures: Sequence[Failure]) -> str:
+    """What failed, what could not be written, and how to do without."""
+    lines = [f"{len(failures)} of {len(planned.runs)} runs failed, all others are done:"]
+    lines += [f"  {failure}" for failure in failures]
+    broken = {failure.run.folder for failure in failures}
+    for one in planned.plans:
+        missing = [
+            key
+            for key in dict.fromkeys(key for rows in one.runs.values() for key in rows)
+            if broken & {run.folder for rows in one.runs.values() for run in rows.get(key, ())}
+        ]
+        if not missing:
+            continue
+        rows = "rows" if len(missing) > 1 else "row"
+        lines.append(f"{one.experiment.name} was not written, it needs the {rows} {', '.join(missing)}")
+        kept = [row.key for row in one.experiment.rows if row.key not in missing]
+        enough = 2 if one.experiment.kind.startswith("fig") else 1
+        if sum(one.experiment.row(key).changes is not None for key in kept) >= enough:
+            lines.append(f"  without it: {_command(planned.settings, one, kept)}")
+    lines.append("The same command tries the failed runs again; what was trained is kept.")
+    return "\n".join(lines)
+
+
+def _command(settings: Settings, one: ExperimentPlan, only: Sequence[str]) -> str:
+    """The command that makes some rows of one experiment, with the settings of this one."""
+    words = ["intraclip", "reproduce", one.experiment.name, "--scale", settings.scale]
+    words += ["--out", str(settings.out)]
+    if settings.data:
+        words += ["--data", *(str(source.root) for source in one.sources)]
+    if settings.splits is not None:
+        words += ["--splits", ",".join(map(str, settings.splits)) or "all"]
+    for name in ("seeds", "recipe", "jobs", "protocol"):
+        if getattr(settings, name) is not None:
+            words += [f"--{name}", str(getattr(settings, name))]
+    if settings.processes != 1:
+        words += ["--processes", str(settings.processes)]
+    if settings.distance != "euclidean":
+        words += ["--distance", settings.distance]
+    return shlex.join([*words, "--only", *only])
 
 
 @contextmanager
@@ -248,19 +369,15 @@ def _write(planned: Plan, view: View) -> list[Path]:
     written = []
     for one in planned.plans:
         view.say(f"writing {one.experiment.name}")
-        written.append(
-            _table(planned, one, scoring, view)
-            if one.experiment.kind in ("table", "cross")
-            else _figure(planned, one)
-        )
+        if one.experiment.kind.startswith("fig"):
+            written.append(write_figure(one, settings.out))
+        else:
+            written.append(
+                write_table(
+                    one, settings.out, scoring, scale=planned.scale.name, recipe=planned.base, say=view.say
+                )
+            )
     return written
-
-
-def _layouts(experiment: Experiment, settings: Settings) -> Sequence[str]:
-    # Rendered people in the layout of MARS do for tables over two data sets; given data are all used.
-    if experiment.kind == "cross" or settings.data:
-        return experiment.layouts
-    return experiment.layouts[:1]
 
 
 def _render(source: Source, view: View) -> None:
@@ -274,61 +391,3 @@ def _render(source: Source, view: View) -> None:
         partial.rename(source.root)
     except OSError as error:
         raise OutputError(f"people cannot be rendered to {source.root}: {error}") from None
-
-
-def _table(planned: Plan, one: ExperimentPlan, scoring: Scoring, view: View) -> Path:
-    out, name = planned.settings.out, one.experiment.name
-    result = table_result(one, scoring, scale=planned.scale.name, recipe=planned.base, say=view.say)
-    write_json(out / f"{name}.json", result)
-    write_curves(out / f"{name}-curves.csv", one.all_runs)
-    write_text(out / f"{name}.md", markdown(result))
-    section = {
-        "title": result["title"],
-        "about": result["about"],
-        "tables": tables(result),
-        "remarks": remarks(result),
-        "pictures": [],
-    }
-    write_page(out / f"{name}.html", title=result["title"], sections=[section])
-    return out / f"{name}.md"
-
-
-def _figure(planned: Plan, one: ExperimentPlan) -> Path:
-    from intraclip.reproduce import fig1, fig3
-
-    out, experiment = planned.settings.out, one.experiment
-    source = one.sources[0]
-    split = source.splits[0]
-    folders = {
-        key: [run.folder for run in runs if run.split == split.index]
-        for key, runs in one.runs[source.layout].items()
-    }
-    names = FIGURE_NAMES[experiment.name]
-    draw = fig1.draw if experiment.kind == "fig1" else fig3.draw
-    found: FigureResult = draw({names[key]: runs for key, runs in folders.items()}, split, out)
-    write_json(out / f"{experiment.name}.json", found.to_json_dict())
-    write_text(out / f"{experiment.name}.md", found.to_markdown())
-    header, rows, below = found.table()
-    section = {
-        "title": experiment.title,
-        "about": experiment.about,
-        "tables": [Table(title="Numbers", header=header, rows=rows, below=below)],
-        "remarks": found.caption,
-        "pictures": [{"source": _data_uri(path), "alt": found.title} for path in found.pictures],
-    }
-    write_page(out / f"{experiment.name}.html", title=experiment.title, sections=[section])
-    return out / f"{experiment.name}.md"
-
-
-FIGURE_NAMES: Mapping[str, Mapping[str, str]] = {
-    "fig1": {"model-2": "TAP", "model-4": "ICA"},
-    "fig3": {"model-1": "asynchronous", "model-2": "synchronous"},
-}
-"""Figure -> row -> what its runs are called in the picture."""
-
-
-def _data_uri(path: Path) -> str:
-    try:
-        return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode("ascii")
-    except OSError as error:
-        raise OutputError(f"{path} cannot be read: {error}") from None

@@ -1,9 +1,12 @@
-"""Does the runs of a plan: several at a time, each as the commands that a person would type."""
+"""Does the runs of a plan: several at a time, each as commands that a person could type."""
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 import time
@@ -14,6 +17,8 @@ from pathlib import Path
 
 import torch
 
+from intraclip.config_io import dump_recipe
+from intraclip.engine.run import write_text
 from intraclip.engine.stopping import RunStopped, StopRequest
 from intraclip.errors import DeviceError, IntraclipError, OutputError
 from intraclip.reproduce.plan import PlannedRun
@@ -21,8 +26,11 @@ from intraclip.reproduce.plan import PlannedRun
 POLL = 0.3
 """Seconds between two looks at the running processes."""
 
-SHOWN_LINES = 12
-"""Last lines of a failed run's log that go into the message."""
+QUICK = 60.0
+"""Seconds in which a run that cannot work at all has failed: it starts, reads its data and makes a step."""
+
+FULL = tuple(os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT, errno.EROFS))
+"""What the system says when no run can write any more."""
 
 Progress = Callable[[float, float, str], None]
 """Takes the seconds of work done, those of all the work, both estimated beforehand, and what is running."""
@@ -94,6 +102,36 @@ def slots(jobs: int | None, processes: int, *, gpus: Sequence[str], cores: int) 
     ]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """A run that failed.
+
+    Attributes:
+        run: which one.
+        code: exit code of its command.
+        reason: the last line of its log that says something.
+        seconds: from its start to its end.
+    """
+
+    run: PlannedRun
+    code: int
+    reason: str
+    seconds: float
+
+    def __str__(self) -> str:
+        """The run, what it said, and where it said more."""
+        return f"{self.run.name} failed with exit code {self.code}: {self.reason} (log: {self.run.log})"
+
+    def like(self, other: Failure) -> bool:
+        """Whether a run of another variant failed with the same words, at once, as this one did."""
+        said = [one.reason.replace(str(one.run.folder), "") for one in (self, other)]
+        return (
+            said[0] == said[1]
+            and self.run.folder.parent.name != other.run.folder.parent.name
+            and max(self.seconds, other.seconds) < QUICK
+        )
+
+
 def do_runs(
     runs: Sequence[PlannedRun],
     places: Sequence[Slot],
@@ -101,8 +139,11 @@ def do_runs(
     *,
     say: Callable[[str], None],
     progress: Progress,
-) -> None:
+) -> list[Failure]:
     """Train and score what is missing.
+
+    A run that fails does not stop the others, unless its failure must hit all of them: the disk is full, or the first
+    two runs that ended were of different variants and both failed at once with the same words.
 
     Args:
         runs: those that are not done, in the order in which they are started.
@@ -111,15 +152,22 @@ def do_runs(
         say: told about every run that ends.
         progress: called several times a second.
 
+    Returns:
+        The runs that failed.
+
     Raises:
-        IntraclipError: a run failed; the message holds the end of its log. Runs that were going on have saved
-            themselves.
+        IntraclipError: a failure that must hit every run. Runs that were going on have saved themselves.
+        OutputError: a recipe or a log cannot be written.
         RunStopped: SIGTERM or Ctrl-C; the runs have saved themselves.
     """
+    for run in runs:
+        if run.state in ("missing", "interrupted"):
+            write_text(run.recipe_file, dump_recipe(run.recipe))
     waiting = deque(runs)
     going: dict[int, _Going] = {}
     total = sum(estimates[run.folder] for run in runs)
     finished = 0.0
+    ended: list[Failure | None] = []
     try:
         with StopRequest() as stop:
             while waiting or going:
@@ -131,9 +179,11 @@ def do_runs(
                     if one.process.poll() is None:
                         continue
                     del going[place]
-                    one.check()
+                    ended.append(one.failure())
                     finished += estimates[one.run.folder]
-                    say(f"{one.run.name}: {one.result()}")
+                    say(str(ended[-1] or f"{one.run.name}: {one.result()}"))
+                    if waiting or going:
+                        _stop_if_hopeless(ended)
                 done = finished + sum(estimates[g.run.folder] * g.share() for g in going.values())
                 progress(done, total, ", ".join(g.stage() for g in going.values()))
                 if stop.number:
@@ -146,6 +196,68 @@ def do_runs(
             one.ask_to_stop()
         for one in going.values():
             one.process.wait()
+    return [failure for failure in ended if failure]
+
+
+def _stop_if_hopeless(ended: Sequence[Failure | None]) -> None:
+    """Stop when the last failure must hit every run.
+
+    Raises:
+        IntraclipError: it must.
+    """
+    last = ended[-1]
+    if last is None:
+        return
+    why = ""
+    if any(text in last.reason for text in FULL):
+        why = "nothing can be written any more"
+    elif len(ended) == 2 and ended[0] is not None and ended[0].like(last):
+        why = f"so did {ended[0].run.name}, the only other run that has ended, and with the same words"
+    if why:
+        raise IntraclipError(
+            f"{last}; {why}: the other runs were stopped or not started. What was trained is kept; mend this, and the "
+            "same command goes on from there."
+        )
+
+
+def command_lines(run: PlannedRun, slot: Slot) -> list[str]:
+    """The commands that make a run in a place, as a person would type them."""
+    variables = [f"{name}={value}" for name, value in sorted(slot.environment.items())]
+    launcher = ["intraclip"]
+    if slot.processes > 1:
+        launcher = ["torchrun", *_torchrun_flags(slot)]
+    return [shlex.join([*variables, *launcher, *arguments]) for arguments in _arguments(run, from_file=False)]
+
+
+def _arguments(run: PlannedRun, *, from_file: bool) -> list[list[str]]:
+    """What `intraclip` is called with, one call after another."""
+    evaluate = run.evaluate_arguments()
+    if run.state == "trained":
+        return [evaluate]
+    return [run.train_arguments(from_file=from_file), evaluate]
+
+
+def _torchrun_flags(slot: Slot) -> list[str]:
+    return ["--standalone", f"--nproc-per-node={slot.processes}", "-m", "intraclip"]
+
+
+def last_words(log: str) -> str:
+    r"""The line of a log that says why a command failed: its error, or the last one that says anything.
+
+    >>> last_words("loading\nerror: no GPU\n")
+    'error: no GPU'
+    >>> last_words("Traceback (most recent call last):\n  File ...\nKeyError: 'a'\n[W1 c10d] warning\n")
+    "KeyError: 'a'"
+    """
+    # torchrun marks the lines of its processes, and ends with a page of its own that names no reason.
+    lines = [re.sub(r"^\[rank\d+\]: ?", "", line).rstrip() for line in log.splitlines()]
+    lines = [line for line in lines if re.search(r"\w", line)]
+    for pattern in (r"error: ", r"(?!.*ChildFailedError)(\w+\.)*\w*(Error|Exception|Exit|Interrupt)\b"):
+        for number in reversed(range(len(lines))):
+            if re.match(pattern, lines[number]):
+                listed = lines[number + 1 : number + 2] if lines[number].endswith(":") else []
+                return " ".join([lines[number], *(line.strip() for line in listed)])
+    return lines[-1] if lines else "it says nothing; perhaps it was killed, as for lack of memory"
 
 
 class _Going:
@@ -153,17 +265,15 @@ class _Going:
 
     def __init__(self, run: PlannedRun, slot: Slot) -> None:
         self.run = run
-        self.log = run.folder.with_name(run.folder.name + ".log")
-        self.lock = run.folder.with_name(run.folder.name + ".lock")
-        commands = []
-        if run.state in ("missing", "interrupted"):
-            commands.append([*_launcher(slot), *run.train_arguments()])
-        commands.append([*_launcher(slot), *run.evaluate_arguments()])
+        self.started = time.monotonic()
+        lock = run.folder.with_name(run.folder.name + ".lock")
+        commands = [[*_launcher(slot), *arguments] for arguments in _arguments(run, from_file=True)]
         try:
-            self.log.parent.mkdir(parents=True, exist_ok=True)
-            with self.log.open("ab") as log:
+            run.log.parent.mkdir(parents=True, exist_ok=True)
+            with run.log.open("ab") as log:
+                self.log_start = log.tell()  # what earlier attempts wrote lies before
                 self.process = subprocess.Popen(
-                    [sys.executable, "-m", "intraclip.reproduce.child", json.dumps(commands), str(self.lock)],
+                    [sys.executable, "-m", "intraclip.reproduce.child", json.dumps(commands), str(lock)],
                     stdin=subprocess.PIPE,
                     stdout=log,
                     stderr=subprocess.STDOUT,
@@ -177,19 +287,18 @@ class _Going:
         assert self.process.stdin is not None
         self.process.stdin.close()
 
-    def check(self) -> None:
-        """Raise what the run ended with, if it failed."""
+    def failure(self) -> Failure | None:
+        """How it failed; None when it did not."""
         code = self.process.returncode
         assert self.process.stdin is not None
         self.process.stdin.close()
         if code == 0:
-            return
-        lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-SHOWN_LINES:]
-        raise IntraclipError(
-            f"{self.run.name} failed with exit code {code}. The end of {self.log}:\n"
-            + "\n".join(f"  {line}" for line in lines)
-            + "\nWhat was trained is kept; the same command goes on from there."
-        )
+            return None
+        with self.run.log.open("rb") as log:
+            log.seek(self.log_start)
+            text = log.read().decode("utf-8", errors="replace")
+        seconds = time.monotonic() - self.started
+        return Failure(run=self.run, code=code, reason=last_words(text), seconds=seconds)
 
     def epoch(self) -> int:
         """Epochs finished."""
@@ -218,7 +327,4 @@ class _Going:
 def _launcher(slot: Slot) -> list[str]:
     if slot.processes == 1:
         return [sys.executable, "-m", "intraclip"]
-    return [
-        *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
-        *(f"--nproc-per-node={slot.processes}", "-m", "intraclip"),
-    ]
+    return [sys.executable, "-m", "torch.distributed.run", *_torchrun_flags(slot)]
