@@ -10,7 +10,7 @@ import pytest
 from intraclip.errors import DataError
 from intraclip.metrics import uncertainty
 from intraclip.metrics.ranking import Outcomes
-from intraclip.metrics.uncertainty import intervals, paired
+from intraclip.metrics.uncertainty import intervals, paired, paired_values
 
 
 def made(precisions: npt.ArrayLike, first_hits: npt.ArrayLike | None = None) -> Outcomes:
@@ -164,6 +164,24 @@ def test_equal_runs_differ_by_nothing() -> None:
     outcomes = made(np.linspace(0, 1, 30))
     found = paired(outcomes, outcomes, np.arange(30), seed=0).scores["mAP"]
     assert (found.value, found.low, found.high, found.p_value) == (0, 0, 0, 1)
+
+
+@pytest.mark.parametrize("people", [2, 9, 60])
+def test_one_number_a_person_is_compared_as_one_query_a_person(people: int) -> None:
+    rng = np.random.default_rng(people)
+    first, second = rng.uniform(size=people), rng.uniform(0.1, 1.1, size=people)
+    found = paired_values(first, second, seed=3)
+    same = paired(made(first), made(second), np.arange(people), seed=3).scores["mAP"]
+    assert (found.first, found.second, found.exact) == (same.first, same.second, same.exact)
+    assert (found.low, found.high) == pytest.approx((same.low, same.high))
+    # Drawn flips differ by chance, all flips are the same flips.
+    assert found.p_value == pytest.approx(same.p_value, abs=0.02 if people > 16 else 0)
+
+
+def test_numbers_of_one_person_or_of_different_people_are_not_compared() -> None:
+    for first, second in (([0.1], [0.2]), ([0.1, 0.2], [0.1, 0.2, 0.3]), ([[0.1, 0.2]], [[0.1, 0.2]])):
+        with pytest.raises(DataError, match="paired numbers of shapes"):
+            paired_values(np.array(first), np.array(second), seed=0)
 
 
 def test_outcomes_of_different_queries_are_refused() -> None:

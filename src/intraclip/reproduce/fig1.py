@@ -287,4 +287,4 @@ def _caption(
 
 def _sign(found: Measure, second: str) -> float:
     comparison = next(c for c in found.comparisons if c.second == second)
-    return float(np.sign(comparison.units.mean))
+    return float(np.sign(comparison.difference))

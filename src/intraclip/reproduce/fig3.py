@@ -284,15 +284,9 @@ def _caption(
     ]
     sentences += [verdict(judged, c, unit=UNIT) for c in judged.comparisons]
     for number, comparison in enumerate(judged.comparisons):
-        for_claim = [m for m in measures if _towards(m, number)]
+        for_claim = [m for m in measures if m.comparisons[number].towards]
         sentences.append(
             f"{len(for_claim)} of the {len(measures)} numbers point the way the paper claims for {comparison.second}"
             + (f": {'; '.join(m.name for m in for_claim)}." if 0 < len(for_claim) < len(measures) else ".")
         )
     return tuple(sentences)
-
-
-def _towards(found: Measure, number: int) -> bool:
-    comparison = found.comparisons[number]
-    difference = found.runs[comparison.second].mean - found.runs[comparison.first].mean
-    return difference > 0 if found.claimed == "higher" else difference < 0

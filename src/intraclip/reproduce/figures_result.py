@@ -1,9 +1,4 @@
-"""What a reproduced figure comes to: pictures, numbers over seeds, paired comparisons, and plain sentences.
-
-Two questions about a difference are kept apart. *Would other people show it too?* is answered by a sign-flip test over
-people (or over draws that share no person), with the networks as they are. *Would other trainings show it too?* is
-answered by Student's t over seeds, each seed's difference being one observation; one seed cannot answer it at all.
-"""
+"""What a reproduced figure comes to: pictures, numbers over seeds, paired comparisons, and plain sentences."""
 
 from __future__ import annotations
 
@@ -11,18 +6,16 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from intraclip.reproduce.statistics import student
+from intraclip.reproduce.figures_compare import Comparison, Direction, Paired, over_seeds, over_units, plain
+from intraclip.reproduce.statistics import FEWEST_PEOPLE
 
 Values = npt.NDArray[np.float64]
 """float ``[seeds, units]`` of one kind of run: units are people or draws; nan where nothing could be measured."""
-
-FLIPS = 9999
-"""Draws of the sign-flip test; all flips are tried where there are fewer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,65 +48,10 @@ class Series:
     def to_json_dict(self) -> dict[str, Any]:
         """Plain values; None for what is unknown."""
         return {
-            "mean": _plain(self.mean),
-            "deviation": _plain(self.deviation),
-            "unit_deviation": _plain(self.unit_deviation),
-            "per_seed": {str(seed): _plain(value) for seed, value in self.per_seed.items()},
-        }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Paired:
-    """Second minus first, observed several times.
-
-    Attributes:
-        count: observations.
-        mean: of the differences.
-        low: low end of Student's 95 % interval of the mean; nan below two observations.
-        high: high end.
-        p_value: two-sided; nan below two observations.
-    """
-
-    count: int
-    mean: float
-    low: float
-    high: float
-    p_value: float
-
-    def to_json_dict(self) -> dict[str, Any]:
-        """Plain values; None for what is unknown."""
-        return {
-            "count": self.count,
-            "mean": _plain(self.mean),
-            "low": _plain(self.low),
-            "high": _plain(self.high),
-            "p_value": _plain(self.p_value),
-        }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Comparison:
-    """Two kinds of run on the same units.
-
-    Attributes:
-        first: name of one.
-        second: name of the other.
-        units: differences of units, seeds averaged first; the p-value is of a sign-flip test.
-        seeds: differences of the seeds that both have, units averaged first; the p-value is Student's.
-    """
-
-    first: str
-    second: str
-    units: Paired
-    seeds: Paired
-
-    def to_json_dict(self) -> dict[str, Any]:
-        """Plain values."""
-        return {
-            "first": self.first,
-            "second": self.second,
-            "units": self.units.to_json_dict(),
-            "seeds": self.seeds.to_json_dict(),
+            "mean": plain(self.mean),
+            "deviation": plain(self.deviation),
+            "unit_deviation": plain(self.unit_deviation),
+            "per_seed": {str(seed): plain(value) for seed, value in self.per_seed.items()},
         }
 
 
@@ -124,7 +62,7 @@ class Measure:
     Attributes:
         key: short name for programs, such as ``test.layer3.inside``.
         name: in words.
-        claimed: what the paper's claim makes of it for the second run: more, less, or nothing.
+        claimed: what the paper's claim makes of it for the second run.
         percent: a share of 0..1 that is printed in percent.
         runs: kind of run -> its numbers.
         references: name -> what a picture that knows nothing (or everything) would score.
@@ -133,7 +71,7 @@ class Measure:
 
     key: str
     name: str
-    claimed: Literal["higher", "lower", ""]
+    claimed: Direction
     percent: bool
     runs: Mapping[str, Series]
     references: Mapping[str, float]
@@ -146,7 +84,7 @@ class Measure:
             "name": self.name,
             "claimed": self.claimed,
             "runs": {name: found.to_json_dict() for name, found in self.runs.items()},
-            "references": {name: _plain(value) for name, value in self.references.items()},
+            "references": {name: plain(value) for name, value in self.references.items()},
             "comparisons": [c.to_json_dict() for c in self.comparisons],
         }
 
@@ -215,8 +153,9 @@ class FigureResult:
             "± is the standard deviation over seeds."
             if seeds > 1
             else "Where there is one seed, there is no deviation over seeds and no answer about other trainings.",
-            f"p over {self.unit}: a sign-flip test, the networks as they are. p over seeds: Student's t. "
-            "Several numbers are tested and nothing is corrected for that; the first row is the one to judge by.",
+            f"Over {self.unit}: bootstrap and flip test, the networks as they are. Over seeds: Student's t. The claim "
+            "holds in a number when both intervals lie on its side. Several numbers are tested and nothing is "
+            "corrected for that; the first row is the one to judge by.",
         )
         return tuple(header), tuple(rows), below
 
@@ -235,7 +174,7 @@ def measure(
     values: Mapping[str, Values],
     seeds: Mapping[str, Sequence[int]],
     *,
-    claimed: Literal["higher", "lower", ""],
+    claimed: Direction,
     percent: bool,
     references: Mapping[str, float] | None = None,
     tested: slice = slice(None),
@@ -257,15 +196,16 @@ def measure(
     first, *others = values
     comparisons = []
     for second in others:
-        by_unit = _mean(values[second][:, tested], axis=0) - _mean(values[first][:, tested], axis=0)
+        one, two = (_mean(values[kind][:, tested], axis=0) for kind in (first, second))
         by_seed = [dict(zip(seeds[n], _mean(values[n], axis=1), strict=True)) for n in (first, second)]
         shared = [by_seed[1][s] - by_seed[0][s] for s in by_seed[0] if s in by_seed[1]]
         comparisons.append(
             Comparison(
                 first=first,
                 second=second,
-                units=paired(by_unit, flips=True, seed=flip_seed),
-                seeds=paired(np.asarray(shared, dtype=np.float64), flips=False),
+                units=over_units(one, two, seed=flip_seed),
+                seeds=over_seeds(np.asarray(shared, dtype=np.float64)),
+                claimed=claimed,
             )
         )
     return Measure(
@@ -279,73 +219,50 @@ def measure(
     )
 
 
-def paired(differences: npt.NDArray[np.float64], *, flips: bool, seed: int = 0) -> Paired:
-    """Mean of differences ``[n]``, with its interval and p-value; those that are nan are left out.
-
-    Args:
-        differences: second minus first.
-        flips: p by flipping signs at random (valid for any distribution, no smaller than 2 / 2^n), else by Student's t.
-        seed: of the flips.
-
-    >>> found = paired(np.array([1.0, 2.0, 3.0, float("nan")]), flips=True)
-    >>> found.count, found.mean, found.p_value
-    (3, 2.0, 0.25)
-    """
-    found = differences[np.isfinite(differences)]
-    count, mean = len(found), float(found.mean()) if len(found) else float("nan")
-    if count < 2:
-        return Paired(count=count, mean=mean, low=float("nan"), high=float("nan"), p_value=float("nan"))
-    sample = student(found)
-    ends = [float("nan") if end is None else end for end in (sample.low, sample.high, sample.p_value)]
-    p_value = _flip_test(found, np.random.default_rng([seed, 17])) if flips else ends[2]
-    return Paired(count=count, mean=mean, low=ends[0], high=ends[1], p_value=p_value)
-
-
 def verdict(found: Measure, comparison: Comparison, *, unit: str) -> str:
-    """Whether the paper's claim holds in this number: one or two plain sentences.
-
-    Seeds decide where there are several of each, else the units do.
-    """
-    over_seeds = comparison.seeds.count > 1
-    shown = comparison.seeds if over_seeds else comparison.units
+    """Whether the paper's claim holds in this number, over seeds and over units: one or two plain sentences."""
     name = found.name[0].upper() + found.name[1:]
-    if not math.isfinite(shown.mean):
+    if not math.isfinite(comparison.difference):
         return f"{name}: there is nothing to compare."
     first, second = (found.text(found.runs[kind].mean) for kind in (comparison.first, comparison.second))
-    over, points = f"{shown.count} {'seeds' if over_seeds else unit}", " points" if found.percent else ""
+    asked = {
+        f"{comparison.seeds.count} seeds": comparison.seeds,
+        f"{comparison.units.count} {unit}": comparison.units,
+    }
+    known = {over: pair for over, pair in asked.items() if math.isfinite(pair.low)}
     numbers = (
-        f"{name}: {comparison.first} {first}, {comparison.second} {second}; difference over {over} "
-        f"{found.difference(shown.mean)}{points}"
+        f"{name}: {comparison.first} {first}, {comparison.second} {second}; difference "
+        f"{found.difference(comparison.difference)}{' points' if found.percent else ''}"
     )
-    if shown.count < 2:
+    if max(comparison.seeds.count, comparison.units.count) < 2:
         return f"{numbers}. That is one observation, and says nothing about the claim."
-    numbers += f" (95 % interval {found.difference(shown.low)} to {found.difference(shown.high)})"
-    towards = shown.mean > 0 if found.claimed == "higher" else shown.mean < 0
-    certain = shown.low > 0 or shown.high < 0
-    if certain and towards:
-        meaning = "The paper's claim holds in this number"
-    elif certain:
-        meaning = "The paper's claim does not hold in this number: the difference goes the other way"
-    elif towards:
-        meaning = (
-            "The difference points the way the paper claims, but is within chance: the claim is not shown"
+    if known:
+        ends = (
+            f"{found.difference(pair.low)} to {found.difference(pair.high)} over {over}"
+            for over, pair in known.items()
         )
+        numbers += f" (95 % interval {', '.join(ends)})"
+    if comparison.verdict == "holds":
+        return f"{numbers}. The paper's claim holds in this number."
+    if comparison.verdict == "reversed":
+        return (
+            f"{numbers}. The paper's claim does not hold in this number: the difference goes the other way."
+        )
+    within = [over for over, pair in known.items() if not (pair.low > 0 or pair.high < 0)]
+    if within:
+        why = f"within chance over {' and over '.join(within)}"
+    elif comparison.seeds.count < 2:
+        why = "that of two networks, with one seed of each, and not of the two methods"
+    elif len(known) < 2 or comparison.units.count < FEWEST_PEOPLE:
+        why = f"too little tested: that takes an interval over seeds, and at least {FEWEST_PEOPLE} {unit}"
     else:
-        meaning = "The paper's claim does not show: the difference is within chance, and does not even point its way"
-    if not over_seeds:
-        meaning += "; with one seed of each this is about two networks, not about the two methods"
-    return f"{numbers}. {meaning}."
-
-
-def _flip_test(differences: npt.NDArray[np.float64], rng: np.random.Generator) -> float:
-    """Share of sign flips whose mean is at least as far from 0."""
-    count, size = len(differences), abs(float(differences.sum()))
-    slack = 1e-12 * float(np.abs(differences).sum())  # equal sums in another order differ in their last bits
-    if 2**count <= FLIPS:
-        signs = 1 - 2 * ((np.arange(2**count)[:, None] >> np.arange(count)) & 1)
-        return float((np.abs(signs @ differences) >= size - slack).mean())
-    signs = rng.choice(np.array([-1.0, 1.0]), size=(FLIPS, count))
-    return float((1 + (np.abs(signs @ differences) >= size - slack).sum()) / (1 + FLIPS))
+        why = f"of opposite sign over {' and over '.join(known)}"
+    way = (
+        "points the way the paper claims"
+        if comparison.towards
+        else "does not even point the way the paper claims"
+    )
+    return f"{numbers}. The claim is not shown: the difference {way}, and is {why}."
 
 
 def _mean(values: npt.NDArray[np.float64], *, axis: int) -> npt.NDArray[np.float64]:
@@ -361,10 +278,6 @@ def _deviation(values: npt.NDArray[np.float64]) -> float | None:
     return float(known.std(ddof=1)) if len(known) > 1 else None
 
 
-def _plain(value: float | None) -> float | None:
-    return None if value is None or not math.isfinite(value) else float(value)
-
-
 def _series_text(found: Measure, series: Series | None) -> str:
     if series is None:
         return "–"
@@ -375,6 +288,8 @@ def _series_text(found: Measure, series: Series | None) -> str:
 def _paired_text(found: Measure, pair: Paired) -> str:
     if pair.count < 2:
         return "–"
+    if not math.isfinite(pair.low):
+        return f"{found.difference(pair.mean)} (n {pair.count})"
     ends = f"{found.difference(pair.low)} to {found.difference(pair.high)}"
     p_value = "below 0.001" if pair.p_value < 0.001 else f"{pair.p_value:.3f}"
     return f"{found.difference(pair.mean)} ({ends}; {p_value}; n {pair.count})"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -22,8 +23,9 @@ from intraclip.metrics.protocols import Protocol, protocol_named
 from intraclip.metrics.ranking import Outcomes, Scores, score
 from intraclip.reproduce.estimate import trained_seconds
 from intraclip.reproduce.experiments import MEASURES
-from intraclip.reproduce.plan import ExperimentPlan, PlannedRun, Source, read_json
-from intraclip.reproduce.statistics import Trainings, gain, measured, sample
+from intraclip.reproduce.plan import ExperimentPlan, PlannedRun, read_json
+from intraclip.reproduce.sources import Source
+from intraclip.reproduce.statistics import FEWEST_PEOPLE, Trainings, gains, holm, measured, sample
 
 CROSS_FILE = "cross-{layout}.json"
 """In a run folder: its scores on another data set, so that they are computed once."""
@@ -55,8 +57,9 @@ def table_result(
         say: told about what takes time.
 
     Returns:
-        Plain values: ``rows`` with their measures by data set, ``claims`` with their gains, ``datasets``, ``machines``
-        and ``notes``. Shares are in 0..1; what the paper prints is in percent.
+        Plain values: ``rows`` with their recipes and their measures by data set, ``claims`` with their gains,
+        ``datasets``, ``machines`` and ``notes``. Shares are in 0..1; what the paper prints is in percent. ``p_holm``
+        is a p-value over people, adjusted for the claims of its data set and measure.
 
     Raises:
         DataError: a run's embeddings are damaged.
@@ -66,13 +69,14 @@ def table_result(
         row.key: {
             "label": row.label,
             "changes": dict(row.changes) if row.changes is not None else None,
+            "recipe": _recipe(plan, row.key),
             "printed": {layout: dict(found) for layout, found in row.printed.items()},
             "results": {},
         }
         for row in experiment.rows
     }
     claims: list[dict[str, Any]] = [
-        {"text": claim.text, "better": claim.better, "worse": claim.worse, "results": {}}
+        {"text": claim.text, "better": claim.better, "worse": claim.worse, "results": {}, "differing": {}}
         for claim in experiment.claims
     ]
     datasets: dict[str, Any] = {}
@@ -91,15 +95,18 @@ def table_result(
             for (split, _), (_, counted) in found.items():
                 pids[split] = counted
             rows[key]["results"][tested.layout] = _row_result(runs, scores[key])
+        tests = tuple(dict.fromkeys((experiment.measured_by, "rank1")))
         for claim in claims:
-            gains = {
-                measure: gain(scores[claim["better"]], scores[claim["worse"]], pids, measure)
-                for measure in (experiment.measured_by, "rank1")
-            }
-            claim["results"][tested.layout] = {m: g.to_json_dict() for m, g in gains.items() if g is not None}
-        datasets[tested.layout] = _dataset(tested, protocol, next(iter(scores.values())), pids)
+            better, worse = claim["better"], claim["worse"]
+            found_gains = gains(scores[better], scores[worse], pids, tests)
+            claim["results"][tested.layout] = {m: g.to_json_dict() for m, g in found_gains.items()}
+            claim["differing"][tested.layout] = differing([*by_row[better], *by_row[worse]])
+        for measure in tests:
+            _adjust(claims, tested.layout, measure)
+        trained_on = _source(plan, train_layout)
+        datasets[tested.layout] = _dataset(tested, trained_on, protocol, next(iter(scores.values())), pids)
         if experiment.kind == "cross":
-            datasets[tested.layout]["trained_on"] = _source(plan, train_layout).splits[0].dataset
+            datasets[tested.layout]["trained_on"] = trained_on.splits[0].dataset
     return {
         "name": experiment.name,
         "title": experiment.title,
@@ -113,7 +120,7 @@ def table_result(
         "rows": rows,
         "claims": claims,
         "machines": machines(trained),
-        "notes": _notes(plan, datasets),
+        "notes": _notes(plan, datasets, claims),
         "date": datetime.now(UTC).date().isoformat(),
     }
 
@@ -136,6 +143,19 @@ def machines(runs: Sequence[PlannedRun]) -> list[dict[str, Any]]:
     return list(found.values())
 
 
+def differing(runs: Sequence[PlannedRun]) -> dict[str, list[str]]:
+    """In what the code behind runs differs: ``commit`` or a package -> its versions; empty where it is the same."""
+    versions = []
+    for run in runs:
+        said = read_json(run.folder / "environment.json")
+        versions.append({"commit": said.get("commit") or "unknown", **said.get("packages", {})})
+    found = {
+        name: sorted({str(of.get(name, "unknown")) for of in versions})
+        for name in dict.fromkeys(name for of in versions for name in of)
+    }
+    return {name: several for name, several in found.items() if len(several) > 1}
+
+
 def write_curves(path: Path, runs: Sequence[PlannedRun]) -> None:
     """Write the training metrics of runs as one small CSV file: run, epoch, loss, triplet, identity, accuracy."""
     columns = ("loss", "triplet", "identity", "accuracy")
@@ -150,6 +170,24 @@ def write_curves(path: Path, runs: Sequence[PlannedRun]) -> None:
 
 def _source(plan: ExperimentPlan, layout: str) -> Source:
     return next(source for source in plan.sources if source.layout == layout)
+
+
+def _recipe(plan: ExperimentPlan, key: str) -> dict[str, Any] | None:
+    """All settings of a row but seed and split, which its runs differ in; None where it cannot be trained."""
+    for by_row in plan.runs.values():
+        for run in by_row.get(key, ()):
+            found = asdict(run.recipe)
+            del found["seed"], found["data"]["split"]
+            return found
+    return None
+
+
+def _adjust(claims: Sequence[Mapping[str, Any]], layout: str, measure: str) -> None:
+    """Add the p-values over people that take all claims of a table into account."""
+    results = (claim["results"][layout].get(measure) for claim in claims)
+    people = [found["people"] for found in results if found is not None and found["people"] is not None]
+    for found, adjusted in zip(people, holm([found["p_value"] for found in people]), strict=True):
+        found["p_holm"] = adjusted
 
 
 def _own(run: PlannedRun, protocol: Protocol, scoring: Scoring) -> tuple[Scores, npt.NDArray[np.int64]]:
@@ -246,16 +284,16 @@ def _row_result(runs: Sequence[PlannedRun], trainings: Trainings) -> dict[str, A
                 **{m: measured(scores, m) for m in (*MEASURES, "mINP")},
                 "seconds": trained_seconds(run.folder),
                 "training_accuracy": last.get("accuracy"),
+                "training_identity": last.get("identity"),
                 "training_triplet": last.get("triplet"),
             }
         )
-    seconds = [e["seconds"] for e in entries if e["seconds"] is not None]
-    accuracies = [e["training_accuracy"] for e in entries if e["training_accuracy"] is not None]
+    told = ("seconds", "training_accuracy", "training_identity", "training_triplet")
+    known = {key: [e[key] for e in entries if e[key] is not None] for key in told}
     return {
         "measures": {m: asdict(sample(trainings, m)) for m in (*MEASURES, "mINP")},
-        "seconds": fmean(seconds) if seconds else None,
+        **{key: fmean(values) if values else None for key, values in known.items()},
         "parameters": read_json(runs[0].folder / "environment.json").get("parameters"),
-        "training_accuracy": fmean(accuracies) if accuracies else None,
         "runs": entries,
     }
 
@@ -267,7 +305,11 @@ def _last_epoch(folder: Path) -> Mapping[str, Any]:
 
 
 def _dataset(
-    tested: Source, protocol: Protocol, trainings: Trainings, pids: Mapping[int, npt.NDArray[np.int64]]
+    tested: Source,
+    trained: Source,
+    protocol: Protocol,
+    trainings: Trainings,
+    pids: Mapping[int, npt.NDArray[np.int64]],
 ) -> dict[str, Any]:
     first = next(iter(trainings.values()))
     split = tested.splits[0]
@@ -278,7 +320,10 @@ def _dataset(
         "dataset": split.dataset,
         "protocol": protocol.name,
         "splits": list(tested.numbers),
-        "training_identities": tested.identities,
+        "trained_splits": list(trained.numbers),
+        "training_identities": trained.identities,
+        # Of a model that gives every class the same probability.
+        "chance_identity_loss": math.log(trained.identities),
         "queries": first.queries,
         "queries_without_match": first.queries_without_match,
         "gallery": first.gallery,
@@ -295,7 +340,9 @@ def _made(info: Mapping[str, Any]) -> dict[str, Any]:
     return {key: config.get(key) for key in ("identities", "cameras", "seed", "frames")}
 
 
-def _notes(plan: ExperimentPlan, datasets: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def _notes(
+    plan: ExperimentPlan, datasets: Mapping[str, Mapping[str, Any]], claims: Sequence[Mapping[str, Any]]
+) -> list[str]:
     notes = [row.note for row in plan.experiment.rows if row.note]
     for layout, found in datasets.items():
         if found["rendered"] is not None:
@@ -307,8 +354,21 @@ def _notes(plan: ExperimentPlan, datasets: Mapping[str, Mapping[str, Any]]) -> l
             notes.append(
                 f"{layout}: this copy is not the published data set ({'; '.join(found['differs_from_published'])})"
             )
-    if any(len(found["splits"]) > 1 for found in datasets.values()):
+        gains_here = [gain for claim in claims for gain in claim["results"][layout].values()]
+        people = min((g["people"]["count"] if g["people"] else 1 for g in gains_here), default=FEWEST_PEOPLE)
+        if people < FEWEST_PEOPLE:
+            notes.append(
+                f"{layout}: {people} test people are too few for any claim to count as shown; it takes {FEWEST_PEOPLE}"
+            )
+    mixed = {c["text"]: [kinds for kinds in c["differing"].values() if kinds] for c in claims}
+    if any(mixed.values()):
+        versions: dict[str, set[str]] = {}
+        for name, several in (item for found in mixed.values() for kinds in found for item in kinds.items()):
+            versions.setdefault(name, set()).update(several)
+        told = "; ".join(f"{name} {', '.join(sorted(several))}" for name, several in versions.items())
+        of = [text for text, found in mixed.items() if found]
         notes.append(
-            "splits share people, so intervals over trainings on several of them are widened (Nadeau & Bengio 2003)"
+            f"compared runs were made with different code or packages ({told}), in "
+            + ("every claim" if len(of) == len(mixed) else f"the claims: {'; '.join(of)}")
         )
     return notes

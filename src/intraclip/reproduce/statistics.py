@@ -1,8 +1,9 @@
 """What several trainings say together: mean, interval, and whether one row is really better than another.
 
-Two sources of chance are kept apart. *Other trainings*: seeds (and splits) are repeated, and Student's t is taken
-over them. *Other people*: the test people are the sample, and the flip test of `intraclip.metrics.uncertainty` is taken
-over all queries of all trainings. A gain that is to be believed should survive both.
+Two sources of chance are kept apart. *Other trainings*: where there are several splits, a training is a split, with its
+seeds averaged, as they all share its data; with one split it is a seed. Student's t is taken over them. *Other people*:
+the test people are the sample, and bootstrap and flip test of `intraclip.metrics.uncertainty` are taken over all
+queries of all trainings. A gain that is to be believed survives both (`agreed`).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from statistics import fmean
 from typing import Any, Literal
 
 import numpy as np
@@ -20,8 +22,13 @@ from intraclip.metrics.ranking import Outcomes, Scores
 from intraclip.metrics.uncertainty import Difference, paired
 
 Verdict = Literal["holds", "reversed", "open"]
+Ends = tuple[float | None, float | None]
+"""Low and high end of an interval; None or nan where there is none."""
 
 CONFIDENCE = 0.95
+
+FEWEST_PEOPLE = 6
+"""Fewer people show nothing: no flip test of them reaches 0.05, and the bootstrap's interval is too narrow."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +36,7 @@ class Sample:
     """Repeated measurements of one number.
 
     Attributes:
-        count: measurements.
+        count: independent measurements, n.
         mean: of them.
         deviation: sample standard deviation (n - 1); None for a single one.
         low: low end of the 95 % interval of the mean; None for a single one, or where all are the same.
@@ -80,33 +87,69 @@ def student(values: Sequence[float] | npt.NDArray[np.float64], *, overlap: float
     )
 
 
+def agreed(trainings: Ends, people: Ends, *, count: int) -> Verdict:
+    """The one rule by which a difference counts as shown, in tables and in figures.
+
+    Args:
+        trainings: interval of the difference over trainings.
+        people: interval over people, or over other units that are independent.
+        count: those people.
+
+    Returns:
+        ``holds``: both intervals lie above 0. ``reversed``: both lie below. Else ``open``, as where one is missing or
+        there are fewer than `FEWEST_PEOPLE`.
+
+    >>> agreed((0.1, 0.3), (0.01, 0.4), count=30), agreed((0.1, 0.3), (-0.01, 0.4), count=30)
+    ('holds', 'open')
+    """
+    ends = [end for end in (*trainings, *people) if end is not None and math.isfinite(end)]
+    if len(ends) < 4 or count < FEWEST_PEOPLE:
+        return "open"
+    return "holds" if min(ends) > 0 else "reversed" if max(ends) < 0 else "open"
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Adjust p-values for being many, so that any false finding among them stays as rare as each p says.
+
+    Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 6, 1979: the
+    smallest is multiplied by their number, the next by one less, and so on; none falls below a smaller one's.
+
+    >>> [round(p, 3) for p in holm([0.01, 0.04, 0.03, 0.005])]
+    [0.03, 0.06, 0.06, 0.02]
+    """
+    adjusted, largest = [0.0] * len(p_values), 0.0
+    for place, number in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
+        largest = max(largest, min(1.0, (len(p_values) - place) * p_values[number]))
+        adjusted[number] = largest
+    return adjusted
+
+
 @dataclass(frozen=True, kw_only=True)
 class Gain:
     """One row against another.
 
     Attributes:
-        trainings: of the differences, one a split and seed that both rows have.
+        trainings: of the differences, on the splits and seeds that both rows have.
         people: the same queries of all those trainings, paired; None where it could not be tested.
+        persons: number of test people.
     """
 
     trainings: Sample
     people: Difference | None
+    persons: int
 
     @property
     def verdict(self) -> Verdict:
-        """``holds``: above 0 beyond chance, over trainings and over people. ``reversed``: below 0. Else ``open``."""
-        low, high = self.trainings.low, self.trainings.high
-        if low is None or high is None or self.people is None:
-            return "open"
-        if low > 0 and self.people.low > 0:
-            return "holds"
-        return "reversed" if high < 0 and self.people.high < 0 else "open"
+        """See `agreed`."""
+        people = (None, None) if self.people is None else (self.people.low, self.people.high)
+        return agreed((self.trainings.low, self.trainings.high), people, count=self.persons)
 
     def to_json_dict(self) -> dict[str, Any]:
         """Plain values."""
         people = None
         if self.people is not None:
             people = {
+                "count": self.persons,
                 "difference": self.people.value,
                 "low": self.people.low,
                 "high": self.people.high,
@@ -128,49 +171,64 @@ def measured(scores: Scores, measure: str) -> float:
 
 def sample(trainings: Trainings, measure: str) -> Sample:
     """A measure over the trainings of a row."""
-    return student([measured(s, measure) for s in trainings.values()], overlap=_overlap(trainings))
+    return _over_trainings({key: measured(found, measure) for key, found in trainings.items()})
 
 
-def gain(
+def gains(
     better: Trainings,
     worse: Trainings,
     pids: Mapping[int, npt.NDArray[np.int64]],
-    measure: str,
+    measures: Sequence[str],
     *,
     seed: int = 0,
-) -> Gain | None:
-    """Compare two rows on the splits and seeds that both have; None when there are none.
+) -> dict[str, Gain]:
+    """Compare two rows on the splits and seeds that both have; empty when there are none.
 
     Args:
         better: the row that is said to be better.
         worse: the other one.
         pids: split -> int64 ``[queries counted]``, who was searched for.
-        measure: see `measured`.
+        measures: see `measured`.
         seed: of the resampling over people.
+
+    Returns:
+        Measure -> gain.
     """
     shared = [key for key in better if key in worse]
     if not shared:
-        return None
-    differences = [measured(better[key], measure) - measured(worse[key], measure) for key in shared]
-    people = None
-    if len({pid for split, _ in shared for pid in pids[split].tolist()}) > 1:
-        found = paired(
+        return {}
+    persons = len({pid for split, _ in shared for pid in pids[split].tolist()})
+    people: Mapping[str, Difference] = {}
+    if persons > 1:
+        people = paired(
             _joined([worse[key].outcomes for key in shared]),
             _joined([better[key].outcomes for key in shared]),
             # The same person in several trainings is one person.
             np.concatenate([pids[split] for split, _ in shared]),
             seed=seed,
+        ).scores
+    return {
+        measure: Gain(
+            trainings=_over_trainings(
+                {key: measured(better[key], measure) - measured(worse[key], measure) for key in shared}
+            ),
+            people=people.get(measure),
+            persons=persons,
         )
-        people = found.scores.get(measure)
-    return Gain(
-        trainings=student(differences, overlap=_overlap({key: better[key] for key in shared})), people=people
-    )
+        for measure in measures
+    }
 
 
-def _overlap(trainings: Trainings) -> float:
+def _over_trainings(values: Mapping[tuple[int, int], float]) -> Sample:
+    """Student's t over splits, each the mean of its seeds; over seeds where there is one split."""
+    by_split: dict[int, list[float]] = {}
+    for (split, _), value in values.items():
+        by_split.setdefault(split, []).append(value)
+    if len(by_split) == 1:
+        return student(list(values.values()))
     # Every data set with several splits here trains on one half of its people. Within one data set the other half
     # tests; across data sets (Table 4) all trainings share the test people, and their training people overlap as much.
-    return 1.0 if len({split for split, _ in trainings}) > 1 else 0.0
+    return student([fmean(found) for found in by_split.values()], overlap=1.0)
 
 
 def _joined(parts: Sequence[Outcomes]) -> Outcomes:

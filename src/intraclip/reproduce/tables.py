@@ -42,33 +42,32 @@ class Table:
 
 
 def tables(result: Mapping[str, Any]) -> list[Table]:
-    """The tables of a result: one of scores and one of claims for each data set."""
+    """The tables of a result: one of scores, one of training and one of claims for each data set."""
     found = []
     for layout, data in result["datasets"].items():
-        found.append(_scores(result, layout, data))
+        found += [_scores(result, layout, data), _training(result, layout, data)]
         if result["claims"]:
             found.append(_claims(result, layout))
     return found
 
 
 def short_tables(result: Mapping[str, Any]) -> list[Table]:
-    """The same with fewer columns, for a terminal: deviations without intervals, gains by the deciding measure."""
+    """The same for a terminal of 120 columns: no intervals of scores, gains by the deciding measure."""
     decisive = result["measured_by"]
     shown = list(dict.fromkeys(("rank1", decisive)))
     found = []
     for layout, data in result["datasets"].items():
         rows = []
-        for row in result["rows"].values():
-            own, printed = row["results"].get(layout), row["printed"].get(layout, {})
-            if own is None and not printed:
-                continue
+        for row, own, printed in _rows_of(result, layout):
             cells = [row["label"]]
             for measure in shown:
-                cells.append(_sample(own["measures"][measure]).partition(" (")[0] if own else "not trained")
+                cells.append(_sample(own["measures"][measure]).partition(" (")[0] if own else "")
                 cells.append(f"{printed[measure]:.1f}" if measure in printed else "")
-            rows.append((*cells, duration(own["seconds"]) if own and own["seconds"] is not None else ""))
-        header = ["", *(text for m in shown for text in (MEASURES[m], "paper")), "training"]
-        found.append(Table(title=_dataset_title(layout, data), header=tuple(header), rows=tuple(rows)))
+            cells += _training_cells(own)
+            rows.append(cells if own else [cells[0], "not trained", *cells[2:]])
+        header = ["", *(text for m in shown for text in (MEASURES[m], "paper"))]
+        header += ["training", "accuracy", "identity", "triplet"]
+        found.append(_without_empty(_dataset_title(layout, data), header, rows))
         gains = []
         for claim in result["claims"]:
             one = claim["results"].get(layout, {}).get(decisive)
@@ -82,15 +81,34 @@ def short_tables(result: Mapping[str, Any]) -> list[Table]:
 
 
 def remarks(result: Mapping[str, Any]) -> list[str]:
-    """How the numbers were taken: a sentence each."""
-    seeds = result["seeds"]
+    """How the numbers were taken: a sentence or a few each."""
+    seeds, claims = result["seeds"], len(result["claims"])
     lines = [
         f"Scale {result['scale']}, recipe {result['recipe']}, training seeds {', '.join(map(str, seeds))}, "
         f"{result['distance']} distance; {result['date']}.",
-        "In percent. ± is the standard deviation over trainings (seeds and splits), brackets hold the 95 % interval of "
-        "their mean (Student's t). A gain counts as shown when its interval lies above 0 both over trainings and over "
-        "test people (bootstrap); p over people is of a flip test.",
+        "In percent. ± is the standard deviation over trainings, brackets hold the 95 % interval of their mean "
+        "(Student's t). "
+        + " ".join(_trainings(layout, data, seeds) for layout, data in result["datasets"].items()),
     ]
+    if claims:
+        lines.append(
+            "A gain counts as shown when its interval lies above 0 both over trainings and over test people "
+            "(bootstrap); p over people is of a flip test."
+        )
+    if claims > 1:
+        lines[-1] = (
+            f"{lines[-1][:-1]}, adjusted for the {claims} claims of a table (Holm 1979). Nothing else is corrected for "
+            "their number: not the intervals, so not what counts as shown, and not p over trainings."
+        )
+    chance = ", ".join(
+        f"{_trained_on(layout, data)} ln {data['training_identities']} = {data['chance_identity_loss']:.2f}"
+        for layout, data in result["datasets"].items()
+    )
+    lines.append(
+        "Accuracy, identity loss and triplet loss are of the last epoch, on augmented training batches: they cannot be "
+        "compared between augmentation modes. A model that knows nothing has the identity loss of chance "
+        f"({chance}); one near it is undertrained, and its scores say little about the method."
+    )
     for machine in result["machines"]:
         lines.append(
             f"{machine['runs']} runs on {machine['device'] if machine['device'] != 'cpu' else machine['processor']} "
@@ -139,31 +157,71 @@ def write_page(out: Path, *, title: str, sections: Sequence[Mapping[str, Any]], 
     return out
 
 
+Row = Mapping[str, Any]
+
+
+def _rows_of(result: Mapping[str, Any], layout: str) -> list[tuple[Row, Row | None, Row]]:
+    """Rows that say something about a data set: the row, what was measured, what the paper prints."""
+    rows = (
+        (row, row["results"].get(layout), row["printed"].get(layout, {})) for row in result["rows"].values()
+    )
+    return [(row, own, printed) for row, own, printed in rows if own is not None or printed]
+
+
+def _without_empty(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """A table without the columns in which no row has anything: the paper prints no mAP on iLIDS-VID."""
+    kept = [i for i in range(len(header)) if i == 0 or any(row[i] for row in rows)]
+    return Table(
+        title=title,
+        header=tuple(header[i] for i in kept),
+        rows=tuple(tuple(row[i] for i in kept) for row in rows),
+    )
+
+
 def _scores(result: Mapping[str, Any], layout: str, data: Mapping[str, Any]) -> Table:
-    header = [""]
-    for heading in MEASURES.values():
-        header += [heading, "paper"]
-    printed_columns = {
-        measure for row in result["rows"].values() for measure in row["printed"].get(layout, {})
-    }
     rows = []
-    for row in result["rows"].values():
-        found, printed = row["results"].get(layout), row["printed"].get(layout, {})
-        if found is None and not printed:
-            continue
+    for row, own, printed in _rows_of(result, layout):
         cells = [row["label"]]
         for measure in MEASURES:
-            cells.append(_sample(found["measures"][measure]) if found else "")
+            cells.append(_sample(own["measures"][measure]) if own else "")
             cells.append(f"{printed[measure]:.1f}" if measure in printed else "")
-        cells.append(_training(found))
-        rows.append(cells)
-    header.append("training: time; accuracy")
-    # A column that the paper leaves empty everywhere says nothing.
-    empty = [2 + 2 * i for i, measure in enumerate(MEASURES) if measure not in printed_columns]
-    return Table(
-        title=_dataset_title(layout, data),
-        header=tuple(text for i, text in enumerate(header) if i not in empty),
-        rows=tuple(tuple(text for i, text in enumerate(row) if i not in empty) for row in rows),
+        rows.append(cells if own else [cells[0], "not trained", *cells[2:]])
+    header = ["", *(text for heading in MEASURES.values() for text in (heading, "paper"))]
+    return _without_empty(_dataset_title(layout, data), header, rows)
+
+
+def _training(result: Mapping[str, Any], layout: str, data: Mapping[str, Any]) -> Table:
+    rows = [[row["label"], *_training_cells(own)] for row, own, _ in _rows_of(result, layout) if own]
+    chance = f"identity loss (chance {data['chance_identity_loss']:.2f})"
+    return _without_empty("Training, last epoch", ["", "time", "accuracy", chance, "triplet loss"], rows)
+
+
+def _training_cells(own: Row | None) -> tuple[str, str, str, str]:
+    """Time, accuracy, identity loss, triplet loss."""
+    if own is None:
+        return ("",) * 4
+    time = own["seconds"]
+    known = (own[f"training_{name}"] for name in ("accuracy", "identity", "triplet"))
+    accuracy, identity, triplet = ("" if value is None else f"{value:.2f}" for value in known)
+    return "" if time is None else duration(time), accuracy, identity, triplet
+
+
+def _trained_on(layout: str, data: Mapping[str, Any]) -> str:
+    name = str(data.get("trained_on", layout)).removeprefix("benchmark-")
+    return HEADINGS.get(name, name)
+
+
+def _trainings(layout: str, data: Mapping[str, Any], seeds: Sequence[int]) -> str:
+    """What n is."""
+    splits, name = len(data["trained_splits"]), _trained_on(layout, data)
+    if splits == 1:
+        return f"{name}: n = {len(seeds)}, the trainings are the seeds of one split."
+    averaged = (
+        f", the {len(seeds)} seeds of each averaged first, as they share its data" if len(seeds) > 1 else ""
+    )
+    return (
+        f"{name}: n = {splits}, the trainings are the splits{averaged}; splits share people, so their intervals are "
+        "widened (Nadeau & Bengio 2003)."
     )
 
 
@@ -206,14 +264,6 @@ def _dataset_title(layout: str, data: Mapping[str, Any]) -> str:
     )
 
 
-def _training(found: Mapping[str, Any] | None) -> str:
-    if found is None:
-        return "not trained"
-    time, accuracy = found["seconds"], found["training_accuracy"]
-    known = ("" if time is None else duration(time), "" if accuracy is None else f"{accuracy:.2f}")
-    return "; ".join(known)
-
-
 def _sample(found: Mapping[str, Any]) -> str:
     text = f"{100 * found['mean']:.1f}"
     if found["deviation"] is not None:
@@ -235,7 +285,7 @@ def _difference(found: Mapping[str, Any]) -> str:
 def _people(found: Mapping[str, Any] | None) -> str:
     if found is None:
         return ""
-    return f"{100 * found['low']:+.1f} to {100 * found['high']:+.1f}; {p_text(found['p_value'])}"
+    return f"{100 * found['low']:+.1f} to {100 * found['high']:+.1f}; {p_text(found['p_holm'])}"
 
 
 def p_text(p_value: float) -> str:
