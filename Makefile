@@ -5,6 +5,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO ?= demo
 
+# Many processes start: without bytecode each of them would compile PyTorch again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help setup demo test test-slow lint types format check clean
 
 help:
