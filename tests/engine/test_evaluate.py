@@ -85,7 +85,6 @@ def test_training_beats_the_untrained_network(tiny_split: Split, tiny_recipe: Re
     train(tiny_split, recipe, tmp_path / "run")
     result = evaluate_run(tmp_path / "run", seen)
     after = result["scores"]["mars-no-query"]
-    assert before["mars-no-query"].mAP < 0.9
     assert after["mAP"] > before["mars-no-query"].mAP
     assert after["rank1"] == 1.0
     assert json.loads((tmp_path / "run/evaluation.json").read_text()) == json.loads(json.dumps(result))

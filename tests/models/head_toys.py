@@ -52,13 +52,16 @@ def quality(count: int, generator: torch.Generator) -> tuple[torch.Tensor, torch
 
 
 def peak(count: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """Four features have the same mean over time; one of them has it in a single frame, the others in all."""
+    """Four features have the same mean over time; one of them has most of it in a single frame, the others in all.
+
+    Nothing is so small that noise would be cut off at 0, which the mean would show.
+    """
     labels = torch.randint(0, 4, (count,), generator=generator)
     when = torch.randint(0, FRAMES, (count,), generator=generator)
     frames = torch.ones(count, FRAMES, FEATURES)
     rows = torch.arange(count)
-    frames[rows, :, labels] = 0
-    frames[rows, when, labels] = FRAMES
+    frames[rows, :, labels] = 0.5
+    frames[rows, when, labels] = FRAMES - 0.5 * (FRAMES - 1)
     return (frames[..., None, None] + _noise(count, generator)).relu(), labels
 
 
