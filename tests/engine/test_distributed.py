@@ -76,6 +76,16 @@ def test_two_processes_train_as_one_does_on_the_same_batch(workspace: Path):
     assert environment["processes"] == 2
 
 
+@pytest.mark.parametrize("flags", [(), ("--model.head", "tap", "--model.neck", "bn")])
+def test_the_first_epoch_of_two_processes_is_that_of_one(workspace: Path, flags: tuple[str, ...]):
+    size = ("--optimizer.epochs", "1", "--step.sync-batch-norm")
+    name = "-".join(("first", *flags[1::2]))
+    alone = train(workspace, f"{name}-alone", *flags, *size, processes=1)
+    both = train(workspace, f"{name}-both", *flags, *size, processes=2)
+    for a, b in zip(both, alone, strict=True):
+        assert a == pytest.approx(b, rel=1e-3, abs=1e-3)
+
+
 def test_two_processes_score_as_one_does(workspace: Path):
     if not (workspace / "alone").exists():
         train(workspace, "alone", processes=1)

@@ -211,7 +211,7 @@ def test_any_frame_encoder_goes_through_the_same_extraction(tmp_path):
 
 
 def test_a_head_of_another_size_is_refused():
-    with pytest.raises(ConfigError, match="mean colour gives 3 features a frame, the head ICA reads 8"):
+    with pytest.raises(ConfigError, match="mean colour gives 3 features a frame, the head reads 8"):
         FrameExtractor(MeanColour(), ICA(8))
 
 

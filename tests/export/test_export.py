@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -66,9 +67,10 @@ class Exported(NamedTuple):
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    """A frame part of ResNet18 and a whole small network with ICA, in every format."""
+    """A frame part of ResNet18 and a whole small network with ICA and a neck, in every format."""
     folder = tmp_path_factory.mktemp("exported")
     recipes = {"frame": recipe("resnet18", "tap"), "clip": recipe("small", "ica")}
+    recipes["clip"] = replace(recipes["clip"], model=replace(recipes["clip"].model, neck="bn"))
     models = {part: network(r) for part, r in recipes.items()}
     for part, model in models.items():
         for kind, suffix in SUFFIXES.items():

@@ -45,6 +45,8 @@ def test_what_changes_an_embedding_changes_the_fingerprint():
         fingerprint_of(statistics, clip),
         fingerprint_of(build(replace(CONFIG, head="tap")), clip),
         fingerprint_of(build(replace(CONFIG, ica_order="fc-bn-relu")), clip),
+        fingerprint_of(build(replace(CONFIG, neck="bn")), clip),
+        *(fingerprint_of(build(replace(CONFIG, head="trl", neck=neck)), clip) for neck in ("none", "bn")),
         fingerprint_of(build(size=replace(SIZE, height=48)), clip),
         fingerprint_of(build(size=replace(SIZE, mean=(0.4, 0.5, 0.5))), clip),
         fingerprint_of(build(), replace(clip, num_frames=8)),

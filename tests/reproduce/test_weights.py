@@ -52,7 +52,7 @@ def cache(tmp_path: Path, monkeypatch) -> Path:
         raise URLError("no route to host")
 
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", offline)
+    monkeypatch.setattr("torch.hub.download_url_to_file", offline)
     return tmp_path / "torch" / "hub" / "checkpoints"
 
 
@@ -81,6 +81,11 @@ def test_a_file_in_the_cache_is_not_downloaded(tmp_path: Path, cache: Path):
     (cache / "resnet18-f37072fd.pth").write_bytes(b"")
     found = planned_with(tmp_path, "imagenet", backbone="resnet18", width=1.0)
     assert not any("downloaded" in text for text in found.cautions)
+    view = View(say=lambda text: None, progress=lambda name: nullcontext(lambda *_: None))
+    with pytest.raises(
+        CheckpointError, match=r"(?s)nothing was trained.*cannot be read.*delete \S*f37072fd.pth"
+    ):
+        reproduce(found, view)
 
 
 def test_networks_without_imagenet_weights_are_refused_in_the_plan(tmp_path: Path):

@@ -43,7 +43,7 @@ def join_repeated(kind: type[Any], argv: Sequence[str]) -> list[str]:
     >>> from dataclasses import make_dataclass
     >>> kind = make_dataclass("Args", [("id", tuple[str, ...]), ("k", int)])
     >>> join_repeated(kind, ["--id", "a", "--k", "2", "--id=b", "--k", "3"])
-    ['--id', 'a', 'b', '--k', '2', '--k', '3']
+    ['--k', '2', '--id', 'a', 'b', '--k', '3']
     """
     hints = get_type_hints(kind)
     many = {name for name, hint in hints.items() if get_origin(hint) is tuple and Ellipsis in get_args(hint)}
@@ -54,10 +54,9 @@ def join_repeated(kind: type[Any], argv: Sequence[str]) -> list[str]:
         flag, equals, value = argument.partition("=")
         name = flag.removeprefix("--").replace("-", "_")
         if argument.startswith("--") and name in many:
-            if name not in values_of:
-                values_of[name] = [flag]
-                parts.append(values_of[name])
-            taking = values_of[name]
+            taking = values_of.setdefault(name, [flag])
+            # At the place of the last one, so that what follows it still does.
+            parts = [*(part for part in parts if part is not taking), taking]
             if equals:
                 taking.append(value)
         elif taking is None or argument.startswith("--"):

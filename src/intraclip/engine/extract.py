@@ -69,7 +69,7 @@ def open_extractor(
             return extractor_of(model), recipe
         if not isinstance(model.head, FrameHead):
             raise ConfigError(
-                f"{run}: the head {type(model.head).__name__} reads feature maps; other engines and networks give one "
+                f"{run}: the head {model.config.head} reads feature maps; other engines and networks give one "
                 "vector a frame. Use --engine torch and no --encoder"
             )
         head = model.head

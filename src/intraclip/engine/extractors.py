@@ -135,7 +135,7 @@ class FrameExtractor:
         if encoder.num_features != head.num_features:
             raise ConfigError(
                 f"the encoder {encoder.name} gives {encoder.num_features} features a frame, the head "
-                f"{type(head).__name__} reads {head.num_features}; take an encoder of that size, or no head (TAP)"
+                f"reads {head.num_features}; take an encoder of that size, or no head (TAP)"
             )
         self.encoder = encoder
         self.head = head

@@ -378,4 +378,9 @@ def _imagenet_state(config: ModelConfig) -> Mapping[str, torch.Tensor]:
             f"torchvision's ImageNet weights of {config.backbone} cannot be downloaded ({error}); fetch {weights.url} "
             "on a machine with internet access and set model.weights to the file"
         ) from None
+    except Exception as error:  # what a damaged file makes pickle raise is anything
+        raise CheckpointError(
+            f"torchvision's ImageNet weights of {config.backbone} cannot be read ({_reason(error)}); delete "
+            f"{Path(torch.hub.get_dir()) / 'checkpoints' / Path(weights.url).name} and try again"
+        ) from None
     return state

@@ -74,7 +74,7 @@ def embedding_fingerprint(
 def fingerprint_of(model: ClipEmbedder, clip: ClipConfig) -> str:
     """Fingerprint of the embeddings that a network makes of tracklets sampled as `clip` says."""
     settings = asdict(model.config)
-    for unread in ("weights", "triplet_reads"):
+    for unread in ("weights", "triplet_reads", "neck"):  # a neck is told by the names of its weights
         del settings[unread]
     # The frame heads can be told apart by names and shapes of their weights, and go with encoders of any kind.
     known = isinstance(model.head, FrameHead)

@@ -17,7 +17,7 @@ import shlex
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from intraclip.config import Recipe
@@ -273,10 +273,19 @@ def reproduce(planned: Plan, view: View) -> list[Path]:
                 failures = do_runs(
                     waiting, planned.places, planned.estimated, say=view.say, progress=progress
                 )
-            _check_done(planned.runs, failures)
         broken = {failure.run.folder for failure in failures}
         whole = [p for p in planned.plans if not broken & {run.folder for run in p.all_runs}]
-        written = _write(replace(planned, plans=tuple(whole)), view)
+        written: list[Path] = []
+        try:
+            if waiting:
+                _check_done(planned.runs, failures)
+            for one in whole:
+                view.say(f"writing {one.experiment.name}")
+                written.append(_write(one, planned, view))
+        except IntraclipError as error:
+            if not failures:
+                raise
+            raise RunsFailed(f"{error}\n{_told(planned, failures)}", written) from None
     if failures:
         raise RunsFailed(_told(planned, failures), written)
     return written
@@ -363,21 +372,14 @@ def _alone(out: Path) -> Iterator[None]:
             lock.close()
 
 
-def _write(planned: Plan, view: View) -> list[Path]:
+def _write(one: ExperimentPlan, planned: Plan, view: View) -> Path:
     settings = planned.settings
+    if one.experiment.kind.startswith("fig"):
+        return write_figure(one, settings.out)
     scoring = Scoring(protocol=settings.protocol, distance=settings.distance)
-    written = []
-    for one in planned.plans:
-        view.say(f"writing {one.experiment.name}")
-        if one.experiment.kind.startswith("fig"):
-            written.append(write_figure(one, settings.out))
-        else:
-            written.append(
-                write_table(
-                    one, settings.out, scoring, scale=planned.scale.name, recipe=planned.base, say=view.say
-                )
-            )
-    return written
+    return write_table(
+        one, settings.out, scoring, scale=planned.scale.name, recipe=planned.base, say=view.say
+    )
 
 
 def _render(source: Source, view: View) -> None:
