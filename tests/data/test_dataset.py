@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -296,6 +297,8 @@ def test_a_killed_worker_is_one_clear_error(packs: dict[str, Path], tiny_recipe:
     next(batches)
     (worker,) = multiprocessing.active_children()
     assert worker.pid is not None
+    # It has read ahead then and waits for work. Killed while it asks torch whether to stop, it would keep torch's lock.
+    time.sleep(2)
     os.kill(worker.pid, signal.SIGKILL)
     with pytest.raises(IntraclipError, match=r"a process that reads frames died; .*Lower data.workers"):
         list(batches)
