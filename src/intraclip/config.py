@@ -26,6 +26,7 @@ Head = Literal[
     "amoc",
     "transformer",
     "gem",
+    "stripes",
 ]
 Augmentation = Literal["synchronous", "asynchronous", "none"]
 Layout = Literal["auto", "mars", "ilids-vid", "prid2011", "lsvid", "folder", "pack"]
@@ -123,6 +124,13 @@ class ModelConfig:
     """ICA's output: the bottleneck times ica_expansion."""
     ica_order: Literal["fc-relu-bn", "fc-bn-relu"] = "fc-relu-bn"
     """Order inside ICA's first block; the paper does not draw it, docs/results.md compares. The last block is FC-BN."""
+    stripes: int = 2
+    """Horizontal stripes that the head `stripes` averages besides the whole map."""
+    stripes_size: int = 256
+    """Size of the embedding of the head `stripes`."""
+    standardise: bool = False
+    """Bring every frame to one mean and deviation a colour channel before the backbone (instance normalisation of the
+    input), so that a camera's exposure and white balance say less."""
     neck: Literal["none", "bn"] = "none"
     """`bn` puts batch normalisation between head and classifier (BNNeck, Luo et al. 2019): the triplet loss reads the
     head's output before it, classifier and search what comes after. ICA ends with one of its own."""
@@ -273,6 +281,8 @@ def problems(recipe: Recipe) -> Iterator[str]:
         "batch.clips": 2,
         "model.ica_reduction": 1,
         "model.ica_expansion": 1,
+        "model.stripes": 1,
+        "model.stripes_size": 1,
         "loss.margin": 0,
         "loss.triplet_weight": 0,
         "loss.identity_weight": 0,

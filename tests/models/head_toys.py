@@ -65,7 +65,21 @@ def peak(count: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Te
     return (frames[..., None, None] + _noise(count, generator)).relu(), labels
 
 
-TOYS: dict[str, tuple[Toy, float]] = {"order": (order, 0.5), "quality": (quality, 0.25), "peak": (peak, 0.25)}
+def halves(count: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    """Two people wear the same two looks; one wears above what the other wears below."""
+    labels = torch.randint(0, 2, (count,), generator=generator)
+    looks = _looks(2)
+    worn = torch.where(labels.view(-1, 1, 1).bool(), looks.flip(0), looks)  # [B, 2, F]
+    maps = worn.transpose(1, 2).repeat_interleave(HEIGHT // 2, dim=2)
+    return (maps[:, None, :, :, None] + _noise(count, generator)).relu(), labels
+
+
+TOYS: dict[str, tuple[Toy, float]] = {
+    "order": (order, 0.5),
+    "quality": (quality, 0.25),
+    "peak": (peak, 0.25),
+    "halves": (halves, 0.5),
+}
 """Each toy, and the share of clips that a guess gets right."""
 
 

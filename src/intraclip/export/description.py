@@ -80,7 +80,7 @@ def describe_network(
         layout="NCHW" if part == "frame" else "NTCHW",
         mean=recipe.input.mean,
         std=recipe.input.std,
-        size=model.num_features if part == "frame" else model.embedding_size,
+        size=model.vector_size if part == "frame" else model.embedding_size,
         backbone=recipe.model.backbone,
         head=recipe.model.head,
         fingerprint=fingerprint,

@@ -19,22 +19,21 @@ Part = Literal["clip", "frame"]
 
 
 class FrameGraph(nn.Module):
-    """Frames -> the spatial mean of their feature maps, one vector a frame.
+    """Frames -> one vector a frame, as the head reads it.
 
     Args:
-        model: its backbone is used; in evaluation mode.
+        model: in evaluation mode.
         config: mean and deviation.
     """
 
     def __init__(self, model: ClipEmbedder, config: InputConfig) -> None:
         super().__init__()
         self.normalise = _Normalise(config)
-        self.backbone = model.backbone
+        self.model = model
 
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
-        """Uint8 ``[N, 3, H, W]`` RGB -> float32 ``[N, F]``."""
-        maps: torch.Tensor = self.backbone(self.normalise(frames))
-        return maps.mean(dim=(2, 3))
+        """Uint8 ``[N, 3, H, W]`` RGB -> float32 ``[N, V]``."""
+        return self.model.frame_vectors(self.normalise(frames))
 
 
 class ClipGraph(nn.Module):

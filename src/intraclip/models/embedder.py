@@ -9,7 +9,7 @@ from torch import nn
 
 from intraclip.config import InputConfig, ModelConfig
 from intraclip.models.backbones import build_backbone, load_backbone_weights
-from intraclip.models.heads import build_head
+from intraclip.models.heads import FrameHead, build_head
 
 
 class ClipOutput(NamedTuple):
@@ -28,6 +28,25 @@ class ClipOutput(NamedTuple):
     auxiliary_loss: torch.Tensor | None
 
 
+class StandardiseFrames(nn.Module):
+    """Instance normalisation of the input (Ulyanov et al. 2016): one mean and deviation a frame and colour channel.
+
+    What a camera's exposure, contrast and white balance do to a whole frame is taken out.
+    """
+
+    DEVIATION = 0.45
+    """Of the result: about that of pictures scaled to [-1, 1], which pretrained networks expect."""
+
+    FLOOR = 0.06
+    """Added to a frame's own deviation, so that a frame of one colour does not become noise."""
+
+    def forward(self, frames: torch.Tensor) -> torch.Tensor:
+        """Normalised frames ``[N, 3, H, W]`` -> the same shape."""
+        mean = frames.mean(dim=(2, 3), keepdim=True)
+        deviation = (frames - mean).square().mean(dim=(2, 3), keepdim=True).sqrt()
+        return (frames - mean) * (self.DEVIATION / (deviation + self.FLOOR))
+
+
 class ClipEmbedder(nn.Module):
     """Clips of frames -> embeddings, and identity logits for training.
 
@@ -44,6 +63,7 @@ class ClipEmbedder(nn.Module):
         self.num_classes = num_classes
         built = build_backbone(config, input_config)
         self.backbone = built.network
+        self.standardise = StandardiseFrames() if config.standardise else nn.Identity()
         self.num_features = built.num_features
         self.head = build_head(built.num_features, config)
         self.classifier = nn.Linear(self.head.embedding_size, num_classes, bias=False)
@@ -54,10 +74,24 @@ class ClipEmbedder(nn.Module):
         """D."""
         return self.head.embedding_size
 
+    @property
+    def vector_size(self) -> int:
+        """V, size of a frame vector."""
+        return self.head.num_features if isinstance(self.head, FrameHead) else self.num_features
+
+    def frame_maps(self, frames: torch.Tensor) -> torch.Tensor:
+        """Feature maps ``[N, F, h, w]`` of normalised frames ``[N, 3, H, W]``."""
+        maps: torch.Tensor = self.backbone(self.standardise(frames))
+        return maps
+
+    def frame_vectors(self, frames: torch.Tensor) -> torch.Tensor:
+        """``[N, V]`` of normalised frames ``[N, 3, H, W]``: what a `FrameHead` reads, or the spatial means."""
+        maps = self.frame_maps(frames)
+        return self.head.frame_vectors(maps) if isinstance(self.head, FrameHead) else maps.mean(dim=(2, 3))
+
     def maps(self, frames: torch.Tensor) -> torch.Tensor:
         """Feature maps ``[B, T, F, h, w]`` of normalised frames ``[B, T, 3, H, W]``."""
-        maps: torch.Tensor = self.backbone(frames.flatten(0, 1))
-        return maps.reshape(*frames.shape[:2], *maps.shape[1:])
+        return self.frame_maps(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
 
     def forward(self, frames: torch.Tensor, mask: torch.Tensor) -> ClipOutput:
         """Run the network.

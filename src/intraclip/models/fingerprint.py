@@ -43,14 +43,17 @@ def digest(settings: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> 
 
 def encoder_fingerprint(model: ClipEmbedder) -> str:
     """Fingerprint of a network's backbone with its preprocessing: of what turns a frame into a vector."""
-    return digest(
-        {
-            "backbone": model.config.backbone,
-            "last_stride": model.config.last_stride,
-            "input": [*_size(model), *model.input_config.mean, *model.input_config.std],
-        },
-        model.backbone.state_dict(),
-    )
+    told = {
+        "backbone": model.config.backbone,
+        "last_stride": model.config.last_stride,
+        "input": [*_size(model), *model.input_config.mean, *model.input_config.std],
+    }
+    # What later versions added is told where it is used only, so that earlier fingerprints stay as they are.
+    if model.config.standardise:
+        told["standardise"] = True
+    if model.config.head == "stripes":
+        told["stripes"] = model.config.stripes
+    return digest(told, model.backbone.state_dict())
 
 
 def embedding_fingerprint(
@@ -74,7 +77,8 @@ def embedding_fingerprint(
 def fingerprint_of(model: ClipEmbedder, clip: ClipConfig) -> str:
     """Fingerprint of the embeddings that a network makes of tracklets sampled as `clip` says."""
     settings = asdict(model.config)
-    for unread in ("weights", "triplet_reads", "neck"):  # a neck is told by the names of its weights
+    # A neck is told by the names of its weights, what concerns `stripes` and `standardise` by the encoder.
+    for unread in ("weights", "triplet_reads", "neck", "stripes", "stripes_size", "standardise"):
         del settings[unread]
     # The frame heads can be told apart by names and shapes of their weights, and go with encoders of any kind.
     known = isinstance(model.head, FrameHead)

@@ -32,22 +32,26 @@ class TorchEncoder:
         self.name = f"{model.config.backbone} (torch)"
         self.height = model.input_config.height
         self.width = model.input_config.width
-        self.num_features = model.num_features
+        self.num_features = model.vector_size
         self.fingerprint = encoder_fingerprint(model)
         model.backbone.to(memory_format=torch.channels_last)
 
     @torch.inference_mode()
     def encode(self, frames: torch.Tensor) -> torch.Tensor:
         """See `FrameEncoder.encode`."""
-        vectors = [maps.mean(dim=(2, 3)).float().cpu() for maps in self.maps(frames)]
+        vectors = [self.model.frame_vectors(piece).float().cpu() for piece in self._pieces(frames)]
         return torch.cat(vectors) if vectors else torch.zeros(0, self.num_features)
 
     def maps(self, frames: torch.Tensor) -> Iterator[torch.Tensor]:
         """Feature maps ``[n, F, h, w]`` of uint8 frames ``[N, 3, H, W]``, in pieces that the device likes."""
+        return map(self.model.frame_maps, self._pieces(frames))
+
+    def _pieces(self, frames: torch.Tensor) -> Iterator[torch.Tensor]:
+        """Normalised frames on the device."""
         device = next(self.model.parameters()).device
         mean, std = self.model.input_config.mean, self.model.input_config.std
         on_cpu = max(1, CPU_PIXELS // (self.height * self.width))
         size = on_cpu if device.type == "cpu" else max(1, len(frames))
         for piece in torch.split(frames, size):
             batch = normalise(piece.to(device), mean=mean, std=std)
-            yield self.model.backbone(batch.contiguous(memory_format=torch.channels_last))
+            yield batch.contiguous(memory_format=torch.channels_last)

@@ -22,6 +22,7 @@ from intraclip.models.heads.qan import QAN
 from intraclip.models.heads.sequence import SequenceHead as SequenceHead
 from intraclip.models.heads.sta import STA
 from intraclip.models.heads.stmp import STMP
+from intraclip.models.heads.stripes import Stripes
 from intraclip.models.heads.tap import TAP
 from intraclip.models.heads.transformer import TemporalTransformer
 from intraclip.models.heads.trl import TRL
@@ -46,6 +47,9 @@ HEADS: dict[str, Callable[[int, ModelConfig], Head]] = {
     "amoc": lambda features, config: AMOC(features),
     "transformer": lambda features, config: TemporalTransformer(features),
     "gem": lambda features, config: GeM(features),
+    "stripes": lambda features, config: Stripes(
+        features, stripes=config.stripes, embedding_size=config.stripes_size
+    ),
 }
 """Of the paper's Table 3, STSRN [13] is missing: nothing public describes its layers (docs/heads.md)."""
 

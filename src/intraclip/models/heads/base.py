@@ -44,33 +44,37 @@ class Head(nn.Module):
 
 
 class FrameHead(Head):
-    """A head that reads nothing of a clip but the mean of its frame vectors.
+    """A head that reads nothing of a clip but the mean of its frame vectors, as a rule the spatial means of its maps.
 
     Frames can then be embedded one by one, in any batches and by any engine, and be added up afterwards: extraction
     embeds every frame once, and streaming is exact.
 
     Attributes:
-        num_features: F, size of the frame vectors that it reads.
+        num_features: V, size of the frame vectors that it reads; F unless `frame_vectors` says otherwise.
     """
 
     num_features: int
 
+    def frame_vectors(self, maps: torch.Tensor) -> torch.Tensor:
+        """One vector a frame: maps ``[..., F, h, w]`` -> ``[..., V]``, the spatial mean unless a head overrides it."""
+        return maps.mean(dim=(-2, -1))
+
     def from_mean(self, z: torch.Tensor) -> HeadOutput:
-        """The head's output for means of frame vectors: Z of equation 3, float ``[B, F]``."""
+        """The head's output for means of frame vectors: Z of equation 3, float ``[B, V]``."""
         raise TypeError(f"{type(self).__name__} defines no from_mean")
 
     def aggregate(self, features: torch.Tensor, mask: torch.Tensor) -> HeadOutput:
         """Aggregate clips of frame vectors.
 
         Args:
-            features: float ``[B, T, F]``, the spatial mean of every frame's maps.
+            features: float ``[B, T, V]``, the vector of every frame.
             mask: bool ``[B, T]``, as in `forward`.
         """
         return self.from_mean(masked_mean(features, mask))
 
     def forward(self, maps: torch.Tensor, mask: torch.Tensor) -> HeadOutput:
-        """See `Head.forward`: the spatial mean of each frame, then `aggregate`."""
-        return self.aggregate(maps.mean(dim=(3, 4)), mask)
+        """See `Head.forward`: the vector of each frame, then `aggregate`."""
+        return self.aggregate(self.frame_vectors(maps), mask)
 
 
 def masked_mean(features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

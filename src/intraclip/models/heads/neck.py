@@ -48,6 +48,10 @@ class FrameNeck(Neck, FrameHead):
         super().__init__(head)
         self.num_features = head.num_features
 
+    def frame_vectors(self, maps: torch.Tensor) -> torch.Tensor:
+        """See `FrameHead.frame_vectors`."""
+        return self.head.frame_vectors(maps)
+
     def from_mean(self, z: torch.Tensor) -> HeadOutput:
         """See `FrameHead.from_mean`."""
         return self._normalised(self.head.from_mean(z))
