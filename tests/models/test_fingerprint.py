@@ -46,6 +46,8 @@ def test_what_changes_an_embedding_changes_the_fingerprint():
         fingerprint_of(build(replace(CONFIG, head="tap")), clip),
         fingerprint_of(build(replace(CONFIG, ica_order="fc-bn-relu")), clip),
         fingerprint_of(build(replace(CONFIG, neck="bn")), clip),
+        fingerprint_of(build(replace(CONFIG, standardise=True)), clip),
+        *(fingerprint_of(build(replace(CONFIG, head="stripes", stripes=n)), clip) for n in (2, 3)),
         *(fingerprint_of(build(replace(CONFIG, head="trl", neck=neck)), clip) for neck in ("none", "bn")),
         fingerprint_of(build(size=replace(SIZE, height=48)), clip),
         fingerprint_of(build(size=replace(SIZE, mean=(0.4, 0.5, 0.5))), clip),
@@ -55,6 +57,14 @@ def test_what_changes_an_embedding_changes_the_fingerprint():
     ]
     assert len(set(found)) == len(found)
     assert encoder_fingerprint(build()) == encoder_fingerprint(changed) != encoder_fingerprint(statistics)
+
+
+def test_settings_of_later_versions_leave_earlier_fingerprints_as_they_were():
+    model = build(replace(CONFIG, head="trl"))
+    with torch.no_grad():
+        for tensor in [*model.parameters(), *model.buffers()]:
+            tensor.fill_(1)
+    assert fingerprint_of(model, ClipConfig()).startswith("96818e05ea353c0f")
 
 
 @pytest.mark.parametrize(

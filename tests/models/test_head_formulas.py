@@ -21,6 +21,7 @@ from intraclip.models.heads.qan import QAN
 from intraclip.models.heads.sequence import LSTM, NonLocal, to_grid, with_neighbours
 from intraclip.models.heads.sta import STA, frame_disagreement, frame_energy
 from intraclip.models.heads.stmp import STMP
+from intraclip.models.heads.stripes import Stripes
 from intraclip.models.heads.trl import TRL
 
 
@@ -210,3 +211,13 @@ def test_maps_of_the_grids_size_stay_and_others_are_averaged():
     assert to_grid(maps, (4, 4)) is maps
     assert to_grid(maps, (2, 1)).flatten().tolist() == [3.5, 11.5]
     assert to_grid(maps, (4, 8))[0, 0, 0].tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+
+
+def test_stripes_join_the_whole_and_each_band_before_one_layer():
+    head = Stripes(8, stripes=3, embedding_size=5).eval()
+    maps = random_maps()[:, :, :, :7]
+    z = [maps, maps[:, :, :, :3], maps[:, :, :, 2:5], maps[:, :, :, 4:]]
+    joined = torch.cat([part.mean(dim=(1, 3, 4)) for part in z], dim=1)
+    assert torch.allclose(head.frame_vectors(maps).mean(dim=1), joined, atol=1e-6)
+    expected = F.normalize(joined @ head.project.weight.T + head.project.bias, dim=1)
+    assert torch.allclose(head(maps, full(maps)).embedding, expected, atol=1e-6)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import PurePosixPath
 
 import pytest
@@ -299,3 +300,22 @@ def test_a_download_that_fails_names_the_file_to_fetch(tmp_path, monkeypatch):
         CheckpointError, match=r"cannot be downloaded \(no route to host\); fetch http.*alexnet.*\.pth"
     ):
         load_backbone_weights(build_backbone(config, FULL).network, config)
+
+
+def test_standardised_frames_forget_exposure_and_white_balance():
+    config = ModelConfig(backbone="small", head="tap", weights="", width=0.5, standardise=True)
+    model = build_embedder(config, InputConfig(height=32, width=16), num_classes=5, seed=0).eval()
+    frames = torch.rand(2, 3, 3, 32, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    cast = frames * torch.tensor([0.8, 0.6, 0.9]).view(3, 1, 1) + torch.tensor([0.1, -0.2, 0.0]).view(3, 1, 1)
+    mask = torch.ones(2, 3, dtype=torch.bool)
+    plain = build_embedder(
+        replace(config, standardise=False), InputConfig(height=32, width=16), num_classes=5, seed=0
+    ).eval()
+
+    def moved(network):
+        a, b = network.embed(frames, mask), network.embed(cast, mask)
+        return ((a - b).norm() / a.norm()).item()
+
+    assert moved(model) < 0.1 * moved(plain)
+    flat = model.standardise(torch.full((1, 3, 4, 4), 0.3))
+    assert flat.abs().max() < 1e-5

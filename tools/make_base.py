@@ -1,0 +1,514 @@
+"""Make the shipped network `base`: render people, train on them, write a checkpoint.
+
+    python tools/make_base.py render --folder base-data --sets 6          # 120,000 frames; hours of two cores
+    python tools/make_base.py train  --folder base-data --out base.safetensors [--teacher NETWORK.xml] [--real FOLDER]
+
+Rendering goes on where it was stopped, set by set; training from its last checkpoint. Both run on a CPU or a GPU. What
+was learned from, and what was measured: docs/base.md, the model card.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import itertools
+import json
+import math
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from intraclip.data.benchmark.diverse import render_arrays
+from intraclip.data.benchmark.diverse_config import DiverseConfig
+from intraclip.models.finetune import parameter_groups, set_trainable
+from torch import nn
+from torch.nn import functional as F
+
+from intraclip.config import AugmentConfig, ClipConfig, FinetuneConfig, InputConfig, ModelConfig, Recipe
+from intraclip.data.augment import apply, draw
+from intraclip.losses import batch_hard_triplet
+from intraclip.models.checkpoint import save_checkpoint
+from intraclip.models.embedder import ClipEmbedder, build_embedder
+
+HEIGHT, WIDTH = 192, 96
+PEOPLE, VISITS, FRAMES, CAMERAS = 500, 4, 10, 40
+"""Of one rendered set. Sets share neither people nor cameras."""
+
+ARRAYS = ("frames", "pids", "camids", "tracklets")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """One training.
+
+    Attributes:
+        identities: P, people in a batch.
+        clips: K, clips of each.
+        length: T, frames of a clip.
+        steps: at most so many batches.
+        seconds: or so long.
+        learning_rate: of head and classifier, after the warm-up.
+        weight_decay: of AdamW.
+        labels: weight of cross-entropy and triplet loss.
+        teacher: weight of what the teacher says.
+        colour: strength of changes of light and colour.
+        erase: chance that a box is erased.
+        augment: `synchronous` (SDA) or `asynchronous`.
+        mix_style: share of batches in which statistics of early maps are mixed (Zhou et al. 2021, MixStyle).
+        average: decay of the running mean of the weights; 0 for none.
+        seed: of everything drawn.
+    """
+
+    identities: int = 64
+    clips: int = 4
+    length: int = 1
+    steps: int = 6000
+    seconds: float = math.inf
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.02
+    labels: float = 1.0
+    teacher: float = 1.0
+    colour: float = 1.0
+    erase: float = 0.3
+    augment: str = "synchronous"
+    mix_style: float = 0.0
+    average: float = 0.999
+    seed: int = 0
+
+
+def recipe_of(args: argparse.Namespace) -> Recipe:
+    """What the checkpoint says of itself."""
+    return Recipe(
+        description="Shipped network: ImageNet weights, then rendered people (docs/base.md).",
+        seed=args.seed,
+        input=InputConfig(height=HEIGHT, width=WIDTH),
+        clip=ClipConfig(num_frames=4, test_sampling="even"),
+        model=ModelConfig(
+            backbone=args.backbone,
+            weights=args.weights,
+            head=args.head,
+            stripes=2,
+            stripes_size=256,
+            standardise=args.standardise,
+            triplet_reads="embedding",
+        ),
+        finetune=FinetuneConfig(
+            freeze_blocks=args.freeze, freeze_batch_norm=True, body_rate=0.2, block_decay=args.block_decay
+        ),
+    )
+
+
+# -- rendered people -----------------------------------------------------------------------------------------
+
+
+def render(folder: Path, *, sets: int, people: int, seed: int, workers: int | None) -> None:
+    """Render what is not there yet; a set appears whole or not at all."""
+    for number in range(sets):
+        done = folder / f"set{number}"
+        if done.exists():
+            continue
+        began = time.perf_counter()
+        arrays = render_arrays(
+            DiverseConfig(
+                identities=people,
+                visits=VISITS,
+                frames=FRAMES,
+                cameras=max(VISITS, CAMERAS * people // PEOPLE),
+                seed=seed + number,
+                height=HEIGHT,
+                width=WIDTH,
+            ),
+            workers=workers,
+        )
+        partial = folder / f"set{number}.partial"
+        partial.mkdir(parents=True, exist_ok=True)
+        for name in ARRAYS:
+            np.save(partial / f"{name}.npy", getattr(arrays, name))
+        partial.rename(done)
+        print(f"set {number}: {len(arrays.pids)} frames in {time.perf_counter() - began:.0f} s", flush=True)
+
+
+@dataclass(frozen=True)
+class People:
+    """Frames on the training device, and who is on them.
+
+    Attributes:
+        frames: uint8 ``[N, H, W, 3]``.
+        tracklets: person -> camera -> rows of each tracklet, in time's order.
+    """
+
+    frames: torch.Tensor
+    tracklets: list[dict[int, list[np.ndarray]]]
+
+
+def load_people(folder: Path, device: torch.device, *, most: int | None = None) -> People:
+    """Read every set that is there."""
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in ARRAYS}
+    offset = np.zeros(3, dtype=np.int64)
+    for path in sorted(folder.glob("set[0-9]*")):
+        if path.suffix:
+            continue
+        found = {name: np.load(path / f"{name}.npy") for name in ARRAYS}
+        for column, name in enumerate(ARRAYS[1:]):
+            found[name] = found[name].astype(np.int64) + offset[column]
+        for name in ARRAYS:
+            parts[name].append(found[name])
+        offset = np.array([found[name].max() + 1 for name in ARRAYS[1:]])
+    if not parts["frames"]:
+        raise SystemExit(f"{folder} holds no rendered set; run `render` first")
+    pids, camids, tracklets = (np.concatenate(parts[name]) for name in ARRAYS[1:])
+    who: dict[int, dict[int, list[np.ndarray]]] = {}
+    order = np.argsort(tracklets, kind="stable")
+    for rows in np.split(order, np.flatnonzero(np.diff(tracklets[order])) + 1):
+        who.setdefault(int(pids[rows[0]]), {}).setdefault(int(camids[rows[0]]), []).append(rows)
+    frames = torch.cat([torch.from_numpy(part) for part in parts["frames"]]).to(device)
+    people = [who[pid] for pid in sorted(who) if len(who[pid]) > 1]
+    return People(frames, people[:most])
+
+
+class Sampler:
+    """P people x K clips of T frames; the clips of a person come from as many cameras as there are."""
+
+    def __init__(self, people: People, seed: int) -> None:
+        self.people, self.rng = people, np.random.default_rng(seed)
+        self.waiting: list[int] = []
+
+    def __call__(self, identities: int, clips: int, length: int) -> tuple[np.ndarray, np.ndarray]:
+        """Rows ``[P K T]`` of the frames, and labels ``[P K]``."""
+        if len(self.waiting) < identities:
+            self.waiting = [int(i) for i in self.rng.permutation(len(self.people.tracklets))]
+        rows, labels = [], []
+        for _ in range(identities):
+            label = self.waiting.pop()
+            cameras = self.people.tracklets[label]
+            order = [int(camid) for camid in self.rng.permutation(list(cameras))]
+            for clip in range(clips):
+                choice = cameras[order[clip % len(order)]]
+                tracklet = choice[self.rng.integers(len(choice))]
+                rows.append(np.sort(self.rng.choice(tracklet, length, replace=len(tracklet) < length)))
+                labels.append(label)
+        return np.concatenate(rows), np.array(labels)
+
+
+# -- pictures ------------------------------------------------------------------------------------------------
+
+SDA = AugmentConfig(
+    crop_probability=0.7,
+    crop_scale=(0.75, 1.0),
+    rotate_probability=0.2,
+    rotate_degrees=8.0,
+    erase_area=(0.02, 0.3),
+)
+
+
+def photometric(
+    frames: torch.Tensor, shared: int, strength: float, generator: torch.Generator
+) -> torch.Tensor:
+    """Change light, colour, sharpness and noise, one draw for each run of `shared` frames.
+
+    Args:
+        frames: float ``[N, 3, H, W]`` in 0..1.
+        shared: frames of a clip that share a draw; 1 draws for each frame.
+        strength: 0 changes nothing, 1 is usual.
+        generator: on the CPU.
+    """
+
+    def uniform(low: float, high: float, channels: int = 1) -> torch.Tensor:
+        found = torch.rand(len(frames) // shared, channels, 1, 1, generator=generator) * (high - low) + low
+        return found.repeat_interleave(shared, dim=0).to(frames.device)
+
+    luma = torch.tensor([0.299, 0.587, 0.114], device=frames.device).view(1, 3, 1, 1)
+    grey = (frames * luma).sum(dim=1, keepdim=True)
+    out = grey + (frames - grey) * uniform(1 - 0.5 * strength, 1 + 0.3 * strength)
+    out = out * (uniform(-0.2, 0.2, 3) * strength).exp() * (uniform(-0.4, 0.4) * strength).exp()
+    mean = out.mean(dim=(1, 2, 3), keepdim=True)
+    out = mean + (out - mean) * (uniform(-0.3, 0.3) * strength).exp() + uniform(-0.1, 0.1) * strength
+    chosen = uniform(0, 1).flatten()
+    for low, high, factor in ((0.0, 0.18, 0.6), (0.18, 0.3, 0.4)):
+        which = ((chosen >= low) & (chosen < high)).nonzero().flatten()
+        if len(which):
+            small = F.interpolate(out[which], scale_factor=factor, mode="bilinear", antialias=True)
+            out = out.index_copy(0, which, F.interpolate(small, size=out.shape[-2:], mode="bilinear"))
+    noise = uniform(0, 0.04) * (uniform(0, 1) < 0.4)
+    return (out + torch.randn_like(out) * noise * strength).clamp(0, 1)
+
+
+class MixStyle:
+    """Mixes channel statistics of the maps behind a block between the frames of a batch (Zhou et al. 2021)."""
+
+    def __init__(self, share: float) -> None:
+        self.share, self.active = share, False
+
+    def __call__(self, module: nn.Module, inputs: Any, maps: torch.Tensor) -> torch.Tensor | None:
+        """A forward hook; None leaves the maps as they are."""
+        if not (self.active and module.training):
+            return None
+        mean = maps.mean(dim=(2, 3), keepdim=True)
+        deviation = maps.std(dim=(2, 3), keepdim=True) + 1e-4
+        other = torch.randperm(len(maps), device=maps.device)
+        kept = torch.distributions.Beta(0.1, 0.1).sample((len(maps), 1, 1, 1)).to(maps)
+        return (maps - mean) / deviation * (kept * deviation + (1 - kept) * deviation[other]) + (
+            kept * mean + (1 - kept) * mean[other]
+        )
+
+
+# -- training ------------------------------------------------------------------------------------------------
+
+
+def train(args: argparse.Namespace, settings: Settings) -> dict[str, Any]:
+    """Train, write the checkpoint, and return what the log's last line says."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    on_gpu = device.type == "cuda"
+    torch.backends.cudnn.benchmark = on_gpu
+    torch.manual_seed(settings.seed)
+    generator = torch.Generator().manual_seed(settings.seed)
+    people = load_people(args.folder, device, most=args.people)
+    real = load_real(args.real, device) if args.real else None
+    sampler = Sampler(people, settings.seed)
+    recipe = recipe_of(args)
+    model = build_embedder(recipe.model, recipe.input, num_classes=len(people.tracklets), seed=settings.seed)
+    model = model.to(device, memory_format=torch.channels_last).train()
+    neck = nn.BatchNorm1d(
+        model.embedding_size, device=device
+    )  # BNNeck, Luo et al. 2019; not part of the result
+    neck.bias.requires_grad_(False)
+    set_trainable(model, recipe.finetune, epoch=0)
+    teacher = load_teacher(args.teacher, device) if args.teacher else None
+    groups = [
+        {"params": [p for p in found if p.requires_grad], "lr": settings.learning_rate * factor}
+        for found, factor in parameter_groups(model, recipe.finetune)
+    ]
+    groups[0]["params"] += [neck.weight]
+    groups = [group for group in groups if group["params"]]
+    optimizer = torch.optim.AdamW(groups, weight_decay=settings.weight_decay, fused=on_gpu)
+    rates = [group["lr"] for group in optimizer.param_groups]
+    averaged = copy.deepcopy(model).requires_grad_(False)
+    mixing = MixStyle(settings.mix_style)
+    if settings.mix_style:
+        for block in mixed_blocks(model):
+            block.register_forward_hook(mixing)
+    step, spent = 0, 0.0
+    saved = args.out.with_suffix(".resume")
+    state = {"model": model, "averaged": averaged, "neck": neck, "optimizer": optimizer}
+    if saved.exists():
+        found = torch.load(saved, map_location=device, weights_only=True)
+        for name, part in state.items():
+            part.load_state_dict(found[name])
+        step, spent = found["step"], found["spent"]
+        for _ in range(step):  # the sampler's and the generator's draws are those of the steps
+            sampler(settings.identities, settings.clips, settings.length)
+        generator.set_state(found["generator"].cpu())
+    began = time.perf_counter() - spent
+    shared = settings.length if settings.augment == "synchronous" else 1
+    sda = replace(SDA, mode=settings.augment, erase_probability=settings.erase)
+    log: dict[str, Any] = {}
+    while True:
+        spent = time.perf_counter() - began
+        done = max(step / settings.steps, spent / settings.seconds)
+        if done >= 1:
+            break
+        if args.save_every and step and step % args.save_every == 0:
+            held = {name: part.state_dict() for name, part in state.items()}
+            torch.save(held | {"step": step, "spent": spent, "generator": generator.get_state()}, saved)
+        rise = min(1.0, (step + 1) / 100)
+        for group, rate in zip(optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate * rise * (0.5 + 0.5 * math.cos(math.pi * done)) + 1e-7
+        rows, labels = sampler(settings.identities, settings.clips, settings.length)
+        clips = people.frames[torch.from_numpy(rows).to(device)].unflatten(0, (-1, settings.length))
+        target = torch.from_numpy(labels).to(device)
+        if real is not None:
+            extra = torch.randint(0, len(real), (len(clips) // 5,), generator=generator).to(device)
+            clips = torch.cat([clips, real[extra].unsqueeze(1).expand(-1, settings.length, -1, -1, -1)])
+        drawn = draw(
+            sda,
+            clips=len(clips),
+            frames=settings.length,
+            height=HEIGHT,
+            width=WIDTH,
+            generator=generator,
+        )
+        half = (0.5, 0.5, 0.5)
+        pictures = apply(clips.permute(0, 1, 4, 2, 3), drawn, mean=half, std=half).flatten(0, 1) * 0.5 + 0.5
+        pictures = photometric(pictures, shared, settings.colour, generator)
+        frames = (pictures * 2 - 1).contiguous(memory_format=torch.channels_last)
+        frames = frames.unflatten(0, (-1, settings.length))
+        mixing.active = float(torch.rand((), generator=generator)) < settings.mix_style
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=on_gpu):
+            maps = model.maps(frames)
+        out = model.head(maps.float(), torch.ones(frames.shape[:2], dtype=torch.bool, device=device))
+        unit = F.normalize(out.embedding, dim=1)
+        loss = torch.zeros((), device=device)
+        logged: dict[str, torch.Tensor] = {}
+        if settings.labels:
+            mine = unit[: len(target)]
+            triplet = batch_hard_triplet(10 * mine, target, soft=True).loss
+            logits = model.classifier(neck(mine))
+            identity = F.cross_entropy(logits, target, label_smoothing=0.1)
+            loss = loss + settings.labels * (identity + 0.3 * triplet)
+            logged |= {"identity": identity, "triplet": triplet}
+            logged["accuracy"] = (logits.argmax(dim=1) == target).float().mean()
+        if teacher is not None:
+            relation, direct = distillation(unit, teacher, pictures, settings.length)
+            loss = loss + settings.teacher * (relation + 2 * direct)
+            logged |= {"relation": relation, "direct": direct}
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], 5.0)
+        optimizer.step()
+        with torch.no_grad():
+            weight = 1 - min(settings.average, (step + 1) / (step + 10))
+            torch._foreach_lerp_(list(averaged.parameters()), list(model.parameters()), weight)
+        if step % 50 == 0:
+            log = {"step": step, "seconds": round(time.perf_counter() - began, 1)}
+            log |= {name: round(float(value), 4) for name, value in logged.items()}
+            print(json.dumps(log), flush=True)
+        step += 1
+    ready = without_classifier(averaged.eval(), recipe)
+    save_checkpoint(args.out, ready.half(), recipe=recipe, pids=[0], epoch=1, step=step)
+    saved.unlink(missing_ok=True)
+    result = {
+        **log,
+        "steps": step,
+        "spent": round(spent, 1),
+        "people": len(people.tracklets),
+        "frames": len(people.frames),
+        "settings": asdict(settings),
+        "freeze": args.freeze,
+        "standardise": args.standardise,
+    }
+    if args.viper:
+        result["viper"] = viper_rank1(averaged, args.viper, device)
+    print("RESULT", args.out.name, json.dumps(result), flush=True)
+    return result
+
+
+def without_classifier(model: ClipEmbedder, recipe: Recipe) -> ClipEmbedder:
+    """The network with a classifier of one person: the people it was trained on are nobody's business."""
+    ready = build_embedder(recipe.model, recipe.input, num_classes=1, seed=0, pretrained=False)
+    kept = {name: value for name, value in model.state_dict().items() if not name.startswith("classifier.")}
+    ready.load_state_dict(kept, strict=False)
+    return ready
+
+
+def mixed_blocks(model: ClipEmbedder) -> list[nn.Module]:
+    """The second and third stage of an EfficientNet."""
+    blocks = model.backbone.get_submodule("network.blocks")
+    return [blocks[1], blocks[2]]  # type: ignore[index]
+
+
+def load_teacher(path: Path, device: torch.device) -> nn.Module:
+    """A public network in OpenVINO's format: pictures 256 x 128, blue first, 0..255."""
+    from openvino_module import OpenVINOModule
+
+    return OpenVINOModule(path).to(device, memory_format=torch.channels_last).eval()
+
+
+def distillation(
+    unit: torch.Tensor, teacher: nn.Module, pictures: torch.Tensor, length: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """How far the student is from its teacher: between relations of a batch, and vector by vector.
+
+    Args:
+        unit: the student's embeddings, unit length, ``[B, 256]``.
+        teacher: pictures -> ``[N, 256]``.
+        pictures: float ``[B T, 3, H, W]`` in 0..1, as the student sees them.
+        length: T.
+    """
+    with torch.no_grad():
+        large = F.interpolate(pictures, size=(256, 128), mode="bilinear").flip(1) * 255
+        with torch.autocast(unit.device.type, dtype=torch.float16, enabled=unit.is_cuda):
+            found = teacher(large.contiguous(memory_format=torch.channels_last)).float()
+        wanted = F.normalize(F.normalize(found, dim=1).unflatten(0, (-1, length)).mean(dim=1), dim=1)
+    itself = torch.eye(len(unit), dtype=torch.bool, device=unit.device)
+
+    def neighbours(vectors: torch.Tensor) -> torch.Tensor:
+        return (vectors @ vectors.T / 0.07).masked_fill(itself, -1e4).log_softmax(dim=1)
+
+    relation = F.kl_div(neighbours(unit), neighbours(wanted), log_target=True, reduction="batchmean")
+    return relation, 1 - (unit * wanted).sum(dim=1).mean()
+
+
+def load_real(path: Path, device: torch.device) -> torch.Tensor:
+    """Pictures without labels, for the teacher: a folder of JPEG or PNG files, or one .npz of encoded pictures."""
+    import cv2
+
+    if path.suffix == ".npz":
+        held = np.load(path)
+        bounds = held["offsets"]
+        files = [held["data"][a:b] for a, b in itertools.pairwise(bounds)]
+    else:
+        files = [np.fromfile(p, np.uint8) for p in sorted(path.rglob("*")) if p.suffix in {".jpg", ".png"}]
+    pictures = [cv2.resize(cv2.imdecode(f, 1), (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA) for f in files]
+    return torch.from_numpy(np.stack(pictures)[..., ::-1].copy()).to(device)
+
+
+@torch.inference_mode()
+def viper_rank1(model: ClipEmbedder, path: Path, device: torch.device) -> float:
+    """Rank-1 in percent on VIPeR: camera a against camera b, single shot, mean of ten random halves."""
+    import cv2
+
+    held = np.load(path)
+    bounds = held["offsets"]
+    encoded = [held["data"][a:b] for a, b in itertools.pairwise(bounds)]
+    pictures = np.stack([cv2.resize(cv2.imdecode(f, 1), (WIDTH, HEIGHT)) for f in encoded])[..., ::-1].copy()
+    model.eval()
+    found = []
+    for part in torch.from_numpy(pictures).split(128):
+        frames = part.permute(0, 3, 1, 2).to(device).float() / 127.5 - 1
+        found.append(
+            model.embed(frames.unsqueeze(1), torch.ones(len(frames), 1, dtype=torch.bool, device=device))
+        )
+    features = F.normalize(torch.cat(found), dim=1).cpu().numpy()
+    alike = features[held["a"]] @ features[~held["a"]].T
+    half = len(alike) // 2
+    shares = []
+    for seed in range(10):
+        chosen = np.random.default_rng(seed).permutation(len(alike))[:half]
+        shares.append((alike[np.ix_(chosen, chosen)].argmax(axis=1) == np.arange(half)).mean() * 100)
+    return float(np.mean(shares))
+
+
+def main() -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    rendering = commands.add_parser("render")
+    rendering.add_argument("--folder", type=Path, required=True)
+    rendering.add_argument("--sets", type=int, default=6)
+    rendering.add_argument("--people", type=int, default=PEOPLE, help="of a set")
+    rendering.add_argument("--seed", type=int, default=1000)
+    rendering.add_argument("--workers", type=int, default=None)
+    training = commands.add_parser("train")
+    training.add_argument("--folder", type=Path, required=True)
+    training.add_argument("--out", type=Path, required=True)
+    training.add_argument("--teacher", type=Path, default=None)
+    training.add_argument("--real", type=Path, default=None)
+    training.add_argument(
+        "--viper", type=Path, default=None, help="pictures to measure on, never to learn from"
+    )
+    training.add_argument("--backbone", default="timm:tf_efficientnet_lite0")
+    training.add_argument("--weights", default="imagenet")
+    training.add_argument("--head", default="stripes")
+    training.add_argument("--freeze", type=int, default=8)
+    training.add_argument("--block-decay", type=float, default=1.0)
+    training.add_argument("--people", type=int, default=None)
+    training.add_argument("--standardise", action=argparse.BooleanOptionalAction, default=True)
+    training.add_argument("--save-every", type=int, default=500)
+    for name, value in asdict(Settings()).items():
+        option = f"--{name.replace('_', '-')}" if name != "teacher" else "--teacher-weight"
+        training.add_argument(option, dest=f"set_{name}", type=type(value), default=value)
+    args = parser.parse_args()
+    if args.command == "render":
+        render(args.folder, sets=args.sets, people=args.people, seed=args.seed, workers=args.workers)
+    else:
+        args.seed = args.set_seed
+        train(args, Settings(**{name: getattr(args, f"set_{name}") for name in asdict(Settings())}))
+
+
+if __name__ == "__main__":
+    main()
