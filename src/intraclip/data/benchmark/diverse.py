@@ -29,7 +29,7 @@ from intraclip.data.benchmark.identity import Identity
 from intraclip.data.benchmark.make import _cores, _one_thread_each
 from intraclip.data.benchmark.randomness import Kind, generator
 from intraclip.data.benchmark.render import Figure, Window, draw_people, move, shrunk
-from intraclip.data.benchmark.scene import render_scene
+from intraclip.data.benchmark.scene import render_scene, scene_light
 from intraclip.data.benchmark.sensor import expose, noise_atlas
 from intraclip.data.benchmark.tracklet import (
     STRANGER,
@@ -51,6 +51,10 @@ Floats = npt.NDArray[np.float64]
 
 _FEW_ROWS = 116
 _SPACING = 0.75
+
+_MIDDLE = 0.32
+"""Linear brightness that cameras expose the middle of their picture for."""
+
 _DEFAULT = Difficulty()
 
 
@@ -210,6 +214,12 @@ def _batch(visits: list[Visit], *, config: DiverseConfig) -> list[RenderedVisit]
 def _place(seed: int, number: int, diverse: Diverse) -> tuple[Camera, Picture, Array]:
     camera = draw_diverse_camera(seed, number, diverse)
     picture = render_diverse_place(seed, camera) if diverse.places else render_scene(seed, camera)
+    if diverse.light:
+        # A camera exposes for what it sees, mostly.
+        seen = float(np.mean(scene_light(picture[240::8, 160:-160:8]) @ f32([0.3, 0.6, 0.1])))
+        gain = np.asarray(camera.sensor.gain) * (_MIDDLE / max(seen, 0.01)) ** 0.9
+        sensor = replace(camera.sensor, gain=(float(gain[0]), float(gain[1]), float(gain[2])))
+        camera = replace(camera, sensor=sensor)
     return camera, picture, noise_atlas(generator(seed, Kind.NOISE, number))
 
 
@@ -226,7 +236,7 @@ def render_visit(visit: Visit, config: DiverseConfig) -> RenderedVisit:
     rng = generator(config.seed, Kind.DIVERSE_VISIT, visit.pid, visit.camid, visit.index)
     who = draw_diverse_identity(config.seed, visit.pid, diverse)
     difficulty = (
-        replace(_DEFAULT, viewpoint=1.0, occluder=0.28, motion_blur=0.25, lighting_change=0.2)
+        replace(_DEFAULT, viewpoint=1.0, occluder=0.18, motion_blur=0.25, lighting_change=0.2)
         if diverse.places
         else _DEFAULT
     )
@@ -246,6 +256,8 @@ def render_visit(visit: Visit, config: DiverseConfig) -> RenderedVisit:
     pixel = float(np.min(depth / camera.focal * np.minimum(boxes[:, 3] / rows, boxes[:, 2] / columns)))
     spacing = max(0.004, _SPACING * pixel / (1.0 if finer == 1 else 1.7))
     body = build_body(who, spacing, generator(config.seed, Kind.BODY, visit.pid))
+    if diverse.outfits:
+        body = _woven(rng, body)
     crowd = [(body, walk), *_others(rng, config, camera, walk, spacing)]
     blocker = _blocker(rng, camera, walk, boxes, difficulty, [])
     gains = _lighting(rng, n, difficulty, [])
@@ -287,6 +299,12 @@ def render_visit(visit: Visit, config: DiverseConfig) -> RenderedVisit:
         inside=_inside(extent, boxes),
         angles=f32((angle + 360) % 360 - 180),
     )
+
+
+def _woven(rng: np.random.Generator, body: Body) -> Body:
+    """Cloth is never even: grain from point to point."""
+    grain = rng.standard_normal(len(body), dtype=np.float32) * np.float32(rng.uniform(0.05, 0.3))
+    return replace(body, albedo=body.albedo * np.maximum(1 + grain, np.float32(0.2)))
 
 
 def _extent(camera: Camera, body: Body, walk: Walk) -> Floats:

@@ -76,7 +76,7 @@ def _hung(rng: np.random.Generator, camera: Camera) -> Camera:
     else:
         height = rng.uniform(10, 30)
         distance = height / np.tan(np.deg2rad(rng.uniform(30, 72)))
-    fine = float(np.exp(rng.uniform(np.log(48), np.log(260))))
+    fine = float(np.exp(rng.uniform(np.log(60), np.log(280))))
     # The wider the lens, the more people lean towards the edges of the picture and the shorter their legs are.
     focal_least = float(rng.uniform(520, 1100))
     reach = float(np.hypot(distance, height - 0.9))
@@ -99,22 +99,22 @@ def _hung(rng: np.random.Generator, camera: Camera) -> Camera:
 
 
 def _film(rng: np.random.Generator, sensor: Sensor, fine: float, dim: float) -> Film:
-    balance = np.exp(rng.normal(0, 0.10, 3) + rng.normal(0, 0.10) * np.array([1.0, 0.0, -1.0]))
+    balance = np.exp(rng.normal(0, 0.05, 3) + rng.normal(0, 0.07) * np.array([1.0, 0.0, -1.0]))
     balance /= balance.mean()
-    gain = np.asarray(sensor.gain) * 0.0 + np.mean(sensor.gain) * balance * 2.0 ** rng.normal(0.1, 0.3)
-    grey = rng.random() < 0.02 + 0.25 * dim
-    quality = 100 - 88 * rng.beta(1.3, 1.9)
+    gain = np.asarray(sensor.gain) * 0.0 + np.mean(sensor.gain) * balance * 2.0 ** rng.normal(0.0, 0.2)
+    grey = rng.random() < 0.01 + 0.15 * dim
+    quality = 100 - 88 * rng.beta(1.2, 2.2)
     return Film(
         gain=(round(float(gain[0]), 4), round(float(gain[1]), 4), round(float(gain[2]), 4)),
-        saturation=round(float(rng.uniform(0, 0.15) if grey else np.clip(rng.normal(1.1, 0.3), 0.4, 1.9)), 4),
-        contrast=round(float(np.clip(rng.normal(1.35, 0.3), 0.75, 2.2)), 4),
-        haze=round(float(max(0.0, rng.normal(-0.01, 0.02))), 4),
-        blur=round(float(rng.uniform(0.3, 0.5 + fine / 150)), 4),
+        saturation=round(float(rng.uniform(0, 0.15) if grey else np.clip(rng.normal(0.95, 0.25), 0.35, 1.7)), 4),
+        contrast=round(float(np.clip(rng.normal(1.3, 0.25), 0.8, 2.0)), 4),
+        haze=round(float(max(0.0, rng.normal(-0.01, 0.015))), 4),
+        blur=round(float(rng.uniform(0.2, 0.3 + fine / 260)), 4),
         noise=round(float(rng.gamma(2.0, 0.006) * (1 + 2.5 * dim)), 5),
-        sharpen=round(float(max(0.0, rng.normal(0.7, 0.6))), 4),
+        sharpen=round(float(max(0.0, rng.normal(1.3, 0.8))), 4),
         quality=int(np.clip(quality, 12, 98)),
-        black=round(float(max(0.0, rng.normal(0.03, 0.04))), 4),
-        chroma=int(rng.choice([1, 2, 3, 4], p=[0.4, 0.3, 0.2, 0.1])),
+        black=round(float(max(0.0, rng.normal(0.0, 0.035))), 4),
+        chroma=int(rng.choice([1, 2, 3, 4], p=[0.5, 0.3, 0.15, 0.05])),
         halo=round(float(rng.uniform(0.7, 1.6)), 4),
         upscaling=int(rng.choice([cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_AREA], p=[0.6, 0.3, 0.1])),
         stretch=round(float(np.exp(rng.normal(0, 0.06))), 4),
@@ -124,9 +124,9 @@ def _film(rng: np.random.Generator, sensor: Sensor, fine: float, dim: float) -> 
 def _light(rng: np.random.Generator, indoor: bool) -> tuple[Light, float, float]:
     """The light, the exposure that a camera answers with, and how dark it is (0 day to 1 night)."""
     kinds = (
-        {"white": 0.42, "warm": 0.30, "dim": 0.14, "coloured": 0.14}
+        {"white": 0.5, "warm": 0.32, "dim": 0.1, "coloured": 0.08}
         if indoor
-        else {"sun": 0.34, "low sun": 0.12, "shade": 0.20, "overcast": 0.18, "dusk": 0.06, "night": 0.10}
+        else {"sun": 0.34, "low sun": 0.12, "shade": 0.23, "overcast": 0.18, "dusk": 0.06, "night": 0.07}
     )
     kind = str(rng.choice(list(kinds), p=list(kinds.values())))
     around = rng.uniform(0, 2 * np.pi)
@@ -159,13 +159,11 @@ def _light(rng: np.random.Generator, indoor: bool) -> tuple[Light, float, float]
     tint, fill = np.array([1 + warm, 1.0, 1 - warm]), np.array([1 - sky, 1.0, 1 + sky])
     if kind == "coloured" or (kind == "night" and rng.random() < 0.35):
         hue = rng.uniform(0, 2 * np.pi)
-        colour = 1 + rng.uniform(0.15, 0.5) * np.cos(hue + np.array([0, 2.1, 4.2]))
+        colour = 1 + rng.uniform(0.1, 0.35) * np.cos(hue + np.array([0, 2.1, 4.2]))
         fill = fill * colour
-        tint = tint * (1 + rng.uniform(0, 0.35) * np.cos(hue + rng.uniform(-2, 2) + np.array([0, 2.1, 4.2])))
+        tint = tint * (1 + rng.uniform(0, 0.25) * np.cos(hue + rng.uniform(-2, 2) + np.array([0, 2.1, 4.2])))
     toward = (np.cos(up) * np.cos(around), np.cos(up) * np.sin(around), np.sin(up))
-    lit = 0.7 * ambient + 0.45 * direct
-    # A camera exposes for what it sees, though not fully where it is dark.
-    exposure = (0.62 / lit) ** 0.85 * 2.0 ** rng.normal(-0.35 * dim, 0.25)
+    exposure = 2.0 ** rng.normal(-0.4 * dim, 0.22)
     white = 1 / np.mean(0.6 * tint * direct + fill * ambient, keepdims=True) * np.mean(0.6 * direct + ambient)
     return (
         Light(
@@ -215,7 +213,7 @@ def develop(
     # Steeper in the middle, cut at the dark end, bent at the bright one.
     contrast = np.float32(film.contrast)
     value *= contrast
-    value += np.float32(0.45 * (1 - film.contrast) - film.black)
+    value += np.float32(0.42 * (1 - film.contrast) - film.black)
     np.minimum(value, 0.85 + 0.15 * np.tanh((value - 0.85) * 4), out=value, where=value > 0.85)
     height, width = value.shape[:2]
     size = atlas.shape[0]

@@ -106,12 +106,12 @@ def _outfit(rng: np.random.Generator, *, skirts: bool) -> Outfit:
     pattern = _pick(
         rng,
         {
-            "plain": 0.56,
-            "heather": 0.08,
+            "plain": 0.64,
+            "heather": 0.05,
             "stripes": 0.06,
             "wide stripes": 0.03,
             "pinstripes": 0.03,
-            "checks": 0.06,
+            "checks": 0.05,
             "block": 0.04,
             "sleeves": 0.03,
             "band": 0.03,
@@ -124,8 +124,8 @@ def _outfit(rng: np.random.Generator, *, skirts: bool) -> Outfit:
     while pattern != "heather" and np.abs(np.subtract(first.rgb, second.rgb)).sum() < 0.4:
         second = _cloth(rng, above=True)
     if pattern == "heather":
-        shade = float(rng.uniform(0.6, 1.5))
-        second = Paint(name=first.name, rgb=_clipped(np.asarray(first.rgb) * shade + 0.06))
+        shade = float(rng.uniform(0.75, 1.3))
+        second = Paint(name=first.name, rgb=_clipped(np.asarray(first.rgb) * shade + 0.03))
     sleeve = {"t-shirt": rng.uniform(0.3, 0.5), "tank top": 0.0, "dress": rng.choice([0.0, 0.3, 0.6, 1.0])}.get(
         top, 1.0
     )
@@ -163,7 +163,7 @@ def _outfit(rng: np.random.Generator, *, skirts: bool) -> Outfit:
         bottom_paint=_cloth(rng, above=False),
         bottom_pattern=_pick(rng, {"plain": 0.72, "side stripe": 0.05, "faded": 0.23}),
         bottom_end=_round(end.get(bottom, rng.uniform(0.02, 0.07))),
-        crease=_round(rng.uniform(0.8, 2.4)),
+        crease=_round(rng.uniform(0.7, 1.5)),
     )
 
 

@@ -18,7 +18,7 @@ _GROUNDS = {
     "slabs": 0.20,
     "cobbles": 0.10,
     "brick": 0.10,
-    "grass": 0.07,
+    "grass": 0.06,
     "tiles": 0.04,
     "terrazzo": 0.03,
 }
@@ -83,7 +83,7 @@ def clutter(rng: np.random.Generator, *, green: float, count: int = 420) -> Arra
             ends = np.array([[x, y], [x + rng.normal(0, r * 2), y + rng.normal(0, r * 2)]]).astype(int)
             cv2.line(image, tuple(map(int, ends[0])), tuple(map(int, ends[1])), colour, int(rng.integers(1, 6)))
     shade = scene._noise(rng, (size, size), 60) * 0.8 + 0.6
-    fine = scene._noise(rng, (size, size), 3) * 0.5 + 0.75
+    fine = scene._noise(rng, (size, size), 3) + 0.5
     return f32(image * (shade * fine)[..., None])
 
 
@@ -93,10 +93,10 @@ def _natural(rng: np.random.Generator, leafy: bool) -> tuple[float, float, float
         value = np.exp(rng.normal(-2.6, 0.7))
         rgb = value * np.array([rng.uniform(0.55, 1.05), 1.0, rng.uniform(0.2, 0.6)])
     else:
-        value = np.exp(rng.normal(-1.7, 0.9))
+        value = np.exp(rng.normal(-1.5, 1.0))
         warm = rng.normal(0.05, 0.16)
         rgb = value * np.array([1 + warm, 1.0 + rng.normal(0, 0.04), 1 - warm])
-        if rng.random() < 0.10:
+        if rng.random() < 0.05:
             rgb = value * np.array(rng.dirichlet([0.5, 0.5, 0.5])) * 3
     red, green, blue = (float(c) for c in np.clip(rgb, 0.004, 0.9))
     return red, green, blue
@@ -104,8 +104,8 @@ def _natural(rng: np.random.Generator, leafy: bool) -> tuple[float, float, float
 
 def _tinted(rng: np.random.Generator, kind: str) -> Array:
     texture = scene._material(rng, kind)
-    warm = rng.normal(0.02, 0.06)
-    factor = np.exp(rng.normal(0.1, 0.4)) * np.array([1 + warm, 1.0, 1 - warm])
+    warm = rng.normal(0.02, 0.04)
+    factor = np.exp(rng.normal(0.2, 0.4)) * np.array([1 + warm, 1.0, 1 - warm])
     if kind in ("brick", "slabs", "tiles") and rng.random() < 0.3:
         factor = factor * np.array([rng.uniform(1.0, 1.4), 1.0, rng.uniform(0.6, 1.0)])
     return np.minimum(texture * f32(factor), np.float32(0.85))
