@@ -52,6 +52,9 @@ Floats = npt.NDArray[np.float64]
 _FEW_ROWS = 116
 _SPACING = 0.75
 
+_STRANGERS = 14
+_STEP = 0.2
+
 _MIDDLE = 0.32
 """Linear brightness that cameras expose the middle of their picture for."""
 
@@ -223,6 +226,13 @@ def _place(seed: int, number: int, diverse: Diverse) -> tuple[Camera, Picture, A
     return camera, picture, noise_atlas(generator(seed, Kind.NOISE, number))
 
 
+@lru_cache(maxsize=48)
+def _stranger(seed: int, number: int, diverse: Diverse, step: int) -> Body:
+    """Strangers come again in their camera, and their bodies in steps of fineness, so that they are laid out once."""
+    who = draw_diverse_identity(seed, number, diverse)
+    return build_body(who, 1.2 * float(np.exp(_STEP * step)), generator(seed, Kind.BODY, number))
+
+
 def render_visit(visit: Visit, config: DiverseConfig) -> RenderedVisit:
     """Render one visit.
 
@@ -241,21 +251,21 @@ def render_visit(visit: Visit, config: DiverseConfig) -> RenderedVisit:
         else _DEFAULT
     )
     walk = _walk(rng, camera, who, n, difficulty)
-    coarse = build_body(who, 0.06, generator(config.seed, Kind.BODY, visit.pid))
-    extent = _extent(camera, coarse, walk)
-    boxes = _boxes(rng, extent, config, camera)
-    boxes, ratio = boxes
-    rows = int(np.clip(np.round(np.median(boxes[:, 3])), 32, config.height))
+    depth = camera.see(np.append(walk.place, np.full((n, 1), 0.9), axis=1))[:, 2]
+    # How fine a body must be hangs on its boxes, and these hang on the body: a guess of its height comes first.
+    guess = _guessed_height(camera, who, walk)
+    density = min(1.0, config.height / guess)  # of the raster, relative to the picture
+    finer = 2 if density * guess <= _FEW_ROWS else 1
+    spacing = max(0.004, _SPACING * float(np.min(depth)) / camera.focal / density / (1.0 if finer == 1 else 1.7))
+    body = build_body(who, spacing, generator(config.seed, Kind.BODY, visit.pid))
+    extent = _extent(camera, body, walk)
+    boxes, ratio = _boxes(rng, extent, config, camera)
+    rows = int(np.clip(np.round(np.median(boxes[:, 3]) * density), 24, config.height))
     columns = max(16, round(rows * ratio))
     windows = [
         Window(left=left, top=top, width=width, height=height, columns=columns, rows=rows)
         for left, top, width, height in boxes
     ]
-    depth = camera.see(np.append(walk.place, np.full((n, 1), 0.9), axis=1))[:, 2]
-    finer = 2 if rows <= _FEW_ROWS else 1
-    pixel = float(np.min(depth / camera.focal * np.minimum(boxes[:, 3] / rows, boxes[:, 2] / columns)))
-    spacing = max(0.004, _SPACING * pixel / (1.0 if finer == 1 else 1.7))
-    body = build_body(who, spacing, generator(config.seed, Kind.BODY, visit.pid))
     if diverse.outfits:
         body = _woven(rng, body)
     crowd = [(body, walk), *_others(rng, config, camera, walk, spacing)]
@@ -301,6 +311,15 @@ def render_visit(visit: Visit, config: DiverseConfig) -> RenderedVisit:
     )
 
 
+def _guessed_height(camera: Camera, who: Identity, walk: Walk) -> float:
+    """How tall a person is in the picture, about, in pixels."""
+    n = len(walk.heading)
+    feet = camera.see(np.append(walk.place, np.zeros((n, 1)), axis=1))
+    head = camera.see(np.append(walk.place, np.full((n, 1), who.build.height), axis=1))
+    upright = np.abs(feet[:, 1] - head[:, 1])
+    return float(np.median(upright + 0.45 * camera.focal / feet[:, 2] * abs(np.sin(camera.pitch))))
+
+
 def _woven(rng: np.random.Generator, body: Body) -> Body:
     """Cloth is never even: grain from point to point."""
     grain = rng.standard_normal(len(body), dtype=np.float32) * np.float32(rng.uniform(0.05, 0.3))
@@ -311,7 +330,7 @@ def _extent(camera: Camera, body: Body, walk: Walk) -> Floats:
     """Tight boxes ``[n, 4]``: left, top, right and bottom in the picture."""
     found = np.empty((len(walk.heading), 4))
     for i in range(len(found)):
-        x, y, z = move(Figure(body=body, bones=walk.bones[i]), camera, every=2)[0]
+        x, y, z = move(Figure(body=body, bones=walk.bones[i]), camera, every=7)[0]
         u, v = PICTURE[0] / 2 + camera.focal * x / z, PICTURE[1] / 2 + camera.focal * y / z
         found[i] = u.min(), v.min(), u.max(), v.max()
     return found
@@ -379,7 +398,7 @@ def _others(
     sight = walk.place[middle] / np.linalg.norm(walk.place[middle])
     across = np.array([sight[1], -sight[0]])
     for _ in range(count):
-        number = STRANGER + int(rng.integers(0, 1_000_000))
+        number = STRANGER + 100 * camera.number + int(rng.integers(0, _STRANGERS))
         who: Identity = draw_diverse_identity(config.seed, number, config.diverse)
         behind = rng.random() < (0.72 if places else 0.5)
         if behind:
@@ -398,6 +417,6 @@ def _others(
         # Nobody comes nearer to the camera than a metre.
         if camera.see(np.append(spot, np.full((n, 1), 1.0), axis=1))[:, 2].min() < 1.0:
             continue
-        body = build_body(who, spacing * 1.25, generator(config.seed, Kind.BODY, number))
+        body = _stranger(config.seed, number, config.diverse, int(np.floor(np.log(spacing) / _STEP)))
         found.append((body, _posed(rng, who, camera, spot, heading)))
     return found
