@@ -51,7 +51,10 @@ def pattern(outfit: Outfit, z: Array, around: Array, *, sleeve: bool) -> Array:
         v = z / 0.07 - row - 0.5
         share = (u * u + v * v < 0.07).astype(np.float32)
     elif outfit.pattern == "heather":
-        share = np.sin(z * np.float32(2137.0) + around * np.float32(1713.0) + 9 * np.sin(around * 619)) * 0.5 + 0.5
+        share = (
+            np.sin(z * np.float32(2137.0) + around * np.float32(1713.0) + 9 * np.sin(around * 619)) * 0.5
+            + 0.5
+        )
     elif outfit.pattern == "floral":
         share = (_wavy(z, around, 46.0) > 0.22).astype(np.float32)
     elif outfit.pattern == "blotches":

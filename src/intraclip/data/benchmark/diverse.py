@@ -53,6 +53,7 @@ _FEW_ROWS = 116
 _SPACING = 0.75
 
 _STRANGERS = 14
+_LEAST_VISIBLE = 0.45
 _STEP = 0.2
 
 _MIDDLE = 0.32
@@ -256,7 +257,9 @@ def render_visit(visit: Visit, config: DiverseConfig) -> RenderedVisit:
     guess = _guessed_height(camera, who, walk)
     density = min(1.0, config.height / guess)  # of the raster, relative to the picture
     finer = 2 if density * guess <= _FEW_ROWS else 1
-    spacing = max(0.004, _SPACING * float(np.min(depth)) / camera.focal / density / (1.0 if finer == 1 else 1.7))
+    spacing = max(
+        0.004, _SPACING * float(np.min(depth)) / camera.focal / density / (1.0 if finer == 1 else 1.7)
+    )
     body = build_body(who, spacing, generator(config.seed, Kind.BODY, visit.pid))
     extent = _extent(camera, body, walk)
     boxes, ratio = _boxes(rng, extent, config, camera)
@@ -290,6 +293,8 @@ def render_visit(visit: Visit, config: DiverseConfig) -> RenderedVisit:
             layers = _smeared(layers, smear[i])
         before = float(layers.target.sum())
         light, own = _compose(place, window, layers, _in_front(blocker, i, window))
+        if blocker is not None and own.sum() < _LEAST_VISIBLE * before:  # nothing could be learned from it
+            light, own = _compose(place, window, layers, None)
         if isinstance(sensor, Film):
             picture = develop(light, sensor, rows / window.height, gains[i], atlas, rng)
             how = sensor.upscaling
@@ -321,9 +326,19 @@ def _guessed_height(camera: Camera, who: Identity, walk: Walk) -> float:
 
 
 def _woven(rng: np.random.Generator, body: Body) -> Body:
-    """Cloth is never even: grain from point to point."""
-    grain = rng.standard_normal(len(body), dtype=np.float32) * np.float32(rng.uniform(0.05, 0.3))
-    return replace(body, albedo=body.albedo * np.maximum(1 + grain, np.float32(0.2)))
+    """Cloth is never even: grain from point to point, and wear and folds at the scale of a hand."""
+    shade = np.float32(1) + rng.standard_normal(len(body), dtype=np.float32) * np.float32(
+        rng.uniform(0.02, 0.14)
+    )
+    waves = rng.normal(0, 1, (5, 3)) * rng.uniform(6, 42, (5, 1))
+    phases, strength = rng.uniform(0, 6.28, 5), np.float32(rng.uniform(0.06, 0.2))
+    rest = np.concatenate([group.place.reshape(-1, 4, group.place.shape[1]).sum(axis=0)[:3] for group in body.groups],
+                          axis=1)  # fmt: skip
+    bend = np.sin(f32(waves) @ rest + f32(phases)[:, None])
+    shade *= np.exp(strength * (bend[0] + bend[1] * bend[2] + bend[3] * bend[4]))
+    return replace(
+        body, albedo=np.minimum(body.albedo * np.maximum(shade, np.float32(0.2)), np.float32(0.98))
+    )
 
 
 def _extent(camera: Camera, body: Body, walk: Walk) -> Floats:
@@ -343,7 +358,9 @@ def _inside(extent: Floats, boxes: Floats) -> Array:
     return f32(share.prod(axis=1))
 
 
-def _boxes(rng: np.random.Generator, extent: Floats, config: DiverseConfig, camera: Camera) -> tuple[Floats, float]:
+def _boxes(
+    rng: np.random.Generator, extent: Floats, config: DiverseConfig, camera: Camera
+) -> tuple[Floats, float]:
     """Boxes as a detector cuts them ``[n, 4]``, and their usual width over height."""
     n = len(extent)
     tall, wide = extent[:, 3] - extent[:, 1], extent[:, 2] - extent[:, 0]

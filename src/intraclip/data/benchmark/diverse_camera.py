@@ -102,15 +102,17 @@ def _film(rng: np.random.Generator, sensor: Sensor, fine: float, dim: float) -> 
     balance = np.exp(rng.normal(0, 0.05, 3) + rng.normal(0, 0.07) * np.array([1.0, 0.0, -1.0]))
     balance /= balance.mean()
     gain = np.asarray(sensor.gain) * 0.0 + np.mean(sensor.gain) * balance * 2.0 ** rng.normal(0.0, 0.2)
-    grey = rng.random() < 0.01 + 0.15 * dim
+    grey = rng.random() < 0.005 + 0.08 * dim
     quality = 100 - 88 * rng.beta(1.2, 2.2)
     return Film(
         gain=(round(float(gain[0]), 4), round(float(gain[1]), 4), round(float(gain[2]), 4)),
-        saturation=round(float(rng.uniform(0, 0.15) if grey else np.clip(rng.normal(0.95, 0.25), 0.35, 1.7)), 4),
+        saturation=round(
+            float(rng.uniform(0, 0.15) if grey else np.clip(rng.normal(0.8, 0.22), 0.3, 1.5)), 4
+        ),
         contrast=round(float(np.clip(rng.normal(1.3, 0.25), 0.8, 2.0)), 4),
         haze=round(float(max(0.0, rng.normal(-0.01, 0.015))), 4),
         blur=round(float(rng.uniform(0.2, 0.3 + fine / 260)), 4),
-        noise=round(float(rng.gamma(2.0, 0.006) * (1 + 2.5 * dim)), 5),
+        noise=round(float(rng.gamma(2.0, 0.006) * (1 + 1.5 * dim)), 5),
         sharpen=round(float(max(0.0, rng.normal(1.3, 0.8))), 4),
         quality=int(np.clip(quality, 12, 98)),
         black=round(float(max(0.0, rng.normal(0.0, 0.035))), 4),
@@ -177,7 +179,9 @@ def _light(rng: np.random.Generator, indoor: bool) -> tuple[Light, float, float]
 
 
 def _rounded(values: npt.NDArray[np.float64]) -> tuple[float, float, float]:
-    first, second, third = (round(float(max(value, 0.01)) if value >= 0 else float(value), 4) for value in values)
+    first, second, third = (
+        round(float(max(value, 0.01)) if value >= 0 else float(value), 4) for value in values
+    )
     return first, second, third
 
 

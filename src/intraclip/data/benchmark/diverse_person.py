@@ -126,14 +126,21 @@ def _outfit(rng: np.random.Generator, *, skirts: bool) -> Outfit:
     if pattern == "heather":
         shade = float(rng.uniform(0.75, 1.3))
         second = Paint(name=first.name, rgb=_clipped(np.asarray(first.rgb) * shade + 0.03))
-    sleeve = {"t-shirt": rng.uniform(0.3, 0.5), "tank top": 0.0, "dress": rng.choice([0.0, 0.3, 0.6, 1.0])}.get(
-        top, 1.0
-    )
+    sleeve = {
+        "t-shirt": rng.uniform(0.3, 0.5),
+        "tank top": 0.0,
+        "dress": rng.choice([0.0, 0.3, 0.6, 1.0]),
+    }.get(top, 1.0)
     if top in ("shirt", "sweater", "tunic", "hoodie") and rng.random() < 0.3:
         sleeve = rng.uniform(0.45, 0.85)
-    ease = {"tank top": 0.008, "puffer": 0.05, "coat": 0.034, "jacket": 0.03, "hoodie": 0.03, "tunic": 0.02}.get(
-        top, 0.018
-    )
+    ease = {
+        "tank top": 0.008,
+        "puffer": 0.05,
+        "coat": 0.034,
+        "jacket": 0.03,
+        "hoodie": 0.03,
+        "tunic": 0.02,
+    }.get(top, 0.018)
     hem = {
         "coat": rng.uniform(0.22, 0.42),
         "tunic": rng.uniform(0.24, 0.43),
@@ -196,7 +203,9 @@ def _head(rng: np.random.Generator, figure: float, outfit: Outfit, age: str) -> 
 
 
 def _extras(rng: np.random.Generator, outfit: Outfit) -> Extras:
-    logo = _pick(rng, {"none": 0.62, "disc": 0.07, "square": 0.08, "bar": 0.07, "letters": 0.1, "badge": 0.06})
+    logo = _pick(
+        rng, {"none": 0.62, "disc": 0.07, "square": 0.08, "bar": 0.07, "letters": 0.1, "badge": 0.06}
+    )
     if outfit.top in ("open jacket", "coat", "tunic"):
         logo = "none"
     paint = _cloth(rng, above=True)
@@ -204,7 +213,7 @@ def _extras(rng: np.random.Generator, outfit: Outfit) -> Extras:
         paint = _cloth(rng, above=True)
     bag = _pick(rng, {"none": 0.46, "backpack": 0.26, "shoulder bag": 0.15, "handbag": 0.1, "trolley": 0.03})
     return Extras(
-        shoes=_cloth(rng, above=bool(rng.random() < 0.5)),
+        shoes=_shoes(rng),
         sole=Paint(name="white", rgb=_varied(rng, (0.88, 0.88, 0.86), 0.05, 0.03))
         if rng.random() < 0.45
         else Paint(name="black", rgb=_varied(rng, (0.1, 0.1, 0.1), 0.3, 0.02)),
@@ -242,6 +251,14 @@ def _cloth(rng: np.random.Generator, *, above: bool) -> Paint:
     share = np.array([row[2] if above else row[3] for row in _CLOTH])
     name, rgb, *_ = _CLOTH[int(rng.choice(len(_CLOTH), p=share / share.sum()))]
     return Paint(name=name, rgb=_varied(rng, rgb, 0.16, 0.025))
+
+
+def _shoes(rng: np.random.Generator) -> Paint:
+    kinds = {"black": 0.42, "white": 0.2, "grey": 0.1, "brown": 0.14}
+    name = _pick(rng, kinds | {"other": 0.14})
+    if name == "other":
+        return _cloth(rng, above=True)
+    return Paint(name=name, rgb=_varied(rng, next(row[1] for row in _CLOTH if row[0] == name), 0.2, 0.02))
 
 
 def _varied(rng: np.random.Generator, rgb: Colour, shade: float, tint: float) -> Colour:

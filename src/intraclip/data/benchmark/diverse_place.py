@@ -78,10 +78,14 @@ def clutter(rng: np.random.Generator, *, green: float, count: int = 420) -> Arra
             cv2.rectangle(image, (left, top), (int(left + w), int(top + h)), colour, -1)
             if rng.random() < 0.3:  # a frame or a shadow beside it
                 edge = tuple(0.4 * c for c in colour)
-                cv2.rectangle(image, (left, top), (int(left + w), int(top + h)), edge, int(rng.integers(1, 4)))
+                cv2.rectangle(
+                    image, (left, top), (int(left + w), int(top + h)), edge, int(rng.integers(1, 4))
+                )
         else:
             ends = np.array([[x, y], [x + rng.normal(0, r * 2), y + rng.normal(0, r * 2)]]).astype(int)
-            cv2.line(image, tuple(map(int, ends[0])), tuple(map(int, ends[1])), colour, int(rng.integers(1, 6)))
+            cv2.line(
+                image, tuple(map(int, ends[0])), tuple(map(int, ends[1])), colour, int(rng.integers(1, 6))
+            )
     shade = scene._noise(rng, (size, size), 60) * 0.8 + 0.6
     fine = scene._noise(rng, (size, size), 3) + 0.5
     return f32(image * (shade * fine)[..., None])
@@ -91,7 +95,7 @@ def _natural(rng: np.random.Generator, leafy: bool) -> tuple[float, float, float
     """A colour of streets, linear."""
     if leafy:
         value = np.exp(rng.normal(-2.6, 0.7))
-        rgb = value * np.array([rng.uniform(0.55, 1.05), 1.0, rng.uniform(0.2, 0.6)])
+        rgb = value * np.array([rng.uniform(0.65, 1.15), 1.0, rng.uniform(0.3, 0.8)])
     else:
         value = np.exp(rng.normal(-1.5, 1.0))
         warm = rng.normal(0.05, 0.16)
@@ -106,6 +110,8 @@ def _tinted(rng: np.random.Generator, kind: str) -> Array:
     texture = scene._material(rng, kind)
     warm = rng.normal(0.02, 0.04)
     factor = np.exp(rng.normal(0.2, 0.4)) * np.array([1 + warm, 1.0, 1 - warm])
+    if kind in ("grass", "hedge"):  # from fresh to dry
+        factor = factor * np.array([rng.uniform(1.0, 2.2), 1.0, rng.uniform(1.2, 2.4)])
     if kind in ("brick", "slabs", "tiles") and rng.random() < 0.3:
         factor = factor * np.array([rng.uniform(1.0, 1.4), 1.0, rng.uniform(0.6, 1.0)])
     return np.minimum(texture * f32(factor), np.float32(0.85))
@@ -171,12 +177,18 @@ def _walls(
     light = camera.light
     ambient, direct = f32(light.ambient), f32(light.direct)
     far = camera.distance + float(rng.uniform(1.5, 4.5) if camera.indoor else rng.gamma(2.0, 3.0) + 1.5)
-    walls = [(float(rng.normal(0, 0.35)), far, float(rng.uniform(2.6, 4) if camera.indoor else rng.uniform(1, 9)))]
+    walls = [
+        (float(rng.normal(0, 0.35)), far, float(rng.uniform(2.6, 4) if camera.indoor else rng.uniform(1, 9)))
+    ]
     if rng.random() < 0.6:
         side = float(rng.choice([-1, 1]))
-        walls.append((side * float(rng.uniform(0.7, 1.45)), float(rng.uniform(3.5, 9)), float(rng.uniform(1, 6))))
+        walls.append(
+            (side * float(rng.uniform(0.7, 1.45)), float(rng.uniform(3.5, 9)), float(rng.uniform(1, 6)))
+        )
     if rng.random() < 0.5 and not camera.indoor:  # a hedge, a fence, parked things before the wall
-        walls.append((float(rng.normal(0, 0.2)), far - float(rng.uniform(0.5, 1.2)), float(rng.uniform(0.5, 1.5))))
+        walls.append(
+            (float(rng.normal(0, 0.2)), far - float(rng.uniform(0.5, 1.2)), float(rng.uniform(0.5, 1.5)))
+        )
     for lean, away, tall in walls:
         nx, ny = float(np.sin(-lean)), float(np.cos(lean))
         # Where the person walks nothing stands.
@@ -212,7 +224,20 @@ def _furniture(rng: np.random.Generator, camera: Camera) -> list[scene.Thing]:
     kinds = (
         ["bin", "sign", "pillar", "box", "board", "ball"]
         if camera.indoor
-        else ["bin", "sign", "pole", "car", "car", "bush", "bush", "box", "board", "railing", "trunk", "umbrella"]
+        else [
+            "bin",
+            "sign",
+            "pole",
+            "car",
+            "car",
+            "bush",
+            "bush",
+            "box",
+            "board",
+            "railing",
+            "trunk",
+            "umbrella",
+        ]
     )
     for _ in range(int(rng.integers(4, 15))):
         y = camera.distance * float(rng.uniform(1.15, 1.9)) + 1.0
@@ -222,25 +247,39 @@ def _furniture(rng: np.random.Generator, camera: Camera) -> list[scene.Thing]:
         turn = float(rng.uniform(-1.5, 1.5))
         if kind == "box":
             half = tuple(float(v) for v in rng.uniform(0.15, 0.8, 3))
-            things.append(scene.Thing(kind="box", centre=(x, y, half[2]), half=half, turn=turn, colour=colour, rough=0.3))
+            things.append(
+                scene.Thing(
+                    kind="box", centre=(x, y, half[2]), half=half, turn=turn, colour=colour, rough=0.3
+                )
+            )
         elif kind == "board":
             z = float(rng.uniform(0.8, 2.0))
             half = (float(rng.uniform(0.3, 1.2)), 0.03, float(rng.uniform(0.2, 0.7)))
-            things.append(scene.Thing(kind="box", centre=(x, y, z), half=half, turn=0.3 * turn, colour=colour))
+            things.append(
+                scene.Thing(kind="box", centre=(x, y, z), half=half, turn=0.3 * turn, colour=colour)
+            )
         elif kind == "trunk":
             r = float(rng.uniform(0.1, 0.3))
             things.append(
-                scene.Thing(kind="pole", centre=(x, y, 2.5), half=(r, r, 2.5), colour=(0.08, 0.06, 0.045), rough=0.8)
+                scene.Thing(
+                    kind="pole", centre=(x, y, 2.5), half=(r, r, 2.5), colour=(0.08, 0.06, 0.045), rough=0.8
+                )
             )
         elif kind == "umbrella":
-            things.append(scene.Thing(kind="pole", centre=(x, y, 1.1), half=(0.03, 0.03, 1.1), colour=(0.4, 0.4, 0.4)))
+            things.append(
+                scene.Thing(kind="pole", centre=(x, y, 1.1), half=(0.03, 0.03, 1.1), colour=(0.4, 0.4, 0.4))
+            )
             half = (1.3, 1.3, 0.25)
             things.append(scene.Thing(kind="ball", centre=(x, y, 2.2), half=half, colour=colour, rough=0.1))
         elif kind == "ball":
             half = (0.4, 0.4, 0.6)
-            things.append(scene.Thing(kind="ball", centre=(x, y, 0.8), half=half, colour=(0.05, 0.12, 0.03), rough=1.0))
+            things.append(
+                scene.Thing(kind="ball", centre=(x, y, 0.8), half=half, colour=(0.05, 0.12, 0.03), rough=1.0)
+            )
         else:
-            made = scene.occluder(rng, kind, x, y + (2.0 if kind == "car" else 0.0), float(rng.uniform(0.8, 1.5)))
+            made = scene.occluder(
+                rng, kind, x, y + (2.0 if kind == "car" else 0.0), float(rng.uniform(0.8, 1.5))
+            )
             if kind == "bush":
                 green = _natural(rng, True)
                 made = [replace(thing, colour=green) for thing in made]
