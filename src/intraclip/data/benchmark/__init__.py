@@ -13,18 +13,34 @@ from typing import TYPE_CHECKING, Any
 from intraclip.data.benchmark.config import BenchmarkConfig as BenchmarkConfig
 from intraclip.data.benchmark.config import BenchmarkSummary as BenchmarkSummary
 from intraclip.data.benchmark.config import Difficulty as Difficulty
+from intraclip.data.benchmark.diverse_config import Diverse as Diverse
+from intraclip.data.benchmark.diverse_config import DiverseConfig as DiverseConfig
 
 if TYPE_CHECKING:
+    from intraclip.data.benchmark.diverse import DiverseArrays as DiverseArrays
+    from intraclip.data.benchmark.diverse import render_arrays as render_arrays
     from intraclip.data.benchmark.make import load_silhouettes as load_silhouettes
     from intraclip.data.benchmark.make import make_benchmark as make_benchmark
 
-__all__ = ["BenchmarkConfig", "BenchmarkSummary", "Difficulty", "load_silhouettes", "make_benchmark"]
+_DIVERSE = ("DiverseArrays", "render_arrays")
+
+__all__ = [
+    "BenchmarkConfig",
+    "BenchmarkSummary",
+    "Difficulty",
+    "Diverse",
+    "DiverseArrays",
+    "DiverseConfig",
+    "load_silhouettes",
+    "make_benchmark",
+    "render_arrays",
+]
 
 
 def __getattr__(name: str) -> Any:
     # The settings are light, the renderer is not: the command line reads them to print its help.
     if name in __all__:
-        from intraclip.data.benchmark import make
+        from intraclip.data.benchmark import diverse, make
 
-        return getattr(make, name)
+        return getattr(diverse if name in _DIVERSE else make, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -126,7 +126,7 @@ class _Tailor:
         outfit = self.identity.outfit
         if outfit.bottom in ("skirt", "long skirt") and outfit.top != "dress":
             self.skirt(outfit.bottom_end * 1.75, top=False)
-        if outfit.top in ("coat", "dress"):
+        if outfit.top in ("coat", "tunic", "dress"):
             self.skirt(outfit.hem * 1.75, top=True)
         self.bag()
         return self.sewn()
@@ -233,8 +233,8 @@ class _Tailor:
                 (1.510, 0, -0.004, 0.060, 0.058),
             ]
         )
-        hem = 0.0 if outfit.top in ("coat", "dress") else outfit.hem * 1.75
-        crease = folds(self.rng, 0.011 if outfit.top != "puffer" else 0.005)
+        hem = 0.0 if outfit.top in ("coat", "tunic", "dress") else outfit.hem * 1.75
+        crease = folds(self.rng, outfit.crease * (0.011 if outfit.top != "puffer" else 0.005))
         quilt = 0.011 if outfit.top == "puffer" else 0.0
 
         def relief(z: Array, angle: Array) -> Array:
@@ -467,7 +467,7 @@ class _Tailor:
         suffix, part = ("L", Part.ARM_LEFT) if side < 0 else ("R", Part.ARM_RIGHT)
         upper, fore = Bone[f"UPPER_ARM_{suffix}"], Bone[f"FOREARM_{suffix}"]
         end = 1.425 - outfit.sleeve * 0.565
-        crease = folds(self.rng, 0.009, wave=0.10)
+        crease = folds(self.rng, outfit.crease * 0.009, wave=0.10)
         loose = outfit.ease * (1.25 if outfit.sleeve < 0.9 else 0.85)
 
         def relief(z: Array, angle: Array) -> Array:
@@ -537,7 +537,7 @@ class _Tailor:
             "wide": ([0.05, 0.5, 0.8, 1.0], [0.108, 0.100, 0.100, 0.102]),
             "shorts": ([0.4, 0.6, 0.8, 1.0], [0.098, 0.095, 0.095, 0.100]),
         }.get(outfit.bottom, ([0.05, 0.3, 0.6, 1.0], [0.069, 0.072, 0.085, 0.099]))
-        crease = folds(self.rng, 0.011 if outfit.bottom != "slim" else 0.006, wave=0.13)
+        crease = folds(self.rng, outfit.crease * (0.011 if outfit.bottom != "slim" else 0.006), wave=0.13)
         table = [
             (0.945, -0.014 * side, -0.012, 0.060, 0.072),
             (0.90, -0.008 * side, -0.012, 0.074, 0.084),
@@ -609,7 +609,7 @@ class _Tailor:
     def covered_from(self) -> float:
         """Height above which a skirt, dress or coat hides the legs."""
         outfit = self.identity.outfit
-        if outfit.top in ("coat", "dress"):
+        if outfit.top in ("coat", "tunic", "dress"):
             return outfit.hem * 1.75
         return outfit.bottom_end * 1.75 if outfit.bottom in ("skirt", "long skirt") else 9.0
 

@@ -76,6 +76,7 @@ class Camera:
         fps: frames a second.
         light: the light.
         sensor: the sensor.
+        roll: radians by which the picture is tilted.
     """
 
     number: int
@@ -89,6 +90,7 @@ class Camera:
     fps: float
     light: Light
     sensor: Sensor
+    roll: float = 0.0
 
     def as_dict(self) -> dict[str, Any]:
         """Nested plain values, for JSON."""
@@ -98,7 +100,11 @@ class Camera:
     def turn(self) -> npt.NDArray[np.float64]:
         """World to camera rotation ``[3, 3]``."""
         cos, sin = np.cos(self.pitch), np.sin(self.pitch)
-        return np.array([[1, 0, 0], [0, -sin, -cos], [0, cos, -sin]])
+        level = np.array([[1, 0, 0], [0, -sin, -cos], [0, cos, -sin]])
+        if self.roll == 0.0:
+            return level
+        cos, sin = np.cos(self.roll), np.sin(self.roll)
+        return np.asarray(np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]]) @ level)
 
     def see(self, world: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """World points ``[..., 3]`` to picture ``[..., 3]``: column, row and depth in metres."""

@@ -50,6 +50,15 @@ def pattern(outfit: Outfit, z: Array, around: Array, *, sleeve: bool) -> Array:
         u = (around / 0.07 + 0.5 * (row % 2)) % 1 - 0.5
         v = z / 0.07 - row - 0.5
         share = (u * u + v * v < 0.07).astype(np.float32)
+    elif outfit.pattern == "heather":
+        share = (
+            np.sin(z * np.float32(2137.0) + around * np.float32(1713.0) + 9 * np.sin(around * 619)) * 0.5
+            + 0.5
+        )
+    elif outfit.pattern == "floral":
+        share = (_wavy(z, around, 46.0) > 0.22).astype(np.float32)
+    elif outfit.pattern == "blotches":
+        share = (_wavy(z, around, 17.0) > 0.0).astype(np.float32)
     return first + (second - first) * share
 
 
@@ -134,6 +143,12 @@ def face(head: Head, z: Array, angle: Array) -> Array:
         frame = (np.abs(z - 1.65) < 0.016) & (side < 0.72) & (side > 0.07)
         colour[:, frame] = 0.35 * colour[:, frame] + 0.01
     return colour
+
+
+def _wavy(z: Array, around: Array, rate: float) -> Array:
+    u = around + np.float32(0.6 / rate) * np.sin(np.float32(1.3 * rate) * z)
+    v = z + np.float32(0.8 / rate) * np.sin(np.float32(0.9 * rate) * around + 1)
+    return np.sin(np.float32(rate) * u) * np.sin(np.float32(1.1 * rate) * v)
 
 
 def _band(value: Array, period: float, share: float) -> Array:

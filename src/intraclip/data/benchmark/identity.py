@@ -120,9 +120,9 @@ class Outfit:
 
     Attributes:
         top: ``t-shirt``, ``tank top``, ``shirt``, ``sweater``, ``hoodie``, ``jacket``, ``open jacket``,
-            ``puffer``, ``coat`` or ``dress``.
+            ``puffer``, ``coat``, ``tunic`` or ``dress``.
         pattern: ``plain``, ``stripes``, ``wide stripes``, ``pinstripes``, ``checks``, ``block``, ``sleeves``,
-            ``band`` or ``dots``.
+            ``band``, ``dots``, ``heather``, ``floral`` or ``blotches``.
         first: main colour of the top.
         second: colour of the pattern, and of what an open jacket shows.
         sleeve: length of the sleeves, 0 none to 1 wrist.
@@ -132,6 +132,7 @@ class Outfit:
         bottom_paint: its colour.
         bottom_pattern: ``plain``, ``side stripe`` or ``faded``.
         bottom_end: where it ends, as a share of body height.
+        crease: depth of the folds relative to the usual.
     """
 
     top: str
@@ -145,6 +146,7 @@ class Outfit:
     bottom_paint: Paint
     bottom_pattern: str
     bottom_end: float
+    crease: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,6 +23,13 @@ class Kind(IntEnum):
     SPLIT = 7
     BODY = 8
     NOISE = 9
+    DIVERSE_CAMERA = 10
+    DIVERSE_LIGHT = 11
+    DIVERSE_PLACE = 12
+    DIVERSE_PERSON = 13
+    DIVERSE_GROUP = 14
+    DIVERSE_SCHEDULE = 15
+    DIVERSE_VISIT = 16
 
 
 def generator(seed: int, kind: Kind, *index: int) -> np.random.Generator:
