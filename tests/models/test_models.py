@@ -316,6 +316,6 @@ def test_standardised_frames_forget_exposure_and_white_balance():
         a, b = network.embed(frames, mask), network.embed(cast, mask)
         return ((a - b).norm() / a.norm()).item()
 
-    assert moved(model) < 0.1 * moved(plain)
+    assert moved(model) < 0.2 * moved(plain)
     flat = model.standardise(torch.full((1, 3, 4, 4), 0.3))
     assert flat.abs().max() < 1e-5
