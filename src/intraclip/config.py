@@ -6,11 +6,17 @@ the attribute's text names the section; where the paper is silent, it says so.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-Backbone = Literal["resnet50", "inception_v3", "alexnet", "resnet18", "small"]
+BACKBONES = ("resnet50", "inception_v3", "alexnet", "resnet18", "small")
+"""Backbones by name; ``timm:NAME`` is any network of timm beside them."""
+TIMM = "timm:"
+"""What the name of a network of timm begins with."""
+USUAL_WEIGHTS = ("imagenet", "pretrained")
+"""Words for a backbone's usual weights."""
 Head = Literal[
     "tap",
     "ica",
@@ -106,16 +112,17 @@ class AugmentConfig:
 class ModelConfig:
     """Backbone and head."""
 
-    backbone: Backbone = "resnet50"
-    """Network that turns a frame into feature maps."""
+    backbone: str = "resnet50"
+    """Network that turns a frame into feature maps: resnet50, inception_v3, alexnet, resnet18, small, or `timm:NAME`
+    for any network of timm, such as timm:tf_efficientnet_lite0 (docs/backbones.md)."""
     head: Head = "ica"
     """How a clip's feature maps become one embedding: temporal average pooling, Intra-Clip Aggregation, or one of the
     methods that the paper compares with (docs/heads.md)."""
     weights: str = "imagenet"
-    """Start of the backbone: `imagenet` (torchvision's file, downloaded once), a local .pth or .safetensors
-    file with torchvision's key names, or empty for random weights."""
+    """Start of the backbone: `imagenet` or `pretrained` (its usual weights: of an installed package, or downloaded
+    once), a local .pth or .safetensors file with the key names of torchvision or timm, or empty for random weights."""
     last_stride: Literal[1, 2] = 2
-    """Stride of the last ResNet stage; 1 keeps maps twice as large."""
+    """Stride of the last stage; 1 keeps maps twice as large."""
     width: float = 1.0
     """Channel multiplier of `resnet18` and `small`."""
     ica_reduction: int = 4
@@ -184,6 +191,23 @@ class OptimizerConfig:
     """Epochs over which the learning rate rises evenly from a tenth; none in the paper."""
     epochs: int = 500
     """Epochs in all. One epoch shows every training identity once, in batches of P."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneConfig:
+    """What of the backbone's first weights is kept, and how fast the rest moves (docs/backbones.md)."""
+
+    freeze_blocks: int = 0
+    """The first blocks of the backbone that stay as they are, with their statistics; the stem goes with the first."""
+    freeze_batch_norm: bool = False
+    """All batch normalisation of the backbone uses the statistics that it began with, and does not learn new ones; its
+    scale and shift do learn."""
+    head_epochs: int = 0
+    """Epochs at the start in which head and classifier alone learn, over a backbone in evaluation mode."""
+    body_rate: float = 1.0
+    """Learning rate of the backbone as a share of that of head and classifier."""
+    block_decay: float = 1.0
+    """Factor from each block of the backbone to the one before it, down from the last one's `body_rate`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -257,6 +281,7 @@ class Recipe:
     model: ModelConfig = field(default_factory=ModelConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
     step: StepConfig = field(default_factory=StepConfig)
     data: DataConfig = field(default_factory=DataConfig)
     run: RunConfig = field(default_factory=RunConfig)
@@ -290,6 +315,8 @@ def problems(recipe: Recipe) -> Iterator[str]:
         "optimizer.decay_every": 1,
         "optimizer.warmup_epochs": 0,
         "optimizer.epochs": 1,
+        "finetune.freeze_blocks": 0,
+        "finetune.head_epochs": 0,
         "step.pieces": 1,
         "data.split": 0,
         "data.workers": 0,
@@ -333,6 +360,14 @@ def problems(recipe: Recipe) -> Iterator[str]:
         pair = value(key)
         if not (isinstance(pair, tuple) and low <= pair[0] <= pair[1] <= high):
             yield f"{key}: {value(key)} must be a pair (low, high) with {low} <= low <= high <= {high}"
+    for key in ("finetune.body_rate", "finetune.block_decay"):
+        if not 0 < number(key) <= 1:
+            yield f"{key}: {value(key)} must lie above 0, up to 1"
+    backbone = recipe.model.backbone
+    if backbone not in BACKBONES and not (backbone.startswith(TIMM) and len(backbone) > len(TIMM)):
+        close = difflib.get_close_matches(backbone, BACKBONES, n=1)
+        hint = f" (did you mean '{close[0]}'?)" if close else ""
+        yield f"model.backbone: {backbone!r} is not one of {', '.join(BACKBONES)}, nor {TIMM}NAME{hint}"
     if recipe.seed >= 2**63:
         yield f"seed: {recipe.seed} is too large, below 2**63"
     if not 0 <= recipe.augment.rotate_degrees <= 180:

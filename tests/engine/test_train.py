@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from intraclip.config import AugmentConfig, OptimizerConfig, Recipe
+from intraclip.config import AugmentConfig, FinetuneConfig, OptimizerConfig, Recipe
 from intraclip.config_io import load_recipe
 from intraclip.data.dataset import TrainingBatches, iterate, labels_of
 from intraclip.data.sampler import PKSampler
@@ -113,6 +113,46 @@ def test_a_resumed_run_equals_the_uninterrupted_one_bit_for_bit(
     assert equal(tmp_path / "whole/model.safetensors", tmp_path / "parts/model.safetensors")
 
     assert without_timing(tmp_path / "whole") == without_timing(tmp_path / "parts")
+
+
+@pytest.mark.parametrize(
+    "finetune",
+    [
+        FinetuneConfig(freeze_blocks=2, freeze_batch_norm=True),
+        FinetuneConfig(head_epochs=1, body_rate=0.1, block_decay=0.5),
+        FinetuneConfig(head_epochs=2, freeze_blocks=1),
+    ],
+    ids=["frozen", "head first", "resumed where the body begins to learn"],
+)
+def test_a_fine_tuning_that_is_resumed_equals_the_uninterrupted_one_bit_for_bit(
+    tiny_split: Split, tiny_recipe: Recipe, tmp_path: Path, finetune: FinetuneConfig
+):
+    class LateKiller(Recorder):
+        def step(self, *, step: int, **_: object) -> None:
+            if step == 5:
+                raise StopRun
+
+    recipe = replace(tiny_recipe, finetune=finetune)
+    train(tiny_split, recipe, tmp_path / "whole")
+    for killer in (Killer(), LateKiller()):
+        with pytest.raises(StopRun):
+            train(tiny_split, recipe, tmp_path / "parts", resume=True, watcher=killer)
+    train(tiny_split, recipe, tmp_path / "parts", resume=True)
+    assert equal(tmp_path / "whole/model.safetensors", tmp_path / "parts/model.safetensors")
+    assert without_timing(tmp_path / "whole") == without_timing(tmp_path / "parts")
+
+
+def test_what_is_frozen_ends_as_it_began(tiny_split: Split, tiny_recipe: Recipe, tmp_path: Path):
+    began = build_embedder(
+        tiny_recipe.model, tiny_recipe.input, num_classes=6, seed=tiny_recipe.seed
+    ).state_dict()
+    recipe = replace(tiny_recipe, finetune=FinetuneConfig(freeze_blocks=2, freeze_batch_norm=True))
+    ended = tensors(train(tiny_split, recipe, tmp_path / "run"))
+    for name, tensor in began.items():
+        kept = name.startswith(("backbone.blocks.0", "backbone.blocks.1")) or (
+            name.startswith("backbone") and ("running" in name or "tracked" in name)
+        )
+        assert torch.equal(tensor, ended[f"model.{name}"]) == kept, name
 
 
 def test_resuming_a_run_that_died_before_its_first_checkpoint_starts_it(

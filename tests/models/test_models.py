@@ -11,11 +11,12 @@ from torch import nn
 
 from intraclip.config import InputConfig, ModelConfig
 from intraclip.errors import CheckpointError, ConfigError
-from intraclip.models.backbones import BACKBONES, build_backbone, load_backbone_weights, read_state_dict
+from intraclip.models.backbones import BACKBONES, build_backbone, load_backbone_weights
 from intraclip.models.embedder import build_embedder
 from intraclip.models.heads import build_head
 from intraclip.models.heads.base import space_time_mean
 from intraclip.models.heads.ica import ICA
+from intraclip.models.state_dicts import read_state_dict
 
 FULL = InputConfig()
 

@@ -206,6 +206,12 @@ def _restarted_anywhere(device: torch.device) -> bool:
 def synchronise_batch_norm(model: nn.Module, world: World) -> nn.Module:
     """Make every batch normalisation count the clips of all processes; keys of the weights stay."""
     if world.device.type == "cuda":
+        if any(isinstance(m, _BatchNorm) and m._modules for m in model.modules()):
+            # timm's layers normalise and activate; torch's own conversion would lose the activation.
+            from timm.layers.norm_act import convert_sync_batchnorm
+
+            with_activation: nn.Module = convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
+            return with_activation
         converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
         return converted
     for parent in list(model.modules()):
@@ -219,7 +225,8 @@ class GlobalBatchNorm(_BatchNorm):
     """Batch normalisation over all processes, on any device; torch's own `SyncBatchNorm` wants GPUs.
 
     Args:
-        local: the layer that it takes the place of; its parameters and statistics are taken over, not copied.
+        local: the layer that it takes the place of; its parameters and statistics are taken over, not copied, and so is
+            what it does after normalising (timm's activations).
         world: the processes; all have batches of one size.
     """
 
@@ -228,6 +235,7 @@ class GlobalBatchNorm(_BatchNorm):
             local.num_features, local.eps, local.momentum, local.affine, local.track_running_stats
         )
         self._parameters, self._buffers = local._parameters, local._buffers
+        self._modules = local._modules
         self.world = world
         self.train(local.training)
 
@@ -237,6 +245,15 @@ class GlobalBatchNorm(_BatchNorm):
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Normalise ``[N, C, ...]``."""
+        return self._activate(self._normalise(input))
+
+    def _activate(self, normal: torch.Tensor) -> torch.Tensor:
+        for module in self._modules.values():
+            if module is not None:
+                normal = module(normal)
+        return normal
+
+    def _normalise(self, input: torch.Tensor) -> torch.Tensor:
         if not self.training:
             return super().forward(input)
         self._check_input_dim(input)

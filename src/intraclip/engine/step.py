@@ -14,8 +14,9 @@ from intraclip.config import Recipe, StepConfig
 from intraclip.data.augment import apply, draw
 from intraclip.engine.distributed import World, average, synchronise_batch_norm
 from intraclip.losses import TotalLoss
-from intraclip.models.backbones import frozen_statistics
 from intraclip.models.embedder import ClipEmbedder, ClipOutput
+from intraclip.models.finetune import parameter_groups, set_trainable
+from intraclip.models.network import frozen_statistics
 from intraclip.types import ClipBatch
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -81,13 +82,16 @@ class TrainingStep:
         self.recipe = recipe
         self.world = world
         self.model: ClipEmbedder = model.train().to(memory_format=torch.channels_last)
+        set_trainable(self.model, recipe.finetune, epoch=0)
         self.model.backbone.recompute = recipe.step.recompute
         if recipe.step.sync_batch_norm and world.size > 1:
             self.model = synchronise_batch_norm(self.model, world)  # type: ignore[assignment]
         if recipe.step.compile:
             self.model.backbone.compile(dynamic=False)
+        groups = parameter_groups(self.model, recipe.finetune)
+        self.rate_factors = [factor for _, factor in groups]
         self.optimizer = torch.optim.Adam(
-            self.model.parameters(),
+            [{"params": parameters} for parameters, _ in groups],
             lr=recipe.optimizer.learning_rate,
             betas=recipe.optimizer.betas,
             weight_decay=recipe.optimizer.weight_decay,
@@ -96,12 +100,29 @@ class TrainingStep:
         self.scaler = torch.amp.GradScaler(world.device.type, enabled=recipe.step.precision == "fp16")
         self.loss = TotalLoss(recipe.loss, gather=world.gather if world.size > 1 else None)
         self.network: torch.nn.Module = self.model
-        if world.size > 1:
-            devices = [world.device.index] if world.device.type == "cuda" else None
+        self._share()
+        self._frames: torch.Tensor | None = None
+
+    def begin_epoch(self, epoch: int, learning_rate: float) -> None:
+        """Set what learns in an epoch, and how fast; before the epoch's first batch that is computed here.
+
+        Args:
+            epoch: counted from 0.
+            learning_rate: of head and classifier.
+        """
+        for group, factor in zip(self.optimizer.param_groups, self.rate_factors, strict=True):
+            group["lr"] = learning_rate * factor
+        if set_trainable(self.model, self.recipe.finetune, epoch=epoch):
+            self._share()
+
+    def _share(self) -> None:
+        """Let several processes exchange the gradients of what learns."""
+        if self.world.size > 1:
+            devices = [self.world.device.index] if self.world.device.type == "cuda" else None
+            self.network = self.model  # the hooks of an earlier one go before the new ones come
             self.network = DistributedDataParallel(
                 self.model, device_ids=devices, gradient_as_bucket_view=True
             )
-        self._frames: torch.Tensor | None = None
 
     def __call__(self, batch: ClipBatch, *, step: int, stop: bool = False, unreadable: int = 0) -> Done:
         """Learn from one batch.

@@ -199,7 +199,7 @@ class _Training:
                 epoch, in_epoch = divmod(number, self.steps)
                 if number == first or in_epoch == 0:
                     since_epoch = meter.copy()
-                    self._set_learning_rate(epoch)
+                    self.step.begin_epoch(epoch, learning_rate(self.recipe.optimizer, epoch))
                 with meter.waiting_for("data"):
                     loaded = next(batches)
                 for text in loaded.unreadable:
@@ -251,10 +251,6 @@ class _Training:
             self.watcher.message(str(throughput))
         return final
 
-    def _set_learning_rate(self, epoch: int) -> None:
-        for group in self.step.optimizer.param_groups:
-            group["lr"] = learning_rate(self.recipe.optimizer, epoch)
-
     def _finish(self, done: Done, metrics: Metrics, throughput: Throughput) -> None:
         """Book a step whose metrics are there."""
         if not all(map(_finite, metrics.values.values())):
@@ -297,7 +293,7 @@ class _Training:
         return {
             "epoch": epoch + 1,
             "step": self.progress.step,
-            "learning_rate": self.step.optimizer.param_groups[0]["lr"],
+            "learning_rate": learning_rate(self.recipe.optimizer, epoch),
             **{key: value / self.steps for key, value in self.progress.sums.items()},
             "unreadable_frames": self.progress.unreadable,
             "seconds": throughput.seconds,

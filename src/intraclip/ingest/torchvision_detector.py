@@ -14,7 +14,7 @@ from intraclip.errors import ConfigError, DataError, DeviceError
 from intraclip.ingest.config import IngestConfig
 from intraclip.ingest.detections import Detections, suppress
 from intraclip.ingest.frame_source import Image
-from intraclip.models.backbones import load_matching, read_state_dict
+from intraclip.models.state_dicts import load_matching, read_state_dict
 
 # The bias of the last classifying layer has one entry for every anchor of a place and class.
 _CLASSES = {

@@ -1,106 +1,26 @@
 """Backbones: frames ``[N, 3, H, W]`` -> feature maps ``[N, F, h, w]``.
 
-Each is built from torchvision's blocks and keeps torchvision's key names, so that its ImageNet files load.
+Those by name are built from torchvision's blocks and keep torchvision's key names, so that its ImageNet files load;
+``timm:NAME`` is any network of timm (`intraclip.models.timm_backbones`).
 """
 
 from __future__ import annotations
 
-import argparse
 import itertools
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import partial
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
 
-import safetensors
-import safetensors.torch
 import torch
 import torchvision
 from torch import nn
-from torch.nn.modules.batchnorm import _NormBase
-from torch.utils.checkpoint import checkpoint
 from torchvision.models import WeightsEnum
 from torchvision.models.resnet import BasicBlock
 
-from intraclip.config import InputConfig, ModelConfig
+from intraclip.config import TIMM, USUAL_WEIGHTS, InputConfig, ModelConfig
 from intraclip.errors import CheckpointError, ConfigError
-
-
-class Built(NamedTuple):
-    """A backbone without weights.
-
-    Attributes:
-        network: ``[N, 3, H, W]`` -> ``[N, F, h, w]``.
-        num_features: F.
-        min_size: smallest height and width in pixels that still leave a map.
-    """
-
-    network: StagedNetwork
-    num_features: int
-    min_size: int
-
-
-Stage = tuple[nn.Module, ...]
-
-
-class StagedNetwork(nn.Module):
-    """A network that is a chain of stages.
-
-    Attributes:
-        recompute: keep only the borders of the stages for the backward pass and compute the rest again
-            (Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost").
-    """
-
-    recompute = False
-
-    def stages(self) -> list[Stage]:
-        """The chain. No stage may begin with a layer that works in place: it would overwrite the border."""
-        raise TypeError(f"{type(self).__name__} names no stages")
-
-    def forward(self, frames: torch.Tensor) -> torch.Tensor:
-        """Frames ``[N, 3, H, W]`` -> maps ``[N, F, h, w]``."""
-        maps = frames
-        for stage in self.stages():
-            if self.recompute and torch.is_grad_enabled():
-                maps = checkpoint(
-                    _run_stage, stage, maps, use_reentrant=False, context_fn=partial(_recomputing, stage)
-                )
-            else:
-                maps = _run_stage(stage, maps)
-        return maps
-
-
-def _run_stage(stage: Stage, maps: torch.Tensor) -> torch.Tensor:
-    for module in stage:
-        maps = module(maps)
-    return maps
-
-
-def _recomputing(stage: Stage) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-    return nullcontext(), frozen_statistics(stage)
-
-
-@contextmanager
-def frozen_statistics(modules: Iterable[nn.Module]) -> Iterator[None]:
-    """Batch normalisation inside `modules` uses a batch's statistics as ever, but does not remember them.
-
-    For a second pass over a batch whose first one was counted already.
-    """
-    norms = [m for module in modules for m in module.modules() if isinstance(m, _NormBase)]
-    momenta = [norm.momentum for norm in norms]
-    counts = [norm.num_batches_tracked.clone() for norm in norms if norm.num_batches_tracked is not None]
-    for norm in norms:
-        norm.momentum = 0.0
-    try:
-        yield
-    finally:
-        for norm, momentum in zip(norms, momenta, strict=True):
-            norm.momentum = momentum
-        counted = (norm for norm in norms if norm.num_batches_tracked is not None)
-        for norm, count in zip(counted, counts, strict=True):
-            norm.num_batches_tracked.copy_(count)  # type: ignore[union-attr]
+from intraclip.models.network import Built, Stage, StagedNetwork
+from intraclip.models.state_dicts import load_matching, read_state_dict, reason
+from intraclip.models.timm_backbones import TimmBody, build_timm, load_pretrained, load_state
 
 
 class ResNetBody(StagedNetwork):
@@ -115,10 +35,19 @@ class ResNetBody(StagedNetwork):
         """The stem, then the four stages of residual blocks."""
         return _resnet_stages(self)
 
+    def _block_modules(self) -> list[Stage]:
+        return _resnet_blocks(self)
+
 
 def _resnet_stages(network: nn.Module) -> list[Stage]:
     modules = list(network.children())
     return [tuple(modules[:4]), *((module,) for module in modules[4:])]
+
+
+def _resnet_blocks(network: nn.Module) -> list[Stage]:
+    stem, *layers = _resnet_stages(network)
+    first, *others = [block for (layer,) in layers for block in layer.children()]
+    return [(*stem, first), *((block,) for block in others)]
 
 
 class BasicResNet(StagedNetwork):
@@ -146,6 +75,9 @@ class BasicResNet(StagedNetwork):
     def stages(self) -> list[Stage]:
         """The stem, then the four stages of residual blocks."""
         return _resnet_stages(self)
+
+    def _block_modules(self) -> list[Stage]:
+        return _resnet_blocks(self)
 
 
 def _basic_stage(previous: int, out: int, stride: int) -> nn.Sequential:
@@ -247,8 +179,6 @@ BACKBONES: dict[str, Callable[[ModelConfig], Built]] = {
     "small": _small,
 }
 
-_CLASSIFIER_PREFIXES = ("fc.", "classifier.", "AuxLogits.")
-
 
 def build_backbone(config: ModelConfig, input_config: InputConfig) -> Built:
     """Build a backbone with random weights.
@@ -256,8 +186,12 @@ def build_backbone(config: ModelConfig, input_config: InputConfig) -> Built:
     Raises:
         ConfigError: the name is unknown, or the input is too small for it.
     """
+    if config.backbone.startswith(TIMM):
+        return build_timm(config, input_config)
     if config.backbone not in BACKBONES:
-        raise ConfigError(f"model.backbone: {config.backbone!r} is not one of {', '.join(BACKBONES)}")
+        raise ConfigError(
+            f"model.backbone: {config.backbone!r} is not one of {', '.join(BACKBONES)}, nor {TIMM}NAME"
+        )
     built = BACKBONES[config.backbone](config)
     if min(input_config.height, input_config.width) < built.min_size:
         raise ConfigError(
@@ -267,91 +201,32 @@ def build_backbone(config: ModelConfig, input_config: InputConfig) -> Built:
     return built
 
 
-def load_backbone_weights(network: nn.Module, config: ModelConfig) -> None:
-    """Fill a backbone as `config.weights` says: from torchvision's ImageNet file, a local file, or not at all.
+def load_backbone_weights(network: nn.Module, config: ModelConfig) -> str:
+    """Fill a backbone as `config.weights` says: with its usual weights, from a local file, or not at all.
 
     Args:
         network: what `build_backbone` made; changed in place.
         config: `backbone` and `weights` are read.
 
+    Returns:
+        Where they came from, for people; empty for random weights.
+
     Raises:
         ConfigError: there are no ImageNet weights for this backbone or width.
-        CheckpointError: the file is missing, unreadable, or has other keys or shapes.
+        CheckpointError: the file is missing, unreadable, or has other keys or shapes; or it cannot be downloaded.
     """
     if not config.weights:
-        return
-    if config.weights == "imagenet":
-        state = _imagenet_state(config)
-        source = f"torchvision's ImageNet weights of {config.backbone}"
+        return ""
+    usual = config.weights in USUAL_WEIGHTS
+    if isinstance(network, TimmBody) and usual:
+        return load_pretrained(network)
+    state = _imagenet_state(config) if usual else read_state_dict(Path(config.weights))
+    source = f"torchvision's ImageNet weights of {config.backbone}" if usual else config.weights
+    if isinstance(network, TimmBody):
+        load_state(network, state, source=source)
     else:
-        state = read_state_dict(Path(config.weights))
-        source = config.weights
-    load_matching(network, state, source=source)
-
-
-def load_matching(network: nn.Module, state: Mapping[str, torch.Tensor], *, source: str) -> None:
-    """Load a state dict with torchvision's key names; the classifier's keys are left out.
-
-    Raises:
-        CheckpointError: keys are missing or unknown, or shapes differ; all of them are listed.
-    """
-    body = {k.removeprefix("module."): v for k, v in state.items()}
-    body = {k: v for k, v in body.items() if not k.startswith(_CLASSIFIER_PREFIXES)}
-    own = network.state_dict()
-    missing = [k for k in own if k not in body and not k.endswith("num_batches_tracked")]
-    unknown = [k for k in body if k not in own]
-    shapes = [
-        f"{k}: {tuple(body[k].shape)} instead of {tuple(own[k].shape)}"
-        for k in own
-        if k in body and body[k].shape != own[k].shape
-    ]
-    if missing or unknown or shapes:
-        lines = [
-            f"  {len(found)} {what}: {', '.join(found[:4])}{', ...' if len(found) > 4 else ''}"
-            for what, found in (("missing", missing), ("unknown", unknown), ("of another shape", shapes))
-            if found
-        ]
-        raise CheckpointError(f"{source} does not fit the backbone:\n" + "\n".join(lines))
-    network.load_state_dict(body, strict=False)
-
-
-def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
-    """Read a .safetensors file, or a .pth file without running any pickled code.
-
-    Raises:
-        CheckpointError: the file is missing, damaged, or holds something other than tensors by name.
-    """
-    if not path.is_file():
-        raise CheckpointError(f"there is no weights file {path}; give 'imagenet', a file, or nothing")
-    try:
-        if path.suffix == ".safetensors":
-            return safetensors.torch.load_file(path)
-        # Training scripts, torchvision's among them, keep their options beside the weights. A Namespace is plain data.
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch and safetensors raise a dozen kinds for a damaged file
-        raise CheckpointError(f"{path} cannot be read as weights: {_reason(error)}") from None
-    for key in ("state_dict", "model"):  # where training scripts, torchvision's among them, keep the weights
-        if isinstance(state, dict) and isinstance(state.get(key), dict):
-            state = state[key]
-    if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
-        raise CheckpointError(f"{path} holds no tensors by name, but {type(state).__name__}")
-    return {str(k): v for k, v in state.items()}
-
-
-def _reason(error: Exception) -> str:
-    """Why a file could not be read, in one sentence: torch's own runs over many lines, with colours of a terminal."""
-    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
-    if found := re.search(r"Unsupported global: GLOBAL (\S+)", text):
-        return (
-            f"it holds {found[1]} beside tensors, which could run code; save the state_dict alone, in Python: "
-            'torch.save(model.state_dict(), "weights.pth")'
-        )
-    if found := re.search(
-        r"WeightsUnpickler error:\s*(.+)", text
-    ):  # the rest of it advises to trust the file
-        return f"it is damaged, or holds more than tensors by name ({found[1].strip()})"
-    return next((line.strip() for line in text.splitlines() if line.strip()), type(error).__name__)
+        load_matching(network, state, source=source)
+    return source
 
 
 def imagenet_weights(config: ModelConfig) -> WeightsEnum:
@@ -380,7 +255,7 @@ def _imagenet_state(config: ModelConfig) -> Mapping[str, torch.Tensor]:
         ) from None
     except Exception as error:  # what a damaged file makes pickle raise is anything
         raise CheckpointError(
-            f"torchvision's ImageNet weights of {config.backbone} cannot be read ({_reason(error)}); delete "
+            f"torchvision's ImageNet weights of {config.backbone} cannot be read ({reason(error)}); delete "
             f"{Path(torch.hub.get_dir()) / 'checkpoints' / Path(weights.url).name} and try again"
         ) from None
     return state

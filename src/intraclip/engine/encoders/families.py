@@ -14,8 +14,10 @@ from intraclip.engine.encoders.foreign import NetworkConfig, preparation, prepar
 from intraclip.engine.encoders.torch_encoder import CPU_FRAMES
 from intraclip.engine.run import choose_device
 from intraclip.errors import CheckpointError, ConfigError, require_extra
-from intraclip.models.backbones import read_state_dict
 from intraclip.models.fingerprint import digest
+from intraclip.models.packaged import packaged_weights
+from intraclip.models.state_dicts import read_state_dict
+from intraclip.models.timm_backbones import check_name
 
 
 class FamilyEncoder:
@@ -76,19 +78,22 @@ class FamilyEncoder:
 
 def _timm(name: str, config: NetworkConfig, folder: Path) -> nn.Module:
     timm = require_extra("timm", extra="timm", purpose=config.network)
-    if not timm.is_model(name):
-        raise ConfigError(f"network: timm has no model {name!r}{_close(name, timm.list_models())}")
+    check_name(name)
     more: dict[str, Any] = {}
     if timm.get_pretrained_cfg(name, allow_unregistered=True).fixed_input_size:
         more["img_size"] = (
             config.height,
             config.width,
         )  # vision transformers: position embeddings fit one size
+    packaged = packaged_weights(name) if config.weights == "pretrained" else None
+    download = config.weights == "pretrained" and packaged is None
     network: nn.Module = _built(
-        lambda: timm.create_model(name, pretrained=config.weights == "pretrained", num_classes=0, **more),
-        config,
+        lambda: timm.create_model(name, pretrained=download, num_classes=0, **more), config
     )
-    _load(network, config, folder, prefix="")
+    if packaged is not None:
+        _fill(network, packaged.read(network), config, source=str(packaged))
+    else:
+        _load(network, config, folder, prefix="")
     return network
 
 
@@ -141,13 +146,19 @@ def _load(network: nn.Module, config: NetworkConfig, folder: Path, *, prefix: st
     state: Mapping[str, torch.Tensor] = read_state_dict(path)
     if any(key.startswith(prefix) for key in state) and prefix:
         state = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+    _fill(network, state, config, source=str(path))
+
+
+def _fill(
+    network: nn.Module, state: Mapping[str, torch.Tensor], config: NetworkConfig, *, source: str
+) -> None:
     own = network.state_dict()
     missing = [key for key in own if key not in state]
     shapes = [key for key in own if key in state and state[key].shape != own[key].shape]
     if missing or shapes:
         raise CheckpointError(
-            f"{path} does not fit {config.network}: {len(missing)} keys are missing, {len(shapes)} have another shape, "
-            f"such as {(missing + shapes)[0]}"
+            f"{source} does not fit {config.network}: {len(missing)} keys are missing, {len(shapes)} have another "
+            f"shape, such as {(missing + shapes)[0]}"
         )
     network.load_state_dict({key: state[key] for key in own})
 

@@ -1,0 +1,107 @@
+"""What every backbone is: a network of frames that can be cut into stages and blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
+from typing import NamedTuple
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.utils.checkpoint import checkpoint
+
+
+class Built(NamedTuple):
+    """A backbone without weights.
+
+    Attributes:
+        network: ``[N, 3, H, W]`` -> ``[N, F, h, w]``.
+        num_features: F.
+        min_size: smallest height and width in pixels that still leave a map.
+    """
+
+    network: StagedNetwork
+    num_features: int
+    min_size: int
+
+
+Stage = tuple[nn.Module, ...]
+
+
+class StagedNetwork(nn.Module):
+    """A network that is a chain of stages.
+
+    Attributes:
+        recompute: keep only the borders of the stages for the backward pass and compute the rest again
+            (Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost").
+        unused: names of parameters that the maps do not depend on.
+    """
+
+    recompute = False
+    unused: frozenset[str] = frozenset()
+
+    def stages(self) -> list[Stage]:
+        """The chain. No stage may begin with a layer that works in place: it would overwrite the border."""
+        raise TypeError(f"{type(self).__name__} names no stages")
+
+    def block_names(self) -> list[list[str]]:
+        """Names of the parameters by block, in the order that frames go through them.
+
+        The stem, everything before the first block, counts to the first. A block of a ResNet is a residual block;
+        elsewhere it is a stage.
+        """
+        names = {id(parameter): name for name, parameter in self.named_parameters()}
+        found: list[list[str]] = []
+        for block in self._block_modules():
+            own = [names[id(parameter)] for module in block for parameter in module.parameters()]
+            if own or not found:
+                found.append(own)
+        return found
+
+    def _block_modules(self) -> list[Stage]:
+        return self.stages()
+
+    def forward(self, frames: torch.Tensor) -> torch.Tensor:
+        """Frames ``[N, 3, H, W]`` -> maps ``[N, F, h, w]``."""
+        maps = frames
+        for stage in self.stages():
+            if self.recompute and torch.is_grad_enabled():
+                maps = checkpoint(
+                    _run_stage, stage, maps, use_reentrant=False, context_fn=partial(_recomputing, stage)
+                )
+            else:
+                maps = _run_stage(stage, maps)
+        return maps
+
+
+def _run_stage(stage: Stage, maps: torch.Tensor) -> torch.Tensor:
+    for module in stage:
+        maps = module(maps)
+    return maps
+
+
+def _recomputing(stage: Stage) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+    return nullcontext(), frozen_statistics(stage)
+
+
+@contextmanager
+def frozen_statistics(modules: Iterable[nn.Module]) -> Iterator[None]:
+    """Batch normalisation inside `modules` uses a batch's statistics as ever, but does not remember them.
+
+    For a second pass over a batch whose first one was counted already.
+    """
+    norms = [m for module in modules for m in module.modules() if isinstance(m, _NormBase)]
+    momenta = [norm.momentum for norm in norms]
+    counts = [norm.num_batches_tracked.clone() for norm in norms if norm.num_batches_tracked is not None]
+    for norm in norms:
+        norm.momentum = 0.0
+    try:
+        yield
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+        counted = (norm for norm in norms if norm.num_batches_tracked is not None)
+        for norm, count in zip(counted, counts, strict=True):
+            norm.num_batches_tracked.copy_(count)  # type: ignore[union-attr]
