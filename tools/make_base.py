@@ -363,7 +363,7 @@ def train(args: argparse.Namespace, settings: Settings) -> dict[str, Any]:
             torch._foreach_lerp_(list(averaged.parameters()), list(model.parameters()), weight)
         if step % 50 == 0:
             log = {"step": step, "seconds": round(time.perf_counter() - began, 1)}
-            log |= {name: round(float(value), 4) for name, value in logged.items()}
+            log |= {name: round(float(value.detach()), 4) for name, value in logged.items()}
             print(json.dumps(log), flush=True)
         step += 1
     ready = without_classifier(averaged.eval(), recipe)
@@ -403,7 +403,7 @@ def load_teacher(path: Path, device: torch.device) -> nn.Module:
     """A public network in OpenVINO's format: pictures 256 x 128, blue first, 0..255."""
     from openvino_module import OpenVINOModule
 
-    return OpenVINOModule(path).to(device, memory_format=torch.channels_last).eval()
+    return OpenVINOModule(path).to(device).eval()
 
 
 def distillation(
@@ -436,13 +436,16 @@ def load_real(path: Path, device: torch.device) -> torch.Tensor:
     import cv2
 
     if path.suffix == ".npz":
-        held = np.load(path)
-        bounds = held["offsets"]
-        files = [held["data"][a:b] for a, b in itertools.pairwise(bounds)]
+        files = _encoded(dict(np.load(path)))
     else:
         files = [np.fromfile(p, np.uint8) for p in sorted(path.rglob("*")) if p.suffix in {".jpg", ".png"}]
     pictures = [cv2.resize(cv2.imdecode(f, 1), (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA) for f in files]
     return torch.from_numpy(np.stack(pictures)[..., ::-1].copy()).to(device)
+
+
+def _encoded(held: dict[str, np.ndarray]) -> list[np.ndarray]:
+    """The files that lie end to end in `data`."""
+    return [held["data"][start:end] for start, end in itertools.pairwise(held["offsets"])]
 
 
 @torch.inference_mode()
@@ -450,9 +453,8 @@ def viper_rank1(model: ClipEmbedder, path: Path, device: torch.device) -> float:
     """Rank-1 in percent on VIPeR: camera a against camera b, single shot, mean of ten random halves."""
     import cv2
 
-    held = np.load(path)
-    bounds = held["offsets"]
-    encoded = [held["data"][a:b] for a, b in itertools.pairwise(bounds)]
+    held = dict(np.load(path))
+    encoded = _encoded(held)
     pictures = np.stack([cv2.resize(cv2.imdecode(f, 1), (WIDTH, HEIGHT)) for f in encoded])[..., ::-1].copy()
     model.eval()
     found = []
