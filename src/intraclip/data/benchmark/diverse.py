@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from intraclip.data.benchmark.arrays import Array, Picture, f32, resized
+from intraclip.data.benchmark.arrays import Array, Picture, f32
 from intraclip.data.benchmark.body import Body, build_body
 from intraclip.data.benchmark.camera import PICTURE, Camera
 from intraclip.data.benchmark.config import Difficulty
@@ -56,7 +56,7 @@ _STRANGERS = 14
 _LEAST_VISIBLE = 0.45
 _STEP = 0.2
 
-_MIDDLE = 0.32
+_MIDDLE = 0.37
 """Linear brightness that cameras expose the middle of their picture for."""
 
 _DEFAULT = Difficulty()

@@ -107,10 +107,10 @@ def _film(rng: np.random.Generator, sensor: Sensor, fine: float, dim: float) -> 
     return Film(
         gain=(round(float(gain[0]), 4), round(float(gain[1]), 4), round(float(gain[2]), 4)),
         saturation=round(
-            float(rng.uniform(0, 0.15) if grey else np.clip(rng.normal(0.8, 0.22), 0.3, 1.5)), 4
+            float(rng.uniform(0, 0.15) if grey else np.clip(rng.normal(0.74, 0.18), 0.3, 1.25)), 4
         ),
-        contrast=round(float(np.clip(rng.normal(1.3, 0.25), 0.8, 2.0)), 4),
-        haze=round(float(max(0.0, rng.normal(-0.01, 0.015))), 4),
+        contrast=round(float(np.clip(rng.normal(1.2, 0.2), 0.75, 1.8)), 4),
+        haze=round(float(max(0.0, rng.normal(0.0, 0.015))), 4),
         blur=round(float(rng.uniform(0.2, 0.3 + fine / 260)), 4),
         noise=round(float(rng.gamma(2.0, 0.006) * (1 + 1.5 * dim)), 5),
         sharpen=round(float(max(0.0, rng.normal(1.3, 0.8))), 4),
@@ -165,7 +165,7 @@ def _light(rng: np.random.Generator, indoor: bool) -> tuple[Light, float, float]
         fill = fill * colour
         tint = tint * (1 + rng.uniform(0, 0.25) * np.cos(hue + rng.uniform(-2, 2) + np.array([0, 2.1, 4.2])))
     toward = (np.cos(up) * np.cos(around), np.cos(up) * np.sin(around), np.sin(up))
-    exposure = 2.0 ** rng.normal(-0.4 * dim, 0.22)
+    exposure = 2.0 ** rng.normal(-0.35 * dim, 0.2)
     white = 1 / np.mean(0.6 * tint * direct + fill * ambient, keepdims=True) * np.mean(0.6 * direct + ambient)
     return (
         Light(

@@ -201,10 +201,11 @@ def _walls(
         if not hit.any():
             continue
         across = (rays[..., 0] * ny - rays[..., 1] * nx) * t_safe
-        if rng.random() < 0.5:
+        if rng.random() < 0.38:
             face = scene._wall(rng, camera.indoor, across, z, t_safe)
             factor = np.exp(rng.normal(0, 0.4)) * (1 + rng.normal(0, 0.12, 3))
             face = face * f32(np.clip(factor, 0.2, 1.7))
+            face = face + np.float32(rng.uniform(0.2, 0.8)) * (face.mean(axis=-1, keepdims=True) - face)
         else:
             k = np.float32(rng.uniform(0.5, 1.6))
             texture = clutter(rng, green=0.0 if camera.indoor else float(rng.choice([0.0, 0.3, 1.0])))
