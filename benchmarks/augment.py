@@ -226,6 +226,19 @@ def stages(frames: torch.Tensor, rounds: int) -> None:
     print(f"  {'draw':24}{(time.perf_counter() - start) * 1000 / rounds:9.1f}")
 
 
+def pictures(clips: int, length: int, height: int, width: int) -> torch.Tensor:
+    """Smooth pictures with some noise, as a camera's are: white noise would show rounding at its worst.
+
+    uint8 ``[B, T, 3, H, W]``, in memory ``[B, T, H, W, 3]``.
+    """
+    generator = torch.Generator().manual_seed(0)
+    coarse = torch.rand(clips * length, 3, height // 16, width // 16, generator=generator) * 255
+    smooth = F.resize(coarse, [height, width], interpolation=v2.InterpolationMode.BICUBIC, antialias=True)
+    noise = 4 * torch.randn(smooth.shape, generator=generator)
+    planar = (smooth + noise).clamp(0, 255).to(torch.uint8).view(clips, length, 3, height, width)
+    return planar.movedim(2, -1).contiguous().movedim(-1, 2)
+
+
 def main() -> None:
     """Compare under each configuration, then take ours apart."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
@@ -236,13 +249,7 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     warnings.filterwarnings("ignore", category=FutureWarning)
     clips, length, height, width = arguments.size
-    generator = torch.Generator().manual_seed(0)
-    # Smooth pictures with some noise, as frames of a camera are: white noise would show rounding at its worst.
-    coarse = torch.rand(clips * length, 3, height // 16, width // 16, generator=generator) * 255
-    smooth = F.resize(coarse, [height, width], interpolation=v2.InterpolationMode.BICUBIC, antialias=True)
-    noise = 4 * torch.randn(smooth.shape, generator=generator)
-    pictures = (smooth + noise).clamp(0, 255).to(torch.uint8).view(clips, length, 3, height, width)
-    frames = pictures.movedim(2, -1).contiguous().movedim(-1, 2)
+    frames = pictures(clips, length, height, width)
     print(
         f"{clips} clips x {length} frames x 3 x {height} x {width}, {arguments.threads} threads, "
         f"torch {torch.__version__}"

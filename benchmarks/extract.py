@@ -136,11 +136,13 @@ def plain(
 ) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
     """The plain loop: batch size 1 tracklet; its clips one by one, or at once."""
     rows = []
+    device = next(model.parameters()).device
     loader = DataLoader(PaddedTracklets(tracklets, model.input_config), batch_size=1, num_workers=workers)
     for (clips,), (masks,) in loader:
         step = len(clips) if at_once else 1
         pieces = zip(clips.split(step), masks.split(step), strict=True)
-        rows.append(torch.cat([model.embed(*piece) for piece in pieces]).mean(dim=0))
+        found = [model.embed(part.to(device), mask.to(device)) for part, mask in pieces]
+        rows.append(torch.cat(found).mean(dim=0).cpu())
     return torch.stack(rows).numpy()
 
 
@@ -158,8 +160,9 @@ def ours(extractor: FrameExtractor, tracklets: Sequence[Tracklet], workers: int)
 @torch.inference_mode()
 def bare(model: ClipEmbedder, frames: int, batch: int) -> None:
     """The backbone and the spatial mean alone."""
-    size = model.input_config
-    pixels = torch.randn(batch, 3, size.height, size.width).contiguous(memory_format=torch.channels_last)
+    size, device = model.input_config, next(model.parameters()).device
+    pixels = torch.randn(batch, 3, size.height, size.width, device=device)
+    pixels = pixels.contiguous(memory_format=torch.channels_last)
     for _ in range(frames // batch):
         model.backbone(pixels).mean(dim=(2, 3))
 

@@ -60,16 +60,15 @@ def batches_of(split: Split, recipe: Recipe, count: int) -> TrainingBatches:
     return TrainingBatches(split.train, labels_of(split.train), recipe, sampler, start=0, stop=count)
 
 
-def ours(root: Path, recipe: Recipe, count: int) -> Iterator[torch.Tensor]:
+def ours(split: Split, recipe: Recipe, count: int) -> Iterator[torch.Tensor]:
     """Batches as training gets them."""
-    batches = batches_of(read_split(root), recipe, count)
+    batches = batches_of(split, recipe, count)
     for loaded in iterate(batches, workers=recipe.data.workers, prefetch=recipe.data.prefetch):
         yield loaded.clips.frames
 
 
-def pillow(root: Path, recipe: Recipe, count: int) -> Iterator[torch.Tensor]:
+def pillow(split: Split, recipe: Recipe, count: int) -> Iterator[torch.Tensor]:
     """The same clips through Pillow."""
-    split = read_split(root)
     drawn = batches_of(split, recipe, count)
     chosen = [[(owner, clip.indices.tolist()) for owner, clip in drawn.choose(i)] for i in range(count)]
     loader = DataLoader(
@@ -124,10 +123,10 @@ def main() -> None:
             f"{recipe.input.width}, {args.workers} workers, page cache warm; frames/s"
         )
         sides: dict[str, Callable[[], Iterator[torch.Tensor]]] = {
-            "Pillow, loose files": lambda: pillow(data, recipe, args.batches),
-            "intraclip, loose files": lambda: ours(data, recipe, args.batches),
-            "pack, JPEG bytes kept": lambda: ours(packs["keep"], recipe, args.batches),
-            "pack, raw frames": lambda: ours(packs["raw"], recipe, args.batches),
+            "Pillow, loose files": lambda: pillow(read_split(data), recipe, args.batches),
+            "intraclip, loose files": lambda: ours(read_split(data), recipe, args.batches),
+            "pack, JPEG bytes kept": lambda: ours(read_split(packs["keep"]), recipe, args.batches),
+            "pack, raw frames": lambda: ours(read_split(packs["raw"]), recipe, args.batches),
         }
         found: dict[str, list[float]] = {name: [] for name in sides}
         for number in range(args.rounds + 1):  # the first round warms the page cache and is not counted

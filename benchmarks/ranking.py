@@ -141,8 +141,8 @@ class Peak:
         return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
 
 
-def stream(queries: int, gallery: int, size: int, device: str | None) -> None:
-    """Score random features without their matrix of distances."""
+def random_embeddings(queries: int, gallery: int, size: int) -> Embeddings:
+    """People that are found most of the time."""
     rng = np.random.default_rng(0)
     total = queries + gallery
     pids = np.concatenate((np.arange(queries), np.arange(gallery) % max(1, gallery // 10)))
@@ -156,12 +156,17 @@ def stream(queries: int, gallery: int, size: int, device: str | None) -> None:
         people = np.unique(pids[part], return_inverse=True)
         own = np.stack([np.random.default_rng(pid).standard_normal(size) for pid in people[0]])
         features[part] += apart * own[people[1]].astype(np.float32)
-    embeddings = Embeddings(
+    return Embeddings(
         features=features,
         pids=pids + 1,
         camids=rng.integers(1, CAMERAS + 1, size=total),
         is_query=np.arange(total) < queries,
     )
+
+
+def stream(queries: int, gallery: int, size: int, device: str | None) -> None:
+    """Score random features without their matrix of distances."""
+    embeddings = random_embeddings(queries, gallery, size)
     with Peak() as peak:
         start = time.perf_counter()
         found = score(embeddings, PROTOCOLS["cross-camera"], device=device)
@@ -169,7 +174,8 @@ def stream(queries: int, gallery: int, size: int, device: str | None) -> None:
     print(
         f"streaming {queries:,} x {gallery:,} x {size} on {device or 'numpy'}: {seconds:.1f} s, "
         f"{(peak.bytes - peak.start) / 2**20:.0f} MiB above the start (blocks may take {MAX_BYTES / 2**20:.0f}), "
-        f"features {features.nbytes / 2**20:.0f} MiB, the matrix would take {4 * queries * gallery / 2**20:.0f} MiB; "
+        f"features {embeddings.features.nbytes / 2**20:.0f} MiB, "
+        f"the matrix would take {4 * queries * gallery / 2**20:.0f} MiB; "
         f"rank-1 {found.rank(1):.4f}, mAP {found.mAP:.4f}"
     )
     whole = seconds * (10_000 / queries) * (1_000_000 / gallery)

@@ -25,6 +25,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -43,7 +44,7 @@ from intraclip.config import BatchConfig, ClipConfig, InputConfig, ModelConfig, 
 from intraclip.data.augment import normalise  # noqa: E402
 from intraclip.engine.distributed import World  # noqa: E402
 from intraclip.engine.run import choose_device  # noqa: E402
-from intraclip.engine.step import TrainingStep, autocast, backend_settings  # noqa: E402
+from intraclip.engine.step import Done, TrainingStep, autocast, backend_settings  # noqa: E402
 from intraclip.engine.throughput import peak_memory  # noqa: E402
 from intraclip.models.embedder import build_embedder  # noqa: E402
 from intraclip.types import ClipBatch  # noqa: E402
@@ -115,8 +116,9 @@ def public_step(
         with autocast(recipe.step, device):
             maps = model.backbone(frames.flatten(0, 1))
             pooled = F.adaptive_avg_pool2d(maps, 1).flatten(1)
-            features = pooled.view(*frames.shape[:2], -1).mean(1)
-            logits = model.classifier(features)
+            clips = model.head.from_mean(pooled.view(*frames.shape[:2], -1).mean(1))
+            features = clips.embedding if recipe.model.triplet_vector == "embedding" else clips.pooled
+            logits = model.classifier(clips.embedding)
         loss = triplet(features.float(), batch.labels) + entropy(logits.float(), batch.labels)
         optimizer.zero_grad()
         loss.backward()
@@ -128,13 +130,16 @@ def public_step(
 
 
 def our_step(recipe: Recipe, batch: ClipBatch, device: torch.device) -> Callable[[], None]:
-    """`TrainingStep`."""
+    """`TrainingStep`, its metrics read as the training loop does: with a GPU, those of the step before."""
     model = build_embedder(recipe.model, recipe.input, num_classes=IDENTITIES_IN_TRAINING, seed=0)
     training = TrainingStep(model.to(device), recipe, World(rank=0, size=1, device=device))
     number = iter(range(10**9))
+    pending: deque[Done] = deque()
 
     def step() -> None:
-        training(batch, step=next(number)).read()
+        pending.append(training(batch, step=next(number)))
+        if device.type == "cpu" or len(pending) > 1:
+            pending.popleft().read()
 
     return step
 
@@ -151,12 +156,17 @@ def seconds(step: Callable[[], None], device: torch.device, repeats: int) -> flo
     return (time.perf_counter() - started) / repeats
 
 
-def flops_of(recipe: Recipe, batch: ClipBatch, device: torch.device) -> float:
-    """Floating point operations of forward and backward, counted once on the plain network."""
-    model = build_embedder(recipe.model, recipe.input, num_classes=IDENTITIES_IN_TRAINING, seed=0).to(device)
-    frames = normalise(batch.frames, mean=recipe.input.mean, std=recipe.input.std)
+def flops_of(recipe: Recipe) -> float:
+    """Floating point operations of forward and backward of a batch, a multiplication and an addition being two.
+
+    Counted by shapes alone (device ``meta``), of convolutions and matrix products.
+    """
+    model = build_embedder(recipe.model, recipe.input, num_classes=IDENTITIES_IN_TRAINING, seed=0).to("meta")
+    clips, length = recipe.batch.identities * recipe.batch.clips, recipe.clip.num_frames
+    frames = torch.empty(clips, length, 3, recipe.input.height, recipe.input.width, device="meta")
+    mask = torch.ones(clips, length, dtype=torch.bool, device="meta")
     with FlopCounterMode(display=False) as counter:
-        model.train()(frames, batch.mask).logits.sum().backward()
+        model.train()(frames, mask).logits.sum().backward()
     return float(counter.get_total_flops())
 
 
@@ -197,7 +207,7 @@ def compare(args: argparse.Namespace, recipe: Recipe, device: torch.device) -> N
         for name, (used, step) in sides.items():
             with backend_settings(used.step, device):
                 times[name].append(seconds(step, device, repeats))
-    work = flops_of(recipe, batch, device)
+    work = flops_of(recipe)
     base = statistics.median(times["public fp32"])
     clips, frames = batch.frames.shape[:2]
     print(f"{args.backbone}, TAP, {clips} clips x {frames} frames, {work / 1e12:.2f} TFLOP a step, {device}")

@@ -24,6 +24,15 @@ from intraclip.types import Split, Tracklet
 torch.set_num_threads(2)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip tests marked `cuda` where there is no GPU."""
+    if torch.cuda.is_available():
+        return
+    for item in items:
+        if item.get_closest_marker("cuda"):
+            item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
+
+
 def write_tracklet(
     root: Path, *, pid: int, camid: int, number: int = 1, frames: int = 6, height: int = 48, width: int = 24
 ) -> Tracklet:

@@ -60,6 +60,22 @@ def test_distances_equal_torch_cdist():
     assert torch.allclose(euclidean_distances(features), torch.cdist(features, features), atol=1e-3)
 
 
+@pytest.mark.cuda
+def test_distances_on_a_gpu_are_exact_where_it_may_round():
+    """Embeddings of one person: long vectors that are near to each other."""
+    generator = torch.Generator().manual_seed(0)
+    features = 5 + 0.05 * torch.randn(32, 2048, generator=generator)
+    before = torch.get_float32_matmul_precision()
+    try:
+        torch.set_float32_matmul_precision("high")
+        found = euclidean_distances(features.cuda()).cpu()
+    finally:
+        torch.set_float32_matmul_precision(before)
+    assert found.dtype == torch.float32
+    expected = torch.cdist(features.double(), features.double())
+    assert torch.allclose(found.double(), expected, rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize("labels", [[0, 0, 1], [0, 0, 0]])
 def test_batches_that_cannot_be_mined_are_refused(labels):
     with pytest.raises(ValueError, match="two clips of every identity and two identities"):

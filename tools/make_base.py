@@ -21,17 +21,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from intraclip.data.benchmark.diverse import render_arrays
-from intraclip.data.benchmark.diverse_config import DiverseConfig
-from intraclip.models.finetune import parameter_groups, set_trainable
 from torch import nn
 from torch.nn import functional as F
 
 from intraclip.config import AugmentConfig, ClipConfig, FinetuneConfig, InputConfig, ModelConfig, Recipe
 from intraclip.data.augment import apply, draw
+from intraclip.data.benchmark.diverse import render_arrays
+from intraclip.data.benchmark.diverse_config import DiverseConfig
 from intraclip.losses import batch_hard_triplet
 from intraclip.models.checkpoint import save_checkpoint
 from intraclip.models.embedder import ClipEmbedder, build_embedder
+from intraclip.models.finetune import parameter_groups, set_trainable
 
 HEIGHT, WIDTH = 192, 96
 PEOPLE, VISITS, FRAMES, CAMERAS = 500, 4, 10, 40
@@ -146,7 +146,8 @@ class People:
 
 def load_people(folder: Path, device: torch.device, *, most: int | None = None) -> People:
     """Read every set that is there."""
-    parts: dict[str, list[np.ndarray]] = {name: [] for name in ARRAYS}
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in ARRAYS[1:]}
+    pictures: list[torch.Tensor] = []
     offset = np.zeros(3, dtype=np.int64)
     for path in sorted(folder.glob("set[0-9]*")):
         if path.suffix:
@@ -154,19 +155,18 @@ def load_people(folder: Path, device: torch.device, *, most: int | None = None) 
         found = {name: np.load(path / f"{name}.npy") for name in ARRAYS}
         for column, name in enumerate(ARRAYS[1:]):
             found[name] = found[name].astype(np.int64) + offset[column]
-        for name in ARRAYS:
             parts[name].append(found[name])
+        pictures.append(torch.from_numpy(found["frames"]).to(device))
         offset = np.array([found[name].max() + 1 for name in ARRAYS[1:]])
-    if not parts["frames"]:
+    if not pictures:
         raise SystemExit(f"{folder} holds no rendered set; run `render` first")
     pids, camids, tracklets = (np.concatenate(parts[name]) for name in ARRAYS[1:])
     who: dict[int, dict[int, list[np.ndarray]]] = {}
     order = np.argsort(tracklets, kind="stable")
     for rows in np.split(order, np.flatnonzero(np.diff(tracklets[order])) + 1):
         who.setdefault(int(pids[rows[0]]), {}).setdefault(int(camids[rows[0]]), []).append(rows)
-    frames = torch.cat([torch.from_numpy(part) for part in parts["frames"]]).to(device)
     people = [who[pid] for pid in sorted(who) if len(who[pid]) > 1]
-    return People(frames, people[:most])
+    return People(torch.cat(pictures), people[:most])
 
 
 class Sampler:

@@ -24,9 +24,14 @@ def euclidean_distances(features: torch.Tensor) -> torch.Tensor:
     """
     # |a - b|^2 = |a|^2 + |b|^2 - 2 ab needs no B x B x D tensor. Rounding may leave a small negative number, and
     # the root has no gradient at 0: the clamp answers both, its gradient there is 0.
+    given = features.dtype
+    if features.device.type == "cuda":
+        # A GPU that may use TF32 rounds the product's entries to 10 bits, and the difference of two long vectors is
+        # mostly rounding then. B x B products of doubles cost next to nothing.
+        features = features.double()
     squares = features.square().sum(dim=1)
     squared = squares.unsqueeze(1) + squares.unsqueeze(0) - 2 * features @ features.T
-    return squared.clamp_min(1e-12).sqrt()
+    return squared.clamp_min(1e-12).sqrt().to(given)
 
 
 class TripletOutput(NamedTuple):

@@ -434,7 +434,7 @@ def test_the_vectorised_path_reads_nothing_back_from_the_device(mode):
         result.sum().item()
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.cuda
 @pytest.mark.parametrize("mode", ["synchronous", "asynchronous", "none"])
 def test_cuda_agrees_with_the_cpu_and_does_not_wait(mode):
     frames = smooth_frames(8, 4, 64, 32)

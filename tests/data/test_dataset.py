@@ -162,7 +162,7 @@ def test_reading_leaves_the_global_random_state_alone(tiny_split: Split, tiny_re
     assert torch.equal(torch.get_rng_state(), before)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+@pytest.mark.cuda
 def test_batches_are_pinned_for_the_gpu(tiny_split: Split, tiny_recipe: Recipe):
     for workers in (0, 1):
         for loaded in iterate(training(tiny_split, tiny_recipe), workers=workers, pin_memory=True):

@@ -20,7 +20,7 @@ from intraclip.types import Split, Tracklet
 
 DEVICES = [
     "cpu",
-    pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")),
+    pytest.param("cuda", marks=pytest.mark.cuda),
 ]
 
 

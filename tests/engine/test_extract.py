@@ -53,6 +53,17 @@ def test_it_equals_the_plain_loop(tmp_path, head, sampling, max_frames):
     assert np.abs(features(found) - clip_by_clip(model, tracklets, clip)).max() < 1e-5
 
 
+@pytest.mark.cuda
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("sampling", ["dense", "all"])
+def test_a_gpu_gives_the_embeddings_of_the_cpu(tmp_path, head, sampling):
+    tracklets, clip = ragged(tmp_path), ClipConfig(num_frames=4, test_sampling=sampling)
+    expected = features(run(network(head), tracklets, clip))
+    found = features(run(network(head).cuda(), tracklets, clip))
+    # The GPU's convolutions round to TF32 unless a program forbids it.
+    assert np.abs(found - expected).max() < 1e-2 * np.abs(expected).max()
+
+
 @pytest.mark.parametrize("head", HEADS)
 def test_parts_are_independent_bit_for_bit(tmp_path, head):
     tracklets, model = ragged(tmp_path), network(head)

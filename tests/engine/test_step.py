@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -19,9 +21,10 @@ from intraclip.config import (
 )
 from intraclip.data.augment import normalise
 from intraclip.engine.distributed import World
-from intraclip.engine.step import TrainingStep, mix
+from intraclip.engine.step import TrainingStep, backend_settings, mix
 from intraclip.losses import TotalLoss
 from intraclip.models.embedder import ClipEmbedder, ClipOutput, build_embedder
+from intraclip.models.heads import HEADS
 from intraclip.types import ClipBatch
 
 ALONE = World(rank=0, size=1, device=torch.device("cpu"))
@@ -52,11 +55,13 @@ def network(recipe: Recipe) -> ClipEmbedder:
 
 
 def after_one_step(
-    recipe: Recipe, clips: ClipBatch
+    recipe: Recipe, clips: ClipBatch, device: str = "cpu"
 ) -> tuple[dict[str, float], dict[str, torch.Tensor], dict[str, torch.Tensor]]:
     """Metrics, gradients and weights after one step."""
-    step = TrainingStep(network(recipe), recipe, ALONE)
-    metrics = step(clips, step=0).read().values
+    world = World(rank=0, size=1, device=torch.device(device))
+    with backend_settings(recipe.step, world.device):
+        step = TrainingStep(network(recipe).to(world.device), recipe, world)
+        metrics = step(clips.to(world.device), step=0).read().values
     gradients = {k: p.grad for k, p in step.model.named_parameters() if p.grad is not None}
     return metrics, gradients, step.model.state_dict()
 
@@ -189,4 +194,101 @@ def test_a_compiled_network_learns_the_same_and_saves_under_the_same_names():
     plain = after_one_step(RECIPE, batch())
     compiled = after_one_step(with_step(RECIPE, compile=True), batch())
     assert compiled[0] == pytest.approx(plain[0], rel=1e-4)
+    assert compiled[2].keys() == plain[2].keys()
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        "pass",
+        "torch.backends.fp32_precision = 'tf32'",
+        "torch.backends.cuda.matmul.fp32_precision = 'tf32'",
+        "torch.set_float32_matmul_precision('high')",
+        "torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False",
+    ],
+)
+def test_the_precision_holds_inside_and_the_program_has_its_own_back(before: str):
+    """Whichever of torch's two kinds of switches it uses; in a process of its own, as they are there for good."""
+    if "fp32_precision" in before and not hasattr(torch.backends, "fp32_precision"):
+        pytest.skip("this torch has the older kind only")
+    code = f"""
+import torch
+from intraclip.config import StepConfig
+from intraclip.engine.step import backend_settings
+{before}
+cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+def now():
+    new = [s.fp32_precision for s in (cudnn.conv, cudnn.rnn, matmul)] if hasattr(cudnn, "conv") else []
+    return [cudnn.benchmark, *new]
+settings = now()
+for precision in ("fp32", "tf32", "bf16"):
+    with backend_settings(StepConfig(precision=precision), torch.device("cuda")):
+        assert cudnn.allow_tf32 == matmul.allow_tf32 == (precision != "fp32"), (cudnn.allow_tf32, precision)
+        assert cudnn.benchmark
+    assert now() == settings, (now(), settings)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize(
+    ("settings", "close"),
+    [
+        ({"precision": "fp32"}, 1e-4),
+        ({"precision": "fp32", "pieces": 4}, 1e-4),
+        ({"precision": "fp32", "recompute": True}, 1e-4),
+        ({"precision": "tf32"}, 1e-2),
+        ({"precision": "bf16"}, 5e-2),
+        ({"precision": "bf16", "pieces": 4, "recompute": True}, 5e-2),
+        ({"precision": "fp16"}, 2e-2),
+    ],
+)
+def test_a_gpu_learns_what_the_cpu_learns(settings: dict[str, object], close: float):
+    pieces = {"pieces": settings["pieces"]} if "pieces" in settings else {}
+    exact, gradients, _ = after_one_step(with_step(RECIPE, **pieces), batch())
+    found, on_gpu, weights = after_one_step(with_step(RECIPE, **settings), batch(), "cuda")
+    for name in ("loss", "triplet", "identity", "positive_distance", "negative_distance"):
+        assert found[name] == pytest.approx(exact[name], rel=close), name
+    assert {v.dtype for v in weights.values() if v.is_floating_point()} == {torch.float32}
+    if settings["precision"] == "fp32":
+        for name, gradient in gradients.items():
+            torch.testing.assert_close(on_gpu[name].cpu(), gradient, rtol=1e-2, atol=1e-4)
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("head", sorted(HEADS))
+def test_every_head_takes_a_step_on_a_gpu(head: str, precision: str):
+    recipe = replace(RECIPE, model=replace(RECIPE.model, head=head, neck="bn"))  # type: ignore[arg-type]
+    found, gradients, _ = after_one_step(with_step(recipe, precision=precision), batch(), "cuda")
+    assert all(torch.isfinite(torch.tensor(value)) for value in found.values())
+    assert all(bool(gradient.isfinite().all()) for gradient in gradients.values())
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_step_is_started_without_waiting_for_the_gpu(precision: str):
+    recipe = with_step(replace(RECIPE, augment=AugmentConfig()), precision=precision)
+    world = World(rank=0, size=1, device=torch.device("cuda"))
+    clips = batch().to(world.device)
+    with backend_settings(recipe.step, world.device):
+        step = TrainingStep(network(recipe).to(world.device), recipe, world)
+        for number in range(2):
+            step(clips, step=number).read()
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            done = step(clips, step=2)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+        assert done.read().values["loss"] > 0
+
+
+@pytest.mark.cuda
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of torch's own compiler
+def test_a_compiled_network_learns_the_same_on_a_gpu():
+    plain = after_one_step(with_step(RECIPE, precision="bf16"), batch(), "cuda")
+    compiled = after_one_step(with_step(RECIPE, precision="bf16", compile=True), batch(), "cuda")
+    assert compiled[0]["identity"] == pytest.approx(plain[0]["identity"], rel=5e-2)
     assert compiled[2].keys() == plain[2].keys()

@@ -14,6 +14,7 @@ from intraclip.config_io import load_recipe
 from intraclip.data.dataset import TrainingBatches, iterate, labels_of
 from intraclip.data.sampler import PKSampler
 from intraclip.engine.distributed import World
+from intraclip.engine.evaluate import evaluate_run
 from intraclip.engine.step import TrainingStep
 from intraclip.engine.stopping import RunStopped
 from intraclip.engine.train import learning_rate, train
@@ -153,6 +154,32 @@ def test_what_is_frozen_ends_as_it_began(tiny_split: Split, tiny_recipe: Recipe,
             name.startswith("backbone") and ("running" in name or "tracked" in name)
         )
         assert torch.equal(tensor, ended[f"model.{name}"]) == kept, name
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+@pytest.mark.parametrize("decode", ["cpu", "cuda"])
+def test_a_run_on_a_gpu_is_resumed_and_scored_on_either_device(
+    tiny_split: Split, tiny_recipe: Recipe, tmp_path: Path, precision: str, decode: str
+):
+    recipe = replace(
+        tiny_recipe,
+        device="cuda",
+        step=replace(tiny_recipe.step, precision=precision),  # type: ignore[arg-type]
+        data=replace(tiny_recipe.data, workers=2, decode=decode),  # type: ignore[arg-type]
+    )
+    with pytest.raises(StopRun):
+        train(tiny_split, recipe, tmp_path / "run", watcher=Killer())
+    watcher = Recorder()
+    train(tiny_split, recipe, tmp_path / "run", resume=True, watcher=watcher)
+    assert watcher.steps[-1] == 6
+    assert all(entry["loss"] > 0 for entry in metrics(tmp_path / "run"))
+    assert json.loads((tmp_path / "run/environment.json").read_text())["device"] != "cpu"
+    found = [
+        evaluate_run(tmp_path / "run", tiny_split, device=device)["scores"]["mars-no-query"]["mAP"]
+        for device in ("cuda", "cpu")
+    ]
+    assert found[0] == pytest.approx(found[1], abs=0.1)
 
 
 def test_resuming_a_run_that_died_before_its_first_checkpoint_starts_it(

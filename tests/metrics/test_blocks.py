@@ -247,18 +247,19 @@ def test_a_device_that_is_not_there_is_said():
         count_not_farther(features, **search, device="nowhere")
 
 
-def test_a_program_that_allows_less_than_float32_keeps_its_setting_and_gets_exact_counts():
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
+def test_a_program_that_allows_less_than_float32_keeps_its_setting_and_gets_exact_counts(device):
     features, search, expected = problem("offset", 60, 64, "euclidean", 0)
     before = torch.get_float32_matmul_precision()
     try:
         torch.set_float32_matmul_precision("medium")
-        assert count_not_farther(features, **search, device="cpu").tolist() == expected.tolist()
+        assert count_not_farther(features, **search, device=device).tolist() == expected.tolist()
         assert torch.get_float32_matmul_precision() == "medium"
     finally:
         torch.set_float32_matmul_precision(before)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+@pytest.mark.cuda
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("distance", ["euclidean", "cosine"])
 def test_counts_on_a_gpu_are_those_of_the_cpu(kind, distance):

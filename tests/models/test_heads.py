@@ -5,8 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
-from intraclip.config import ModelConfig
+from intraclip.config import LossConfig, ModelConfig
+from intraclip.losses import TotalLoss
+from intraclip.models.embedder import ClipOutput
 from intraclip.models.heads import HEADS, FrameHead, Head, build_head
 from models.head_toys import TOYS, accuracy_after_training
 
@@ -57,6 +60,23 @@ def test_any_clip_length_and_map_size_gives_an_embedding(name, t, h, w):
         assert bool(out.embedding.isfinite().all())
         assert torch.allclose(out.pooled, maps.mean(dim=(1, 3, 4)), atol=1e-6)
         assert (out.auxiliary_loss is not None) == (mode and name in {"drsa", "sta"})
+
+
+@pytest.mark.parametrize("name", sorted(set(HEADS) - {"gao_rnn", "trl"}))  # torch's own RNNs want a real GPU
+def test_no_head_mixes_the_devices(name):
+    """On a GPU that is not there: fake tensors have shapes, types and devices, and refuse what a GPU would refuse."""
+    with FakeTensorMode(), torch.device("cuda"):
+        head = build_head(FEATURES, ModelConfig(head=name))  # type: ignore[arg-type]
+        maps, mask = torch.empty(4, 3, FEATURES, 8, 4), torch.ones(4, 3, dtype=torch.bool)
+        for mode in (True, False):
+            out = head.train(mode)(maps, mask)
+            assert out.embedding.device.type == "cuda"
+        labels = torch.zeros(4, dtype=torch.int64)
+        logits = torch.empty(4, 2)
+        loss, _ = TotalLoss(LossConfig())(
+            ClipOutput(out.embedding, out.pooled, logits, out.auxiliary_loss), labels
+        )
+        assert loss.device.type == "cuda"
 
 
 @pytest.mark.parametrize(

@@ -183,7 +183,11 @@ def open_world(device: str) -> Iterator[World]:
             )
         chosen = torch.device("cuda", number)
         torch.cuda.set_device(chosen)
-    dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+    if chosen.type == "cuda":
+        # Told its GPU, NCCL need not guess it from the rank when processes wait for each other.
+        dist.init_process_group("nccl", device_id=chosen)
+    else:
+        dist.init_process_group("gloo")
     try:
         world = World(rank=dist.get_rank(), size=size, device=chosen, restarted=_restarted_anywhere(chosen))
         yield world

@@ -203,7 +203,14 @@ def evaluate_splits(
     scores = []
     for split in splits:
         embeddings = with_ids(features[[row[t.root, t.name] for t in split.test]], split)
-        scores.append(score(embeddings, protocol_named(protocol or split.protocol), distance=distance))
+        scores.append(
+            score(
+                embeddings,
+                protocol_named(protocol or split.protocol),
+                distance=distance,
+                device=ready.ranking_device,
+            )
+        )
     return SplitsEvaluation(scores=tuple(scores), described=ready.described())
 
 

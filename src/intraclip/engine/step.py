@@ -249,13 +249,22 @@ def backend_settings(config: StepConfig, device: torch.device) -> Iterator[None]
         yield
         return
     cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
-    before = cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32
+    benchmark = cudnn.benchmark
+    # From torch 2.9 on there are two kinds of switches, which have to agree. Only the newer ones can be read whatever a
+    # program has set before, and only they outdo what it has set for everything.
+    switches = [cudnn.conv, cudnn.rnn, matmul] if hasattr(matmul, "fp32_precision") else []
+    before = [switch.fp32_precision for switch in switches]
+    tf32 = [precision == "tf32" for precision in before] or [cudnn.allow_tf32] * 2 + [matmul.allow_tf32]
     cudnn.benchmark = True
     cudnn.allow_tf32 = matmul.allow_tf32 = config.precision != "fp32"
+    for switch in switches:
+        switch.fp32_precision = "ieee" if config.precision == "fp32" else "tf32"
     try:
         yield
     finally:
-        cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32 = before
+        cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32 = benchmark, tf32[0], tf32[2]
+        for switch, precision in zip(switches, before, strict=True):
+            switch.fp32_precision = precision
 
 
 def mix(*numbers: int) -> int:

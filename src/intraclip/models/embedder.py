@@ -128,7 +128,7 @@ def build_embedder(
         CheckpointError: the weights file does not fit.
     """
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         embedder = ClipEmbedder(config, input_config, num_classes=num_classes)
     if pretrained:
         load_backbone_weights(embedder.backbone, config)

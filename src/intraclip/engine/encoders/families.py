@@ -127,7 +127,7 @@ def _built(build: Callable[[], nn.Module], config: NetworkConfig) -> nn.Module:
     """Build a model from a fixed seed, leaving the global random state as it was."""
     try:
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
+            torch.default_generator.manual_seed(0)
             return build()
     except Exception as error:  # each family raises its own kinds: no network, no such size, no such file
         remedy = (
