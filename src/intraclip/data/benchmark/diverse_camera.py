@@ -112,7 +112,7 @@ def _film(rng: np.random.Generator, sensor: Sensor, fine: float, dim: float) -> 
         contrast=round(float(np.clip(rng.normal(1.2, 0.2), 0.75, 1.8)), 4),
         haze=round(float(max(0.0, rng.normal(0.0, 0.015))), 4),
         blur=round(float(rng.uniform(0.2, 0.3 + fine / 260)), 4),
-        noise=round(float(rng.gamma(2.0, 0.006) * (1 + 1.5 * dim)), 5),
+        noise=round(float(rng.gamma(1.6, 0.005) * (1 + 1.5 * dim)), 5),
         sharpen=round(float(max(0.0, rng.normal(1.3, 0.8))), 4),
         quality=int(np.clip(quality, 12, 98)),
         black=round(float(max(0.0, rng.normal(0.0, 0.035))), 4),
