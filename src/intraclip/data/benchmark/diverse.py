@@ -57,7 +57,7 @@ _STANDING = 0.1
 _LEAST_VISIBLE = 0.45
 _STEP = 0.2
 
-_MIDDLE = 0.37
+_MIDDLE = 0.40
 """Linear brightness that cameras expose the middle of their picture for."""
 
 _DEFAULT = Difficulty()
@@ -248,7 +248,7 @@ def render_visit(visit: Visit, config: DiverseConfig) -> RenderedVisit:
     rng = generator(config.seed, Kind.DIVERSE_VISIT, visit.pid, visit.camid, visit.index)
     who = draw_diverse_identity(config.seed, visit.pid, diverse)
     difficulty = (
-        replace(_DEFAULT, viewpoint=1.0, occluder=0.18, motion_blur=0.25, lighting_change=0.2)
+        replace(_DEFAULT, viewpoint=1.0, occluder=0.14, motion_blur=0.25, lighting_change=0.2)
         if diverse.places
         else _DEFAULT
     )
