@@ -723,6 +723,19 @@ class _Tailor:
             )
             self.add(handle, cloth.linear((0.5, 0.5, 0.5)), Tag.STRAP, Part.CARRIED, (Bone.ROOT,))
 
+        elif extras.bag == "parcel":
+            front = self.girth * 0.13 + 0.08
+            patch = self.box(
+                [
+                    (self.z(1.04), 0, front, 0.135, 0.030),
+                    (self.z(1.16), 0, front + 0.02, 0.145, 0.040),
+                    (self.z(1.30), 0, front + 0.01, 0.135, 0.030),
+                ]
+            )
+            colour = np.broadcast_to(paint[:, None], (3, len(patch))).copy()
+            colour[:, np.abs(patch.xyz[0]) < 0.02] = trim[:, None]
+            self.add(patch, colour, Tag.BAG, Part.CARRIED, (Bone.CHEST,), gloss=0.05)
+
     def box(self, rings: Sequence[tuple[float, ...]]) -> Patch:
         return loft(rings, self.spacing, self.rng, power=4.5, caps=(0.04, 0.04))
 

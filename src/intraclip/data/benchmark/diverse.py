@@ -53,10 +53,11 @@ _FEW_ROWS = 116
 _SPACING = 0.75
 
 _STRANGERS = 14
+_STANDING = 0.1
 _LEAST_VISIBLE = 0.45
 _STEP = 0.2
 
-_MIDDLE = 0.37
+_MIDDLE = 0.40
 """Linear brightness that cameras expose the middle of their picture for."""
 
 _DEFAULT = Difficulty()
@@ -247,10 +248,12 @@ def render_visit(visit: Visit, config: DiverseConfig) -> RenderedVisit:
     rng = generator(config.seed, Kind.DIVERSE_VISIT, visit.pid, visit.camid, visit.index)
     who = draw_diverse_identity(config.seed, visit.pid, diverse)
     difficulty = (
-        replace(_DEFAULT, viewpoint=1.0, occluder=0.18, motion_blur=0.25, lighting_change=0.2)
+        replace(_DEFAULT, viewpoint=1.0, occluder=0.14, motion_blur=0.25, lighting_change=0.2)
         if diverse.places
         else _DEFAULT
     )
+    if diverse.outfits and rng.random() < _STANDING:
+        who = replace(who, gait=replace(who.gait, stride=0.04, arm_swing=2.0, sway=0.5))
     walk = _walk(rng, camera, who, n, difficulty)
     depth = camera.see(np.append(walk.place, np.full((n, 1), 0.9), axis=1))[:, 2]
     # How fine a body must be hangs on its boxes, and these hang on the body: a guess of its height comes first.

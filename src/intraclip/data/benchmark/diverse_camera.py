@@ -109,10 +109,10 @@ def _film(rng: np.random.Generator, sensor: Sensor, fine: float, dim: float) -> 
         saturation=round(
             float(rng.uniform(0, 0.15) if grey else np.clip(rng.normal(0.74, 0.18), 0.3, 1.25)), 4
         ),
-        contrast=round(float(np.clip(rng.normal(1.2, 0.2), 0.75, 1.8)), 4),
-        haze=round(float(max(0.0, rng.normal(0.0, 0.015))), 4),
+        contrast=round(float(np.clip(rng.normal(1.25, 0.2), 0.8, 1.8)), 4),
+        haze=round(float(max(0.0, rng.normal(0.004, 0.012))), 4),
         blur=round(float(rng.uniform(0.2, 0.3 + fine / 260)), 4),
-        noise=round(float(rng.gamma(2.0, 0.006) * (1 + 1.5 * dim)), 5),
+        noise=round(float(rng.gamma(1.6, 0.005) * (1 + 1.5 * dim)), 5),
         sharpen=round(float(max(0.0, rng.normal(1.3, 0.8))), 4),
         quality=int(np.clip(quality, 12, 98)),
         black=round(float(max(0.0, rng.normal(0.0, 0.035))), 4),
@@ -128,7 +128,7 @@ def _light(rng: np.random.Generator, indoor: bool) -> tuple[Light, float, float]
     kinds = (
         {"white": 0.5, "warm": 0.32, "dim": 0.1, "coloured": 0.08}
         if indoor
-        else {"sun": 0.34, "low sun": 0.12, "shade": 0.23, "overcast": 0.18, "dusk": 0.06, "night": 0.07}
+        else {"sun": 0.34, "low sun": 0.12, "shade": 0.26, "overcast": 0.18, "dusk": 0.05, "night": 0.05}
     )
     kind = str(rng.choice(list(kinds), p=list(kinds.values())))
     around = rng.uniform(0, 2 * np.pi)
@@ -217,7 +217,7 @@ def develop(
     # Steeper in the middle, cut at the dark end, bent at the bright one.
     contrast = np.float32(film.contrast)
     value *= contrast
-    value += np.float32(0.42 * (1 - film.contrast) - film.black)
+    value += np.float32(0.3 * (1 - film.contrast) - film.black)
     np.minimum(value, 0.85 + 0.15 * np.tanh((value - 0.85) * 4), out=value, where=value > 0.85)
     height, width = value.shape[:2]
     size = atlas.shape[0]

@@ -32,21 +32,21 @@ _CLOTH: tuple[tuple[str, Colour, float, float], ...] = (
     ("dark denim", (0.15, 0.20, 0.32), 2, 17),
     ("denim", (0.28, 0.38, 0.54), 3, 14),
     ("light denim", (0.50, 0.60, 0.72), 2, 6),
-    ("blue", (0.13, 0.27, 0.62), 4, 1),
+    ("blue", (0.16, 0.27, 0.56), 4, 1),
     ("light blue", (0.58, 0.72, 0.88), 4, 0.4),
     ("khaki", (0.50, 0.45, 0.33), 3, 6),
     ("beige", (0.76, 0.68, 0.55), 3, 4),
     ("brown", (0.30, 0.20, 0.14), 3, 3),
     ("olive", (0.30, 0.32, 0.18), 2.5, 1.5),
-    ("green", (0.14, 0.42, 0.22), 2, 0.4),
+    ("green", (0.16, 0.38, 0.22), 2, 0.4),
     ("teal", (0.10, 0.44, 0.46), 1.5, 0.3),
-    ("red", (0.72, 0.10, 0.12), 5, 0.7),
+    ("red", (0.66, 0.12, 0.14), 5, 0.7),
     ("burgundy", (0.38, 0.08, 0.14), 2.5, 0.7),
     ("rust", (0.60, 0.28, 0.14), 1, 0.4),
-    ("orange", (0.88, 0.44, 0.12), 1, 0.2),
-    ("yellow", (0.90, 0.76, 0.22), 1.3, 0.2),
+    ("orange", (0.80, 0.42, 0.18), 1, 0.2),
+    ("yellow", (0.84, 0.74, 0.32), 1.3, 0.2),
     ("pink", (0.88, 0.52, 0.62), 2, 0.5),
-    ("purple", (0.36, 0.20, 0.50), 1.5, 0.4),
+    ("purple", (0.34, 0.21, 0.45), 1.5, 0.4),
 )
 
 
@@ -97,7 +97,7 @@ def _outfit(rng: np.random.Generator, *, skirts: bool) -> Outfit:
         "hoodie": 0.10,
         "jacket": 0.12,
         "open jacket": 0.08,
-        "puffer": 0.05,
+        "puffer": 0.035,
         "coat": 0.05,
         "tunic": 0.06 if skirts else 0.02,
         "dress": 0.07 if skirts else 0.0,
@@ -170,7 +170,7 @@ def _outfit(rng: np.random.Generator, *, skirts: bool) -> Outfit:
         bottom_paint=_cloth(rng, above=False),
         bottom_pattern=_pick(rng, {"plain": 0.72, "side stripe": 0.05, "faded": 0.23}),
         bottom_end=_round(end.get(bottom, rng.uniform(0.02, 0.07))),
-        crease=_round(rng.uniform(0.7, 1.5)),
+        crease=_round(rng.uniform(0.5, 1.3) * (0.5 if top == "puffer" else 1.0)),
     )
 
 
@@ -211,7 +211,15 @@ def _extras(rng: np.random.Generator, outfit: Outfit) -> Extras:
     paint = _cloth(rng, above=True)
     while np.abs(np.subtract(paint.rgb, outfit.first.rgb)).sum() < 0.5:
         paint = _cloth(rng, above=True)
-    bag = _pick(rng, {"none": 0.46, "backpack": 0.26, "shoulder bag": 0.15, "handbag": 0.1, "trolley": 0.03})
+    bags = {
+        "none": 0.43,
+        "backpack": 0.25,
+        "shoulder bag": 0.15,
+        "handbag": 0.1,
+        "trolley": 0.03,
+        "parcel": 0.04,
+    }
+    bag = _pick(rng, bags)
     return Extras(
         shoes=_shoes(rng),
         sole=Paint(name="white", rgb=_varied(rng, (0.88, 0.88, 0.86), 0.05, 0.03))
@@ -220,7 +228,7 @@ def _extras(rng: np.random.Generator, outfit: Outfit) -> Extras:
         logo=logo,
         logo_paint=paint,
         bag=bag,
-        bag_paint=_cloth(rng, above=True),
+        bag_paint=_cloth(rng, above=True) if bag != "parcel" else _paper(rng),
         bag_trim=_cloth(rng, above=True),
         bag_side=int(rng.choice([-1, 1])),
     )
@@ -232,13 +240,13 @@ def _gait(rng: np.random.Generator, bag: str, age: str, *, tight: bool) -> Gait:
     return Gait(
         cadence=_round(np.clip(rng.normal(0.93, 0.09), 0.7, 1.2)),
         stride=_round(np.clip(rng.normal(1.0, 0.15) * slow, 0.55, 1.4) * (0.72 if tight else 1.0)),
-        arm_swing=_round(np.clip(rng.normal(21, 9), 3, 45)),
-        elbow=_round(np.clip(rng.normal(20, 12), 4, 70)),
+        arm_swing=_round(np.clip(rng.normal(17, 8), 3, 40)),
+        elbow=_round(np.clip(rng.normal(17, 9), 4, 60)),
         lean=_round(rng.normal(3, 3) + (5 if age == "old" else 0)),
         sway=_round(np.clip(rng.normal(6, 3), 1, 14)),
         toe_out=_round(np.clip(rng.normal(7, 5), -3, 20)),
         uneven=_round(np.clip(rng.normal(0, 0.07), -0.2, 0.2)),
-        arms="swing" if bag in ("handbag", "trolley") else arms,
+        arms="crossed" if bag == "parcel" else "swing" if bag in ("handbag", "trolley") else arms,
     )
 
 
@@ -251,6 +259,11 @@ def _cloth(rng: np.random.Generator, *, above: bool) -> Paint:
     share = np.array([row[2] if above else row[3] for row in _CLOTH])
     name, rgb, *_ = _CLOTH[int(rng.choice(len(_CLOTH), p=share / share.sum()))]
     return Paint(name=name, rgb=_varied(rng, rgb, 0.16, 0.025))
+
+
+def _paper(rng: np.random.Generator) -> Paint:
+    name, rgb = (("white", (0.9, 0.9, 0.88)), ("brown", (0.6, 0.46, 0.32)))[int(rng.integers(0, 2))]
+    return Paint(name=name, rgb=_varied(rng, rgb, 0.1, 0.02))
 
 
 def _shoes(rng: np.random.Generator) -> Paint:

@@ -158,7 +158,7 @@ class Extras:
         sole: sole colour.
         logo: ``none``, ``disc``, ``square``, ``bar``, ``letters`` or ``badge``; on the chest only.
         logo_paint: its colour.
-        bag: ``none``, ``backpack``, ``shoulder bag``, ``handbag`` or ``trolley``.
+        bag: ``none``, ``backpack``, ``shoulder bag``, ``handbag``, ``trolley`` or ``parcel`` (held before the chest).
         bag_paint: its colour.
         bag_trim: colour of straps and pocket.
         bag_side: -1 on the person's left, 1 on the right.
