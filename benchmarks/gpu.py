@@ -212,6 +212,7 @@ def tests(bench: Bench) -> None:
             "no:cacheprovider",
             "--durations=8",
         ]
+        command += ["-o", "faulthandler_timeout=40"]  # says where a test hangs
         command += ["-o", "addopts=--import-mode=importlib --strict-markers", "-W", "default"]
         command += ["-m", expression, *map(str, files)]
         with subprocess.Popen(
@@ -683,7 +684,7 @@ def table1(bench: Bench) -> None:
 PARTS = {
     "tests": Part(tests, 90),
     "step": Part(step, 140, least=30),
-    "augment": Part(augment, 35),
+    "augment": Part(augment, 45),
     "ranking": Part(ranking, 25),
     "extract": Part(extract, 35),
     "data": Part(data, 40),
