@@ -756,6 +756,9 @@ def supervised(name: str, limit: float, out: Path, *, rehearse: bool) -> bool:
 
 def one(arguments: argparse.Namespace) -> int:
     """Run one part in this process."""
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # in the background it may have been switched off
     sys.path.insert(0, str(Path(__file__).parent))
     from intraclip.process import tune
 
