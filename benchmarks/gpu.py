@@ -200,8 +200,8 @@ def tests(bench: Bench) -> None:
     first = ("test_step", "test_losses", "test_augment", "test_blocks", "test_extract", "test_train")
     order = {name: i for i, name in enumerate(first)}
     files = sorted(marked, key=lambda path: order.get(path.stem, len(order)))
-    counts: dict[str, int] = {}
     for expression in ("cuda and not slow", "cuda and slow"):
+        counts: dict[str, int] = {}
         command = [
             sys.executable,
             "-m",
@@ -212,6 +212,7 @@ def tests(bench: Bench) -> None:
             "no:cacheprovider",
             "--durations=8",
         ]
+        command += ["-o", "faulthandler_timeout=40"]  # says where a test hangs
         command += ["-o", "addopts=--import-mode=importlib --strict-markers", "-W", "default"]
         command += ["-m", expression, *map(str, files)]
         with subprocess.Popen(
@@ -393,12 +394,53 @@ def augment(bench: Bench) -> None:
                 lambda v=video: v(planar.to(torch.float32) / 255), device, seconds=0.5, rounds=3
             )
             bench.record(f"kornia: {title}", milliseconds=other)
+    if device.type == "cuda":
+        with bench.attempt("shapes of the kernel's programs"):
+            sweep(bench, frames)
     draw_ms = milliseconds(
         lambda: sides.drawn(sides.CONFIGS[next(iter(sides.CONFIGS))], frames.shape, 1),
         torch.device("cpu"),
         seconds=0.2,
     )
     bench.record("the draw, on the processor", milliseconds=draw_ms, seed=mix(0, 3, 0))
+
+
+def sweep(bench: Bench, frames: Any) -> None:
+    """Our kernel with other numbers of rows, values and warps a program; first as separate operations."""
+    import torch
+
+    import augment as sides
+    from intraclip.data import augment_fused, augment_kernels
+    from intraclip.data.augment import apply
+
+    config = next(iter(sides.CONFIGS.values()))
+    draws = sides.drawn(config, frames.shape, 16)
+    turn = iter(range(10**9))
+    out = torch.zeros_like(frames, dtype=torch.float32)
+
+    def ours() -> object:
+        return apply(frames, draws[next(turn) % 16], mean=sides.MEAN, std=sides.STD, out=out)
+
+    kept, augment_kernels._fused = augment_kernels._fused, lambda device: None  # type: ignore[assignment]
+    try:
+        bench.record("as separate operations", kernel_milliseconds=kernel_milliseconds(ours, frames.device))
+    finally:
+        augment_kernels._fused = kept
+    before = augment_fused.ROWS, augment_fused.BLOCK, augment_fused.WARPS
+    for shape in (
+        (16, 128, 8),
+        (16, 128, 4),
+        (8, 128, 8),
+        (8, 128, 4),
+        (4, 512, 4),
+        (4, 512, 8),
+        (8, 256, 8),
+    ):
+        augment_fused.ROWS, augment_fused.BLOCK, augment_fused.WARPS = shape
+        bench.record(
+            "kernel", rows_values_warps=shape, kernel_milliseconds=kernel_milliseconds(ours, frames.device)
+        )
+    augment_fused.ROWS, augment_fused.BLOCK, augment_fused.WARPS = before
 
 
 def ranking(bench: Bench) -> None:
@@ -642,7 +684,7 @@ def table1(bench: Bench) -> None:
 PARTS = {
     "tests": Part(tests, 90),
     "step": Part(step, 140, least=30),
-    "augment": Part(augment, 35),
+    "augment": Part(augment, 45),
     "ranking": Part(ranking, 25),
     "extract": Part(extract, 35),
     "data": Part(data, 40),
@@ -714,6 +756,9 @@ def supervised(name: str, limit: float, out: Path, *, rehearse: bool) -> bool:
 
 def one(arguments: argparse.Namespace) -> int:
     """Run one part in this process."""
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # in the background it may have been switched off
     sys.path.insert(0, str(Path(__file__).parent))
     from intraclip.process import tune
 

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import importlib
 import io
 import math
+import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -12,6 +15,7 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
 from intraclip.config import AugmentConfig
+from intraclip.data import augment_kernels
 from intraclip.data.augment import AugmentParameters, apply, draw, lift, normalise
 from intraclip.data.augment_kernels import augment_vectorised, empty_channels_last
 
@@ -432,6 +436,66 @@ def test_the_vectorised_path_reads_nothing_back_from_the_device(mode):
     assert result.device.type == "meta"
     with pytest.raises(RuntimeError, match=r"meta|Meta"):
         result.sum().item()
+
+
+def as_units(parameters: AugmentParameters) -> dict[str, torch.Tensor]:
+    return {
+        "crop": parameters.crop.reshape(-1, 4),
+        "erase": parameters.erase.reshape(-1, 4),
+        "flip": parameters.flip.reshape(-1),
+        "angle": parameters.angle.reshape(-1),
+    }
+
+
+@pytest.mark.parametrize("mode", ["synchronous", "asynchronous", "none"])
+@pytest.mark.parametrize(
+    ("dtype", "close"), [(torch.float32, 1e-5), (torch.float16, 4e-3), (torch.bfloat16, 4e-2)]
+)
+@pytest.mark.parametrize("planar", [False, True])
+def test_the_kernel_for_gpus_does_what_the_separate_operations_do(mode, dtype, close, planar, monkeypatch):
+    """In Triton's interpreter, which needs no GPU."""
+    pytest.importorskip("triton")
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    monkeypatch.delitem(sys.modules, "intraclip.data.augment_fused", raising=False)
+    kernel = importlib.import_module("intraclip.data.augment_fused").augment_fused
+    monkeypatch.delitem(sys.modules, "intraclip.data.augment_fused")  # nobody else gets the interpreted one
+
+    frames = noise_frames(3, 2, 20, 50)  # neither rows nor values fill the last block
+    frames = frames.contiguous() if planar else frames
+    parameters = draw(
+        AugmentConfig(mode=mode), clips=3, frames=2, height=20, width=50, generator=generator(4)
+    )
+    units = as_units(parameters)
+    shape = (len(units["flip"]), 6 // len(units["flip"]), 3, 20, 50)
+    expected, found = (
+        empty_channels_last((3, 2, 3, 20, 50), dtype=dtype, device=frames.device) for _ in "ab"
+    )
+    mean, std = (0.5, 0.4, 0.3), (0.2, 0.3, 0.4)
+    augment_vectorised(frames.reshape(shape), **units, mean=mean, std=std, out=expected.view(shape))
+    table = torch.cat([part.reshape(len(part), -1).float() for part in units.values()], dim=1)
+    scale, offset = augment_kernels._channel_constants(mean, std, frames.device)
+    kernel(frames.reshape(shape), table, scale=scale, offset=offset, out=found.view(shape))
+    assert (found.float() - expected.float()).abs().max() <= close
+    assert (mode == "none") == bool((table[:, 2:4] == torch.tensor([20, 50])).all())
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("mode", ["synchronous", "asynchronous", "none"])
+@pytest.mark.parametrize("size", [(64, 32), (33, 21), (256, 128)])
+@pytest.mark.parametrize("planar", [False, True])
+def test_one_kernel_or_separate_operations_make_no_difference_on_a_gpu(mode, size, planar, monkeypatch):
+    height, width = size
+    frames = smooth_frames(8, 4, height, width).cuda()
+    frames = frames.contiguous() if planar else frames
+    parameters = draw(
+        AugmentConfig(mode=mode), clips=8, frames=4, height=height, width=width, generator=generator(8)
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # Triton could not be used
+        found = apply(frames, parameters, mean=HALF, std=HALF)
+    monkeypatch.setattr(augment_kernels, "_fused", lambda device: None)
+    expected = apply(frames, parameters, mean=HALF, std=HALF)
+    assert (found - expected).abs().max() < 1e-4
 
 
 @pytest.mark.cuda

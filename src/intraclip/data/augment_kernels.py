@@ -10,12 +10,15 @@ outside Python's global lock, so threads share the units. No arithmetic crosses 
 not depend on the number of threads.
 
 `augment_vectorised` (any device) treats the whole batch in a handful of tensor operations: no loop over clips, and
-nothing read back from the device.
+nothing read back from the device. On CUDA all but rotation is one kernel, `intraclip.data.augment_fused`, where Triton
+is there.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any
@@ -169,7 +172,14 @@ def augment_vectorised(
     draw = torch.cat([crop, erase, flip[:, None], angle[:, None]], dim=1).to(torch.float32)
     if device.type == "cuda":
         draw = draw.pin_memory()
-    top, left, kept_height, kept_width, *box, flipped, degrees = draw.to(device, non_blocking=True).unbind(1)
+    draw = draw.to(device, non_blocking=True)
+    scale, offset = _channel_constants(mean, std, device)
+    if device.type == "cuda" and not rotates and out.dtype != torch.float64:
+        fused = _fused(device)
+        if fused:
+            fused(frames, draw, scale=scale, offset=offset, out=out)
+            return
+    top, left, kept_height, kept_width, *box, flipped, degrees = draw.unbind(1)
     rows = torch.arange(height, device=device, dtype=torch.float32)
     columns = torch.arange(width, device=device, dtype=torch.float32)
 
@@ -189,11 +199,31 @@ def augment_vectorised(
         y = dx * radians.sin() + dy * radians.cos() + (height - 1) / 2
         images = _sample(images, x, y)
 
-    scale, offset = _channel_constants(mean, std, device)
     torch.addcmul(offset, images.view(frames.shape) if moves or rotates else images, scale, out=out)
     if erases:
         inside = _inside(rows, box[0], box[2])[:, :, None] & _inside(columns, box[1], box[3])[:, None, :]
         out.masked_fill_(inside[:, None, None], 0.0)
+
+
+@lru_cache(maxsize=8)
+def _fused(device: torch.device) -> Callable[..., None] | None:
+    """`intraclip.data.augment_fused.augment_fused`, tried once on this GPU; None, with a warning, where it fails."""
+    try:
+        from intraclip.data.augment_fused import augment_fused
+
+        frames = torch.zeros(1, 1, 3, 8, 4, dtype=torch.uint8, device=device)
+        draw = torch.tensor([[0, 0, 8, 4, 0, 0, 0, 0, 1, 0]], dtype=torch.float32, device=device)
+        out = empty_channels_last(frames.shape, dtype=torch.float32, device=device)
+        scale, offset = _channel_constants((0.0, 0.0, 0.0), (1.0, 1.0, 1.0), device)
+        augment_fused(frames, draw, scale=scale, offset=offset, out=out)
+    except Exception as error:  # no Triton, no compiler for its launcher, a GPU that it does not know
+        warnings.warn(
+            f"augmentation on {device} takes several passes over the memory instead of one, because Triton cannot be "
+            f"used: {type(error).__name__}: {error}",
+            stacklevel=2,
+        )
+        return None
+    return augment_fused
 
 
 def _box_positions(pixels: torch.Tensor, start: torch.Tensor, size: torch.Tensor) -> torch.Tensor:

@@ -248,7 +248,8 @@ def backend_settings(config: StepConfig, device: torch.device) -> Iterator[None]
     if device.type != "cuda":
         yield
         return
-    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    cudnn: Any = torch.backends.cudnn
+    matmul: Any = torch.backends.cuda.matmul
     benchmark = cudnn.benchmark
     # From torch 2.9 on there are two kinds of switches, which have to agree. Only the newer ones can be read whatever a
     # program has set before, and only they outdo what it has set for everything.

@@ -87,7 +87,8 @@ def train(
     """Train a network on a split and write a run folder (see `intraclip.engine.run`).
 
     Every random draw depends on the seed and the step alone: the same recipe, data and machine give the same
-    weights, resumed or not. Started by torchrun, the processes train one network on one batch together.
+    weights, resumed or not; on a GPU up to rounding, as cuDNN's gradients are not the same twice. Started by torchrun,
+    the processes train one network on one batch together.
 
     Args:
         split: `train` is used.
