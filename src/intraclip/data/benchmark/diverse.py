@@ -50,7 +50,7 @@ from intraclip.errors import ConfigError
 Floats = npt.NDArray[np.float64]
 
 _FEW_ROWS = 116
-_SPACING = 0.75
+_SPACING = 0.82
 
 _STRANGERS = 14
 _STANDING = 0.1
@@ -245,16 +245,21 @@ def render_visit(visit: Visit, config: DiverseConfig) -> RenderedVisit:
     cv2.setNumThreads(0)
     diverse, n = config.diverse, config.frames
     camera, place, atlas = _place(config.seed, visit.camid, diverse)
-    rng = generator(config.seed, Kind.DIVERSE_VISIT, visit.pid, visit.camid, visit.index)
-    who = draw_diverse_identity(config.seed, visit.pid, diverse)
-    difficulty = (
-        replace(_DEFAULT, viewpoint=1.0, occluder=0.14, motion_blur=0.25, lighting_change=0.2)
-        if diverse.places
-        else _DEFAULT
+    # One generator for each step: what one group draws does not move the others.
+    steps = (
+        generator(config.seed, Kind.DIVERSE_VISIT, visit.pid, visit.camid, visit.index, step)
+        for step in range(7)
     )
-    if diverse.outfits and rng.random() < _STANDING:
+    walking, boxing, weaving, company, hiding, lighting, rng = steps
+    who = draw_diverse_identity(config.seed, visit.pid, diverse)
+    difficulty = replace(
+        _DEFAULT,
+        viewpoint=1.0 if diverse.cameras else _DEFAULT.viewpoint,
+        occluder=0.14 if diverse.places else _DEFAULT.occluder,
+    )
+    if walking.random() < _STANDING and diverse.outfits:
         who = replace(who, gait=replace(who.gait, stride=0.04, arm_swing=2.0, sway=0.5))
-    walk = _walk(rng, camera, who, n, difficulty)
+    walk = _walk(walking, camera, who, n, difficulty)
     depth = camera.see(np.append(walk.place, np.full((n, 1), 0.9), axis=1))[:, 2]
     # How fine a body must be hangs on its boxes, and these hang on the body: a guess of its height comes first.
     guess = _guessed_height(camera, who, walk)
@@ -265,7 +270,7 @@ def render_visit(visit: Visit, config: DiverseConfig) -> RenderedVisit:
     )
     body = build_body(who, spacing, generator(config.seed, Kind.BODY, visit.pid))
     extent = _extent(camera, body, walk)
-    boxes, ratio = _boxes(rng, extent, config, camera)
+    boxes, ratio = _boxes(boxing, extent, config, camera)
     rows = int(np.clip(np.round(np.median(boxes[:, 3]) * density), 24, config.height))
     columns = max(16, round(rows * ratio))
     windows = [
@@ -273,13 +278,13 @@ def render_visit(visit: Visit, config: DiverseConfig) -> RenderedVisit:
         for left, top, width, height in boxes
     ]
     if diverse.outfits:
-        body = _woven(rng, body)
-    crowd = [(body, walk), *_others(rng, config, camera, walk, spacing)]
-    blocker = _blocker(rng, camera, walk, boxes, difficulty, [])
-    gains = _lighting(rng, n, difficulty, [])
+        body = _woven(weaving, body)
+    crowd = [(body, walk), *_others(company, config, camera, walk, spacing)]
+    blocker = _blocker(hiding, camera, walk, boxes, difficulty, [])
+    gains = _lighting(lighting, n, difficulty, [])
     if diverse.light:
-        gains = gains * 2.0 ** rng.normal(0, 0.2) * np.exp(rng.normal(0, 0.03, 3))
-    smear = _smear(rng, replace(camera, fps=camera.fps), walk, windows, difficulty, [])
+        gains = gains * 2.0 ** lighting.normal(0, 0.2) * np.exp(lighting.normal(0, 0.03, 3))
+    smear = _smear(rng, camera, walk, windows, difficulty, [])
 
     frames = np.empty((n, config.height, config.width, 3), dtype=np.uint8)
     visible, area = np.ones(n, dtype=np.float32), np.zeros(n, dtype=np.float32)
