@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -48,6 +49,7 @@ from intraclip.data.benchmark.tracklet import (
 from intraclip.errors import ConfigError
 
 Floats = npt.NDArray[np.float64]
+Result = TypeVar("Result")
 
 _FEW_ROWS = 116
 _SPACING = 0.82
@@ -157,7 +159,7 @@ def render_arrays(
         angles=np.empty(n, dtype=np.float32),
     )
     done = 0
-    for numbers, rendered in _rendered(config, visits, workers):
+    for numbers, rendered in by_camera(visits, partial(_batch, config=config), workers):
         for number, part in zip(numbers, rendered, strict=True):
             span = slice(number * config.frames, (number + 1) * config.frames)
             for name in ("frames", "visible", "area", "inside", "angles"):
@@ -168,18 +170,29 @@ def render_arrays(
     return arrays
 
 
-def _rendered(
-    config: DiverseConfig, visits: list[Visit], workers: int | None
-) -> Iterator[tuple[list[int], list[RenderedVisit]]]:
-    """Batches of visits, by camera, as they are done: a place is drawn once and then used by many."""
+def by_camera(
+    visits: list[Visit], work: Callable[[list[Visit]], Result], workers: int | None
+) -> Iterator[tuple[list[int], Result]]:
+    """Do all visits of a camera together, as its place is drawn once a process.
+
+    Args:
+        visits: what to do.
+        work: does the visits of one camera; it travels to other processes.
+        workers: processes; as many as there are cores when None; 1 works in this process.
+
+    Yields:
+        the numbers of the visits, and what `work` gave, in the order in which they are done.
+
+    Raises:
+        ConfigError: `workers` is below 1.
+    """
     if workers is not None and workers < 1:
         raise ConfigError(f"workers is {workers}; at least 1 process is needed")
-    by_camera: dict[int, list[int]] = {}
+    grouped: dict[int, list[int]] = {}
     for number, visit in enumerate(visits):
-        by_camera.setdefault(visit.camid, []).append(number)
-    batches = [by_camera[camid] for camid in sorted(by_camera)]
+        grouped.setdefault(visit.camid, []).append(number)
+    batches = [grouped[camid] for camid in sorted(grouped)]
     count = min(workers or _cores(), len(batches))
-    work = partial(_batch, config=config)
     if count == 1:
         for numbers in batches:
             yield numbers, work([visits[number] for number in numbers])
@@ -190,7 +203,7 @@ def _rendered(
     ):
         # Few at a time are under way, so that finished ones do not pile up in memory.
         waiting = iter(batches)
-        running: dict[Future[list[RenderedVisit]], list[int]] = {}
+        running: dict[Future[Result], list[int]] = {}
         try:
             for numbers in waiting:
                 running[pool.submit(work, [visits[number] for number in numbers])] = numbers
