@@ -52,7 +52,7 @@ Floats = npt.NDArray[np.float64]
 Result = TypeVar("Result")
 
 _FEW_ROWS = 116
-_SPACING = 0.82
+_SPACING = 0.88
 
 _STRANGERS = 14
 _STANDING = 0.1
@@ -307,9 +307,9 @@ def render_visit(visit: Visit, config: DiverseConfig) -> RenderedVisit:
         figures = [Figure(body=person, bones=path.bones[i]) for person, path in crowd]
         if finer > 1:
             fine = replace(window, columns=finer * columns, rows=finer * rows)
-            layers = shrunk(draw_people(figures, camera, fine), (columns, rows))
+            layers = shrunk(draw_people(figures, camera, fine, mend=True), (columns, rows))
         else:
-            layers = draw_people(figures, camera, window)
+            layers = draw_people(figures, camera, window, mend=True)
         if smear is not None:
             layers = _smeared(layers, smear[i])
         before = float(layers.target.sum())

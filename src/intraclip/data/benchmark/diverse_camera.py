@@ -76,7 +76,7 @@ def _hung(rng: np.random.Generator, camera: Camera) -> Camera:
     else:
         height = rng.uniform(10, 30)
         distance = height / np.tan(np.deg2rad(rng.uniform(30, 72)))
-    fine = float(np.exp(rng.uniform(np.log(60), np.log(280))))
+    fine = float(np.exp(rng.uniform(np.log(68), np.log(290))))
     # The wider the lens, the more people lean towards the edges of the picture and the shorter their legs are.
     focal_least = float(rng.uniform(520, 1100))
     reach = float(np.hypot(distance, height - 0.9))
