@@ -16,7 +16,7 @@ from intraclip.data.benchmark.diverse import Visit, by_camera, plan_visits, rend
 from intraclip.data.benchmark.diverse_camera import draw_diverse_camera
 from intraclip.data.benchmark.diverse_config import DiverseConfig
 from intraclip.data.benchmark.diverse_person import draw_diverse_identity
-from intraclip.data.benchmark.make import _encode, _write_json
+from intraclip.data.benchmark.make import encode_frame, write_json
 from intraclip.errors import OutputError, require_empty_folder
 
 DIVERSE_VERSION = 1
@@ -68,7 +68,7 @@ def make_diverse(
         sha256=digest.hexdigest(),
         seconds=round(time.perf_counter() - began, 3),
     )
-    _write_json(
+    write_json(
         out / "benchmark.json",
         {
             "name": "diverse",
@@ -112,7 +112,7 @@ def _write_batch(visits: list[Visit], *, root: Path, config: DiverseConfig) -> l
             folder.mkdir(parents=True)
             for i, frame in enumerate(rendered.frames):
                 file = f"{i + 1:03d}.jpg"
-                data = _encode(file, frame)
+                data = encode_frame(file, frame)
                 (folder / file).write_bytes(data)
                 digest.update(data)
                 rows.append(
@@ -155,9 +155,9 @@ def _write_truth(root: Path, config: DiverseConfig, visits: list[Visit], written
     people = [
         draw_diverse_identity(config.seed, pid, config.diverse) for pid in range(1, config.identities + 1)
     ]
-    _write_json(folder / "identities.json", [{"in_words": who.in_words(), **who.as_dict()} for who in people])
+    write_json(folder / "identities.json", [{"in_words": who.in_words(), **who.as_dict()} for who in people])
     used = sorted({visit.camid for visit in visits})
-    _write_json(
+    write_json(
         folder / "cameras.json",
         [draw_diverse_camera(config.seed, number, config.diverse).as_dict() for number in used],
     )
