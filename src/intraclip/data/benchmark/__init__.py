@@ -4,6 +4,8 @@
 How a frame comes about: `identity` says who, `gait` moves the bones, `body` and `cloth` dress them,
 `camera` and `scene` say where, `render` turns people into pixels, `sensor` makes a surveillance picture of
 them, and `tracklet` puts it together with the nuisances. `layouts` names the files, `make` writes them.
+
+`render_arrays` and `make_diverse` draw from wider settings, for training: the modules that begin with `diverse`.
 """
 
 from __future__ import annotations
