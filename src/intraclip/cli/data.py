@@ -15,6 +15,7 @@ import tyro
 from intraclip.cli.common import parse, print_json, progress_bar, say
 from intraclip.config import Layout
 from intraclip.data.benchmark.config import BenchmarkConfig, Difficulty
+from intraclip.data.benchmark.diverse_config import Diverse, DiverseConfig
 from intraclip.data.benchmark.video_config import VideosConfig
 from intraclip.errors import ConfigError
 
@@ -35,23 +36,33 @@ class MakeArgs:
 
     folder: tyro.conf.Positional[Path]
     """Folder to write; must be empty or absent."""
-    identities: int = 100
-    """People with a pid. In the mars layout half of them train and half test."""
+    preset: Literal["benchmark", "diverse"] = "benchmark"
+    """`benchmark` is for measuring. `diverse` is for learning: many people, each in a few of many cameras, under many
+    lights, written as a tree of folders."""
+    identities: int | None = None
+    """People with a pid: 100 by default, 3000 for diverse. In the mars layout half of them train and half test."""
     cameras: int | None = None
-    """2 to 6 for mars (4 by default), 2 for the others."""
+    """2 to 6 for mars (4 by default), 2 for ilids-vid and prid2011, 240 by default for diverse."""
     seed: int = 0
     """Seed of people, cameras and nuisances."""
-    layout: Literal["mars", "ilids-vid", "prid2011"] = "mars"
-    """Published layout to write."""
-    tracklets_per_camera: tuple[int, int] = (1, 3)
-    """Fewest and most tracklets of a person in a camera (mars only)."""
-    frames: tuple[int, int] = (12, 24)
-    """Fewest and most frames of a tracklet."""
+    layout: Literal["mars", "ilids-vid", "prid2011"] | None = None
+    """Published layout to write, mars by default (benchmark only)."""
+    tracklets_per_camera: tuple[int, int] | None = None
+    """Fewest and most tracklets of a person in a camera, 1 3 by default (mars only)."""
+    frames: tuple[int, int] | None = None
+    """Fewest and most frames of a tracklet, 12 24 by default; for diverse the same number twice, 10 10 by default."""
+    visits: int | None = None
+    """Tracklets of a person, each in another camera, 4 by default (diverse only)."""
+    test: int | None = None
+    """People kept for query and gallery, 0 by default (diverse only)."""
     height: int = 256
     """Frame height in pixels."""
     width: int = 128
     """Frame width in pixels."""
     difficulty: Difficulty = field(default_factory=Difficulty)
+    """How hard it is (benchmark only)."""
+    diverse: Diverse = field(default_factory=Diverse)
+    """Groups of settings, each of which can be switched off (diverse only)."""
     workers: int | None = None
     """Processes that render; as many as there are cores by default."""
     json: bool = False
@@ -163,21 +174,17 @@ def main(argv: Sequence[str]) -> int:
 
 def _make(argv: Sequence[str]) -> int:
     args = parse(MakeArgs, argv, command="data make")
-    config = BenchmarkConfig(
-        identities=args.identities,
-        cameras=args.cameras if args.cameras is not None else (4 if args.layout == "mars" else 2),
-        seed=args.seed,
-        layout=args.layout,
-        tracklets_per_camera=args.tracklets_per_camera,
-        frames=args.frames,
-        height=args.height,
-        width=args.width,
-        difficulty=args.difficulty,
-    )
-    from intraclip.data.benchmark import make_benchmark
+    _refuse_options_of_the_other_preset(args)
+    from intraclip.data.benchmark import make_benchmark, make_diverse
 
-    with progress_bar("rendering frames") as update:
-        summary = make_benchmark(args.folder, config, workers=args.workers, progress=update)
+    if args.preset == "diverse":
+        made = _diverse_config(args)
+        with progress_bar("rendering frames") as update:
+            summary = make_diverse(args.folder, made, workers=args.workers, progress=update)
+    else:
+        config = _benchmark_config(args)
+        with progress_bar("rendering frames") as update:
+            summary = make_benchmark(args.folder, config, workers=args.workers, progress=update)
     if args.json:
         print_json({**vars(summary), "root": str(summary.root)})
     else:
@@ -186,6 +193,55 @@ def _make(argv: Sequence[str]) -> int:
             f"{summary.root} ({summary.layout} layout), {summary.frames / summary.seconds:.0f} frames/s"
         )
     return 0
+
+
+def _benchmark_config(args: MakeArgs) -> BenchmarkConfig:
+    layout = args.layout or "mars"
+    return BenchmarkConfig(
+        identities=100 if args.identities is None else args.identities,
+        cameras=args.cameras if args.cameras is not None else (4 if layout == "mars" else 2),
+        seed=args.seed,
+        layout=layout,
+        tracklets_per_camera=args.tracklets_per_camera or (1, 3),
+        frames=args.frames or (12, 24),
+        height=args.height,
+        width=args.width,
+        difficulty=args.difficulty,
+    )
+
+
+def _diverse_config(args: MakeArgs) -> DiverseConfig:
+    low, high = args.frames or (10, 10)
+    if low != high:
+        raise ConfigError(
+            f"--frames is {low} to {high}; tracklets of the diverse preset are equally long: write it twice, such as "
+            f"--frames {high} {high}"
+        )
+    given = {"identities": args.identities, "cameras": args.cameras, "visits": args.visits, "test": args.test}
+    chosen = {name: value for name, value in given.items() if value is not None}
+    return DiverseConfig(
+        **chosen, frames=high, seed=args.seed, height=args.height, width=args.width, diverse=args.diverse
+    )
+
+
+def _refuse_options_of_the_other_preset(args: MakeArgs) -> None:
+    if args.preset == "diverse":
+        foreign = {
+            "--layout": args.layout is not None,
+            "--tracklets-per-camera": args.tracklets_per_camera is not None,
+            "--difficulty.*": args.difficulty != Difficulty(),
+        }
+    else:
+        foreign = {
+            "--visits": args.visits is not None,
+            "--test": args.test is not None,
+            "--diverse.*": args.diverse != Diverse(),
+        }
+    wrong = [name for name, is_given in foreign.items() if is_given]
+    if wrong:
+        raise ConfigError(
+            f"{', '.join(wrong)} cannot be given with --preset {args.preset}; leave out one of them"
+        )
 
 
 def _make_videos(argv: Sequence[str]) -> int:

@@ -4,10 +4,13 @@
 How a frame comes about: `identity` says who, `gait` moves the bones, `body` and `cloth` dress them,
 `camera` and `scene` say where, `render` turns people into pixels, `sensor` makes a surveillance picture of
 them, and `tracklet` puts it together with the nuisances. `layouts` names the files, `make` writes them.
+
+`render_arrays` and `make_diverse` draw from wider settings, for training: the modules that begin with `diverse`.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from intraclip.data.benchmark.config import BenchmarkConfig as BenchmarkConfig
@@ -19,10 +22,11 @@ from intraclip.data.benchmark.diverse_config import DiverseConfig as DiverseConf
 if TYPE_CHECKING:
     from intraclip.data.benchmark.diverse import DiverseArrays as DiverseArrays
     from intraclip.data.benchmark.diverse import render_arrays as render_arrays
+    from intraclip.data.benchmark.diverse_folder import make_diverse as make_diverse
     from intraclip.data.benchmark.make import load_silhouettes as load_silhouettes
     from intraclip.data.benchmark.make import make_benchmark as make_benchmark
 
-_DIVERSE = ("DiverseArrays", "render_arrays")
+_HOMES = {"DiverseArrays": "diverse", "render_arrays": "diverse", "make_diverse": "diverse_folder"}
 
 __all__ = [
     "BenchmarkConfig",
@@ -33,6 +37,7 @@ __all__ = [
     "DiverseConfig",
     "load_silhouettes",
     "make_benchmark",
+    "make_diverse",
     "render_arrays",
 ]
 
@@ -40,7 +45,5 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     # The settings are light, the renderer is not: the command line reads them to print its help.
     if name in __all__:
-        from intraclip.data.benchmark import diverse, make
-
-        return getattr(diverse if name in _DIVERSE else make, name)
+        return getattr(import_module(f"{__name__}.{_HOMES.get(name, 'make')}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

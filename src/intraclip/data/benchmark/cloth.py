@@ -148,7 +148,7 @@ def face(head: Head, z: Array, angle: Array) -> Array:
 def _wavy(z: Array, around: Array, rate: float) -> Array:
     u = around + np.float32(0.6 / rate) * np.sin(np.float32(1.3 * rate) * z)
     v = z + np.float32(0.8 / rate) * np.sin(np.float32(0.9 * rate) * around + 1)
-    return np.sin(np.float32(rate) * u) * np.sin(np.float32(1.1 * rate) * v)
+    return np.asarray(np.sin(np.float32(rate) * u) * np.sin(np.float32(1.1 * rate) * v), dtype=np.float32)
 
 
 def _band(value: Array, period: float, share: float) -> Array:

@@ -162,7 +162,7 @@ class BenchmarkSummary:
 
     Attributes:
         root: the folder; readers of the layout open it.
-        layout: whose layout it has.
+        layout: whose layout it has; ``folder`` for the diverse preset.
         identities: people with a pid.
         tracklets: tracklets in all, distractors and junk included.
         frames: frames in all.
@@ -172,7 +172,7 @@ class BenchmarkSummary:
     """
 
     root: Path
-    layout: Layout
+    layout: Layout | Literal["folder"]
     identities: int
     tracklets: int
     frames: int

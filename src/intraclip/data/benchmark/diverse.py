@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -26,7 +27,7 @@ from intraclip.data.benchmark.diverse_person import draw_diverse_identity
 from intraclip.data.benchmark.diverse_place import render_diverse_place
 from intraclip.data.benchmark.gait import walking_speed
 from intraclip.data.benchmark.identity import Identity
-from intraclip.data.benchmark.make import _cores, _one_thread_each
+from intraclip.data.benchmark.make import cores, one_thread_each
 from intraclip.data.benchmark.randomness import Kind, generator
 from intraclip.data.benchmark.render import Figure, Window, draw_people, move, shrunk
 from intraclip.data.benchmark.scene import render_scene, scene_light
@@ -34,23 +35,24 @@ from intraclip.data.benchmark.sensor import expose, noise_atlas
 from intraclip.data.benchmark.tracklet import (
     STRANGER,
     Walk,
-    _blocker,
-    _compose,
-    _in_front,
-    _lighting,
-    _posed,
-    _smear,
-    _smeared,
-    _smoothed,
-    _walk,
-    _wander,
+    compose,
+    draw_blocker,
+    draw_lighting,
+    draw_smear,
+    draw_walk,
+    in_front,
+    posed,
+    smeared,
+    smoothed,
+    wander,
 )
 from intraclip.errors import ConfigError
 
 Floats = npt.NDArray[np.float64]
+Result = TypeVar("Result")
 
 _FEW_ROWS = 116
-_SPACING = 0.82
+_SPACING = 0.88
 
 _STRANGERS = 14
 _STANDING = 0.1
@@ -157,7 +159,7 @@ def render_arrays(
         angles=np.empty(n, dtype=np.float32),
     )
     done = 0
-    for numbers, rendered in _rendered(config, visits, workers):
+    for numbers, rendered in by_camera(visits, partial(_batch, config=config), workers):
         for number, part in zip(numbers, rendered, strict=True):
             span = slice(number * config.frames, (number + 1) * config.frames)
             for name in ("frames", "visible", "area", "inside", "angles"):
@@ -168,29 +170,40 @@ def render_arrays(
     return arrays
 
 
-def _rendered(
-    config: DiverseConfig, visits: list[Visit], workers: int | None
-) -> Iterator[tuple[list[int], list[RenderedVisit]]]:
-    """Batches of visits, by camera, as they are done: a place is drawn once and then used by many."""
+def by_camera(
+    visits: list[Visit], work: Callable[[list[Visit]], Result], workers: int | None
+) -> Iterator[tuple[list[int], Result]]:
+    """Do all visits of a camera together, as its place is drawn once a process.
+
+    Args:
+        visits: what to do.
+        work: does the visits of one camera; it travels to other processes.
+        workers: processes; as many as there are cores when None; 1 works in this process.
+
+    Yields:
+        the numbers of the visits, and what `work` gave, in the order in which they are done.
+
+    Raises:
+        ConfigError: `workers` is below 1.
+    """
     if workers is not None and workers < 1:
         raise ConfigError(f"workers is {workers}; at least 1 process is needed")
-    by_camera: dict[int, list[int]] = {}
+    grouped: dict[int, list[int]] = {}
     for number, visit in enumerate(visits):
-        by_camera.setdefault(visit.camid, []).append(number)
-    batches = [by_camera[camid] for camid in sorted(by_camera)]
-    count = min(workers or _cores(), len(batches))
-    work = partial(_batch, config=config)
+        grouped.setdefault(visit.camid, []).append(number)
+    batches = [grouped[camid] for camid in sorted(grouped)]
+    count = min(workers or cores(), len(batches))
     if count == 1:
         for numbers in batches:
             yield numbers, work([visits[number] for number in numbers])
         return
     with (
-        _one_thread_each(),
+        one_thread_each(),
         ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn")) as pool,
     ):
         # Few at a time are under way, so that finished ones do not pile up in memory.
         waiting = iter(batches)
-        running: dict[Future[list[RenderedVisit]], list[int]] = {}
+        running: dict[Future[Result], list[int]] = {}
         try:
             for numbers in waiting:
                 running[pool.submit(work, [visits[number] for number in numbers])] = numbers
@@ -259,7 +272,7 @@ def render_visit(visit: Visit, config: DiverseConfig) -> RenderedVisit:
     )
     if walking.random() < _STANDING and diverse.outfits:
         who = replace(who, gait=replace(who.gait, stride=0.04, arm_swing=2.0, sway=0.5))
-    walk = _walk(walking, camera, who, n, difficulty)
+    walk = draw_walk(walking, camera, who, n, difficulty)
     depth = camera.see(np.append(walk.place, np.full((n, 1), 0.9), axis=1))[:, 2]
     # How fine a body must be hangs on its boxes, and these hang on the body: a guess of its height comes first.
     guess = _guessed_height(camera, who, walk)
@@ -280,11 +293,11 @@ def render_visit(visit: Visit, config: DiverseConfig) -> RenderedVisit:
     if diverse.outfits:
         body = _woven(weaving, body)
     crowd = [(body, walk), *_others(company, config, camera, walk, spacing)]
-    blocker = _blocker(hiding, camera, walk, boxes, difficulty, [])
-    gains = _lighting(lighting, n, difficulty, [])
+    blocker = draw_blocker(hiding, camera, walk, boxes, difficulty, [])
+    gains = draw_lighting(lighting, n, difficulty, [])
     if diverse.light:
         gains = gains * 2.0 ** lighting.normal(0, 0.2) * np.exp(lighting.normal(0, 0.03, 3))
-    smear = _smear(rng, camera, walk, windows, difficulty, [])
+    smear = draw_smear(rng, camera, walk, windows, difficulty, [])
 
     frames = np.empty((n, config.height, config.width, 3), dtype=np.uint8)
     visible, area = np.ones(n, dtype=np.float32), np.zeros(n, dtype=np.float32)
@@ -294,15 +307,15 @@ def render_visit(visit: Visit, config: DiverseConfig) -> RenderedVisit:
         figures = [Figure(body=person, bones=path.bones[i]) for person, path in crowd]
         if finer > 1:
             fine = replace(window, columns=finer * columns, rows=finer * rows)
-            layers = shrunk(draw_people(figures, camera, fine), (columns, rows))
+            layers = shrunk(draw_people(figures, camera, fine, mend=True), (columns, rows))
         else:
-            layers = draw_people(figures, camera, window)
+            layers = draw_people(figures, camera, window, mend=True)
         if smear is not None:
-            layers = _smeared(layers, smear[i])
+            layers = smeared(layers, smear[i])
         before = float(layers.target.sum())
-        light, own = _compose(place, window, layers, _in_front(blocker, i, window))
+        light, own = compose(place, window, layers, in_front(blocker, i, window))
         if blocker is not None and own.sum() < _LEAST_VISIBLE * before:  # nothing could be learned from it
-            light, own = _compose(place, window, layers, None)
+            light, own = compose(place, window, layers, None)
         if isinstance(sensor, Film):
             picture = develop(light, sensor, rows / window.height, gains[i], atlas, rng)
             how = sensor.upscaling
@@ -375,19 +388,19 @@ def _boxes(
     centre = np.stack([(extent[:, 0] + extent[:, 2]) / 2, (extent[:, 1] + extent[:, 3]) / 2], axis=1)
     frame = config.width / config.height
     if not config.diverse.cameras:
-        tall = _smoothed(tall[:, None], 9)[:, 0]
+        tall = smoothed(tall[:, None], 9)[:, 0]
         height = tall * (1 + 0.06 + 0.1 * abs(rng.normal()))
         width = height * frame * rng.uniform(0.88, 1.08)
-        drift = _wander(rng, n, 3) * [0.025, 0.02, 0.03] + rng.normal(0, 0.01, (n, 3))
+        drift = wander(rng, n, 3) * [0.025, 0.02, 0.03] + rng.normal(0, 0.01, (n, 3))
     else:
         margin = np.clip(rng.normal(0.04, 0.05), -0.06, 0.3)
         height = tall * (1 + margin)
         if rng.random() < 0.45:  # fitted to the person in both directions, and stretched to the frame
-            width = np.maximum(_smoothed(wide[:, None], 5)[:, 0] * (1 + np.clip(rng.normal(0.08, 0.08), -0.1, 0.5)),
+            width = np.maximum(smoothed(wide[:, None], 5)[:, 0] * (1 + np.clip(rng.normal(0.08, 0.08), -0.1, 0.5)),
                                0.28 * height)  # fmt: skip
         else:
             width = height * frame * np.exp(rng.normal(-0.03, 0.1))
-        drift = _wander(rng, n, 3) * [0.02, 0.015, 0.025] + rng.normal(0, 0.012, (n, 3))
+        drift = wander(rng, n, 3) * [0.02, 0.015, 0.025] + rng.normal(0, 0.012, (n, 3))
         kind = rng.random()
         if kind < 0.09:  # feet or legs are cut off
             cut = rng.uniform(0.08, 0.38)
@@ -443,5 +456,5 @@ def _others(
         if camera.see(np.append(spot, np.full((n, 1), 1.0), axis=1))[:, 2].min() < 1.0:
             continue
         body = _stranger(config.seed, number, config.diverse, int(np.floor(np.log(spacing) / _STEP)))
-        found.append((body, _posed(rng, who, camera, spot, heading)))
+        found.append((body, posed(rng, who, camera, spot, heading)))
     return found

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import simplejpeg
 
 from intraclip.data.benchmark.arrays import Array, Picture, blurred, f32
-from intraclip.data.benchmark.camera import PICTURE, Camera, Light, Sensor, draw_camera
+from intraclip.data.benchmark.camera import Camera, Light, Sensor, draw_camera
 from intraclip.data.benchmark.config import Difficulty
 from intraclip.data.benchmark.diverse_config import Diverse
 from intraclip.data.benchmark.randomness import Kind, generator
@@ -47,10 +47,10 @@ def draw_diverse_camera(seed: int, number: int, diverse: Diverse) -> Camera:
         diverse: the groups `cameras` and `light` count here.
     """
     camera = draw_camera(seed, number, Difficulty())
-    dim = 0.0
+    exposure, dim = float(np.mean(camera.sensor.gain)), 0.0
     if diverse.light:
         light, exposure, dim = _light(generator(seed, Kind.DIVERSE_LIGHT, number), camera.indoor)
-        gain = [g * exposure for g in camera.sensor.gain]
+        gain = [g * exposure / float(np.mean(camera.sensor.gain)) for g in camera.sensor.gain]
         camera = replace(
             camera,
             light=light,
@@ -59,7 +59,7 @@ def draw_diverse_camera(seed: int, number: int, diverse: Diverse) -> Camera:
     if diverse.cameras:
         rng = generator(seed, Kind.DIVERSE_CAMERA, number)
         camera = _hung(rng, camera)
-        camera = replace(camera, sensor=_film(rng, camera.sensor, camera.person_pixels, dim))
+        camera = replace(camera, sensor=_film(rng, exposure, camera.person_pixels, dim))
     return camera
 
 
@@ -76,7 +76,7 @@ def _hung(rng: np.random.Generator, camera: Camera) -> Camera:
     else:
         height = rng.uniform(10, 30)
         distance = height / np.tan(np.deg2rad(rng.uniform(30, 72)))
-    fine = float(np.exp(rng.uniform(np.log(60), np.log(280))))
+    fine = float(np.exp(rng.uniform(np.log(68), np.log(290))))
     # The wider the lens, the more people lean towards the edges of the picture and the shorter their legs are.
     focal_least = float(rng.uniform(520, 1100))
     reach = float(np.hypot(distance, height - 0.9))
@@ -98,10 +98,10 @@ def _hung(rng: np.random.Generator, camera: Camera) -> Camera:
     )
 
 
-def _film(rng: np.random.Generator, sensor: Sensor, fine: float, dim: float) -> Film:
+def _film(rng: np.random.Generator, exposure: float, fine: float, dim: float) -> Film:
     balance = np.exp(rng.normal(0, 0.05, 3) + rng.normal(0, 0.07) * np.array([1.0, 0.0, -1.0]))
     balance /= balance.mean()
-    gain = np.asarray(sensor.gain) * 0.0 + np.mean(sensor.gain) * balance * 2.0 ** rng.normal(0.0, 0.2)
+    gain = exposure * balance * 2.0 ** rng.normal(0.0, 0.25)
     grey = rng.random() < 0.005 + 0.08 * dim
     quality = 100 - 88 * rng.beta(1.2, 2.2)
     return Film(
@@ -179,9 +179,7 @@ def _light(rng: np.random.Generator, indoor: bool) -> tuple[Light, float, float]
 
 
 def _rounded(values: npt.NDArray[np.float64]) -> tuple[float, float, float]:
-    first, second, third = (
-        round(float(max(value, 0.01)) if value >= 0 else float(value), 4) for value in values
-    )
+    first, second, third = (round(float(value), 4) for value in values)
     return first, second, third
 
 
@@ -238,6 +236,3 @@ def develop(
         picture = np.asarray(cv2.cvtColor(split, cv2.COLOR_YCrCb2RGB), dtype=np.uint8)
     packed = simplejpeg.encode_jpeg(picture, quality=film.quality, colorspace="RGB", colorsubsampling="420")
     return np.asarray(simplejpeg.decode_jpeg(packed, colorspace="RGB"), dtype=np.uint8)
-
-
-__all__ = ["PICTURE", "Film", "develop", "draw_diverse_camera"]

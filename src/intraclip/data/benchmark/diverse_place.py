@@ -62,9 +62,7 @@ def clutter(rng: np.random.Generator, *, green: float, count: int = 420) -> Arra
     """
     size = 512
     image = np.full((size, size, 3), rng.uniform(0.02, 0.3), dtype=np.float32)
-    big = 200.0 * (1 - rng.random(count)) ** 1.0
     radius = np.sort(np.clip(4.5 / np.maximum(rng.random(count), 0.02) ** 0.9, 4, 150))[::-1]
-    del big
     for r in radius:
         x, y = rng.uniform(0, size, 2)
         leafy = rng.random() < green
@@ -114,7 +112,7 @@ def _tinted(rng: np.random.Generator, kind: str) -> Array:
         factor = factor * np.array([rng.uniform(1.0, 2.2), 1.0, rng.uniform(1.2, 2.4)])
     if kind in ("brick", "slabs", "tiles") and rng.random() < 0.3:
         factor = factor * np.array([rng.uniform(1.0, 1.4), 1.0, rng.uniform(0.6, 1.0)])
-    return np.minimum(texture * f32(factor), np.float32(0.85))
+    return f32(np.minimum(texture * f32(factor), np.float32(0.85)))
 
 
 def _pick(rng: np.random.Generator, weights: dict[str, float]) -> str:
@@ -247,7 +245,11 @@ def _furniture(rng: np.random.Generator, camera: Camera) -> list[scene.Thing]:
         colour = _natural(rng, False)
         turn = float(rng.uniform(-1.5, 1.5))
         if kind == "box":
-            half = tuple(float(v) for v in rng.uniform(0.15, 0.8, 3))
+            half = (
+                float(rng.uniform(0.15, 0.8)),
+                float(rng.uniform(0.15, 0.8)),
+                float(rng.uniform(0.15, 0.8)),
+            )
             things.append(
                 scene.Thing(
                     kind="box", centre=(x, y, half[2]), half=half, turn=turn, colour=colour, rough=0.3

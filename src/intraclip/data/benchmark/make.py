@@ -77,9 +77,9 @@ def make_benchmark(
 
     digest = hashlib.sha256()
     done, rows = 0, []
-    count = min(workers or _cores(), len(plans))
+    count = min(workers or cores(), len(plans))
     with (
-        _one_thread_each(),
+        one_thread_each(),
         ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn")) as pool,
     ):
         try:
@@ -107,7 +107,7 @@ def make_benchmark(
         sha256=digest.hexdigest(),
         seconds=round(time.perf_counter() - began, 3),
     )
-    _write_json(
+    write_json(
         out / "benchmark.json",
         {
             "renderer_version": RENDERER_VERSION,
@@ -159,7 +159,7 @@ def _work(plan: TrackletPlan, *, root: Path, config: BenchmarkConfig) -> _Writte
     rendered = render_tracklet(plan, config)
     files = []
     for file, frame in zip(plan.files, rendered.frames, strict=True):
-        data = _encode(file, frame)
+        data = encode_frame(file, frame)
         (root / file).write_bytes(data)
         files.append(data)
     np.savez_compressed(
@@ -175,7 +175,8 @@ def _work(plan: TrackletPlan, *, root: Path, config: BenchmarkConfig) -> _Writte
     )
 
 
-def _encode(file: str, frame: npt.NDArray[np.uint8]) -> bytes:
+def encode_frame(file: str, frame: npt.NDArray[np.uint8]) -> bytes:
+    """Bytes of a file: JPEG or PNG, as its name says."""
     if file.endswith(".jpg"):
         return bytes(
             simplejpeg.encode_jpeg(frame, quality=STORED_QUALITY, colorspace="RGB", colorsubsampling="420")
@@ -218,26 +219,28 @@ def _write_truth(
     for number in sorted({plan.identity for plan in plans}):
         who = draw_identity(config.seed, number, config.difficulty)
         people.append({"in_words": who.in_words(), **who.as_dict()})
-    _write_json(folder / "identities.json", people)
+    write_json(folder / "identities.json", people)
     cameras = [
         draw_camera(config.seed, number, config.difficulty).as_dict()
         for number in range(1, config.cameras + 1)
     ]
-    _write_json(folder / "cameras.json", cameras)
+    write_json(folder / "cameras.json", cameras)
 
 
-def _write_json(path: Path, value: object) -> None:
+def write_json(path: Path, value: object) -> None:
+    """Plain values, one to a line."""
     path.write_text(json.dumps(value, indent=1) + "\n")
 
 
-def _cores() -> int:
+def cores() -> int:
+    """Processor cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 @contextmanager
-def _one_thread_each() -> Iterator[None]:
+def one_thread_each() -> Iterator[None]:
     """Workers inherit these: one thread each is fastest, and the sums are the same on every machine size."""
     before = {name: os.environ.get(name) for name in _ONE_THREAD}
     os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))

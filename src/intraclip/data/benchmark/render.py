@@ -149,13 +149,14 @@ def visible_points(
     return front[seen], pixel[seen], depth.reshape(high, wide)
 
 
-def draw_people(figures: list[Figure], camera: Camera, window: Window) -> Layers:
+def draw_people(figures: list[Figure], camera: Camera, window: Window, *, mend: bool = False) -> Layers:
     """Draw people; the first is the target.
 
     Args:
         figures: one or more people.
         camera: who looks, and under which light.
         window: what becomes the frame.
+        mend: fill gaps of up to two pixels, which points that lie far apart leave.
     """
     moved = [move(figure, camera) for figure in figures]
     places = moved[0][0] if len(moved) == 1 else np.concatenate([place for place, _ in moved], axis=1)
@@ -179,6 +180,8 @@ def draw_people(figures: list[Figure], camera: Camera, window: Window) -> Layers
     # Any point makes a pixel covered, but only the nearest surface colours it: fill in from the neighbours.
     known = f32(count > 0).reshape(high, wide)
     cover = f32(depth < _NOBODY).reshape(high, wide)
+    if mend:
+        cover = closed(cover)
     image = np.stack([f32(channel).reshape(high, wide) for channel in channels], axis=-1)
     near, share = blurred(image, 1.0, size=5), blurred(known, 1.0, size=5)
     unknown = (cover > known) & (share > 0)

@@ -118,7 +118,7 @@ def render_tracklet(plan: TrackletPlan, config: BenchmarkConfig) -> Rendered:
     camera, scene, atlas = _place(config.seed, plan.camid, difficulty)
     rng = generator(config.seed, Kind.TRACKLET, plan.identity, plan.camid, plan.index)
     target = draw_identity(config.seed, plan.identity, difficulty)
-    walk = _walk(rng, camera, target, plan.frames, difficulty)
+    walk = draw_walk(rng, camera, target, plan.frames, difficulty)
     nuisances: list[str] = []
 
     junk = plan.pid < 0
@@ -139,9 +139,9 @@ def render_tracklet(plan: TrackletPlan, config: BenchmarkConfig) -> Rendered:
     other = _second(rng, config, camera, target, walk, spacing, nuisances)
     if other is not None:
         crowd.append(other)
-    blocker = _blocker(rng, camera, walk, boxes, difficulty, nuisances)
-    gains = _lighting(rng, plan.frames, difficulty, nuisances)
-    smear = _smear(rng, camera, walk, windows, difficulty, nuisances)
+    blocker = draw_blocker(rng, camera, walk, boxes, difficulty, nuisances)
+    gains = draw_lighting(rng, plan.frames, difficulty, nuisances)
+    smear = draw_smear(rng, camera, walk, windows, difficulty, nuisances)
 
     frames = np.empty((plan.frames, config.height, config.width, 3), dtype=np.uint8)
     silhouettes = np.empty((plan.frames, config.height, config.width), dtype=np.bool_)
@@ -154,8 +154,8 @@ def render_tracklet(plan: TrackletPlan, config: BenchmarkConfig) -> Rendered:
         else:
             layers = draw_people(figures, camera, window)
         if smear is not None:
-            layers = _smeared(layers, smear[i])
-        light, own = _compose(scene, window, layers, _in_front(blocker, i, window))
+            layers = smeared(layers, smear[i])
+        light, own = compose(scene, window, layers, in_front(blocker, i, window))
         picture = expose(light, camera.sensor, rows / window.height, gains[i], atlas, rng)
         if (columns, rows) != size:
             picture = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
@@ -176,9 +176,10 @@ def render_tracklet(plan: TrackletPlan, config: BenchmarkConfig) -> Rendered:
 # -- where people walk -------------------------------------------------------------------------------------
 
 
-def _walk(
+def draw_walk(
     rng: np.random.Generator, camera: Camera, who: Identity, frames: int, difficulty: Difficulty
 ) -> Walk:
+    """A way through the camera's view, with both ends in the picture if there is one."""
     speed = walking_speed(who.build, who.gait) * float(rng.normal(1, 0.05))
     time = (np.arange(frames) - (frames - 1) / 2) / camera.fps
     sense = np.pi * rng.integers(0, 2)
@@ -202,10 +203,11 @@ def _walk(
             and seen[:, 1].max() < PICTURE[1]
         ):
             break
-    return _posed(rng, who, camera, place, heading)
+    return posed(rng, who, camera, place, heading)
 
 
-def _posed(rng: np.random.Generator, who: Identity, camera: Camera, place: Floats, heading: Floats) -> Walk:
+def posed(rng: np.random.Generator, who: Identity, camera: Camera, place: Floats, heading: Floats) -> Walk:
+    """Bones of a person who walks along `place` ``[n, 2]``, turned by `heading` ``[n]``."""
     n = len(heading)
     time = np.arange(n) / camera.fps
     phase = rng.random() + who.gait.cadence * time
@@ -239,13 +241,13 @@ def _boxes(
         extent[i] = u.min(), v.min(), u.max(), v.max()
     centre = np.stack([(extent[:, 0] + extent[:, 2]) / 2, (extent[:, 1] + extent[:, 3]) / 2], axis=1)
     tall = extent[:, 3] - extent[:, 1]
-    centre, tall = _smoothed(centre, 5), _smoothed(tall[:, None], 9)[:, 0]  # as a tracker would
+    centre, tall = smoothed(centre, 5), smoothed(tall[:, None], 9)[:, 0]  # as a tracker would
     loose = 0.06 + 0.1 * difficulty.loose_box * abs(rng.normal())
     if loose > 0.2:
         nuisances.append("loose box")
     height = tall * (1 + loose)
     width = height * config.width / config.height * rng.uniform(0.88, 1.08)
-    drift = _wander(rng, n, 3) * [0.025, 0.02, 0.03] * difficulty.drift
+    drift = wander(rng, n, 3) * [0.025, 0.02, 0.03] * difficulty.drift
     if np.abs(drift[:, :2]).max() > 0.06:
         nuisances.append("drift")
     shake = rng.normal(0, 0.01 * difficulty.jitter, (n, 3))
@@ -270,7 +272,8 @@ def _boxes(
     return np.stack([centre[:, 0] - width / 2, centre[:, 1] - height / 2, width, height], axis=1)
 
 
-def _smoothed(values: Floats, reach: int) -> Floats:
+def smoothed(values: Floats, reach: int) -> Floats:
+    """Running mean over `reach` rows of ``[n, k]``."""
     pad = reach // 2
     padded = np.pad(values, ((pad, pad), (0, 0)), mode="edge")
     return np.asarray(
@@ -278,7 +281,7 @@ def _smoothed(values: Floats, reach: int) -> Floats:
     )
 
 
-def _wander(rng: np.random.Generator, n: int, columns: int) -> Floats:
+def wander(rng: np.random.Generator, n: int, columns: int) -> Floats:
     """Slow random walk of unit deviation that forgets in about ten frames."""
     keep = 0.9
     steps = rng.normal(0, 1, (n, columns))
@@ -323,7 +326,7 @@ def _second(
         ahead = np.stack([-np.sin(heading), np.cos(heading)], axis=1)
         place = walk.place[middle] + offset + ahead * (speed * time)[:, None]
     body = build_body(who, spacing * 1.2, generator(config.seed, Kind.BODY, number))
-    return body, _posed(rng, who, camera, place, heading)
+    return body, posed(rng, who, camera, place, heading)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -334,7 +337,7 @@ class _Blocker:
     corner: Floats
 
 
-def _blocker(
+def draw_blocker(
     rng: np.random.Generator,
     camera: Camera,
     walk: Walk,
@@ -342,6 +345,7 @@ def _blocker(
     difficulty: Difficulty,
     nuisances: list[str],
 ) -> _Blocker | None:
+    """Something between the camera and the person, or None; how often is `difficulty.occluder`."""
     if rng.random() >= difficulty.occluder:
         return None
     kinds = (
@@ -372,7 +376,8 @@ def _blocker(
     return _Blocker(image=render_things(camera, things, (left, top, width, height), rng), corner=corner)
 
 
-def _in_front(blocker: _Blocker | None, frame: int, window: Window) -> Array | None:
+def in_front(blocker: _Blocker | None, frame: int, window: Window) -> Array | None:
+    """What stands in front, in a window: ``[rows, columns, 4]`` colour times coverage, and coverage."""
     if blocker is None:
         return None
     corner = (float(blocker.corner[frame, 0]), float(blocker.corner[frame, 1]))
@@ -380,7 +385,7 @@ def _in_front(blocker: _Blocker | None, frame: int, window: Window) -> Array | N
     return f32(cv2.warpAffine(blocker.image, window.affine(corner), size, flags=cv2.INTER_LINEAR))
 
 
-def _lighting(rng: np.random.Generator, n: int, difficulty: Difficulty, nuisances: list[str]) -> Floats:
+def draw_lighting(rng: np.random.Generator, n: int, difficulty: Difficulty, nuisances: list[str]) -> Floats:
     """Factors ``[n, 3]`` on the light of each frame."""
     if rng.random() >= difficulty.lighting_change:
         return np.ones((n, 3))
@@ -392,7 +397,7 @@ def _lighting(rng: np.random.Generator, n: int, difficulty: Difficulty, nuisance
     return np.asarray(2.0 ** (stops * ramp[:, None]) * np.exp(ramp[:, None] * [warmth, 0, -warmth]))
 
 
-def _smear(
+def draw_smear(
     rng: np.random.Generator,
     camera: Camera,
     walk: Walk,
@@ -412,7 +417,8 @@ def _smear(
     return np.asarray(speed * scale * exposure)
 
 
-def _smeared(layers: Layers, motion: Floats) -> Layers:
+def smeared(layers: Layers, motion: Floats) -> Layers:
+    """People blurred along their motion ``[2]``, raster pixels."""
     length = float(np.hypot(*motion))
     if length < 1.2:
         return layers
@@ -432,7 +438,7 @@ def _smeared(layers: Layers, motion: Floats) -> Layers:
     )
 
 
-def _compose(scene: Picture, window: Window, layers: Layers, front: Array | None) -> tuple[Array, Array]:
+def compose(scene: Picture, window: Window, layers: Layers, front: Array | None) -> tuple[Array, Array]:
     """Background, people and what stands in front: linear light and the target's coverage."""
     size = (window.columns, window.rows)
     behind = cv2.warpAffine(

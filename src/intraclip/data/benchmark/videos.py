@@ -25,8 +25,7 @@ from intraclip.data.benchmark.camera import draw_camera
 from intraclip.data.benchmark.crowd import Crowd, Shot
 from intraclip.data.benchmark.identity import draw_identity
 from intraclip.data.benchmark.journeys import Visit, Way, draw_ways, plan_visits
-from intraclip.data.benchmark.make import _cores as cores
-from intraclip.data.benchmark.make import _one_thread_each as one_thread_each
+from intraclip.data.benchmark.make import cores, one_thread_each
 from intraclip.data.benchmark.video_config import VideosConfig, VideosSummary
 from intraclip.errors import ConfigError, OutputError, require_empty_folder
 
