@@ -15,6 +15,7 @@ SOURCE = Path(intraclip.__file__).parent
 # A part may import itself and everything in the rows above it, but no sibling of its own row.
 ROWS: list[list[str]] = [
     ["errors", "process"],
+    ["core"],
     ["types", "config"],
     ["config_io"],
     ["data", "models", "metrics"],

@@ -10,8 +10,9 @@ import numpy.typing as npt
 import torch
 
 from intraclip.config import ClipConfig
+from intraclip.core.media import read_picture
 from intraclip.data.clips import tracklet_clips
-from intraclip.data.frames import read_frame, resize_frame
+from intraclip.data.frames import resize_frame
 from intraclip.engine.extractors import ClipExtractor, Extractor, FrameExtractor
 from intraclip.errors import ConfigError, DataError
 from intraclip.ingest.config import IngestConfig
@@ -76,12 +77,12 @@ def embed_pictures(
 
 
 def read_images(paths: Sequence[Path]) -> list[Picture]:
-    """Read image files.
+    """Read image files, turned upright.
 
     Raises:
         FrameError: one is missing, damaged, or no image.
     """
-    return [read_frame(path) for path in paths]
+    return [read_picture(path) for path in paths]
 
 
 def read_clip(path: Path) -> list[Picture]:

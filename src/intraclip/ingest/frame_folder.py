@@ -5,13 +5,13 @@ from __future__ import annotations
 import configparser
 import hashlib
 import re
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from pathlib import Path
 
-import cv2
 import numpy as np
 
-from intraclip.errors import DataError
+from intraclip.core.media import read_picture
+from intraclip.errors import DataError, FrameError
 from intraclip.ingest.frame_source import FALLBACK_FPS, FrameSource, Grabbed, Image, VideoInfo
 
 FRAME_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
@@ -32,16 +32,14 @@ class FrameFolder(FrameSource):
         max_fps: use at most this many frames a second; 0 for all.
 
     Raises:
-        DataError: there are no numbered pictures, two have the same number, `seqinfo.ini` is wrong, or the first
-            picture cannot be decoded.
+        DataError: there are no numbered pictures, two have the same number, `seqinfo.ini` is wrong, or not one
+            picture can be decoded.
     """
 
     def __init__(self, path: Path, *, fps: float = 0.0, frame_stride: int = 1, max_fps: float = 0.0) -> None:
         stated, self.folder = _read_sequence(path)
         self._files = _numbered(self.folder)
-        first = _read(next(iter(self._files.values())))
-        if first is None:
-            raise DataError(f"{next(iter(self._files.values()))} is no picture that can be decoded")
+        first = _first_whole(self._files.values())
         info = VideoInfo(
             path=path,
             fps=stated or fps or FALLBACK_FPS,
@@ -50,7 +48,7 @@ class FrameFolder(FrameSource):
             width=first.shape[1],
         )
         super().__init__(info, frame_stride=frame_stride, max_fps=max_fps)
-        self.unreadable: set[str] = set()
+        self.unreadable: dict[str, str] = {}
         self._missing = max(self._files) + 1 - min(self._files) - len(self._files)
         self._guessed = not (stated or fps)
 
@@ -67,7 +65,7 @@ class FrameFolder(FrameSource):
         if self.unreadable:
             found.append(
                 f"{name}: {len(self.unreadable)} frames cannot be decoded and are left out, such as "
-                f"{min(self.unreadable)}"
+                "{}: {}".format(*min(self.unreadable.items()))
             )
         return tuple(found)
 
@@ -94,10 +92,12 @@ class FrameFolder(FrameSource):
             yield Grabbed(index, index / self.info.fps, lambda file=file: self._pixels(file))  # type: ignore[misc]
 
     def _pixels(self, file: Path) -> Image | None:
-        image = _read(file)
-        if image is None:
-            self.unreadable.add(file.name)
-        elif image.shape[:2] != (self.info.height, self.info.width):
+        try:
+            image = _read(file)
+        except FrameError as error:
+            self.unreadable[file.name] = error.reason
+            return None
+        if image.shape[:2] != (self.info.height, self.info.width):
             raise DataError(
                 f"{file} is {image.shape[1]} x {image.shape[0]} pixels, the first frame is {self.info.width} x "
                 f"{self.info.height}; a folder of frames holds the frames of one video"
@@ -173,11 +173,16 @@ def _numbered(folder: Path) -> dict[int, Path]:
     return {number - first: by_number[number] for number in sorted(by_number)}
 
 
-def _read(file: Path) -> Image | None:
-    try:
-        data = np.fromfile(file, np.uint8)
-    except OSError as error:
-        raise DataError(f"the frame {file} cannot be read: {error.strerror}") from None
-    # cv2.imread would write to standard error about files that are none.
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
-    return None if image is None else np.asarray(image, np.uint8)
+def _first_whole(files: Iterable[Path]) -> Image:
+    """Pixels of the first picture that can be decoded."""
+    refused: FrameError | None = None
+    for file in files:
+        try:
+            return _read(file)
+        except FrameError as error:
+            refused = refused or error
+    raise DataError(f"not one frame can be decoded: {refused}")
+
+
+def _read(file: Path) -> Image:
+    return np.ascontiguousarray(read_picture(file)[..., ::-1])

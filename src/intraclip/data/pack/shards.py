@@ -21,10 +21,10 @@ import numpy as np
 import simplejpeg
 from safetensors.numpy import save_file
 
+from intraclip.core.media import is_ordinary_jpeg
 from intraclip.data.frames import (
     Frame,
     encoded_frame,
-    is_jpeg,
     read_tracklet_frame,
     read_tracklet_frame_into,
     resize_frame,
@@ -180,7 +180,7 @@ def _encoded(tracklet: Tracklet, index: int, settings: PackSettings) -> Frame:
         return encoded_frame(tracklet, index)
     if pixels.shape[:2] == (settings.height, settings.width) and not _is_raw_tracklet(tracklet):
         stored = encoded_frame(tracklet, index)
-        if is_jpeg(stored):
+        if is_ordinary_jpeg(stored):
             return stored
     resized = np.ascontiguousarray(resize_frame(pixels, settings.height, settings.width))
     # Colour at half the resolution, as cameras and the published sets store it: a third faster to decode.
