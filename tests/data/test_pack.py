@@ -30,7 +30,7 @@ from intraclip.data.check import check_dataset
 from intraclip.data.frames import encoded_frame, read_tracklet_frame, resize_frame
 from intraclip.data.pack import shards as shards_module
 from intraclip.data.pack import write as write_module
-from intraclip.data.pack.format import INDEX, TABLES, PackSettings, open_pack, pack_of
+from intraclip.data.pack.format import INDEX, TABLES, PackSettings, forget_pack, open_pack, pack_of
 from intraclip.data.pack.verify import verify_pack
 from intraclip.data.pack.write import write_pack
 from intraclip.data.readers import find_dataset, num_splits, read_split
@@ -409,8 +409,67 @@ def test_tables_of_another_pack_are_noticed(tree: Path, tmp_path: Path):
     write_pack(tree, tmp_path / "packed")
     write_pack(write_folder_tree(tmp_path / "other", frames=2), tmp_path / "second")
     shutil.copy(tmp_path / "second" / TABLES, tmp_path / "packed" / TABLES)
-    with pytest.raises(DataError, match="does not belong to"):
+    with pytest.raises(DataError, match="damaged, or does not belong to"):
         read_split(tmp_path / "packed")
+
+
+OLD = Path(__file__).with_name("old")
+
+
+def read_all(root: Path) -> list[object]:
+    """All that a reader gets from a pack: who is in it, and every frame."""
+    forget_pack(root)
+    split = read_split(root)
+    found: list[object] = [
+        split.dataset,
+        split.protocol,
+        len(split.train),
+        len(split.query),
+        num_splits(root),
+    ]
+    for tracklet in everything(split):
+        pixels = [read_tracklet_frame(tracklet, i).tobytes() for i in range(len(tracklet))]
+        found.append((tracklet.name, tracklet.pid, tracklet.camid, tracklet.frames, pixels))
+    return found
+
+
+@pytest.mark.parametrize("kind", ["keep", "raw"])
+def test_packs_of_the_first_format_still_open(kind: str, tmp_path: Path):
+    old = OLD / f"pack-v1-{kind}"
+    tree = write_folder_tree(tmp_path / "set", frames=2)
+    settings = PackSettings(frames="raw", height=6, width=5) if kind == "raw" else PackSettings()
+    write_pack(tree, tmp_path / "new", settings=settings)
+    assert read_all(old) == read_all(tmp_path / "new")
+    assert verify_pack(old) == []
+
+
+@pytest.mark.parametrize("pack", ["keep", "raw", "pack-v1-keep", "pack-v1-raw"])
+def test_a_damaged_byte_is_one_clear_error_or_changes_nothing(pack: str, tmp_path: Path):
+    if pack in ("keep", "raw"):
+        tree = write_folder_tree(tmp_path / "set", frames=2)
+        (tree / "benchmark.json").write_text('{"name": "rendered"}')
+        write_pack(tree, tmp_path / "packed", settings=SMALL_RAW if pack == "raw" else PackSettings())
+    else:
+        shutil.copytree(OLD / pack, tmp_path / "packed")
+    whole = read_all(tmp_path / "packed")
+    rng = np.random.default_rng([5, *pack.encode()])
+    refused: list[str] = []
+    for trial in range(120):
+        # Half of the trials strike the index, which is the smallest file and holds the most.
+        names = [INDEX, *sorted(p.name for p in (tmp_path / "packed").iterdir())]
+        path = tmp_path / "packed" / names[trial % 2 and rng.integers(len(names))]
+        before = path.read_bytes()
+        data = bytearray(before)
+        data[rng.integers(len(data))] ^= 1 << rng.integers(8)
+        path.write_bytes(data)
+        try:
+            assert read_all(tmp_path / "packed") == whole
+        except DataError as error:
+            refused.append(str(error))
+        path.write_bytes(before)
+    assert len(refused) > 60
+    assert all("\n" not in message for message in refused)
+    forget_pack(tmp_path / "packed")
 
 
 # ---------------------------------------------------------------- unreadable frames
