@@ -20,6 +20,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -129,16 +130,13 @@ def decode_picture(
     if not len(data):
         raise FrameError(name, "the file is empty")
     if is_jpeg(data) and "JPEG" in formats:
-        content = data.tobytes()
-        height, width, colour = _jpeg_header(content, name)
-        _require_size(height, width, name, limits)
-        _require_scans(content, height * width, name, limits)
-        if colour not in ("CMYK", "YCCK"):  # which Pillow knows how to turn into RGB
+        header = _jpeg_header(data, name, limits)
+        if not header.is_cmyk:
             try:
                 frame: Picture = simplejpeg.decode_jpeg(data, "RGB", min_height=enough, min_width=enough)
             except ValueError as error:
                 raise FrameError(name, str(error)) from None
-            return _turned(frame, _jpeg_orientation(content))
+            return _turned(frame, header.orientation)
     return _decode_with_pillow(data, name, limits, formats)
 
 
@@ -159,11 +157,9 @@ def decode_jpeg_into(data: Bytes, name: Path | str, out: Picture) -> bool:
     """
     if not is_jpeg(data):
         return False
-    content = data.tobytes()
-    height, width, colour = _jpeg_header(content, name)
-    if (height, width) != out.shape[:2] or colour in ("CMYK", "YCCK") or _jpeg_orientation(content) != 1:
+    header = _jpeg_header(data, name, LIMITS)
+    if header[:2] != out.shape[:2] or header.is_cmyk or header.orientation != 1:
         return False
-    _require_scans(content, height * width, name, LIMITS)
     try:
         simplejpeg.decode_jpeg(data, "RGB", buffer=out)
     except ValueError as error:
@@ -183,54 +179,63 @@ def is_ordinary_jpeg(data: Bytes) -> bool:
     """
     if not is_jpeg(data) or data[-2:].tobytes() != b"\xff\xd9":
         return False
-    content = data.tobytes()
     try:
-        height, width, colour = _jpeg_header(content, "")
-        _require_size(height, width, "", LIMITS)
-        _require_scans(content, height * width, "", LIMITS)
+        header = _jpeg_header(data, "", LIMITS)
     except FrameError:
         return False
-    return colour not in ("CMYK", "YCCK") and _jpeg_orientation(content) == 1
+    return not header.is_cmyk and header.orientation == 1
 
 
 # -- JPEG --------------------------------------------------------------------------------------------------
 
 
-def _jpeg_header(content: bytes, name: Path | str) -> tuple[int, int, str]:
-    """Height, width and colour space; takes a hundredth of the time of decoding."""
+def _jpeg_header(data: Bytes, name: Path | str, limits: Limits) -> _JpegHeader:
+    """What the markers before the image data say; takes a hundredth of the time of decoding."""
     try:
-        height, width, colour, _ = simplejpeg.decode_jpeg_header(content)
+        height, width, colour, _ = simplejpeg.decode_jpeg_header(data)
     except ValueError as error:
         raise FrameError(name, str(error)) from None
-    return height, width, colour
-
-
-def _require_scans(content: bytes, pixels: int, name: Path | str, limits: Limits) -> None:
-    scans = content.count(b"\xff\xda")  # within image data a 0xFF is followed by 0 or a restart marker
-    if scans * pixels > max(limits.scanned, pixels):
+    _require_size(height, width, name, limits)
+    content = data.tobytes()
+    orientation, several_scans = _walk_markers(content)
+    # Within image data a 0xFF is followed by 0 or a restart marker, so that this counts starts of scans.
+    scans = content.count(b"\xff\xda") if several_scans else 1
+    if scans * height * width > max(limits.scanned, height * width):
         raise PictureTooLargeError(
             name,
             f"it is a progressive JPEG of {scans:,} scans, which takes minutes to decode; save it as an ordinary one",
         )
+    return _JpegHeader(height, width, colour in ("CMYK", "YCCK"), orientation)
 
 
-def _jpeg_orientation(content: bytes) -> int:
-    """EXIF orientation of a JPEG, 1 to 8; 1 (upright) where it states none."""
-    if b"Exif\0\0" not in content:  # nearly all crops of people
-        return 1
+class _JpegHeader(NamedTuple):
+    height: int
+    width: int
+    is_cmyk: bool  # simplejpeg cannot turn it into RGB, Pillow can
+    orientation: int  # of EXIF, 1 to 8; 1, upright, where none is stated
+
+
+def _walk_markers(content: bytes) -> tuple[int, bool]:
+    """EXIF orientation, and whether there may be more than one scan (ITU-T T.81, annex B)."""
+    orientation = components = 0
+    progressive = False
     place = 2
-    while place + 4 <= len(content) and content[place] == 0xFF:
+    while place + 10 <= len(content) and content[place] == 0xFF:
         marker = content[place + 1]
         if marker == 0xFF:  # fill byte
             place += 1
-            continue
-        if marker in (0xDA, 0xD9):
-            break
-        length = int.from_bytes(content[place + 2 : place + 4], "big")
-        if marker == 0xE1 and content[place + 4 : place + 10] == b"Exif\0\0":
-            return _exif_orientation(content[place + 10 : place + 2 + length])
-        place += 2 + length
-    return 1
+        elif marker == 0x01 or 0xD0 <= marker <= 0xD7:  # without a length
+            place += 2
+        elif marker == 0xDA:
+            return orientation or 1, progressive or content[place + 4] < components
+        else:
+            length = content[place + 2] << 8 | content[place + 3]
+            if marker == 0xE1 and not orientation and content.startswith(b"Exif\0\0", place + 4):
+                orientation = _exif_orientation(content[place + 4 : place + 2 + length])
+            elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+                progressive, components = marker & 3 == 2, content[place + 9]
+            place += 2 + length
+    return orientation or 1, True
 
 
 # -- EXIF --------------------------------------------------------------------------------------------------
