@@ -183,11 +183,10 @@ def read_mot(path: Path, *, person_class: int = 1) -> MotFile:
         )
     order = np.lexsort((numbers[:, 2], numbers[:, 1]))
     numbers, table = numbers[order], table[order]
-    score, known = table[:, 4], table[:, 4] != _UNKNOWN
-    is_scored = bool((known & ((score < 0) | (score > 1))).any())
+    scores, known = table[:, 4], table[:, 4] != _UNKNOWN
+    is_scored = bool((known & ((scores < 0) | (scores > 1))).any())
     if is_scored:
-        score = 1 / (1 + np.exp(-score))
-    score = np.where(known, score, 1)
+        scores = 1 / (1 + np.exp(-scores))
     boxes = np.concatenate([table[:, :2], table[:, :2] + table[:, 2:4]], axis=1)
     return MotFile(
         path=path,
@@ -196,7 +195,7 @@ def read_mot(path: Path, *, person_class: int = 1) -> MotFile:
         frame=numbers[:, 1],
         track=numbers[:, 2],
         boxes=boxes.clip(-_FAR, _FAR).astype(np.float32),
-        score=score.astype(np.float32),
+        score=np.where(known, scores, 1).astype(np.float32),
         is_scored=is_scored,
         hidden=table[:, 5].astype(np.float32),
         ignored=ignored,

@@ -168,10 +168,10 @@ class Pack:
     def _require_whole(self, mapped: Bytes, stored: Bytes, number: int, frame: int, path: Path) -> None:
         """Compare a frame, or in an old pack its tracklet, with the checksum that was taken when it was written."""
         if self._frame_crc32 is not None:
-            whole = zlib.crc32(stored) == self._frame_crc32[frame]
+            whole = zlib.crc32(stored.data) == self._frame_crc32[frame]
         else:
             offset, last = self._offset[number], self._first[number + 1] - 1
-            whole = zlib.crc32(mapped[offset : offset + self._ends[last]]) == int(
+            whole = zlib.crc32(mapped[offset : offset + self._ends[last]].data) == int(
                 self.tables["crc32"][number]
             )
         if not whole:

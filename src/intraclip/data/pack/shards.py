@@ -104,7 +104,7 @@ def pack_shard(shard: Shard) -> tuple[dict[str, Any], int]:
     for tracklet in shard.tracklets:
         array, ends, failed = _pack_tracklet(tracklet, shard.settings, shard.on_unreadable)
         arrays[tracklet.name] = array
-        stored = array.reshape(-1)
+        stored = array.reshape(-1).data
         crcs = [zlib.crc32(stored[start:end]) for start, end in pairwise([0, *ends])]
         tracklets.append({"ends": ends, "crc32": zlib.crc32(stored), "frame_crc32": crcs})
         unreadable += [
