@@ -29,6 +29,9 @@ DISTRACTOR_PID = 0
 UNKNOWN_PID = -2
 """Pid of tracklets without identity labels, as `intraclip ingest` makes them."""
 
+MAX_ID = 2**53 - 1
+"""Largest pid and camid: beyond it tables, JSON and browsers lose digits."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Tracklet:
@@ -42,7 +45,7 @@ class Tracklet:
         camid: the data set's camera number.
 
     Raises:
-        DataError: there are no frames.
+        DataError: there are no frames, or a number is beyond `MAX_ID`.
 
     >>> Tracklet(name="0001C1T0001", root=Path("train"), frames=("0001/a.jpg", "0001/b.jpg"), pid=1, camid=1)
     Tracklet(name='0001C1T0001', pid=1, camid=1, 2 frames in train)
@@ -58,6 +61,10 @@ class Tracklet:
         if not self.frames:
             raise DataError(
                 f"tracklet {self.name} (pid {self.pid}, camid {self.camid}) has no frames in {self.root}"
+            )
+        if max(abs(self.pid), abs(self.camid)) > MAX_ID:
+            raise DataError(
+                f"tracklet {self.name} has pid {self.pid} and camid {self.camid}; the largest number is {MAX_ID:,}"
             )
 
     def __len__(self) -> int:

@@ -140,6 +140,28 @@ def test_frames_of_a_camera_that_was_held_upright_are_turned(tmp_path: Path) -> 
     assert not frame.image[8:].any()
 
 
+def test_frames_that_were_packed_on_a_mac(tmp_path: Path, walkers: Path) -> None:
+    folder = write_frames(tmp_path / "cam1", walkers)
+    frames = len(list(FrameFolder(folder).frames()))
+    for name in ("._000001.png", ".DS_Store", "._cover.png"):
+        (folder / name).write_bytes(b"Mac OS X")
+    (tmp_path / "__MACOSX" / "img1").mkdir(parents=True)
+    (tmp_path / "__MACOSX" / "img1" / "._000001.png").write_bytes(b"Mac OS X")
+    source = FrameFolder(folder)
+    assert len(list(source.frames())) == frames
+    assert not source.unreadable
+    assert find_videos([folder]) == [folder]
+    with pytest.raises(DataError, match="no numbered pictures"):
+        find_videos([tmp_path])
+
+
+def test_a_frame_number_without_end_is_refused(tmp_path: Path, walkers: Path) -> None:
+    folder = write_frames(tmp_path / "cam1", walkers)
+    (folder / "000001.png").rename(folder / f"{10**60}.png")
+    with pytest.raises(DataError, match="has a number beyond"):
+        FrameFolder(folder)
+
+
 def test_folders_of_frames_that_are_wrong(tmp_path: Path, walkers: Path) -> None:
     folder = write_frames(tmp_path / "cam1", walkers)
     cv2.imwrite(str(folder / "000003.png"), np.zeros((64, 128, 3), np.uint8))

@@ -1,4 +1,7 @@
-"""Paths for libraries that take UTF-8 alone: OpenCV ends the process at others, ONNX Runtime raises TypeError."""
+"""Names of files: what is no content, and links for libraries that take UTF-8 alone.
+
+At other names OpenCV ends the process, and ONNX Runtime raises TypeError.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,17 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+_LEFT_BY_SYSTEMS = ("__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information")
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a name is none of a user's: hidden, or left by a file manager, an archiver or a disk station.
+
+    >>> [is_hidden(name) for name in (".DS_Store", "._000001.jpg", "__MACOSX", "@eaDir", "000001.jpg")]
+    [True, True, True, True, False]
+    """
+    return name.startswith(".") or name in _LEFT_BY_SYSTEMS
 
 
 def is_utf8(path: Path) -> bool:

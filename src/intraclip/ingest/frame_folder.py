@@ -11,11 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from intraclip.core.media import read_picture
+from intraclip.core.paths import is_hidden
 from intraclip.errors import DataError, FrameError
 from intraclip.ingest.frame_source import FALLBACK_FPS, FrameSource, Grabbed, Image, VideoInfo
 
 FRAME_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 SEQUENCE_FILE = "seqinfo.ini"
+_MAX_NUMBER = 2**53 - 1  # times in seconds are computed from it
 _NUMBER = re.compile(r"(\d+)(?!.*\d)")
 
 
@@ -109,7 +111,11 @@ def is_frame_folder(path: Path) -> bool:
     """Whether a folder is a MOTChallenge sequence or holds numbered pictures."""
     if (path / SEQUENCE_FILE).is_file() or (path / "img1").is_dir():
         return True
-    return any(f.suffix.lower() in FRAME_SUFFIXES and _NUMBER.search(f.stem) for f in path.iterdir())
+    return any(_NUMBER.search(f.stem) for f in _pictures(path))
+
+
+def _pictures(folder: Path) -> Iterable[Path]:
+    return (f for f in folder.iterdir() if f.suffix.lower() in FRAME_SUFFIXES and not is_hidden(f.name))
 
 
 def _read_sequence(path: Path) -> tuple[float, Path]:
@@ -151,12 +157,16 @@ def _numbered(folder: Path) -> dict[int, Path]:
     """Picture files by frame number from 0, in order."""
     by_number: dict[int, Path] = {}
     unnumbered = []
-    for file in sorted(f for f in folder.iterdir() if f.suffix.lower() in FRAME_SUFFIXES):
+    for file in sorted(_pictures(folder)):
         match = _NUMBER.search(file.stem)
         if match is None:
             unnumbered.append(file.name)
             continue
         number = int(match[1])
+        if number > _MAX_NUMBER:
+            raise DataError(
+                f"{folder}: {file.name} has a number beyond {_MAX_NUMBER:,}; number frames from 1"
+            )
         if number in by_number:
             raise DataError(
                 f"{folder}: {by_number[number].name} and {file.name} have the same number; a folder of frames holds "
