@@ -24,13 +24,13 @@ from intraclip.core.video import open_video, writing_video
 from intraclip.data.benchmark.camera import draw_camera
 from intraclip.data.benchmark.crowd import Crowd, Shot
 from intraclip.data.benchmark.identity import draw_identity
-from intraclip.data.benchmark.journeys import Visit, Way, draw_ways, plan_visits
+from intraclip.data.benchmark.journeys import Visit, Way, draw_ways, plan_visits, recurring
 from intraclip.data.benchmark.make import _cores as cores
 from intraclip.data.benchmark.make import _one_thread_each as one_thread_each
 from intraclip.data.benchmark.video_config import VideosConfig, VideosSummary
 from intraclip.errors import ConfigError, DataError, OutputError, require_empty_folder
 
-VIDEOS_VERSION = 1
+VIDEOS_VERSION = 2
 """Rises when the same seed gives other videos."""
 
 CODEC = "mp4v"
@@ -119,6 +119,7 @@ def make_videos(
         root=out,
         videos=tuple(videos.values()),
         people=len({row["pid"] for row in rows}),
+        recurring=len(recurring(config, visits)),
         visits=len(rows),
         boxes=boxes,
         frames=frames,
