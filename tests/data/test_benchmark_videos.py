@@ -235,7 +235,7 @@ def test_more_people_are_more_people_in_view():
 def test_mot_files_are_read_by_ingest_and_by_the_trackers_library(filmed):
     found = read_mot(filmed.root / "ground_truth" / "cam2.txt")
     assert found.followed
-    found.require_inside(height=SMALL.height, width=SMALL.width)
+    assert found.inside(height=SMALL.height, width=SMALL.width) is found
     assert found.frame.max() < SMALL.frames
     mot = pytest.importorskip("trackers.io.mot")
     theirs = mot.load_mot_file(filmed.root / "ground_truth" / "cam2.txt")

@@ -36,7 +36,7 @@ from intraclip.data.readers import (
     read_prid2011,
     read_split,
 )
-from intraclip.data.readers.common import PublishedCounts, natural_key
+from intraclip.data.readers.common import PublishedCounts, load_mat, natural_key
 from intraclip.errors import DataError, MissingExtraError
 from intraclip.types import UNKNOWN_PID, Split, Tracklet
 
@@ -818,6 +818,44 @@ def test_a_number_in_a_folders_name_may_be_too_large(number: int, tmp_path: Path
         read_split(root)
     with pytest.raises(DataError, match="the largest number is"):
         Tracklet(name="t", root=root, frames=("a.jpg",), pid=number, camid=1)
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_number_arrays_of_matlab_files_are_those_that_scipy_reads(compressed: bool, tmp_path: Path):
+    arrays = {
+        "few": np.array([[1, 2], [3, 4]], np.uint8),
+        "wide": np.arange(24.0).reshape(2, 3, 4) - 5,
+        "negative": np.arange(-3, 3, dtype=np.int16)[None],
+        "large": np.array([[2**40, -(2**40)]], np.int64),
+        "single": np.array([[0.5, -1e30]], np.float32),
+        "none": np.zeros((0, 3)),
+    }
+    others = {"text": "hello", "cell": np.array([[1, "a"]], dtype=object), "complex": np.array([[1j]])}
+    savemat(tmp_path / "a.mat", {**arrays, **others}, do_compression=compressed)
+    found = load_mat(tmp_path / "a.mat", extra="lsvid")
+    assert set(found) == set(arrays)
+    for name, array in arrays.items():
+        assert np.array_equal(found[name], array)
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_a_damaged_matlab_file_is_read_or_refused(compressed: bool, tmp_path: Path):
+    """At some of these scipy ends the process."""
+    path = tmp_path / "a.mat"
+    savemat(path, {"ls_set": np.arange(1, 61).reshape(6, 10)}, do_compression=compressed)
+    whole = path.read_bytes()
+    rng = np.random.default_rng(0)
+    refused = 0
+    for _ in range(200):
+        data = bytearray(whole)
+        for place in rng.integers(120, len(data), 2):
+            data[place] = rng.integers(256)
+        path.write_bytes(data[: rng.integers(100, len(data) + 1)] if rng.random() < 0.3 else data)
+        try:
+            load_mat(path, extra="lsvid")
+        except DataError:
+            refused += 1
+    assert refused > 50
 
 
 def test_person_trained_on_and_queried_is_refused(tmp_path: Path):

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from intraclip.core.paths import is_hidden, is_utf8
+from intraclip.data.readers.matlab import read_mat5
 from intraclip.errors import DataError, require_extra
 from intraclip.types import DISTRACTOR_PID, JUNK_PID, Split, Tracklet, count_pids
 
@@ -109,7 +110,7 @@ def raise_problems(title: str, problems: Sequence[str], remedy: str) -> None:
 
 
 def load_mat(path: Path, *, extra: str) -> dict[str, npt.NDArray[Any]]:
-    """Arrays of a MATLAB file of any version, without MATLAB's own entries.
+    """Number arrays of a MATLAB file of version 5 or later.
 
     Version 7.3 files are HDF5, which stores arrays transposed; they come back the right way round.
 
@@ -121,8 +122,6 @@ def load_mat(path: Path, *, extra: str) -> dict[str, npt.NDArray[Any]]:
         DataError: the file is missing, truncated or no MATLAB file.
         MissingExtraError: a version 7.3 file, and h5py is not installed.
     """
-    from scipy.io import loadmat
-
     if not path.is_file():
         raise DataError(f"{path} is missing")
     with path.open("rb") as file:
@@ -137,14 +136,12 @@ def load_mat(path: Path, *, extra: str) -> dict[str, npt.NDArray[Any]]:
                     for name, node in store.items()
                     if isinstance(node, h5py.Dataset)
                 }
-        except (OSError, RuntimeError, KeyError) as error:
+        except Exception as error:  # h5py raises whatever HDF5 stumbles on in a damaged file
             raise DataError(f"{path} cannot be read, it is truncated or damaged ({error})") from None
     try:
-        content: dict[str, Any] = loadmat(str(path))
-    except Exception as error:  # scipy raises whatever its parser met first in a damaged file
-        reason = str(error) or type(error).__name__
-        raise DataError(f"{path} cannot be read, it is truncated or no MATLAB file ({reason})") from None
-    return {name: array for name, array in content.items() if not name.startswith("__")}
+        return read_mat5(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read, it is truncated or no MATLAB file ({error})") from None
 
 
 def mat_table(path: Path, variable: str, *, extra: str = "lsvid") -> npt.NDArray[np.int64]:
