@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from intraclip.core.numbers import MAX_ID
 from intraclip.errors import DataError
 
 if TYPE_CHECKING:
@@ -28,9 +29,6 @@ DISTRACTOR_PID = 0
 
 UNKNOWN_PID = -2
 """Pid of tracklets without identity labels, as `intraclip ingest` makes them."""
-
-MAX_ID = 2**53 - 1
-"""Largest pid and camid: beyond it tables, JSON and browsers lose digits."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -66,6 +66,12 @@ def test_a_clip_gives_frames_spread_over_its_length(video, monkeypatch):
     assert len(found) == 4
 
 
+def test_frames_of_a_clip_are_kept_small(video, monkeypatch):
+    (height, width) = read_clip(video)[0].shape[:2]
+    monkeypatch.setattr(queries, "KEPT_SIDE", max(height, width) // 2)
+    assert read_clip(video)[0].shape[:2] == (height // 2, width // 2)
+
+
 def test_a_picture_that_a_camera_stored_lying_stands_upright(tmp_path):
     lying = np.zeros((8, 16, 3), np.uint8)
     lying[:, :8] = (255, 0, 0)

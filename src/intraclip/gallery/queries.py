@@ -25,6 +25,9 @@ Picture = npt.NDArray[np.uint8]
 MAX_FRAMES = 64
 """Frames of a clip that are used, evenly spread."""
 
+KEPT_SIDE = 1_280
+"""Frames of a clip are made smaller than this at once: a hundred of 4K would take 3 GB, and no network looks at more."""
+
 BATCH = 64
 
 
@@ -96,13 +99,19 @@ def read_clip(path: Path) -> list[Picture]:
     for number, frame in enumerate(open_source(path, IngestConfig()).frames()):
         if number % stride:
             continue
-        kept.append(np.ascontiguousarray(frame.image[..., ::-1]))
+        kept.append(_bounded(np.ascontiguousarray(frame.image[..., ::-1])))
         if len(kept) == 2 * MAX_FRAMES:  # how long a video is, its end alone tells
             kept, stride = kept[::2], 2 * stride
     if not kept:
         raise DataError(f"no frame of {path} can be decoded; the file is damaged")
     places = np.linspace(0, len(kept) - 1, min(len(kept), MAX_FRAMES)).round().astype(int)
     return [kept[i] for i in places]
+
+
+def _bounded(frame: Picture) -> Picture:
+    height, width = frame.shape[:2]
+    scale = min(1.0, KEPT_SIDE / max(height, width))
+    return resize_frame(frame, max(1, round(height * scale)), max(1, round(width * scale)))
 
 
 def read_box(path: Path, *, frame: int, box: tuple[float, float, float, float]) -> list[Picture]:

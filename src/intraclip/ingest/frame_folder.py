@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from intraclip.core.media import read_picture
+from intraclip.core.numbers import MAX_ID
 from intraclip.core.paths import is_hidden
 from intraclip.errors import DataError, FrameError
 from intraclip.ingest.frame_source import FALLBACK_FPS, FrameSource, Grabbed, Image, VideoInfo
 
 FRAME_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 SEQUENCE_FILE = "seqinfo.ini"
-_MAX_NUMBER = 2**53 - 1  # times in seconds are computed from it
 _NUMBER = re.compile(r"(\d+)(?!.*\d)")
 
 
@@ -163,10 +163,8 @@ def _numbered(folder: Path) -> dict[int, Path]:
             unnumbered.append(file.name)
             continue
         number = int(match[1])
-        if number > _MAX_NUMBER:
-            raise DataError(
-                f"{folder}: {file.name} has a number beyond {_MAX_NUMBER:,}; number frames from 1"
-            )
+        if number > MAX_ID:
+            raise DataError(f"{folder}: {file.name} has a number beyond {MAX_ID:,}; number frames from 1")
         if number in by_number:
             raise DataError(
                 f"{folder}: {by_number[number].name} and {file.name} have the same number; a folder of frames holds "

@@ -25,6 +25,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from intraclip.core.numbers import MAX_ID
 from intraclip.errors import DataError
 from intraclip.ingest.detections import Floats
 
@@ -234,7 +235,7 @@ def _parse(line: str, person_class: int) -> tuple[int, int, list[float], float, 
         if not math.isfinite(values[-1]) and not 2 <= column <= 5:
             raise ValueError(f"column {column + 1} is {cell}")
     for name, value, least in (("frame", values[0], 1), ("id", values[1], _UNKNOWN)):
-        if not value.is_integer() or not least <= value < 2**53:
+        if not value.is_integer() or not least <= value <= MAX_ID:
             raise ValueError(f"{name} {value:g} is no whole number of at least {least}")
     confidence = values[6] if len(values) > 6 else _UNKNOWN
     if abs(confidence) > MAX_SCORE:

@@ -27,6 +27,7 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
+from intraclip.core.numbers import MAX_ID
 from intraclip.data.readers.common import (
     check_split_number,
     dataset_name,
@@ -36,7 +37,7 @@ from intraclip.data.readers.common import (
     shown,
 )
 from intraclip.errors import DataError, require_extra
-from intraclip.types import DISTRACTOR_PID, JUNK_PID, MAX_ID, UNKNOWN_PID, Split, Tracklet
+from intraclip.types import DISTRACTOR_PID, JUNK_PID, UNKNOWN_PID, Split, Tracklet
 
 SUBSETS = ("train", "query", "gallery")
 COLUMNS = ("tracklet", "folder", "pid", "camid", "subset")
