@@ -26,7 +26,7 @@ MAX_FRAMES = 64
 """Frames of a clip that are used, evenly spread."""
 
 KEPT_SIDE = 1_280
-"""Frames of a clip are made smaller than this at once: a hundred of 4K would take 3 GB, and no network looks at more."""
+"""Frames of a clip are made smaller than this at once: a hundred in 4K take 3 GB, and no network looks at more."""
 
 BATCH = 64
 
