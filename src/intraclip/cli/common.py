@@ -198,11 +198,11 @@ def progress_bar(description: str) -> Iterator[Any]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     progress = Progress(
-        TextColumn("{task.description}", markup=False),  # names of files are no markup
+        TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[extra]}", markup=False),
+        TextColumn("{task.fields[extra]}"),
         console=Console(stderr=True),
     )
     task = progress.add_task(description, total=None, extra="")
