@@ -219,12 +219,12 @@ def pack(folder: Path, rng: np.random.Generator) -> None:
     assert found == whole
 
 
-def videos() -> list[tuple[str, bytes]]:
+def videos(folder: Path) -> list[tuple[str, bytes]]:
     found = []
     with_codec = [("mp4", "mp4v"), ("avi", "MJPG"), ("mkv", "mp4v")]
     rng = np.random.default_rng(0)
     for suffix, codec in with_codec:
-        path = Path(f"/tmp/hostile-{os.getpid()}.{suffix}")
+        path = folder / f"whole.{suffix}"
         with writing_video(path, codec=codec, fps=10, width=64, height=48) as writer:
             for _ in range(12):
                 writer.write(cv2.resize(rng.integers(0, 256, (6, 8, 3), np.uint8), (64, 48)))
@@ -238,7 +238,7 @@ VIDEOS: list[tuple[str, bytes]] = []
 
 def video(folder: Path, rng: np.random.Generator) -> None:
     if not VIDEOS:
-        VIDEOS.extend(videos())
+        VIDEOS.extend(videos(folder))
     suffix, data = VIDEOS[rng.integers(len(VIDEOS))]
     (folder / f"cam1.{suffix}").write_bytes(damaged(data, rng))
     source = open_source(find_videos([folder])[0], IngestConfig())
