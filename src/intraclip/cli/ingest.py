@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 class IngestArgs:
     """Turn videos into tracklets: decode, detect people, track them, crop them.
 
-    The folder can be read by `intraclip gallery add`, `extract`, `rank` and `data check`; look at its contact_sheets first.
+    The folder can be read by `intraclip gallery add`, `extract`, `rank` and `data check`; look at its
+    contact_sheets first.
     Nothing leaves this machine.
     """
 
