@@ -15,6 +15,7 @@ SOURCE = Path(intraclip.__file__).parent
 # A part may import itself and everything in the rows above it, but no sibling of its own row.
 ROWS: list[list[str]] = [
     ["errors", "process"],
+    ["core"],
     ["types", "config"],
     ["config_io"],
     ["data", "models", "metrics"],
@@ -58,6 +59,23 @@ def test_right_imports_left_only():
             if level[other] >= level[own]:
                 wrong.append(f"{path.relative_to(SOURCE)} imports {other}")
     assert not wrong
+
+
+def test_pictures_and_videos_are_read_in_one_place():
+    """Elsewhere they would lie on their side, crash on a file's name, or fill the memory."""
+    calls = ("VideoCapture", "VideoWriter", "imread", "imdecode", "decode_jpeg", "decode_jpeg_header")
+    found = set()
+    for path in sorted(SOURCE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                owner = node.func.value.id if isinstance(node.func.value, ast.Name) else ""
+                if node.func.attr in calls or (owner, node.func.attr) == ("Image", "open"):
+                    found.add(path.relative_to(SOURCE).as_posix())
+    # `sensor` decodes what it has just encoded: rendered frames have a camera's compression in them.
+    elsewhere = {"data/benchmark/sensor.py"}
+    # Uploads are decoded in a process of their own, with limits of their own.
+    elsewhere |= {"serve/uploads.py", "serve/decoding.py"}
+    assert {path for path in found if not path.startswith("core/")} <= elsewhere
 
 
 def test_help_and_config_import_no_torch():

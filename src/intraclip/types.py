@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from intraclip.core.numbers import MAX_ID
 from intraclip.errors import DataError
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class Tracklet:
         camid: the data set's camera number.
 
     Raises:
-        DataError: there are no frames.
+        DataError: there are no frames, or a number is beyond `MAX_ID`.
 
     >>> Tracklet(name="0001C1T0001", root=Path("train"), frames=("0001/a.jpg", "0001/b.jpg"), pid=1, camid=1)
     Tracklet(name='0001C1T0001', pid=1, camid=1, 2 frames in train)
@@ -58,6 +59,10 @@ class Tracklet:
         if not self.frames:
             raise DataError(
                 f"tracklet {self.name} (pid {self.pid}, camid {self.camid}) has no frames in {self.root}"
+            )
+        if max(abs(self.pid), abs(self.camid)) > MAX_ID:
+            raise DataError(
+                f"tracklet {self.name} has pid {self.pid} and camid {self.camid}; the largest number is {MAX_ID:,}"
             )
 
     def __len__(self) -> int:

@@ -13,7 +13,7 @@ from intraclip.data.benchmark import Difficulty
 from intraclip.data.benchmark.camera import PICTURE
 from intraclip.data.benchmark.crowd import Crowd
 from intraclip.data.benchmark.identity import draw_identity
-from intraclip.data.benchmark.journeys import Visit, draw_ways, plan_visits
+from intraclip.data.benchmark.journeys import Visit, draw_ways, plan_visits, recurring
 from intraclip.data.benchmark.place import open_place
 from intraclip.data.benchmark.scene import render_scene
 from intraclip.data.benchmark.video_config import VideosConfig
@@ -172,6 +172,49 @@ def test_everybody_comes_through_two_cameras_and_needs_time_between_them():
         assert np.linalg.norm(one.place - two.place, axis=1).max() < 1.2
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_people_recur_in_short_videos(seed):
+    config = VideosConfig(people=8, cameras=4, seconds=15, seed=seed)
+    visits = plan_visits(config)
+    assert len(recurring(config, visits)) >= 6
+    for visit in visits:
+        assert visit.last >= 0
+        assert visit.first < config.frames
+
+
+def test_longer_videos_are_as_they_were():
+    """Those of the README: most people recur anyway."""
+    config = VideosConfig(people=24, cameras=4, seconds=30, seed=7)
+    visits = plan_visits(config)
+    assert [(v.pid, v.camid, v.first) for v in visits[:5]] == [
+        (1, 2, -86),
+        (1, 4, 237),
+        (2, 4, -35),
+        (2, 2, 190),
+        (3, 2, -36),
+    ]
+    assert len(recurring(config, visits)) == 16
+
+
+def test_videos_too_short_to_search_in_say_so(tmp_path, capsys):
+    flags = [
+        "--people",
+        "2",
+        "--cameras",
+        "2",
+        "--seconds",
+        "2",
+        "--fps",
+        "5",
+        "--width",
+        "320",
+        "--workers",
+        "1",
+    ]
+    assert main(["data", "make-videos", str(tmp_path / "brief"), *flags]) == 0
+    assert "note: none of them are seen by two cameras or more" in capsys.readouterr().err
+
+
 def test_people_enter_and_leave_and_stay_out_of_walls():
     for visit in plan_visits(LONG):
         place = open_place(LONG.seed, visit.camid, LONG.difficulty)
@@ -192,7 +235,7 @@ def test_more_people_are_more_people_in_view():
 def test_mot_files_are_read_by_ingest_and_by_the_trackers_library(filmed):
     found = read_mot(filmed.root / "ground_truth" / "cam2.txt")
     assert found.followed
-    found.require_inside(height=SMALL.height, width=SMALL.width)
+    assert found.inside(height=SMALL.height, width=SMALL.width) is found
     assert found.frame.max() < SMALL.frames
     mot = pytest.importorskip("trackers.io.mot")
     theirs = mot.load_mot_file(filmed.root / "ground_truth" / "cam2.txt")

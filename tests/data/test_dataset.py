@@ -17,9 +17,10 @@ import pytest
 import torch
 
 from intraclip.config import ClipConfig, InputConfig, Recipe
+from intraclip.core.media import read_picture
 from intraclip.data.clips import Clip, tracklet_clips
 from intraclip.data.dataset import FrameLoader, Loaded, TestBatches, TrainingBatches, iterate, labels_of
-from intraclip.data.frames import read_frame, resize_frame
+from intraclip.data.frames import resize_frame
 from intraclip.data.pack.format import PackSettings
 from intraclip.data.pack.write import write_pack
 from intraclip.data.readers import read_split
@@ -92,7 +93,7 @@ def test_a_batch_holds_the_frames_that_were_chosen(tiny_split: Split, tiny_recip
     assert isinstance(loaded, Loaded)
     for row, (owner, clip) in enumerate(dataset.choose(1)):
         for t, index in enumerate(clip.indices.tolist()):
-            frame = resize_frame(read_frame(tiny_split.train[owner].frame_path(index)), 32, 16)
+            frame = resize_frame(read_picture(tiny_split.train[owner].frame_path(index)), 32, 16)
             assert np.array_equal(loaded.clips.frames[row, t].permute(1, 2, 0).numpy(), frame)
 
 

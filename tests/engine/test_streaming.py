@@ -6,7 +6,7 @@ import torch
 
 from conftest import write_tracklet
 from intraclip.config import ClipConfig
-from intraclip.data.frames import read_frame
+from intraclip.core.media import read_picture
 from intraclip.engine.extract import extractor_of
 from intraclip.engine.extractors import ExtractSettings, FrameExtractor
 from intraclip.engine.streaming import LiveEmbedder
@@ -33,7 +33,7 @@ def people(tmp_path):
 
 
 def crops(tracklet):
-    return [read_frame(tracklet.frame_path(i)) for i in range(len(tracklet))]
+    return [read_picture(tracklet.frame_path(i)) for i in range(len(tracklet))]
 
 
 @pytest.mark.parametrize("head", ["tap", "ica"])

@@ -269,6 +269,12 @@ def _make_videos(argv: Sequence[str]) -> int:
             f"{summary.visits} visits, {summary.boxes:,} boxes, {summary.in_view:.1f} people in a picture, "
             f"{summary.frames / summary.seconds:.0f} frames/s"
         )
+        if 2 * summary.recurring < summary.people:
+            say(
+                f"note: {summary.recurring or 'none'} of them {'is' if summary.recurring == 1 else 'are'} seen by two "
+                f"cameras or more: a search finds the others nowhere else; make longer videos (--seconds) or shorter "
+                f"ways (--travel)"
+            )
     return 0
 
 

@@ -160,7 +160,7 @@ def _print_matches(found: SearchResult) -> None:
 def _draw(args: SearchArgs, gallery: Gallery, found: SearchResult) -> None:
     import numpy as np
 
-    from intraclip.data.frames import decode_frame
+    from intraclip.core.media import decode_picture
     from intraclip.gallery.pictures import STRIP_HEIGHT, STRIP_WIDTH, film_strip
     from intraclip.report.strips import Answer, ranked_picture, write_picture
 
@@ -168,7 +168,7 @@ def _draw(args: SearchArgs, gallery: Gallery, found: SearchResult) -> None:
         data = gallery.strip(tracklet)
         if not data:
             return np.full((1, STRIP_HEIGHT, STRIP_WIDTH, 3), 230, dtype=np.uint8)
-        return decode_frame(np.frombuffer(data, np.uint8), f"strip of {tracklet}")[None]
+        return decode_picture(np.frombuffer(data, np.uint8), f"strip of {tracklet}")[None]
 
     query = strip(args.tracklet) if args.tracklet is not None else film_strip(_query_pictures(args)[:5])[None]
     answers = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 class IngestArgs:
     """Turn videos into tracklets: decode, detect people, track them, crop them.
 
-    The folder can be read by `intraclip extract`, `rank` and `data check`; look at its contact_sheets first.
+    The folder can be read by `intraclip gallery add`, `extract`, `rank` and `data check`; look at its
+    contact_sheets first.
     Nothing leaves this machine.
     """
 
@@ -90,7 +92,14 @@ def main(argv: Sequence[str]) -> int:
         )
     else:
         print(summary)
-        say(
-            f"look at {args.out / 'contact_sheets'}, then: intraclip extract RUN --data {args.out} --out FILE.npz"
-        )
+        if summary.tracklets:
+            model = "--run RUN"
+            if args.encoder is not None:
+                model = (
+                    f"--{'encoder' if args.encoder.suffix == '.toml' else 'run'} {quote(str(args.encoder))}"
+                )
+            say(
+                f"look at {quote(str(args.out / 'contact_sheets'))}, then: intraclip gallery add GALLERY "
+                f"--data {quote(str(args.out))} {model}"
+            )
     return 0

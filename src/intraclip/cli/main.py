@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import io
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -57,6 +58,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         saved itself.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(
+            errors="backslashreplace"
+        )  # names of files may be no text; stderr does so anyway
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_help())
         return 0

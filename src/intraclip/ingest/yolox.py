@@ -15,6 +15,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from intraclip.core.paths import utf8_path
 from intraclip.errors import DataError, require_extra
 from intraclip.ingest.detections import Detections, Floats, suppress
 from intraclip.ingest.frame_source import Image
@@ -114,9 +115,10 @@ class YoloxDetector:
         if os.environ.get("OMP_WAIT_POLICY", "").lower() == "passive":
             options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
-            self._session = runtime.InferenceSession(
-                str(path), sess_options=options, providers=["CPUExecutionProvider"]
-            )
+            with utf8_path(path) as name:
+                self._session = runtime.InferenceSession(
+                    name, sess_options=options, providers=["CPUExecutionProvider"]
+                )
         except Exception as error:  # ONNX Runtime has a dozen classes of its own for a bad file
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise DataError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import combinations
 
@@ -24,6 +25,9 @@ _TRIES = 30
 _LOOK_AHEAD = 1.2
 _STEER = 1.3
 """How fast people turn away from what is ahead, radians a second."""
+
+BRIEF_S = 2.0
+"""Seconds that a camera has to film somebody, or nothing can be found there."""
 
 _LONGEST = 40.0
 """Seconds after which a way that does not leave the view is given up."""
@@ -85,16 +89,34 @@ def draw_ways(config: VideosConfig) -> dict[tuple[int, int], Way]:
 def plan_visits(config: VideosConfig) -> list[Visit]:
     """All visits that fall into the videos, by person and time.
 
-    Everybody comes through two cameras or more, each once. The videos show at least half of the first two visits; if
-    they are too short for that, half of one.
+    Everybody comes through two cameras or more, each once. The videos show at least half of the first two visits.
+    Whoever needs longer than they last is seen once; where that would be most people, the videos show the end of the
+    first visit and the beginning of the second, if there is time to walk from one to the other.
     """
+    visits = _plan(config, brief=False)
+    if 2 * len(recurring(config, visits)) < config.people:
+        visits = _plan(config, brief=True)
+    return visits
+
+
+def recurring(config: VideosConfig, visits: Iterable[Visit]) -> set[int]:
+    """Pids of people whom two cameras or more film for `BRIEF_S` each."""
+    cameras: dict[int, set[int]] = {}
+    for visit in visits:
+        frames = min(visit.last, config.frames - 1) - max(visit.first, 0) + 1
+        if frames >= BRIEF_S * config.fps:
+            cameras.setdefault(visit.pid, set()).add(visit.camid)
+    return {pid for pid, seen in cameras.items() if len(seen) > 1}
+
+
+def _plan(config: VideosConfig, *, brief: bool) -> list[Visit]:
     ways = draw_ways(config)
     visits: list[Visit] = []
     pid = 1
     while pid <= config.people:
         rng = generator(config.seed, Kind.SCHEDULE, pid, _VISIT)
         pair = pid < config.people and rng.random() < config.together / (2 - config.together)
-        visits += _journey(config, ways, rng, pid, with_companion=bool(pair))
+        visits += _journey(config, ways, rng, pid, with_companion=bool(pair), brief=brief)
         pid += 2 if pair else 1
     return sorted(
         (v for v in visits if v.last >= 0 and v.first < config.frames), key=lambda v: (v.pid, v.first)
@@ -125,6 +147,7 @@ def _journey(
     pid: int,
     *,
     with_companion: bool,
+    brief: bool,
 ) -> list[Visit]:
     who = draw_identity(config.seed, pid, config.difficulty)
     speed = walking_speed(who.build, who.gait) * float(rng.normal(1, 0.05))
@@ -143,6 +166,9 @@ def _journey(
         clock += len(path[1])
     earliest = -len(paths[0][1]) // 2
     latest = config.frames - begins[1] - len(paths[1][1]) // 2
+    if brief:  # the end of the first visit, and the beginning of the second
+        moment = math.ceil(BRIEF_S * config.fps)
+        earliest, latest = moment - len(paths[0][1]), config.frames - moment - begins[1]
     begin = int(rng.integers(earliest, max(earliest, latest) + 1))
     if latest < earliest:  # the video is too short for both: the middle of one of them is in it
         one = int(rng.integers(0, 2))

@@ -19,7 +19,7 @@ class VideosConfig:
     four people are in each picture, and more where ways cross.
 
     Attributes:
-        people: how many; each of them comes through two cameras or more.
+        people: how many; each of them comes through two cameras or more, if the videos are long enough.
         cameras: how many, one video each.
         seconds: length of every video; the videos begin at the same moment.
         fps: frames a second.
@@ -94,6 +94,7 @@ class VideosSummary:
         root: the folder.
         videos: the video files, by camera.
         people: how many are seen.
+        recurring: how many are seen by two cameras or more, and can be searched for.
         visits: times somebody is seen by a camera from entering to leaving.
         boxes: lines of ground truth in all.
         frames: frames in all.
@@ -105,6 +106,7 @@ class VideosSummary:
     root: Path
     videos: tuple[Path, ...]
     people: int
+    recurring: int
     visits: int
     boxes: int
     frames: int

@@ -11,9 +11,8 @@ import hashlib
 import json
 import multiprocessing
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,15 +20,16 @@ from typing import Any
 import cv2
 import numpy as np
 
+from intraclip.core.video import open_video, writing_video
 from intraclip.data.benchmark.camera import draw_camera
 from intraclip.data.benchmark.crowd import Crowd, Shot
 from intraclip.data.benchmark.identity import draw_identity
-from intraclip.data.benchmark.journeys import Visit, Way, draw_ways, plan_visits
+from intraclip.data.benchmark.journeys import Visit, Way, draw_ways, plan_visits, recurring
 from intraclip.data.benchmark.make import cores, one_thread_each
 from intraclip.data.benchmark.video_config import VideosConfig, VideosSummary
-from intraclip.errors import ConfigError, OutputError, require_empty_folder
+from intraclip.errors import ConfigError, DataError, OutputError, require_empty_folder
 
-VIDEOS_VERSION = 1
+VIDEOS_VERSION = 2
 """Rises when the same seed gives other videos."""
 
 CODEC = "mp4v"
@@ -118,6 +118,7 @@ def make_videos(
         root=out,
         videos=tuple(videos.values()),
         people=len({row["pid"] for row in rows}),
+        recurring=len(recurring(config, visits)),
         visits=len(rows),
         boxes=boxes,
         frames=frames,
@@ -199,7 +200,9 @@ def _film(
     digest = hashlib.sha256()
     lines: list[Line] = []
     try:
-        with _writing(path, config) as writer:
+        with writing_video(
+            path, codec=CODEC, fps=config.fps, width=config.width, height=config.height
+        ) as writer:
             for frame, shot in enumerate(Crowd(config, camid, visits).shots()):
                 digest.update(shot.picture.tobytes())
                 writer.write(np.ascontiguousarray(shot.picture[..., ::-1]))
@@ -225,26 +228,14 @@ def _lines(frame: int, shot: Shot) -> Iterable[Line]:
         )
 
 
-@contextmanager
-def _writing(path: Path, config: VideosConfig) -> Iterator[cv2.VideoWriter]:
-    code = cv2.VideoWriter.fourcc(*CODEC)
-    writer = cv2.VideoWriter(str(path), code, config.fps, (config.width, config.height))
-    try:
-        if not writer.isOpened():
-            raise OutputError(
-                f"the video {path} cannot be written: OpenCV opens no {CODEC} encoder there; is the folder writable, "
-                "and is this OpenCV built with FFmpeg?"
-            )
-        yield writer
-    finally:
-        writer.release()
-
-
 def _require_frames(path: Path, frames: int) -> None:
     """OpenCV says nothing when the disk is full; the file does."""
-    capture = cv2.VideoCapture(str(path))
-    found = round(capture.get(cv2.CAP_PROP_FRAME_COUNT)) if capture.isOpened() else 0
-    capture.release()
+    try:
+        capture = open_video(path)
+        found = round(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        capture.release()
+    except DataError:
+        found = 0
     if found != frames:
         raise OutputError(f"{path} holds {found} of {frames} frames; is the disk full?")
 

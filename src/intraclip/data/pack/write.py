@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import multiprocessing
 import time
@@ -25,7 +26,9 @@ from intraclip.data.pack.format import (
     UNFINISHED,
     PackSettings,
     forget_pack,
+    index_digest,
     pack_of,
+    read_index,
     sha256_of,
 )
 from intraclip.data.pack.shards import OnUnreadable, Shard, pack_shard, start_worker
@@ -177,7 +180,9 @@ def _begin(out: Path, plan: Mapping[str, Any]) -> None:
         return
     try:
         begun = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        if not isinstance(begun, dict):
+            raise ValueError("no JSON object")
+    except (ValueError, RecursionError) as error:
         raise OutputError(f"{path} is damaged ({error}); delete the folder {out} and pack again") from None
     _compare(out, begun, plan, state="begun")
 
@@ -202,7 +207,7 @@ def _compare(out: Path, found: Mapping[str, Any], plan: Mapping[str, Any], *, st
 
 
 def _finished_before(out: Path, plan: Mapping[str, Any], began: float) -> PackSummary:
-    found = json.loads((out / INDEX).read_text(encoding="utf-8"))
+    found = read_index(out)
     _compare(out, found, plan, state="written")
     _tidy(out, len(found["shards"]))
     return _summary(out, 0, began)
@@ -296,6 +301,7 @@ def _finish(
         "shard": np.repeat(np.arange(len(shards)), [len(shard.tracklets) for shard in shards]),
         "offset": np.array([entry["offset"] for entry in entries], dtype=np.int64),
         "crc32": np.array([entry["crc32"] for entry in entries], dtype=np.int64),
+        "frame_crc32": np.array([crc for entry in entries for crc in entry["frame_crc32"]], dtype=np.int64),
     }
     for number, entry in enumerate(source.splits):
         for subset, members in entry.members.items():
@@ -304,10 +310,8 @@ def _finish(
     save_file(tables, partial)
     tables_sha256 = sha256_of(partial)
     replace_file(partial, out / TABLES)
-    if source.benchmark is not None:
-        (out / BENCHMARK_FILE).write_bytes(source.benchmark)
     numbers = {t.name: number for number, t in enumerate(source.tracklets)}
-    index = {
+    index: dict[str, Any] = {
         **plan,
         "dataset": source.dataset,
         "tracklets": len(source.tracklets),
@@ -327,7 +331,10 @@ def _finish(
             for entry in record["unreadable"]
         ],
     }
-    write_json(out / INDEX, index)
+    if source.benchmark is not None:
+        (out / BENCHMARK_FILE).write_bytes(source.benchmark)
+        index["benchmark"] = {"file": BENCHMARK_FILE, "sha256": hashlib.sha256(source.benchmark).hexdigest()}
+    write_json(out / INDEX, {**index, "digest": index_digest(index)})
     _tidy(out, len(shards))
 
 
@@ -341,7 +348,7 @@ def _tidy(out: Path, shards: int) -> None:
 
 
 def _summary(out: Path, written: int, began: float) -> PackSummary:
-    index = json.loads((out / INDEX).read_text(encoding="utf-8"))
+    index = read_index(out)
     return PackSummary(
         root=out,
         tracklets=index["tracklets"],
