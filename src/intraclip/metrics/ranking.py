@@ -19,6 +19,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from intraclip.arrays import as_array, as_flags, as_whole
 from intraclip.errors import DataError
 from intraclip.metrics.blocks import FLAGS, MAX_BYTES, Thresholds, count_not_above, count_not_farther
 from intraclip.metrics.distance import Distance, check_features, paired_distances
@@ -117,6 +118,8 @@ def match_ranks(
     >>> match_ranks(d, matches=np.array([0, 1, 1, 0], bool), excluded=np.zeros(4, bool)).tolist()
     [2, 4]
     """
+    distances = as_array(distances, name="distances")
+    matches, excluded = as_flags(matches, name="matches"), as_flags(excluded, name="excluded")
     right = np.sort(distances[matches & ~excluded])
     wrong = distances[~matches & ~excluded]
     # Entry i: wrong answers whose distance lies above right answer i - 1 and not above right answer i.
@@ -137,6 +140,7 @@ def average_precision(ranks: npt.NDArray[np.int64], *, rule: str) -> float:
     >>> round(average_precision(np.array([1, 4]), rule="trapezoidal"), 4)
     0.7083
     """
+    ranks = as_whole(ranks, name="ranks")
     return float(_precisions(ranks, np.arange(1, len(ranks) + 1), rule=rule).mean())
 
 
@@ -280,11 +284,12 @@ def score_distances(
     >>> found.mAP, found.rank(1), found.rank(5)
     (0.5, 0.0, 1.0)
     """
+    distances = as_array(distances, name="distances")
     ids = {
-        "query_pids": query_pids,
-        "query_camids": query_camids,
-        "gallery_pids": gallery_pids,
-        "gallery_camids": gallery_camids,
+        "query_pids": as_array(query_pids, name="query_pids"),
+        "query_camids": as_array(query_camids, name="query_camids"),
+        "gallery_pids": as_array(gallery_pids, name="gallery_pids"),
+        "gallery_camids": as_array(gallery_camids, name="gallery_camids"),
     }
     for side, size in zip(("query", "gallery"), distances.shape if distances.ndim == 2 else (), strict=False):
         for which in (f"{side}_pids", f"{side}_camids"):
