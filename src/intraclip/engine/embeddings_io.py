@@ -14,6 +14,7 @@ end_s     [N]        optional: to the last frame; NaN where unknown
 
 `intraclip extract` adds one text in JSON, the metadata: ``fingerprint`` of what made the embeddings, ``encoder``,
 ``clip`` settings and more. In an .npz file it is the array ``intraclip``, in a Parquet file that key of the schema.
+Beside it stands a digest of all of this, so that a damaged file is not read as other embeddings.
 
 A file of another system is checked before anything is computed: a mistake here does not crash, it raises the scores.
 """
@@ -32,6 +33,7 @@ import numpy as np
 import numpy.typing as npt
 
 from intraclip.data.readers.common import raise_problems, shorten
+from intraclip.engine.content import DIGEST, ContentDigest
 from intraclip.engine.embeddings_writer import METADATA, PARQUET
 from intraclip.engine.embeddings_writer import save_embeddings as save_embeddings
 from intraclip.errors import DataError, require_extra
@@ -100,7 +102,11 @@ def read_embeddings(path: Path) -> EmbeddingsFile:
             wrong; all that is wrong with the arrays is listed at once.
         MissingExtraError: a Parquet file, and pyarrow is not installed.
     """
-    arrays, metadata = _read_parquet(path) if path.suffix.lower() in PARQUET else _read_npz(path)
+    arrays, metadata, digest = _read_parquet(path) if path.suffix.lower() in PARQUET else _read_npz(path)
+    if digest and digest != _digest(arrays, metadata):
+        raise DataError(
+            f"{path} is damaged: it holds other embeddings than were written; extract or copy them again"
+        )
     missing = [name for name in REQUIRED if name not in arrays]
     if missing:
         raise DataError(f"{path} lacks {', '.join(missing)}")
@@ -128,12 +134,18 @@ def read_embeddings(path: Path) -> EmbeddingsFile:
     )
 
 
+def _digest(arrays: Arrays, metadata: str) -> str:
+    found = ContentDigest()
+    found.add(arrays)
+    return found.hexdigest(metadata)
+
+
 def _metadata(text: str, path: Path) -> Mapping[str, Any]:
     if not text:
         return {}
     try:
         found = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
         raise DataError(f"{path}: its entry {METADATA!r} is no JSON object; it was not written by intraclip")
@@ -143,7 +155,8 @@ def _metadata(text: str, path: Path) -> Mapping[str, Any]:
 # -- files -------------------------------------------------------------------------------------------------
 
 
-def _read_npz(path: Path) -> tuple[Arrays, str]:
+def _read_npz(path: Path) -> tuple[Arrays, str, str]:
+    """Arrays, metadata and digest; either text may be empty."""
     start = _first_bytes(path)
     if not zipfile.is_zipfile(path):
         hint = "it is no zip archive"
@@ -159,7 +172,8 @@ def _read_npz(path: Path) -> tuple[Arrays, str]:
         )
     arrays: Arrays = {}
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # Opened here: of a file that it cannot read, numpy forgets to close it.
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             if any(name.endswith("data.pkl") for name in file.files):
                 raise DataError(
                     f"{path} is a PyTorch file with a pickle inside, which can run any program and is not opened; "
@@ -169,12 +183,14 @@ def _read_npz(path: Path) -> tuple[Arrays, str]:
             for name in (*REQUIRED, *OPTIONAL):
                 if name in file.files:
                     arrays[name] = _npz_array(path, name, file)
-            metadata = str(_npz_array(path, METADATA, file)) if METADATA in file.files else ""
+            texts = [
+                str(_npz_array(path, key, file)) if key in file.files else "" for key in (METADATA, DIGEST)
+            ]
     except DataError:
         raise
     except Exception as error:  # zipfile, zlib and numpy raise many kinds for a damaged file
         raise DataError(f"{path} cannot be read as .npz, it is damaged: {error}") from None
-    return arrays, metadata
+    return arrays, texts[0], texts[1]
 
 
 def _npz_array(path: Path, name: str, file: Mapping[str, Any]) -> npt.NDArray[Any]:
@@ -211,7 +227,7 @@ def _check_names(path: Path, found: Sequence[str]) -> None:
         )
 
 
-def _read_parquet(path: Path) -> tuple[Arrays, str]:
+def _read_parquet(path: Path) -> tuple[Arrays, str, str]:
     _first_bytes(path)
     parquet = require_extra("pyarrow.parquet", extra="parquet", purpose=f"reading {path.name}")
     try:
@@ -219,7 +235,8 @@ def _read_parquet(path: Path) -> tuple[Arrays, str]:
             found = list(file.schema_arrow.names)
             _check_names(path, found)
             table = file.read(columns=[name for name in (*REQUIRED, *OPTIONAL) if name in found])
-            metadata = (file.schema_arrow.metadata or {}).get(METADATA.encode(), b"").decode()
+            keys = {**(file.metadata.metadata or {}), **(file.schema_arrow.metadata or {})}
+            texts = [keys.get(key.encode(), b"").decode() for key in (METADATA, DIGEST)]
     except DataError:
         raise
     except Exception as error:  # pyarrow's errors derive from several built-in ones
@@ -237,7 +254,7 @@ def _read_parquet(path: Path) -> tuple[Arrays, str]:
         names = table["names"].to_pylist()
         # A column of anything but text and whole numbers becomes objects, which `_names` refuses.
         arrays["names"] = np.array(names, dtype=None if names else np.str_)
-    return arrays, metadata
+    return arrays, texts[0], texts[1]
 
 
 def _list_column(path: Path, column: Any) -> npt.NDArray[Any]:
