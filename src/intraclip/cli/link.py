@@ -68,7 +68,13 @@ class LinkArgs:
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
     args = parse(LinkArgs, argv, command="link")
-    from intraclip.errors import ConfigError, OutputError, require_empty_folder, require_extra
+    from intraclip.errors import (
+        ConfigError,
+        OutputError,
+        leaving_nothing,
+        require_empty_folder,
+        require_extra,
+    )
 
     require_empty_folder(args.out, remedy="choose another --out")
     require_extra("jinja2", extra="report", purpose="the page of people")
@@ -80,7 +86,8 @@ def main(argv: Sequence[str]) -> int:
         raise OutputError(f"{args.save_calibration} exists; choose another --save-calibration")
     if args.data is not None and is_gallery(args.source):
         raise ConfigError("--data goes with an embeddings file; a gallery holds its own pictures")
-    with ExitStack() as stack:  # a gallery stays open until its pictures are on the page
+    # A gallery stays open until its pictures are on the page.
+    with ExitStack() as stack, leaving_nothing(args.out):
         _link(args, stack)
     return 0
 
@@ -124,8 +131,6 @@ def _link(args: LinkArgs, stack: ExitStack) -> None:
     )
     people = link(evidence, given.names, threshold=args.threshold, probability=args.probability)
     scores = _scores(given, people)
-    if args.save_calibration is not None and fitted is not None:
-        write_json(args.save_calibration, fitted.to_json_dict())  # now that it is known to fit
     write_people(args.out / "people.csv", people)
     labels = None
     if given.tracklets:
@@ -143,6 +148,8 @@ def _link(args: LinkArgs, stack: ExitStack) -> None:
         cameras=given.cameras,
         sentences=notes,
     )
+    if args.save_calibration is not None and fitted is not None:
+        write_json(args.save_calibration, fitted.to_json_dict())  # now that it is known to fit
     if args.json:
         print_json(
             {

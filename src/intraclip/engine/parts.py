@@ -76,7 +76,7 @@ class PartStore:
         if force and not resume:
             self.remove()
         file = self.folder / "job.json"
-        if not file.is_file():
+        if not file.is_file() or (not resume and not any(self.folder.glob("*.npz"))):  # none is finished
             self.remove()  # parts without their job, of a removal that was interrupted, belong to nobody
             write_json(file, {"job": job, "parts": [[p.start, p.stop] for p in parts]})
             return parts
