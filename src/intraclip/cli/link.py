@@ -236,8 +236,7 @@ def _shared(given: Input, labelled: Embeddings) -> int:
 
 def _read_calibration(args: LinkArgs, path: Path) -> MatchCalibration:
     """Read --calibration; thresholds of `intraclip score` are refused with the command that makes the right file."""
-    import json
-
+    from intraclip.config_io import parse_json
     from intraclip.errors import DataError
     from intraclip.metrics.match_probability import read_calibration
 
@@ -245,7 +244,7 @@ def _read_calibration(args: LinkArgs, path: Path) -> MatchCalibration:
         return read_calibration(path)
     except DataError:
         try:
-            data = json.loads(path.read_text(encoding="utf-8"))
+            data = parse_json(path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             data = None
         if not (isinstance(data, dict) and "kind" not in data and {"thresholds", "equal_error"} <= set(data)):

@@ -21,7 +21,6 @@ A file of another system is checked before anything is computed: a mistake here 
 
 from __future__ import annotations
 
-import json
 import zipfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -32,6 +31,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from intraclip.config_io import parse_json
 from intraclip.data.readers.common import raise_problems, shorten
 from intraclip.engine.content import DIGEST, ContentDigest
 from intraclip.engine.embeddings_writer import METADATA, PARQUET
@@ -144,7 +144,7 @@ def _metadata(text: str, path: Path) -> Mapping[str, Any]:
     if not text:
         return {}
     try:
-        found = json.loads(text)
+        found = parse_json(text)
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):

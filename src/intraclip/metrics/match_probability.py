@@ -19,7 +19,6 @@ ranking stays a ranking.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -32,6 +31,7 @@ from scipy.optimize import minimize
 from scipy.special import expit, log_expit
 
 from intraclip.arrays import as_wide
+from intraclip.config_io import parse_json
 from intraclip.errors import DataError
 from intraclip.metrics.calibration import SUPPORT, PairDistances, pair_distances, threshold_at
 from intraclip.metrics.distance import DISTANCES, Distance
@@ -313,7 +313,7 @@ def read_calibration(path: Path) -> MatchCalibration:
         DataError: the file cannot be read, or `MatchCalibration.from_json_dict` refuses it.
     """
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = parse_json(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise DataError(f"the calibration {path} cannot be read: {error.strerror}") from None
     except ValueError:  # broken JSON and broken UTF-8 alike

@@ -22,7 +22,7 @@ import torch
 from torch import nn
 
 from intraclip.config import Recipe
-from intraclip.config_io import recipe_from_table
+from intraclip.config_io import parse_json, recipe_from_table
 from intraclip.errors import CheckpointError, ConfigError, OutputError
 from intraclip.models.embedder import ClipEmbedder, build_embedder
 from intraclip.models.fingerprint import digest
@@ -148,11 +148,11 @@ def read_checkpoint(path: Path) -> Checkpoint:
     try:
         return Checkpoint(
             path=path,
-            recipe=recipe_from_table(json.loads(meta["recipe"]), source=f"{path} (recipe inside)"),
-            pids=tuple(json.loads(meta["pids"])),
+            recipe=recipe_from_table(parse_json(meta["recipe"]), source=f"{path} (recipe inside)"),
+            pids=tuple(parse_json(meta["pids"])),
             epoch=int(meta["epoch"]),
             step=int(meta["step"]),
-            progress=json.loads(meta.get("progress", "{}")),
+            progress=parse_json(meta.get("progress", "{}")),
         )
     except (KeyError, ValueError, TypeError, RecursionError, ConfigError) as error:
         raise CheckpointError(f"{path} has a damaged header: {error}") from None
@@ -213,7 +213,7 @@ def load_optimizer(optimizer: torch.optim.Optimizer, checkpoint: Checkpoint) -> 
     for name, tensor in _tensors(checkpoint.path, "optimizer.").items():
         index, key = name.split(".", 1)
         state.setdefault(int(index), {})[key] = tensor
-    optimizer.load_state_dict({"state": state, "param_groups": json.loads(groups)})
+    optimizer.load_state_dict({"state": state, "param_groups": parse_json(groups)})
     for parameter, entry in optimizer.state.items():
         for key, tensor in entry.items():
             if tensor.shape == parameter.shape:

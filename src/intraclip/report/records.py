@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from intraclip.config import Recipe
-from intraclip.config_io import load_recipe
+from intraclip.config_io import load_recipe, parse_json
 from intraclip.engine.embeddings_io import load_embeddings
 from intraclip.errors import DataError
 from intraclip.types import Embeddings
@@ -96,7 +95,7 @@ def read_record(name: str, folder: Path) -> RunRecord:
 
 def _json(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read as JSON: {error}") from None
 
@@ -107,7 +106,7 @@ def _lines(path: Path) -> tuple[Mapping[str, Any], ...]:
     entries = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         try:
-            entries.append(json.loads(line))
+            entries.append(parse_json(line))
         except ValueError as error:
             raise DataError(f"{path}, line {number}, is no JSON: {error}; remove that line") from None
     return tuple(entries)
