@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
-from intraclip.cli.common import parse, print_json, print_table, say
+from intraclip.cli.common import parse, print_json, print_table, say, tell
 from intraclip.cli.link_input import Input, from_file, from_gallery, is_gallery
 
 if TYPE_CHECKING:
@@ -164,9 +164,9 @@ def _link(args: LinkArgs, stack: ExitStack) -> None:
     else:
         _print(people, given, scores)
         for note in (*notes, *people.notes):
-            print(f"note: {note}")
+            tell(f"note: {note}")
         if labels is not None:
-            print(
+            tell(
                 f"{labels[0]} people and {labels[1]} tracklets in {args.out / 'tracklets.csv'}: to train on them, look "
                 f"at the page, correct the pids, and put the file into {args.data}"
             )
@@ -292,12 +292,12 @@ def _print(people: People, given: Input, scores: dict[str, Any] | None) -> None:
     if rows:
         print_table(["person", "cameras", "tracklets", "least likely"], rows)
     sizes = np.bincount(people.person)[1:]
-    print(
+    tell(
         f"{len(people.names):,} tracklets, {people.count:,} people: "
         f"{sum(len(people.cameras(p)) > 1 for p in range(1, people.count + 1)):,} in two cameras or more, "
         f"{int((sizes == 1).sum()):,} seen once"
     )
-    print(f"one person when: {people.rule}")
+    tell(f"one person when: {people.rule}")
     if scores is None:
         return
     table = [
@@ -309,7 +309,7 @@ def _print(people: People, given: Input, scores: dict[str, Any] | None) -> None:
     weighted = (
         "weighted by frames" if scores["weighted"] else "every tracklet counts 1 (--data weights by frames)"
     )
-    print(
+    tell(
         f"{scores['known']:,} tracklets of {scores['identities']:,} known people, found as {scores['people']:,}; "
         f"identities {weighted}"
     )

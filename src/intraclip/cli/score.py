@@ -17,6 +17,7 @@ from intraclip.cli.common import (
     print_table,
     say,
     score_table,
+    tell,
 )
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def main(argv: Sequence[str]) -> int:
             say(line)
         return 0
     size, queries = file.embeddings.features.shape[1], int(file.embeddings.is_query.sum())
-    print(f"{args.file}: {len(file.embeddings):,} tracklets, {queries:,} queries, embeddings of size {size}")
+    tell(f"{args.file}: {len(file.embeddings):,} tracklets, {queries:,} queries, embeddings of size {size}")
     # Protocols that calculate the same share one row.
     names = list(found.results)
     shown = {
@@ -105,24 +106,24 @@ def main(argv: Sequence[str]) -> int:
     if args.rerank:
         reranked = {name: result["reranked"] for name, result in shown.items()}
         score_table({f"{name}, re-ranked": result for name, result in reranked.items()})
-        print(
+        tell(
             f"re-ranked: {next(iter(reranked.values()))['label']}; uses all queries and the gallery together, so "
             "compare it with other re-ranked scores alone"
         )
     for line in _not_scored(found.not_scored):
-        print(line)
+        tell(line)
     for name, result in shown.items():
         _explain(name, result)
     if against is not None:
         _compare(shown)
     if calibration is not None:
         _thresholds(calibration)
-        print(f"written: {args.calibrate}")
+        tell(f"written: {args.calibrate}")
     for note in found.notes:
-        print(f"note: {note}")
-    print(f"distance {args.distance}; queries without a match are not counted")
+        tell(f"note: {note}")
+    tell(f"distance {args.distance}; queries without a match are not counted")
     if args.protocol == "cross-camera":
-        print(
+        tell(
             "cross-camera is the default: queries are not searched themselves. Papers on MARS mostly use mars-full; "
             "--protocol all prints every protocol"
         )
@@ -137,10 +138,10 @@ def _explain(name: str, result: Mapping[str, Any]) -> None:
     from intraclip.metrics.protocols import protocol_named
 
     same = f" ({', '.join(result['same_as'])}: the same here)" if result["same_as"] else ""
-    print(f"{name}{same}: {protocol_named(name).about}")
+    tell(f"{name}{same}: {protocol_named(name).about}")
     print_interval(result)
     for note in result["notes"]:
-        print(f"  {note}")
+        tell(f"  {note}")
 
 
 def _thresholds(found: Calibration) -> None:
@@ -151,7 +152,7 @@ def _thresholds(found: Calibration) -> None:
         share = f"{100 * t.true_match_rate:.1f}" + ("" if t.supported else " (too few pairs)")
         rows.append([f"false-match rate {rate:g}", f"{t.threshold:.4f}", f"{t.false_matches:,}", share])
     print_table(["same person when", "distance below", "false matches", "true matches, %"], rows)
-    print(
+    tell(
         f"equal error rate {100 * found.equal_error.rate:.2f} % at distance {found.equal_error.threshold:.4f}; "
         f"{found.genuine_pairs:,} pairs of one person, {found.impostor_pairs:,} of two, across cameras"
     )
@@ -166,4 +167,4 @@ def _compare(results: Mapping[str, Mapping[str, Any]]) -> None:
             values = (f"{100 * s['first']:.1f}", f"{100 * s['second']:.1f}", f"{100 * s['difference']:+.1f}")
             rows.append([f"{name}, {label}", *values, ends, f"{s['p_value']:.4f}"])
     print_table(["paired comparison", "other file", "this file", "difference", "95 % interval", "p"], rows)
-    print("p: a flip test over people; it says nothing about other training seeds")
+    tell("p: a flip test over people; it says nothing about other training seeds")

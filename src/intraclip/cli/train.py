@@ -10,7 +10,7 @@ from typing import Annotated
 
 import tyro
 
-from intraclip.cli.common import parse, read_data, recipe_name, say, training_bar
+from intraclip.cli.common import command, parse, read_data, recipe_name, say, training_bar
 from intraclip.config import Recipe
 from intraclip.config_io import check_recipe, load_recipe
 
@@ -57,5 +57,5 @@ def main(argv: Sequence[str]) -> int:
         model = train(split, settings, args.out, resume=args.resume, watcher=bar)
     if os.environ.get("RANK", "0") != "0":  # started by torchrun: one process speaks
         return 0
-    say(f"the model is {model}; score it with: intraclip evaluate {args.out} --data {args.data}")
+    say(f"the model is {model}; score it with: {command('evaluate', args.out, '--data', args.data)}")
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,13 +73,14 @@ def read_record(name: str, folder: Path) -> RunRecord:
         if not (folder / needed).is_file():
             raise DataError(
                 f"the run {folder} has not been scored yet, there is no {needed}; "
-                f"run: intraclip evaluate {folder} --data DIR"
+                f"run: intraclip evaluate {shlex.quote(str(folder))} --data DIR"
             )
     evaluation = _json(folder / "evaluation.json")
     data = evaluation.get("data", {}) if isinstance(evaluation, Mapping) else None
     if not isinstance(evaluation, Mapping) or not evaluation.get("scores") or not isinstance(data, Mapping):
         raise DataError(
-            f"{folder / 'evaluation.json'} holds no scores; run again: intraclip evaluate {folder} --data DIR"
+            f"{folder / 'evaluation.json'} holds no scores; run again: intraclip evaluate "
+            f"{shlex.quote(str(folder))} --data DIR"
         )
     environment, throughput = folder / "environment.json", folder / "throughput.json"
     return RunRecord(
