@@ -224,9 +224,24 @@ def score_table(scores: Mapping[str, Mapping[str, Any]]) -> None:
     )
 
 
+def one_of_each(scores: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """Scores by protocol without those that calculate the same as one before them."""
+    names = list(scores)
+    return {
+        name: found
+        for i, (name, found) in enumerate(scores.items())
+        if not set(found.get("same_as", ())) & set(names[:i])
+    }
+
+
+def also(score: Mapping[str, Any]) -> str:
+    """The protocols that calculate the same, in brackets; nothing where there are none."""
+    return f" ({', '.join(score['same_as'])}: the same here)" if score.get("same_as") else ""
+
+
 def print_scores(result: Mapping[str, Any]) -> None:
     """A table of a run's scores, with what makes them what they are."""
-    scores: Mapping[str, Mapping[str, Any]] = result["scores"]
+    scores = one_of_each(result["scores"])
     score_table(scores)
     for protocol, reason in result["not_scored"].items():
         tell(f"not scored under {protocol}: {reason}")
@@ -234,7 +249,7 @@ def print_scores(result: Mapping[str, Any]) -> None:
         return
     for protocol, found in scores.items():
         if len(scores) > 1:
-            tell(f"{protocol}:")
+            tell(f"{protocol}{also(found)}:")
         print_interval(found)
     first = next(iter(scores.values()))
     data, sampling = result["data"], result["sampling"]

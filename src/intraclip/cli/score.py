@@ -11,6 +11,8 @@ import tyro
 
 from intraclip.cli.common import (
     SHOWN_SCORES,
+    also,
+    one_of_each,
     parse,
     print_interval,
     print_json,
@@ -37,8 +39,9 @@ class ScoreArgs:
 
     file: tyro.conf.Positional[Path]
     """Embeddings file, .npz or .parquet."""
-    protocol: str = "cross-camera"
-    """Protocol by name, or `all` for every one side by side. cross-camera: queries search the rest across cameras."""
+    protocol: str | None = None
+    """Protocol by name, or `all` for every one side by side; by default the usual one of the data set, if the file says
+    which, else cross-camera: queries search the rest across cameras."""
     distance: Literal["euclidean", "cosine"] = "euclidean"
     """Distance between embeddings."""
     against: Path | None = None
@@ -95,13 +98,7 @@ def main(argv: Sequence[str]) -> int:
         return 0
     size, queries = file.embeddings.features.shape[1], int(file.embeddings.is_query.sum())
     tell(f"{args.file}: {len(file.embeddings):,} tracklets, {queries:,} queries, embeddings of size {size}")
-    # Protocols that calculate the same share one row.
-    names = list(found.results)
-    shown = {
-        name: result
-        for i, (name, result) in enumerate(found.results.items())
-        if not set(result["same_as"]) & set(names[:i])
-    }
+    shown = one_of_each(found.results)  # protocols that calculate the same share one row
     score_table(shown)
     if args.rerank:
         reranked = {name: result["reranked"] for name, result in shown.items()}
@@ -122,7 +119,7 @@ def main(argv: Sequence[str]) -> int:
     for note in found.notes:
         tell(f"note: {note}")
     tell(f"distance {args.distance}; queries without a match are not counted")
-    if args.protocol == "cross-camera":
+    if args.protocol is None and "cross-camera" in found.results:
         tell(
             "cross-camera is the default: queries are not searched themselves. Papers on MARS mostly use mars-full; "
             "--protocol all prints every protocol"
@@ -137,8 +134,7 @@ def _not_scored(reasons: Mapping[str, str]) -> list[str]:
 def _explain(name: str, result: Mapping[str, Any]) -> None:
     from intraclip.metrics.protocols import protocol_named
 
-    same = f" ({', '.join(result['same_as'])}: the same here)" if result["same_as"] else ""
-    tell(f"{name}{same}: {protocol_named(name).about}")
+    tell(f"{name}{also(result)}: {protocol_named(name).about}")
     print_interval(result)
     for note in result["notes"]:
         tell(f"  {note}")

@@ -12,6 +12,9 @@ start_s   [N]        optional: seconds from the start of the video to the first 
 end_s     [N]        optional: to the last frame; NaN where unknown
 ========  =========  ====================================================================
 
+An .npz file may have the names of torchreid's evaluation instead, with queries and gallery apart: ``qf``, ``q_pids``,
+``q_camids``, ``gf``, ``g_pids``, ``g_camids``; they are joined, queries first.
+
 `intraclip extract` adds one text in JSON, the metadata: ``fingerprint`` of what made the embeddings, ``encoder``,
 ``clip`` settings and more. In an .npz file it is the array ``intraclip``, in a Parquet file that key of the schema.
 Beside it stands a digest of all of this, so that a damaged file is not read as other embeddings.
@@ -44,6 +47,10 @@ Arrays = dict[str, npt.NDArray[Any]]
 REQUIRED = ("features", "pids", "camids", "is_query")
 TIMES = ("start_s", "end_s")
 OPTIONAL = ("names", *TIMES)
+
+SIDES = {"q": "queries", "g": "gallery"}
+APART = {"features": "f", "pids": "_pids", "camids": "_camids"}
+"""Arrays as torchreid calls them, after the letter of the side."""
 
 _REMEDY = "Write one row a tracklet, in the same order in every array."
 _LENGTHS = (
@@ -179,10 +186,15 @@ def _read_npz(path: Path) -> tuple[Arrays, str, str]:
                     f"{path} is a PyTorch file with a pickle inside, which can run any program and is not opened; "
                     "write its tensors with numpy.savez"
                 )
-            _check_names(path, file.files)
-            for name in (*REQUIRED, *OPTIONAL):
-                if name in file.files:
-                    arrays[name] = _npz_array(path, name, file)
+            if not set(REQUIRED) <= set(file.files) and {s + n for s in SIDES for n in APART.values()} <= set(
+                file.files
+            ):
+                arrays = _joined(path, file)
+            else:
+                _check_names(path, file.files)
+                for name in (*REQUIRED, *OPTIONAL):
+                    if name in file.files:
+                        arrays[name] = _npz_array(path, name, file)
             texts = [
                 str(_npz_array(path, key, file)) if key in file.files else "" for key in (METADATA, DIGEST)
             ]
@@ -191,6 +203,29 @@ def _read_npz(path: Path) -> tuple[Arrays, str, str]:
     except Exception as error:  # zipfile, zlib and numpy raise many kinds for a damaged file
         raise DataError(f"{path} cannot be read as .npz, it is damaged: {error}") from None
     return arrays, texts[0], texts[1]
+
+
+def _joined(path: Path, file: Mapping[str, Any]) -> Arrays:
+    """Queries and gallery of torchreid's names in the same arrays."""
+    sides = {
+        side: {name: _npz_array(path, side + given, file) for name, given in APART.items()} for side in SIDES
+    }
+    for side, arrays in sides.items():
+        lengths = {side + APART[name]: len(array) if array.ndim else 0 for name, array in arrays.items()}
+        if len(set(lengths.values())) > 1:
+            found = ", ".join(f"{name} {length:,}" for name, length in lengths.items())
+            raise DataError(f"{path}: lengths of the {SIDES[side]} differ: {found}; {_LENGTHS}")
+    joined: Arrays = {}
+    for name, given in APART.items():
+        pair = [sides[side][name] for side in SIDES]
+        if len({(array.ndim, *array.shape[1:]) for array in pair}) > 1:
+            raise DataError(
+                f"{path}: q{given} has shape {list(pair[0].shape)} and g{given} {list(pair[1].shape)}; queries and "
+                "gallery need vectors of the same size"
+            )
+        joined[name] = np.concatenate(pair)
+    joined["is_query"] = np.arange(len(joined["pids"])) < len(sides["q"]["pids"])
+    return joined
 
 
 def _npz_array(path: Path, name: str, file: Mapping[str, Any]) -> npt.NDArray[Any]:
@@ -223,7 +258,8 @@ def _check_names(path: Path, found: Sequence[str]) -> None:
     if missing:
         raise DataError(
             f"{path} lacks {', '.join(missing)}; it has {shorten(found) or 'nothing'}. Queries and gallery stand in "
-            "the same arrays, is_query tells them apart"
+            "the same arrays, is_query tells them apart; or apart in an .npz file as qf, q_pids, q_camids, gf, g_pids "
+            "and g_camids"
         )
 
 

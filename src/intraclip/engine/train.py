@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import platform
+import shlex
 from collections import defaultdict, deque
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -351,7 +352,7 @@ class _Training:
     def _say_goodbye(self) -> None:
         raise RunStopped(
             f"stopped after step {self.progress.step} of {self.total}, as asked; the run {self.folder} is saved up to "
-            "there, continue it with --resume",
+            f"there; continue it with: intraclip train --resume {shlex.quote(str(self.folder))}",
             self.stop.exit_code,
         )
 
