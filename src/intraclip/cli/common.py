@@ -234,6 +234,18 @@ def one_of_each(scores: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[st
     }
 
 
+def not_scored(reasons: Mapping[str, str]) -> list[str]:
+    """A sentence for each reason, with all the protocols that it holds for.
+
+    >>> not_scored({"lsvid": "why", "prid2011": "why"})
+    ['not scored under lsvid, prid2011: why']
+    """
+    under: dict[str, list[str]] = {}
+    for protocol, reason in reasons.items():
+        under.setdefault(reason, []).append(protocol)
+    return [f"not scored under {', '.join(protocols)}: {reason}" for reason, protocols in under.items()]
+
+
 def also(score: Mapping[str, Any]) -> str:
     """The protocols that calculate the same, in brackets; nothing where there are none."""
     return f" ({', '.join(score['same_as'])}: the same here)" if score.get("same_as") else ""
@@ -243,8 +255,8 @@ def print_scores(result: Mapping[str, Any]) -> None:
     """A table of a run's scores, with what makes them what they are."""
     scores = one_of_each(result["scores"])
     score_table(scores)
-    for protocol, reason in result["not_scored"].items():
-        tell(f"not scored under {protocol}: {reason}")
+    for line in not_scored(result["not_scored"]):
+        tell(line)
     if not scores:
         return
     for protocol, found in scores.items():

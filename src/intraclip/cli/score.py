@@ -12,6 +12,7 @@ import tyro
 from intraclip.cli.common import (
     SHOWN_SCORES,
     also,
+    not_scored,
     one_of_each,
     parse,
     print_interval,
@@ -93,7 +94,7 @@ def main(argv: Sequence[str]) -> int:
         print_json(
             {name: {**r, "notes": [*r["notes"], *found.notes], **added} for name, r in found.results.items()}
         )
-        for line in _not_scored(found.not_scored):
+        for line in not_scored(found.not_scored):
             say(line)
         return 0
     size, queries = file.embeddings.features.shape[1], int(file.embeddings.is_query.sum())
@@ -107,7 +108,7 @@ def main(argv: Sequence[str]) -> int:
             f"re-ranked: {next(iter(reranked.values()))['label']}; uses all queries and the gallery together, so "
             "compare it with other re-ranked scores alone"
         )
-    for line in _not_scored(found.not_scored):
+    for line in not_scored(found.not_scored):
         tell(line)
     for name, result in shown.items():
         _explain(name, result)
@@ -125,10 +126,6 @@ def main(argv: Sequence[str]) -> int:
             "--protocol all prints every protocol"
         )
     return 0
-
-
-def _not_scored(reasons: Mapping[str, str]) -> list[str]:
-    return [f"not scored under {protocol}: {reason}" for protocol, reason in reasons.items()]
 
 
 def _explain(name: str, result: Mapping[str, Any]) -> None:
