@@ -30,10 +30,9 @@ def as_array(values: Any, *, name: str) -> npt.NDArray[Any]:
     >>> as_array([[1, 2], [3, 4]], name="features").shape
     (2, 2)
     """
-    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
-        raise DataError(
-            f"{name} has {int(np.ma.count_masked(values)):,} masked entries; every one needs a value"
-        )
+    masked = int(np.ma.getmaskarray(values).sum()) if isinstance(values, np.ma.MaskedArray) else 0
+    if masked:
+        raise DataError(f"{name} has {masked:,} masked entries; every one needs a value")
     values = _without_tensors(values)
     try:
         found = np.asarray(values)

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -201,7 +201,7 @@ class Embeddings:
     names: tuple[str, ...] = field(default=())
 
     def __post_init__(self) -> None:
-        arrays = {
+        arrays: dict[str, npt.NDArray[Any]] = {
             "features": as_reals(self.features, name="features"),
             "pids": as_whole(self.pids, name="pids"),
             "camids": as_whole(self.camids, name="camids"),
@@ -209,8 +209,7 @@ class Embeddings:
         }
         for name, array in arrays.items():
             object.__setattr__(self, name, array)
-        if not isinstance(self.names, tuple):
-            object.__setattr__(self, "names", tuple(str(name) for name in self.names))
+        object.__setattr__(self, "names", tuple(map(str, self.names)))
         rows = self.features.shape[:1]
         wrong = self.features.ndim != 2 or any(
             array.shape != rows for name, array in arrays.items() if name != "features"

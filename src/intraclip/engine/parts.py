@@ -119,9 +119,10 @@ class PartStore:
         notes = json.dumps({"failures": list(part.failures.items()), "unreadable": part.unreadable})
         try:
             with partial.open("wb") as file:
-                arrays = {"rows": part.rows, "features": part.features}
+                arrays: dict[str, npt.NDArray[Any]] = {"rows": part.rows, "features": part.features}
                 digest = np.array(_digest(arrays, notes))
-                np.savez(file, allow_pickle=False, **arrays, notes=np.array(notes), **{DIGEST: digest})
+                arrays |= {"notes": np.array(notes), DIGEST: digest}
+                np.savez(file, allow_pickle=False, **arrays)
                 file.flush()
                 os.fsync(file.fileno())
             partial.replace(path)
