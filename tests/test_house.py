@@ -8,6 +8,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 import intraclip
 
 SOURCE = Path(intraclip.__file__).parent
@@ -15,6 +17,7 @@ SOURCE = Path(intraclip.__file__).parent
 # A part may import itself and everything in the rows above it, but no sibling of its own row.
 ROWS: list[list[str]] = [
     ["errors", "process"],
+    ["arrays"],
     ["core"],
     ["types", "config"],
     ["config_io"],
@@ -94,3 +97,22 @@ def test_help_answers_at_once():
         times.append(time.perf_counter() - start)
     # It takes 0.05 s; the bound only catches a heavy import, whatever else the machine does.
     assert min(times) < 1.0
+
+
+@pytest.mark.parametrize(
+    ("module", "absent"),
+    [
+        ("intraclip.config", ("torch", "numpy")),
+        ("intraclip.types", ("torch", "torchvision")),
+        ("intraclip.metrics.ranking", ("torch", "torchvision", "sklearn")),
+        ("intraclip.metrics.calibration", ("torch", "torchvision", "sklearn")),
+        ("intraclip.losses", ("torchvision", "cv2", "PIL")),
+        ("intraclip.models.heads", ("torchvision", "cv2", "PIL")),
+        ("intraclip.data.augment", ("torchvision", "PIL")),
+        ("intraclip.engine.embeddings_io", ("torchvision",)),
+    ],
+)
+def test_a_part_imports_no_more_than_it_needs(module, absent):
+    code = f"import sys, {module}; print(*(m for m in {absent!r} if m in sys.modules))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
+    assert found.stdout.strip() == ""

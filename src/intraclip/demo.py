@@ -18,7 +18,7 @@ from intraclip.engine.evaluate import evaluate_run, protocols_for, score_all
 from intraclip.engine.extract import embed_split, with_ids
 from intraclip.engine.run import choose_device, write_json
 from intraclip.engine.train import Watcher, train
-from intraclip.errors import OutputError, require_empty_folder
+from intraclip.errors import OutputError, leaving_nothing, require_empty_folder
 from intraclip.metrics.ranking import Scores
 from intraclip.models.embedder import build_embedder
 from intraclip.report.page import write_report
@@ -143,7 +143,7 @@ def _data(folder: Path, view: DemoView, *, seed: int) -> Split:
                 f"{folder} holds a benchmark that was interrupted; delete it, or choose another --out"
             )
         view.say(f"rendering {BENCHMARK.identities} people in {BENCHMARK.cameras} cameras")
-        with view.progress("rendering frames") as update:
+        with leaving_nothing(folder), view.progress("rendering frames") as update:
             make_benchmark(folder, replace(BENCHMARK, seed=seed), progress=update)
     return read_split(folder)
 

@@ -16,6 +16,9 @@ A message says what is wrong, where, which value was found, and what to do about
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -107,3 +110,32 @@ def require_empty_folder(folder: Path, *, remedy: str) -> None:
         raise OutputError(f"{folder} is a file, a folder is needed; {remedy}")
     if folder.is_dir() and any(folder.iterdir()):
         raise OutputError(f"the output folder {folder} is not empty; {remedy}")
+
+
+@contextmanager
+def leaving_nothing(folder: Path, *, unless: Callable[[], bool] = lambda: False) -> Iterator[None]:
+    """If the block fails, take away what it wrote into a folder that was empty or absent before.
+
+    A folder that holds something would be refused when the corrected command is given.
+
+    Args:
+        folder: the output folder; one that held something already is left alone.
+        unless: asked after a failure; true keeps what is there, such as work that can be resumed.
+    """
+    existed = folder.exists()
+    if existed and (not folder.is_dir() or any(folder.iterdir())):
+        yield
+        return
+    try:
+        yield
+    except BaseException:
+        if not unless():
+            with suppress(OSError):  # a failed clean-up must not hide the error
+                for inside in list(folder.iterdir()):
+                    if inside.is_dir() and not inside.is_symlink():
+                        shutil.rmtree(inside)
+                    else:
+                        inside.unlink()
+                if not existed:
+                    folder.rmdir()
+        raise

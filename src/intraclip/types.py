@@ -10,11 +10,12 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from intraclip.arrays import as_flags, as_reals, as_whole
 from intraclip.core.numbers import MAX_ID
 from intraclip.errors import DataError
 
@@ -185,6 +186,8 @@ class ClipBatch:
 class Embeddings:
     """One vector a tracklet, with what scoring needs to know about it.
 
+    It can be made of NumPy arrays, torch tensors on any device, or lists; it holds arrays.
+
     Attributes:
         features: float32 ``[N, D]``.
         pids: int64 ``[N]``.
@@ -193,7 +196,7 @@ class Embeddings:
         names: tracklet names ``[N]``; empty when unknown.
 
     Raises:
-        DataError: lengths differ, or a feature is not finite.
+        DataError: shapes differ, values are of another kind, or a feature is not finite.
     """
 
     features: npt.NDArray[np.float32]
@@ -203,18 +206,28 @@ class Embeddings:
     names: tuple[str, ...] = field(default=())
 
     def __post_init__(self) -> None:
-        lengths = {
-            "features": len(self.features),
-            "pids": len(self.pids),
-            "camids": len(self.camids),
-            "is_query": len(self.is_query),
+        arrays: dict[str, npt.NDArray[Any]] = {
+            "features": as_reals(self.features, name="features"),
+            "pids": as_whole(self.pids, name="pids"),
+            "camids": as_whole(self.camids, name="camids"),
+            "is_query": as_flags(self.is_query, name="is_query"),
         }
-        if self.names:
-            lengths["names"] = len(self.names)
-        if len(set(lengths.values())) != 1 or self.features.ndim != 2:
+        for name, array in arrays.items():
+            object.__setattr__(self, name, array)
+        object.__setattr__(self, "names", tuple(map(str, self.names)))
+        rows = self.features.shape[:1]
+        wrong = self.features.ndim != 2 or any(
+            array.shape != rows for name, array in arrays.items() if name != "features"
+        )
+        if wrong or (self.names and (len(self.names),) != rows):
+            shapes = {name: list(array.shape) for name, array in arrays.items()} | {
+                "names": [len(self.names)]
+            }
             raise DataError(
-                f"embeddings want features [N, D] and one entry a tracklet everywhere else; got lengths {lengths} "
-                f"and features of shape {self.features.shape}"
+                "embeddings want features [N, D] and one entry a tracklet everywhere else; got "
+                + ", ".join(
+                    f"{name} {shape}" for name, shape in shapes.items() if name != "names" or self.names
+                )
             )
         bad = np.flatnonzero(~np.isfinite(self.features).all(axis=1))
         if len(bad):

@@ -274,6 +274,8 @@ def test_networks_of_many_shapes_can_be_used(
         ({"make": "mixed"}, {}, "other vectors in a batch than one by one .* set batch = 1"),
         ({"make": "flat"}, {}, r"three frames give \[1, 9\].* set batch = 1"),
         ({"dtype": "UINT8"}, {"mean": [1.0, 1.0, 1.0]}, "takes bytes, so it normalises by itself"),
+        ({"shape": (2**40, 3, 32, 16)}, {}, "bad_alloc|wants 1099511627776 frames at a time, at most 4096"),
+        ({}, {"height": 2**40}, "height: 1099511627776 is too large, at most 4096"),
         ({"dtype": "INT32"}, {}, "float32, float16 or uint8 is wanted"),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import torch
 from intraclip.engine.embeddings_io import EmbeddingsFile, load_embeddings, read_embeddings
 from intraclip.engine.score import aligned, calibrate_file, distinct, repeated_rows, score_file
 from intraclip.errors import ConfigError, DataError
-from intraclip.metrics.protocols import PROTOCOLS
+from intraclip.metrics.protocols import PROTOCOLS, protocols_named
 from intraclip.metrics.ranking import score
 
 
@@ -203,7 +204,7 @@ def test_parquet_gives_the_same_scores_and_its_own_errors(tmp_path: Path):
 def test_scores_are_those_of_the_metrics(tmp_path: Path):
     file = read(tmp_path)
     found = score_file(file, protocol="all", distance="cosine")
-    assert list(found.results) == list(PROTOCOLS)
+    assert list(found.results) == [p.name for p in protocols_named("all")]
     for name, result in found.results.items():
         expected = score(file.embeddings, PROTOCOLS[name], distance="cosine").to_json_dict()
         assert {key: result[key] for key in expected} == expected
@@ -221,7 +222,7 @@ def test_scores_are_those_of_the_metrics(tmp_path: Path):
 
 def test_protocols_that_calculate_the_same_are_known():
     groups = [same for _, same in distinct(list(PROTOCOLS.values()))]
-    assert len(groups) == 3
+    assert len(groups) == 4
     assert sorted(name for same in groups for name in same) == sorted(PROTOCOLS)
 
 
@@ -283,7 +284,7 @@ def test_nothing_to_score_is_said(tmp_path: Path):
         DataError, match=r"none of the 8 queries is a person with a pid above 0 \(.*8 unknown\)"
     ):
         score_file(read(tmp_path, pids=np.full(24, -2)))
-    with pytest.raises(DataError, match=r"file.npz: none of the 8 queries has a right answer"):
+    with pytest.raises(DataError, match=r"file.npz: all tracklets are of one camera"):
         score_file(read(tmp_path, camids=np.ones(24, int)))
     with pytest.raises(DataError, match="cannot be scored under any protocol"):
         score_file(read(tmp_path, camids=np.ones(24, int)), protocol="all")
@@ -346,3 +347,95 @@ def test_a_calibration_needs_one_protocol_and_pairs(tmp_path: Path):
         calibrate_file(read(tmp_path), protocol="all")
     with pytest.raises(DataError, match=r"file.npz: protocol cross-camera gives 0 genuine"):
         calibrate_file(read(tmp_path, camids=np.ones(24, int)))
+
+
+# -- one camera, and names of other projects ---------------------------------------------------------------
+
+
+def within(file: EmbeddingsFile) -> dict[str, float]:
+    """Rank-1 and mAP inside each query's camera, by hand."""
+    e = file.embeddings
+    first, precisions = [], []
+    for q in np.flatnonzero(e.is_query & (e.pids > 0)):
+        there = np.flatnonzero(~e.is_query & (e.camids == e.camids[q]) & (e.pids != -1))
+        right = e.pids[there] == e.pids[q]
+        if not right.any():
+            continue
+        order = np.argsort(np.linalg.norm(e.features[there] - e.features[q], axis=1))
+        ranks = np.flatnonzero(right[order]) + 1
+        first.append(ranks[0] == 1)
+        precisions.append(np.mean(np.arange(1, len(ranks) + 1) / ranks))
+    return {"rank1": float(np.mean(first)), "mAP": float(np.mean(precisions)), "queries": len(first)}
+
+
+@pytest.mark.parametrize("cameras", [1, 2, 5])
+def test_within_a_camera_every_other_tracklet_of_the_person_is_right(tmp_path: Path, cameras: int):
+    plain = arrays(cameras=6)
+    camids = plain["camids"] % cameras
+    pids = np.where(np.arange(len(camids)) % 11 == 10, -1, plain["pids"])
+    file = read(tmp_path, **{**plain, "camids": camids, "pids": pids, "is_query": plain["camids"] < 3})
+    found = score_file(file, protocol="within-camera").results["within-camera"]
+    expected = within(file)
+    assert {key: found[key] for key in expected} == pytest.approx(expected)
+    assert found["queries"] + found["queries_without_match"] == int(
+        (file.embeddings.is_query & (pids > 0)).sum()
+    )
+    same = score_file(file, protocol="within-camera", against=file).results["within-camera"]["against"]
+    assert same["scores"]["mAP"]["difference"] == 0
+
+
+def test_one_camera_is_said_and_so_is_how_to_score_within_it(tmp_path: Path):
+    plain = arrays()
+    file = read(tmp_path, camids=np.full(24, 7))
+    for scoring in (lambda: score_file(file), lambda: score(file.embeddings, PROTOCOLS["mars-full"])):
+        with pytest.raises(
+            DataError, match=r"all tracklets are of one camera \(camid 7\).*use protocol within-camera"
+        ):
+            scoring()
+    assert score_file(file, protocol="within-camera").results["within-camera"]["queries"] == 8
+    # Two cameras and nobody in both is another matter.
+    with pytest.raises(DataError, match="are of 2 cameras: check pids and camids"):
+        score_file(read(tmp_path, camids=np.where(plain["pids"] < 4, 1, 2)))
+
+
+def test_what_is_across_cameras_is_refused_within_one(tmp_path: Path):
+    file = read(tmp_path)
+    with pytest.raises(ConfigError, match="within-camera gives no thresholds"):
+        calibrate_file(file, protocol="within-camera")
+    with pytest.raises(ConfigError, match="within-camera is scored without re-ranking"):
+        score_file(file, protocol="within-camera", rerank=True)
+    with pytest.raises(DataError, match="none of the 8 queries has a right answer in its own camera"):
+        score_file(file, protocol="within-camera")
+
+
+def test_names_of_torchreid_are_taken(tmp_path: Path):
+    plain = arrays()
+    q = plain["is_query"]
+    sides = {"q": q, "g": ~q}
+    apart = {
+        side + name: plain[key][rows]
+        for side, rows in sides.items()
+        for key, name in (("features", "f"), ("pids", "_pids"), ("camids", "_camids"))
+    }
+    file = read_embeddings(write(tmp_path / "t.npz", apart))
+    expected = score_file(read(tmp_path)).results["cross-camera"]
+    found = score_file(file).results["cross-camera"]
+    assert (found["mAP"], found["rank1"], found["queries"]) == (expected["mAP"], expected["rank1"], 8)
+    with pytest.raises(DataError, match="lengths of the gallery differ: gf 16, g_pids 15, g_camids 16"):
+        read_embeddings(write(tmp_path / "t.npz", {**apart, "g_pids": apart["g_pids"][:-1]}))
+    with pytest.raises(DataError, match=r"qf has shape \[8, 3\] and gf \[16, 6\]"):
+        read_embeddings(write(tmp_path / "t.npz", {**apart, "qf": apart["qf"][:, :3]}))
+    del apart["gf"]
+    with pytest.raises(
+        DataError, match=r"lacks features, pids, camids, is_query; it has .*or apart in an .npz file"
+    ):
+        read_embeddings(write(tmp_path / "t.npz", apart))
+
+
+def test_the_default_protocol_is_that_of_the_data_set_where_the_file_says_it(tmp_path: Path):
+    file = read(tmp_path)
+    assert list(score_file(file).results) == ["cross-camera"]
+    said = replace(file, metadata={"protocol": "mars-full"})
+    assert list(score_file(said).results) == ["mars-full"]
+    assert calibrate_file(said).protocol == "mars-full"
+    assert list(score_file(replace(file, metadata={"protocol": "mine"})).results) == ["cross-camera"]

@@ -156,3 +156,82 @@ def test_a_frame_whose_vector_is_not_finite_is_left_out_and_named(people, sampli
 def test_a_head_that_reads_the_order_of_frames_cannot_be_carried_on():
     with pytest.raises(ConfigError, match=r"its head reads maps or the order of frames.*such as tap or ica"):
         LiveEmbedder(extractor_of(network("maps")))
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [
+        lambda *n: list(n),
+        lambda *n: np.array(n),
+        lambda *n: torch.tensor(n),
+        lambda *n: [torch.tensor(i) for i in n],
+        lambda *n: [np.int32(i) for i in n],
+        lambda *n: tuple(np.array(i) for i in n),
+        lambda *n: np.array(n, dtype=np.float32),
+    ],
+)
+def test_an_id_is_its_value_whatever_holds_it(people, ids):
+    frames = crops(people["b"])
+    live, plain = LiveEmbedder(extractor()), LiveEmbedder(extractor())
+    for first in (0, 2, 4):
+        found = live.update(ids(5, 6), frames[first : first + 2])
+        expected = plain.update([5, 6], frames[first : first + 2])
+        assert np.array_equal(found, expected)
+    assert len(live) == 2
+    assert all(one in live for one in (5, *ids(6)))
+    assert np.array_equal(live.embedding(ids(5)[0]), plain.embedding(5))
+    live.finish(ids(6)[0])
+    assert len(live) == 1
+
+
+@pytest.mark.parametrize(
+    ("ids", "match"),
+    [
+        ([5, None], "the tracklet id None is none"),
+        ([5, True], "the tracklet id True is none"),
+        ([5, float("nan")], "the tracklet id nan is none"),
+        ([5, np.bool_(True)], "the tracklet id True is none"),
+        ([5, [6]], "a tracklet id is a list, no single value"),
+        (torch.tensor([[5], [6]]), "a tracklet id is a Tensor, no single value"),
+        ([5], "1 tracklet ids for 2 frames"),
+        ([5, 6, 7], "3 tracklet ids for 2 frames"),
+    ],
+)
+def test_ids_that_are_none_change_nothing(people, ids, match):
+    frames = crops(people["b"])
+    live = LiveEmbedder(extractor())
+    live.update([5], frames[:1])
+    before = live.embedding(5)
+    with pytest.raises(DataError, match=match):
+        live.update(ids, frames[1:3])
+    assert len(live) == 1
+    assert np.array_equal(live.embedding(5), before)
+
+
+def test_a_network_that_fails_changes_nothing(people, monkeypatch):
+    frames = crops(people["b"])
+    live = LiveEmbedder(extractor(), ClipConfig(num_frames=2, test_sampling="dense"), max_frames=2)
+    live.update([5, 5, 5], frames[:3])
+    before, encode = live.embedding(5), live.extractor.encoder.encode
+    calls = []
+
+    def failing(batch):
+        calls.append(len(batch))
+        if len(calls) == 2:
+            raise RuntimeError("out of memory")
+        return encode(batch)
+
+    monkeypatch.setattr(live.extractor.encoder, "encode", failing)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        live.update([5, 6, 5, 7], frames[3:7])
+    monkeypatch.undo()
+    assert len(live) == 1
+    assert np.array_equal(live.embedding(5), before)
+
+
+def test_crops_may_be_tensors(people):
+    frames = crops(people["b"])[:2]
+    one, other = LiveEmbedder(extractor()), LiveEmbedder(extractor())
+    assert np.array_equal(
+        one.update([1, 2], frames), other.update([1, 2], torch.from_numpy(np.stack(frames)))
+    )

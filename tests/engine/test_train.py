@@ -456,3 +456,57 @@ def test_a_restart_by_torchrun_does_not_continue_somebody_elses_run(
         _prepare(tmp_path / "old", tiny_recipe, resume=False, restarted=True)
     _prepare(tmp_path / "new", tiny_recipe, resume=False, restarted=False)
     _prepare(tmp_path / "new", tiny_recipe, resume=False, restarted=True)
+
+
+def with_pieces(recipe: Recipe, pieces: int, **model: object) -> Recipe:
+    return replace(
+        recipe,
+        batch=replace(recipe.batch, identities=2, clips=2),
+        step=replace(recipe.step, pieces=pieces),
+        model=replace(recipe.model, **model),  # type: ignore[arg-type]
+    )
+
+
+def test_pieces_of_one_clip_are_refused_where_the_head_normalises_over_clips(
+    tiny_split: Split, tiny_recipe: Recipe, tmp_path: Path
+):
+    run = tmp_path / "run"
+    for model in ({"head": "ica"}, {"head": "tap", "neck": "bn"}):
+        with pytest.raises(ConfigError, match=r"step\.pieces: 4 leaves one clip a piece of the 4 clips"):
+            train(tiny_split, with_pieces(tiny_recipe, 4, **model), run)
+        assert not run.exists()
+    # TAP has nothing to normalise; and the corrected command is not refused.
+    assert train(tiny_split, with_pieces(tiny_recipe, 4, head="tap", neck="none"), run).is_file()
+
+
+@pytest.mark.parametrize("existed", [True, False])
+@pytest.mark.parametrize("resume", [True, False])
+def test_what_fails_before_the_first_step_is_over_leaves_the_folder_as_it_was(
+    tiny_split: Split, tiny_recipe: Recipe, tmp_path: Path, monkeypatch, existed, resume
+):
+    run = tmp_path / "run"
+    if existed:
+        run.mkdir()
+    absent = replace(tiny_recipe, model=replace(tiny_recipe.model, weights=str(tmp_path / "absent.pth")))
+    with pytest.raises(IntraclipError):
+        train(tiny_split, absent, run, resume=resume)
+    assert list(tmp_path.rglob("*")) == ([run] if existed else [])
+
+    def failing(self: TrainingStep, *_: object, **__: object) -> None:
+        raise RuntimeError("out of memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainingStep, "__call__", failing)
+        with pytest.raises(RuntimeError, match="out of memory"):
+            train(tiny_split, tiny_recipe, run, resume=resume)
+    assert list(tmp_path.rglob("*")) == ([run] if existed else [])
+    assert train(tiny_split, tiny_recipe, run).is_file()
+
+
+def test_a_failure_in_a_folder_that_holds_something_takes_nothing_away(
+    tiny_split: Split, tiny_recipe: Recipe, tmp_path: Path
+):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(OutputError, match="is not empty"):
+        train(tiny_split, tiny_recipe, tmp_path)
+    assert (tmp_path / "notes.txt").read_text() == "mine"

@@ -16,6 +16,7 @@ from intraclip.cli.common import (
     progress_bar,
     recipe_name,
     say,
+    tell,
     training_bar,
 )
 from intraclip.config import Recipe
@@ -74,7 +75,7 @@ def main(argv: Sequence[str]) -> int:
 
     print_table(["", *COLUMNS.values()], table_rows(result))
     for remark in remarks(result):
-        print(remark)
+        tell(remark)
     if args.out is not None:
         say(f"written: {args.out / 'cross.json'}, {args.out / 'cross.md'}")
     return 0

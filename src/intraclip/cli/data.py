@@ -17,7 +17,7 @@ from intraclip.config import Layout
 from intraclip.data.benchmark.config import BenchmarkConfig, Difficulty
 from intraclip.data.benchmark.diverse_config import Diverse, DiverseConfig
 from intraclip.data.benchmark.video_config import VideosConfig
-from intraclip.errors import ConfigError
+from intraclip.errors import ConfigError, leaving_nothing
 
 HELP = """usage: intraclip data make DIR [options]        render the shipped benchmark
        intraclip data make-videos DIR [options] render it as videos of several cameras, with the truth about them
@@ -179,11 +179,11 @@ def _make(argv: Sequence[str]) -> int:
 
     if args.preset == "diverse":
         made = _diverse_config(args)
-        with progress_bar("rendering frames") as update:
+        with leaving_nothing(args.folder), progress_bar("rendering frames") as update:
             summary = make_diverse(args.folder, made, workers=args.workers, progress=update)
     else:
         config = _benchmark_config(args)
-        with progress_bar("rendering frames") as update:
+        with leaving_nothing(args.folder), progress_bar("rendering frames") as update:
             summary = make_benchmark(args.folder, config, workers=args.workers, progress=update)
     if args.json:
         print_json({**vars(summary), "root": str(summary.root)})
@@ -259,7 +259,7 @@ def _make_videos(argv: Sequence[str]) -> int:
     )
     from intraclip.data.benchmark.videos import make_videos
 
-    with progress_bar("rendering frames") as update:
+    with leaving_nothing(args.folder), progress_bar("rendering frames") as update:
         summary = make_videos(args.folder, config, workers=args.workers, progress=update)
     if args.json:
         print_json({**vars(summary), "root": str(summary.root), "videos": [str(v) for v in summary.videos]})

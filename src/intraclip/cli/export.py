@@ -104,9 +104,14 @@ def main(argv: Sequence[str]) -> int:
     if args.precision == "int8" and split is not None:
         from intraclip.engine.encoders.loss import measure_loss
 
-        with progress_bar("measuring the loss") as update:
-            loss = measure_loss(model, recipe, split, written, progress=update)
-        write_json(loss_file(args.out), loss)
+        try:
+            with progress_bar("measuring the loss") as update:
+                loss = measure_loss(model, recipe, split, written, progress=update)
+            write_json(loss_file(args.out), loss)
+        except BaseException:  # a file without its loss would only stand in the way of the corrected command
+            for file in (args.out, *beside):
+                file.unlink(missing_ok=True)
+            raise
     if args.json:
         print_json(_as_json(written, loss))
     else:

@@ -80,7 +80,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return code
     except IntraclipError as error:
         exit_code: int = getattr(error, "exit_code", 2)
-        print(f"error: {error}" if exit_code == 2 else str(error), file=sys.stderr)
+        from intraclip.cli.common import plain
+
+        print(plain(f"error: {error}" if exit_code == 2 else error), file=sys.stderr)
         return exit_code
     except KeyboardInterrupt:
         print("interrupted; what was finished is kept", file=sys.stderr)

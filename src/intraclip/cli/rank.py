@@ -9,7 +9,7 @@ from typing import Literal
 
 import tyro
 
-from intraclip.cli.common import parse, print_json, progress_bar, read_data_of_run, say
+from intraclip.cli.common import parse, print_json, progress_bar, read_data_of_run, say, tell
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +74,7 @@ def main(argv: Sequence[str]) -> int:
         print_json([a._asdict() for a in answers])
     else:
         for place, answer in enumerate(answers, start=1):
-            print(
+            tell(
                 f"{place:3}  {answer.name:<24} camera {answer.camid}  {args.distance} distance {answer.distance:.3f}"
             )
         say(f"the picture is {args.out}")

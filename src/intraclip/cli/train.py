@@ -10,9 +10,10 @@ from typing import Annotated
 
 import tyro
 
-from intraclip.cli.common import parse, read_data, recipe_name, say, training_bar
+from intraclip.cli.common import command, parse, read_data, recipe_name, say, training_bar
 from intraclip.config import Recipe
-from intraclip.config_io import check_recipe, load_recipe
+from intraclip.config_io import check_recipe, load_recipe, parse_json
+from intraclip.errors import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +21,8 @@ class TrainArgs:
     """Train a network with a recipe and write a run folder.
 
     A recipe is the name of a shipped one (paper, cpu-ablation, demo) or a TOML file. Every setting below can be
-    given as a flag too, which wins over the recipe, such as --optimizer.epochs 20.
+    given as a flag too, which wins over the recipe, such as --optimizer.epochs 20. `train --resume RUN` continues a run
+    with its own recipe and data.
     """
 
     data: Path
@@ -30,12 +32,13 @@ class TrainArgs:
     recipe: str = "paper"
     """Shipped recipe or TOML file."""
     resume: bool = False
-    """Continue the run in --out from its latest checkpoint."""
+    """Continue the run named here, or the one in --out, from its latest checkpoint."""
     settings: Annotated[Recipe, tyro.conf.arg(name="")] = field(default_factory=Recipe)
 
 
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
+    argv = resumed(argv)
     recipe = load_recipe(recipe_name(argv))
     args = parse(
         TrainArgs,
@@ -57,5 +60,55 @@ def main(argv: Sequence[str]) -> int:
         model = train(split, settings, args.out, resume=args.resume, watcher=bar)
     if os.environ.get("RANK", "0") != "0":  # started by torchrun: one process speaks
         return 0
-    say(f"the model is {model}; score it with: intraclip evaluate {args.out} --data {args.data}")
+    say(f"the model is {model}; score it with: {command('evaluate', args.out, '--data', args.data)}")
     return 0
+
+
+def resumed(argv: Sequence[str]) -> list[str]:
+    """The flags with what a run that is resumed says itself: --out, --recipe and --data, where they are not given.
+
+    Args:
+        argv: with ``--resume RUN``, or ``--out RUN --resume``; others come back as they are.
+
+    Raises:
+        ConfigError: the run is none, or does not say where its data are.
+    """
+    words = [
+        part for word in argv for part in (word.split("=", 1) if word.startswith("--resume=") else [word])
+    ]
+    if "--resume" not in words:
+        return words
+    place = words.index("--resume") + 1
+    if place < len(words) and not words[place].startswith("--"):
+        words += ["--out", words.pop(place)] if _value(words, "--out") is None else []
+    run = _value(words, "--out")
+    if run is None:
+        raise ConfigError("--resume: name the run, as in `intraclip train --resume RUN`")
+    config = Path(run) / "config.toml"
+    if not config.is_file():
+        if _value(words, "--data") is None:
+            raise ConfigError(f"{run} is no run that can be continued: it holds no config.toml")
+        return words  # it starts from the beginning
+    if _value(words, "--recipe") is None:
+        words += ["--recipe", str(config)]
+    if _value(words, "--data") is None:
+        try:
+            root = parse_json((Path(run) / "environment.json").read_text(encoding="utf-8"))["data"]["root"]
+        except (OSError, ValueError, KeyError, TypeError):
+            raise ConfigError(
+                f"{run} does not say which data it is trained on; name them with --data"
+            ) from None
+        if not Path(root).exists():
+            raise ConfigError(f"the data of {run} are not at {root} any more; name their folder with --data")
+        words += ["--data", str(root)]
+    return words
+
+
+def _value(words: Sequence[str], flag: str) -> str | None:
+    """The value of a flag, if it is given."""
+    for number, word in enumerate(words):
+        if word.startswith(f"{flag}="):
+            return word.removeprefix(f"{flag}=")
+        if word == flag and number + 1 < len(words):
+            return words[number + 1]
+    return None

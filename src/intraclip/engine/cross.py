@@ -10,7 +10,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from intraclip.config import Recipe
-from intraclip.config_io import differing_in_effect, load_recipe
+from intraclip.config_io import differing_in_effect, load_recipe, parse_json
 from intraclip.data.dataset import labels_of
 from intraclip.data.readers import benchmark_info, differences
 from intraclip.data.readers.common import shorten
@@ -332,7 +331,7 @@ def _described(folder: Path) -> CrossRun:
     data: dict[str, Any] = {}
     # A checkpoint alone knows its split, but not the data set; older or moved runs are tested all the same.
     with suppress(OSError, ValueError, KeyError, TypeError):
-        data = json.loads((folder / "environment.json").read_text(encoding="utf-8"))["data"]
+        data = parse_json((folder / "environment.json").read_text(encoding="utf-8"))["data"]
     return CrossRun(
         folder=folder,
         dataset=str(data.get("dataset", "")),

@@ -12,15 +12,18 @@ start_s   [N]        optional: seconds from the start of the video to the first 
 end_s     [N]        optional: to the last frame; NaN where unknown
 ========  =========  ====================================================================
 
+An .npz file may have the names of torchreid's evaluation instead, with queries and gallery apart: ``qf``, ``q_pids``,
+``q_camids``, ``gf``, ``g_pids``, ``g_camids``; they are joined, queries first.
+
 `intraclip extract` adds one text in JSON, the metadata: ``fingerprint`` of what made the embeddings, ``encoder``,
 ``clip`` settings and more. In an .npz file it is the array ``intraclip``, in a Parquet file that key of the schema.
+Beside it stands a digest of all of this, so that a damaged file is not read as other embeddings.
 
 A file of another system is checked before anything is computed: a mistake here does not crash, it raises the scores.
 """
 
 from __future__ import annotations
 
-import json
 import zipfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -31,7 +34,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from intraclip.config_io import parse_json
 from intraclip.data.readers.common import raise_problems, shorten
+from intraclip.engine.content import DIGEST, ContentDigest
 from intraclip.engine.embeddings_writer import METADATA, PARQUET
 from intraclip.engine.embeddings_writer import save_embeddings as save_embeddings
 from intraclip.errors import DataError, require_extra
@@ -42,6 +47,10 @@ Arrays = dict[str, npt.NDArray[Any]]
 REQUIRED = ("features", "pids", "camids", "is_query")
 TIMES = ("start_s", "end_s")
 OPTIONAL = ("names", *TIMES)
+
+SIDES = {"q": "queries", "g": "gallery"}
+APART = {"features": "f", "pids": "_pids", "camids": "_camids"}
+"""Arrays as torchreid calls them, after the letter of the side."""
 
 _REMEDY = "Write one row a tracklet, in the same order in every array."
 _LENGTHS = (
@@ -100,7 +109,11 @@ def read_embeddings(path: Path) -> EmbeddingsFile:
             wrong; all that is wrong with the arrays is listed at once.
         MissingExtraError: a Parquet file, and pyarrow is not installed.
     """
-    arrays, metadata = _read_parquet(path) if path.suffix.lower() in PARQUET else _read_npz(path)
+    arrays, metadata, digest = _read_parquet(path) if path.suffix.lower() in PARQUET else _read_npz(path)
+    if digest and digest != _digest(arrays, metadata):
+        raise DataError(
+            f"{path} is damaged: it holds other embeddings than were written; extract or copy them again"
+        )
     missing = [name for name in REQUIRED if name not in arrays]
     if missing:
         raise DataError(f"{path} lacks {', '.join(missing)}")
@@ -128,12 +141,18 @@ def read_embeddings(path: Path) -> EmbeddingsFile:
     )
 
 
+def _digest(arrays: Arrays, metadata: str) -> str:
+    found = ContentDigest()
+    found.add(arrays)
+    return found.hexdigest(metadata)
+
+
 def _metadata(text: str, path: Path) -> Mapping[str, Any]:
     if not text:
         return {}
     try:
-        found = json.loads(text)
-    except ValueError:
+        found = parse_json(text)
+    except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
         raise DataError(f"{path}: its entry {METADATA!r} is no JSON object; it was not written by intraclip")
@@ -143,7 +162,8 @@ def _metadata(text: str, path: Path) -> Mapping[str, Any]:
 # -- files -------------------------------------------------------------------------------------------------
 
 
-def _read_npz(path: Path) -> tuple[Arrays, str]:
+def _read_npz(path: Path) -> tuple[Arrays, str, str]:
+    """Arrays, metadata and digest; either text may be empty."""
     start = _first_bytes(path)
     if not zipfile.is_zipfile(path):
         hint = "it is no zip archive"
@@ -159,22 +179,53 @@ def _read_npz(path: Path) -> tuple[Arrays, str]:
         )
     arrays: Arrays = {}
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # Opened here: of a file that it cannot read, numpy forgets to close it.
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             if any(name.endswith("data.pkl") for name in file.files):
                 raise DataError(
                     f"{path} is a PyTorch file with a pickle inside, which can run any program and is not opened; "
                     "write its tensors with numpy.savez"
                 )
-            _check_names(path, file.files)
-            for name in (*REQUIRED, *OPTIONAL):
-                if name in file.files:
-                    arrays[name] = _npz_array(path, name, file)
-            metadata = str(_npz_array(path, METADATA, file)) if METADATA in file.files else ""
+            if not set(REQUIRED) <= set(file.files) and {s + n for s in SIDES for n in APART.values()} <= set(
+                file.files
+            ):
+                arrays = _joined(path, file)
+            else:
+                _check_names(path, file.files)
+                for name in (*REQUIRED, *OPTIONAL):
+                    if name in file.files:
+                        arrays[name] = _npz_array(path, name, file)
+            texts = [
+                str(_npz_array(path, key, file)) if key in file.files else "" for key in (METADATA, DIGEST)
+            ]
     except DataError:
         raise
     except Exception as error:  # zipfile, zlib and numpy raise many kinds for a damaged file
         raise DataError(f"{path} cannot be read as .npz, it is damaged: {error}") from None
-    return arrays, metadata
+    return arrays, texts[0], texts[1]
+
+
+def _joined(path: Path, file: Mapping[str, Any]) -> Arrays:
+    """Queries and gallery of torchreid's names in the same arrays."""
+    sides = {
+        side: {name: _npz_array(path, side + given, file) for name, given in APART.items()} for side in SIDES
+    }
+    for side, arrays in sides.items():
+        lengths = {side + APART[name]: len(array) if array.ndim else 0 for name, array in arrays.items()}
+        if len(set(lengths.values())) > 1:
+            found = ", ".join(f"{name} {length:,}" for name, length in lengths.items())
+            raise DataError(f"{path}: lengths of the {SIDES[side]} differ: {found}; {_LENGTHS}")
+    joined: Arrays = {}
+    for name, given in APART.items():
+        pair = [sides[side][name] for side in SIDES]
+        if len({(array.ndim, *array.shape[1:]) for array in pair}) > 1:
+            raise DataError(
+                f"{path}: q{given} has shape {list(pair[0].shape)} and g{given} {list(pair[1].shape)}; queries and "
+                "gallery need vectors of the same size"
+            )
+        joined[name] = np.concatenate(pair)
+    joined["is_query"] = np.arange(len(joined["pids"])) < len(sides["q"]["pids"])
+    return joined
 
 
 def _npz_array(path: Path, name: str, file: Mapping[str, Any]) -> npt.NDArray[Any]:
@@ -207,11 +258,12 @@ def _check_names(path: Path, found: Sequence[str]) -> None:
     if missing:
         raise DataError(
             f"{path} lacks {', '.join(missing)}; it has {shorten(found) or 'nothing'}. Queries and gallery stand in "
-            "the same arrays, is_query tells them apart"
+            "the same arrays, is_query tells them apart; or apart in an .npz file as qf, q_pids, q_camids, gf, g_pids "
+            "and g_camids"
         )
 
 
-def _read_parquet(path: Path) -> tuple[Arrays, str]:
+def _read_parquet(path: Path) -> tuple[Arrays, str, str]:
     _first_bytes(path)
     parquet = require_extra("pyarrow.parquet", extra="parquet", purpose=f"reading {path.name}")
     try:
@@ -219,7 +271,8 @@ def _read_parquet(path: Path) -> tuple[Arrays, str]:
             found = list(file.schema_arrow.names)
             _check_names(path, found)
             table = file.read(columns=[name for name in (*REQUIRED, *OPTIONAL) if name in found])
-            metadata = (file.schema_arrow.metadata or {}).get(METADATA.encode(), b"").decode()
+            keys = {**(file.metadata.metadata or {}), **(file.schema_arrow.metadata or {})}
+            texts = [keys.get(key.encode(), b"").decode() for key in (METADATA, DIGEST)]
     except DataError:
         raise
     except Exception as error:  # pyarrow's errors derive from several built-in ones
@@ -237,7 +290,7 @@ def _read_parquet(path: Path) -> tuple[Arrays, str]:
         names = table["names"].to_pylist()
         # A column of anything but text and whole numbers becomes objects, which `_names` refuses.
         arrays["names"] = np.array(names, dtype=None if names else np.str_)
-    return arrays, metadata
+    return arrays, texts[0], texts[1]
 
 
 def _list_column(path: Path, column: Any) -> npt.NDArray[Any]:

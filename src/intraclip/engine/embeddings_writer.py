@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from intraclip.engine.content import DIGEST, ContentDigest
 from intraclip.errors import OutputError, require_extra
 from intraclip.types import Embeddings
 
@@ -101,16 +102,20 @@ def _write_npz(path: Path, chunks: Iterable[tuple[Embeddings, Times | None]], me
     arrays = {name: np.concatenate([c[name] for c in columns]) for name in columns[0]}
     if metadata:
         arrays[METADATA] = np.array(metadata)
+    digest = ContentDigest()
+    digest.add({name: array for name, array in arrays.items() if name != METADATA})
+    arrays[DIGEST] = np.array(digest.hexdigest(metadata))
     np.savez(path, allow_pickle=False, **arrays)
 
 
 def _write_parquet(path: Path, chunks: Iterable[tuple[Embeddings, Times | None]], metadata: str) -> None:
     arrow = require_extra("pyarrow", extra="parquet", purpose=f"writing {path.name}")
     parquet = require_extra("pyarrow.parquet", extra="parquet", purpose=f"writing {path.name}")
-    writer = None
+    writer, digest = None, ContentDigest()
     try:
         for embeddings, times in chunks:
             columns = _columns(embeddings, times)
+            digest.add(columns)
             features = columns.pop("features")
             vectors = arrow.FixedSizeListArray.from_arrays(features.reshape(-1), features.shape[1])
             if not embeddings.names:
@@ -120,6 +125,8 @@ def _write_parquet(path: Path, chunks: Iterable[tuple[Embeddings, Times | None]]
                 table = table.replace_schema_metadata({METADATA: metadata})
             writer = writer or parquet.ParquetWriter(path, table.schema)
             writer.write_table(table)
+        if writer is not None:
+            writer.add_key_value_metadata({DIGEST: digest.hexdigest(metadata)})
     finally:
         if writer is not None:
             writer.close()

@@ -26,7 +26,7 @@ from intraclip.engine.run import choose_device, environment, file_digest, trackl
 from intraclip.engine.sharding import balance
 from intraclip.errors import DataError
 from intraclip.metrics.distance import Distance
-from intraclip.metrics.protocols import PROTOCOLS, Protocol, protocol_named
+from intraclip.metrics.protocols import Protocol, distinct, protocol_named, protocols_named
 from intraclip.metrics.ranking import Scores, score
 from intraclip.metrics.uncertainty import intervals_or_none
 from intraclip.models.checkpoint import Checkpoint, describe, load_model, model_file, read_checkpoint
@@ -41,14 +41,12 @@ def protocols_for(split: Split, name: str | None) -> list[Protocol]:
 
     Args:
         split: names its usual protocol.
-        name: a protocol, ``all`` for every protocol, or None for the usual one.
+        name: a protocol, ``all`` for every one across cameras, or None for the usual one.
 
     Raises:
         ConfigError: unknown name.
     """
-    if name == "all":
-        return list(PROTOCOLS.values())
-    return [protocol_named(name or split.protocol)]
+    return protocols_named(name or split.protocol)
 
 
 def score_all(
@@ -85,9 +83,9 @@ def evaluate_run(
         ranks: the processes that share the embedding; all return the result, the first one writes it.
 
     Returns:
-        ``scores`` by protocol, each with ``intervals`` (None for too few people); ``not_scored`` with the reason by
-        protocol (``all`` only); and everything that makes them what they are: ``data``, ``sampling``, ``model`` and
-        ``environment``.
+        ``scores`` by protocol, each with ``intervals`` (None for too few people) and ``same_as``, protocols that
+        calculate the same; ``not_scored`` with the reason by protocol (``all`` only); and everything that makes them
+        what they are: ``data``, ``sampling``, ``model`` and ``environment``.
 
     Raises:
         CheckpointError: no trained model there.
@@ -99,18 +97,29 @@ def evaluate_run(
     embeddings = with_ids(features, split)
     scores: dict[str, Scores] = {}
     not_scored: dict[str, str] = {}
-    for chosen in protocols_for(split, protocol):
+    same_as: dict[str, list[str]] = {}
+    chosen = protocols_for(split, protocol)
+    for rules, same in distinct(chosen):
         try:
-            scores[chosen.name] = score(embeddings, chosen, distance=distance, device=ready.ranking_device)
+            found = score(embeddings, rules, distance=distance, device=ready.ranking_device)
         except DataError as error:
             # Side by side, a protocol that leaves nobody to find is a finding; asked for alone, it is an error.
             if protocol != "all":
                 raise
-            not_scored[chosen.name] = str(error)
+            not_scored |= {name: str(error) for name in same}
+            continue
+        for name in same:
+            scores[name] = replace(found, protocol=name)
+            same_as[name] = [other for other in same if other != name]
     result = {
         "scores": {
-            name: {**value.to_json_dict(), "intervals": intervals_or_none(value.outcomes, embeddings.pids)}
-            for name, value in scores.items()
+            name: {
+                **scores[name].to_json_dict(),
+                "intervals": intervals_or_none(scores[name].outcomes, embeddings.pids),
+                "same_as": same_as[name],
+            }
+            for name in (p.name for p in chosen)
+            if name in scores
         },
         "not_scored": not_scored,
         "unreadable_frames": unreadable,
@@ -123,7 +132,7 @@ def evaluate_run(
         **ready.described(),
     }
     if run.is_dir() and ranks.leads:
-        save_embeddings(run / "embeddings.npz", embeddings)
+        save_embeddings(run / "embeddings.npz", embeddings, metadata={"protocol": split.protocol})
         write_json(run / "evaluation.json", result)
     return result
 

@@ -195,6 +195,7 @@ class ExtractJob:
             **described,
             "dataset": self.split.dataset,
             "split": self.split.index,
+            "protocol": self.split.protocol,
             "failures": list(failures),
             "unreadable_frames": len(unreadable),
         }

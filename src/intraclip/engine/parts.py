@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import zipfile
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from intraclip.engine.content import DIGEST, ContentDigest
 from intraclip.engine.run import write_json
 from intraclip.errors import OutputError
 
@@ -76,7 +76,7 @@ class PartStore:
         if force and not resume:
             self.remove()
         file = self.folder / "job.json"
-        if not file.is_file():
+        if not file.is_file() or (not resume and not any(self.folder.glob("*.npz"))):  # none is finished
             self.remove()  # parts without their job, of a removal that was interrupted, belong to nobody
             write_json(file, {"job": job, "parts": [[p.start, p.stop] for p in parts]})
             return parts
@@ -119,9 +119,10 @@ class PartStore:
         notes = json.dumps({"failures": list(part.failures.items()), "unreadable": part.unreadable})
         try:
             with partial.open("wb") as file:
-                np.savez(
-                    file, allow_pickle=False, rows=part.rows, features=part.features, notes=np.array(notes)
-                )
+                arrays: dict[str, npt.NDArray[Any]] = {"rows": part.rows, "features": part.features}
+                digest = np.array(_digest(arrays, notes))
+                arrays |= {"notes": np.array(notes), DIGEST: digest}
+                np.savez(file, allow_pickle=False, **arrays)
                 file.flush()
                 os.fsync(file.fileno())
             partial.replace(path)
@@ -161,18 +162,24 @@ class PartStore:
 
     def _read_if_whole(self, number: int) -> Part | None:
         try:
-            with np.load(
-                self._path(number), allow_pickle=False
-            ) as file:  # the archive's checksums are checked
-                notes = json.loads(str(file["notes"]))
+            with self._path(number).open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+                text, arrays = str(file["notes"]), {key: file[key] for key in ("rows", "features")}
+                if str(file[DIGEST]) != _digest(arrays, text):
+                    return None
+                notes = json.loads(text)
                 return Part(
-                    rows=file["rows"],
-                    features=file["features"],
+                    **arrays,
                     failures=dict(notes["failures"]),
                     unreadable=tuple(notes["unreadable"]),
                 )
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        except Exception:  # zipfile, zlib and numpy raise many kinds for a damaged file; it is made again
             return None
+
+
+def _digest(arrays: Mapping[str, npt.NDArray[Any]], notes: str) -> str:
+    found = ContentDigest()
+    found.add(arrays)
+    return found.hexdigest(notes)
 
 
 def _short(value: Any) -> str:

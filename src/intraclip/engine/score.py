@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,7 +15,7 @@ from intraclip.engine.embeddings_io import EmbeddingsFile
 from intraclip.errors import ConfigError, DataError
 from intraclip.metrics.calibration import Calibration, calibrate, pair_distances
 from intraclip.metrics.distance import Distance
-from intraclip.metrics.protocols import PROTOCOLS, Protocol, protocol_named
+from intraclip.metrics.protocols import PROTOCOLS, Protocol, distinct, protocol_named, protocols_named
 from intraclip.metrics.ranking import score, score_distances, searched
 from intraclip.metrics.rerank import rerank as rerank_together
 from intraclip.metrics.uncertainty import intervals_or_none, paired
@@ -23,6 +23,15 @@ from intraclip.types import DISTRACTOR_PID, JUNK_PID, Embeddings
 
 DEFAULT_PROTOCOL = "cross-camera"
 """Queries search the gallery across cameras: what most people mean who do not know of protocols."""
+
+
+def default_protocol(file: EmbeddingsFile) -> str:
+    """The usual protocol of the data set that a file's embeddings are of, as `evaluate` takes it; if the file says so.
+
+    Files of other systems say nothing: `DEFAULT_PROTOCOL`.
+    """
+    said = file.metadata.get("protocol")
+    return said if isinstance(said, str) and said in PROTOCOLS else DEFAULT_PROTOCOL
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,10 +60,19 @@ class Unmatched:
     """
 
     def __init__(self, embeddings: Embeddings, protocol: Protocol) -> None:
+        self.absent: list[int] = []
+        self.own_camera: list[int] = []
         searched = np.flatnonzero(
             (embeddings.pids != JUNK_PID) & (protocol.queries_in_gallery | ~embeddings.is_query)
         )
         queries = np.flatnonzero(embeddings.is_query)
+        if protocol.own_camera:  # every other tracklet of the pid in this camera is right
+            found = set(
+                zip(embeddings.pids[searched].tolist(), embeddings.camids[searched].tolist(), strict=True)
+            )
+            wanted = zip(embeddings.pids[queries].tolist(), embeddings.camids[queries].tolist(), strict=True)
+            self.absent = [pid for pid, camid in wanted if (pid, camid) not in found]
+            return
         # A query that is searched too must not count as its own answer; it never does, as it is its own camera's.
         cameras: dict[int, set[int]] = {}
         itself = Counter(embeddings.pids[queries].tolist()) if protocol.queries_in_gallery else Counter()
@@ -63,8 +81,6 @@ class Unmatched:
             embeddings.pids[searched].tolist(), embeddings.camids[searched].tolist(), strict=True
         ):
             cameras.setdefault(pid, set()).add(camid)
-        self.absent: list[int] = []
-        self.own_camera: list[int] = []
         for pid, camid in zip(
             embeddings.pids[queries].tolist(), embeddings.camids[queries].tolist(), strict=True
         ):
@@ -95,7 +111,7 @@ class Unmatched:
 def score_file(
     file: EmbeddingsFile,
     *,
-    protocol: str = DEFAULT_PROTOCOL,
+    protocol: str | None = None,
     distance: Distance = "euclidean",
     against: EmbeddingsFile | None = None,
     rerank: bool = False,
@@ -109,7 +125,7 @@ def score_file(
 
     Args:
         file: checked embeddings.
-        protocol: by name, or ``all``.
+        protocol: by name, or ``all`` across cameras; None for `default_protocol`.
         distance: ``euclidean`` or ``cosine``.
         against: another system's embeddings of the same tracklets, for a paired comparison.
         rerank: score k-reciprocal re-ranked distances too; they stand apart from the plain ones.
@@ -121,7 +137,11 @@ def score_file(
         DeviceError: the device is not there.
         DataError: no queries, nothing to find, or `against` holds other tracklets.
     """
-    chosen = list(PROTOCOLS.values()) if protocol == "all" else [protocol_named(protocol)]
+    chosen = protocols_named(protocol or default_protocol(file))
+    if rerank and chosen[0].own_camera:
+        raise ConfigError(
+            f"{chosen[0].name} is scored without re-ranking, which is for searches across cameras"
+        )
     embeddings = file.embeddings
     if not embeddings.is_query.any():
         raise DataError(
@@ -168,13 +188,13 @@ def score_file(
 
 
 def calibrate_file(
-    file: EmbeddingsFile, *, protocol: str = DEFAULT_PROTOCOL, distance: Distance = "euclidean"
+    file: EmbeddingsFile, *, protocol: str | None = None, distance: Distance = "euclidean"
 ) -> Calibration:
     """Thresholds, equal error rate and evidence of the pairs of a file.
 
     Args:
         file: checked embeddings.
-        protocol: by name; one, as a calibration belongs to one choice of pairs.
+        protocol: by name; one, as a calibration belongs to one choice of pairs. None for `default_protocol`.
         distance: ``euclidean`` or ``cosine``.
 
     Raises:
@@ -183,23 +203,13 @@ def calibrate_file(
     """
     if protocol == "all":
         raise ConfigError("a calibration belongs to one protocol; name it with --protocol")
+    chosen = protocol_named(protocol or default_protocol(file))
+    if chosen.own_camera:
+        raise ConfigError(f"{chosen.name} gives no thresholds: they are of pairs across cameras")
     try:
-        return calibrate(pair_distances(file.embeddings, protocol_named(protocol), distance=distance))
+        return calibrate(pair_distances(file.embeddings, chosen, distance=distance))
     except DataError as error:
         raise DataError(f"{file.path}: {error}") from None
-
-
-def distinct(protocols: Sequence[Protocol]) -> list[tuple[Protocol, list[str]]]:
-    """Protocols that calculate differently, each with the names of all that calculate the same.
-
-    >>> [same for _, same in distinct([PROTOCOLS["mars-full"], PROTOCOLS["prid2011"], PROTOCOLS["lsvid"]])]
-    [['mars-full'], ['prid2011', 'lsvid']]
-    """
-    groups: dict[tuple[bool, str], tuple[Protocol, list[str]]] = {}
-    for protocol in protocols:
-        rules = (protocol.queries_in_gallery, protocol.average_precision)
-        groups.setdefault(rules, (protocol, []))[1].append(protocol.name)
-    return list(groups.values())
 
 
 def aligned(other: EmbeddingsFile, file: EmbeddingsFile) -> Embeddings:

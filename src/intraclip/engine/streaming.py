@@ -23,12 +23,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from intraclip.arrays import as_array, as_item
 from intraclip.config import ClipConfig
 from intraclip.data.frames import resize_frame
 from intraclip.engine.extractors import Extractor, FrameExtractor
@@ -103,17 +105,20 @@ class LiveEmbedder:
         return len(self._live)
 
     def __contains__(self, tracklet: Hashable) -> bool:
-        return tracklet in self._live
+        return _id(tracklet) in self._live
 
     def update(
         self, tracklets: Sequence[Hashable], frames: Sequence[npt.NDArray[np.uint8]]
     ) -> npt.NDArray[np.float32]:
         """Take the next frames of some tracklets; an unknown id begins a tracklet.
 
-        All frames go through the network together. If something is wrong with the arguments, nothing is changed.
+        All frames go through the network together. If something is wrong with the arguments, or the network fails,
+        nothing is changed.
 
         Args:
-            tracklets: N ids; one that occurs several times has several frames, in order of time.
+            tracklets: N ids: numbers or text in any sequence, also an array or a tensor; 7, ``np.int64(7)`` and
+                ``torch.tensor(7)`` are one tracklet. An id that occurs several times has several frames, in order of
+                time.
             frames: N crops, uint8 ``[h, w, 3]`` RGB of any size.
 
         Returns:
@@ -121,13 +126,31 @@ class LiveEmbedder:
             frame yet.
 
         Raises:
-            DataError: lengths differ, a frame is no such crop, or too many tracklets are live.
+            DataError: lengths differ, an id is none, a frame is no such crop, or too many tracklets are live.
         """
-        self._check(tracklets, frames)
-        for start in range(0, len(frames), self.max_frames):
-            piece = slice(start, start + self.max_frames)
-            self._add(tracklets[piece], self._encode(frames[piece]))
-        return self._embeddings([self._live[t] for t in tracklets])
+        ids = [_id(tracklet) for tracklet in tracklets]
+        crops = [_crop(frame, tracklet) for tracklet, frame in zip(ids, frames, strict=False)]
+        if len(ids) != len(frames):
+            raise DataError(f"{len(ids)} tracklet ids for {len(frames)} frames; give one id a frame")
+        new = len(set(ids) - self._live.keys())
+        if len(self._live) + new > self.max_tracklets:
+            raise DataError(
+                f"{len(self._live):,} tracklets are live and {new:,} would begin, at most {self.max_tracklets:,} may; "
+                "call finish() for those that ended, or raise max_tracklets"
+            )
+        failures = self.failures.copy()
+        before = {tracklet: replace(self._live[tracklet]) for tracklet in set(ids) if tracklet in self._live}
+        try:
+            for start in range(0, len(ids), self.max_frames):
+                piece = slice(start, start + self.max_frames)
+                self._add(ids[piece], self._encode(crops[piece]))
+            return self._embeddings([self._live[t] for t in ids])
+        except BaseException:
+            for tracklet in ids:
+                self._live.pop(tracklet, None)
+            self._live.update(before)
+            self.failures = failures
+            raise
 
     def embedding(self, tracklet: Hashable) -> npt.NDArray[np.float32]:
         """The embedding of a live tracklet so far, float32 ``[D]``.
@@ -135,6 +158,7 @@ class LiveEmbedder:
         Raises:
             DataError: no such tracklet is live, or none of its frames was usable.
         """
+        tracklet = _id(tracklet)
         if tracklet not in self._live:
             raise DataError(f"tracklet {tracklet!r} is not live; {len(self._live)} are")
         found: npt.NDArray[np.float32] = self._embeddings([self._live[tracklet]])[0]
@@ -148,6 +172,7 @@ class LiveEmbedder:
         Raises:
             DataError: as `embedding`.
         """
+        tracklet = _id(tracklet)
         try:
             return self.embedding(tracklet)
         finally:
@@ -156,23 +181,6 @@ class LiveEmbedder:
     def _reason(self, tracklet: Hashable) -> str:
         mine = [m for m in self.failures if m.startswith(f"tracklet {tracklet!r}:")]
         return mine[-1] if mine else "the head's output is not finite"
-
-    def _check(self, tracklets: Sequence[Hashable], frames: Sequence[npt.NDArray[np.uint8]]) -> None:
-        if len(tracklets) != len(frames):
-            raise DataError(f"{len(tracklets)} tracklet ids for {len(frames)} frames; give one id a frame")
-        for tracklet, frame in zip(tracklets, frames, strict=True):
-            shape: Sequence[int] = getattr(frame, "shape", ())
-            dtype = getattr(frame, "dtype", type(frame).__name__)
-            if dtype != np.uint8 or len(shape) != 3 or shape[2] != 3 or 0 in shape:
-                raise DataError(
-                    f"a frame of tracklet {tracklet!r} is {dtype} {list(shape)}, uint8 [h, w, 3] in RGB is needed"
-                )
-        new = len(set(tracklets) - self._live.keys())
-        if len(self._live) + new > self.max_tracklets:
-            raise DataError(
-                f"{len(self._live):,} tracklets are live and {new:,} would begin, at most {self.max_tracklets:,} may; "
-                "call finish() for those that ended, or raise max_tracklets"
-            )
 
     def _encode(self, frames: Sequence[npt.NDArray[np.uint8]]) -> Vector:
         encoder = self.extractor.encoder
@@ -190,7 +198,9 @@ class LiveEmbedder:
                 )
             live.places += 1
             if np.isfinite(vector).all():
-                live.open_sum += vector
+                live.open_sum = (
+                    live.open_sum + vector
+                )  # a new array: what was kept to go back to stays as it was
                 live.open += 1
             else:
                 self.failures.append(
@@ -203,7 +213,7 @@ class LiveEmbedder:
         if closing:
             embeddings = self._head(np.stack([mean for _, mean in closing]))
             for (live, _), embedding in zip(closing, embeddings, strict=True):
-                live.closed_sum += embedding
+                live.closed_sum = live.closed_sum + embedding
                 live.closed += 1
 
     def _embeddings(self, tracklets: Sequence[_Live]) -> npt.NDArray[np.float32]:
@@ -220,3 +230,28 @@ class LiveEmbedder:
     def _head(self, means: Vector) -> Vector:
         found: Vector = self.extractor.from_means(torch.from_numpy(means)).numpy()
         return found
+
+
+def _id(tracklet: Any) -> Hashable:
+    """One id as a key: a number of an array or a tensor is the number."""
+    tracklet = as_item(tracklet)
+    if not isinstance(tracklet, Hashable) or hasattr(
+        tracklet, "shape"
+    ):  # a tensor hashes by its place in memory
+        raise DataError(
+            f"a tracklet id is a {type(tracklet).__name__}, no single value: use numbers or text, one a frame"
+        )
+    if tracklet is None or isinstance(tracklet, bool) or tracklet != tracklet:
+        raise DataError(
+            f"the tracklet id {tracklet!r} is none: use numbers or text, one of its own for each tracklet"
+        )
+    return tracklet
+
+
+def _crop(frame: Any, tracklet: Hashable) -> npt.NDArray[np.uint8]:
+    found = as_array(frame, name=f"a frame of tracklet {tracklet!r}")
+    if found.dtype != np.uint8 or found.ndim != 3 or found.shape[2] != 3 or 0 in found.shape:
+        raise DataError(
+            f"a frame of tracklet {tracklet!r} is {found.dtype} {list(found.shape)}, uint8 [h, w, 3] in RGB is needed"
+        )
+    return found

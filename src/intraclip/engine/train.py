@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import platform
+import shlex
 from collections import defaultdict, deque
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -12,6 +14,7 @@ from typing import Any, Protocol
 
 import safetensors
 import safetensors.torch
+import torch
 
 from intraclip.config import OptimizerConfig, Recipe
 from intraclip.config_io import differing_in_effect, dump_recipe, load_recipe
@@ -19,7 +22,7 @@ from intraclip.data.dataset import TrainingBatches, iterate, labels_of
 from intraclip.data.decode import decode_batch
 from intraclip.data.sampler import PKSampler
 from intraclip.engine.distributed import World, open_world
-from intraclip.engine.logs import open_log
+from intraclip.engine.logs import METRICS, open_log
 from intraclip.engine.run import environment, tracklets_digest, write_json
 from intraclip.engine.step import Done, Metrics, TrainingStep, backend_settings
 from intraclip.engine.stopping import RunStopped, StopRequest
@@ -30,6 +33,7 @@ from intraclip.errors import (
     DataError,
     IntraclipError,
     OutputError,
+    leaving_nothing,
     require_empty_folder,
 )
 from intraclip.models.checkpoint import (
@@ -41,7 +45,7 @@ from intraclip.models.checkpoint import (
     training_checkpoints,
     verify,
 )
-from intraclip.models.embedder import build_embedder
+from intraclip.models.embedder import ClipEmbedder, build_embedder
 from intraclip.types import Split
 
 
@@ -115,7 +119,19 @@ def train(
         open_world(recipe.device) as world,
         backend_settings(recipe.step, world.device),
     ):
-        return _Training(split, recipe, run, world, stop, watcher or Silent(), resume=resume).run()
+        if not world.leads:
+            return _Training(split, recipe, run, world, stop, watcher or Silent(), resume=resume).run()
+        # What fails before the first step is over leaves the folder as it was, for the corrected command.
+        with leaving_nothing(run, unless=lambda: _began(run)):
+            return _Training(split, recipe, run, world, stop, watcher or Silent(), resume=resume).run()
+
+
+def _began(run: Path) -> bool:
+    """Whether a run has something that is worth keeping: a checkpoint, a finished epoch, or a batch that failed."""
+    log = run / METRICS
+    return any(any(run.glob(kind)) for kind in ("checkpoints/*.safetensors*", "failed-batch*")) or (
+        log.is_file() and log.stat().st_size > 0
+    )
 
 
 @dataclass
@@ -161,6 +177,7 @@ class _Training:
         world.leader_does(lambda: _prepare(folder, recipe, resume=resume, restarted=world.restarted))
         resume = resume or world.restarted
         model = build_embedder(recipe.model, recipe.input, num_classes=len(self.labels), seed=recipe.seed)
+        _check_pieces(model, recipe, world)
         self.step = TrainingStep(model.to(world.device), recipe, world)
         self.progress = self._restore() if resume else _Progress()
         self.batches = TrainingBatches(
@@ -332,7 +349,7 @@ class _Training:
     def _say_goodbye(self) -> None:
         raise RunStopped(
             f"stopped after step {self.progress.step} of {self.total}, as asked; the run {self.folder} is saved up to "
-            "there, continue it with --resume",
+            f"there; continue it with: intraclip train --resume {shlex.quote(str(self.folder))}",
             self.stop.exit_code,
         )
 
@@ -392,6 +409,24 @@ def _check_division(recipe: Recipe, world: World) -> None:
         raise ConfigError(
             f"step.pieces: {recipe.step.pieces} must divide the {identities * clips // world.size} clips of a process"
         )
+
+
+def _check_pieces(model: ClipEmbedder, recipe: Recipe, world: World) -> None:
+    """Refuse pieces of one clip for a head that normalises over the clips of a piece: there is nothing to divide by."""
+    clips = recipe.batch.identities * recipe.batch.clips // world.size
+    if clips != recipe.step.pieces or (recipe.step.sync_batch_norm and world.size > 1):
+        return
+    head = copy.deepcopy(model.head).train()
+    try:
+        with torch.no_grad():
+            head(torch.ones(1, recipe.clip.num_frames, model.num_features, 4, 2))
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise ConfigError(
+            f"step.pieces: {recipe.step.pieces} leaves one clip a piece of the {clips} clips of a process, and the "
+            f"head {recipe.model.head} normalises over the clips of a piece; choose at most {clips // 2}"
+        ) from None
 
 
 def _prepare(run: Path, recipe: Recipe, *, resume: bool, restarted: bool) -> None:

@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from intraclip.config import Recipe
+from intraclip.config_io import parse_json
 from intraclip.errors import CheckpointError
 from intraclip.export.graph import Part
 from intraclip.models.embedder import ClipEmbedder
@@ -106,7 +107,7 @@ def description_of(metadata: Mapping[str, str], *, source: str) -> Description |
         return None
     try:
         values = {
-            key.removeprefix(PREFIX): json.loads(value)
+            key.removeprefix(PREFIX): parse_json(value)
             for key, value in metadata.items()
             if key.startswith(PREFIX)
         }

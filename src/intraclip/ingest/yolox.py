@@ -23,6 +23,9 @@ from intraclip.ingest.frame_source import Image
 STRIDES = (8, 16, 32)
 PADDING_VALUE = 114
 
+MAX_SIDE = 8192
+"""Pixels; what a damaged file says beyond that would take all memory."""
+
 
 def letterbox(image: Image, height: int, width: int) -> tuple[Floats, float]:
     """Scale an image to fit the network's input.
@@ -167,6 +170,10 @@ class YoloxDetector:
             raise DataError(
                 f"{self.path}: the network's input is {found}; height and width must be fixed multiples of 32, "
                 "export it with a fixed input size"
+            )
+        if not 32 <= min(height, width) <= max(height, width) <= MAX_SIDE:
+            raise DataError(
+                f"{self.path}: the network's input is {found}; height and width from 32 to {MAX_SIDE} are possible"
             )
         return str(inputs[0].name), height, width
 

@@ -93,19 +93,19 @@ class ClipEmbedder(nn.Module):
         """Feature maps ``[B, T, F, h, w]`` of normalised frames ``[B, T, 3, H, W]``."""
         return self.frame_maps(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
 
-    def forward(self, frames: torch.Tensor, mask: torch.Tensor) -> ClipOutput:
+    def forward(self, frames: torch.Tensor, mask: torch.Tensor | None = None) -> ClipOutput:
         """Run the network.
 
         Args:
             frames: normalised float ``[B, T, 3, H, W]``.
-            mask: bool ``[B, T]``, False for padding.
+            mask: bool ``[B, T]``, False for padding; None for clips without.
         """
         out = self.head(self.maps(frames), mask)
         output = out.embedding if out.before_neck is None else out.before_neck
         triplet = out.pooled if self.config.triplet_vector == "pooled" else output
         return ClipOutput(out.embedding, triplet, self.classifier(out.embedding), out.auxiliary_loss)
 
-    def embed(self, frames: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    def embed(self, frames: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
         """Embeddings ``[B, D]`` alone; arguments as in `forward`."""
         embedding: torch.Tensor = self.head(self.maps(frames), mask).embedding
         return embedding

@@ -16,7 +16,6 @@ How frames are prepared has no defaults: a wrong guess costs accuracy, and nothi
 from __future__ import annotations
 
 import hashlib
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,7 +24,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from intraclip.config_io import dataclass_from_table
+from intraclip.config_io import dataclass_from_table, read_toml
 from intraclip.engine.encoders.base import FrameEncoder
 from intraclip.engine.encoders.torch_encoder import CPU_FRAMES
 from intraclip.errors import CheckpointError, ConfigError
@@ -34,6 +33,10 @@ from intraclip.models.fingerprint import digest
 
 REQUIRED = ("network", "height", "width", "channel_order", "value_range", "mean", "std")
 FAMILIES = ("timm", "open_clip")
+MAX_SIDE = 4096
+"""Pixels. Frames of people are smaller by far; a larger number is a damaged file, and would take all memory."""
+MAX_BATCH = 4096
+"""Frames that a network of fixed batch may want at a time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,12 +78,7 @@ def load_network_config(path: Path) -> NetworkConfig:
     Raises:
         ConfigError: no such file, no valid TOML, or unknown, missing and wrong values: all of them at once.
     """
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"the network's description {path} cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is no valid TOML: {error}") from None
+    table = read_toml(path, what="the network's description")
     found: list[str] = []
     config = dataclass_from_table(NetworkConfig, table, prefix="", found=found)
     found += [f"{key}: is missing" for key in REQUIRED if key not in table]
@@ -115,6 +113,8 @@ def _problems(config: NetworkConfig, table: Mapping[str, Any]) -> Iterator[str]:
     for key in ("height", "width"):
         if key in table and getattr(config, key) < 1 and type(table[key]) is int:
             yield f"{key}: {getattr(config, key)} is too small, at least 1"
+        if getattr(config, key) > MAX_SIDE:
+            yield f"{key}: {getattr(config, key)} is too large, at most {MAX_SIDE}"
     if config.batch < 0:
         yield f"batch: {config.batch} is too small, at least 1, or 0 for any"
     if any(not deviation > 0 for deviation in config.std):
@@ -189,6 +189,10 @@ class FileEncoder:
         port = self._check_input()
         self._dtype = np.dtype(port.dtype)
         self._batch = config.batch or port.shape[0] or 0
+        if not 0 <= self._batch <= MAX_BATCH:
+            raise ConfigError(
+                f"{path}: its input {port} wants {self._batch} frames at a time, at most {MAX_BATCH}"
+            )
         self.name = f"{path.name} ({self._network.engine})"
         self.height, self.width = config.height, config.width
         self.num_features = self._try_out()
