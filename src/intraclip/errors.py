@@ -5,7 +5,8 @@
     IntraclipError                 something the user can mend; the command line prints it and exits with 2
     ├── ConfigError                a recipe or a flag: unknown key, wrong type, value out of range
     ├── DataError                  a data set, a tracklet, a frame or an embeddings file
-    │   └── FrameError             one frame that cannot be read; carries its path
+    │   ├── FrameError             one frame that cannot be read; carries its path
+    │   └── DamagedError           a gallery whose files are not what was written
     ├── CheckpointError            a file that is no checkpoint, or one of another format or model
     ├── OutputError                an output folder or file that would be overwritten, or cannot be written
     ├── DeviceError                a device that is not there
@@ -48,6 +49,10 @@ class FrameError(DataError):
     def __reduce__(self) -> tuple[type[FrameError], tuple[Path, str]]:
         # Errors cross process borders in data loader workers; the default would pass only the message.
         return type(self), (self.path, self.reason)
+
+
+class DamagedError(DataError):
+    """What was written cannot be read as it was: a disk failed, or somebody changed the files."""
 
 
 class CheckpointError(IntraclipError):
