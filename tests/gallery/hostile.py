@@ -1,6 +1,6 @@
 """Galleries that are damaged on purpose, and what they must still answer: exactly what is right, or a clear error.
 
-    PYTHONPATH=tests python -m gallery.hostile 500        figures of docs/security.md
+PYTHONPATH=tests python -m gallery.hostile 500        figures of docs/security.md
 """
 
 from __future__ import annotations
@@ -67,9 +67,7 @@ QUESTIONS: dict[str, Callable[[Gallery], Any]] = {
     "time": lambda g: [r.id for r in g.all_records(Filters(from_s=50, to_s=120))],
     "one": lambda g: g.record("t0005").to_json_dict(),
     "absent": lambda g: sorted(g.find(["t0010", "t0012", "t0041", "nobody"])),
-    "stats": lambda g: {
-        k: v for k, v in g.stats().to_json_dict().items() if k not in ("size_bytes", "info")
-    },
+    "stats": lambda g: {k: v for k, v in g.stats().to_json_dict().items() if k not in ("size_bytes", "info")},
     "vectors": lambda g: g.vectors(["t0000", "t0007", "t0042"]).tolist(),
     "search": lambda g: found(g.search(vectors(1, seed=5)[0], fingerprint=MODEL, k=40)),
     "search own": lambda g: found(g.search_tracklet("t0003", k=7)),

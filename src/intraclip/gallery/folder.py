@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from sqlite3 import Connection, DatabaseError, IntegrityError
@@ -141,9 +141,7 @@ class FolderStore:
         def work(db: Connection) -> None:
             a, b = self._numbers(db, judgement.query, judgement.tracklet)
             _drop_judgement(db, a, b)
-            digests.insert(
-                db, "judgements", (a, b, int(judgement.same), judgement.by, _real(judgement.at))
-            )
+            digests.insert(db, "judgements", (a, b, int(judgement.same), judgement.by, _real(judgement.at)))
 
         self._connections.forget(work)
 
@@ -290,7 +288,9 @@ class FolderStore:
                 if digests.row_digest(row[:-1]) != row[-1]:
                     raise Damage(f"line {row[0]} of its audit log")
         return [
-            AuditEntry(number=number, at=at, action=action, actor=actor, origin=origin, detail=json.loads(detail))
+            AuditEntry(
+                number=number, at=at, action=action, actor=actor, origin=origin, detail=json.loads(detail)
+            )
             for number, at, action, actor, origin, detail, _ in rows
         ]
 
@@ -304,7 +304,7 @@ class FolderStore:
         if self._connections.damage:
             raise DamagedError(self._connections.damage)
         self._verify()
-        self._connections.require_room()
+        self._connections.require_usable()
 
     def _verify(self) -> None:
         """Once per process, before an answer that rests on rows that are not there, or do not pass.
@@ -387,7 +387,7 @@ def all_damage(db: Connection) -> list[str]:
     def attempt(work: Callable[[], object]) -> None:
         try:
             work()
-        except (Damage, DatabaseError) as error:
+        except (Damage, DatabaseError, UnicodeDecodeError) as error:
             found.append(str(error))
 
     for table in COVERED:
@@ -400,8 +400,10 @@ def all_damage(db: Connection) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def read_whole(db: Connection, number: int) -> tuple[TrackletRecord, bytes, Pictures]:
-    """A tracklet with its vector and its pictures.
+def read_whole(
+    db: Connection, number: int, *, pictures: bool = True
+) -> tuple[TrackletRecord, bytes, Pictures]:
+    """A tracklet with its vector and, if they are wanted, its pictures.
 
     Raises:
         Damage: any of it is not what was written.
@@ -413,7 +415,7 @@ def read_whole(db: Connection, number: int) -> tuple[TrackletRecord, bytes, Pict
     vector = db.execute("SELECT vector FROM vectors WHERE number = ?", (number,)).fetchone()
     if vector is None or digests.bytes_digest([vector[0]]) != row[_COLUMNS.index("vector_digest")]:
         raise Damage(f"the vector of tracklet {record.id!r}")
-    return record, vector[0], _pictures(db, row)
+    return record, vector[0], _pictures(db, row) if pictures else Pictures()
 
 
 def where(filters: Filters) -> tuple[str, list[Any]]:
@@ -489,7 +491,10 @@ def _record(row: tuple[Any, ...]) -> TrackletRecord:
     """
     *columns, digest, boxes = row
     values: dict[str, Any] = dict(zip(_COLUMNS, columns, strict=True))
-    if digests.row_digest(columns) != digest or digests.bytes_digest([boxes.encode()]) != values["boxes_digest"]:
+    if (
+        digests.row_digest(columns) != digest
+        or digests.bytes_digest([boxes.encode()]) != values["boxes_digest"]
+    ):
         raise Damage(f"the record of tracklet {values['id']!r}")
     for name in ("number", "boxes_digest", "vector_digest", "pictures", "pictures_digest"):
         del values[name]
@@ -507,10 +512,7 @@ def _pictures(db: Connection, row: tuple[Any, ...]) -> Pictures:
     found = dict(
         db.execute("SELECT place, jpeg FROM pictures WHERE number = ? ORDER BY place", (values["number"],))
     )
-    if (
-        len(found) != values["pictures"]
-        or digests.bytes_digest(found.values()) != values["pictures_digest"]
-    ):
+    if len(found) != values["pictures"] or digests.bytes_digest(found.values()) != values["pictures_digest"]:
         raise Damage(f"the pictures of tracklet {record.id!r}")
     return Pictures(
         strip=found.get(0, b""), crops=tuple(jpeg for place, jpeg in sorted(found.items()) if place)
@@ -527,8 +529,12 @@ def _belonging(db: Connection, ids: Sequence[str]) -> tuple[int, int]:
         Damage: some of the pictures cannot be found, so that they could not be removed either.
     """
     named = json.dumps(list(ids))
-    pictures = db.execute(f"SELECT count(*) FROM pictures WHERE number IN ({_CHOSEN})", (named,)).fetchone()[0]
-    written = db.execute(f"SELECT coalesce(sum(pictures), 0) FROM tracklets WHERE {_IDS}", (named,)).fetchone()[0]
+    pictures = db.execute(f"SELECT count(*) FROM pictures WHERE number IN ({_CHOSEN})", (named,)).fetchone()[
+        0
+    ]
+    written = db.execute(
+        f"SELECT coalesce(sum(pictures), 0) FROM tracklets WHERE {_IDS}", (named,)
+    ).fetchone()[0]
     if pictures != written:
         raise Damage(f"its table of pictures: {pictures:,} of {written:,} can be found")
     judgements = db.execute(

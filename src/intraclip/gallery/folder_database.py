@@ -24,7 +24,9 @@ from intraclip.gallery.digests import COVERED, Damage
 from intraclip.gallery.folder_files import (
     COMMITS,
     FILE,
+    OPENING_BYTES,
     PARTIAL,
+    RESERVE_BYTES,
     Commits,
     creating,
     is_unfinished,
@@ -191,7 +193,8 @@ def read_info(folder: Path) -> GalleryInfo:
         else:
             what = f"it holds no {FILE}"
         raise DataError(
-            f"{folder} is no gallery: {what}; make one with `intraclip gallery add {shlex.quote(str(folder))} --data TRACKLETS ...`"
+            f"{folder} is no gallery: {what}; make one with `intraclip gallery add {shlex.quote(str(folder))} --data "
+            "TRACKLETS ...`"
         )
     with explained(folder):
         committed = Commits(folder).read()
@@ -216,9 +219,10 @@ def read_info(folder: Path) -> GalleryInfo:
             finally:
                 db.execute("COMMIT")
             if number is None or number[0] < committed:
+                lost = committed - (number or (0,))[0]
                 raise Damage(
-                    f"its write-ahead log: {committed - (number or (0,))[0]:,} of its last changes are lost, and what was "
-                    f"written before them is intact (if you restored an older copy, remove {COMMITS})"
+                    f"its write-ahead log: {lost:,} of its last changes are lost, what was written before them is not "
+                    f"(if you restored an older copy, remove {COMMITS})"
                 )
     return GalleryInfo(address=str(folder), **found)
 
@@ -245,7 +249,8 @@ def _migrate(db: sqlite3.Connection) -> None:
                 )
             for (number,) in db.execute("SELECT number FROM tracklets").fetchall():
                 boxes, vector = db.execute(
-                    "SELECT boxes, vector FROM tracklets JOIN vectors USING (number) WHERE number = ?", (number,)
+                    "SELECT boxes, vector FROM tracklets JOIN vectors USING (number) WHERE number = ?",
+                    (number,),
                 ).fetchone()
                 shown = [
                     jpeg
@@ -291,7 +296,19 @@ def _statements(script: str) -> Iterator[str]:
 
 
 def connect(folder: Path, *, read_only: bool = False) -> sqlite3.Connection:
-    """A connection in autocommit mode that any thread may use, one at a time."""
+    """A connection in autocommit mode that any thread may use, one at a time; on a full disk too."""
+    try:
+        return _connect(folder, read_only)
+    except sqlite3.OperationalError as error:
+        full = error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
+        if not (full and release_reserve(folder, keep=RESERVE_BYTES - OPENING_BYTES)) and not (
+            full and release_reserve(folder)
+        ):
+            raise
+    return _connect(folder, read_only)
+
+
+def _connect(folder: Path, read_only: bool) -> sqlite3.Connection:
     db = sqlite3.connect(
         f"{(folder / FILE).absolute().as_uri()}?mode=rw",
         uri=True,
@@ -340,6 +357,8 @@ def explained(folder: Path) -> Iterator[None]:
             raise _full(folder, "the disk is full") from None
         elif code == sqlite3.SQLITE_IOERR and extended != sqlite3.SQLITE_IOERR_SHORT_READ:
             raise _full(folder, f"the disk is full, or fails ({error})") from None
+        elif code == sqlite3.SQLITE_CANTOPEN and not (folder / FILE).exists():
+            raise _gone(folder) from None
         elif code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
             reason = (
                 f"its files cannot be opened for writing ({error}); look at the permissions of the folder"
@@ -357,6 +376,10 @@ def damaged(folder: Path, what: str) -> DamagedError:
         f"the gallery {folder} is damaged: {what}; restore it from a copy, or save all that is intact with `intraclip "
         f"gallery check {shlex.quote(str(folder))} --save-to NEW`"
     )
+
+
+def _gone(folder: Path) -> OutputError:
+    return OutputError(f"the gallery {folder} was removed, or replaced; open it again")
 
 
 def _full(folder: Path, reason: str) -> DiskFullError:
@@ -447,7 +470,7 @@ class Connections:
                 self._writer.execute("BEGIN IMMEDIATE")
                 try:
                     if _identity(self.folder) != self._file:
-                        raise OutputError(f"the gallery {self.folder} was removed, or replaced; open it again")
+                        raise _gone(self.folder)
                     yield self._writer
                     (number,) = self._writer.execute(
                         "UPDATE revisions SET number = number + 1 WHERE what = 'commits' RETURNING number"
@@ -504,16 +527,19 @@ class Connections:
         self._log_kept = bool(busy)
         return not busy
 
-    def require_room(self) -> None:
-        """Refuse a disk without room for a change.
+    def require_usable(self) -> None:
+        """Refuse a database that has gone, or a disk without room for a change.
 
         Raises:
-            DiskFullError: so it is.
+            OutputError: so it is.
         """
-        disk = shutil.disk_usage(self.folder)
-        if disk.free < SPARE_BYTES:
+        with self.read() as db:
+            db.execute("SELECT count(*) FROM info").fetchone()
+        if _identity(self.folder) != self._file:
+            raise _gone(self.folder)
+        if shutil.disk_usage(self.folder).free < SPARE_BYTES:
             raise _full(self.folder, "the disk is full")
-        if self.full:
+        if self.full:  # a quota says nothing before; has there been room since?
             with self.write():
                 pass
 

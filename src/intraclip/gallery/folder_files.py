@@ -1,4 +1,4 @@
-"""The small files beside a gallery's database: how many changes were committed, and room for deletions on a full disk."""
+"""The small files beside a gallery's database: a count of its changes, and room for deletions on a full disk."""
 
 from __future__ import annotations
 
@@ -21,6 +21,9 @@ RESERVE = "gallery.reserve"
 """Holds disk space that deletions may use when there is none left."""
 
 RESERVE_BYTES = 2**21
+OPENING_BYTES = 2**17
+"""Of the reserve, for the shared memory file that SQLite makes when a gallery is opened."""
+
 PARTIAL = f"{FILE}.partial"
 _UNFINISHED = re.compile(rf"{re.escape(FILE)}(\.\d+)?\.partial(-journal|-wal|-shm)?")
 _LINE = re.compile(rb"(\d{20}) (\d{10})\n")
@@ -60,7 +63,9 @@ def creating(folder: Path, patience: float) -> Iterator[None]:
                 lock.close()  # who held it before removed the file
                 lock = None
     except BlockingIOError:
-        raise OutputError(f"another process is making the gallery {folder}; try again when it is done") from None
+        raise OutputError(
+            f"another process is making the gallery {folder}; try again when it is done"
+        ) from None
     except OSError as error:
         raise OutputError(f"the gallery {folder} cannot be created: {error.strerror}") from None
     try:
@@ -104,7 +109,7 @@ class Commits:
 
     def write(self, number: int) -> None:
         """Keep a number; a higher one that another process wrote meanwhile stays."""
-        with suppress(OSError), open(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600), "r+b") as file:
+        with suppress(OSError), os.fdopen(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600), "r+b") as file:
             with suppress(ImportError, OSError):
                 import fcntl
 
@@ -117,26 +122,30 @@ class Commits:
 
 
 def keep_reserve(folder: Path) -> None:
-    """Set disk space aside, as far as there is some."""
+    """Set disk space aside, as much of `RESERVE_BYTES` as there is."""
     path = folder / RESERVE
     with suppress(OSError):
         if path.exists() and path.stat().st_size == RESERVE_BYTES:
             return
-        with open(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b") as file:
-            try:
-                os.posix_fallocate(file.fileno(), 0, RESERVE_BYTES)
-            except AttributeError:  # elsewhere than on Linux
-                file.write(bytes(RESERVE_BYTES))
-            except OSError:
-                file.truncate(0)
+        with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b") as file:
+            for size in range(RESERVE_BYTES, 0, -RESERVE_BYTES // 16):
+                try:
+                    if hasattr(os, "posix_fallocate"):
+                        os.posix_fallocate(file.fileno(), 0, size)
+                    else:
+                        os.write(file.fileno(), bytes(size))
+                except OSError:
+                    file.truncate(0)
+                else:
+                    return
 
 
-def release_reserve(folder: Path) -> bool:
-    """Give the space back to the disk; False if there was none."""
+def release_reserve(folder: Path, *, keep: int = 0) -> bool:
+    """Give space back to the disk, all but so many bytes; False if there was none."""
     path = folder / RESERVE
     try:
-        there = path.stat().st_size > 0
-        os.truncate(path, 0)
+        there = path.stat().st_size
+        os.truncate(path, min(keep, there))
     except OSError:
         return False
-    return there
+    return there > keep

@@ -244,12 +244,18 @@ class Memory:
             if digests.row_digest(row[:-1]) != row[-1]:
                 raise Damage(f"the record of tracklet {row[1]!r}")
         columns = dict(
-            zip((*_COLUMNS, "digest"), zip(*rows, strict=True) if rows else [()] * (len(_COLUMNS) + 1), strict=True)
+            zip(
+                (*_COLUMNS, "digest"),
+                zip(*rows, strict=True) if rows else [()] * (len(_COLUMNS) + 1),
+                strict=True,
+            )
         )
         codes = {n: dict(old.codes[n]) if old is not None else {} for n in _NAMES}
         coded = {n: [codes[n].setdefault(t, len(codes[n])) for t in columns[n]] for n in _NAMES}
         self._vectors.reserve(len(rows))
-        cursor = self._db.execute("SELECT number, vector FROM vectors WHERE number > ? ORDER BY number", (last,))
+        cursor = self._db.execute(
+            "SELECT number, vector FROM vectors WHERE number > ? ORDER BY number", (last,)
+        )
         done = 0
         while batch := cursor.fetchmany(_FETCH):
             for place, (number, blob) in enumerate(batch, start=done):
@@ -274,14 +280,10 @@ class Memory:
             alive=joined(old.alive if old else None, [True] * len(rows), np.bool_),
             vectors=vectors,
             lengths=lengths,
-            names={
-                n: joined(old.names[n] if old else None, c, np.int32)
-                for n, c in coded.items()
-            },
+            names={n: joined(old.names[n] if old else None, c, np.int32) for n, c in coded.items()},
             codes=codes,
             times={
-                n: joined(old.times[n] if old else None, c, np.float64)
-                for n, c in _times(columns).items()
+                n: joined(old.times[n] if old else None, c, np.float64) for n, c in _times(columns).items()
             },
             digests=joined(old.digests if old else None, columns["digest"], np.int64),
             revisions=revisions,

@@ -324,7 +324,6 @@ class MilvusStore:
                 self._server.delete(server.PICTURES, _any("tracklet", lost))
         return server.INDEX
 
-
     def ready(self) -> None:
         """See `Store`."""
         self._server.require()

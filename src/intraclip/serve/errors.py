@@ -52,5 +52,7 @@ def refusal_of(error: IntraclipError, address: str) -> Refused:
     message = str(error).replace(f"gallery {address}", "gallery").replace(address, "the gallery")
     if isinstance(error, OutputError):
         return Refused(503, message, headers={"Retry-After": "5"})
-    status = 400 if isinstance(error, ConfigError | DataError) and not isinstance(error, DamagedError) else 500
+    status = (
+        400 if isinstance(error, ConfigError | DataError) and not isinstance(error, DamagedError) else 500
+    )
     return Refused(status, message)
