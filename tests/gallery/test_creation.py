@@ -120,7 +120,9 @@ def test_what_is_refused_leaves_no_gallery(tmp_path):
 
 
 def test_an_empty_gallery_of_another_model_is_made_anew(tmp_path):
-    create_gallery(tmp_path / "g", **ASKED, metric="euclidean").close()  # as a kill before the first addition leaves it
+    create_gallery(
+        tmp_path / "g", **ASKED, metric="euclidean"
+    ).close()  # as a kill before the first addition leaves it
     with opened_or_created(tmp_path / "g", fingerprint=OTHER, dimension=8, metric="cosine") as gallery:
         assert (gallery.info.fingerprint, gallery.info.dimension, gallery.info.metric) == (OTHER, 8, "cosine")
         gallery.add([record(0)], vectors(1, size=8), fingerprint=OTHER)
@@ -137,7 +139,9 @@ def test_another_distance_is_refused(tmp_path):
             return gallery.info.metric
 
     assert ask(None) == ask("euclidean") == "euclidean"
-    with pytest.raises(ConfigError, match="measures euclidean distances, which cannot be changed; leave --distance"):
+    with pytest.raises(
+        ConfigError, match="measures euclidean distances, which cannot be changed; leave --distance"
+    ):
         ask("cosine")
     with open_gallery(tmp_path / "g") as gallery:
         assert gallery.stats().tracklets == 1

@@ -68,7 +68,7 @@ def test_the_trial_would_see_a_wrong_answer(kinds):
         ("UPDATE tracklets SET camera = 'door' WHERE id = 't0003'", lambda g: g.page(), "row 4 of its table"),
         ("UPDATE tracklets SET boxes = '[]' WHERE id = 't0000'", lambda g: g.record("t0000"), "'t0000'"),
         ("DELETE FROM tracklets WHERE id = 't0003'", lambda g: g.find(["t0003"]), "39 rows can be read, 40"),
-        ("DELETE FROM pictures WHERE number = 2", lambda g: g.strip("t0001"), "pictures of tracklet 't0001'"),
+        ("DELETE FROM pictures WHERE number = 2", lambda g: g.crops("t0001"), "pictures of tracklet 't0001'"),
         (
             "UPDATE pictures SET jpeg = x'00' WHERE number = 1 AND place = 1",
             lambda g: g.crops("t0000"),
@@ -201,10 +201,10 @@ def test_a_gallery_of_format_1_is_brought_up_to_date(tmp_path):
 def test_damage_that_comes_while_it_is_open_is_met(folder):
     with open_gallery(folder) as gallery:
         gallery.ready()
-        gallery.strip("t0020")
+        gallery.crops("t0020")
         change(folder, "UPDATE pictures SET jpeg = x'00' WHERE number = 3")
         with pytest.raises(DamagedError, match="pictures of tracklet 't0002'"):
-            gallery.strip("t0002")
+            gallery.crops("t0002")
         assert gallery.record("t0003").id == "t0003"
         with pytest.raises(DamagedError, match="pictures of tracklet 't0002'"):
             gallery.ready()

@@ -69,7 +69,9 @@ def fill_disk(place: Path) -> None:
 def test_deletion_works_on_a_full_disk(small_disk):
     folder = small_disk / "g"
     with create_gallery(folder, fingerprint=MODEL, dimension=SIZE) as gallery:
-        shown = [Pictures(strip=bytes([65 + i]) * 60_000, crops=(bytes([97 + i]) * 40_000,)) for i in range(20)]
+        shown = [
+            Pictures(strip=bytes([65 + i]) * 60_000, crops=(bytes([97 + i]) * 40_000,)) for i in range(20)
+        ]
         gallery.add([record(i) for i in range(20)], vectors(20), fingerprint=MODEL, pictures=shown)
         gallery.set_person(["t0001"], "Annabel Secret")
         gallery.confirm("t0002", "t0003", by="kim")

@@ -116,7 +116,7 @@ class FolderStore:
             # The log of a large deletion needs more room than there is; after each part it is empty again.
             half = len(ids) // 2
             parts = [self.remove(ids[:half], dry_run=False), self.remove(ids[half:], dry_run=False)]
-            pictures, judgements = (sum(p[i] for p in parts) for i in (0, 1))
+            pictures, judgements = sum(p.pictures for p in parts), sum(p.judgements for p in parts)
             complete = all(p.complete for p in parts)
         note = "" if complete else (
             "another process was still reading the older state; the write-ahead log keeps the bytes until the next "
