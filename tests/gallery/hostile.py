@@ -203,6 +203,7 @@ class State:
         elif step.what == "label":
             people |= dict.fromkeys(step.ids, step.person)
         elif step.what == "confirm":
+            judged.discard(step.ids[::-1])  # a later word replaces an earlier one, in whichever order
             judged.add(step.ids)
         elif step.what == "retract":
             judged.discard(step.ids)

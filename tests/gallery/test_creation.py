@@ -128,6 +128,7 @@ def test_an_empty_gallery_of_another_model_is_made_anew(tmp_path):
         gallery.add([record(0)], vectors(1, size=8), fingerprint=OTHER)
     with opened_or_created(tmp_path / "g", **ASKED) as gallery:
         assert gallery.info.fingerprint == OTHER  # not empty any more: it stays what it is
+        assert gallery.stats().tracklets == 1
 
 
 def test_another_distance_is_refused(tmp_path):
@@ -162,7 +163,7 @@ def test_a_gallery_that_held_something_is_not_discarded(tmp_path):
     with create_gallery(tmp_path / "g", **ASKED) as gallery:
         gallery.add([record(0)], vectors(1), fingerprint=MODEL)
         assert not gallery.discard()
-    assert open_gallery(tmp_path / "g").stats().tracklets == 1
+        assert gallery.stats().tracklets == 1
 
 
 def test_all_files_are_for_their_owner_alone(tmp_path):

@@ -363,8 +363,10 @@ class FolderStore:
 
     def discard(self) -> bool:
         """See `Store`."""
-        self.close()
-        return discard_file(self._folder)
+        gone = discard_file(self._folder)
+        if gone:
+            self.close()
+        return gone
 
 
 def verify_tracklets(db: Connection) -> None:
