@@ -144,6 +144,8 @@ def _write_empty(folder: Path, info: GalleryInfo) -> None:
             digests.insert(db, "info", pair)
         _sign_schema(db)
         db.execute("COMMIT")
+        # Now, while nobody else sees it: two that open it at once could both try, and one be told that it is locked.
+        db.execute("PRAGMA journal_mode = WAL")
     partial.rename(folder / FILE)
 
 
