@@ -18,6 +18,8 @@ import tyro
 from intraclip.errors import DataError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from intraclip.config import Recipe
     from intraclip.engine.throughput import Throughput
     from intraclip.engine.train import Watcher
@@ -134,9 +136,24 @@ def command(*words: object) -> str:
     return shlex.join(["intraclip", *map(str, words)])
 
 
+def command_line(*words: object) -> str:
+    """A command to paste into a shell: ``intraclip`` and these words, quoted where they must be."""
+    return shlex.join(["intraclip", *map(str, words)])
+
+
 def print_json(value: Any) -> None:
     """Results for programs, on standard output."""
     print(json.dumps(value, indent=2))
+
+
+def console(*, stderr: bool = False, width: int | None = None) -> Console:
+    """A terminal where text is text: no markup, no emoji codes, no colours by what it looks like.
+
+    Names of people, cameras and files go through it; "[/]" in one of them must not be an error, nor "[red]" a colour.
+    """
+    from rich.console import Console
+
+    return Console(stderr=stderr, width=width, markup=False, emoji=False, highlight=False)
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -145,7 +162,6 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     Where the terminal is too narrow for it, rows become columns; where that is too wide too, every cell gets a line.
     """
     from rich.cells import cell_len
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -175,7 +191,7 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         table.add_column(Text(name), justify="right", no_wrap=True)
     for row in cells[1:]:
         table.add_row(*map(Text, row))  # as text: a name is no markup
-    Console(width=width).print(table)
+    console(width=width).print(table)
 
 
 def plain(text: object, *, lines: bool = True) -> str:
@@ -290,7 +306,7 @@ def progress_bar(description: str) -> Iterator[Any]:
 
     It appears with the first call, so that an error before any work is not hidden behind an empty bar.
     """
-    from rich.console import Console, RenderableType
+    from rich.console import RenderableType
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
     from rich.table import Column
     from rich.text import Text
@@ -309,7 +325,7 @@ def progress_bar(description: str) -> Iterator[Any]:
         BarColumn(bar_width=None, table_column=Column(ratio=1)),  # takes what the others leave
         MofNCompleteColumn(table_column=Column(no_wrap=True)),
         TimeRemainingColumn(table_column=Column(no_wrap=True)),
-        console=Console(stderr=True),
+        console=console(stderr=True),
         expand=True,
     )
     task = progress.add_task(description, total=None, extra="")

@@ -10,10 +10,10 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from intraclip import __version__
-from intraclip.errors import ConfigError, DataError, IntraclipError, OutputError
+from intraclip.errors import IntraclipError
 from intraclip.gallery.gallery import Gallery
 from intraclip.serve.context import Context
-from intraclip.serve.errors import error_response
+from intraclip.serve.errors import error_response, refusal_of
 from intraclip.serve.routes import about, deletions, labels, page, search, tracklets
 from intraclip.serve.schemas import ErrorOut
 from intraclip.serve.security import BodyLimit, Gate, SecureHeaders
@@ -93,11 +93,7 @@ async def _invalid(_: Request, error: Exception) -> Response:
 
 
 async def _explained(request: Request, error: Exception) -> Response:
-    """The gallery's own words, without the place where it lies."""
+    assert isinstance(error, IntraclipError)
     context: Context = request.app.state.context
-    address = context.gallery.info.address
-    message = str(error).replace(f"gallery {address}", "gallery").replace(address, "the gallery")
-    status = (
-        503 if isinstance(error, OutputError) else 400 if isinstance(error, ConfigError | DataError) else 500
-    )
-    return error_response(status, message, headers={"Retry-After": "5"} if status == 503 else None)
+    refused = refusal_of(error, context.gallery.info.address)
+    return error_response(refused.status_code, refused.detail, headers=dict(refused.headers or {}))

@@ -8,11 +8,13 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from intraclip.errors import DamagedError, IntraclipError
 from intraclip.gallery.gallery import MAX_RESULTS
 from intraclip.serve.context import Actor, Served
 from intraclip.serve.errors import Refused
 from intraclip.serve.schemas import AuditOut, AuditPage, StatsOut
 from intraclip.serve.settings import API
+from intraclip.serve.telemetry import LOGGER
 
 router = APIRouter(prefix=API, tags=["about"])
 health = APIRouter()
@@ -64,10 +66,16 @@ async def live() -> dict[str, str]:
 
 @health.get("/health/ready", include_in_schema=False)
 def ready(served: Served) -> dict[str, str]:
-    """The gallery answers, and the service is not about to stop."""
+    """The gallery is whole and can be written, as far as is known, and the service is not about to stop."""
     if served.stopping:
         raise Refused(503, "the service is about to stop")
-    served.gallery.find(["ready?"])
+    try:
+        served.gallery.ready()
+    except IntraclipError as error:
+        # Not the words: they may name tracklets, and nobody has shown a token.
+        LOGGER.error("not ready", extra={"fields": {"error": type(error).__name__}})
+        what = "is damaged" if isinstance(error, DamagedError) else "cannot be written; the disk may be full"
+        raise Refused(503, f"the gallery {what}") from None
     return {"status": "ready"}
 
 

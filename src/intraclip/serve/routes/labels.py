@@ -53,9 +53,12 @@ def delete_judgement(
     served: Served, actor: Actor, query: Annotated[Id, Query()], tracklet: Annotated[Id, Query()]
 ) -> Response:
     """Take back what was said about two tracklets."""
+    nothing = Refused(404, "nothing was said about these two tracklets")
+    if not served.gallery.judged(query, tracklet):
+        raise nothing
     detail = {"query": query, "tracklet": tracklet}
     if not served.audited("retract", detail, actor, lambda: served.gallery.retract(query, tracklet)):
-        raise Refused(404, "nothing was said about these two tracklets")
+        raise nothing
     return Response(status_code=204)
 
 
