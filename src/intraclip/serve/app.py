@@ -8,16 +8,16 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.routing import Route
 
 from intraclip import __version__
-from intraclip.errors import ConfigError, DataError, IntraclipError, OutputError
+from intraclip.errors import DataError, IntraclipError, OutputError
 from intraclip.gallery.gallery import Gallery
 from intraclip.serve.context import Context
 from intraclip.serve.errors import error_response
+from intraclip.serve.openapi import RESPONSES, openapi_of
 from intraclip.serve.routes import about, deletions, labels, page, search, tracklets
-from intraclip.serve.schemas import ErrorOut
 from intraclip.serve.security import BodyLimit, Gate, SecureHeaders
-from intraclip.serve.sessions import Sessions
 from intraclip.serve.settings import API, ServeSettings
 from intraclip.serve.telemetry import LOGGER, Metrics, Telemetry
 from intraclip.serve.uploads import Embedder
@@ -43,7 +43,6 @@ def create_app(
         gallery=gallery,
         settings=settings,
         embedder=embedder,
-        sessions=Sessions(settings.session_s),
         metrics=Metrics(),
     )
 
@@ -51,6 +50,7 @@ def create_app(
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         LOGGER.info("started", extra={"fields": {"version": __version__, "uploads": embedder is not None}})
         yield
+        context.decoders.close()
         LOGGER.info("stopped")
 
     app = FastAPI(
@@ -61,27 +61,44 @@ def create_app(
         docs_url=None,  # the usual viewers load scripts from elsewhere
         redoc_url=None,
         lifespan=lifespan,
-        responses={"4XX": {"model": ErrorOut, "description": "Refused, with a reason."}},
+        responses=RESPONSES,
     )
     app.state.context = context
     for part in (tracklets, search, labels, deletions, about):
         app.include_router(part.router)
     app.include_router(about.health)
     app.include_router(page.router)
+    document = openapi_of(app)
+    app.openapi = lambda: document  # type: ignore[method-assign]
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(IntraclipError, _explained)
     # The last one added is the outermost.
     app.add_middleware(BodyLimit, settings=settings)
-    app.add_middleware(Gate, settings=settings, sessions=context.sessions)
+    app.add_middleware(Gate, context=context)
     app.add_middleware(Telemetry, metrics=context.metrics)
     app.add_middleware(SecureHeaders)
     return app
 
 
-async def _refused(_: Request, error: Exception) -> Response:
+async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return error_response(error.status_code, str(error.detail), headers=dict(error.headers or {}))
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        headers["Allow"] = ", ".join(sorted(_methods(request)))
+    if isinstance(error.__cause__, OSError):  # FastAPI says 400 to whatever goes wrong while it reads a body
+        return error_response(503, f"an upload cannot be taken now: {error.__cause__.strerror}")
+    return error_response(error.status_code, str(error.detail), headers=headers)
+
+
+def _methods(request: Request) -> set[str]:
+    """All that the path knows; Starlette names those of one route alone."""
+    return {
+        method
+        for route in request.app.routes
+        if isinstance(route, Route) and route.path_regex.match(request.scope["path"])
+        for method in route.methods or ()
+    }
 
 
 async def _invalid(_: Request, error: Exception) -> Response:
@@ -93,11 +110,13 @@ async def _invalid(_: Request, error: Exception) -> Response:
 
 
 async def _explained(request: Request, error: Exception) -> Response:
-    """The gallery's own words, without the place where it lies."""
+    """The gallery's own words, without the place where it lies. The request has been checked: we are at fault."""
     context: Context = request.app.state.context
     address = context.gallery.info.address
     message = str(error).replace(f"gallery {address}", "gallery").replace(address, "the gallery")
-    status = (
-        503 if isinstance(error, OutputError) else 400 if isinstance(error, ConfigError | DataError) else 500
-    )
-    return error_response(status, message, headers={"Retry-After": "5"} if status == 503 else None)
+    if isinstance(error, OutputError):
+        return error_response(503, message, headers={"Retry-After": "5"})
+    if isinstance(error, DataError):
+        context.damage = message
+        LOGGER.error("damaged", extra={"fields": {"reason": message}})
+    return error_response(500, message)
