@@ -194,6 +194,26 @@ def test_after_closing_nothing_is_decoded(decoders):
         decode(lent, jpeg(frame(1)))
 
 
+def test_the_log_is_json_whatever_is_uploaded(service, tmp_path):
+    process, port, lines = service()
+    clip = video(tmp_path)
+    for content in (
+        clip[:3000],
+        clip[:200] + bytes(3000),
+        bytes(4) + b"ftypisom" + bytes(900),
+    ):  # FFmpeg complains
+        assert upload(port, content)[0] == 400
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    headers = {"X-Intraclip": "1", "Content-Type": "multipart/form-data; boundary=other"}
+    connection.request("POST", "/api/v1/search/upload", body(clip), headers)  # the reader of forms complains
+    assert connection.getresponse().status == 400
+    connection.close()
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 0
+    told = [json.loads(line) for line in lines() if line != "closed"]
+    assert [line["status"] for line in told if line["event"] == "request"] == [400] * 4
+
+
 # -- the service -------------------------------------------------------------------------------------------
 
 

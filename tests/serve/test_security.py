@@ -108,6 +108,7 @@ def test_a_foreign_host_name_is_refused(gallery, host):
         {"Origin": HERE},
         {**CHANGE, "Origin": "https://evil.example"},
         {**CHANGE, "Origin": "null"},
+        {**CHANGE, "Origin": "http://["},
         {**CHANGE, "Sec-Fetch-Site": "cross-site"},
         {**CHANGE, "Sec-Fetch-Site": "same-site"},
     ],

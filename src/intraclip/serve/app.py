@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
@@ -15,12 +15,18 @@ from intraclip.errors import DataError, IntraclipError, OutputError
 from intraclip.gallery.gallery import Gallery
 from intraclip.serve.context import Context
 from intraclip.serve.errors import error_response
-from intraclip.serve.openapi import RESPONSES, openapi_of
+from intraclip.serve.openapi import RESPONSES, known_only, openapi_of
 from intraclip.serve.routes import about, deletions, labels, page, search, tracklets
 from intraclip.serve.security import BodyLimit, Gate, SecureHeaders
 from intraclip.serve.settings import API, ServeSettings
 from intraclip.serve.telemetry import LOGGER, Metrics, Telemetry
 from intraclip.serve.uploads import Embedder
+
+ROUTERS = (
+    *(part.router for part in (tracklets, search, labels, deletions, about)),
+    about.health,
+    page.router,
+)
 
 
 def create_app(
@@ -64,10 +70,8 @@ def create_app(
         responses=RESPONSES,
     )
     app.state.context = context
-    for part in (tracklets, search, labels, deletions, about):
-        app.include_router(part.router)
-    app.include_router(about.health)
-    app.include_router(page.router)
+    for router in ROUTERS:
+        app.include_router(router, dependencies=[Depends(known_only)] if router.prefix == API else [])
     document = openapi_of(app)
     app.openapi = lambda: document  # type: ignore[method-assign]
     app.add_exception_handler(HTTPException, _refused)
@@ -95,7 +99,8 @@ def _methods(request: Request) -> set[str]:
     """All that the path knows; Starlette names those of one route alone."""
     return {
         method
-        for route in request.app.routes
+        for router in ROUTERS
+        for route in router.routes
         if isinstance(route, Route) and route.path_regex.match(request.scope["path"])
         for method in route.methods or ()
     }

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from fastapi.openapi.utils import get_openapi
 
+from intraclip.serve.errors import Refused
 from intraclip.serve.schemas import ErrorOut, InvalidOut
 from intraclip.serve.security import SAFE
 
 RESPONSES: dict[int | str, dict[str, Any]] = {
+    400: {"model": ErrorOut, "description": "The request cannot be read."},
     401: {"model": ErrorOut, "description": "No valid token."},
     403: {
         "model": ErrorOut,
@@ -31,6 +33,21 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
 """What every route may answer beside its own."""
 
 
+def known_only(request: Request) -> None:
+    """Refuse parameters that a route does not know: a misspelt one would silently not count.
+
+    Raises:
+        Refused: there is one (422).
+    """
+    operation = (
+        request.app.openapi()["paths"].get(request.scope["route"].path, {}).get(request.method.lower(), {})
+    )
+    known = {p["name"] for p in operation.get("parameters", ()) if p["in"] == "query"}
+    if set(request.query_params) - known:
+        told = f"known are {', '.join(sorted(known))}" if known else "there are none"
+        raise Refused(422, f"the request has a parameter in its address that is not known here; {told}")
+
+
 def openapi_of(app: FastAPI) -> dict[str, Any]:
     """The description of an app whose routes are all there."""
     document: dict[str, Any] = get_openapi(
@@ -40,6 +57,12 @@ def openapi_of(app: FastAPI) -> dict[str, Any]:
     document["security"] = [{"token": []}]
     for path in document["paths"].values():
         for method, operation in path.items():
+            for status, answer in operation["responses"].items():
+                if not status.startswith(
+                    "2"
+                ):  # FastAPI gives refusals the media type of the answer, a picture's too
+                    (model,) = answer["content"].values()
+                    answer["content"] = {"application/json": model}
             if method.upper() not in SAFE:
                 operation.setdefault("parameters", []).append(
                     {

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 from intraclip.errors import DataError
 from intraclip.gallery.gallery import MAX_RESULTS
-from intraclip.gallery.records import Filters, Match, TrackletRecord, check_name
+from intraclip.gallery.records import MAX_ID_BYTES, Filters, Match, TrackletRecord, check_name
 
 MAX_NAME = 512
 NAME_PATTERN = r"^[^\x00-\x1f\x7f]*$"
@@ -23,9 +23,12 @@ Id = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME, pattern
 
 def _label(text: str) -> str:
     try:
-        check_name(text, what="the person's label")
-    except DataError as error:
-        raise ValueError(str(error)) from None
+        check_name(text, what="a label")
+    except DataError:
+        raise ValueError(
+            f"a label is text of at most {MAX_ID_BYTES} bytes in UTF-8, without control characters, line breaks and "
+            "characters that turn its direction"
+        ) from None
     return text
 
 

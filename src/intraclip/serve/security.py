@@ -189,7 +189,16 @@ def is_foreign(headers: Headers) -> bool:
     if site is not None:  # no page can set it; beside it the Origin may be "null", which says nothing
         return site not in ("same-origin", "none")
     origin = headers.get("origin")
-    return origin is not None and urlsplit(origin).netloc.lower() != headers.get("host", "").lower()
+    return origin is not None and origin_of(origin)[1] != headers.get("host", "").lower()
+
+
+def origin_of(text: str) -> tuple[str, str]:
+    """Scheme and host of an Origin; empty for what is none."""
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return "", ""
+    return parts.scheme, parts.netloc.lower()
 
 
 def cookie_name(settings: ServeSettings) -> str:
@@ -237,7 +246,7 @@ class BodyLimit:
             # Behind the body comes only the news that the sender has left, which may take its time.
             with anyio.CancelScope(deadline=math.inf if complete else until) as scope:
                 message = await receive()
-            if scope.cancelled_caught:
+            if scope.cancelled_caught or (not complete and anyio.current_time() > until):
                 raise Refused(
                     408,
                     f"the request's body was not here after {self._settings.receive_s} s",

@@ -82,7 +82,6 @@ def run(
         ConfigError: certificate or key cannot be used.
     """
     with listening:
-        log_json(sys.stderr)
         config = uvicorn.Config(
             app,
             log_config=None,
@@ -102,6 +101,7 @@ def run(
             raise ConfigError(
                 f"--tls-cert {tls_cert} and --tls-key {tls_key} cannot be used: {error}"
             ) from None
+        log_json(sys.stderr)
         server = _Server(config)
         server.context = app.state.context
         if server.context.embedder is not None:

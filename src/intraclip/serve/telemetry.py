@@ -41,15 +41,19 @@ class JsonLines(logging.Formatter):
 
 
 def log_json(stream: TextIO) -> None:
-    """Send this service's and the server's logs, and Python's warnings, to a stream, one JSON object a line."""
+    """Send this service's and the server's logs, and all that others warn of, to a stream, one JSON object a line."""
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JsonLines())
     logging.captureWarnings(True)
-    for name in (LOGGER.name, "uvicorn", "uvicorn.error", "py.warnings"):
+    for name in (LOGGER.name, "uvicorn"):
         logger = logging.getLogger(name)
-        logger.handlers = [handler] if name != "uvicorn.error" else []
-        logger.propagate = name == "uvicorn.error"
+        logger.handlers, logger.propagate = [handler], False
         logger.setLevel(logging.INFO)
+    logging.getLogger("uvicorn.error").handlers = []  # its lines go on to "uvicorn"
+    root = logging.getLogger()  # a logger without a handler would write plain text
+    root.handlers = [handler]
+    root.setLevel(logging.WARNING)
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # it warns of every damaged upload
 
 
 class Metrics:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from importlib.resources import files
 from typing import Annotated
-from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Form, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
@@ -13,7 +12,7 @@ from jinja2 import DictLoader, Environment
 from intraclip import __version__
 from intraclip.serve.context import Actor, Served
 from intraclip.serve.errors import Refused
-from intraclip.serve.security import Asker, cookie_name, session_of
+from intraclip.serve.security import Asker, cookie_name, origin_of, session_of
 
 router = APIRouter(include_in_schema=False)
 
@@ -85,7 +84,7 @@ async def login(
         httponly=True,
         samesite="strict",
         # A proxy in front may speak HTTPS where this service does not: the browser knows.
-        secure=served.settings.tls or urlsplit(request.headers.get("origin", "")).scheme == "https",
+        secure=served.settings.tls or origin_of(request.headers.get("origin", ""))[0] == "https",
     )
     return answer
 

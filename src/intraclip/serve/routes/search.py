@@ -65,7 +65,9 @@ async def search_upload(
     request: Request,
     served: Served,
     actor: Actor,
-    files: Annotated[list[UploadFile], File(description=f"Pictures of one person, or one clip. {TAKES}.")],
+    files: Annotated[
+        list[UploadFile], File(min_length=1, description=f"Pictures of one person, or a clip. {TAKES}.")
+    ],
     options: Annotated[SearchOptions, Query()],
 ) -> SearchOut:
     """Find the tracklets that look most like the person on uploaded pictures, or in a clip that shows nobody else.
