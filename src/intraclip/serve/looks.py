@@ -1,4 +1,4 @@
-"""Who looked at which pictures, for the audit log: one line for all that a page shows at once."""
+"""Who looked at which pictures, for the audit log: a few lines for a page of film strips, not one for each."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ AGAIN_S = 600.0
 """Whoever looks at the same tracklet again within so many seconds leaves no second line."""
 
 TOGETHER_S = 0.02
-"""Looks that come within so many seconds share a line: a page of sixty film strips is one look."""
+"""Looks that come within so many seconds share a line; browsers ask for six pictures at once."""
 
 MOST = 100_000
 """Looks that are remembered; the oldest is forgotten first, and would leave another line."""
