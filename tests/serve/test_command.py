@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from intraclip.cli.serve import main
 from intraclip.config import ClipConfig, InputConfig, ModelConfig
 from intraclip.engine.extract import extractor_of
-from intraclip.errors import ConfigError, DataError
+from intraclip.errors import ConfigError, DataError, OutputError
 from intraclip.gallery.gallery import create_gallery
 from intraclip.gallery.records import TrackletRecord
 from intraclip.models.embedder import build_embedder
@@ -44,6 +45,15 @@ def test_a_bad_certificate_is_refused(prepared, tmp_path):
     tokens.chmod(0o600)
     with pytest.raises(ConfigError, match="cannot be used"):
         main([str(prepared), "--port", "0", "--tls-cert", str(files[0]), "--tls-key", str(files[1])])
+
+
+def test_a_busy_port_is_an_error_before_anything_is_printed(prepared, capsys):
+    with (
+        socket.create_server(("127.0.0.1", 0)) as taken,
+        pytest.raises(OutputError, match="choose another --port"),
+    ):
+        main([str(prepared), "--port", str(taken.getsockname()[1])])
+    assert capsys.readouterr() == ("", "")
 
 
 def test_another_model_than_the_gallerys_is_refused(gallery):

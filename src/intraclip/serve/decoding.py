@@ -10,6 +10,7 @@ length of a JSON header; ``{"shapes": [[h, w], ...]}`` and the pixels, or ``{"st
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 import os
@@ -270,6 +271,7 @@ def _exactly(stream: BinaryIO, size: int) -> bytes:
 def main() -> int:
     """Answer requests until the standard input ends."""
     cv2.setNumThreads(1)
+    _warm_up()
     requests, answers = sys.stdin.buffer, sys.stdout.buffer
     while True:
         try:
@@ -294,6 +296,15 @@ def main() -> int:
         del files
         if _wait(child):
             return 1  # perhaps half an answer is out
+
+
+def _warm_up() -> None:
+    """Do once what every fork would do again: Pillow loads its formats when it first meets them."""
+    for name in FORMATS:
+        data = io.BytesIO()
+        Image.new("RGB", (16, 16)).save(data, name)
+        read_pictures([data.getvalue()], DecodeLimits())
+    gc.freeze()
 
 
 def _wait(child: int) -> int:
