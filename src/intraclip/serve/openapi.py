@@ -43,9 +43,10 @@ def known_only(request: Request) -> None:
         request.app.openapi()["paths"].get(request.scope["route"].path, {}).get(request.method.lower(), {})
     )
     known = {p["name"] for p in operation.get("parameters", ()) if p["in"] == "query"}
-    if set(request.query_params) - known:
+    unknown = sorted(set(request.query_params) - known)
+    if unknown:
         told = f"known are {', '.join(sorted(known))}" if known else "there are none"
-        raise Refused(422, f"the request has a parameter in its address that is not known here; {told}")
+        raise Refused(422, f"{', '.join(name[:40] for name in unknown[:5])}: no such parameter; {told}")
 
 
 def openapi_of(app: FastAPI) -> dict[str, Any]:

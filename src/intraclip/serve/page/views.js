@@ -145,7 +145,6 @@ export async function log() {
   }
   await next();
   const about = h("p", { class: "soft" }, "Who looked at whom, searches, judgements and deletions, logins that failed. Lines are only ever added.");
-  if (!body.hasChildNodes()) return h("div", { class: "plain wide" }, h("h2", {}, "Log"), about, h("p", {}, "Nothing yet."));
   return h("div", { class: "plain wide" }, h("h2", {}, "Log"), about,
     h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Log" },
       h("table", {}, h("thead", {}, h("tr", {}, ["When", "Who", "What", "Which"].map((t) => h("th", { scope: "col" }, t)))), body)),
