@@ -17,9 +17,8 @@ def lines(gallery):
     """Oldest first: what was done, and what the line says beside who and from where."""
     found = []
     for entry in reversed(gallery.audit_log()):
-        detail = dict(entry.detail)
-        assert (entry.actor, detail.pop("from")) == ALICE
-        found.append((entry.action, detail))
+        assert (entry.actor, entry.origin) == ALICE
+        found.append((entry.action, entry.detail))
     return found
 
 
@@ -109,8 +108,8 @@ def test_failed_logins_leave_a_line_with_where_from(gallery):
         api.post("/login", data={"token": "wrong"}, headers={"Origin": "http://testserver"})
         api.get("/api/v1/stats", headers={"Authorization": "Bearer wrong"})
         api.get("/api/v1/stats")  # without any token is no attempt
-    assert [(e.action, e.actor, e.detail) for e in gallery.audit_log()] == 2 * [
-        ("login-failed", "", {"from": "testclient"})
+    assert [(e.action, e.actor, e.origin) for e in gallery.audit_log()] == 2 * [
+        ("login-failed", "", "testclient")
     ]
 
 
@@ -119,7 +118,7 @@ def test_behind_a_proxy_its_last_word_tells_where_from(gallery):
     for settings, expected in (({"proxy": True}, "10.0.0.7"), ({}, "testclient")):
         with client(gallery, **settings) as api:
             api.post("/api/v1/search", json={"tracklet": "p1_gate"}, headers=forwarded)
-        assert gallery.audit_log()[0].detail["from"] == expected
+        assert gallery.audit_log()[0].origin == expected
 
 
 # -- many looks at once ------------------------------------------------------------------------------------

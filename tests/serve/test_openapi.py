@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, settings
 from schemathesis.checks import load_all_checks
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
-from intraclip.errors import DataError, OutputError
+from intraclip.errors import OutputError
 from intraclip.gallery.gallery import Gallery, open_gallery
 from intraclip.serve.app import ROUTERS, create_app
 from intraclip.serve.settings import API, ServeSettings
@@ -121,22 +121,6 @@ def test_a_tracklet_that_is_deleted_during_a_request_is_404(
 
 
 # -- our own troubles --------------------------------------------------------------------------------------
-
-
-def test_damage_is_a_500_and_the_service_is_not_ready_any_more(api, gallery, monkeypatch):
-    def damaged(*_, **__):
-        raise DataError(
-            f"the gallery {gallery.info.address} is damaged: a picture does not match its checksum"
-        )
-
-    monkeypatch.setattr(gallery, "strip", damaged)
-    assert api.get("/health/ready").status_code == 200
-    answer = api.get(f"{API}/tracklet/strip", params={"id": "p1_gate"})
-    assert answer.status_code == 500
-    assert "checksum" in answer.json()["message"]
-    assert gallery.info.address not in answer.text
-    assert api.get("/health/ready").status_code == 503
-    assert api.get("/health/live").status_code == 200
 
 
 def test_a_full_disk_is_a_503_and_the_service_is_not_ready_while_it_lasts(api, gallery, monkeypatch):

@@ -158,7 +158,6 @@ def test_the_log_says_who_did_what_to_which(api):
         "tracklet": "p1_gate",
         "k": 20,
         "filters": {"cameras": ["hall"], "people": 1},
-        "from": "testclient",
     }
     assert all(e["at"] > 1.7e9 for e in entries)
 

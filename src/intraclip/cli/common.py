@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,6 +16,8 @@ import tyro
 from intraclip.errors import DataError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from intraclip.config import Recipe
     from intraclip.engine.throughput import Throughput
     from intraclip.engine.train import Watcher
@@ -116,14 +119,28 @@ def say(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
 
+def command_line(*words: object) -> str:
+    """A command to paste into a shell: ``intraclip`` and these words, quoted where they must be."""
+    return shlex.join(["intraclip", *map(str, words)])
+
+
 def print_json(value: Any) -> None:
     """Results for programs, on standard output."""
     print(json.dumps(value, indent=2))
 
 
+def console(*, stderr: bool = False, width: int | None = None) -> Console:
+    """A terminal where text is text: no markup, no emoji codes, no colours by what it looks like.
+
+    Names of people, cameras and files go through it; "[/]" in one of them must not be an error, nor "[red]" a colour.
+    """
+    from rich.console import Console
+
+    return Console(stderr=stderr, width=width, markup=False, emoji=False, highlight=False)
+
+
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A table on standard output: the first column holds words, the others numbers."""
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(title=None)
@@ -132,7 +149,7 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         table.add_column(name, justify="right")
     for row in rows:
         table.add_row(*row)
-    Console(width=None if sys.stdout.isatty() else 120).print(table)
+    console(width=None if sys.stdout.isatty() else 120).print(table)
 
 
 def score_table(scores: Mapping[str, Mapping[str, Any]]) -> None:
@@ -194,16 +211,15 @@ def progress_bar(description: str) -> Iterator[Any]:
 
     It appears with the first call, so that an error before any work is not hidden behind an empty bar.
     """
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     progress = Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[extra]}"),
-        console=Console(stderr=True),
+        TextColumn("{task.fields[extra]}", markup=False),
+        console=console(stderr=True),
     )
     task = progress.add_task(description, total=None, extra="")
 

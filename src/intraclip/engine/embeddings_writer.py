@@ -69,7 +69,7 @@ def save_chunks(
     Parquet holds one chunk in memory at a time, .npz all of them. At least one chunk is needed.
     """
     check_embeddings_name(path)
-    partial = path.with_name(f"{path.stem}.partial{path.suffix}")
+    partial = path.with_name(f"{path.stem}.{os.getpid()}.partial{path.suffix}")
     write = _write_parquet if path.suffix.lower() in PARQUET else _write_npz
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -31,6 +31,7 @@ from intraclip.errors import (
     IntraclipError,
     OutputError,
     require_empty_folder,
+    write_new,
 )
 from intraclip.models.checkpoint import (
     load_optimizer,
@@ -418,11 +419,9 @@ def _prepare(run: Path, recipe: Recipe, *, resume: bool, restarted: bool) -> Non
     require_empty_folder(run, remedy="choose another --out, or continue that run with --resume")
     try:
         run.mkdir(parents=True, exist_ok=True)
-        with partial.open("w", encoding="utf-8") as file:
-            file.write(dump_recipe(recipe))
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(config)
+        write_new(config, dump_recipe(recipe))
+    except FileExistsError:
+        raise OutputError(f"another process began a run in {run} just now; choose another --out") from None
     except OSError as error:
         raise OutputError(f"the run folder {run} cannot be written: {error}") from None
     _write_launch(launch)

@@ -11,10 +11,10 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from intraclip import __version__
-from intraclip.errors import DataError, IntraclipError, OutputError
+from intraclip.errors import IntraclipError
 from intraclip.gallery.gallery import Gallery
 from intraclip.serve.context import Context
-from intraclip.serve.errors import error_response
+from intraclip.serve.errors import error_response, refusal_of
 from intraclip.serve.openapi import RESPONSES, known_only, openapi_of
 from intraclip.serve.routes import about, deletions, labels, page, search, tracklets
 from intraclip.serve.security import BodyLimit, Gate, SecureHeaders
@@ -115,13 +115,7 @@ async def _invalid(_: Request, error: Exception) -> Response:
 
 
 async def _explained(request: Request, error: Exception) -> Response:
-    """The gallery's own words, without the place where it lies. The request has been checked: we are at fault."""
+    assert isinstance(error, IntraclipError)
     context: Context = request.app.state.context
-    address = context.gallery.info.address
-    message = str(error).replace(f"gallery {address}", "gallery").replace(address, "the gallery")
-    if isinstance(error, OutputError):
-        return error_response(503, message, headers={"Retry-After": "5"})
-    if isinstance(error, DataError):
-        context.damage = message
-        LOGGER.error("damaged", extra={"fields": {"reason": message}})
-    return error_response(500, message)
+    refused = refusal_of(error, context.gallery.info.address)
+    return error_response(refused.status_code, refused.detail, headers=dict(refused.headers or {}))

@@ -12,8 +12,8 @@ from typing import Annotated, Any, TypeVar
 import anyio.to_thread
 from fastapi import Depends, Request
 
-from intraclip.errors import ConfigError, DataError
-from intraclip.gallery.gallery import Gallery, is_server
+from intraclip.errors import ConfigError, DamagedError, DataError, IntraclipError
+from intraclip.gallery.gallery import Gallery
 from intraclip.gallery.records import TrackletRecord
 from intraclip.serve.errors import Refused
 from intraclip.serve.looks import Looks, Who
@@ -51,7 +51,6 @@ class Context:
         embedding: slots of uploads that are embedded.
         looks: pictures that were looked at.
         stopping: set when the service is about to end; it is not ready any more.
-        damage: what was found wrong with the gallery; it is not ready any more.
     """
 
     gallery: Gallery
@@ -67,7 +66,6 @@ class Context:
     embedding: Slots = field(init=False)
     looks: Looks = field(init=False)
     stopping: bool = False
-    damage: str = ""
 
     def __post_init__(self) -> None:
         settings = self.settings
@@ -104,13 +102,16 @@ class Context:
         """
         if self.stopping:
             raise Refused(503, "the service is about to stop")
-        if self.damage:
-            raise Refused(503, "the gallery is damaged; the log says more")
         self.valid_tokens()
-        self.gallery.find(["ready?"])
-        address = self.gallery.info.address
-        if not is_server(address):
-            _require_room(Path(address), "the gallery")
+        try:
+            self.gallery.ready()
+        except IntraclipError as error:
+            # Not the words: they may name tracklets, and nobody has shown a token.
+            LOGGER.error("not ready", extra={"fields": {"error": type(error).__name__}})
+            what = (
+                "is damaged" if isinstance(error, DamagedError) else "cannot be written; the disk may be full"
+            )
+            raise Refused(503, f"the gallery {what}") from None
         if self.embedder is not None:
             _require_room(Path(tempfile.gettempdir()), "temporary files")
 
@@ -149,9 +150,7 @@ class Context:
             self.attempts.succeeded(address)
             return token
         self.attempts.failed(address)
-        await anyio.to_thread.run_sync(
-            lambda: self.gallery.audit("login-failed", {"from": address}, actor="")
-        )
+        await anyio.to_thread.run_sync(lambda: self.gallery.audit("login-failed", {}, origin=address))
         return None
 
     # -- the audit log -------------------------------------------------------------------------------------
@@ -169,7 +168,7 @@ class Context:
 
         Args:
             action: see `Gallery.audit`.
-            detail: likewise; the asker's address is added.
+            detail: likewise.
             asker: who, and from where.
             work: is done.
             needs: tracklets that it is about. They were there; somebody may delete them just now.
@@ -177,17 +176,16 @@ class Context:
         Raises:
             Refused: one of them is not there any more (404).
         """
-        told = {**detail, "from": asker.address}
-        self.gallery.audit(action, told, actor=asker.name)
+        self.gallery.audit(action, detail, actor=asker.name, origin=asker.address)
         try:
             return work()
         except DataError:
-            self.gallery.audit(f"{action}-failed", told, actor=asker.name)
+            self.gallery.audit(f"{action}-failed", detail, actor=asker.name, origin=asker.address)
             if set(needs) - self.gallery.find(needs).keys():
                 raise Refused(404, GONE) from None
             raise
         except Exception:
-            self.gallery.audit(f"{action}-failed", told, actor=asker.name)
+            self.gallery.audit(f"{action}-failed", detail, actor=asker.name, origin=asker.address)
             raise
 
     def looked(self, asker: Asker, action: str, item: str = "") -> None:
@@ -203,7 +201,7 @@ class Context:
     def _write_look(self, who: Who, items: list[str]) -> None:
         action, name, address = who
         told = {"tracklets": items} if any(items) else {}
-        self.gallery.audit(action, {**told, "from": address}, actor=name)
+        self.gallery.audit(action, told, actor=name, origin=address)
 
 
 def _require_room(folder: Path, what: str) -> None:

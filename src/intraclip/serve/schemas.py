@@ -282,6 +282,7 @@ class AuditOut(BaseModel):
     at: float
     action: str
     actor: str
+    origin: str = Field(description="From where: a network address, or the command line.")
     detail: dict[str, Any]
 
 

@@ -25,7 +25,7 @@ from intraclip.data.benchmark.config import BenchmarkConfig, BenchmarkSummary
 from intraclip.data.benchmark.identity import draw_identity
 from intraclip.data.benchmark.layouts import count_queries, plan_tracklets, write_tables
 from intraclip.data.benchmark.tracklet import TrackletPlan, render_tracklet
-from intraclip.errors import ConfigError, DataError, OutputError, require_empty_folder
+from intraclip.errors import ConfigError, DataError, OutputError, claim_folder, require_empty_folder
 
 RENDERER_VERSION = 1
 """Rises when the same seed gives other pictures."""
@@ -61,17 +61,18 @@ def make_benchmark(
         OutputError: `out` is not empty.
         ConfigError: `workers` is below 1.
     """
-    require_empty_folder(out, remedy="choose another folder, or delete this one")
+    remedy = "choose another folder, or delete this one"
+    require_empty_folder(out, remedy=remedy)
     if workers is not None and workers < 1:
         raise ConfigError(f"workers is {workers}; at least 1 process is needed")
     began = time.perf_counter()
     plans = plan_tracklets(config)
     total = sum(plan.frames for plan in plans)
+    claim_folder(out, "ground_truth", remedy=remedy)
     try:
-        out.mkdir(parents=True, exist_ok=True)
         for folder in {(out / file).parent for plan in plans for file in plan.files}:
             folder.mkdir(parents=True, exist_ok=True)
-        (out / "ground_truth" / "silhouettes").mkdir(parents=True)
+        (out / "ground_truth" / "silhouettes").mkdir()
     except OSError as error:
         raise OutputError(f"the benchmark cannot be written to {out}: {error}") from None
 

@@ -28,7 +28,7 @@ from intraclip.data.benchmark.journeys import Visit, Way, draw_ways, plan_visits
 from intraclip.data.benchmark.make import _cores as cores
 from intraclip.data.benchmark.make import _one_thread_each as one_thread_each
 from intraclip.data.benchmark.video_config import VideosConfig, VideosSummary
-from intraclip.errors import ConfigError, OutputError, require_empty_folder
+from intraclip.errors import ConfigError, OutputError, claim_folder, require_empty_folder
 
 VIDEOS_VERSION = 1
 """Rises when the same seed gives other videos."""
@@ -97,14 +97,12 @@ def make_videos(
         OutputError: `out` is not empty, or a video cannot be written.
         ConfigError: `workers` is below 1.
     """
-    require_empty_folder(out, remedy="choose another folder, or delete this one")
+    remedy = "choose another folder, or delete this one"
+    require_empty_folder(out, remedy=remedy)
     if workers is not None and workers < 1:
         raise ConfigError(f"workers is {workers}; at least 1 process is needed")
     began = time.perf_counter()
-    try:
-        (out / "ground_truth").mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"the videos cannot be written to {out}: {error}") from None
+    claim_folder(out, "ground_truth", remedy=remedy)
     visits = plan_visits(config)
     videos = {camid: out / f"cam{camid}.mp4" for camid in range(1, config.cameras + 1)}
     filmed = _film_all(videos, config, visits, workers or cores(), progress)

@@ -31,7 +31,7 @@ from intraclip.data.pack.format import (
 from intraclip.data.pack.shards import OnUnreadable, Shard, pack_shard, start_worker
 from intraclip.data.pack.source import Source, read_source
 from intraclip.data.readers.common import BENCHMARK_FILE
-from intraclip.errors import ConfigError, DataError, OutputError
+from intraclip.errors import ConfigError, DataError, OutputError, write_new
 from intraclip.types import Tracklet
 
 Progress = Callable[[int, int], None]
@@ -173,7 +173,11 @@ def _begin(out: Path, plan: Mapping[str, Any]) -> None:
             raise OutputError(f"{out} is not empty and no pack; choose another folder for the pack")
         with writing(out):
             out.mkdir(parents=True, exist_ok=True)
-            write_json(path, plan)
+            path.with_name(f"{path.name}.partial").unlink(missing_ok=True)
+            try:
+                write_new(path, json.dumps(plan, indent=1))
+            except FileExistsError:
+                raise OutputError(f"another process began a pack in {out} just now; wait for it") from None
         return
     try:
         begun = json.loads(path.read_text(encoding="utf-8"))

@@ -139,7 +139,7 @@ export async function log() {
   async function next() {
     const page = await api.log(before);
     body.append(...page.entries.map((e) => h("tr", {},
-      h("td", {}, dateOf(e.at)), h("td", {}, e.actor), h("td", {}, e.action), h("td", { class: "detail" }, detail(e.detail)))));
+      h("td", {}, dateOf(e.at)), h("td", {}, e.actor), h("td", {}, e.action), h("td", { class: "detail" }, detail(e.origin ? { ...e.detail, from: e.origin } : e.detail)))));
     before = page.cursor;
     more.hidden = before === null;
   }

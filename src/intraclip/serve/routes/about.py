@@ -65,7 +65,7 @@ async def live() -> dict[str, str]:
 
 @health.get("/health/ready", include_in_schema=False)
 def ready(served: Served) -> dict[str, str]:
-    """The gallery answers and can be written, and the service is not about to stop."""
+    """The gallery is whole and can be written, as far as is known, and the service is not about to stop."""
     served.require_ready()
     return {"status": "ready"}
 

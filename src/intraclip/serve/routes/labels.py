@@ -55,7 +55,7 @@ def delete_judgement(
 ) -> Response:
     """Take back what was said about two tracklets."""
     nothing = Refused(404, "nothing was said about these two tracklets")
-    if not any({j.query, j.tracklet} == {query, tracklet} for j in served.gallery.judgements()):
+    if not served.gallery.judged(query, tracklet):
         raise nothing
     pair = {"query": query, "tracklet": tracklet}
     taken_back = served.audited(
@@ -120,7 +120,7 @@ def timeline(
     shown = sorted(found, key=lambda r: (r.started_at or 0.0, r.start_s or 0.0, r.id))[:MAX_RESULTS]
     labels = {r.person for r in found if r.person}
     told = {"tracklet": tracklet} if tracklet else {"by_person": True}
-    served.gallery.audit("timeline", {**told, "shown": len(shown), "from": actor.address}, actor=actor.name)
+    served.gallery.audit("timeline", {**told, "shown": len(shown)}, actor=actor.name, origin=actor.address)
     return TimelineOut(
         person=person or (labels.pop() if len(labels) == 1 else ""),
         tracklets=[TrackletOut.of(r) for r in shown],

@@ -28,8 +28,8 @@ class Jpeg(Response):
 def list_tracklets(served: Served, actor: Actor, listing: Annotated[Listing, Query()]) -> TrackletPage:
     """List tracklets in order of their ids, a page at a time."""
     page = served.gallery.page(listing.filters(), limit=listing.limit, cursor=listing.cursor)
-    detail = {"shown": len(page.records), **listing.for_the_log(), "from": actor.address}
-    served.gallery.audit("list", detail, actor=actor.name)
+    detail = {"shown": len(page.records), **listing.for_the_log()}
+    served.gallery.audit("list", detail, actor=actor.name, origin=actor.address)
     return TrackletPage(tracklets=[TrackletOut.of(r) for r in page.records], cursor=page.cursor)
 
 
