@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from intraclip.gallery.folder_files import FILE
+from serve.serve_world import log
 
 
 @pytest.fixture
@@ -48,7 +49,7 @@ def test_taking_back_what_nobody_said_leaves_no_line(api, gallery):
     pair = {"query": "p1_gate", "tracklet": "p1_hall"}
     assert api.delete("/api/v1/judgement", params=pair).status_code == 404
     assert api.delete("/api/v1/judgement", params={**pair, "tracklet": "nobody"}).status_code == 404
-    assert gallery.audit_log() == []
+    assert log(gallery) == []
     api.put("/api/v1/judgement", json={**pair, "same": True})
     assert api.delete("/api/v1/judgement", params=pair).status_code == 204
-    assert [e.action for e in gallery.audit_log()] == ["retract", "confirm"]
+    assert [e.action for e in log(gallery)] == ["retract", "confirm"]

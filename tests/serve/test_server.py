@@ -12,8 +12,7 @@ import time
 import pytest
 
 from intraclip.errors import OutputError
-from intraclip.serve.app import create_app
-from intraclip.serve.server import run
+from intraclip.serve.server import listen
 from intraclip.serve.settings import ServeSettings
 from serve.serve_world import CHANGE
 
@@ -107,8 +106,8 @@ def test_many_searches_at_once_are_all_answered(service):
     assert [status for status, _ in found] == [200] * 12
 
 
-def test_a_port_that_is_taken_is_an_error_with_a_remedy(gallery):
+def test_a_port_that_is_taken_is_an_error_with_a_remedy():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         settings = ServeSettings(port=taken.getsockname()[1])
         with pytest.raises(OutputError, match="choose another --port"):
-            run(create_app(gallery, settings), settings)
+            listen(settings)
