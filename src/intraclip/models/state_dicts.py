@@ -71,7 +71,8 @@ def without_wrappers(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tenso
     torch.compile puts ``_orig_mod.`` before the names of what it compiles, DataParallel, DDP and averaged models put
     ``module.`` before all of them, in any order and more than once; averaged models add a counter.
 
-    >>> list(without_wrappers({"module._orig_mod.fc.w": torch.ones(1), "module._orig_mod.b._orig_mod.x": torch.ones(1)}))
+    >>> state = {"module._orig_mod.fc.w": torch.ones(1), "module._orig_mod.b._orig_mod.x": torch.ones(1)}
+    >>> list(without_wrappers(state))
     ['fc.w', 'b.x']
     """
     found = {name.replace("_orig_mod.", ""): tensor for name, tensor in state.items()}
