@@ -9,6 +9,7 @@ import pytest
 import simplejpeg
 import torch
 
+from ci_skips import pytest_sessionfinish, pytest_terminal_summary  # noqa: F401 - hooks
 from intraclip.config import (
     BatchConfig,
     ClipConfig,
