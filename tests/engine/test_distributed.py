@@ -16,6 +16,7 @@ import torch.distributed as dist
 from torch import nn
 
 from data.miniature import write_mars
+from intraclip.cli.main import main
 from intraclip.engine.distributed import GlobalBatchNorm, World, open_world, synchronise_batch_norm
 from intraclip.errors import ConfigError
 from intraclip.models.checkpoint import training_checkpoints
@@ -34,21 +35,23 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def command(root: Path, out: str, *flags: str, processes: int) -> list[str]:
-    start = [*TORCHRUN, str(processes)] if processes > 1 else [sys.executable]
-    train = ["-m", "intraclip", "train", "--recipe", str(root / "recipe.toml"), "--data", str(root / "data")]
-    return [*start, *train, "--out", str(root / out), *flags]
+    return [*TORCHRUN, str(processes), "-m", "intraclip", *arguments(root, out, *flags)]
+
+
+def arguments(root: Path, out: str, *flags: str) -> list[str]:
+    known = ["--recipe", str(root / "recipe.toml"), "--data", str(root / "data"), "--out", str(root / out)]
+    return ["train", *known, *flags]
 
 
 def train(root: Path, out: str, *flags: str, processes: int) -> list[dict[str, float]]:
-    """Train in the given number of processes; the lines of metrics.jsonl without what a clock measured."""
-    done = subprocess.run(
-        command(root, out, *flags, processes=processes),
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
+    """Train here or in several processes; the lines of metrics.jsonl without what a clock measured."""
+    if processes == 1:
+        assert main(arguments(root, out, *flags)) == 0
+    else:
+        done = subprocess.run(
+            command(root, out, *flags, processes=processes), capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr[-4000:]
     lines = map(json.loads, (root / out / "metrics.jsonl").read_text().splitlines())
     return [{k: v for k, v in line.items() if k not in TIMING} for line in lines]
 
@@ -86,24 +89,17 @@ def test_the_first_epoch_of_two_processes_is_that_of_one(workspace: Path, flags:
         assert a == pytest.approx(b, rel=1e-3, abs=1e-3)
 
 
-def test_two_processes_score_as_one_does(workspace: Path):
+def test_two_processes_score_as_one_does(workspace: Path, capsys: pytest.CaptureFixture[str]):
     if not (workspace / "alone").exists():
         train(workspace, "alone", processes=1)
-    evaluate = [
-        "-m",
-        "intraclip",
-        "evaluate",
-        str(workspace / "alone"),
-        "--data",
-        str(workspace / "data"),
-        "--json",
-    ]
-    results = []
-    for start in ((sys.executable,), (*TORCHRUN, "2")):
-        done = subprocess.run([*start, *evaluate], capture_output=True, text=True, timeout=240, check=False)
-        assert done.returncode == 0, done.stderr[-4000:]
-        results.append(json.loads(done.stdout)["scores"])  # one process speaks, or this is no JSON
-    assert results[0] == results[1]
+    evaluate = ["evaluate", str(workspace / "alone"), "--data", str(workspace / "data"), "--json"]
+    capsys.readouterr()
+    assert main(evaluate) == 0
+    alone = json.loads(capsys.readouterr().out)["scores"]
+    both = [*TORCHRUN, "2", "-m", "intraclip", *evaluate]
+    done = subprocess.run(both, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert json.loads(done.stdout)["scores"] == alone  # one process speaks, or this is no JSON
 
 
 def test_two_processes_with_two_pieces_each_train_as_one_does(workspace: Path):
