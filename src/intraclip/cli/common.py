@@ -69,12 +69,21 @@ def join_repeated(kind: type[Any], argv: Sequence[str]) -> list[str]:
 
 def recipe_name(argv: Sequence[str]) -> str:
     """The value of --recipe, read ahead of the other flags because it sets their defaults."""
+    return flag_value(argv, "--recipe") or "paper"
+
+
+def flag_value(argv: Sequence[str], flag: str) -> str | None:
+    """The value of a flag, read ahead of the others because it sets their defaults.
+
+    >>> flag_value(["--seed", "3", "--recipe=demo"], "--recipe"), flag_value(["--seed", "3"], "--recipe")
+    ('demo', None)
+    """
     for i, argument in enumerate(argv):
-        if argument.startswith("--recipe="):
-            return argument.removeprefix("--recipe=")
-        if argument == "--recipe" and i + 1 < len(argv):
+        if argument.startswith(f"{flag}="):
+            return argument.removeprefix(f"{flag}=")
+        if argument == flag and i + 1 < len(argv):
             return argv[i + 1]
-    return "paper"
+    return None
 
 
 def read_data(

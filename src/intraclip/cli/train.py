@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-from intraclip.cli.common import parse, read_data, recipe_name, say, training_bar
+from intraclip.cli.common import flag_value, parse, read_data, recipe_name, say, training_bar
 from intraclip.config import Recipe
 from intraclip.config_io import check_recipe, load_recipe
 
@@ -28,7 +28,7 @@ class TrainArgs:
     out: Path
     """Run folder to write; must be empty, unless --resume continues it."""
     recipe: str = "paper"
-    """Shipped recipe or TOML file."""
+    """Shipped recipe or TOML file. Without it, a training that starts from a run (--model.weights) takes that run's."""
     resume: bool = False
     """Continue the run in --out from its latest checkpoint."""
     settings: Annotated[Recipe, tyro.conf.arg(name="")] = field(default_factory=Recipe)
@@ -36,7 +36,7 @@ class TrainArgs:
 
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
-    recipe = load_recipe(recipe_name(argv))
+    recipe = _defaults(argv)
     args = parse(
         TrainArgs,
         argv,
@@ -59,3 +59,16 @@ def main(argv: Sequence[str]) -> int:
         return 0
     say(f"the model is {model}; score it with: intraclip evaluate {args.out} --data {args.data}")
     return 0
+
+
+def _defaults(argv: Sequence[str]) -> Recipe:
+    """The recipe that flags change: the one that is named, else that of the network to start from, else the paper's."""
+    weights = flag_value(argv, "--model.weights")
+    if weights and flag_value(argv, "--recipe") is None:
+        from intraclip.models.checkpoint import read_checkpoint
+        from intraclip.models.start import trained_before
+
+        file = trained_before(weights)
+        if file is not None:
+            return replace(read_checkpoint(file).recipe, description=f"fine-tuning of {weights}")
+    return load_recipe(recipe_name(argv))

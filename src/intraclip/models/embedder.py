@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from intraclip.config import InputConfig, ModelConfig
-from intraclip.models.backbones import build_backbone, load_backbone_weights
+from intraclip.models.backbones import build_backbone
 from intraclip.models.heads import build_head
 
 
@@ -32,7 +32,7 @@ class ClipEmbedder(nn.Module):
     """Clips of frames -> embeddings, and identity logits for training.
 
     Args:
-        config: backbone, head and their settings. Weights are random; see `build_embedder`.
+        config: backbone, head and their settings. Weights are random.
         input_config: frame size, to check that the backbone can take it.
         num_classes: training identities.
     """
@@ -78,24 +78,19 @@ class ClipEmbedder(nn.Module):
 
 
 def build_embedder(
-    config: ModelConfig, input_config: InputConfig, *, num_classes: int, seed: int, pretrained: bool = True
+    config: ModelConfig, input_config: InputConfig, *, num_classes: int, seed: int
 ) -> ClipEmbedder:
-    """Build a network with seeded random weights, and load the backbone's weights when the config names some.
+    """Build a network with seeded random weights; `intraclip.models.start` fills it with others.
 
     Args:
         config: model settings.
         input_config: frame size.
         num_classes: training identities.
         seed: of the random weights; the global random state is left as it was.
-        pretrained: False leaves `config.weights` unread, as when a checkpoint fills the network next.
 
     Raises:
         ConfigError: unknown name, or the input is too small.
-        CheckpointError: the weights file does not fit.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        embedder = ClipEmbedder(config, input_config, num_classes=num_classes)
-    if pretrained:
-        load_backbone_weights(embedder.backbone, config)
-    return embedder
+        return ClipEmbedder(config, input_config, num_classes=num_classes)
