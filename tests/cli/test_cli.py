@@ -65,14 +65,13 @@ def test_a_training_that_starts_from_a_run_takes_its_recipe_unless_another_is_na
     other = [
         "train",
         "--recipe",
-        "smoke",
+        str(workspace / "recipe.toml"),
+        "--model.width",
+        "1",
         "--model.weights",
         run,
-        "--data",
-        data,
-        "--out",
-        str(tmp_path / "x"),
     ]
+    other += ["--data", data, "--out", str(tmp_path / "x")]
     assert "is another kind of network" in refused(capsys, *other)
     assert not (tmp_path / "x").exists()
 
