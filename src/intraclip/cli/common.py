@@ -87,12 +87,21 @@ def flag_value(argv: Sequence[str], flag: str) -> str | None:
 
 
 def read_data(
-    root: Path, *, layout: str = "auto", split: int = 0, direction: str = "first-half-tests"
+    root: Path,
+    *,
+    layout: str = "auto",
+    split: int = 0,
+    direction: str = "first-half-tests",
+    labels: Path | None = None,
 ) -> Split:
-    """Read a data folder and say on standard error what was found."""
+    """Read a data folder and say on standard error what was found; `labels` is a manifest of who is who in it."""
     from intraclip.data.readers import read_split
+    from intraclip.data.readers.folder import read_folder
 
-    found = read_split(root, layout=layout, split=split, direction=direction)
+    if labels is not None:
+        found = read_folder(root, split=split, manifest=labels)
+    else:
+        found = read_split(root, layout=layout, split=split, direction=direction)
     say(
         f"{found.dataset} in {root}: {len(found.train)} training, {len(found.query)} query, "
         f"{len(found.gallery)} gallery tracklets" + (f", split {split}" if split else "")

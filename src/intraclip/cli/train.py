@@ -25,6 +25,8 @@ class TrainArgs:
 
     data: Path
     """Data folder, in one of the known layouts (see `intraclip data check`)."""
+    labels: Path | None = None
+    """People to train on, where the data folder does not say them: the manifest that `intraclip link` writes."""
     out: Path
     """Run folder to write; must be empty, unless --resume continues it."""
     recipe: str = "paper"
@@ -52,6 +54,7 @@ def main(argv: Sequence[str]) -> int:
         layout=settings.data.layout,
         split=settings.data.split,
         direction=settings.data.direction,
+        labels=args.labels,
     )
     with training_bar("training") as bar:
         model = train(split, settings, args.out, resume=args.resume, watcher=bar)
