@@ -63,7 +63,10 @@ def open_detector(path: Path, config: IngestConfig) -> Detector:
             f"detection model of torchvision ({', '.join(TORCH_SUFFIXES)})"
         )
     if not path.is_file():
-        raise DataError(f"there is no detector {path}; give the path of a detector's file")
+        raise DataError(
+            f"there is no detector {path}; give the path of a detector's file, or a name of `intraclip models "
+            "list`"
+        )
     if kind in ONNX_SUFFIXES:
         from intraclip.ingest.yolox import YoloxDetector
 
