@@ -78,6 +78,7 @@ TOYS: dict[str, Callable[[Path], list[str]]] = {
     "engines.py": flags("--backbone small --size 32 16 --batch 2 --rounds 1 --no-compile"),
     "extract.py": flags("--networks small --engines torch --frames 4 --rounds 1 --workers 1 --memory none"),
     "gallery.py": flags("--sizes 1000 --queries 2"),
+    "gpu.py": lambda folder: [*"--rehearse --parts ranking --out".split(), str(folder / "out")],
     "heads.py": flags("--features 16 --frames 2 --height 4 --width 2 --clips 2 --rounds 1"),
     "link.py": linked,
     "pack.py": packed,

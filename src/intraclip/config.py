@@ -121,7 +121,8 @@ class ModelConfig:
     methods that the paper compares with (docs/heads.md)."""
     weights: str = "imagenet"
     """Start of the backbone: `imagenet` or `pretrained` (its usual weights: of an installed package, or downloaded
-    once), a local .pth or .safetensors file with the key names of torchvision or timm, or empty for random weights."""
+    once), a local .pth or .safetensors file with the key names of torchvision or timm, a run folder or checkpoint of
+    intraclip (backbone and head), a name of the zoo (`intraclip models list`), or empty for random weights."""
     last_stride: Literal[1, 2] = 2
     """Stride of the last stage; 1 keeps maps twice as large."""
     width: float = 1.0

@@ -51,6 +51,31 @@ def test_flags_win_over_the_recipe(workspace: Path):
     assert "epochs = 2" in config
 
 
+def test_a_training_that_starts_from_a_run_takes_its_recipe_unless_another_is_named(
+    workspace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    run, data = str(workspace / "run"), str(workspace / "data")
+    more = ["--optimizer.epochs", "1", "--finetune.body-rate", "0.1", "--finetune.freeze-batch-norm"]
+    assert main(["train", "--model.weights", run, "--data", data, "--out", str(tmp_path / "own"), *more]) == 0
+    said = capsys.readouterr().err
+    assert f"backbone and head (ica) start from {run}/model.safetensors; new: classifier" in said
+    recipe = read_checkpoint(tmp_path / "own/model.safetensors").recipe
+    assert (recipe.model.backbone, recipe.model.weights, recipe.seed) == ("small", run, 5)
+    assert (recipe.optimizer.epochs, recipe.finetune.body_rate) == (1, 0.1)
+    other = [
+        "train",
+        "--recipe",
+        str(workspace / "recipe.toml"),
+        "--model.width",
+        "1",
+        "--model.weights",
+        run,
+    ]
+    other += ["--data", data, "--out", str(tmp_path / "x")]
+    assert "is another kind of network" in refused(capsys, *other)
+    assert not (tmp_path / "x").exists()
+
+
 def test_evaluate_prints_json_with_everything_that_makes_a_number(
     workspace: Path, capsys: pytest.CaptureFixture[str]
 ):

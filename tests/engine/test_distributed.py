@@ -89,6 +89,14 @@ def test_the_first_epoch_of_two_processes_is_that_of_one(workspace: Path, flags:
         assert a == pytest.approx(b, rel=1e-3, abs=1e-3)
 
 
+def test_two_processes_fine_tune_as_one_does_when_the_body_begins_to_learn_later(workspace: Path):
+    flags = ("--optimizer.epochs", "3", "--finetune.head-epochs", "1", "--finetune.freeze-blocks", "1")
+    more = ("--finetune.freeze-batch-norm", "--model.ica-order", "fc-bn-relu", "--step.sync-batch-norm")
+    alone = train(workspace, "fine-alone", *flags, *more, processes=1)
+    both = train(workspace, "fine-both", *flags, *more, processes=2)
+    assert_close(both, alone)
+
+
 def test_two_processes_score_as_one_does(workspace: Path, capsys: pytest.CaptureFixture[str]):
     if not (workspace / "alone").exists():
         train(workspace, "alone", processes=1)
@@ -149,6 +157,23 @@ def test_global_batch_norm_is_batch_norm_for_one_process(tmp_path: Path):
             for key, value in plain.state_dict().items():
                 torch.testing.assert_close(mine.state_dict()[key], value)
             torch.testing.assert_close(mine.eval()(x), plain.eval()(x))
+    finally:
+        dist.destroy_process_group()
+
+
+def test_global_batch_norm_still_activates_where_a_layer_of_timm_did(tmp_path: Path):
+    layers = pytest.importorskip("timm.layers")
+    dist.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    try:
+        plain, mine = (nn.Sequential(layers.BatchNormAct2d(4)) for _ in range(2))
+        synchronise_batch_norm(mine, World(rank=0, size=1, device=torch.device("cpu")))
+        assert isinstance(mine[0], GlobalBatchNorm)
+        assert mine.state_dict().keys() == plain.state_dict().keys()
+        x = torch.randn((6, 4, 3, 2), generator=torch.Generator().manual_seed(0))
+        found = mine(x.clone())
+        torch.testing.assert_close(found, plain(x.clone()))
+        assert float(found.detach().min()) == 0
+        torch.testing.assert_close(mine.eval()(x.clone()), plain.eval()(x.clone()))
     finally:
         dist.destroy_process_group()
 

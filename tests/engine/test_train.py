@@ -182,6 +182,43 @@ def test_a_run_on_a_gpu_is_resumed_and_scored_on_either_device(
     assert found[0] == pytest.approx(found[1], abs=0.1)
 
 
+def test_a_run_goes_on_from_another_one_and_no_longer_needs_it_to_be_resumed(
+    tiny_split: Split, tiny_recipe: Recipe, tmp_path: Path
+):
+    began = tensors(train(tiny_split, tiny_recipe, tmp_path / "before"))
+    start = replace(tiny_recipe.model, weights=str(tmp_path / "before"))
+    recipe = replace(tiny_recipe, model=start, seed=9, finetune=FinetuneConfig(head_epochs=2))
+    watcher = Recorder()
+    with pytest.raises(StopRun):
+        train(tiny_split, recipe, tmp_path / "run", watcher=Killer())
+    after = tensors(training_checkpoints(tmp_path / "run")[-1])
+    for name in began:  # the body waits for the head
+        learned = not name.startswith("model.backbone")
+        assert torch.equal(began[name], after[name]) != learned, name
+    train(tiny_split, recipe, tmp_path / "whole", watcher=watcher)
+    assert watcher.messages[0].startswith("backbone and head (ica) start from")
+    (tmp_path / "before/model.safetensors").unlink()
+    train(tiny_split, recipe, tmp_path / "run", resume=True)
+    assert equal(tmp_path / "whole/model.safetensors", tmp_path / "run/model.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        ({"model": {"weights": "nowhere.pth"}}, CheckpointError),
+        ({"model": {"backbone": "timm:no_such_network"}}, ConfigError),
+        ({"finetune": {"freeze_blocks": 99}}, ConfigError),
+    ],
+)
+def test_a_network_that_cannot_be_begun_leaves_no_folder_behind(
+    tiny_split: Split, tiny_recipe: Recipe, tmp_path: Path, changes: dict[str, dict[str, object]], error: type
+):
+    wrong = {name: replace(getattr(tiny_recipe, name), **values) for name, values in changes.items()}
+    with pytest.raises(error):
+        train(tiny_split, replace(tiny_recipe, **wrong), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_resuming_a_run_that_died_before_its_first_checkpoint_starts_it(
     tiny_split: Split, tiny_recipe: Recipe, tmp_path: Path
 ):

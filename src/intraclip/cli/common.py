@@ -80,21 +80,39 @@ def join_repeated(kind: type[Any], argv: Sequence[str]) -> list[str]:
 
 def recipe_name(argv: Sequence[str]) -> str:
     """The value of --recipe, read ahead of the other flags because it sets their defaults."""
+    return flag_value(argv, "--recipe") or "paper"
+
+
+def flag_value(argv: Sequence[str], flag: str) -> str | None:
+    """The value of a flag, read ahead of the others because it sets their defaults.
+
+    >>> flag_value(["--seed", "3", "--recipe=demo"], "--recipe"), flag_value(["--seed", "3"], "--recipe")
+    ('demo', None)
+    """
     for i, argument in enumerate(argv):
-        if argument.startswith("--recipe="):
-            return argument.removeprefix("--recipe=")
-        if argument == "--recipe" and i + 1 < len(argv):
+        if argument.startswith(f"{flag}="):
+            return argument.removeprefix(f"{flag}=")
+        if argument == flag and i + 1 < len(argv):
             return argv[i + 1]
-    return "paper"
+    return None
 
 
 def read_data(
-    root: Path, *, layout: str = "auto", split: int = 0, direction: str = "first-half-tests"
+    root: Path,
+    *,
+    layout: str = "auto",
+    split: int = 0,
+    direction: str = "first-half-tests",
+    labels: Path | None = None,
 ) -> Split:
-    """Read a data folder and say on standard error what was found."""
+    """Read a data folder and say on standard error what was found; `labels` is a manifest of who is who in it."""
     from intraclip.data.readers import read_split
+    from intraclip.data.readers.folder import read_folder
 
-    found = read_split(root, layout=layout, split=split, direction=direction)
+    if labels is not None:
+        found = read_folder(root, split=split, manifest=labels)
+    else:
+        found = read_split(root, layout=layout, split=split, direction=direction)
     say(
         f"{found.dataset} in {root}: {len(found.train)} training, {len(found.query)} query, "
         f"{len(found.gallery)} gallery tracklets" + (f", split {split}" if split else "")

@@ -38,7 +38,8 @@ class ExtractArgs:
     out: Path
     """File to write, ending in .npz or .parquet."""
     encoder: Path | None = None
-    """TOML description of another network that embeds the frames; without a run, they are averaged (TAP)."""
+    """Another network that embeds the frames: a name of `intraclip models list`, or a TOML file that describes it
+    (docs/export.md). Without a run, its vectors are averaged (TAP)."""
     engine: str | None = None
     """What runs the network: torch, onnxruntime, openvino, or auto for the fastest exact one that is installed. By
     default torch for a run, auto for another network."""

@@ -34,7 +34,8 @@ class Model:
     run: Path | None = None
     """Run folder, or a checkpoint file. With --encoder its head aggregates the other network's vectors."""
     encoder: Path | None = None
-    """TOML description of another network that embeds the frames; without a run, they are averaged (TAP)."""
+    """Another network that embeds the frames: a name of `intraclip models list`, or a TOML file that describes it
+    (docs/export.md). Without a run, its vectors are averaged (TAP)."""
     engine: str | None = None
     """What runs the network: torch, onnxruntime, openvino, or auto for the fastest exact one that is installed."""
     device: str | None = None

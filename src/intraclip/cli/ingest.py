@@ -30,13 +30,15 @@ class IngestArgs:
     """Video files, folders of numbered pictures (or MOTChallenge sequences), or folders of these; the camera number
     is read from the name (cam3, c3, camera_3) or given with --cameras."""
     detector: Path | None = None
-    """Person detector: an ONNX file in YOLOX layout, or weights of one of torchvision's detection models (.pth)."""
+    """Person detector: an ONNX file in YOLOX layout, weights of one of torchvision's detection models (.pth), or a
+    name of `intraclip models list`."""
     tracks: tuple[Path, ...] = ()
     """Instead of a detector: one file a video in MOTChallenge format, from any tracker. Files whose ids are all -1
     are detections, and are followed."""
     encoder: Path | None = None
-    """A re-ID network that divides tracks which change from one person to another: a run, or a TOML file that describes
-    another network (docs/export.md). It is asked about everyone every --appearance-seconds."""
+    """A re-ID network that divides tracks which change from one person to another: a run, a name of
+    `intraclip models list`, or a TOML file that describes another network (docs/export.md). It is asked about everyone
+    every --appearance-seconds."""
     out: Path
     """Folder to write; must be empty or absent, except with --resume."""
     resume: bool = False

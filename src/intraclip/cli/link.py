@@ -168,7 +168,8 @@ def _link(args: LinkArgs, stack: ExitStack) -> None:
         if labels is not None:
             tell(
                 f"{labels[0]} people and {labels[1]} tracklets in {args.out / 'tracklets.csv'}: to train on them, look "
-                f"at the page, correct the pids, and put the file into {args.data}"
+                f"at the page, correct the pids, then: intraclip train --data {args.data} --labels "
+                f"{args.out / 'tracklets.csv'} --model.weights RUN --out OUT"
             )
     say(f"the page is {args.out / 'people.html'}")
 

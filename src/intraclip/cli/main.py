@@ -31,6 +31,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "intraclip.cli.export",
         "Write a network as ONNX, OpenVINO or torch.export, checked, fp32 or int8.",
     ),
+    "models": (
+        "intraclip.cli.models",
+        "Public networks and detectors by name: what they are, get them, check them (models list, get, check).",
+    ),
     "ingest": ("intraclip.cli.ingest", "Turn videos into tracklets: detect, track, crop."),
     "gallery": (
         "intraclip.cli.gallery",

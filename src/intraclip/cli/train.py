@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-from intraclip.cli.common import command, parse, read_data, recipe_name, say, training_bar
+from intraclip.cli.common import command, flag_value, parse, read_data, recipe_name, say, training_bar
 from intraclip.config import Recipe
 from intraclip.config_io import check_recipe, load_recipe, parse_json
 from intraclip.errors import ConfigError
@@ -27,10 +27,12 @@ class TrainArgs:
 
     data: Path
     """Data folder, in one of the known layouts (see `intraclip data check`)."""
+    labels: Path | None = None
+    """People to train on, where the data folder does not say them: the manifest that `intraclip link` writes."""
     out: Path
     """Run folder to write; must be empty, unless --resume continues it."""
     recipe: str = "paper"
-    """Shipped recipe or TOML file."""
+    """Shipped recipe or TOML file. Without it, a training that starts from a run (--model.weights) takes that run's."""
     resume: bool = False
     """Continue the run named here, or the one in --out, from its latest checkpoint."""
     settings: Annotated[Recipe, tyro.conf.arg(name="")] = field(default_factory=Recipe)
@@ -39,7 +41,7 @@ class TrainArgs:
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
     argv = resumed(argv)
-    recipe = load_recipe(recipe_name(argv))
+    recipe = _defaults(argv)
     args = parse(
         TrainArgs,
         argv,
@@ -55,6 +57,7 @@ def main(argv: Sequence[str]) -> int:
         layout=settings.data.layout,
         split=settings.data.split,
         direction=settings.data.direction,
+        labels=args.labels,
     )
     with training_bar("training") as bar:
         model = train(split, settings, args.out, resume=args.resume, watcher=bar)
@@ -80,18 +83,18 @@ def resumed(argv: Sequence[str]) -> list[str]:
         return words
     place = words.index("--resume") + 1
     if place < len(words) and not words[place].startswith("--"):
-        words += ["--out", words.pop(place)] if _value(words, "--out") is None else []
-    run = _value(words, "--out")
+        words += ["--out", words.pop(place)] if flag_value(words, "--out") is None else []
+    run = flag_value(words, "--out")
     if run is None:
         raise ConfigError("--resume: name the run, as in `intraclip train --resume RUN`")
     config = Path(run) / "config.toml"
     if not config.is_file():
-        if _value(words, "--data") is None:
+        if flag_value(words, "--data") is None:
             raise ConfigError(f"{run} is no run that can be continued: it holds no config.toml")
         return words  # it starts from the beginning
-    if _value(words, "--recipe") is None:
+    if flag_value(words, "--recipe") is None:
         words += ["--recipe", str(config)]
-    if _value(words, "--data") is None:
+    if flag_value(words, "--data") is None:
         try:
             root = parse_json((Path(run) / "environment.json").read_text(encoding="utf-8"))["data"]["root"]
         except (OSError, ValueError, KeyError, TypeError):
@@ -104,11 +107,14 @@ def resumed(argv: Sequence[str]) -> list[str]:
     return words
 
 
-def _value(words: Sequence[str], flag: str) -> str | None:
-    """The value of a flag, if it is given."""
-    for number, word in enumerate(words):
-        if word.startswith(f"{flag}="):
-            return word.removeprefix(f"{flag}=")
-        if word == flag and number + 1 < len(words):
-            return words[number + 1]
-    return None
+def _defaults(argv: Sequence[str]) -> Recipe:
+    """The recipe that flags change: the one that is named, else that of the network to start from, else the paper's."""
+    weights = flag_value(argv, "--model.weights")
+    if weights and flag_value(argv, "--recipe") is None:
+        from intraclip.models.checkpoint import read_checkpoint
+        from intraclip.models.start import trained_before
+
+        file = trained_before(weights)
+        if file is not None:
+            return replace(read_checkpoint(file).recipe, description=f"fine-tuning of {weights}")
+    return load_recipe(recipe_name(argv))

@@ -47,6 +47,7 @@ from intraclip.models.checkpoint import (
     verify,
 )
 from intraclip.models.embedder import ClipEmbedder, build_embedder
+from intraclip.models.start import begin
 from intraclip.types import Split
 
 
@@ -175,11 +176,12 @@ class _Training:
         )
         self.steps, self.total = len(sampler), len(sampler) * recipe.optimizer.epochs
         _check_division(recipe, world)
+        if not resume and not world.restarted:
+            require_empty_folder(folder, remedy=_REMEDY)
+        # Before the folder is begun: what is wrong with the network must not stand in the way of the next attempt.
+        self.step = TrainingStep(self._network(resume=resume or world.restarted), recipe, world)
         world.leader_does(lambda: _prepare(folder, recipe, resume=resume, restarted=world.restarted))
         resume = resume or world.restarted
-        model = build_embedder(recipe.model, recipe.input, num_classes=len(self.labels), seed=recipe.seed)
-        _check_pieces(model, recipe, world)
-        self.step = TrainingStep(model.to(world.device), recipe, world)
         self.progress = self._restore() if resume else _Progress()
         self.batches = TrainingBatches(
             split.train,
@@ -193,6 +195,21 @@ class _Training:
         )
         if world.leads:
             write_json(folder / "environment.json", self._environment(split))
+
+    def _network(self, *, resume: bool) -> ClipEmbedder:
+        """A network with the weights that the recipe starts from, where no checkpoint of the run brings later ones."""
+        recipe, world = self.recipe, self.world
+        model = build_embedder(recipe.model, recipe.input, num_classes=len(self.labels), seed=recipe.seed)
+        _check_pieces(model, recipe, world)
+        if not (resume and training_checkpoints(self.folder)):
+            said: list[str] = []
+            # The leader first: it may download the file that the others read.
+            world.leader_does(lambda: said.append(begin(model, recipe.model, recipe.input)))
+            if world.leads and said[0]:
+                self.watcher.message(said[0])
+            elif not world.leads:
+                begin(model, recipe.model, recipe.input)
+        return model.to(world.device)
 
     def run(self) -> Path:
         """Train what is left, and write the final weights."""
@@ -396,6 +413,9 @@ class _Training:
         }
 
 
+_REMEDY = "choose another --out, or continue that run with --resume"
+
+
 def _finite(value: float) -> bool:
     return value - value == 0
 
@@ -448,7 +468,7 @@ def _prepare(run: Path, recipe: Recipe, *, resume: bool, restarted: bool) -> Non
             )
         _write_launch(launch)
         return
-    require_empty_folder(run, remedy="choose another --out, or continue that run with --resume")
+    require_empty_folder(run, remedy=_REMEDY)
     try:
         run.mkdir(parents=True, exist_ok=True)
         write_new(config, dump_recipe(recipe))

@@ -26,6 +26,7 @@ from intraclip.config_io import parse_json, recipe_from_table
 from intraclip.errors import CheckpointError, ConfigError, OutputError
 from intraclip.models.embedder import ClipEmbedder, build_embedder
 from intraclip.models.fingerprint import digest
+from intraclip.models.zoo import resolve
 
 FORMAT = "intraclip-checkpoint"
 FORMAT_VERSION = 1
@@ -181,7 +182,6 @@ def load_model(checkpoint: Checkpoint, *, device: torch.device) -> ClipEmbedder:
         checkpoint.recipe.input,
         num_classes=len(checkpoint.pids),
         seed=0,
-        pretrained=False,
     )
     load_weights(model, checkpoint)
     return model.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload,no-any-return]
@@ -190,11 +190,20 @@ def load_model(checkpoint: Checkpoint, *, device: torch.device) -> ClipEmbedder:
 def load_weights(model: nn.Module, checkpoint: Checkpoint) -> None:
     """Copy a checkpoint's weights into a network of the same structure."""
     try:
-        model.load_state_dict(_tensors(checkpoint.path, "model."))
+        model.load_state_dict(model_weights(checkpoint))
     except RuntimeError as error:
         raise CheckpointError(
             f"the weights in {checkpoint.path} do not fit its own header: {error}"
         ) from None
+
+
+def model_weights(checkpoint: Checkpoint) -> dict[str, torch.Tensor]:
+    """The network's tensors by name.
+
+    Raises:
+        CheckpointError: they have other bytes than were written.
+    """
+    return _tensors(checkpoint.path, "model.")
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, checkpoint: Checkpoint) -> None:
@@ -222,11 +231,13 @@ def load_optimizer(optimizer: torch.optim.Optimizer, checkpoint: Checkpoint) -> 
 
 
 def model_file(run: Path) -> Path:
-    """The checkpoint that a run folder or a checkpoint file stands for.
+    """The checkpoint that a run folder, a checkpoint file or a name of the zoo stands for.
 
     Raises:
+        ConfigError: the zoo's network of that name is none of intraclip's own.
         CheckpointError: there is none; says what was looked for.
     """
+    run = resolve(run, kinds=("checkpoint",))
     if run.is_file():
         return run
     final = run / "model.safetensors"

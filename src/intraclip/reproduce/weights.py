@@ -13,10 +13,14 @@ from urllib.parse import urlparse
 
 import torch
 
-from intraclip.config import InputConfig, ModelConfig
+from intraclip.config import TIMM, USUAL_WEIGHTS, InputConfig, ModelConfig
 from intraclip.errors import CheckpointError, ConfigError, IntraclipError
 from intraclip.models.backbones import imagenet_weights
 from intraclip.models.embedder import build_embedder
+from intraclip.models.packaged import packaged_weights
+from intraclip.models.start import begin, trained_before
+from intraclip.models.timm_backbones import usual_place
+from intraclip.models.zoo import find_weights
 from intraclip.reproduce.plan import PlannedRun
 
 
@@ -91,7 +95,7 @@ def load_once(needed: Sequence[Weights], *, say: Callable[[str], None]) -> None:
         if one.missing:
             say(f"downloading {one}")
         try:
-            build_embedder(one.model, one.input, num_classes=2, seed=0)
+            begin(build_embedder(one.model, one.input, num_classes=2, seed=0), one.model, one.input)
         except (IntraclipError, OSError) as error:
             remedy = (
                 f"Offline: put {one.url} into {one.file.parent}"
@@ -108,12 +112,18 @@ def load_once(needed: Sequence[Weights], *, say: Callable[[str], None]) -> None:
 
 
 def _look_up(model: ModelConfig, size: InputConfig) -> Weights:
-    if model.weights != "imagenet":
-        file = Path(model.weights)
+    if model.weights not in USUAL_WEIGHTS:
+        file = trained_before(model.weights) or find_weights(model.weights)
         if not os.access(file, os.R_OK) or not file.is_file():
             what = "cannot be opened" if file.exists() else "is not there"
             raise ConfigError(f"model.weights: the file {file} {what}; give another, or imagenet, or nothing")
         return Weights(model=model, input=size, file=file)
+    if model.backbone.startswith(TIMM):
+        name = model.backbone.removeprefix(TIMM)
+        packaged = packaged_weights(name)
+        if packaged is not None and packaged.path is not None:
+            return Weights(model=model, input=size, file=packaged.path)
+        return Weights(model=model, input=size, file=Path(name), url=usual_place(name))
     weights = imagenet_weights(model)
     return Weights(
         model=model,

@@ -48,8 +48,13 @@ _PID = re.compile(r"(?:pid|person|id|p)?_?(-?\d+)", re.IGNORECASE)
 _CAMID = re.compile(r"(?:camid|camera|cam|c)?_?(\d+)", re.IGNORECASE)
 
 
-def read_folder(root: Path, *, split: int = 0) -> Split:
+def read_folder(root: Path, *, split: int = 0, manifest: Path | None = None) -> Split:
     """Read the manifest of a folder, or its tree when it has none.
+
+    Args:
+        root: the folder.
+        split: 0, there is one.
+        manifest: another one than the folder's own, such as `intraclip link` writes; its folders are inside `root`.
 
     Raises:
         DataError: there is neither, or rows or folders are wrong; the first ten are listed.
@@ -58,12 +63,12 @@ def read_folder(root: Path, *, split: int = 0) -> Split:
     check_split_number(split, 1, root)
     subsets: dict[str, list[Tracklet]] = {name: [] for name in SUBSETS}
     problems: list[str] = []
-    manifest = find_manifest(root)
+    if manifest is not None and not manifest.is_file():
+        raise DataError(f"there is no manifest {manifest}")
+    manifest = manifest or find_manifest(root)
     if manifest is not None:
         _read_manifest(root, manifest, subsets, problems)
-        raise_problems(
-            f"{manifest}", problems, "Correct these rows; `folder` is relative to the manifest's folder."
-        )
+        raise_problems(f"{manifest}", problems, f"Correct these rows; `folder` is relative to {root}.")
     else:
         for subset in SUBSETS:
             _read_tree(root, subset, subsets[subset], problems)

@@ -10,7 +10,7 @@ import torch
 
 from intraclip.engine.encoders.base import FrameEncoder as FrameEncoder
 from intraclip.engine.encoders.exported import cache_folder, cached_export, open_exported
-from intraclip.engine.encoders.foreign import open_foreign
+from intraclip.engine.encoders.foreign import network_config, open_described, open_foreign
 from intraclip.engine.encoders.torch_encoder import TorchEncoder
 from intraclip.engine.run import choose_device
 from intraclip.errors import ConfigError, DeviceError
@@ -18,6 +18,7 @@ from intraclip.export.networks import RUNS, installed
 from intraclip.models.checkpoint import load_model, model_file, read_checkpoint
 from intraclip.models.embedder import ClipEmbedder
 from intraclip.models.heads.base import FrameHead
+from intraclip.models.zoo import find, local_file, resolve, settings_of
 
 Engine = Literal["auto", "torch", "onnxruntime", "openvino"]
 
@@ -26,8 +27,8 @@ def open_encoder(source: Path, *, engine: str = "auto", device: str | None = Non
     """Open a frame encoder.
 
     Args:
-        source: a run folder or checkpoint; a file that `intraclip export --part frame` wrote; or a TOML file that
-            describes another network (`intraclip.engine.encoders.foreign`).
+        source: a run folder or checkpoint; a file that `intraclip export --part frame` wrote; a TOML file that
+            describes another network (`intraclip.engine.encoders.foreign`); or a name of the zoo.
         engine: ``torch``, ``onnxruntime``, ``openvino``, or ``auto``: the fastest exact one that is installed and fits
             the source and the device.
         device: auto, cpu, cuda or cuda:N; by default as in the recipe, and the CPU for files. Only engine torch runs on
@@ -44,6 +45,12 @@ def open_encoder(source: Path, *, engine: str = "auto", device: str | None = Non
         raise ConfigError(f"engine {engine!r} is not one of {', '.join(get_args(Engine))}")
     if engine in ("onnxruntime", "openvino") and device not in (None, "auto", "cpu"):
         raise DeviceError(f"engine {engine} runs on the CPU, not on {device}; use --engine torch there")
+    entry = None if source.exists() else find(str(source))
+    if entry is not None and entry.kind == "re-ID network":
+        file = local_file(entry)
+        config = network_config(settings_of(entry), source=f"the zoo's {entry.name}")
+        return open_described(config, file.parent, engine=engine, device=device)
+    source = resolve(source, kinds=("checkpoint",))
     suffix = source.suffix.lower()
     if suffix == ".toml":
         return open_foreign(source, engine=engine, device=device)

@@ -78,14 +78,26 @@ def load_network_config(path: Path) -> NetworkConfig:
     Raises:
         ConfigError: no such file, no valid TOML, or unknown, missing and wrong values: all of them at once.
     """
-    table = read_toml(path, what="the network's description")
+    return network_config(read_toml(path, what="the network's description"), source=str(path))
+
+
+def network_config(table: Mapping[str, Any], *, source: str) -> NetworkConfig:
+    """Check a description.
+
+    Args:
+        table: as TOML gives it.
+        source: of the table, for the message.
+
+    Raises:
+        ConfigError: unknown, missing and wrong values: all of them at once.
+    """
     found: list[str] = []
     config = dataclass_from_table(NetworkConfig, table, prefix="", found=found)
     found += [f"{key}: is missing" for key in REQUIRED if key not in table]
     found += _problems(config, table)
     if found:
         many = f"{len(found)} problems" if len(found) > 1 else "a problem"
-        raise ConfigError(f"{many} in {path}:\n" + "\n".join(f"  {line}" for line in found))
+        raise ConfigError(f"{many} in {source}:\n" + "\n".join(f"  {line}" for line in found))
     return config
 
 
@@ -137,7 +149,13 @@ def open_foreign(path: Path, *, engine: str = "auto", device: str | None = None)
         CheckpointError: the network is missing, damaged, or does not turn frames into finite vectors.
         MissingExtraError: a package is not installed; the message has the install command.
     """
-    config = load_network_config(path)
+    return open_described(load_network_config(path), path.parent, engine=engine, device=device)
+
+
+def open_described(
+    config: NetworkConfig, folder: Path, *, engine: str = "auto", device: str | None = None
+) -> FrameEncoder:
+    """Open the network of a description; `folder` is what its files are relative to. As `open_foreign`."""
     family, _, name = config.network.partition(":")
     if family in FAMILIES:
         if engine not in ("auto", "torch"):
@@ -145,8 +163,8 @@ def open_foreign(path: Path, *, engine: str = "auto", device: str | None = None)
         # timm takes a second to import; a network file does without it.
         from intraclip.engine.encoders.families import FamilyEncoder
 
-        return FamilyEncoder(config, family, name, folder=path.parent, device=device)
-    return FileEncoder(config, path.parent / config.network, engine=engine)
+        return FamilyEncoder(config, family, name, folder=folder, device=device)
+    return FileEncoder(config, folder / config.network, engine=engine)
 
 
 def prepare(frames: torch.Tensor, config: NetworkConfig) -> torch.Tensor:
