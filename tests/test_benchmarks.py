@@ -15,7 +15,7 @@ from data.miniature import write_mars
 from ingest.synthetic import BOX_HEIGHT, BOX_WIDTH, red_box_detector, two_walkers, write_video
 from intraclip.config import ClipConfig, InputConfig, ModelConfig, Recipe
 from intraclip.data.readers import read_split
-from intraclip.engine.embeddings_writer import save_embeddings
+from intraclip.embed.embeddings_writer import save_embeddings
 from intraclip.models.checkpoint import save_checkpoint
 from intraclip.models.embedder import build_embedder
 from intraclip.types import Embeddings
@@ -78,7 +78,7 @@ TOYS: dict[str, Callable[[Path], list[str]]] = {
     "engines.py": flags("--backbone small --size 32 16 --batch 2 --rounds 1 --no-compile"),
     "extract.py": flags("--networks small --engines torch --frames 4 --rounds 1 --workers 1 --memory none"),
     "gallery.py": flags("--sizes 1000 --queries 2"),
-    "gpu.py": lambda folder: [*"--rehearse --parts ranking --out".split(), str(folder / "out")],
+    "gpu.py": lambda folder: [*["--rehearse", "--parts", "ranking", "--out"], str(folder / "out")],
     "heads.py": flags("--features 16 --frames 2 --height 4 --width 2 --clips 2 --rounds 1"),
     "link.py": linked,
     "pack.py": packed,

@@ -26,13 +26,13 @@ from torch.nn import functional as F
 
 from intraclip.config import AugmentConfig, ClipConfig, FinetuneConfig, InputConfig, ModelConfig, Recipe
 from intraclip.data.augment import apply, draw
-from intraclip.data.benchmark.diverse import render_arrays
-from intraclip.data.benchmark.diverse_config import DiverseConfig
 from intraclip.losses import batch_hard_triplet
 from intraclip.models.checkpoint import save_checkpoint
 from intraclip.models.embedder import ClipEmbedder, build_embedder
 from intraclip.models.finetune import parameter_groups, set_trainable
 from intraclip.models.start import begin
+from intraclip.studio.diverse import render_arrays
+from intraclip.studio.diverse_config import DiverseConfig
 
 HEIGHT, WIDTH = 192, 96
 PEOPLE, VISITS, FRAMES, CAMERAS = 500, 4, 10, 40

@@ -18,7 +18,7 @@ from intraclip.cli.gallery import main as gallery_main
 from intraclip.cli.gallery_words import age, login, moment
 from intraclip.cli.main import main as intraclip_main
 from intraclip.config import Recipe
-from intraclip.engine.embeddings_writer import save_embeddings
+from intraclip.embed.embeddings_writer import save_embeddings
 from intraclip.errors import ConfigError, IntraclipError
 from intraclip.gallery.gallery import open_gallery
 from intraclip.models.checkpoint import save_checkpoint

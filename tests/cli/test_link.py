@@ -16,9 +16,9 @@ from conftest import write_tracklet
 from intraclip.cli.link import main as link_main
 from intraclip.cli.main import main
 from intraclip.data.readers import read_split
-from intraclip.engine.embeddings_io import read_embeddings
-from intraclip.engine.embeddings_writer import save_embeddings
-from intraclip.engine.score import calibrate_file
+from intraclip.embed.embeddings_io import read_embeddings
+from intraclip.embed.embeddings_writer import save_embeddings
+from intraclip.embed.score import calibrate_file
 from intraclip.errors import ConfigError, DataError, IntraclipError, OutputError
 from intraclip.gallery.adding import Naming, add_embeddings
 from intraclip.gallery.gallery import create_gallery

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from intraclip.cli.main import main
-from intraclip.engine.encoders import open_encoder
+from intraclip.embed.encoders import open_encoder
 from intraclip.errors import CheckpointError
 from intraclip.ingest.config import IngestConfig
 from intraclip.ingest.detector import open_detector

@@ -13,7 +13,7 @@ import pytest
 
 from intraclip.cli.common import command, plain, print_table, progress_bar, say, score_table
 from intraclip.cli.main import main
-from intraclip.engine.embeddings_io import save_embeddings
+from intraclip.embed.embeddings_io import save_embeddings
 from intraclip.types import Embeddings
 
 HOSTILE = [

@@ -20,7 +20,7 @@ import torch
 from intraclip.config import ClipConfig, InputConfig, ModelConfig, Recipe
 from intraclip.data.augment import normalise
 from intraclip.errors import CheckpointError, ConfigError, MissingExtraError, OutputError
-from intraclip.export.compare import agreement, compare, rendered_frames
+from intraclip.export.compare import agreement, check_frames, compare
 from intraclip.export.description import describe_network, description_of
 from intraclip.export.formats import SUFFIXES, WRITERS
 from intraclip.export.graph import FrameGraph, build_graph
@@ -30,6 +30,7 @@ from intraclip.export.write import Written, write_network
 from intraclip.models.embedder import ClipEmbedder, build_embedder
 from intraclip.models.fingerprint import encoder_fingerprint
 from intraclip.models.heads.base import Head, HeadOutput
+from intraclip.studio.frames import rendered_frames
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxscript")
@@ -497,8 +498,9 @@ def test_agreement_is_of_the_worst_vector():
     assert np.isnan(agreement(a, a[:, :1]).cosine)
 
 
-def test_rendered_frames_show_people_of_the_wanted_size():
-    frames = rendered_frames(height=64, width=32, count=4)
+@pytest.mark.parametrize("frames_for", [rendered_frames, check_frames])
+def test_frames_for_checks_are_no_blank_pictures_and_all_different(frames_for):
+    frames = frames_for(height=64, width=32, count=4)
     assert frames.shape == (4, 64, 32, 3)
     assert frames.std(axis=(1, 2)).min() > 5  # no blank picture
     assert len({frame.tobytes() for frame in frames}) == 4

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from intraclip.config import ClipConfig, Recipe
-from intraclip.engine.extract import extractor_of
+from intraclip.embed.extract import extractor_of
 from intraclip.errors import DataError, FrameError
 from intraclip.gallery import queries
 from intraclip.gallery.queries import embed_pictures, read_box, read_clip, read_images

@@ -10,7 +10,7 @@ import pytest
 
 from intraclip.cli.serve import main
 from intraclip.config import ClipConfig, InputConfig, ModelConfig
-from intraclip.engine.extract import extractor_of
+from intraclip.embed.extract import extractor_of
 from intraclip.errors import ConfigError, DataError, OutputError
 from intraclip.gallery.gallery import create_gallery
 from intraclip.gallery.records import TrackletRecord

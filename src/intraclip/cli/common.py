@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from intraclip.config import Recipe
-    from intraclip.engine.throughput import Throughput
-    from intraclip.engine.train import Watcher
+    from intraclip.train.loop import Watcher
+    from intraclip.train.throughput import Throughput
     from intraclip.types import Split
 
 ArgsT = TypeVar("ArgsT")

@@ -71,7 +71,7 @@ def main(argv: Sequence[str]) -> int:
     if args.json:
         print_json(result)
         return 0
-    from intraclip.engine.cross import COLUMNS, remarks, table_rows
+    from intraclip.lab.cross import COLUMNS, remarks, table_rows
 
     print_table(["", *COLUMNS.values()], table_rows(result))
     for remark in remarks(result):
@@ -104,7 +104,7 @@ def _check_flags(args: CrossArgs, recipe: Recipe) -> None:
 
 
 def _run(args: CrossArgs) -> dict[str, Any]:
-    from intraclip.engine.cross import (
+    from intraclip.lab.cross import (
         CrossView,
         EvaluationSettings,
         cross_dataset,

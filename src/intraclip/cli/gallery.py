@@ -372,7 +372,7 @@ def _delete(argv: Sequence[str]) -> int:
 
 def _calibrate(argv: Sequence[str]) -> int:
     args = parse(CalibrateArgs, argv, command="gallery calibrate")
-    from intraclip.engine.embeddings_io import read_embeddings
+    from intraclip.embed.embeddings_io import read_embeddings
     from intraclip.gallery.gallery import open_gallery
     from intraclip.metrics.match_probability import fit_calibration
 

@@ -89,7 +89,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _add_folder(args: AddArgs) -> tuple[AddSummary, int, str]:
-    from intraclip.engine.extractors import ExtractSettings
+    from intraclip.embed.extractors import ExtractSettings
     from intraclip.gallery.adding import add_tracklets, read_tracklets
     from intraclip.gallery.gallery import opened_or_created
 
@@ -117,7 +117,7 @@ def _add_folder(args: AddArgs) -> tuple[AddSummary, int, str]:
 
 
 def _add_file(args: AddArgs) -> tuple[AddSummary, int, str]:
-    from intraclip.engine.embeddings_io import read_embeddings
+    from intraclip.embed.embeddings_io import read_embeddings
     from intraclip.gallery.adding import add_embeddings, read_tracklets
     from intraclip.gallery.gallery import opened_or_created
 

@@ -17,7 +17,7 @@ from intraclip.errors import ConfigError, OutputError
 
 if TYPE_CHECKING:
     from intraclip.config import ClipConfig, Recipe
-    from intraclip.engine.extractors import Extractor
+    from intraclip.embed.extractors import Extractor
     from intraclip.gallery.gallery import Gallery
     from intraclip.gallery.records import Filters, TrackletRecord
 
@@ -66,7 +66,7 @@ class Chosen:
 
 def open_model(args: Model) -> tuple[Extractor, Recipe, ClipConfig]:
     """The model, its recipe, and how tracklets are sampled."""
-    from intraclip.engine.extract import open_extractor
+    from intraclip.embed.extract import open_extractor
 
     extractor, recipe = open_extractor(args.run, encoder=args.encoder, engine=args.engine, device=args.device)
     clip = recipe.clip if args.sampling is None else replace(recipe.clip, test_sampling=args.sampling)

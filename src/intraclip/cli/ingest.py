@@ -58,7 +58,7 @@ def main(argv: Sequence[str]) -> int:
         raise ConfigError("intraclip ingest: name at least one video file or folder")
     encoder = None
     if args.encoder is not None:
-        from intraclip.engine.encoders import open_encoder
+        from intraclip.embed.encoders import open_encoder
 
         encoder = open_encoder(args.encoder)
     with progress_bar("ingesting") as update:

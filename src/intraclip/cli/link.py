@@ -94,7 +94,7 @@ def main(argv: Sequence[str]) -> int:
 
 def _link(args: LinkArgs, stack: ExitStack) -> None:
     """Read, group, write and print."""
-    from intraclip.engine.run import write_json
+    from intraclip.core.files import write_json
     from intraclip.errors import ConfigError, DataError
     from intraclip.link.evidence import Evidence
     from intraclip.link.output import people_rows, write_labels, write_people
@@ -200,7 +200,7 @@ def _sources(args: LinkArgs, given: Input, travel: TravelTimes | None, notes: li
 
 def _calibration(args: LinkArgs, given: Input, notes: list[str]) -> MatchCalibration | None:
     """The calibration of --calibration, else of the gallery; none where a threshold is given instead."""
-    from intraclip.engine.embeddings_io import read_embeddings
+    from intraclip.embed.embeddings_io import read_embeddings
     from intraclip.errors import ConfigError
     from intraclip.metrics.match_probability import fit_calibration
 

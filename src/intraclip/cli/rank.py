@@ -48,7 +48,7 @@ class RankArgs:
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
     args = parse(RankArgs, argv, command="rank")
-    from intraclip.engine.extract import embed_split, open_extractor
+    from intraclip.embed.extract import embed_split, open_extractor
     from intraclip.errors import ConfigError, OutputError
     from intraclip.metrics.ranking import most_similar, require_name
     from intraclip.report.strips import ranked_tracklets, write_picture

@@ -64,8 +64,8 @@ class ScoreArgs:
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
     args = parse(ScoreArgs, argv, command="score")
-    from intraclip.engine.embeddings_io import read_embeddings
-    from intraclip.engine.score import calibrate_file, score_file
+    from intraclip.embed.embeddings_io import read_embeddings
+    from intraclip.embed.score import calibrate_file, score_file
     from intraclip.errors import ConfigError, OutputError
 
     if args.calibrate is not None and args.calibrate.exists() and not args.force:
@@ -85,7 +85,7 @@ def main(argv: Sequence[str]) -> int:
     )
     calibration = None
     if args.calibrate is not None:
-        from intraclip.engine.run import write_json
+        from intraclip.core.files import write_json
 
         calibration = calibrate_file(file, protocol=args.protocol, distance=args.distance)
         write_json(args.calibrate, calibration.to_json_dict())

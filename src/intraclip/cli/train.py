@@ -49,7 +49,7 @@ def main(argv: Sequence[str]) -> int:
         default=TrainArgs(data=tyro.MISSING, out=tyro.MISSING, settings=recipe),
     )
     check_recipe(args.settings, source="the recipe and flags")
-    from intraclip.engine.train import train
+    from intraclip.train.loop import train
 
     settings = args.settings
     split = read_data(

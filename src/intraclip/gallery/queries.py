@@ -13,7 +13,7 @@ from intraclip.config import ClipConfig
 from intraclip.core.media import read_picture
 from intraclip.data.clips import tracklet_clips
 from intraclip.data.frames import resize_frame
-from intraclip.engine.extractors import ClipExtractor, Extractor, FrameExtractor
+from intraclip.embed.extractors import ClipExtractor, Extractor, FrameExtractor
 from intraclip.errors import ConfigError, DataError
 from intraclip.ingest.config import IngestConfig
 from intraclip.ingest.crops import cut

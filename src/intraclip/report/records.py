@@ -10,7 +10,7 @@ from typing import Any
 
 from intraclip.config import Recipe
 from intraclip.config_io import load_recipe, parse_json
-from intraclip.engine.embeddings_io import load_embeddings
+from intraclip.embed.embeddings_io import load_embeddings
 from intraclip.errors import DataError
 from intraclip.types import Embeddings
 
@@ -26,7 +26,7 @@ class RunRecord:
         environment: of the training; empty when it was not written.
         throughput: where the training's time went; empty when it was not measured.
         epochs: one entry an epoch, as in `metrics.jsonl`; empty when there is none.
-        evaluation: as `intraclip.engine.evaluate.evaluate_run` wrote it.
+        evaluation: as `intraclip.embed.evaluate.evaluate_run` wrote it.
         embeddings: the scored embeddings.
     """
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from intraclip.engine.encoders.foreign import network_config
+from intraclip.embed.encoders.foreign import network_config
 from intraclip.errors import CheckpointError, ConfigError
 from intraclip.ingest.torchvision_detector import MODELS
 from intraclip.models.zoo import entries, find_weights, how_to_get, named, settings_of

@@ -60,7 +60,7 @@ class Entry:
         trained_on: data sets, or that they are not published.
         scores: on named data.
         files: the first is the one that is opened.
-        opens: how frames are prepared (`intraclip.engine.encoders.foreign`), for re-identification networks.
+        opens: how frames are prepared (`intraclip.embed.encoders.foreign`), for re-identification networks.
         backbone: `model.backbone` that the weights fit, for backbones.
         by_hand: what to do where there is no address that a program can download from.
         shipped: path inside the package, for what comes with it.
