@@ -293,6 +293,7 @@ def train(args: argparse.Namespace, settings: Settings) -> dict[str, Any]:
         for block in mixed_blocks(model):
             block.register_forward_hook(mixing)
     step, spent = 0, 0.0
+    args.out.parent.mkdir(parents=True, exist_ok=True)
     saved = args.out.with_suffix(".resume")
     state = {"model": model, "averaged": averaged, "neck": neck, "optimizer": optimizer}
     if saved.exists():
@@ -303,6 +304,9 @@ def train(args: argparse.Namespace, settings: Settings) -> dict[str, Any]:
         for _ in range(step):  # the sampler's and the generator's draws are those of the steps
             sampler(settings.identities, settings.clips, settings.length)
         generator.set_state(found["generator"].cpu())
+        torch.set_rng_state(found["random"].cpu())
+        if on_gpu:
+            torch.cuda.set_rng_state(found["random_on_gpu"].cpu())
     began = time.perf_counter() - spent
     shared = settings.length if settings.augment == "synchronous" else 1
     sda = replace(SDA, mode=settings.augment, erase_probability=settings.erase)
@@ -314,7 +318,12 @@ def train(args: argparse.Namespace, settings: Settings) -> dict[str, Any]:
             break
         if args.save_every and step and step % args.save_every == 0:
             held = {name: part.state_dict() for name, part in state.items()}
-            torch.save(held | {"step": step, "spent": spent, "generator": generator.get_state()}, saved)
+            held |= {"step": step, "spent": spent, "generator": generator.get_state()}
+            held |= {"random": torch.get_rng_state()}
+            if on_gpu:
+                held["random_on_gpu"] = torch.cuda.get_rng_state()
+            torch.save(held, saved.with_suffix(".partial"))
+            saved.with_suffix(".partial").replace(saved)
         rise = min(1.0, (step + 1) / 100)
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
             group["lr"] = rate * rise * (0.5 + 0.5 * math.cos(math.pi * done)) + 1e-7
@@ -397,8 +406,7 @@ def without_classifier(model: ClipEmbedder, recipe: Recipe) -> ClipEmbedder:
 
 def mixed_blocks(model: ClipEmbedder) -> list[nn.Module]:
     """The second and third stage of an EfficientNet."""
-    blocks = model.backbone.get_submodule("network.blocks")
-    return [blocks[1], blocks[2]]  # type: ignore[index]
+    return [model.backbone.get_submodule(f"network.blocks.{number}") for number in (1, 2)]
 
 
 def load_teacher(path: Path, device: torch.device) -> nn.Module:
