@@ -48,7 +48,7 @@ def test_an_error_comes_after_the_results_before_it(where):
     found = []
     with pytest.raises(OSError, match="batch 2"):  # noqa: PT012  what came before it is looked at
         for batch, _ in one_ahead(batches(), start):
-            found.append(batch)  # noqa: PERF402
+            found.append(batch)
     assert found == [0, 1]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
@@ -75,4 +75,6 @@ def aside(device: torch.device) -> AbstractContextManager[object]:
     """
     if device.type != "cuda":
         return nullcontext()
-    return torch.cuda.stream(torch.cuda.Stream(device, priority=-1))
+    cuda: Any = torch.cuda
+    queue: AbstractContextManager[object] = cuda.stream(cuda.Stream(device, priority=-1))
+    return queue
