@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO ?= demo
+# Processes that share the tests, each with one thread; 1 GB of memory each.
+JOBS ?= 2
 
 # Many processes start: without bytecode each of them would compile PyTorch again.
 unexport PYTHONDONTWRITEBYTECODE
@@ -31,7 +33,7 @@ demo: setup
 	$(BIN)/intraclip demo --out $(DEMO)
 
 test: setup
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile
 
 test-slow: setup
 	$(BIN)/python -m pytest -q -m slow

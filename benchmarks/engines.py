@@ -82,7 +82,7 @@ def file_sides(graph: FrameGraph, recipe: Recipe, frames: torch.Tensor, folder: 
         if not installed(engine):
             continue
         int8 = folder / f"int8-{engine}.onnx"
-        quantize_onnx(fp32, int8, calibration_batches(noise, part="frame"), target=engine, metadata={})
+        quantize_onnx(fp32, int8, calibration_batches(noise, part="frame"), target=engine)
         for name, path in (("fp32", fp32), ("int8", int8)):
             network = open_network(path, engine=engine)
             sides[f"{engine}, {name}"] = lambda network=network: network.run([array])

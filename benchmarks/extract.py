@@ -48,9 +48,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from intraclip.config import ClipConfig, InputConfig, ModelConfig, Recipe
 from intraclip.data.clips import tracklet_clips
-from intraclip.engine.encoders import open_encoder
-from intraclip.engine.extract import extractor_of
-from intraclip.engine.extractors import ExtractSettings, FrameExtractor
+from intraclip.embed.encoders import open_encoder
+from intraclip.embed.extract import extractor_of
+from intraclip.embed.extractors import ExtractSettings, FrameExtractor
 from intraclip.errors import IntraclipError
 from intraclip.models.checkpoint import save_checkpoint
 from intraclip.models.embedder import ClipEmbedder, build_embedder

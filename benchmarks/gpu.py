@@ -241,7 +241,7 @@ def step(bench: Bench) -> None:
 
     import step as sides
     from intraclip.config import BatchConfig, ClipConfig, InputConfig, ModelConfig, Recipe, StepConfig
-    from intraclip.engine.step import backend_settings
+    from intraclip.train.step import backend_settings
 
     device = bench.device()
     toy = bench.rehearse
@@ -361,7 +361,7 @@ def augment(bench: Bench) -> None:
 
     import augment as sides
     from intraclip.data.augment import apply
-    from intraclip.engine.step import mix
+    from intraclip.train.step import mix
 
     device = bench.device()
     shape = (2, 2, 64, 32) if bench.rehearse else (32, 4, 256, 128)
@@ -489,7 +489,7 @@ def extract(bench: Bench) -> None:
     import torch
 
     import extract as sides
-    from intraclip.engine.extractors import ExtractSettings
+    from intraclip.embed.extractors import ExtractSettings
 
     device = bench.device()
     name = "small" if bench.rehearse else "resnet50"
@@ -545,7 +545,7 @@ def data(bench: Bench) -> None:
     import extract
     import pack
     from intraclip.config import ModelConfig, OptimizerConfig, Recipe, RunConfig, StepConfig
-    from intraclip.engine.train import train
+    from intraclip.train.loop import train
     from intraclip.types import Split
 
     cores = os.cpu_count() or 2
@@ -616,9 +616,9 @@ def nccl_process(bench: Bench) -> None:
     """What one of the processes of `nccl` does."""
     import step as sides
     from intraclip.config import BatchConfig, InputConfig, ModelConfig, Recipe, StepConfig
-    from intraclip.engine.distributed import open_world
-    from intraclip.engine.step import TrainingStep, backend_settings
+    from intraclip.core.distributed import open_world
     from intraclip.models.embedder import build_embedder
+    from intraclip.train.step import TrainingStep, backend_settings
 
     toy = bench.rehearse
     recipe = Recipe(

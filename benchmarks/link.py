@@ -25,7 +25,7 @@ import numpy.typing as npt
 from scipy.special import expit
 
 from intraclip.data.readers import read_split
-from intraclip.engine.embeddings_io import load_embeddings
+from intraclip.embed.embeddings_io import load_embeddings
 from intraclip.link.evidence import Evidence
 from intraclip.link.people import link
 from intraclip.link.scores import score_people

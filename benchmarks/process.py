@@ -1,10 +1,12 @@
 """What `intraclip.process.tune` gains: a training step of `cpu-ablation` with and without it, in turn.
 
-Run: python benchmarks/process.py [rounds]. Each side is a process of its own, because the settings are read once.
+Run: python benchmarks/process.py [--rounds 3] [--steps 5]. Each side is a process of its own,
+because the settings are read once.
 """
 
 from __future__ import annotations
 
+import argparse
 import statistics
 import subprocess
 import sys
@@ -28,20 +30,31 @@ def step():
     loss(model(frames, mask), labels)[0].backward()
 step()
 wall, cpu = time.perf_counter(), time.process_time()
-for _ in range(5):
+steps = int(sys.argv[2])
+for _ in range(steps):
     step()
-print((time.perf_counter() - wall) / 5, (time.process_time() - cpu) / 5)
+print((time.perf_counter() - wall) / steps, (time.process_time() - cpu) / steps)
 """
 
 
 def main() -> None:
     """Print wall and CPU seconds a step for both sides, and their ratios."""
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 3
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument(
+        "--steps", type=int, default=5, help="timed steps of a process, after one that is not"
+    )
+    args = parser.parse_args()
     times: dict[str, list[tuple[float, float]]] = {"plain": [], "tuned": []}
-    for number in range(rounds):
+    for number in range(args.rounds):
         for side, found in times.items():
             done = subprocess.run(
-                [sys.executable, "-c", STEP, side], capture_output=True, text=True, check=True
+                [sys.executable, "-c", STEP, side, str(args.steps)],
+                stdout=subprocess.PIPE,
+                text=True,
+                check=True,
             )
             wall, cpu = map(float, done.stdout.split())
             found.append((wall, cpu))

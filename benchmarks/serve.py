@@ -31,11 +31,11 @@ from intraclip.process import tune
 tune()
 from intraclip.gallery.gallery import open_gallery
 from intraclip.serve.app import create_app
-from intraclip.serve.server import run
+from intraclip.serve.server import listen, run
 from intraclip.serve.settings import ServeSettings
 settings = ServeSettings(port=0, searches=int(sys.argv[2]))
 with open_gallery(sys.argv[1]) as gallery:
-    run(create_app(gallery, settings), settings)
+    run(create_app(gallery, settings), settings, listen(settings))
 """
 
 

@@ -34,7 +34,7 @@ import numpy as np
 import numpy.typing as npt
 
 from intraclip.data.readers import read_split
-from intraclip.engine.extract import embed_tracklets, open_extractor
+from intraclip.embed.extract import embed_tracklets, open_extractor
 from intraclip.ingest import IngestConfig, ingest
 from intraclip.ingest.detections import box_iou
 from intraclip.ingest.detector import Detector, open_detector

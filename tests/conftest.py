@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import simplejpeg
 import torch
 
+from ci_skips import pytest_sessionfinish, pytest_terminal_summary  # noqa: F401 - hooks
 from intraclip.config import (
     BatchConfig,
     ClipConfig,
@@ -21,7 +23,11 @@ from intraclip.config import (
 )
 from intraclip.types import Split, Tracklet
 
-torch.set_num_threads(2)
+if "PYTEST_XDIST_WORKER" in os.environ:  # one of several processes, and so are the processes that it starts
+    torch.set_num_threads(1)
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+else:
+    torch.set_num_threads(2)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

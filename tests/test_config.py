@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from intraclip.config import ModelConfig, Recipe, RunConfig, problems
+from intraclip.config import LossConfig, ModelConfig, Recipe, RunConfig, problems
 from intraclip.config_io import (
     differing_in_effect,
     dump_recipe,
@@ -142,3 +142,50 @@ def test_recipes_that_train_another_network_differ_in_effect(old: Recipe, new: R
 def test_keys_that_may_differ_can_be_named():
     old, new = Recipe(seed=1, device="cpu"), Recipe(seed=2)
     assert differing_in_effect(old, new, ignore=("device",)) == ["seed: 1 -> 2"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a = " + "[" * 5000,
+        "a = " + "[" * 5000 + "]" * 5000,
+        "a = " + "{b = " * 3000 + "1" + "}" * 3000,
+        "seed = " + "9" * 5000,
+        "seed = 0x" + "f" * 5000,
+        "seed = -0x" + "f" * 5000,
+        "seed = 9223372036854775808",
+        "seed = 'x" + "y" * 100_000 + "'",
+        "[input]\nheight = 1000000000000000000000",
+        "[optimizer]\nlearning_rate = nan",
+        "[optimizer]\nlearning_rate = 0x" + "f" * 400,
+        "[loss]\nmargin = inf",
+        "[input]\nmean = [nan, 0.5, 0.5]",
+        "[input]\nmean = 0x" + "f" * 5000,
+        "[model]\nhead = 0x" + "f" * 5000,
+        "input = 0x" + "f" * 5000,
+        "seed = \x00",
+        "[seed]\na = 1",
+        "a.b.c" + ".d" * 2000 + " = 1",
+    ],
+)
+def test_no_recipe_ends_in_a_traceback(tmp_path, text):
+    file = tmp_path / "recipe.toml"
+    file.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load_recipe(str(file))
+    assert len(str(caught.value)) < 1000
+
+
+def test_a_recipe_that_is_no_readable_file_is_said_to_be_none(tmp_path):
+    (tmp_path / "bytes.toml").write_bytes(b"\xff\xfe")
+    for name in (str(tmp_path), "x" * 5000, str(tmp_path / "bytes.toml")):
+        with pytest.raises(ConfigError):
+            load_recipe(name)
+
+
+def test_flags_are_held_to_the_same_bounds():
+    too_large = Recipe(seed=2**63, loss=LossConfig(margin=float("inf")))
+    assert list(problems(too_large)) == [
+        "seed: 9223372036854775808 is too large, below 2**63",
+        "loss.margin: inf is not finite",
+    ]

@@ -26,12 +26,13 @@ from torch.nn import functional as F
 
 from intraclip.config import AugmentConfig, ClipConfig, FinetuneConfig, InputConfig, ModelConfig, Recipe
 from intraclip.data.augment import apply, draw
-from intraclip.data.benchmark.diverse import render_arrays
-from intraclip.data.benchmark.diverse_config import DiverseConfig
 from intraclip.losses import batch_hard_triplet
 from intraclip.models.checkpoint import save_checkpoint
 from intraclip.models.embedder import ClipEmbedder, build_embedder
 from intraclip.models.finetune import parameter_groups, set_trainable
+from intraclip.models.start import begin
+from intraclip.studio.diverse import render_arrays
+from intraclip.studio.diverse_config import DiverseConfig
 
 HEIGHT, WIDTH = 192, 96
 PEOPLE, VISITS, FRAMES, CAMERAS = 500, 4, 10, 40
@@ -270,6 +271,7 @@ def train(args: argparse.Namespace, settings: Settings) -> dict[str, Any]:
     sampler = Sampler(people, settings.seed)
     recipe = recipe_of(args)
     model = build_embedder(recipe.model, recipe.input, num_classes=len(people.tracklets), seed=settings.seed)
+    begin(model, recipe.model, recipe.input)
     model = model.to(device, memory_format=torch.channels_last).train()
     neck = nn.BatchNorm1d(
         model.embedding_size, device=device
@@ -387,7 +389,7 @@ def train(args: argparse.Namespace, settings: Settings) -> dict[str, Any]:
 
 def without_classifier(model: ClipEmbedder, recipe: Recipe) -> ClipEmbedder:
     """The network with a classifier of one person: the people it was trained on are nobody's business."""
-    ready = build_embedder(recipe.model, recipe.input, num_classes=1, seed=0, pretrained=False)
+    ready = build_embedder(recipe.model, recipe.input, num_classes=1, seed=0)
     kept = {name: value for name, value in model.state_dict().items() if not name.startswith("classifier.")}
     ready.load_state_dict(kept, strict=False)
     return ready

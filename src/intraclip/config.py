@@ -7,9 +7,10 @@ the attribute's text names the section; where the paper is silent, it says so.
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any, Literal
 
 BACKBONES = ("resnet50", "inception_v3", "alexnet", "resnet18", "small")
 """Backbones by name; ``timm:NAME`` is any network of timm beside them."""
@@ -120,7 +121,8 @@ class ModelConfig:
     methods that the paper compares with (docs/heads.md)."""
     weights: str = "imagenet"
     """Start of the backbone: `imagenet` or `pretrained` (its usual weights: of an installed package, or downloaded
-    once), a local .pth or .safetensors file with the key names of torchvision or timm, or empty for random weights."""
+    once), a local .pth or .safetensors file with the key names of torchvision or timm, a run folder or checkpoint of
+    intraclip (backbone and head), a name of the zoo (`intraclip models list`), or empty for random weights."""
     last_stride: Literal[1, 2] = 2
     """Stride of the last stage; 1 keeps maps twice as large."""
     width: float = 1.0
@@ -368,8 +370,11 @@ def problems(recipe: Recipe) -> Iterator[str]:
         close = difflib.get_close_matches(backbone, BACKBONES, n=1)
         hint = f" (did you mean '{close[0]}'?)" if close else ""
         yield f"model.backbone: {backbone!r} is not one of {', '.join(BACKBONES)}, nor {TIMM}NAME{hint}"
-    if recipe.seed >= 2**63:
-        yield f"seed: {recipe.seed} is too large, below 2**63"
+    for key, found in _numbers(recipe):
+        if isinstance(found, int) and found >= 2**63:
+            yield f"{key}: {found} is too large, below 2**63"
+        elif isinstance(found, float) and not math.isfinite(found):
+            yield f"{key}: {found} is not finite"
     if not 0 <= recipe.augment.rotate_degrees <= 180:
         yield f"augment.rotate_degrees: {recipe.augment.rotate_degrees} must lie in 0..180"
     if recipe.batch.identities * recipe.batch.clips % max(recipe.step.pieces, 1):
@@ -383,3 +388,13 @@ def problems(recipe: Recipe) -> Iterator[str]:
         yield f"optimizer.betas: {recipe.optimizer.betas} must lie in 0..1, 1 excluded"
     if recipe.loss.triplet_weight == 0 and recipe.loss.identity_weight == 0:
         yield "loss.triplet_weight: 0, and loss.identity_weight is 0 too: nothing is left to train on"
+
+
+def _numbers(config: Any, prefix: str = "") -> Iterator[tuple[str, int | float]]:
+    for field_ in fields(config):
+        found = getattr(config, field_.name)
+        if is_dataclass(found):
+            yield from _numbers(found, f"{prefix}{field_.name}.")
+        for number in found if isinstance(found, tuple) else (found,):
+            if isinstance(number, int | float):
+                yield f"{prefix}{field_.name}", number

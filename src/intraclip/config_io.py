@@ -6,6 +6,7 @@ Precedence: the defaults of `intraclip.config`, then the recipe file, then the f
 from __future__ import annotations
 
 import difflib
+import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, is_dataclass
@@ -35,18 +36,54 @@ def load_recipe(name_or_file: str) -> Recipe:
     """
     shipped = shipped_recipes()
     path = shipped.get(name_or_file, Path(name_or_file))
-    if not path.is_file():
+    if not _is_file(path):
         close = difflib.get_close_matches(name_or_file, shipped, n=1)
         hint = f" (did you mean {close[0]!r}?)" if close else ""
         raise ConfigError(
             f"unknown recipe {name_or_file!r}{hint}: it is no file, and the shipped recipes are "
             + ", ".join(shipped)
         )
+    return recipe_from_table(read_toml(path, what="the recipe"), source=str(path))
+
+
+def read_toml(path: Path, *, what: str) -> dict[str, Any]:
+    """Read a TOML file.
+
+    Args:
+        path: the file.
+        what: it is, for the message, such as "the recipe".
+
+    Raises:
+        ConfigError: it cannot be read, or is no TOML.
+    """
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{what} {path} cannot be read: {error.strerror}") from None
+    except (
+        ValueError,
+        RecursionError,
+    ) as error:  # broken TOML and UTF-8, numbers and nesting beyond Python's bounds
         raise ConfigError(f"{path} is no valid TOML: {error}") from None
-    return recipe_from_table(table, source=str(path))
+
+
+def parse_json(text: str | bytes) -> Any:
+    """What a JSON text says; nesting beyond Python's bounds is a ValueError like everything else that is wrong with it.
+
+    Raises:
+        ValueError: it is no JSON.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError(str(error)) from None
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name that no file can have, such as a very long one
+        return False
 
 
 def recipe_from_table(table: Mapping[str, Any], *, source: str) -> Recipe:
@@ -159,7 +196,7 @@ def dataclass_from_table(
         hint = hints[key]
         if is_dataclass(hint):
             if not isinstance(raw, Mapping):
-                found.append(f"{where}: {raw!r} is no table; write [{where}] and keys below it")
+                found.append(f"{where}: {_shown(raw)} is no table; write [{where}] and keys below it")
                 continue
             values[key] = dataclass_from_table(hint, raw, prefix=f"{where}.", found=found)  # type: ignore[arg-type]
             continue
@@ -176,22 +213,35 @@ def _convert(raw: Any, hint: Any) -> Any:
         options = get_args(hint)
         if raw in options and not isinstance(raw, bool):
             return raw
-        close = difflib.get_close_matches(str(raw), [str(o) for o in options], n=1)
+        close = difflib.get_close_matches(_shown(raw).strip("'"), [str(o) for o in options], n=1)
         suggestion = f" (did you mean '{close[0]}'?)" if close else ""
-        raise ValueError(f"{raw!r} is not one of {', '.join(map(str, options))}{suggestion}")
+        raise ValueError(f"{_shown(raw)} is not one of {', '.join(map(str, options))}{suggestion}")
     if origin is tuple:
         kinds = get_args(hint)
         if not isinstance(raw, list | tuple) or len(raw) != len(kinds):
-            raise ValueError(f"{raw!r} is no list of {len(kinds)} numbers")
+            raise ValueError(f"{_shown(raw)} is no list of {len(kinds)} numbers")
         return tuple(_convert(item, kind) for item, kind in zip(raw, kinds, strict=True))
+    if isinstance(raw, int) and abs(raw) >= 2**63:
+        raise ValueError(f"{_shown(raw)} is too large, below 2**63")
     if hint is float and isinstance(raw, int) and not isinstance(raw, bool):
         return float(raw)
     if isinstance(raw, hint) and (hint is bool or not isinstance(raw, bool)):
         return raw
     words = {int: "whole number", float: "number", bool: "true or false", str: "text"}
     raise ValueError(
-        f"{raw!r} is no {words.get(hint, hint)}" if hint is not bool else f"{raw!r} is not true or false"
+        f"{_shown(raw)} is no {words.get(hint, hint)}"
+        if hint is not bool
+        else f"{_shown(raw)} is not true or false"
     )
+
+
+def _shown(raw: Any) -> str:
+    """A value for a message, of bounded length."""
+    try:
+        text = repr(raw)
+    except ValueError:  # Python prints no number of thousands of digits
+        return "a number of thousands of digits"
+    return text if len(text) <= 80 else f"{text[:60]}... ({len(text):,} characters)"
 
 
 def _flatten(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -5,7 +5,8 @@
     IntraclipError                 something the user can mend; the command line prints it and exits with 2
     ├── ConfigError                a recipe or a flag: unknown key, wrong type, value out of range
     ├── DataError                  a data set, a tracklet, a frame or an embeddings file
-    │   └── FrameError             one frame that cannot be read; carries its path
+    │   ├── FrameError             one frame that cannot be read; carries its path
+    │   └── DamagedError           a gallery whose files are not what was written
     ├── CheckpointError            a file that is no checkpoint, or one of another format or model
     ├── OutputError                an output folder or file that would be overwritten, or cannot be written
     ├── DeviceError                a device that is not there
@@ -16,6 +17,11 @@ A message says what is wrong, where, which value was found, and what to do about
 
 from __future__ import annotations
 
+import errno
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -48,6 +54,10 @@ class FrameError(DataError):
     def __reduce__(self) -> tuple[type[FrameError], tuple[Path, str]]:
         # Errors cross process borders in data loader workers; the default would pass only the message.
         return type(self), (self.path, self.reason)
+
+
+class DamagedError(DataError):
+    """What was written cannot be read as it was: a disk failed, or somebody changed the files."""
 
 
 class CheckpointError(IntraclipError):
@@ -107,3 +117,85 @@ def require_empty_folder(folder: Path, *, remedy: str) -> None:
         raise OutputError(f"{folder} is a file, a folder is needed; {remedy}")
     if folder.is_dir() and any(folder.iterdir()):
         raise OutputError(f"the output folder {folder} is not empty; {remedy}")
+
+
+@contextmanager
+def leaving_nothing(folder: Path, *, unless: Callable[[], bool] = lambda: False) -> Iterator[None]:
+    """If the block fails, take away what it wrote into a folder that was empty or absent before.
+
+    A folder that holds something would be refused when the corrected command is given.
+
+    Args:
+        folder: the output folder; one that held something already is left alone.
+        unless: asked after a failure; true keeps what is there, such as work that can be resumed.
+    """
+    existed = folder.exists()
+    if existed and (not folder.is_dir() or any(folder.iterdir())):
+        yield
+        return
+    try:
+        yield
+    except BaseException:
+        if not unless():
+            with suppress(OSError):  # a failed clean-up must not hide the error
+                for inside in list(folder.iterdir()):
+                    if inside.is_dir() and not inside.is_symlink():
+                        shutil.rmtree(inside)
+                    else:
+                        inside.unlink()
+                if not existed:
+                    folder.rmdir()
+        raise
+
+
+def claim_folder(folder: Path, first: str, *, remedy: str) -> None:
+    """Make an output folder with a first folder in it, so that only one of several processes gets it.
+
+    Args:
+        folder: must be new or empty.
+        first: the same name for all who write such output; it stays.
+        remedy: as for `require_empty_folder`.
+
+    Raises:
+        OutputError: `folder` is not empty, another process was quicker, or it cannot be made.
+    """
+    require_empty_folder(folder, remedy=remedy)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / first).mkdir()
+    except FileExistsError:
+        raise OutputError(f"another process began to write to {folder} just now; {remedy}") from None
+    except OSError as error:
+        raise OutputError(f"the output folder {folder} cannot be made: {error.strerror}") from None
+
+
+def write_new(path: Path, text: str) -> None:
+    """Write a file whole, in one step, and only if it is not there: `Path.replace` would take another one's place.
+
+    Raises:
+        FileExistsError: it is there, or another process is writing it; it stays as it is.
+        OSError: it cannot be written.
+    """
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("x", encoding="utf-8") as file:
+        try:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+            _give_name(partial, path)
+        finally:
+            with suppress(OSError):
+                partial.unlink()
+
+
+def _give_name(partial: Path, path: Path) -> None:
+    try:
+        os.link(partial, path)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK):
+            raise
+        if path.exists():  # a file system without links: the moment between this and the next line stays
+            raise FileExistsError(errno.EEXIST, "it is there", str(path)) from None
+        partial.rename(path)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from intraclip.config import LossConfig
-from intraclip.models.embedder import ClipOutput
+
+if TYPE_CHECKING:
+    from intraclip.models.embedder import ClipOutput  # brings torchvision, which takes seconds to import
 
 
 def euclidean_distances(features: torch.Tensor) -> torch.Tensor:
@@ -59,14 +61,21 @@ def batch_hard_triplet(
 
     Args:
         features: float ``[B, D]``.
-        labels: int64 ``[B]``.
+        labels: whole numbers ``[B]``, as tensor, array or list.
         margin: of the hinge ``max(0, d_p - d_n + margin)``.
         soft: ``log(1 + exp(d_p - d_n))`` instead; `margin` is then used for `active` only.
 
     Raises:
-        ValueError: an anchor has no positive or no negative; labels on a GPU are not looked at, because that would
-            make the processor wait for it.
+        ValueError: shapes do not belong together, or an anchor has no positive or no negative; labels on a GPU are
+            not looked at, because that would make the processor wait for it.
     """
+    features = torch.as_tensor(features)
+    labels = torch.as_tensor(labels, device=features.device)
+    if features.ndim != 2 or not features.is_floating_point() or labels.shape != features.shape[:1]:
+        raise ValueError(
+            f"batch-hard mining wants float features [B, D] and a label for each, got {features.dtype} "
+            f"{list(features.shape)} and labels {list(labels.shape)}"
+        )
     distances = euclidean_distances(features)
     same = labels.unsqueeze(0) == labels.unsqueeze(1)
     positives = same & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)
@@ -81,6 +90,28 @@ def batch_hard_triplet(
     with torch.no_grad():
         active = (gap + margin > 0).float().mean()
     return TripletOutput(loss.mean(), positive.mean().detach(), negative.mean().detach(), active)
+
+
+class BatchHardTriplet(nn.Module):
+    """`batch_hard_triplet` as a module whose call returns the scalar loss alone.
+
+    Args:
+        margin: of the hinge.
+        soft: the soft margin instead.
+
+    >>> features = torch.tensor([[0.0], [1.0], [3.0], [4.0]], requires_grad=True)
+    >>> BatchHardTriplet(margin=1.5)(features, [0, 0, 1, 1]).backward()
+    >>> features.grad.tolist()
+    [[-0.25], [0.75], [-0.75], [0.25]]
+    """
+
+    def __init__(self, *, margin: float = 0.3, soft: bool = False) -> None:
+        super().__init__()
+        self.margin, self.soft = margin, soft
+
+    def forward(self, features: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """The mean loss over all anchors; arguments as in `batch_hard_triplet`."""
+        return batch_hard_triplet(features, labels, margin=self.margin, soft=self.soft).loss
 
 
 Gather = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]

@@ -10,11 +10,13 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from intraclip.arrays import as_flags, as_reals, as_whole
+from intraclip.core.numbers import MAX_ID
 from intraclip.errors import DataError
 
 if TYPE_CHECKING:
@@ -42,7 +44,7 @@ class Tracklet:
         camid: the data set's camera number.
 
     Raises:
-        DataError: there are no frames.
+        DataError: there are no frames, or a number is beyond `MAX_ID`.
 
     >>> Tracklet(name="0001C1T0001", root=Path("train"), frames=("0001/a.jpg", "0001/b.jpg"), pid=1, camid=1)
     Tracklet(name='0001C1T0001', pid=1, camid=1, 2 frames in train)
@@ -58,6 +60,10 @@ class Tracklet:
         if not self.frames:
             raise DataError(
                 f"tracklet {self.name} (pid {self.pid}, camid {self.camid}) has no frames in {self.root}"
+            )
+        if max(abs(self.pid), abs(self.camid)) > MAX_ID:
+            raise DataError(
+                f"tracklet {self.name} has pid {self.pid} and camid {self.camid}; the largest number is {MAX_ID:,}"
             )
 
     def __len__(self) -> int:
@@ -180,6 +186,8 @@ class ClipBatch:
 class Embeddings:
     """One vector a tracklet, with what scoring needs to know about it.
 
+    It can be made of NumPy arrays, torch tensors on any device, or lists; it holds arrays.
+
     Attributes:
         features: float32 ``[N, D]``.
         pids: int64 ``[N]``.
@@ -188,7 +196,7 @@ class Embeddings:
         names: tracklet names ``[N]``; empty when unknown.
 
     Raises:
-        DataError: lengths differ, or a feature is not finite.
+        DataError: shapes differ, values are of another kind, or a feature is not finite.
     """
 
     features: npt.NDArray[np.float32]
@@ -198,18 +206,28 @@ class Embeddings:
     names: tuple[str, ...] = field(default=())
 
     def __post_init__(self) -> None:
-        lengths = {
-            "features": len(self.features),
-            "pids": len(self.pids),
-            "camids": len(self.camids),
-            "is_query": len(self.is_query),
+        arrays: dict[str, npt.NDArray[Any]] = {
+            "features": as_reals(self.features, name="features"),
+            "pids": as_whole(self.pids, name="pids"),
+            "camids": as_whole(self.camids, name="camids"),
+            "is_query": as_flags(self.is_query, name="is_query"),
         }
-        if self.names:
-            lengths["names"] = len(self.names)
-        if len(set(lengths.values())) != 1 or self.features.ndim != 2:
+        for name, array in arrays.items():
+            object.__setattr__(self, name, array)
+        object.__setattr__(self, "names", tuple(map(str, self.names)))
+        rows = self.features.shape[:1]
+        wrong = self.features.ndim != 2 or any(
+            array.shape != rows for name, array in arrays.items() if name != "features"
+        )
+        if wrong or (self.names and (len(self.names),) != rows):
+            shapes = {name: list(array.shape) for name, array in arrays.items()} | {
+                "names": [len(self.names)]
+            }
             raise DataError(
-                f"embeddings want features [N, D] and one entry a tracklet everywhere else; got lengths {lengths} "
-                f"and features of shape {self.features.shape}"
+                "embeddings want features [N, D] and one entry a tracklet everywhere else; got "
+                + ", ".join(
+                    f"{name} {shape}" for name, shape in shapes.items() if name != "names" or self.names
+                )
             )
         bad = np.flatnonzero(~np.isfinite(self.features).all(axis=1))
         if len(bad):

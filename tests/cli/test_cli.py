@@ -51,6 +51,31 @@ def test_flags_win_over_the_recipe(workspace: Path):
     assert "epochs = 2" in config
 
 
+def test_a_training_that_starts_from_a_run_takes_its_recipe_unless_another_is_named(
+    workspace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    run, data = str(workspace / "run"), str(workspace / "data")
+    more = ["--optimizer.epochs", "1", "--finetune.body-rate", "0.1", "--finetune.freeze-batch-norm"]
+    assert main(["train", "--model.weights", run, "--data", data, "--out", str(tmp_path / "own"), *more]) == 0
+    said = capsys.readouterr().err
+    assert f"backbone and head (ica) start from {run}/model.safetensors; new: classifier" in said
+    recipe = read_checkpoint(tmp_path / "own/model.safetensors").recipe
+    assert (recipe.model.backbone, recipe.model.weights, recipe.seed) == ("small", run, 5)
+    assert (recipe.optimizer.epochs, recipe.finetune.body_rate) == (1, 0.1)
+    other = [
+        "train",
+        "--recipe",
+        str(workspace / "recipe.toml"),
+        "--model.width",
+        "1",
+        "--model.weights",
+        run,
+    ]
+    other += ["--data", data, "--out", str(tmp_path / "x")]
+    assert "is another kind of network" in refused(capsys, *other)
+    assert not (tmp_path / "x").exists()
+
+
 def test_evaluate_prints_json_with_everything_that_makes_a_number(
     workspace: Path, capsys: pytest.CaptureFixture[str]
 ):
@@ -86,7 +111,10 @@ def test_evaluate_prints_a_table_for_people(workspace: Path, capsys: pytest.Capt
     assert main(argv) == 0
     out = capsys.readouterr().out
     assert "mars-full" in out
-    assert "not scored under mars-no-query: none of the 8 queries has a right answer" in out
+    assert (
+        "not scored under mars-no-query, ilids-vid, prid2011, lsvid, cross-camera: none of the 8 queries has a right"
+        in out
+    )
     argv[-1] = "mars-no-query"
     assert "none of the 8 queries" in refused(capsys, *argv)
     assert main(["evaluate", str(workspace / "run"), "--data", str(workspace / "data")]) == 0
@@ -273,3 +301,54 @@ def test_numbers_out_of_range_are_refused(
         capsys, "rank", run, "--data", data, "--query", "x", "--k", "0", "--out", tmp_path / "p.png"
     )
     assert not (tmp_path / "r").exists()
+
+
+def test_a_run_is_resumed_by_its_name_alone(
+    workspace: Path, tmp_path: Path, monkeypatch, capsys: pytest.CaptureFixture[str]
+):
+    run = tmp_path / "my run"
+    shutil.copytree(workspace / "run", run)
+    final = load_file(run / "model.safetensors")
+    (run / "model.safetensors").unlink()
+    last = sorted((run / "checkpoints").glob("*.safetensors"))[-1]
+    if len(list((run / "checkpoints").iterdir())) > 1:
+        last.unlink()
+    assert main(["train", "--resume", str(run)]) == 0
+    found = load_file(run / "model.safetensors")
+    assert all(torch.equal(found[key], final[key]) for key in final)
+    assert f"score it with: intraclip evaluate '{run}' --data" in capsys.readouterr().err
+    assert main(["train", f"--resume={run}"]) == 0
+    assert main(["train", "--out", str(run), "--resume"]) == 0
+    assert "holds no config.toml" in refused(capsys, "train", "--resume", tmp_path / "none")
+    assert "name the run" in refused(capsys, "train", "--resume")
+    assert "with another recipe" in refused(capsys, "train", "--resume", run, "--seed", "6")
+    shutil.copytree(run, tmp_path / "moved")
+    (tmp_path / "moved/environment.json").write_text('{"data": {"root": "/no/such/folder"}}')
+    assert "are not at /no/such/folder any more" in refused(capsys, "train", "--resume", tmp_path / "moved")
+
+
+def test_evaluate_merges_protocols_that_calculate_the_same(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+):
+    capsys.readouterr()
+    argv = ["evaluate", str(workspace / "run"), "--data", str(workspace / "data"), "--protocol"]
+    assert main([*argv, "all"]) == 0
+    out = capsys.readouterr().out
+    assert out.count("│ mars-") == 2
+    # Two people of two tracklets: with the queries taken out, nothing is left to find.
+    assert "not scored under mars-no-query, ilids-vid, prid2011, lsvid, cross-camera: none of the" in out
+    # `score` takes the default of the data set from the file that `evaluate` wrote.
+    assert main([*argv, "mars-full"]) == 0
+    assert main(["score", str(workspace / "run/embeddings.npz")]) == 0
+    assert "│ mars-full" in capsys.readouterr().out
+
+
+def test_a_comparison_does_not_replace_a_report(workspace: Path, tmp_path: Path):
+    runs = []
+    for name in ("a", "b"):
+        shutil.copytree(workspace / "run", tmp_path / name)
+        (tmp_path / name / "report.html").unlink(missing_ok=True)
+        runs.append(str(tmp_path / name))
+    assert main(["report", *runs]) == 0
+    assert main(["report", runs[0]]) == 0
+    assert sorted(p.name for p in (tmp_path / "a").glob("*.html")) == ["report-with-b.html", "report.html"]

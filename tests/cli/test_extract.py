@@ -12,7 +12,7 @@ import pytest
 from conftest import write_tracklet
 from intraclip.cli.main import main
 from intraclip.config import Recipe
-from intraclip.engine.embeddings_io import read_embeddings
+from intraclip.embed.embeddings_io import read_embeddings
 from intraclip.models.checkpoint import save_checkpoint
 from intraclip.models.embedder import build_embedder
 from plain_extraction import one_thread

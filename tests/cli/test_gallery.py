@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,13 +15,15 @@ import pytest
 
 from conftest import write_tracklet
 from intraclip.cli.gallery import main as gallery_main
-from intraclip.cli.gallery_words import age, moment
+from intraclip.cli.gallery_words import age, login, moment
 from intraclip.cli.main import main as intraclip_main
 from intraclip.config import Recipe
+from intraclip.embed.embeddings_writer import save_embeddings
 from intraclip.errors import ConfigError, IntraclipError
 from intraclip.gallery.gallery import open_gallery
 from intraclip.models.checkpoint import save_checkpoint
 from intraclip.models.embedder import build_embedder
+from intraclip.types import Embeddings
 
 Command = Callable[..., str]
 
@@ -239,6 +242,122 @@ def test_places_that_are_no_gallery_are_refused(workspace, gallery):
     )
     assert "name --data DIR and the model" in gallery("add", "g", "--data", "data")
     assert "no address of a gallery" in gallery("stats", "milvus://x")
+
+
+def test_another_distance_than_the_gallery_has_is_refused(filled, gallery):
+    said = gallery("add", "g", "--data", "data", "--run", "run", "--distance", "euclidean")
+    assert said.startswith("error: the gallery g measures cosine distances")
+    again = gallery(
+        "add", "g", "--data", "data", "--run", "run", "--camera-name", "1=hall", "--distance", "cosine"
+    )
+    assert "12 were there already" in again
+
+
+def test_a_refused_first_addition_leaves_no_gallery(workspace, gallery):
+    zero = Embeddings(
+        features=np.zeros((1, 4), np.float32),
+        pids=np.array([1]),
+        camids=np.array([1]),
+        is_query=np.array([True]),
+        names=("a",),
+    )
+    save_embeddings(Path("zero.npz"), zero, metadata={"fingerprint": "f" * 64})
+    assert gallery("add", "new", "--embeddings", "zero.npz").startswith("error: ")
+    assert not Path("new").exists()
+    assert gallery("add", "new", "--data", "nowhere", "--run", "run").startswith("error: ")
+    assert not Path("new").exists()
+    assert "added 12" in gallery("add", "new", "--data", "data", "--run", "run")
+
+
+MARKUP = "Smith [/] [red]=cmd|:smile: \\[bold]"
+
+
+def test_text_that_looks_like_markup_stays_text(filled, gallery):
+    gallery("add", "g", "--data", "data", "--run", "run", "--prefix", "[/x]", "--camera-name", "1=[/red]")
+    with open_gallery("g") as opened:
+        opened.set_person([ONE, "gallery/1/2/x"], MARKUP)
+    for command in (
+        ["stats", "g"],
+        ["list", "g", "--limit", "100"],
+        ["search", "g", "--tracklet", "gallery/2/1/x", "--k", "30", "--person", MARKUP],
+        ["show", "g", ONE],
+    ):
+        assert MARKUP in gallery(*command), command
+    assert "[/x]gallery/1/1/x" in gallery("list", "g", "--limit", "100")
+    assert "[/red]" in gallery("stats", "g")
+    assert "camera [/red]: 6" in gallery("delete", "g", "--camera", "[/red]")
+
+
+def test_what_people_want_next_is_said_and_can_be_pasted(workspace, gallery):
+    said = gallery("add", "my people", "--data", "data", "--run", "run", "--prefix", "a b/")
+    hint = next(line for line in said.splitlines() if line.startswith("next: "))
+    command = shlex.split(hint.removeprefix("next: "))
+    assert command[:2] == ["intraclip", "gallery"]
+    assert "cosine" in gallery(*command[2:])
+    assert "intraclip serve 'my people'" in said
+    more = gallery("list", "my people", "--limit", "1")
+    assert "--cursor 'a b/gallery/1/1/x'" in more
+
+
+def test_what_is_seen_and_changed_stands_in_the_log_once(filled, gallery):
+    images = sorted(map(str, (filled / "data" / ONE).iterdir()))
+    gallery("search", "g", "--tracklet", ONE, "--person", "Ann", "--out", "found.png")
+    gallery("search", "g", "--images", *images, "--run", "run")
+    gallery("show", "g", ONE, "--out", "strip.jpg")
+    gallery("list", "g")
+    gallery("delete", "g", "--id", ONE, "--dry-run")
+    gallery("delete", "g", "--id", ONE)
+    gallery("delete", "g", "--camera", "nowhere")
+    gallery("search", "g", "--tracklet", "nobody")
+    gallery("export-labels", "g", "labels")
+    with open_gallery("g") as opened:
+        lines = opened.audit_log()
+    assert [e.action for e in reversed(lines)] == [
+        "add", "search", "search-upload", "show", "list", "delete", "export-labels",
+    ]  # fmt: skip
+    assert {e.origin for e in lines} == {"command line"}
+    assert {e.actor for e in lines} == {login()}
+    assert lines[1].detail["ids"] == [ONE]
+    assert lines[5].detail == {"tracklet": ONE, "k": 10, "filters": {"people": 1}, "pictures": True}
+    assert oct(Path("found.png").stat().st_mode)[-3:] == oct(Path("strip.jpg").stat().st_mode)[-3:] == "600"
+
+
+def test_the_log_names_the_user_whatever_the_environment_says(monkeypatch):
+    before = login()
+    monkeypatch.setenv("LOGNAME", "somebody else")
+    monkeypatch.setenv("USER", "somebody else")
+    assert login() == before != ""
+
+
+def test_a_time_in_the_future_is_reported_and_can_be_deleted(filled, gallery, monkeypatch):
+    with monkeypatch.context() as clock:
+        now = time.time()
+        clock.setattr(time, "time", lambda: now + 400 * 86_400)
+        gallery("add", "g", "--data", "data", "--run", "run", "--prefix", "later/")
+    assert "note: 12 tracklets carry a time ahead of this machine's clock" in gallery("stats", "g")
+    said = gallery("delete", "g", "--older-than", "30d")
+    assert "removed 0 tracklets" in said
+    assert "intraclip gallery delete g --ahead" in said
+    assert "contradict" in gallery("delete", "g", "--older-than", "30d", "--ahead")
+    assert "removed 12 tracklets" in gallery("delete", "g", "--ahead")
+    assert "ahead" not in gallery("stats", "g")
+
+
+def test_check_finds_damage_and_saves_the_rest(filled, gallery, capsys):
+    assert "12 tracklets, no damage" in gallery("check", "g")
+    data = bytearray(Path("g/gallery.sqlite").read_bytes())
+    with open_gallery("g") as opened:
+        strip = opened.strip(ONE)
+    data[data.index(strip[-60:]) + 3] ^= 1
+    Path("g/gallery.sqlite").write_bytes(data)
+    assert gallery_main(["check", "g"]) == 2
+    assert f"the pictures of tracklet '{ONE}'" in capsys.readouterr().out
+    assert "is damaged" in gallery("show", "g", ONE, "--out", "strip.jpg")
+    saved = json.loads(gallery("check", "g", "--save-to", "new", "--json"))
+    assert saved["saved"]["tracklets"] == 12
+    assert saved["saved"]["without_pictures"] == [ONE]
+    assert "12 tracklets, no damage" in gallery("check", "new")
+    assert "not empty" in gallery("check", "g", "--save-to", "new")
 
 
 def test_times_and_ages_are_read():

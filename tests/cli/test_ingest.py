@@ -1,6 +1,11 @@
 from __future__ import annotations
 
+import csv
 import json
+import os
+import shlex
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -40,6 +45,35 @@ def test_folder_of_videos_to_a_summary(folder: Path, capsys: pytest.CaptureFixtu
     assert lines[-2].startswith("time: decode ")
     assert lines[-1] == f"4 tracklets of 2 cameras in {folder / 'out'}"
     assert "contact_sheets" in err
+
+
+def test_the_next_command_can_be_pasted(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = folder / "my tracks"
+    detector = ["--detector", str(folder / "red.onnx")]
+    assert main(["ingest", str(folder / "videos"), "--out", str(out), *FLAGS, *detector]) == 0
+    hint = capsys.readouterr().err.strip().splitlines()[-1]
+    words = shlex.split(hint.partition("then: ")[2])
+    assert words == ["intraclip", "gallery", "add", "GALLERY", "--data", str(out), "--run", "RUN"]
+    assert shlex.split(hint.removeprefix("look at "))[0] == f"{out / 'contact_sheets'},"
+
+
+def test_videos_whose_names_are_no_text(folder: Path) -> None:
+    """In a process of its own: OpenCV ended it, and standard output is that of a shell."""
+    odd = [os.fsdecode(b"cam1_entr\xe9e.avi"), "cam2 [b].avi"]
+    for name, other in zip(("cam1.avi", "cam2.avi"), odd, strict=True):
+        (folder / "videos" / name).rename(folder / "videos" / other)
+    (folder / "red.onnx").rename(folder / os.fsdecode(b"r\xe9d.onnx"))
+    command = [
+        sys.executable, "-m", "intraclip", "ingest", str(folder / "videos"), "--out", str(folder / "out"), *FLAGS,
+        "--detector", str(folder / os.fsdecode(b"r\xe9d.onnx")),
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, check=False)
+    assert (done.returncode, b"Traceback" in done.stderr) == (0, False), done.stderr
+    with (folder / "out" / "tracklets.csv").open(encoding="utf-8", newline="") as file:
+        assert [row["video"] for row in csv.DictReader(file)][1:3] == ["cam1_entr\\udce9e.avi", odd[1]]
+    record = json.loads((folder / "out" / "ingest.json").read_text(encoding="utf-8"))
+    assert [Path(v["video"]).name for v in record["videos"]] == odd
+    assert b"cam1_entr\\udce9e.avi" in done.stdout
 
 
 def test_json_holds_the_numbers(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

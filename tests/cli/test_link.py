@@ -14,17 +14,20 @@ import pytest
 
 from conftest import write_tracklet
 from intraclip.cli.link import main as link_main
+from intraclip.cli.main import main
 from intraclip.data.readers import read_split
-from intraclip.engine.embeddings_io import read_embeddings
-from intraclip.engine.embeddings_writer import save_embeddings
-from intraclip.engine.score import calibrate_file
+from intraclip.embed.embeddings_io import read_embeddings
+from intraclip.embed.embeddings_writer import save_embeddings
+from intraclip.embed.score import calibrate_file
 from intraclip.errors import ConfigError, DataError, IntraclipError, OutputError
 from intraclip.gallery.adding import Naming, add_embeddings
 from intraclip.gallery.gallery import create_gallery
 from intraclip.gallery.records import TrackletRecord
 from intraclip.metrics.match_probability import fit_calibration, read_calibration
+from intraclip.models.checkpoint import read_checkpoint
 from intraclip.types import Embeddings
 from link.link_world import World, make_world
+from tiny_recipe import RECIPE
 
 FINGERPRINT = "f" * 64
 
@@ -289,8 +292,22 @@ def test_a_data_folder_brings_strips_frames_and_labels(run: Callable[..., str], 
     assert found["scores"]["weighted"]
     page = (tmp_path / "out" / "people.html").read_text(encoding="utf-8")
     assert page.count("data:image/jpeg") == len(split.gallery)
-    # The labels, put where the page says, are training people.
-    (tmp_path / "out" / "tracklets.csv").replace(data / "tracklets.csv")
+    # The labels are training people at once, and stay so where they are put into the data folder.
+    labels = tmp_path / "out" / "tracklets.csv"
+    (tmp_path / "recipe.toml").write_text(RECIPE)
+    learn = [
+        "train",
+        "--recipe",
+        str(tmp_path / "recipe.toml"),
+        "--data",
+        str(data),
+        "--out",
+        str(tmp_path / "run"),
+    ]
+    assert main([*learn, "--labels", str(labels), "--optimizer.epochs", "1"]) == 0
+    assert read_checkpoint(tmp_path / "run/model.safetensors").pids == (1, 2, 3)
+    assert main([*learn, "--labels", str(tmp_path / "none.csv"), "--resume"]) == 2
+    labels.replace(data / "tracklets.csv")
     labelled = read_split(data)
     assert len(labelled.train) == 6
     assert len({t.pid for t in labelled.train}) == 3

@@ -232,3 +232,8 @@ def test_no_data_set_and_wrong_choice_are_errors(tmp_path: Path):
         check_dataset(tmp_path)
     with pytest.raises(DataError, match="decode is 'some', expected none, sample or all"):
         check_dataset(tmp_path, decode="some")  # type: ignore[arg-type]
+
+
+def test_numbers_of_frames_may_be_floats(tmp_path: Path):
+    rows = [{**row, "num_frames": "3.0"} for row in DEFAULT_ROWS]
+    assert check_dataset(write_manifest(tmp_path, rows)).ok

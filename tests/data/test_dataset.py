@@ -17,9 +17,10 @@ import pytest
 import torch
 
 from intraclip.config import ClipConfig, InputConfig, Recipe
+from intraclip.core.media import read_picture
 from intraclip.data.clips import Clip, tracklet_clips
 from intraclip.data.dataset import FrameLoader, Loaded, TestBatches, TrainingBatches, iterate, labels_of
-from intraclip.data.frames import read_frame, resize_frame
+from intraclip.data.frames import resize_frame
 from intraclip.data.pack.format import PackSettings
 from intraclip.data.pack.write import write_pack
 from intraclip.data.readers import read_split
@@ -92,7 +93,7 @@ def test_a_batch_holds_the_frames_that_were_chosen(tiny_split: Split, tiny_recip
     assert isinstance(loaded, Loaded)
     for row, (owner, clip) in enumerate(dataset.choose(1)):
         for t, index in enumerate(clip.indices.tolist()):
-            frame = resize_frame(read_frame(tiny_split.train[owner].frame_path(index)), 32, 16)
+            frame = resize_frame(read_picture(tiny_split.train[owner].frame_path(index)), 32, 16)
             assert np.array_equal(loaded.clips.frames[row, t].permute(1, 2, 0).numpy(), frame)
 
 
@@ -253,7 +254,7 @@ def test_an_error_of_a_worker_arrives_with_its_path(
 # ---------------------------------------------------------------- workers and signals
 
 SIGNALS = """
-import multiprocessing, os, signal, sys, time
+import multiprocessing, os, signal, sys
 from pathlib import Path
 from intraclip.config import BatchConfig, ClipConfig, InputConfig, Recipe
 from intraclip.data.dataset import TrainingBatches, iterate, labels_of
@@ -270,8 +271,7 @@ def main():
     next(batches)
     for number in (signal.SIGINT, signal.SIGTERM):
         for child in multiprocessing.active_children():
-            os.kill(child.pid, number)
-        time.sleep(0.2)
+            os.kill(child.pid, number)  # it notices before it reads the next of what is left
     print(sum(1 for _ in batches))
     global left_open
     left_open = iterate(data, workers=2)
@@ -290,6 +290,26 @@ def test_workers_leave_signals_to_the_parent_and_go_with_it(packs: dict[str, Pat
     assert (done.returncode, done.stdout, done.stderr) == (0, "11\nleaving in the middle\n", "")
 
 
+def wait_until_idle(pid: int) -> None:
+    """Until all threads of a process sleep and none has run for a while: it has read ahead and waits for work."""
+    tasks = Path(f"/proc/{pid}/task")
+    if not tasks.is_dir():
+        pytest.skip("this system has no /proc")
+    told: list[str] = []
+    quiet = 0
+    while quiet < 5:
+        time.sleep(0.02)
+        before, told = told, []
+        for status in sorted(tasks.glob("*/status")):
+            told += [
+                line
+                for line in status.read_text().splitlines()
+                if line.startswith(("State", "vol", "nonvol"))
+            ]
+        asleep = all("sleeping" in line for line in told if line.startswith("State"))
+        quiet = quiet + 1 if asleep and told == before else 0
+
+
 # torch may notice the death once more while it cleans up.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_killed_worker_is_one_clear_error(packs: dict[str, Path], tiny_recipe: Recipe):
@@ -297,8 +317,8 @@ def test_a_killed_worker_is_one_clear_error(packs: dict[str, Path], tiny_recipe:
     next(batches)
     (worker,) = multiprocessing.active_children()
     assert worker.pid is not None
-    # It has read ahead then and waits for work. Killed while it asks torch whether to stop, it would keep torch's lock.
-    time.sleep(2)
+    # Killed while it asks torch whether to stop, it would keep torch's lock.
+    wait_until_idle(worker.pid)
     os.kill(worker.pid, signal.SIGKILL)
     with pytest.raises(IntraclipError, match=r"a process that reads frames died; .*Lower data.workers"):
         list(batches)

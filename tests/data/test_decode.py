@@ -76,6 +76,21 @@ def test_frames_are_resized_as_on_the_cpu(device: str, height: int, width: int, 
 
 
 @pytest.mark.parametrize("device", DEVICES)
+def test_lying_frames_are_turned_before_they_go_to_a_device(device: str, tiny_split: Split, tmp_path: Path):
+    lying, plain = copy(tiny_split.query[0], tmp_path), tiny_split.query[0]
+    pixels = np.asarray(Image.open(plain.frame_path(1)))
+    exif = Image.Exif()
+    exif[0x0112] = 8
+    Image.fromarray(np.rot90(pixels, -1)).save(lying.frame_path(1), exif=exif, quality=98, subsampling=0)
+    (one,) = iterate(batches((plain,), encoded=False), workers=0)
+    (other,) = iterate(batches((lying,), encoded=True), workers=0)
+    assert other.encoded is not None
+    assert len(other.encoded.ready_rows) == 1
+    found = decode_batch(other, device, height=48, width=24).frames.cpu()
+    assert (found.float() - one.clips.frames.float()).abs().mean() < 4
+
+
+@pytest.mark.parametrize("device", DEVICES)
 def test_frames_that_are_no_jpeg_or_cut_off_go_through_the_cpu(
     device: str, tiny_split: Split, tmp_path: Path
 ):

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from safetensors import SafetensorError, safe_open
 
 from data.miniature import (
@@ -24,11 +25,12 @@ from data.miniature import (
     write_mars,
     write_prid2011,
 )
+from intraclip.core.media import read_picture
 from intraclip.data.check import check_dataset
-from intraclip.data.frames import encoded_frame, read_frame, read_tracklet_frame, resize_frame
+from intraclip.data.frames import encoded_frame, read_tracklet_frame, resize_frame
 from intraclip.data.pack import shards as shards_module
 from intraclip.data.pack import write as write_module
-from intraclip.data.pack.format import INDEX, TABLES, PackSettings, open_pack, pack_of
+from intraclip.data.pack.format import INDEX, TABLES, PackSettings, forget_pack, open_pack, pack_of
 from intraclip.data.pack.verify import verify_pack
 from intraclip.data.pack.write import write_pack
 from intraclip.data.readers import find_dataset, num_splits, read_split
@@ -91,7 +93,7 @@ def test_every_split_and_every_byte_come_back(layout: str, tmp_path: Path):
                 for index in range(len(there)):
                     assert encoded_frame(here, index).tobytes() == there.frame_path(index).read_bytes()
                     assert np.array_equal(
-                        read_tracklet_frame(here, index), read_frame(there.frame_path(index))
+                        read_tracklet_frame(here, index), read_picture(there.frame_path(index))
                     )
 
 
@@ -133,7 +135,7 @@ def test_raw_frames_are_resized_once_and_read_without_copies(tree: Path, tmp_pat
     for there, here in zip(original, packed, strict=True):
         frames = [read_tracklet_frame(here, index) for index in range(len(here))]
         for index, frame in enumerate(frames):
-            assert np.array_equal(frame, resize_frame(read_frame(there.frame_path(index)), 6, 5))
+            assert np.array_equal(frame, resize_frame(read_picture(there.frame_path(index)), 6, 5))
             assert not frame.flags.writeable
         # One after the other in the file: a clip is one contiguous read.
         starts = [frame.__array_interface__["data"][0] for frame in frames]
@@ -146,7 +148,7 @@ def test_jpeg_frames_have_the_training_size_and_look_alike(tmp_path: Path):
     write_pack(root, out, settings=PackSettings(frames="jpeg", height=16, width=8, quality=100))
     for there, here in zip(everything(read_split(root)), everything(read_split(out)), strict=True):
         frame = read_tracklet_frame(here, 0)
-        wanted = resize_frame(read_frame(there.frame_path(0)), 16, 8)
+        wanted = resize_frame(read_picture(there.frame_path(0)), 16, 8)
         assert frame.shape == (16, 8, 3)
         assert abs(frame.mean(axis=(0, 1)) - wanted.mean(axis=(0, 1))).max() < 4
 
@@ -407,8 +409,67 @@ def test_tables_of_another_pack_are_noticed(tree: Path, tmp_path: Path):
     write_pack(tree, tmp_path / "packed")
     write_pack(write_folder_tree(tmp_path / "other", frames=2), tmp_path / "second")
     shutil.copy(tmp_path / "second" / TABLES, tmp_path / "packed" / TABLES)
-    with pytest.raises(DataError, match="does not belong to"):
+    with pytest.raises(DataError, match="damaged, or does not belong to"):
         read_split(tmp_path / "packed")
+
+
+OLD = Path(__file__).with_name("old")
+
+
+def read_all(root: Path) -> list[object]:
+    """All that a reader gets from a pack: who is in it, and every frame."""
+    forget_pack(root)
+    split = read_split(root)
+    found: list[object] = [
+        split.dataset,
+        split.protocol,
+        len(split.train),
+        len(split.query),
+        num_splits(root),
+    ]
+    for tracklet in everything(split):
+        pixels = [read_tracklet_frame(tracklet, i).tobytes() for i in range(len(tracklet))]
+        found.append((tracklet.name, tracklet.pid, tracklet.camid, tracklet.frames, pixels))
+    return found
+
+
+@pytest.mark.parametrize("kind", ["keep", "raw"])
+def test_packs_of_the_first_format_still_open(kind: str, tmp_path: Path):
+    old = OLD / f"pack-v1-{kind}"
+    tree = write_folder_tree(tmp_path / "set", frames=2)
+    settings = PackSettings(frames="raw", height=6, width=5) if kind == "raw" else PackSettings()
+    write_pack(tree, tmp_path / "new", settings=settings)
+    assert read_all(old) == read_all(tmp_path / "new")
+    assert verify_pack(old) == []
+
+
+@pytest.mark.parametrize("pack", ["keep", "raw", "pack-v1-keep", "pack-v1-raw"])
+def test_a_damaged_byte_is_one_clear_error_or_changes_nothing(pack: str, tmp_path: Path):
+    if pack in ("keep", "raw"):
+        tree = write_folder_tree(tmp_path / "set", frames=2)
+        (tree / "benchmark.json").write_text('{"name": "rendered"}')
+        write_pack(tree, tmp_path / "packed", settings=SMALL_RAW if pack == "raw" else PackSettings())
+    else:
+        shutil.copytree(OLD / pack, tmp_path / "packed")
+    whole = read_all(tmp_path / "packed")
+    rng = np.random.default_rng([5, *pack.encode()])
+    refused: list[str] = []
+    for trial in range(120):
+        # Half of the trials strike the index, which is the smallest file and holds the most.
+        names = [INDEX, *sorted(p.name for p in (tmp_path / "packed").iterdir())]
+        path = tmp_path / "packed" / names[trial % 2 and rng.integers(len(names))]
+        before = path.read_bytes()
+        data = bytearray(before)
+        data[rng.integers(len(data))] ^= 1 << rng.integers(8)
+        path.write_bytes(data)
+        try:
+            assert read_all(tmp_path / "packed") == whole
+        except DataError as error:
+            refused.append(str(error))
+        path.write_bytes(before)
+    assert len(refused) > 60
+    assert all("\n" not in message for message in refused)
+    forget_pack(tmp_path / "packed")
 
 
 # ---------------------------------------------------------------- unreadable frames
@@ -470,6 +531,22 @@ def test_frames_of_a_changed_tracklet_are_found_by_name(tree: Path, tmp_path: Pa
         encoded_frame(replace(tracklet, frames=("other.jpg",)), 0)
     with pytest.raises(FrameError, match="has no tracklet nobody"):
         encoded_frame(replace(tracklet, name="nobody"), 0)
+
+
+@pytest.mark.parametrize("kind", ["keep", "jpeg", "raw"])
+def test_lying_frames_stand_upright_in_a_pack(kind: str, tree: Path, tmp_path: Path):
+    tracklet = read_split(tree).train[0]
+    height, width = read_tracklet_frame(tracklet, 0).shape[:2]
+    upright = np.broadcast_to(np.linspace(0, 255, height, dtype=np.uint8)[:, None, None], (height, width, 3))
+    exif = Image.Exif()
+    exif[0x0112] = 3  # upside down: the size of the file is that of the picture
+    Image.fromarray(upright[::-1, ::-1]).save(
+        tracklet.frame_path(0), "JPEG", exif=exif, quality=98, subsampling=0
+    )
+    write_pack(tree, tmp_path / "packed", settings=PackSettings(frames=kind, height=height, width=width))
+    found = read_tracklet_frame(read_split(tmp_path / "packed").train[0], 0)
+    assert abs(found.astype(int) - upright).mean() < 8
+    assert abs(found.astype(int) - upright[::-1, ::-1]).mean() > 20
 
 
 def test_raw_packs_have_no_encoded_frames(tree: Path, tmp_path: Path):

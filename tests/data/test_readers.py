@@ -1,6 +1,7 @@
 """Readers of every layout, on tiny copies."""
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from data.miniature import (
     write_mars,
     write_prid2011,
 )
+from intraclip.data.check import check_dataset
 from intraclip.data.readers import (
     READERS,
     count_split,
@@ -34,9 +36,9 @@ from intraclip.data.readers import (
     read_prid2011,
     read_split,
 )
-from intraclip.data.readers.common import PublishedCounts, natural_key
+from intraclip.data.readers.common import PublishedCounts, load_mat, natural_key
 from intraclip.errors import DataError, MissingExtraError
-from intraclip.types import UNKNOWN_PID, Split
+from intraclip.types import UNKNOWN_PID, Split, Tracklet
 
 WRITERS = {
     "mars": write_mars,
@@ -723,6 +725,137 @@ def test_parquet_manifest_is_read_with_pyarrow(tmp_path: Path):
     ]
     parquet.write_table(pyarrow.Table.from_pylist(rows), root / "tracklets.parquet")
     assert read_folder(root) == expected
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_pids_that_a_table_wrote_as_floats_are_whole_numbers(suffix: str, tmp_path: Path):
+    """pandas makes a column of floats of whole numbers with gaps."""
+    root = write_manifest(tmp_path)
+    expected = read_folder(root)
+    rows = [
+        {**row, "folder": f"tracklets/{row['tracklet']}", "pid": float(row["pid"]) if row["pid"] else None}
+        for row in DEFAULT_ROWS
+    ]
+    if suffix == "csv":
+        write_manifest(tmp_path, [{**row, "camid": f"{row['camid']}.0"} for row in rows], images=False)
+    else:
+        (root / "tracklets.csv").unlink()
+        pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+        table = pyarrow.Table.from_pylist(rows)
+        values = [float("nan") if row["pid"] is None else row["pid"] for row in rows]
+        table = table.set_column(table.column_names.index("pid"), "pid", pyarrow.array(values))
+        parquet.write_table(table, root / "tracklets.parquet")
+    assert read_folder(root) == expected
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("pid", "99999999999999999999", "pid '99999999999999999999' is too large, expected at most"),
+        ("pid", "9" * 400, r"pid '9+\.\.\.' is too large"),
+        ("pid", "9" * 5000, r"pid '9+\.\.\.' is no whole number"),
+        ("pid", "1e300", "pid '1e300' is no whole number"),
+        ("pid", "1.5", "pid '1.5' is no whole number"),
+        ("pid", "nan", "pid 'nan' is no whole number"),
+        ("camid", "inf", "camid 'inf' is no whole number"),
+        ("camid", str(2**53), "camid '9007199254740992' is too large"),
+        ("start_s", "soon", "start_s 'soon' is no number of seconds"),
+        ("end_s", "-inf", "end_s '-inf' is no number of seconds"),
+        ("folder", "a\0b", "cannot be listed: embedded null byte"),
+        ("folder", "/etc", "folder '/etc', expected a path inside"),
+        ("folder", "tracklets//q1/", r"folder 'tracklets/q1' already belongs to line 4"),
+        ("folder", "./tracklets/./q1", r"folder 'tracklets/q1' already belongs to line 4"),
+        ("tracklet", "g\0 1", "characters that cannot be printed"),
+    ],
+)
+def test_cells_without_a_meaning_are_refused(column: str, value: str, message: str, tmp_path: Path):
+    rows = [dict(row) for row in DEFAULT_ROWS]
+    rows[3] |= {"folder": "tracklets/g1", "start_s": "", "end_s": "", column: value}
+    root = write_manifest(tmp_path, rows)
+    with pytest.raises(DataError, match=message):
+        read_folder(root)
+    assert not check_dataset(root).ok
+
+
+def test_a_folder_may_be_spelled_as_people_spell_it(tmp_path: Path):
+    rows = [{**row, "folder": f"./tracklets//{row['tracklet']}/"} for row in DEFAULT_ROWS]
+    expected = read_folder(write_manifest(tmp_path))
+    root = write_manifest(tmp_path, rows)
+    assert read_folder(root) == expected
+    assert check_dataset(root).ok
+
+
+def test_what_systems_leave_behind_is_no_content(tmp_path: Path):
+    """A folder that was packed on a Mac and lay on a disk station."""
+    root = write_folder_tree(tmp_path / "set")
+    expected = read_split(root)
+    folder = expected.train[0].frame_path(0).parent
+    for name in ("._001.jpg", ".DS_Store", "Thumbs.db"):
+        (folder / name).write_bytes(b"Mac OS X")
+    for place in (root, root / "train", folder.parent, tmp_path):
+        for name in ("__MACOSX", "@eaDir"):
+            (place / name / "train").mkdir(parents=True)
+            (place / name / "train" / "._001.jpg").write_bytes(b"Mac OS X")
+    assert read_split(root) == expected
+    assert read_split(tmp_path) == expected
+    assert check_dataset(root).ok
+
+
+def test_a_name_that_is_no_utf8_is_refused(tmp_path: Path):
+    root = write_folder_tree(tmp_path / os.fsdecode(b"set \xe9"))
+    split = read_split(root)
+    path = split.train[0].frame_path(0)
+    path.rename(path.with_name(os.fsdecode(b"\xe9.jpg")))
+    with pytest.raises(DataError, match=r"holds b'\\xe9\.jpg', whose name is not UTF-8; rename it"):
+        read_split(root)
+
+
+@pytest.mark.parametrize("number", [2**53, 10**30])
+def test_a_number_in_a_folders_name_may_be_too_large(number: int, tmp_path: Path):
+    root = write_folder_tree(tmp_path)
+    next((root / "train").iterdir()).rename(root / "train" / str(number))
+    with pytest.raises(DataError, match="too large, expected at most"):
+        read_split(root)
+    with pytest.raises(DataError, match="the largest number is"):
+        Tracklet(name="t", root=root, frames=("a.jpg",), pid=number, camid=1)
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_number_arrays_of_matlab_files_are_those_that_scipy_reads(compressed: bool, tmp_path: Path):
+    arrays = {
+        "few": np.array([[1, 2], [3, 4]], np.uint8),
+        "wide": np.arange(24.0).reshape(2, 3, 4) - 5,
+        "negative": np.arange(-3, 3, dtype=np.int16)[None],
+        "large": np.array([[2**40, -(2**40)]], np.int64),
+        "single": np.array([[0.5, -1e30]], np.float32),
+        "none": np.zeros((0, 3)),
+    }
+    others = {"text": "hello", "cell": np.array([[1, "a"]], dtype=object), "complex": np.array([[1j]])}
+    savemat(tmp_path / "a.mat", {**arrays, **others}, do_compression=compressed)
+    found = load_mat(tmp_path / "a.mat", extra="lsvid")
+    assert set(found) == set(arrays)
+    for name, array in arrays.items():
+        assert np.array_equal(found[name], array)
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_a_damaged_matlab_file_is_read_or_refused(compressed: bool, tmp_path: Path):
+    """At some of these scipy ends the process."""
+    path = tmp_path / "a.mat"
+    savemat(path, {"ls_set": np.arange(1, 61).reshape(6, 10)}, do_compression=compressed)
+    whole = path.read_bytes()
+    rng = np.random.default_rng(0)
+    refused = 0
+    for _ in range(200):
+        data = bytearray(whole)
+        for place in rng.integers(120, len(data), 2):
+            data[place] = rng.integers(256)
+        path.write_bytes(data[: rng.integers(100, len(data) + 1)] if rng.random() < 0.3 else data)
+        try:
+            load_mat(path, extra="lsvid")
+        except DataError:
+            refused += 1
+    assert refused > 50
 
 
 def test_person_trained_on_and_queried_is_refused(tmp_path: Path):

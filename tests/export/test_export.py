@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import os
+import platform
+import shutil
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -15,15 +20,17 @@ import torch
 from intraclip.config import ClipConfig, InputConfig, ModelConfig, Recipe
 from intraclip.data.augment import normalise
 from intraclip.errors import CheckpointError, ConfigError, MissingExtraError, OutputError
-from intraclip.export.compare import agreement, compare, rendered_frames
-from intraclip.export.description import description_of
+from intraclip.export.compare import agreement, check_frames, compare
+from intraclip.export.description import describe_network, description_of
 from intraclip.export.formats import SUFFIXES, WRITERS
 from intraclip.export.graph import FrameGraph, build_graph
 from intraclip.export.networks import RUNS, find_output, open_network
+from intraclip.export.reference import make_reference, processor, reference_inputs
 from intraclip.export.write import Written, write_network
 from intraclip.models.embedder import ClipEmbedder, build_embedder
 from intraclip.models.fingerprint import encoder_fingerprint
 from intraclip.models.heads.base import Head, HeadOutput
+from intraclip.studio.frames import rendered_frames
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxscript")
@@ -40,12 +47,18 @@ def recipe(backbone: str = "small", head: str = "ica", **size: int) -> Recipe:
 
 
 def network(settings: Recipe) -> ClipEmbedder:
-    """Random weights, and statistics of batch normalisation that are not 0 and 1."""
+    """Random weights, and statistics of batch normalisation that are those of noise, so that no channel is dead."""
     model = build_embedder(settings.model, settings.input, num_classes=3, seed=1)
     generator = torch.Generator().manual_seed(5)
     for name, buffer in model.named_buffers():
         if name.endswith(("running_mean", "running_var")):
             buffer.add_(0.2 * torch.rand(buffer.shape, generator=generator))
+    for module in model.backbone.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = 1.0
+    frames = normalise(noise(16, settings, seed=2), mean=settings.input.mean, std=settings.input.std)
+    with torch.no_grad():
+        model.train().backbone(frames)
     return model.eval()
 
 
@@ -227,34 +240,45 @@ def test_a_request_that_does_not_fit_is_refused(tmp_path: Path):
         write_network(model, settings, tmp_path / "a.onnx", format="onnx", precision="int8", frames=frames)
 
 
-def write_int8(tmp_path: Path, kind: Any, part: Any) -> Written:
+class Int8(NamedTuple):
+    openvino: Written
+    onnx: Written
+    pictures: np.ndarray[Any, np.dtype[np.uint8]]
+
+
+@pytest.fixture(scope="module")
+def int8(tmp_path_factory: pytest.TempPathFactory) -> Int8:
+    """A frame part for OpenVINO and a whole network for ONNX Runtime, each in a folder of its own."""
     settings = recipe()
     clips = noise(8, settings, seed=4).permute(0, 2, 3, 1).unflatten(0, (4, 2)).numpy()
-    return write_network(
-        network(settings),
-        settings,
-        tmp_path / f"a{SUFFIXES[kind]}",
-        format=kind,
-        part=part,
-        precision="int8",
-        frames=clips.reshape(-1, *clips.shape[2:]),
-        calibration=clips,
-    )
+    written = [
+        write_network(
+            network(settings),
+            settings,
+            tmp_path_factory.mktemp(kind) / f"a{SUFFIXES[kind]}",
+            format=kind,
+            part=part,
+            precision="int8",
+            frames=clips.reshape(-1, *clips.shape[2:]),
+            calibration=clips,
+        )
+        for kind, part in (("openvino", "frame"), ("onnx", "clip"))  # type: ignore[misc]
+    ]
+    return Int8(*written, noise(8, settings, seed=6).numpy())
 
 
-def test_int8_for_openvino_stays_close(tmp_path: Path):
-    written = write_int8(tmp_path, "openvino", "frame")
+def test_int8_for_openvino_stays_close(int8: Int8):
+    written = int8.openvino
     assert written.agreement.cosine > 0.99
     assert written.agreement.difference > 1e-4  # else nothing would be in int8
     assert written.description.precision == "int8"
     assert written.description.fingerprint != encoder_fingerprint(network(recipe()))
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["a.bin", "a.xml"]
+    assert sorted(file.name for file in written.path.parent.iterdir()) == ["a.bin", "a.xml"]
 
 
-def test_int8_for_onnx_runtime_stays_close_and_keeps_the_head_in_fp32(tmp_path: Path):
-    written = write_int8(tmp_path, "onnx", "clip")
-    assert written.agreement.cosine > 0.99
-    saved = onnx.load(written.path)
+def test_int8_for_onnx_runtime_stays_close_and_keeps_the_head_in_fp32(int8: Int8):
+    assert int8.onnx.agreement.cosine > 0.99
+    saved = onnx.load(int8.onnx.path)
     made_by = {output: node.op_type for node in saved.graph.node for output in node.output}
     before = {
         kind: {made_by.get(node.input[0], "") for node in saved.graph.node if node.op_type == kind}
@@ -263,6 +287,159 @@ def test_int8_for_onnx_runtime_stays_close_and_keeps_the_head_in_fp32(tmp_path: 
     assert before["Conv"] == {"DequantizeLinear"}
     assert before["Gemm"] | before["MatMul"]
     assert "DequantizeLinear" not in before["Gemm"] | before["MatMul"]
+
+
+def test_a_sum_of_two_int8_products_fits_16_bits(int8: Int8):
+    """Processors without VNNI add activations of 0..255 times weights so, two by two, and saturate."""
+    import openvino
+
+    constants = [
+        array
+        for array in map(onnx.numpy_helper.to_array, onnx.load(int8.onnx.path).graph.initializer)
+        if array.ndim == 4
+    ]
+    read = openvino.Core().read_model(int8.openvino.path)
+    constants += [
+        node.data
+        for node in read.get_ordered_ops()
+        if node.get_type_name() == "Constant" and node.data.ndim == 4 and node.data.dtype == np.int8
+    ]
+    assert {array.dtype for array in constants} == {np.dtype(np.int8)}
+    largest = [int(np.abs(array.astype(int)).max()) for array in constants]
+    assert min(largest) > 60  # no bit more is given away
+    assert 2 * 255 * max(largest) < 2**15
+
+
+# Neither intraclip nor torch: they are slow to load.
+ELSEWHERE = """
+import sys
+import numpy as np
+engine, path, folder = sys.argv[1:]
+frames = np.load(folder + "/frames.npy")
+if engine == "openvino":
+    import openvino
+    core = openvino.Core()
+    found = core.compile_model(core.read_model(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})([frames])[0]
+else:
+    import onnxruntime
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    found = session.run(None, {"frames": frames[None], "mask": np.ones((1, len(frames)), dtype=bool)})[0]
+np.save(folder + "/found.npy", found)
+"""
+
+
+def run_elsewhere(
+    engine: str, written: Written, frames: Any, folder: Path, *before: str, **environment: str
+) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """What a file gives in a process of its own, with other switches or on an emulated processor."""
+    np.save(folder / "frames.npy", frames)
+    subprocess.run(
+        [*before, sys.executable, "-c", ELSEWHERE, engine, str(written.path), str(folder)],
+        check=True,
+        env={**os.environ, **environment},
+        stderr=subprocess.DEVNULL if before else None,  # the emulator names every instruction that it lacks
+    )
+    found: np.ndarray[Any, np.dtype[np.float32]] = np.load(folder / "found.npy")
+    return found
+
+
+def test_int8_gives_the_same_vectors_without_vnni(int8: Int8, tmp_path: Path):
+    here = open_network(int8.openvino.path).run([int8.pictures])
+    there = run_elsewhere("openvino", int8.openvino, int8.pictures, tmp_path, ONEDNN_MAX_CPU_ISA="AVX2")
+    assert agreement(here, there).cosine > 0.9999
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    shutil.which("qemu-x86_64") is None or platform.machine() != "x86_64", reason="needs qemu-user, on x86-64"
+)
+@pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
+def test_int8_gives_the_same_vectors_on_an_emulated_processor(int8: Int8, tmp_path: Path, engine: str):
+    frames = int8.pictures
+    written = int8.openvino if engine == "openvino" else int8.onnx
+    inputs = [frames] if engine == "openvino" else [frames[None], np.ones((1, len(frames)), dtype=np.bool_)]
+    there = run_elsewhere(engine, written, frames, tmp_path, "qemu-x86_64", "-cpu", "EPYC-v1")
+    assert agreement(open_network(written.path).run(inputs), there).cosine > 0.9999
+
+
+def test_the_file_says_what_it_was_made_for_and_where(exported: Exported, int8: Int8):
+    made_for = {
+        path: description_of(open_network(path).metadata, source="file")
+        for path in (
+            exported.folder / "clip.onnx",
+            exported.folder / "frame.pt2",
+            int8.openvino.path,
+            int8.onnx.path,
+        )
+    }
+    assert [(found.engines, found.weight_bits) for found in made_for.values() if found] == [
+        (("onnxruntime", "openvino"), 32),
+        (("torch",), 32),
+        (("openvino",), 7),
+        (("onnxruntime",), 7),
+    ]
+    assert all(
+        found and found.reference and found.reference["processor"] == processor()
+        for found in made_for.values()
+    )
+
+
+def rewritten(source: Path, out: Path, **changes: Any) -> Path:
+    """A copy of an ONNX file with other metadata; None takes a key out."""
+    model = onnx.load(source)
+    kept = {p.key: p.value for p in model.metadata_props}
+    kept |= {f"intraclip.{key}": json.dumps(value) for key, value in changes.items() if value is not None}
+    for key in (key for key, value in changes.items() if value is None):
+        del kept[f"intraclip.{key}"]
+    onnx.helper.set_model_props(model, kept)
+    onnx.save(model, out)
+    return out
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+def test_a_file_that_answers_otherwise_than_where_it_was_written_is_refused(
+    exported: Exported, tmp_path: Path, engine: str
+):
+    source = exported.folder / "frame.onnx"
+    told = description_of(open_network(source).metadata, source="file")
+    assert told is not None
+    assert told.reference is not None
+    answer = np.frombuffer(base64.b64decode(told.reference["vectors"]), "<f4")
+    other = answer + 0.1 * answer.std() * np.random.default_rng(1).standard_normal(answer.shape)
+    reference = dict(told.reference) | make_reference(other.astype(np.float32), "fp32")
+    changed = rewritten(source, tmp_path / "a.onnx", reference=reference | {"processor": "sparc64 DEFAULT"})
+    with pytest.raises(
+        CheckpointError,
+        match=r"a\.onnx: engine \w+ computes something else here \(.+\) than where the file was written "
+        r"\(sparc64 DEFAULT\): cosine similarity 0\.\d+ .*, at least 0\.9999 is asked for; try another --engine",
+    ):
+        open_network(changed, engine=engine)
+
+
+@pytest.mark.parametrize(
+    "reference", [{}, {"vectors": "%"}, {"vectors": "AAAA", "lowest_cosine": 0.9, "processor": ""}, 5]
+)
+def test_a_damaged_reference_is_refused(exported: Exported, tmp_path: Path, reference: Any):
+    path = rewritten(exported.folder / "frame.onnx", tmp_path / "a.onnx", reference=reference)
+    with pytest.raises(CheckpointError, match=r"a\.onnx has damaged metadata: reference"):
+        open_network(path)
+
+
+def test_files_of_earlier_versions_open(exported: Exported, tmp_path: Path):
+    path = rewritten(
+        exported.folder / "frame.onnx", tmp_path / "a.onnx", reference=None, engines=None, weight_bits=None
+    )
+    found = description_of(open_network(path).metadata, source="file")
+    assert found is not None
+    assert (found.reference, found.engines, found.weight_bits) == (None, (), 0)
+
+
+def test_the_reference_shows_nobody_and_is_one_picture_after_the_other():
+    told = describe_network(network(recipe()), recipe(), part="frame", precision="fp32", fingerprint="")
+    (frames,) = reference_inputs(told)
+    assert (frames.shape, frames.dtype) == ((2, 3, 64, 32), np.uint8)
+    assert frames[0, 0, :4:3, :8:4].tolist() == [[158, 60], [158, 60]]
+    assert len(np.unique(frames)) > 200
 
 
 def test_files_that_are_no_networks_are_refused(tmp_path: Path):
@@ -321,8 +498,9 @@ def test_agreement_is_of_the_worst_vector():
     assert np.isnan(agreement(a, a[:, :1]).cosine)
 
 
-def test_rendered_frames_show_people_of_the_wanted_size():
-    frames = rendered_frames(height=64, width=32, count=4)
+@pytest.mark.parametrize("frames_for", [rendered_frames, check_frames])
+def test_frames_for_checks_are_no_blank_pictures_and_all_different(frames_for):
+    frames = frames_for(height=64, width=32, count=4)
     assert frames.shape == (4, 64, 32, 3)
     assert frames.std(axis=(1, 2)).min() > 5  # no blank picture
     assert len({frame.tobytes() for frame in frames}) == 4

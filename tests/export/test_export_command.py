@@ -64,7 +64,7 @@ def test_the_loss_lies_beside_the_file():
 
 
 def test_the_loss_of_a_file_that_equals_its_origin_is_nothing(run: Path, tiny_split: Split):
-    from intraclip.engine.encoders.loss import measure_loss
+    from intraclip.embed.encoders.loss import measure_loss
     from intraclip.export.write import write_network
 
     model = build_embedder(RECIPE.model, RECIPE.input, num_classes=2, seed=0).eval()

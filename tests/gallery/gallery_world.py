@@ -61,10 +61,11 @@ class Filled:
         return [self.records[i].id for i in np.argsort(distances) if passing[i]]
 
 
-def fill(gallery: Gallery, count: int = 40) -> Filled:
+def fill(gallery: Gallery, count: int = 40, *, shown: int = 3) -> Filled:
+    """Add tracklets, the first few of them with pictures."""
     made = [record(i, boxes=(Box(3, 1.5, 2, 3, 4.25),) if i == 0 else ()) for i in range(count)]
     found = vectors(count)
-    shown = [pictures(i) if i < 3 else Pictures() for i in range(count)]
-    result = gallery.add(made, found, fingerprint=MODEL, pictures=shown)
+    seen = [pictures(i) if i < shown else Pictures() for i in range(count)]
+    result = gallery.add(made, found, fingerprint=MODEL, pictures=seen)
     assert (result.added, result.skipped) == (count, 0)
     return Filled(gallery, made, found)

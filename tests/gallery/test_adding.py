@@ -14,10 +14,10 @@ from conftest import write_tracklet
 from intraclip.config import ClipConfig, Recipe
 from intraclip.data.frames import read_tracklet_frame
 from intraclip.data.readers import read_split
-from intraclip.engine.embeddings_io import read_embeddings
-from intraclip.engine.extract import extractor_of
-from intraclip.engine.extract_job import extract_split
-from intraclip.engine.extractors import ExtractSettings
+from intraclip.embed.embeddings_io import read_embeddings
+from intraclip.embed.extract import extractor_of
+from intraclip.embed.extract_job import extract_split
+from intraclip.embed.extractors import ExtractSettings
 from intraclip.errors import DataError
 from intraclip.gallery import adding
 from intraclip.gallery.adding import Naming, add_embeddings, add_tracklets, read_tracklets

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gallery import hostile
 from gallery.gallery_world import MODEL, SIZE, pictures, vectors
 from intraclip.gallery.folder_database import closing_connection, connect
 from intraclip.gallery.gallery import create_gallery, open_gallery
@@ -20,6 +21,7 @@ from intraclip.gallery.gallery import create_gallery, open_gallery
 WORKER = """
 import sys
 sys.path.insert(0, sys.argv[2])
+from gallery import hostile
 from gallery.gallery_world import MODEL, pictures, record, vectors
 from intraclip.gallery.gallery import open_gallery
 from intraclip.gallery.records import Filters
@@ -133,3 +135,19 @@ def test_killed_writers_leave_what_was_acknowledged_and_nothing_half(tmp_path, k
         acknowledged -= gone
         step = last + 2
     assert there
+
+
+def test_a_kill_anywhere_leaves_the_state_before_or_after_a_change():
+    # Creation too; a killed one is finished by the next command.
+    assert {hostile.in_folder(hostile.killed, seed) for seed in range(5)} == {"kept"}
+
+
+def test_a_disk_that_fills_up_stops_additions_and_nothing_else():
+    results = {hostile.on_small_disk(seed) for seed in range(3)}
+    if results == {"no disk"}:
+        pytest.skip("no disk can be mounted here")
+    assert results <= {"kept", "refused"}
+
+
+def test_three_processes_that_create_and_change_one_gallery_lose_nothing():
+    assert {hostile.in_folder(hostile.together, seed) for seed in range(3)} == {"kept"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import stat
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,8 @@ def test_the_export_is_a_data_folder_to_train_on(gallery, tmp_path):
     gallery.reject("t0004", "t0002")
     summary = export_labels(gallery, tmp_path / "labels")
     assert (summary.people, summary.tracklets, summary.frames) == (2, 4, 8)
+    modes = {stat.S_IMODE(p.stat().st_mode) for p in (tmp_path / "labels").rglob("*") if p.is_file()}
+    assert (stat.S_IMODE((tmp_path / "labels").stat().st_mode), modes) == (0o700, {0o600})
     split = read_split(tmp_path / "labels")
     assert {t.name: (t.pid, t.camid, len(t)) for t in split.train} == {
         "t0001": (1, 2, 2),

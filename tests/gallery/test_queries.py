@@ -7,9 +7,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from intraclip.config import ClipConfig, Recipe
-from intraclip.engine.extract import extractor_of
+from intraclip.embed.extract import extractor_of
 from intraclip.errors import DataError, FrameError
 from intraclip.gallery import queries
 from intraclip.gallery.queries import embed_pictures, read_box, read_clip, read_images
@@ -63,6 +64,24 @@ def test_a_clip_gives_frames_spread_over_its_length(video, monkeypatch):
     assert lefts[0] <= 1
     assert lefts[-1] >= 23
     assert len(found) == 4
+
+
+def test_frames_of_a_clip_are_kept_small(video, monkeypatch):
+    (height, width) = read_clip(video)[0].shape[:2]
+    monkeypatch.setattr(queries, "KEPT_SIDE", max(height, width) // 2)
+    assert read_clip(video)[0].shape[:2] == (height // 2, width // 2)
+
+
+def test_a_picture_that_a_camera_stored_lying_stands_upright(tmp_path):
+    lying = np.zeros((8, 16, 3), np.uint8)
+    lying[:, :8] = (255, 0, 0)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn a quarter to the right
+    Image.fromarray(lying).save(tmp_path / "a.png", exif=exif)
+    (found,) = read_images([tmp_path / "a.png"])
+    assert found.shape == (16, 8, 3)
+    assert (found[:8] == (255, 0, 0)).all()
+    assert not found[8:].any()
 
 
 def test_what_is_no_picture_and_no_video_is_refused(tmp_path):

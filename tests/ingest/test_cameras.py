@@ -68,7 +68,7 @@ def test_config_lists_all_problems() -> None:
             max_aspect=1,
             track_score=0.05,
             max_frames=2,
-            cameras={"a": -1},
+            cameras={"a": -1, "b": 2**53},
             max_fps=float("nan"),  # type: ignore[arg-type]
         )
     for part in (
@@ -78,6 +78,7 @@ def test_config_lists_all_problems() -> None:
         "track_score is 0.05",
         "max_frames is 2",
         "'a': -1",
+        "'b': 9007199254740992",
         "max_fps",
     ):
         assert part in str(caught.value)

@@ -52,7 +52,7 @@ def test_ground_truth_counts_visible_pedestrians_that_are_not_flagged(tmp_path: 
     assert file.track.tolist() == [1, 1]
     np.testing.assert_allclose(file.hidden, [0.25, 0])
     assert file.ignored == {"confidence 0": 1, "class 3": 1, "visibility 0": 1}
-    file.require_inside(height=100, width=100)
+    assert file.inside(height=100, width=100) is file
 
 
 def test_world_coordinates_are_no_classes(tmp_path: Path) -> None:
@@ -70,12 +70,12 @@ def test_detections_have_no_ids(tmp_path: Path) -> None:
     [
         ("frame,id,x,y,w,h,conf", r"line 2: frame 'frame' is no number"),
         ("1,7,ten,20,30,60,1", r"line 2: left 'ten' is no number"),
-        ("1,7,10,20,nan,60,1", r"line 2: column 5 is nan"),
+        ("1,7,10,20,30,60,nan", r"line 2: column 7 is nan"),
+        ("inf,7,10,20,30,60,1", r"line 2: column 1 is inf"),
         ("1,7,10,20,30", r"line 2: 5 values, at least 6 are needed"),
         ("0,7,10,20,30,60,1", r"line 2: frame 0 is no whole number of at least 1"),
         ("1.5,7,10,20,30,60,1", r"line 2: frame 1\.5 is no whole number"),
         ("1,-2,10,20,30,60,1", r"line 2: id -2 is no whole number of at least -1"),
-        ("1,7,10,20,0,60,1", r"line 2: the box is 0 wide and 60 high"),
         ("1,7,10,20,30,60,54.2", r"line 2: confidence 54\.2 is not in 0\.\.1"),
         ("1,7,10,20,30,60,1,1,1.5", r"line 2: visibility 1\.5 is not in 0\.\.1"),
         ("1,1,10,20,30,60,1", r"line 2: id 1 is in frame 1 already, in line 1"),
@@ -91,13 +91,46 @@ def test_many_wrong_lines_are_counted(tmp_path: Path) -> None:
         read_mot(mot(tmp_path, *["x"] * 12))
 
 
-def test_files_in_which_no_line_counts(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="holds no line that counts; mot_class"):
-        read_mot(mot(tmp_path, ""))
-    cars = mot(tmp_path, "1,1,10,20,30,60,1,3,1")
-    with pytest.raises(DataError, match=r"holds no line that counts: 1 lines have class 3"):
-        read_mot(cars)
-    assert len(read_mot(cars, person_class=3)) == 1
+def test_a_file_in_which_no_line_counts_is_that_of_a_camera_that_saw_nobody(tmp_path: Path) -> None:
+    for lines in ([], [""], ["1,1,10,20,30,60,1,3,1"]):
+        file = read_mot(mot(tmp_path, *lines))
+        assert len(file) == 0
+        assert file.followed
+        assert file.rows_of(0) == slice(0, 0)
+        assert file.inside(height=10, width=10) is file
+        assert file.within(3, Path("v.mp4")) is file
+    assert file.ignored == {"class 3": 1}
+    assert len(read_mot(mot(tmp_path, "1,1,10,20,30,60,1,3,1"), person_class=3)) == 1
+
+
+BOX = "{},1,10,20,30,60,1"
+
+
+@pytest.mark.parametrize("box", ["10,20,0,60", "10,20,-3,60", "10,20,30,nan", "inf,20,30,60"])
+def test_a_box_without_size_is_left_out_and_most_of_them_are_refused(tmp_path: Path, box: str) -> None:
+    wrong = f"9,1,{box},1"
+    file = read_mot(mot(tmp_path, BOX.format(1), wrong, BOX.format(2)))
+    assert file.frame.tolist() == [0, 1]
+    assert file.ignored == {"a box without size": 1}
+    with pytest.raises(DataError, match=r"line 1: the box .* has no size; a line is frame, id, left"):
+        read_mot(mot(tmp_path, wrong, BOX.format(2)))
+
+
+def test_scores_beyond_0_to_1_keep_their_order(tmp_path: Path) -> None:
+    """Lines of MOT17's public detections of DPM."""
+    file = read_mot(
+        mot(
+            tmp_path,
+            "1,-1,1359.1,413.27,120.26,362.77,2.3092,-1,-1,-1",
+            "1,-1,571.03,402.13,104.56,315.68,1.5028,-1,-1,-1",
+            "1,-1,650.8,455.86,63.98,193.94,-0.36,-1,-1,-1",
+            "1,-1,721.23,446.86,41.871,127.61,0,-1,-1,-1",
+            "2,-1,721.23,446.86,41.871,127.61,-1,-1,-1,-1",
+        )
+    )
+    assert file.is_scored
+    np.testing.assert_allclose(file.score, [0.9096, 0.8180, 0.4110, 1], atol=1e-4)
+    assert not read_mot(mot(tmp_path, "1,-1,10,20,30,60,0.9", "1,-1,10,20,30,60,-1")).is_scored
 
 
 def test_tracks_and_detections_mixed(tmp_path: Path) -> None:
@@ -113,17 +146,24 @@ def test_file_that_is_no_text_or_is_not_there(tmp_path: Path) -> None:
         read_mot(tmp_path / "b.txt")
 
 
-def test_boxes_outside_the_picture_are_named_and_those_at_its_edge_are_fine(tmp_path: Path) -> None:
-    file = read_mot(mot(tmp_path, "1,1,-20,20,30,60,1", "2,1,190,20,30,60,1", "3,1,200,20,30,60,1"))
-    file.require_inside(height=100, width=201)
+def test_boxes_outside_the_picture_are_left_out_and_most_of_them_are_refused(tmp_path: Path) -> None:
+    edges = ["1,1,-20,20,30,60,1", "2,1,190,20,30,60,1"]
+    file = read_mot(mot(tmp_path, *edges, "3,1,200,20,30,60,1"))
+    assert file.inside(height=100, width=201) is file
+    smaller = file.inside(height=100, width=200)
+    assert smaller.frame.tolist() == [0, 1]
+    assert smaller.ignored == {"a box outside the picture of 200 x 100 pixels": 1}
+    far = read_mot(mot(tmp_path, *edges, "3,1,1e300,20,30,60,1", "3,2,10,-1e300,30,60,1"))
     with pytest.raises(
-        DataError, match=r"line 3: box outside the picture of 200 x 100 pixels \(frame 3, id 1, box 200, 20"
+        DataError,
+        match=r"line 3: box outside the picture of 200 x 100 pixels \(frame 3, id 1, box 1e\+06, 20",
     ):
-        file.require_inside(height=100, width=200)
+        far.inside(height=100, width=200)
 
 
-def test_frames_beyond_the_video_are_named(tmp_path: Path) -> None:
+def test_frames_beyond_the_video_are_left_out_and_most_of_them_are_refused(tmp_path: Path) -> None:
     file = read_mot(mot(tmp_path, "18,1,10,20,30,60,1", "20,1,10,20,30,60,1", "19,1,10,20,30,60,1"))
-    file.require_frames(20, Path("v.mp4"))
+    assert file.within(20, Path("v.mp4")) is file
+    assert file.within(19, Path("v.mp4")).frame.tolist() == [17, 18]
     with pytest.raises(DataError, match=r"line 2: frame beyond the 18 frames of v\.mp4 \(frame 20.*line 3"):
-        file.require_frames(18, Path("v.mp4"))
+        file.within(18, Path("v.mp4"))

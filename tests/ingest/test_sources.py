@@ -5,6 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from ingest.synthetic import nobody, red_box_detector, two_walkers, write_video
 from intraclip.errors import DataError
@@ -105,7 +106,7 @@ def test_numbers_in_names_are_frame_numbers(tmp_path: Path, walkers: Path) -> No
 
 def test_picture_that_cannot_be_decoded_is_left_out_with_a_note(tmp_path: Path, walkers: Path) -> None:
     folder = write_frames(tmp_path / "cam1", walkers)
-    (folder / "000007.png").write_bytes(b"no picture")
+    (folder / "000001.png").write_bytes(b"no picture")
     (folder / "000009.png").write_bytes(b"")
     summary = ingest(
         [folder],
@@ -115,7 +116,50 @@ def test_picture_that_cannot_be_decoded_is_left_out_with_a_note(tmp_path: Path, 
     )
     assert summary.tracklets == 2
     assert summary.videos[0].frames_used == 16
-    assert summary.notes == ("cam1: 2 frames cannot be decoded and are left out, such as 000007.png",)
+    assert summary.notes == (
+        "cam1: 2 frames cannot be decoded and are left out, such as 000001.png: no image that can be identified",
+    )
+
+
+def test_a_folder_of_which_nothing_can_be_decoded_is_refused(tmp_path: Path) -> None:
+    for number in (1, 2):
+        (tmp_path / f"{number}.png").write_bytes(b"no picture")
+    with pytest.raises(DataError, match=r"not one frame can be decoded: cannot read the frame .*1\.png"):
+        FrameFolder(tmp_path)
+
+
+def test_frames_of_a_camera_that_was_held_upright_are_turned(tmp_path: Path) -> None:
+    lying = np.zeros((8, 16, 3), np.uint8)
+    lying[:, :8] = (255, 0, 0)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn a quarter to the right
+    Image.fromarray(lying).save(tmp_path / "1.png", exif=exif)
+    (frame,) = FrameFolder(tmp_path).frames()
+    assert frame.image.shape == (16, 8, 3)
+    assert frame.image[:8].reshape(-1, 3).tolist() == [[0, 0, 255]] * 64  # red in BGR, at the top
+    assert not frame.image[8:].any()
+
+
+def test_frames_that_were_packed_on_a_mac(tmp_path: Path, walkers: Path) -> None:
+    folder = write_frames(tmp_path / "cam1", walkers)
+    frames = len(list(FrameFolder(folder).frames()))
+    for name in ("._000001.png", ".DS_Store", "._cover.png"):
+        (folder / name).write_bytes(b"Mac OS X")
+    (tmp_path / "__MACOSX" / "img1").mkdir(parents=True)
+    (tmp_path / "__MACOSX" / "img1" / "._000001.png").write_bytes(b"Mac OS X")
+    source = FrameFolder(folder)
+    assert len(list(source.frames())) == frames
+    assert not source.unreadable
+    assert find_videos([folder]) == [folder]
+    with pytest.raises(DataError, match="no numbered pictures"):
+        find_videos([tmp_path])
+
+
+def test_a_frame_number_without_end_is_refused(tmp_path: Path, walkers: Path) -> None:
+    folder = write_frames(tmp_path / "cam1", walkers)
+    (folder / "000001.png").rename(folder / f"{10**60}.png")
+    with pytest.raises(DataError, match="has a number beyond"):
+        FrameFolder(folder)
 
 
 def test_folders_of_frames_that_are_wrong(tmp_path: Path, walkers: Path) -> None:

@@ -65,7 +65,7 @@ def test_visibility_counts_as_overlap_and_ids_name_tracklets(detected: Path, tmp
     assert (row["tracklet"], row["first_frame"], row["num_frames"]) == ("cam3_t0041", "3", "9")
     assert summary.videos[0].frames_dropped == {"overlapped": 3}
     assert {r["overlap"] for r in rows_of(tmp_path / "out" / "boxes" / "cam3.csv")} == {"0.100"}
-    assert "1 of class 8" in summary.notes[0]
+    assert "1 with class 8" in summary.notes[0]
 
 
 def test_tracks_that_do_not_fit_the_video_leave_no_folder(detected: Path, tmp_path: Path) -> None:
@@ -86,6 +86,32 @@ def test_video_that_is_cut_off_before_the_tracks_end(detected: Path, tmp_path: P
     (tmp_path / "t.txt").write_text("17,1,10,20,24,48,1\n")
     with pytest.raises(DataError, match=r"line 1: frame beyond the \d+ frames of .*or the video is cut off"):
         ingest([video], None, tmp_path / "out", SMALL, tracks=[tmp_path / "t.txt"])
+
+
+def test_a_camera_that_saw_nobody_does_not_stop_the_others(detected: Path, tmp_path: Path) -> None:
+    videos = []
+    for name in ("cam1", "cam2"):
+        videos.append(tmp_path / f"{name}.avi")
+        videos[-1].write_bytes((detected / "cam3.avi").read_bytes())
+    tracks = [tmp_path / "cam1.txt", tmp_path / "cam2.txt"]
+    tracks[0].write_text("")
+    tracks[1].write_text((detected / "out" / "tracks" / "cam3.txt").read_text() + "3,99,500,20,24,48,1\n")
+    summary = ingest(videos, None, tmp_path / "out", SMALL, tracks=tracks)
+    assert [v.tracklets for v in summary.videos] == [0, 2]
+    assert summary.notes == (
+        "cam1.avi: no people found",
+        "cam1.txt: no line counts; mot_class says which class is a person",
+        "cam2.txt: lines that do not count were left out: 1 with a box outside the picture of 128 x 128 pixels",
+    )
+
+
+def test_public_detections_with_scores_beyond_0_to_1_are_followed(detected: Path, tmp_path: Path) -> None:
+    table = np.loadtxt(detected / "out" / "tracks" / "cam3.txt", delimiter=",")
+    table[:, 1], table[:, 6] = -1, 2.3
+    np.savetxt(tmp_path / "det.txt", table, delimiter=",", fmt="%.4f")
+    summary = from_tracks(detected, tmp_path / "det.txt", tmp_path / "out")
+    assert summary.tracklets == 2
+    assert "confidences beyond 0..1 are taken as scores" in summary.notes[0]
 
 
 def test_sampling_leaves_out_tracks_of_other_frames(detected: Path, tmp_path: Path) -> None:

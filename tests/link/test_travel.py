@@ -90,7 +90,7 @@ def test_files_that_are_none(tmp_path: Path):
     with pytest.raises(ConfigError, match="cannot be read"):
         read_travel_times(tmp_path / "no.toml")
     (tmp_path / "x.toml").write_text("travel = [")
-    with pytest.raises(ConfigError, match="are no TOML"):
+    with pytest.raises(ConfigError, match="is no valid TOML"):
         read_travel_times(tmp_path / "x.toml")
     (tmp_path / "y.toml").write_text("clock = 3\n[travel]\ncameras = [1, 2]\n")
     with pytest.raises(ConfigError, match=r"clock: wants a table .*; travel: wants \[\[travel\]\]"):

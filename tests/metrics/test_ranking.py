@@ -179,7 +179,7 @@ def test_non_finite_features_are_refused_by_name():
 
 
 def test_lengths_that_differ_are_refused():
-    with pytest.raises(DataError, match="'camids': 2"):
+    with pytest.raises(DataError, match=r"camids \[2\]"):
         Embeddings(
             features=np.zeros((3, 2), np.float32),
             pids=np.zeros(3, np.int64),

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import time
 import tracemalloc
 
 import numpy as np
@@ -213,12 +212,10 @@ def test_three_thousand_by_three_thousand_in_bounded_memory() -> None:
     features = people(9, n=6000, size=16, count=600)
     query, gallery = np.arange(3000), np.arange(3000, 6000)
     tracemalloc.start()
-    start = time.perf_counter()
     found = rerank(features, query, gallery, block=128)
-    seconds = time.perf_counter() - start
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     result = found.distances.nbytes
     assert result == 36_000_000
     # All distances of all 6,000 tracklets would take 144 MB in float32, and re-ranking them densely several times that.
-    assert peak - result < 80_000_000, f"{peak / 1e6:.0f} MB in {seconds:.1f} s"
+    assert peak - result < 80_000_000, f"{peak / 1e6:.0f} MB"

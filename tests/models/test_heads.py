@@ -341,3 +341,17 @@ def test_onnx_gives_the_same_embeddings_for_any_batch_and_length():
 @pytest.mark.parametrize("name", NAMES)
 def test_onnx_of_every_head_gives_the_same_embeddings(name):
     check_onnx(name)
+
+
+@pytest.mark.parametrize("neck", ["none", "bn"])
+@pytest.mark.parametrize("name", NAMES)
+def test_without_a_mask_every_frame_counts(name, neck):
+    torch.manual_seed(0)
+    head = build_head(FEATURES, ModelConfig(head=name, neck=neck)).eval()  # type: ignore[arg-type]
+    maps = maps_of(2, 3)
+    assert torch.equal(head(maps).embedding, head(maps, all_valid(maps)).embedding)
+    if isinstance(head, FrameHead):
+        frames = maps.mean(dim=(3, 4))
+        assert torch.equal(
+            head.aggregate(frames).embedding, head.aggregate(frames, all_valid(maps)).embedding
+        )

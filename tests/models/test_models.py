@@ -320,3 +320,12 @@ def test_standardised_frames_forget_exposure_and_white_balance():
     assert moved(model) < 0.2 * moved(plain)
     flat = model.standardise(torch.full((1, 3, 4, 4), 0.3))
     assert flat.abs().max() < 1e-5
+
+
+def test_a_network_can_be_opened_inside_inference_mode_and_trained():
+    config = ModelConfig(backbone="timm:test_efficientnet", head="tap", weights="")
+    with torch.inference_mode():
+        model = build_embedder(config, InputConfig(height=64, width=32), num_classes=2, seed=0)
+    output = model(torch.zeros(2, 1, 3, 64, 32), torch.ones(2, 1, dtype=torch.bool))
+    output.logits.sum().backward()
+    assert model.classifier.weight.grad is not None

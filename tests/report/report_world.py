@@ -20,8 +20,8 @@ from intraclip.config import (
     Recipe,
     RunConfig,
 )
-from intraclip.engine.evaluate import evaluate_run
-from intraclip.engine.train import train
+from intraclip.embed.evaluate import evaluate_run
+from intraclip.train.loop import train
 from intraclip.types import Split, Tracklet
 
 HEIGHT, WIDTH = 64, 32

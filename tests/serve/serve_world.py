@@ -13,10 +13,11 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from intraclip.gallery.gallery import Gallery, create_gallery
-from intraclip.gallery.records import Pictures, TrackletRecord
+from intraclip.gallery.records import AuditEntry, Pictures, TrackletRecord
 from intraclip.metrics.match_probability import MatchCalibration, fit_calibration
 from intraclip.serve.app import create_app
-from intraclip.serve.settings import ServeSettings, Token
+from intraclip.serve.settings import ServeSettings
+from intraclip.serve.tokens import Token
 from intraclip.serve.uploads import Picture
 from intraclip.types import Embeddings
 
@@ -111,6 +112,14 @@ def make_gallery(folder: Path, *, calibrated: bool = True) -> Gallery:
     if calibrated:
         gallery.set_calibration(calibration())
     return gallery
+
+
+SHOWN = ("list", "look", "people", "judgements", "timeline")
+
+
+def log(gallery: Gallery) -> list[AuditEntry]:
+    """The audit log without those lines that say that people were looked at."""
+    return [entry for entry in gallery.audit_log() if entry.action not in SHOWN]
 
 
 def client(gallery: Gallery, *, uploads: bool = True, **settings: object) -> TestClient:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import numpy as np
@@ -9,14 +10,14 @@ import pytest
 
 from intraclip.cli.serve import main
 from intraclip.config import ClipConfig, InputConfig, ModelConfig
-from intraclip.engine.extract import extractor_of
-from intraclip.errors import ConfigError, DataError
+from intraclip.embed.extract import extractor_of
+from intraclip.errors import ConfigError, DataError, OutputError
 from intraclip.gallery.gallery import create_gallery
 from intraclip.gallery.records import TrackletRecord
 from intraclip.models.embedder import build_embedder
 from intraclip.serve.app import create_app
 from intraclip.serve.model import ModelEmbedder
-from intraclip.serve.settings import ServeSettings
+from intraclip.serve.settings import DecodeLimits
 from serve.serve_world import CHANGE, SECRET, ColourModel, TestClient, frame, jpeg
 
 
@@ -32,7 +33,7 @@ def test_wrong_flags_and_galleries_are_refused(prepared, tmp_path):
     with pytest.raises(ConfigError, match="cannot be read"):
         main([str(prepared), "--token-file", str(tmp_path / "none")])
     with pytest.raises(DataError, match="is no gallery"):
-        main([str(tmp_path / "none")])
+        main([str(tmp_path / "none"), "--port", "0"])
 
 
 def test_a_bad_certificate_is_refused(prepared, tmp_path):
@@ -41,8 +42,18 @@ def test_a_bad_certificate_is_refused(prepared, tmp_path):
         file.write_text("no certificate")
     tokens = tmp_path / "tokens"
     tokens.write_text(f"alice {SECRET}\n")
+    tokens.chmod(0o600)
     with pytest.raises(ConfigError, match="cannot be used"):
         main([str(prepared), "--port", "0", "--tls-cert", str(files[0]), "--tls-key", str(files[1])])
+
+
+def test_a_busy_port_is_an_error_before_anything_is_printed(prepared, capsys):
+    with (
+        socket.create_server(("127.0.0.1", 0)) as taken,
+        pytest.raises(OutputError, match="choose another --port"),
+    ):
+        main([str(prepared), "--port", str(taken.getsockname()[1])])
+    assert capsys.readouterr() == ("", "")
 
 
 def test_another_model_than_the_gallerys_is_refused(gallery):
@@ -64,9 +75,9 @@ def test_the_gallerys_model_embeds_uploads(tmp_path: Path):
     with create_gallery(
         tmp_path / "g", fingerprint=model.fingerprint, dimension=network.embedding_size
     ) as gallery:
-        from intraclip.serve.uploads import read_pictures
+        from intraclip.serve.decoding import read_pictures
 
-        vectors = np.stack([model.embed(read_pictures(p, ServeSettings())) for p in people])
+        vectors = np.stack([model.embed(read_pictures(p, DecodeLimits())) for p in people])
         gallery.add(
             [TrackletRecord(id=f"p{i}", camera="hall") for i in range(3)],
             vectors,

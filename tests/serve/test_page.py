@@ -176,17 +176,17 @@ def test_the_token_is_asked_for_once(tab):
     opened.require_clean()
 
 
-def test_the_log_says_that_it_is_empty_and_then_who_searched(tab):
+def test_the_log_says_who_looked_and_who_searched(tab):
     opened = tab()
     page = opened.page
-    page.goto(f"{opened.origin}/?view=log")
-    playwright.expect(page.get_by_text("Nothing yet.")).to_be_visible()
-    page.get_by_role("link", name="Tracklets").click()
+    page.goto(opened.origin)
     page.get_by_role("link", name="Search for p4_gate").click()
     playwright.expect(page.get_by_role("list", name="Answers, best first")).to_be_visible()
     page.get_by_role("link", name="Log").click()
     row = page.get_by_role("region", name="Log").locator("tbody tr")
-    playwright.expect(row).to_have_count(1)
-    playwright.expect(row).to_contain_text("search")
-    playwright.expect(row.get_by_role("link")).to_contain_text("p4_gate")
+    searched = row.filter(has=page.get_by_role("cell", name="search", exact=True))
+    playwright.expect(searched).to_have_count(1)
+    playwright.expect(searched).to_contain_text("from 127.0.0.1")
+    playwright.expect(searched.get_by_role("link")).to_contain_text("p4_gate")
+    playwright.expect(row.filter(has=page.get_by_role("cell", name="look", exact=True)).first).to_be_visible()
     opened.require_clean()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from intraclip.gallery.gallery import open_gallery
-from serve.serve_world import ODD, client, local_client, make_gallery, tracklet_id
+from serve.serve_world import ODD, client, local_client, log, make_gallery, tracklet_id
 
 
 def matches(answer):
@@ -56,7 +56,7 @@ def test_a_rate_without_a_calibration_is_refused_with_the_remedy(tmp_path):
         assert answer.status_code == 409
         assert "intraclip gallery calibrate" in answer.json()["message"]
         assert not api.get("/api/v1/stats").json()["calibrated"]
-        assert not gallery.audit_log()
+        assert not log(gallery)
 
 
 @pytest.mark.parametrize(

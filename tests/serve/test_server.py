@@ -12,8 +12,7 @@ import time
 import pytest
 
 from intraclip.errors import OutputError
-from intraclip.serve.app import create_app
-from intraclip.serve.server import run
+from intraclip.serve.server import listen
 from intraclip.serve.settings import ServeSettings
 from serve.serve_world import CHANGE
 
@@ -27,18 +26,27 @@ def ask(port, method, path, **more):
     return answer.status, body
 
 
+def takes_connections(port):
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=60).close()
+    except ConnectionError:
+        return False
+    return True
+
+
 def test_a_request_that_runs_is_finished_before_it_stops(service):
     process, port, lines = service()
     body = json.dumps({"tracklet": "p1_gate"}).encode()
     with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
         head = (
             f"POST /api/v1/search HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nX-Intraclip: 1\r\n"
-            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\nExpect: 100-continue\r\n\r\n"
         )
         connection.sendall(head.encode() + body[:5])
-        time.sleep(0.5)  # the request has begun
+        assert connection.recv(2**16).startswith(b"HTTP/1.1 100")  # it has begun, and waits for the rest
         process.send_signal(signal.SIGTERM)
-        time.sleep(0.5)
+        while takes_connections(port):
+            time.sleep(0.01)
         assert process.poll() is None
         connection.sendall(body[5:])
         answer = connection.recv(2**16)
@@ -107,8 +115,8 @@ def test_many_searches_at_once_are_all_answered(service):
     assert [status for status, _ in found] == [200] * 12
 
 
-def test_a_port_that_is_taken_is_an_error_with_a_remedy(gallery):
+def test_a_port_that_is_taken_is_an_error_with_a_remedy():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         settings = ServeSettings(port=taken.getsockname()[1])
         with pytest.raises(OutputError, match="choose another --port"):
-            run(create_app(gallery, settings), settings)
+            listen(settings)

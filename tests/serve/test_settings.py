@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from intraclip.errors import ConfigError
-from intraclip.serve.settings import ServeSettings, Token, is_loopback, read_tokens
+from intraclip.serve.settings import ServeSettings, is_loopback
+from intraclip.serve.tokens import Token, Tokens
 from serve.serve_world import SECRET, TOKEN
 
 
@@ -56,43 +55,14 @@ def test_beyond_loopback_addresses_and_allowed_names_pass():
 
 def test_a_holder_is_found_by_the_secret_alone():
     other = Token.of("bob", "another-example-secret-for-tests")
-    settings = ServeSettings(tokens=(TOKEN, other))
-    assert settings.holder(SECRET) == "alice"
-    assert settings.holder("another-example-secret-for-tests") == "bob"
+    tokens = Tokens((TOKEN, other), None)
+    assert tokens.find(SECRET) == TOKEN
+    assert tokens.find("another-example-secret-for-tests") == other
     for wrong in ("", SECRET[:-1], SECRET + "x", "alice", "\udcff"):
-        assert settings.holder(wrong) is None
-    assert SECRET not in repr(settings)
+        assert tokens.find(wrong) is None
+    assert SECRET not in repr(ServeSettings(tokens=(TOKEN, other)))
 
 
 def test_values_out_of_range_are_refused_together():
     with pytest.raises(ConfigError, match=r"searches is 0.*port is 70000"):
         ServeSettings(searches=0, port=70_000)
-
-
-def test_a_file_of_tokens_is_read(tmp_path: Path):
-    file = tmp_path / "tokens"
-    file.write_text(f"# who may come in\n\nalice {SECRET}\nbob another-example-secret-for-tests\n")
-    assert [t.name for t in read_tokens(file)] == ["alice", "bob"]
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("", "holds none"),
-        ("alice short\n", "has 5 characters"),
-        ("only-a-secret-and-no-name-here\n", "a name and a secret"),
-        (f"alice {SECRET}\nalice {SECRET}\n", "is taken"),
-        (f"local {SECRET}\n", "is taken"),
-    ],
-)
-def test_a_wrong_file_of_tokens_is_refused_without_its_secrets(tmp_path: Path, text, message):
-    file = tmp_path / "tokens"
-    file.write_text(text)
-    with pytest.raises(ConfigError, match=message) as caught:
-        read_tokens(file)
-    assert SECRET not in str(caught.value)
-
-
-def test_a_missing_file_of_tokens_is_named(tmp_path: Path):
-    with pytest.raises(ConfigError, match="cannot be read"):
-        read_tokens(tmp_path / "none")

@@ -8,7 +8,7 @@ import pytest
 
 from intraclip.errors import OutputError
 from intraclip.gallery.gallery import open_gallery
-from serve.serve_world import CAMERAS, ODD, PEOPLE, tracklet_id
+from serve.serve_world import CAMERAS, ODD, PEOPLE, log, tracklet_id
 
 ALL = sorted(tracklet_id(p, c) for p in range(PEOPLE) for c in range(len(CAMERAS)))
 
@@ -138,7 +138,7 @@ def test_a_deletion_that_does_not_say_what_deletes_nothing(api, gallery, body):
 def test_deleting_what_is_not_there_is_404(api, gallery):
     assert api.post("/api/v1/deletions", json={"ids": ["nobody"]}).status_code == 404
     assert api.post("/api/v1/deletions", json={"person": "nobody"}).status_code == 404
-    assert not gallery.audit_log()
+    assert not log(gallery)
 
 
 # -- the log -----------------------------------------------------------------------------------------------

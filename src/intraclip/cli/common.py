@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
+import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,12 +18,20 @@ import tyro
 from intraclip.errors import DataError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from intraclip.config import Recipe
-    from intraclip.engine.throughput import Throughput
-    from intraclip.engine.train import Watcher
+    from intraclip.train.loop import Watcher
+    from intraclip.train.throughput import Throughput
     from intraclip.types import Split
 
 ArgsT = TypeVar("ArgsT")
+
+_NARROWEST = 20
+"""Columns of the terminal that a column of words needs at least, its frame included."""
+
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u2028-\u202e\u2066-\u2069]")
+"""Control characters but line ends and tabs, lone surrogates (names that are not UTF-8), marks of text direction."""
 
 SHOWN_SCORES = {"rank1": "rank-1", "mAP": "mAP"}
 """Scores whose intervals and differences are printed; the JSON holds all."""
@@ -69,21 +80,39 @@ def join_repeated(kind: type[Any], argv: Sequence[str]) -> list[str]:
 
 def recipe_name(argv: Sequence[str]) -> str:
     """The value of --recipe, read ahead of the other flags because it sets their defaults."""
+    return flag_value(argv, "--recipe") or "paper"
+
+
+def flag_value(argv: Sequence[str], flag: str) -> str | None:
+    """The value of a flag, read ahead of the others because it sets their defaults.
+
+    >>> flag_value(["--seed", "3", "--recipe=demo"], "--recipe"), flag_value(["--seed", "3"], "--recipe")
+    ('demo', None)
+    """
     for i, argument in enumerate(argv):
-        if argument.startswith("--recipe="):
-            return argument.removeprefix("--recipe=")
-        if argument == "--recipe" and i + 1 < len(argv):
+        if argument.startswith(f"{flag}="):
+            return argument.removeprefix(f"{flag}=")
+        if argument == flag and i + 1 < len(argv):
             return argv[i + 1]
-    return "paper"
+    return None
 
 
 def read_data(
-    root: Path, *, layout: str = "auto", split: int = 0, direction: str = "first-half-tests"
+    root: Path,
+    *,
+    layout: str = "auto",
+    split: int = 0,
+    direction: str = "first-half-tests",
+    labels: Path | None = None,
 ) -> Split:
-    """Read a data folder and say on standard error what was found."""
+    """Read a data folder and say on standard error what was found; `labels` is a manifest of who is who in it."""
     from intraclip.data.readers import read_split
+    from intraclip.data.readers.folder import read_folder
 
-    found = read_split(root, layout=layout, split=split, direction=direction)
+    if labels is not None:
+        found = read_folder(root, split=split, manifest=labels)
+    else:
+        found = read_split(root, layout=layout, split=split, direction=direction)
     say(
         f"{found.dataset} in {root}: {len(found.train)} training, {len(found.query)} query, "
         f"{len(found.gallery)} gallery tracklets" + (f", split {split}" if split else "")
@@ -113,7 +142,21 @@ def say(text: str) -> None:
     Of several processes that torchrun started, the first one speaks.
     """
     if os.environ.get("RANK", "0") == "0":
-        print(text, file=sys.stderr, flush=True)
+        print(plain(text), file=sys.stderr, flush=True)
+
+
+def command(*words: object) -> str:
+    """A command of intraclip as it can be pasted into a shell.
+
+    >>> command("evaluate", Path("my run"), "--data", "bench")
+    "intraclip evaluate 'my run' --data bench"
+    """
+    return shlex.join(["intraclip", *map(str, words)])
+
+
+def command_line(*words: object) -> str:
+    """A command to paste into a shell: ``intraclip`` and these words, quoted where they must be."""
+    return shlex.join(["intraclip", *map(str, words)])
 
 
 def print_json(value: Any) -> None:
@@ -121,18 +164,78 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, indent=2))
 
 
-def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table on standard output: the first column holds words, the others numbers."""
-    from rich.console import Console
-    from rich.table import Table
+def console(*, stderr: bool = False, width: int | None = None) -> Console:
+    """A terminal where text is text: no markup, no emoji codes, no colours by what it looks like.
 
+    Names of people, cameras and files go through it; "[/]" in one of them must not be an error, nor "[red]" a colour.
+    """
+    from rich.console import Console
+
+    return Console(stderr=stderr, width=width, markup=False, emoji=False, highlight=False)
+
+
+def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table on standard output: the first column holds words, the others numbers, which are never cut.
+
+    Where the terminal is too narrow for it, rows become columns; where that is too wide too, every cell gets a line.
+    """
+    from rich.cells import cell_len
+    from rich.table import Table
+    from rich.text import Text
+
+    width = shutil.get_terminal_size((120, 40)).columns
+    cells = [[plain(cell, lines=False) for cell in row] for row in (header, *rows)]
+
+    def needed(table: Sequence[Sequence[str]]) -> list[int]:
+        return [max(cell_len(row[n]) for row in table) + 3 for n in range(len(table[0]))]
+
+    columns = needed(cells)
+    turned = [[row[n] for row in cells] for n in range(len(header))]
+    # Words may be broken into lines as long as a few letters stand in each.
+    if sum(columns) + 1 > width and width - sum(columns[1:]) - 1 < min(columns[0], _NARROWEST):
+        if sum(needed(turned)) + 1 > width:
+            names = max(map(cell_len, cells[0]))
+            for row in cells[1:]:
+                print(
+                    *(f"{name:<{names}}  {cell}" for name, cell in zip(cells[0], row, strict=True)),
+                    "",
+                    sep="\n",
+                )
+            return
+        cells = turned
     table = Table(title=None)
-    table.add_column(header[0])
-    for name in header[1:]:
-        table.add_column(name, justify="right")
-    for row in rows:
-        table.add_row(*row)
-    Console(width=None if sys.stdout.isatty() else 120).print(table)
+    table.add_column(Text(cells[0][0]), overflow="fold")
+    for name in cells[0][1:]:
+        table.add_column(Text(name), justify="right", no_wrap=True)
+    for row in cells[1:]:
+        table.add_row(*map(Text, row))  # as text: a name is no markup
+    console(width=width).print(table)
+
+
+def plain(text: object, *, lines: bool = True) -> str:
+    r"""Text for a terminal or a log: names come from other people, so control characters are spelled out.
+
+    They could move the cursor, change what stands on the screen, or look like a line of their own.
+
+    Args:
+        text: anything that is printed.
+        lines: keep line ends and tabs.
+
+    >>> print(plain("a\x1b[2J"), plain("a\nb", lines=False))
+    a\x1b[2J a\x0ab
+    """
+    found = _CONTROL.sub(_spelled, str(text))
+    return found if lines else re.sub("[\n\t]", _spelled, found)
+
+
+def _spelled(match: re.Match[str]) -> str:
+    number = ord(match.group())
+    return f"\\x{number:02x}" if number < 256 else f"\\u{number:04x}"
+
+
+def tell(text: str) -> None:
+    """A line of results for people, on standard output."""
+    print(plain(text))
 
 
 def score_table(scores: Mapping[str, Mapping[str, Any]]) -> None:
@@ -155,21 +258,48 @@ def score_table(scores: Mapping[str, Mapping[str, Any]]) -> None:
     )
 
 
+def one_of_each(scores: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """Scores by protocol without those that calculate the same as one before them."""
+    names = list(scores)
+    return {
+        name: found
+        for i, (name, found) in enumerate(scores.items())
+        if not set(found.get("same_as", ())) & set(names[:i])
+    }
+
+
+def not_scored(reasons: Mapping[str, str]) -> list[str]:
+    """A sentence for each reason, with all the protocols that it holds for.
+
+    >>> not_scored({"lsvid": "why", "prid2011": "why"})
+    ['not scored under lsvid, prid2011: why']
+    """
+    under: dict[str, list[str]] = {}
+    for protocol, reason in reasons.items():
+        under.setdefault(reason, []).append(protocol)
+    return [f"not scored under {', '.join(protocols)}: {reason}" for reason, protocols in under.items()]
+
+
+def also(score: Mapping[str, Any]) -> str:
+    """The protocols that calculate the same, in brackets; nothing where there are none."""
+    return f" ({', '.join(score['same_as'])}: the same here)" if score.get("same_as") else ""
+
+
 def print_scores(result: Mapping[str, Any]) -> None:
     """A table of a run's scores, with what makes them what they are."""
-    scores: Mapping[str, Mapping[str, Any]] = result["scores"]
+    scores = one_of_each(result["scores"])
     score_table(scores)
-    for protocol, reason in result["not_scored"].items():
-        print(f"not scored under {protocol}: {reason}")
+    for line in not_scored(result["not_scored"]):
+        tell(line)
     if not scores:
         return
     for protocol, found in scores.items():
         if len(scores) > 1:
-            print(f"{protocol}:")
+            tell(f"{protocol}{also(found)}:")
         print_interval(found)
     first = next(iter(scores.values()))
     data, sampling = result["data"], result["sampling"]
-    print(
+    tell(
         f"data {data['dataset']}, split {data['split']}; distance {first['distance']}; test clips "
         f"{sampling['test_sampling']} of {sampling['num_frames']} frames; queries without a match are not counted"
     )
@@ -185,7 +315,7 @@ def print_interval(score: Mapping[str, Any]) -> None:
         for key, label in SHOWN_SCORES.items()
     )
     percent = f"{100 * found['confidence']:g}"
-    print(f"  {percent} % interval, had other people been tested ({found['people']:,} people): {ends}")
+    tell(f"  {percent} % interval, had other people been tested ({found['people']:,} people): {ends}")
 
 
 @contextmanager
@@ -194,16 +324,27 @@ def progress_bar(description: str) -> Iterator[Any]:
 
     It appears with the first call, so that an error before any work is not hidden behind an empty bar.
     """
-    from rich.console import Console
+    from rich.console import RenderableType
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.table import Column
+    from rich.text import Text
 
-    progress = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[extra]}"),
-        console=Console(stderr=True),
+    class Bars(Progress):
+        """With a line of its own for what does not fit beside the bar."""
+
+        def get_renderables(self) -> Iterator[RenderableType]:
+            yield self.make_tasks_table(self.tasks)
+            for shown in self.tasks:
+                if shown.fields["extra"]:
+                    yield Text(f"  {shown.fields['extra']}", no_wrap=True, overflow="ellipsis")
+
+    progress = Bars(
+        TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
+        BarColumn(bar_width=None, table_column=Column(ratio=1)),  # takes what the others leave
+        MofNCompleteColumn(table_column=Column(no_wrap=True)),
+        TimeRemainingColumn(table_column=Column(no_wrap=True)),
+        console=console(stderr=True),
+        expand=True,
     )
     task = progress.add_task(description, total=None, extra="")
 
@@ -247,6 +388,8 @@ def training_bar(description: str) -> Iterator[Watcher]:
                 )
 
             def message(self, text: str) -> None:
-                print(text, file=sys.stderr, flush=True)  # each process has its own frames to complain about
+                print(
+                    plain(text), file=sys.stderr, flush=True
+                )  # each process has its own frames to complain about
 
         yield Bar()

@@ -16,6 +16,7 @@ from intraclip.cli.common import (
     progress_bar,
     recipe_name,
     say,
+    tell,
     training_bar,
 )
 from intraclip.config import Recipe
@@ -70,11 +71,11 @@ def main(argv: Sequence[str]) -> int:
     if args.json:
         print_json(result)
         return 0
-    from intraclip.engine.cross import COLUMNS, remarks, table_rows
+    from intraclip.lab.cross import COLUMNS, remarks, table_rows
 
     print_table(["", *COLUMNS.values()], table_rows(result))
     for remark in remarks(result):
-        print(remark)
+        tell(remark)
     if args.out is not None:
         say(f"written: {args.out / 'cross.json'}, {args.out / 'cross.md'}")
     return 0
@@ -103,7 +104,7 @@ def _check_flags(args: CrossArgs, recipe: Recipe) -> None:
 
 
 def _run(args: CrossArgs) -> dict[str, Any]:
-    from intraclip.engine.cross import (
+    from intraclip.lab.cross import (
         CrossView,
         EvaluationSettings,
         cross_dataset,

@@ -14,10 +14,10 @@ import tyro
 
 from intraclip.cli.common import parse, print_json, progress_bar, say
 from intraclip.config import Layout
-from intraclip.data.benchmark.config import BenchmarkConfig, Difficulty
-from intraclip.data.benchmark.diverse_config import Diverse, DiverseConfig
-from intraclip.data.benchmark.video_config import VideosConfig
-from intraclip.errors import ConfigError
+from intraclip.errors import ConfigError, leaving_nothing
+from intraclip.studio.config import BenchmarkConfig, Difficulty
+from intraclip.studio.diverse_config import Diverse, DiverseConfig
+from intraclip.studio.video_config import VideosConfig
 
 HELP = """usage: intraclip data make DIR [options]        render the shipped benchmark
        intraclip data make-videos DIR [options] render it as videos of several cameras, with the truth about them
@@ -175,15 +175,15 @@ def main(argv: Sequence[str]) -> int:
 def _make(argv: Sequence[str]) -> int:
     args = parse(MakeArgs, argv, command="data make")
     _refuse_options_of_the_other_preset(args)
-    from intraclip.data.benchmark import make_benchmark, make_diverse
+    from intraclip.studio import make_benchmark, make_diverse
 
     if args.preset == "diverse":
         made = _diverse_config(args)
-        with progress_bar("rendering frames") as update:
+        with leaving_nothing(args.folder), progress_bar("rendering frames") as update:
             summary = make_diverse(args.folder, made, workers=args.workers, progress=update)
     else:
         config = _benchmark_config(args)
-        with progress_bar("rendering frames") as update:
+        with leaving_nothing(args.folder), progress_bar("rendering frames") as update:
             summary = make_benchmark(args.folder, config, workers=args.workers, progress=update)
     if args.json:
         print_json({**vars(summary), "root": str(summary.root)})
@@ -257,9 +257,9 @@ def _make_videos(argv: Sequence[str]) -> int:
         travel=args.travel,
         difficulty=args.difficulty,
     )
-    from intraclip.data.benchmark.videos import make_videos
+    from intraclip.studio.videos import make_videos
 
-    with progress_bar("rendering frames") as update:
+    with leaving_nothing(args.folder), progress_bar("rendering frames") as update:
         summary = make_videos(args.folder, config, workers=args.workers, progress=update)
     if args.json:
         print_json({**vars(summary), "root": str(summary.root), "videos": [str(v) for v in summary.videos]})
@@ -269,6 +269,12 @@ def _make_videos(argv: Sequence[str]) -> int:
             f"{summary.visits} visits, {summary.boxes:,} boxes, {summary.in_view:.1f} people in a picture, "
             f"{summary.frames / summary.seconds:.0f} frames/s"
         )
+        if 2 * summary.recurring < summary.people:
+            say(
+                f"note: {summary.recurring or 'none'} of them {'is' if summary.recurring == 1 else 'are'} seen by two "
+                f"cameras or more: a search finds the others nowhere else; make longer videos (--seconds) or shorter "
+                f"ways (--travel)"
+            )
     return 0
 
 

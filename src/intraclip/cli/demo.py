@@ -30,7 +30,7 @@ class DemoArgs:
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
     args = parse(DemoArgs, argv, command="demo")
-    from intraclip.demo import DemoView, run_demo
+    from intraclip.lab.demo import DemoView, run_demo
 
     started = time.perf_counter()
     view = DemoView(say=say, training=training_bar, progress=progress_bar)

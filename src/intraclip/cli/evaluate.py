@@ -43,8 +43,8 @@ class EvaluateArgs:
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
     args = parse(EvaluateArgs, argv, command="evaluate")
-    from intraclip.engine.distributed import open_ranks
-    from intraclip.engine.evaluate import evaluate_run
+    from intraclip.core.distributed import open_ranks
+    from intraclip.embed.evaluate import evaluate_run
     from intraclip.models.checkpoint import model_file, read_checkpoint
 
     recipe = read_checkpoint(model_file(args.run)).recipe

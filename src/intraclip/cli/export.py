@@ -59,9 +59,8 @@ def main(argv: Sequence[str]) -> int:
     args = parse(ExportArgs, argv, command="export")
     import torch
 
-    from intraclip.engine.run import write_json
+    from intraclip.core.files import write_json
     from intraclip.errors import ConfigError, DataError, OutputError
-    from intraclip.export.compare import rendered_frames
     from intraclip.export.write import check_request, write_network
     from intraclip.models.checkpoint import load_model, model_file, read_checkpoint
 
@@ -83,6 +82,8 @@ def main(argv: Sequence[str]) -> int:
     model = load_model(checkpoint, device=torch.device("cpu"))
     split, clips = None, None
     if args.data is None:
+        from intraclip.studio.frames import rendered_frames
+
         frames = rendered_frames(height=recipe.input.height, width=recipe.input.width)
     else:
         split = read_data_of_run(args.data, recipe, layout=args.layout, split=args.split)
@@ -102,11 +103,16 @@ def main(argv: Sequence[str]) -> int:
     )
     loss: dict[str, Any] | None = None
     if args.precision == "int8" and split is not None:
-        from intraclip.engine.encoders.loss import measure_loss
+        from intraclip.embed.encoders.loss import measure_loss
 
-        with progress_bar("measuring the loss") as update:
-            loss = measure_loss(model, recipe, split, written, progress=update)
-        write_json(loss_file(args.out), loss)
+        try:
+            with progress_bar("measuring the loss") as update:
+                loss = measure_loss(model, recipe, split, written, progress=update)
+            write_json(loss_file(args.out), loss)
+        except BaseException:  # a file without its loss would only stand in the way of the corrected command
+            for file in (args.out, *beside):
+                file.unlink(missing_ok=True)
+            raise
     if args.json:
         print_json(_as_json(written, loss))
     else:

@@ -15,9 +15,9 @@ from intraclip.cli.common import parse, print_json, progress_bar, read_data_of_r
 
 if TYPE_CHECKING:
     from intraclip.config import Recipe
-    from intraclip.engine.distributed import Ranks
-    from intraclip.engine.extract_job import Extracted
-    from intraclip.engine.extractors import Extractor, ExtractSettings
+    from intraclip.core.distributed import Ranks
+    from intraclip.embed.extract_job import Extracted
+    from intraclip.embed.extractors import Extractor, ExtractSettings
     from intraclip.types import Split
 
 SHOWN_FAILURES = 10
@@ -38,7 +38,8 @@ class ExtractArgs:
     out: Path
     """File to write, ending in .npz or .parquet."""
     encoder: Path | None = None
-    """TOML description of another network that embeds the frames; without a run, they are averaged (TAP)."""
+    """Another network that embeds the frames: a name of `intraclip models list`, or a TOML file that describes it
+    (docs/export.md). Without a run, its vectors are averaged (TAP)."""
     engine: str | None = None
     """What runs the network: torch, onnxruntime, openvino, or auto for the fastest exact one that is installed. By
     default torch for a run, auto for another network."""
@@ -70,9 +71,9 @@ class ExtractArgs:
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
     args = parse(ExtractArgs, argv, command="extract")
-    from intraclip.engine.distributed import open_ranks
-    from intraclip.engine.embeddings_writer import check_embeddings_name
-    from intraclip.engine.extract import open_extractor
+    from intraclip.core.distributed import open_ranks
+    from intraclip.embed.embeddings_writer import check_embeddings_name
+    from intraclip.embed.extract import open_extractor
     from intraclip.errors import OutputError
     from intraclip.models.checkpoint import model_file, read_checkpoint
 
@@ -94,11 +95,11 @@ def main(argv: Sequence[str]) -> int:
 def _extract(
     args: ExtractArgs, extractor: Extractor, settings: ExtractSettings, split: Split, ranks: Ranks
 ) -> Extracted | None:
-    from intraclip.engine.extract_job import extract_split
+    from intraclip.embed.extract_job import extract_split
 
     with _frames_bar() if ranks.leads else nullcontext() as update:
         if args.ray is not None:
-            from intraclip.engine.extract_ray import extract_with_ray
+            from intraclip.embed.extract_ray import extract_with_ray
 
             return extract_with_ray(
                 OpenExtractor(args.run, args.encoder, args.engine, args.device),
@@ -133,13 +134,13 @@ class OpenExtractor:
 
     def __call__(self) -> Extractor:
         """Load the network."""
-        from intraclip.engine.extract import open_extractor
+        from intraclip.embed.extract import open_extractor
 
         return open_extractor(self.run, encoder=self.encoder, engine=self.engine, device=self.device)[0]
 
 
 def _settings(args: ExtractArgs, recipe: Recipe) -> ExtractSettings:
-    from intraclip.engine.extractors import ExtractSettings
+    from intraclip.embed.extractors import ExtractSettings
     from intraclip.errors import ConfigError
 
     settings = ExtractSettings.of(recipe)

@@ -1,22 +1,34 @@
-"""`intraclip gallery add`, `search`, `show`, `list`, `delete`, `stats`, `calibrate` and `export-labels`."""
+"""`intraclip gallery add`, `search`, `show`, `list`, `delete`, `stats`, `check`, `calibrate` and `export-labels`."""
 
 from __future__ import annotations
 
+import shlex
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import tyro
 
-from intraclip.cli.common import parse, print_json, print_table, say
-from intraclip.cli.gallery_words import Address, Chosen, age, clock, filters_of, require_new, time_of
-from intraclip.errors import ConfigError, OutputError
+from intraclip.cli.common import command_line, parse, print_json, print_table, say
+from intraclip.cli.gallery_words import (
+    Address,
+    Chosen,
+    age,
+    audited,
+    clock,
+    filters_of,
+    require_new,
+    time_of,
+    write_private,
+)
+from intraclip.errors import ConfigError, DamagedError, OutputError
 
 if TYPE_CHECKING:
+    from intraclip.gallery.gallery import Gallery
     from intraclip.types import Tracklet
 
 HELP = """usage: intraclip gallery add GALLERY --data DIR --run RUN      embed tracklets and add them
@@ -25,6 +37,7 @@ HELP = """usage: intraclip gallery add GALLERY --data DIR --run RUN      embed t
        intraclip gallery list GALLERY                          list tracklets
        intraclip gallery delete GALLERY --older-than 30d       remove tracklets for good
        intraclip gallery stats GALLERY                         counts, model, size
+       intraclip gallery check GALLERY                         look for damage; --save-to saves what is intact
        intraclip gallery calibrate GALLERY --labelled FILE     learn what a distance means
        intraclip gallery export-labels GALLERY OUT             what people confirmed, as training data
 
@@ -75,6 +88,8 @@ class DeleteArgs(Chosen):
     """Ids of tracklets."""
     older_than: str | None = None
     """Age since they were seen, or since they were added where that is unknown: 30d, 12h, 4w."""
+    ahead: bool = False
+    """Tracklets whose time lies ahead of this machine's clock: a clock was wrong, and no age reaches them."""
     dry_run: bool = False
     """Only say what would be removed."""
     json: bool = False
@@ -89,6 +104,21 @@ class StatsArgs:
     """Folder, or milvus+http://host:port/name."""
     json: bool = False
     """Print JSON."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckArgs:
+    """Read everything in a gallery and compare it with its digests; say what is damaged.
+
+    With --save-to all that is intact goes into a new gallery; the damaged one is left as it is.
+    """
+
+    gallery: Address
+    """Folder, or milvus+http://host:port/name."""
+    save_to: Path | None = None
+    """New folder for a gallery of what is intact."""
+    json: bool = False
+    """Print what was found as JSON."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,6 +165,7 @@ def main(argv: Sequence[str]) -> int:
         "list": _list,
         "delete": _delete,
         "stats": _stats,
+        "check": _check,
         "calibrate": _calibrate,
         "export-labels": _export_labels,
     }
@@ -171,6 +202,7 @@ def _show(argv: Sequence[str]) -> int:
         require_new(args.out, suffixes=(".jpg", ".jpeg"))
     with open_gallery(args.gallery) as gallery:
         record = gallery.record(args.tracklet)
+        audited(gallery, "show", {"tracklet": record.id, "pictures": args.out is not None})
         strip, crops = gallery.strip(record.id), gallery.crops(record.id)
         judged = [j for j in gallery.judgements() if record.id in (j.query, j.tracklet)]
     if args.json:
@@ -189,7 +221,7 @@ def _show(argv: Sequence[str]) -> int:
             raise OutputError(
                 f"there are no pictures of {record.id!r} in the gallery {args.gallery}; nothing was written"
             )
-        args.out.write_bytes(strip)
+        write_private(args.out, strip)
         say(f"the film strip is {args.out}")
     return 0
 
@@ -199,7 +231,9 @@ def _list(argv: Sequence[str]) -> int:
     from intraclip.gallery.gallery import open_gallery
 
     with open_gallery(args.gallery) as gallery:
-        page = gallery.page(filters_of(args), limit=args.limit, cursor=args.cursor)
+        filters = filters_of(args)
+        audited(gallery, "list", filters.for_audit())
+        page = gallery.page(filters, limit=args.limit, cursor=args.cursor)
     if args.json:
         print_json({"records": [r.to_json_dict() for r in page.records], "cursor": page.cursor})
         return 0
@@ -209,7 +243,7 @@ def _list(argv: Sequence[str]) -> int:
         [[r.id, r.camera, r.person, time_of(r), str(r.num_frames or ""), r.source] for r in page.records],
     )
     if page.cursor:
-        say(f"there are more: --cursor {page.cursor}")
+        say(f"there are more: --cursor {shlex.quote(page.cursor)}")
     return 0
 
 
@@ -219,6 +253,7 @@ def _stats(argv: Sequence[str]) -> int:
 
     with open_gallery(args.gallery) as gallery:
         stats = gallery.stats()
+        ahead = _ahead(gallery)
     if args.json:
         print_json(stats.to_json_dict())
         return 0
@@ -231,11 +266,59 @@ def _stats(argv: Sequence[str]) -> int:
         print(f"seconds in the videos: {stats.start_s:,.1f} to {stats.end_s:,.1f}")
     if stats.started_at is not None:
         print(f"seen from {clock(stats.started_at)} to {clock(stats.ended_at)}")
+    _tell_ahead(args.gallery, ahead)
     print(f"{stats.judgements} human judgements; calibration: {'yes' if stats.calibrated else 'none'}")
     for title, counts in (("camera", stats.cameras), ("source", stats.sources), ("person", stats.people)):
         if counts:
             print_table([title, "tracklets"], [[name, f"{count:,}"] for name, count in counts.items()])
     return 0
+
+
+def _ahead(gallery: Gallery) -> int:
+    """Tracklets whose time lies in the future."""
+    from intraclip.gallery.records import Filters
+
+    return len(gallery.delete(Filters(seen_after=time.time()), dry_run=True).ids)
+
+
+def _tell_ahead(address: str, count: int) -> None:
+    if count:
+        say(
+            f"note: {count:,} tracklets carry a time ahead of this machine's clock, so no age reaches them; to remove "
+            f"them: {command_line('gallery', 'delete', address, '--ahead')}"
+        )
+
+
+def _check(argv: Sequence[str]) -> int:
+    args = parse(CheckArgs, argv, command="gallery check")
+    from intraclip.gallery.gallery import open_gallery, save_intact
+
+    damage: list[str] = []
+    try:
+        with open_gallery(args.gallery) as gallery:
+            damage = gallery.check()
+            count = gallery.stats().tracklets if not damage else 0
+    except DamagedError as error:
+        damage = [*damage, str(error)]
+    saved = None if args.save_to is None else save_intact(args.gallery, args.save_to)
+    if args.json:
+        print_json({"damage": damage, "saved": None if saved is None else asdict(saved)})
+    else:
+        for line in damage:
+            print(line)
+        if not damage:
+            print(f"{args.gallery}: {count:,} tracklets, no damage")
+        if saved is not None:
+            print(f"{saved.tracklets:,} tracklets, {saved.judgements:,} judgements are in {args.save_to}")
+            for name in saved.without_pictures:
+                print(f"  without pictures: {name}")
+            for line in saved.lost:
+                print(f"  lost: {line}")
+    if not damage or saved is not None:
+        return 0
+    if not args.json:
+        say(f"to save what is intact: {command_line('gallery', 'check', args.gallery, '--save-to', 'NEW')}")
+    return 2
 
 
 # -- deleting, calibrating, exporting ----------------------------------------------------------------------
@@ -244,16 +327,30 @@ def _stats(argv: Sequence[str]) -> int:
 def _delete(argv: Sequence[str]) -> int:
     args = parse(DeleteArgs, argv, command="gallery delete")
     from intraclip.gallery.gallery import open_gallery
+    from intraclip.gallery.records import Filters
 
     filters = replace(filters_of(args), ids=frozenset(args.id) if args.id else None)
+    if args.older_than is not None and args.ahead:
+        raise ConfigError(
+            "--older-than and --ahead contradict each other; delete with one, then with the other"
+        )
     if args.older_than is not None:
-        filters = replace(filters, seen_before=datetime.now().timestamp() - age(args.older_than))
+        filters = replace(filters, seen_before=time.time() - age(args.older_than))
+    if args.ahead:
+        filters = replace(filters, seen_after=time.time())
     with open_gallery(args.gallery) as gallery:
         if missing := sorted(set(args.id) - gallery.find(args.id).keys()):
             raise ConfigError(
                 f"the gallery {args.gallery} has no tracklets {', '.join(missing[:5])}; nothing was removed"
             )
-        deleted = gallery.delete(filters, dry_run=args.dry_run)
+        deleted = gallery.delete(filters, dry_run=True)
+        if deleted.ids and not args.dry_run:
+            # By the ids that stand in the log: what is added meanwhile is not deleted unseen.
+            audited(gallery, "delete", {"ids": list(deleted.ids), "by_person": bool(args.person)})
+            deleted = gallery.delete(Filters(ids=frozenset(deleted.ids)))
+        ahead = _ahead(gallery) if args.older_than is not None else 0
+    _tell_ahead(args.gallery, ahead)
+    deleted = replace(deleted, dry_run=args.dry_run)
     if args.json:
         print_json(asdict(deleted))
         return 0
@@ -275,7 +372,7 @@ def _delete(argv: Sequence[str]) -> int:
 
 def _calibrate(argv: Sequence[str]) -> int:
     args = parse(CalibrateArgs, argv, command="gallery calibrate")
-    from intraclip.engine.embeddings_io import read_embeddings
+    from intraclip.embed.embeddings_io import read_embeddings
     from intraclip.gallery.gallery import open_gallery
     from intraclip.metrics.match_probability import fit_calibration
 
@@ -314,6 +411,7 @@ def _export_labels(argv: Sequence[str]) -> int:
     for folder in args.data:
         tracklets |= {record.id: t for t, record in read_tracklets(folder, Naming(prefix=args.prefix))}
     with open_gallery(args.gallery) as gallery:
+        audited(gallery, "export-labels", {"data": len(args.data)})
         summary = export_labels(gallery, args.out, tracklets=tracklets)
     for conflict in summary.conflicts:
         say(f"left out: {conflict}")
@@ -323,7 +421,7 @@ def _export_labels(argv: Sequence[str]) -> int:
         print_json({"out": str(args.out), **asdict(summary)})
     else:
         say(
-            f"{summary.people} people, {summary.tracklets} tracklets, {summary.frames} frames are in {args.out}; train "
-            f"with `intraclip train --data {args.out}`"
+            f"{summary.people} people, {summary.tracklets} tracklets, {summary.frames} frames are in {args.out}; to "
+            f"train with them: {command_line('train', '--data', args.out)}"
         )
     return 0

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from intraclip.cli.common import parse, print_json, progress_bar, say
-from intraclip.cli.gallery_words import Address, Model, moment, open_model
+from intraclip.cli.common import command_line, parse, print_json, progress_bar, say
+from intraclip.cli.gallery_words import Address, Model, audited, moment, open_model
 from intraclip.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ class AddArgs(Model):
     """Data folder, such as `intraclip ingest` writes."""
     embeddings: Path | None = None
     """File of `intraclip extract` instead of a model; with --data it gets the folder's pictures and times."""
-    distance: Literal["cosine", "euclidean"] = "cosine"
-    """Distance of a new gallery."""
+    distance: Literal["cosine", "euclidean"] | None = None
+    """Distance of a new gallery, cosine where nothing is said; a gallery that is there keeps its own."""
     prefix: str = ""
     """Put in front of every tracklet's name, where two folders use the same names."""
     camera_name: tuple[str, ...] = ()
@@ -66,7 +66,7 @@ def main(argv: Sequence[str]) -> int:
         raise ConfigError("--embeddings FILE holds embeddings already: leave out --run and --encoder")
     if args.crops < 0:
         raise ConfigError(f"--crops {args.crops}: 0 or more is needed")
-    summary, tracklets = _add_file(args) if args.embeddings is not None else _add_folder(args)
+    summary, tracklets, first = _add_file(args) if args.embeddings is not None else _add_folder(args)
     for title, messages in (
         ("frames could not be read and were left out", summary.unreadable),
         ("tracklets have no usable embedding and were left out", summary.failures),
@@ -82,12 +82,16 @@ def main(argv: Sequence[str]) -> int:
             f"added {summary.added:,} tracklets, {summary.skipped:,} were there already; {tracklets:,} are in "
             f"{args.gallery}"
         )
+    if first and not args.json:
+        say(f"next: {command_line('gallery', 'search', args.gallery, '--tracklet', first)}")
+        say(f"  or: {command_line('serve', args.gallery)}")
     return 0
 
 
-def _add_folder(args: AddArgs) -> tuple[AddSummary, int]:
-    from intraclip.engine.extractors import ExtractSettings
+def _add_folder(args: AddArgs) -> tuple[AddSummary, int, str]:
+    from intraclip.embed.extractors import ExtractSettings
     from intraclip.gallery.adding import add_tracklets, read_tracklets
+    from intraclip.gallery.gallery import opened_or_created
 
     assert args.data is not None
     extractor, recipe, clip = open_model(args)
@@ -98,20 +102,24 @@ def _add_folder(args: AddArgs) -> tuple[AddSummary, int]:
         settings = replace(settings, workers=args.workers)
     if args.on_failure is not None:
         settings = replace(settings, skip=args.on_failure == "skip")
-    with _open_or_create(
-        args, extractor.fingerprint(clip), extractor.embedding_size, extractor.name
+    with opened_or_created(
+        args.gallery,
+        fingerprint=extractor.fingerprint(clip),
+        dimension=extractor.embedding_size,
+        metric=args.distance,
+        model=extractor.name,
     ) as gallery:
         with progress_bar("frames") as update:
             summary = add_tracklets(
                 gallery, tracklets, extractor, settings, crops=args.crops, progress=update
             )
-        gallery.build_index()
-        return summary, gallery.stats().tracklets
+        return _finish(gallery, summary)
 
 
-def _add_file(args: AddArgs) -> tuple[AddSummary, int]:
-    from intraclip.engine.embeddings_io import read_embeddings
+def _add_file(args: AddArgs) -> tuple[AddSummary, int, str]:
+    from intraclip.embed.embeddings_io import read_embeddings
     from intraclip.gallery.adding import add_embeddings, read_tracklets
+    from intraclip.gallery.gallery import opened_or_created
 
     assert args.embeddings is not None
     file = read_embeddings(args.embeddings)
@@ -125,24 +133,26 @@ def _add_file(args: AddArgs) -> tuple[AddSummary, int]:
         if args.data is not None
         else []
     )
-    size = file.embeddings.features.shape[1]
-    with _open_or_create(args, file.fingerprint, size, str(file.metadata.get("encoder", ""))) as gallery:
+    with opened_or_created(
+        args.gallery,
+        fingerprint=file.fingerprint,
+        dimension=file.embeddings.features.shape[1],
+        metric=args.distance,
+        model=str(file.metadata.get("encoder", "")),
+    ) as gallery:
         with progress_bar("tracklets") as update:
             summary = add_embeddings(
                 gallery, file, naming, tracklets=tracklets, crops=args.crops, progress=update
             )
-        gallery.build_index()
-        return summary, gallery.stats().tracklets
+        return _finish(gallery, summary)
 
 
-def _open_or_create(args: AddArgs, fingerprint: str, dimension: int, model: str) -> Gallery:
-    from intraclip.gallery.gallery import create_gallery, is_taken, open_gallery
-
-    if is_taken(args.gallery):
-        return open_gallery(args.gallery)
-    return create_gallery(
-        args.gallery, fingerprint=fingerprint, dimension=dimension, metric=args.distance, model=model
-    )
+def _finish(gallery: Gallery, summary: AddSummary) -> tuple[AddSummary, int, str]:
+    if summary.added:
+        audited(gallery, "add", {"tracklets": summary.added})
+    gallery.build_index()
+    page = gallery.page(limit=1)
+    return summary, gallery.stats().tracklets, page.records[0].id if page.records else ""
 
 
 def _naming(args: AddArgs) -> Naming:

@@ -8,7 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from intraclip.cli.common import parse, print_json, print_table, say
-from intraclip.cli.gallery_words import Address, Chosen, Model, filters_of, open_model, require_new, time_of
+from intraclip.cli.gallery_words import (
+    Address,
+    Chosen,
+    Model,
+    audited,
+    filters_of,
+    open_model,
+    require_new,
+    time_of,
+    write_private,
+)
 from intraclip.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -63,7 +73,10 @@ def main(argv: Sequence[str]) -> int:
         require_new(args.out)
     filters = replace(filters_of(args), exclude_cameras=frozenset(args.exclude_camera))
     with open_gallery(args.gallery) as gallery:
+        options = {"k": args.k, **filters.for_audit(), "pictures": args.out is not None}
         if args.tracklet is not None:
+            gallery.record(args.tracklet)
+            audited(gallery, "search", {"tracklet": args.tracklet, **options})
             found = gallery.search_tracklet(
                 args.tracklet,
                 k=args.k,
@@ -73,6 +86,7 @@ def main(argv: Sequence[str]) -> int:
             )
         else:
             vector, fingerprint = _embedded(args, gallery)
+            audited(gallery, "search-upload", {"files": len(args.images) or 1, **options})
             found = gallery.search(
                 vector,
                 fingerprint=fingerprint,
@@ -160,7 +174,7 @@ def _print_matches(found: SearchResult) -> None:
 def _draw(args: SearchArgs, gallery: Gallery, found: SearchResult) -> None:
     import numpy as np
 
-    from intraclip.data.frames import decode_frame
+    from intraclip.core.media import decode_picture
     from intraclip.gallery.pictures import STRIP_HEIGHT, STRIP_WIDTH, film_strip
     from intraclip.report.strips import Answer, ranked_picture, write_picture
 
@@ -168,7 +182,7 @@ def _draw(args: SearchArgs, gallery: Gallery, found: SearchResult) -> None:
         data = gallery.strip(tracklet)
         if not data:
             return np.full((1, STRIP_HEIGHT, STRIP_WIDTH, 3), 230, dtype=np.uint8)
-        return decode_frame(np.frombuffer(data, np.uint8), f"strip of {tracklet}")[None]
+        return decode_picture(np.frombuffer(data, np.uint8), f"strip of {tracklet}")[None]
 
     query = strip(args.tracklet) if args.tracklet is not None else film_strip(_query_pictures(args)[:5])[None]
     answers = [
@@ -181,5 +195,6 @@ def _draw(args: SearchArgs, gallery: Gallery, found: SearchResult) -> None:
         for m in found.matches
     ]
     assert args.out is not None
+    write_private(args.out, b"")  # the name is taken, for this user alone
     write_picture(args.out, ranked_picture(query, answers))
     say(f"the picture is {args.out}")

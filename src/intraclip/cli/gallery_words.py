@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import getpass
+import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
@@ -14,7 +17,8 @@ from intraclip.errors import ConfigError, OutputError
 
 if TYPE_CHECKING:
     from intraclip.config import ClipConfig, Recipe
-    from intraclip.engine.extractors import Extractor
+    from intraclip.embed.extractors import Extractor
+    from intraclip.gallery.gallery import Gallery
     from intraclip.gallery.records import Filters, TrackletRecord
 
 Address = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="GALLERY")]
@@ -30,7 +34,8 @@ class Model:
     run: Path | None = None
     """Run folder, or a checkpoint file. With --encoder its head aggregates the other network's vectors."""
     encoder: Path | None = None
-    """TOML description of another network that embeds the frames; without a run, they are averaged (TAP)."""
+    """Another network that embeds the frames: a name of `intraclip models list`, or a TOML file that describes it
+    (docs/export.md). Without a run, its vectors are averaged (TAP)."""
     engine: str | None = None
     """What runs the network: torch, onnxruntime, openvino, or auto for the fastest exact one that is installed."""
     device: str | None = None
@@ -61,7 +66,7 @@ class Chosen:
 
 def open_model(args: Model) -> tuple[Extractor, Recipe, ClipConfig]:
     """The model, its recipe, and how tracklets are sampled."""
-    from intraclip.engine.extract import open_extractor
+    from intraclip.embed.extract import open_extractor
 
     extractor, recipe = open_extractor(args.run, encoder=args.encoder, engine=args.engine, device=args.device)
     clip = recipe.clip if args.sampling is None else replace(recipe.clip, test_sampling=args.sampling)
@@ -101,6 +106,26 @@ def age(text: str) -> float:
     return float(match[1]) * _UNITS[match[2]]
 
 
+def audited(gallery: Gallery, action: str, detail: Mapping[str, Any]) -> None:
+    """A line in the gallery's audit log: what is done, by whom, on the command line.
+
+    It is written first: what cannot be logged is not done.
+    """
+    gallery.audit(action, detail, actor=login(), origin="command line")
+
+
+def login() -> str:
+    """Name of the user that runs this process, whatever the environment says; its number where it has none."""
+    try:
+        import pwd
+
+        return pwd.getpwuid(os.getuid()).pw_name
+    except ImportError:  # Windows
+        return getpass.getuser()
+    except KeyError:  # in some containers
+        return str(os.getuid())
+
+
 def time_of(record: TrackletRecord) -> str:
     """When a tracklet was seen, by the clock or else in its video."""
     if record.started_at is not None:
@@ -114,7 +139,12 @@ def time_of(record: TrackletRecord) -> str:
 
 def clock(seconds: float | None) -> str:
     """Local time."""
-    return "" if seconds is None else datetime.fromtimestamp(seconds).isoformat(sep=" ", timespec="seconds")
+    try:
+        return (
+            "" if seconds is None else datetime.fromtimestamp(seconds).isoformat(sep=" ", timespec="seconds")
+        )
+    except (ValueError, OverflowError, OSError):  # no calendar goes that far
+        return f"{seconds:g} s after 1970"
 
 
 def require_new(path: Path, *, suffixes: tuple[str, ...] = (".png", ".jpg", ".jpeg")) -> None:
@@ -123,3 +153,19 @@ def require_new(path: Path, *, suffixes: tuple[str, ...] = (".png", ".jpg", ".jp
         raise OutputError(f"{path}: the picture is written as {' or '.join(suffixes)}; choose such a name")
     if path.exists():
         raise OutputError(f"{path} exists; choose another --out")
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Write a new file of pictures of people, for its owner alone.
+
+    Raises:
+        OutputError: it is there already, or cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(data)
+    except FileExistsError:
+        raise OutputError(f"{path} exists; choose another --out") from None
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror}") from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 class IngestArgs:
     """Turn videos into tracklets: decode, detect people, track them, crop them.
 
-    The folder can be read by `intraclip extract`, `rank` and `data check`; look at its contact_sheets first.
+    The folder can be read by `intraclip gallery add`, `extract`, `rank` and `data check`; look at its
+    contact_sheets first.
     Nothing leaves this machine.
     """
 
@@ -28,13 +30,15 @@ class IngestArgs:
     """Video files, folders of numbered pictures (or MOTChallenge sequences), or folders of these; the camera number
     is read from the name (cam3, c3, camera_3) or given with --cameras."""
     detector: Path | None = None
-    """Person detector: an ONNX file in YOLOX layout, or weights of one of torchvision's detection models (.pth)."""
+    """Person detector: an ONNX file in YOLOX layout, weights of one of torchvision's detection models (.pth), or a
+    name of `intraclip models list`."""
     tracks: tuple[Path, ...] = ()
     """Instead of a detector: one file a video in MOTChallenge format, from any tracker. Files whose ids are all -1
     are detections, and are followed."""
     encoder: Path | None = None
-    """A re-ID network that divides tracks which change from one person to another: a run, or a TOML file that describes
-    another network (docs/export.md). It is asked about everyone every --appearance-seconds."""
+    """A re-ID network that divides tracks which change from one person to another: a run, a name of
+    `intraclip models list`, or a TOML file that describes another network (docs/export.md). It is asked about everyone
+    every --appearance-seconds."""
     out: Path
     """Folder to write; must be empty or absent, except with --resume."""
     resume: bool = False
@@ -54,7 +58,7 @@ def main(argv: Sequence[str]) -> int:
         raise ConfigError("intraclip ingest: name at least one video file or folder")
     encoder = None
     if args.encoder is not None:
-        from intraclip.engine.encoders import open_encoder
+        from intraclip.embed.encoders import open_encoder
 
         encoder = open_encoder(args.encoder)
     with progress_bar("ingesting") as update:
@@ -90,7 +94,14 @@ def main(argv: Sequence[str]) -> int:
         )
     else:
         print(summary)
-        say(
-            f"look at {args.out / 'contact_sheets'}, then: intraclip extract RUN --data {args.out} --out FILE.npz"
-        )
+        if summary.tracklets:
+            model = "--run RUN"
+            if args.encoder is not None:
+                model = (
+                    f"--{'encoder' if args.encoder.suffix == '.toml' else 'run'} {quote(str(args.encoder))}"
+                )
+            say(
+                f"look at {quote(str(args.out / 'contact_sheets'))}, then: intraclip gallery add GALLERY "
+                f"--data {quote(str(args.out))} {model}"
+            )
     return 0

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
-from intraclip.cli.common import parse, print_json, print_table, say
+from intraclip.cli.common import parse, print_json, print_table, say, tell
 from intraclip.cli.link_input import Input, from_file, from_gallery, is_gallery
 
 if TYPE_CHECKING:
@@ -68,7 +68,13 @@ class LinkArgs:
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
     args = parse(LinkArgs, argv, command="link")
-    from intraclip.errors import ConfigError, OutputError, require_empty_folder, require_extra
+    from intraclip.errors import (
+        ConfigError,
+        OutputError,
+        leaving_nothing,
+        require_empty_folder,
+        require_extra,
+    )
 
     require_empty_folder(args.out, remedy="choose another --out")
     require_extra("jinja2", extra="report", purpose="the page of people")
@@ -80,14 +86,15 @@ def main(argv: Sequence[str]) -> int:
         raise OutputError(f"{args.save_calibration} exists; choose another --save-calibration")
     if args.data is not None and is_gallery(args.source):
         raise ConfigError("--data goes with an embeddings file; a gallery holds its own pictures")
-    with ExitStack() as stack:  # a gallery stays open until its pictures are on the page
+    # A gallery stays open until its pictures are on the page.
+    with ExitStack() as stack, leaving_nothing(args.out):
         _link(args, stack)
     return 0
 
 
 def _link(args: LinkArgs, stack: ExitStack) -> None:
     """Read, group, write and print."""
-    from intraclip.engine.run import write_json
+    from intraclip.core.files import write_json
     from intraclip.errors import ConfigError, DataError
     from intraclip.link.evidence import Evidence
     from intraclip.link.output import people_rows, write_labels, write_people
@@ -124,8 +131,6 @@ def _link(args: LinkArgs, stack: ExitStack) -> None:
     )
     people = link(evidence, given.names, threshold=args.threshold, probability=args.probability)
     scores = _scores(given, people)
-    if args.save_calibration is not None and fitted is not None:
-        write_json(args.save_calibration, fitted.to_json_dict())  # now that it is known to fit
     write_people(args.out / "people.csv", people)
     labels = None
     if given.tracklets:
@@ -143,6 +148,8 @@ def _link(args: LinkArgs, stack: ExitStack) -> None:
         cameras=given.cameras,
         sentences=notes,
     )
+    if args.save_calibration is not None and fitted is not None:
+        write_json(args.save_calibration, fitted.to_json_dict())  # now that it is known to fit
     if args.json:
         print_json(
             {
@@ -157,11 +164,12 @@ def _link(args: LinkArgs, stack: ExitStack) -> None:
     else:
         _print(people, given, scores)
         for note in (*notes, *people.notes):
-            print(f"note: {note}")
+            tell(f"note: {note}")
         if labels is not None:
-            print(
+            tell(
                 f"{labels[0]} people and {labels[1]} tracklets in {args.out / 'tracklets.csv'}: to train on them, look "
-                f"at the page, correct the pids, and put the file into {args.data}"
+                f"at the page, correct the pids, then: intraclip train --data {args.data} --labels "
+                f"{args.out / 'tracklets.csv'} --model.weights RUN --out OUT"
             )
     say(f"the page is {args.out / 'people.html'}")
 
@@ -192,7 +200,7 @@ def _sources(args: LinkArgs, given: Input, travel: TravelTimes | None, notes: li
 
 def _calibration(args: LinkArgs, given: Input, notes: list[str]) -> MatchCalibration | None:
     """The calibration of --calibration, else of the gallery; none where a threshold is given instead."""
-    from intraclip.engine.embeddings_io import read_embeddings
+    from intraclip.embed.embeddings_io import read_embeddings
     from intraclip.errors import ConfigError
     from intraclip.metrics.match_probability import fit_calibration
 
@@ -229,8 +237,7 @@ def _shared(given: Input, labelled: Embeddings) -> int:
 
 def _read_calibration(args: LinkArgs, path: Path) -> MatchCalibration:
     """Read --calibration; thresholds of `intraclip score` are refused with the command that makes the right file."""
-    import json
-
+    from intraclip.config_io import parse_json
     from intraclip.errors import DataError
     from intraclip.metrics.match_probability import read_calibration
 
@@ -238,7 +245,7 @@ def _read_calibration(args: LinkArgs, path: Path) -> MatchCalibration:
         return read_calibration(path)
     except DataError:
         try:
-            data = json.loads(path.read_text(encoding="utf-8"))
+            data = parse_json(path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             data = None
         if not (isinstance(data, dict) and "kind" not in data and {"thresholds", "equal_error"} <= set(data)):
@@ -286,12 +293,12 @@ def _print(people: People, given: Input, scores: dict[str, Any] | None) -> None:
     if rows:
         print_table(["person", "cameras", "tracklets", "least likely"], rows)
     sizes = np.bincount(people.person)[1:]
-    print(
+    tell(
         f"{len(people.names):,} tracklets, {people.count:,} people: "
         f"{sum(len(people.cameras(p)) > 1 for p in range(1, people.count + 1)):,} in two cameras or more, "
         f"{int((sizes == 1).sum()):,} seen once"
     )
-    print(f"one person when: {people.rule}")
+    tell(f"one person when: {people.rule}")
     if scores is None:
         return
     table = [
@@ -303,7 +310,7 @@ def _print(people: People, given: Input, scores: dict[str, Any] | None) -> None:
     weighted = (
         "weighted by frames" if scores["weighted"] else "every tracklet counts 1 (--data weights by frames)"
     )
-    print(
+    tell(
         f"{scores['known']:,} tracklets of {scores['identities']:,} known people, found as {scores['people']:,}; "
         f"identities {weighted}"
     )

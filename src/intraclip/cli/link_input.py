@@ -66,7 +66,7 @@ def from_file(path: Path, data: Path | None) -> Input:
     """An embeddings file, with its data folder if there is one."""
     import numpy as np
 
-    from intraclip.engine.embeddings_io import read_embeddings
+    from intraclip.embed.embeddings_io import read_embeddings
     from intraclip.errors import DataError
     from intraclip.link.recordings import recordings
     from intraclip.types import JUNK_PID
@@ -119,7 +119,7 @@ def from_gallery(address: str, stack: ExitStack) -> Input:
 
     import numpy as np
 
-    from intraclip.engine.embeddings_writer import PARQUET
+    from intraclip.embed.embeddings_writer import PARQUET
     from intraclip.errors import DataError
     from intraclip.gallery.gallery import open_gallery
     from intraclip.link.recordings import recordings

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import io
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -29,6 +30,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "export": (
         "intraclip.cli.export",
         "Write a network as ONNX, OpenVINO or torch.export, checked, fp32 or int8.",
+    ),
+    "models": (
+        "intraclip.cli.models",
+        "Public networks and detectors by name: what they are, get them, check them (models list, get, check).",
     ),
     "ingest": ("intraclip.cli.ingest", "Turn videos into tracklets: detect, track, crop."),
     "gallery": (
@@ -57,6 +62,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         saved itself.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(
+            errors="backslashreplace"
+        )  # names of files may be no text; stderr does so anyway
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_help())
         return 0
@@ -75,7 +84,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return code
     except IntraclipError as error:
         exit_code: int = getattr(error, "exit_code", 2)
-        print(f"error: {error}" if exit_code == 2 else str(error), file=sys.stderr)
+        from intraclip.cli.common import plain
+
+        print(plain(f"error: {error}" if exit_code == 2 else error), file=sys.stderr)
         return exit_code
     except KeyboardInterrupt:
         print("interrupted; what was finished is kept", file=sys.stderr)

@@ -9,7 +9,7 @@ from typing import Literal
 
 import tyro
 
-from intraclip.cli.common import parse, print_json, progress_bar, read_data_of_run, say
+from intraclip.cli.common import parse, print_json, progress_bar, read_data_of_run, say, tell
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +28,8 @@ class RankArgs:
     out: Path
     """Picture to write, .png or .jpg."""
     encoder: Path | None = None
-    """TOML description of another network that embeds the frames; without a run, they are averaged (TAP)."""
+    """Another network that embeds the frames: a name of `intraclip models list`, or a TOML file that describes it
+    (docs/export.md). Without a run, its vectors are averaged (TAP)."""
     engine: str | None = None
     """What runs the network: torch, onnxruntime, openvino, or auto for the fastest exact one that is installed. By
     default torch for a run, auto for another network."""
@@ -47,7 +48,7 @@ class RankArgs:
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
     args = parse(RankArgs, argv, command="rank")
-    from intraclip.engine.extract import embed_split, open_extractor
+    from intraclip.embed.extract import embed_split, open_extractor
     from intraclip.errors import ConfigError, OutputError
     from intraclip.metrics.ranking import most_similar, require_name
     from intraclip.report.strips import ranked_tracklets, write_picture
@@ -74,7 +75,7 @@ def main(argv: Sequence[str]) -> int:
         print_json([a._asdict() for a in answers])
     else:
         for place, answer in enumerate(answers, start=1):
-            print(
+            tell(
                 f"{place:3}  {answer.name:<24} camera {answer.camid}  {args.distance} distance {answer.distance:.3f}"
             )
         say(f"the picture is {args.out}")

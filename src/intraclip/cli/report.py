@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,8 @@ class ReportArgs:
     data: Path | None = None
     """Data folder; by default the one that the first run was evaluated on."""
     out: Path | None = None
-    """File to write; report.html in the first run folder by default."""
+    """File to write; by default report.html in the run folder, or for several runs report-with-OTHERS.html in the first
+    one."""
     seed: int = 0
     """Seed of the choice of queries and clips."""
 
@@ -54,7 +56,7 @@ def main(argv: Sequence[str]) -> int:
     else:
         say(f"the data folder {data} is not there: the page comes without pictures of people")
     page = write_report(
-        args.out or args.runs[0] / "report.html",
+        args.out or args.runs[0] / _page_name(names),
         runs=dict(zip(names, args.runs, strict=True)),
         split=split,
         title=" and ".join(names),
@@ -63,3 +65,13 @@ def main(argv: Sequence[str]) -> int:
     )
     say(f"the report is {page}")
     return 0
+
+
+def _page_name(names: Sequence[str]) -> str:
+    """A comparison has another name than the report of its first run, which it would replace.
+
+    >>> _page_name(["a"]), _page_name(["a", "runs/b", "c"])
+    ('report.html', 'report-with-runs-b-c.html')
+    """
+    others = "-".join(re.sub(r"[^\w.]+", "-", name).strip("-.") or "run" for name in names[1:])
+    return f"report-with-{others[:80]}.html" if others else "report.html"

@@ -13,7 +13,7 @@ import tyro
 from intraclip.cli.common import parse, print_json, print_table, progress_bar, say
 
 if TYPE_CHECKING:
-    from intraclip.reproduce.run import Plan
+    from intraclip.lab.reproduce.run import Plan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +58,7 @@ class ReproduceArgs:
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
     args = parse(ReproduceArgs, argv, command="reproduce")
-    from intraclip.reproduce.run import RunsFailed, Settings, View, plan, reproduce
+    from intraclip.lab.reproduce.run import RunsFailed, Settings, View, plan, reproduce
 
     planned = plan(
         Settings(
@@ -91,13 +91,13 @@ def main(argv: Sequence[str]) -> int:
 def _splits(text: str | None) -> tuple[int, ...] | None:
     if text is None:
         return None
-    from intraclip.engine.cross import parse_splits
+    from intraclip.lab.cross import parse_splits
 
     return parse_splits(text) or ()
 
 
 def _announce(planned: Plan) -> None:
-    from intraclip.reproduce.estimate import duration
+    from intraclip.lab.reproduce.estimate import duration
 
     missing = sum(run.state != "done" for run in planned.runs)
     say(
@@ -111,8 +111,8 @@ def _announce(planned: Plan) -> None:
 
 
 def _print_plan(planned: Plan, *, as_json: bool) -> None:
-    from intraclip.reproduce.estimate import duration
-    from intraclip.reproduce.work import command_lines
+    from intraclip.lab.reproduce.estimate import duration
+    from intraclip.lab.reproduce.work import command_lines
 
     # The first runs start in these places, the others wherever one becomes free.
     waiting = [run for run in planned.runs if run.state != "done"]
@@ -178,7 +178,7 @@ def _print_results(written: Sequence[Path], *, as_json: bool) -> None:
 
 def _print_result(path: Path) -> None:
     """The numbers of an experiment, in the width of a terminal."""
-    from intraclip.reproduce.tables import remarks, short_tables
+    from intraclip.lab.reproduce.tables import remarks, short_tables
 
     result = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
     print(result["title"])

@@ -11,12 +11,16 @@ import tyro
 
 from intraclip.cli.common import (
     SHOWN_SCORES,
+    also,
+    not_scored,
+    one_of_each,
     parse,
     print_interval,
     print_json,
     print_table,
     say,
     score_table,
+    tell,
 )
 
 if TYPE_CHECKING:
@@ -36,8 +40,9 @@ class ScoreArgs:
 
     file: tyro.conf.Positional[Path]
     """Embeddings file, .npz or .parquet."""
-    protocol: str = "cross-camera"
-    """Protocol by name, or `all` for every one side by side. cross-camera: queries search the rest across cameras."""
+    protocol: str | None = None
+    """Protocol by name, or `all` for every one side by side; by default the usual one of the data set, if the file says
+    which, else cross-camera: queries search the rest across cameras."""
     distance: Literal["euclidean", "cosine"] = "euclidean"
     """Distance between embeddings."""
     against: Path | None = None
@@ -59,8 +64,8 @@ class ScoreArgs:
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
     args = parse(ScoreArgs, argv, command="score")
-    from intraclip.engine.embeddings_io import read_embeddings
-    from intraclip.engine.score import calibrate_file, score_file
+    from intraclip.embed.embeddings_io import read_embeddings
+    from intraclip.embed.score import calibrate_file, score_file
     from intraclip.errors import ConfigError, OutputError
 
     if args.calibrate is not None and args.calibrate.exists() and not args.force:
@@ -80,7 +85,7 @@ def main(argv: Sequence[str]) -> int:
     )
     calibration = None
     if args.calibrate is not None:
-        from intraclip.engine.run import write_json
+        from intraclip.core.files import write_json
 
         calibration = calibrate_file(file, protocol=args.protocol, distance=args.distance)
         write_json(args.calibrate, calibration.to_json_dict())
@@ -89,58 +94,47 @@ def main(argv: Sequence[str]) -> int:
         print_json(
             {name: {**r, "notes": [*r["notes"], *found.notes], **added} for name, r in found.results.items()}
         )
-        for line in _not_scored(found.not_scored):
+        for line in not_scored(found.not_scored):
             say(line)
         return 0
     size, queries = file.embeddings.features.shape[1], int(file.embeddings.is_query.sum())
-    print(f"{args.file}: {len(file.embeddings):,} tracklets, {queries:,} queries, embeddings of size {size}")
-    # Protocols that calculate the same share one row.
-    names = list(found.results)
-    shown = {
-        name: result
-        for i, (name, result) in enumerate(found.results.items())
-        if not set(result["same_as"]) & set(names[:i])
-    }
+    tell(f"{args.file}: {len(file.embeddings):,} tracklets, {queries:,} queries, embeddings of size {size}")
+    shown = one_of_each(found.results)  # protocols that calculate the same share one row
     score_table(shown)
     if args.rerank:
         reranked = {name: result["reranked"] for name, result in shown.items()}
         score_table({f"{name}, re-ranked": result for name, result in reranked.items()})
-        print(
+        tell(
             f"re-ranked: {next(iter(reranked.values()))['label']}; uses all queries and the gallery together, so "
             "compare it with other re-ranked scores alone"
         )
-    for line in _not_scored(found.not_scored):
-        print(line)
+    for line in not_scored(found.not_scored):
+        tell(line)
     for name, result in shown.items():
         _explain(name, result)
     if against is not None:
         _compare(shown)
     if calibration is not None:
         _thresholds(calibration)
-        print(f"written: {args.calibrate}")
+        tell(f"written: {args.calibrate}")
     for note in found.notes:
-        print(f"note: {note}")
-    print(f"distance {args.distance}; queries without a match are not counted")
-    if args.protocol == "cross-camera":
-        print(
+        tell(f"note: {note}")
+    tell(f"distance {args.distance}; queries without a match are not counted")
+    if args.protocol is None and "cross-camera" in found.results:
+        tell(
             "cross-camera is the default: queries are not searched themselves. Papers on MARS mostly use mars-full; "
             "--protocol all prints every protocol"
         )
     return 0
 
 
-def _not_scored(reasons: Mapping[str, str]) -> list[str]:
-    return [f"not scored under {protocol}: {reason}" for protocol, reason in reasons.items()]
-
-
 def _explain(name: str, result: Mapping[str, Any]) -> None:
     from intraclip.metrics.protocols import protocol_named
 
-    same = f" ({', '.join(result['same_as'])}: the same here)" if result["same_as"] else ""
-    print(f"{name}{same}: {protocol_named(name).about}")
+    tell(f"{name}{also(result)}: {protocol_named(name).about}")
     print_interval(result)
     for note in result["notes"]:
-        print(f"  {note}")
+        tell(f"  {note}")
 
 
 def _thresholds(found: Calibration) -> None:
@@ -151,7 +145,7 @@ def _thresholds(found: Calibration) -> None:
         share = f"{100 * t.true_match_rate:.1f}" + ("" if t.supported else " (too few pairs)")
         rows.append([f"false-match rate {rate:g}", f"{t.threshold:.4f}", f"{t.false_matches:,}", share])
     print_table(["same person when", "distance below", "false matches", "true matches, %"], rows)
-    print(
+    tell(
         f"equal error rate {100 * found.equal_error.rate:.2f} % at distance {found.equal_error.threshold:.4f}; "
         f"{found.genuine_pairs:,} pairs of one person, {found.impostor_pairs:,} of two, across cameras"
     )
@@ -166,4 +160,4 @@ def _compare(results: Mapping[str, Mapping[str, Any]]) -> None:
             values = (f"{100 * s['first']:.1f}", f"{100 * s['second']:.1f}", f"{100 * s['difference']:+.1f}")
             rows.append([f"{name}, {label}", *values, ends, f"{s['p_value']:.4f}"])
     print_table(["paired comparison", "other file", "this file", "difference", "95 % interval", "p"], rows)
-    print("p: a flip test over people; it says nothing about other training seeds")
+    tell("p: a flip test over people; it says nothing about other training seeds")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from intraclip.cli.common import parse, say
+from intraclip.cli.common import parse
 from intraclip.cli.gallery_words import Address, Model, open_model
 from intraclip.errors import ConfigError, require_extra
 
@@ -31,9 +32,12 @@ class ServeArgs(Model):
     port: int = 8000
     """Port to listen on; 0 for any free one."""
     token_file: Path | None = None
-    """File with a name and a secret on each line; whoever has one may come in. Required beyond loopback."""
+    """File with a name and a secret on each line, and perhaps `read-only`; whoever has one may come in. Required beyond
+    loopback, and read again when it changes."""
     allow_host: tuple[str, ...] = ()
     """Further host names that the service is reached under, such as that of a proxy in front of it."""
+    proxy: bool = False
+    """A proxy in front adds to X-Forwarded-For whom it asks for; the log and the limit on wrong tokens go by that."""
     tls_cert: Path | None = None
     """Certificate (PEM) to speak HTTPS."""
     tls_key: Path | None = None
@@ -42,6 +46,8 @@ class ServeArgs(Model):
     """Largest upload, all files of a search together, in MiB."""
     searches: int = 4
     """Searches that run at once; more wait."""
+    stop_s: int = 10
+    """Seconds that running requests get when it is told to stop; then they are cut."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -51,19 +57,21 @@ def main(argv: Sequence[str]) -> int:
         require_extra(module, extra="serve", purpose="the service")
     from intraclip.gallery.gallery import open_gallery
     from intraclip.serve.app import create_app
-    from intraclip.serve.server import run
+    from intraclip.serve.server import listen, run
 
     settings = _settings(args)
-    with open_gallery(args.gallery) as gallery:
+    with listen(settings) as listening, open_gallery(args.gallery) as gallery:
+        # Cookies are kept by host and not by port: the service must know its own.
+        settings = replace(settings, port=listening.getsockname()[1])
         app = create_app(gallery, settings, embedder=_embedder(args))
         _greet(args, settings, gallery.stats().tracklets)
-        run(app, settings, tls_cert=args.tls_cert, tls_key=args.tls_key)
-    say("stopped")
+        run(app, settings, listening, tls_cert=args.tls_cert, tls_key=args.tls_key)
     return 0
 
 
 def _settings(args: ServeArgs) -> ServeSettings:
-    from intraclip.serve.settings import ServeSettings, read_tokens
+    from intraclip.serve.settings import ServeSettings
+    from intraclip.serve.tokens import read_tokens
 
     if (args.tls_cert is None) != (args.tls_key is None):
         raise ConfigError("--tls-cert and --tls-key belong together; name both")
@@ -75,9 +83,12 @@ def _settings(args: ServeArgs) -> ServeSettings:
         port=args.port,
         allow_hosts=frozenset(args.allow_host),
         tokens=() if args.token_file is None else read_tokens(args.token_file),
+        token_file=args.token_file,
+        proxy=args.proxy,
         tls=args.tls_cert is not None,
         max_upload_bytes=args.max_upload_mb * 2**20,
         searches=args.searches,
+        stop_s=args.stop_s,
     )
 
 
@@ -91,16 +102,18 @@ def _embedder(args: ServeArgs) -> Embedder | None:
 
 
 def _greet(args: ServeArgs, settings: ServeSettings, tracklets: int) -> None:
+    """On standard output: standard error carries one JSON object a line."""
     scheme = "https" if settings.tls else "http"
     host = f"[{args.host}]" if ":" in args.host else args.host
-    say(f"{tracklets:,} tracklets of {args.gallery} at {scheme}://{host}:{args.port}/")
+    print(f"{tracklets:,} tracklets of {args.gallery} at {scheme}://{host}:{settings.port}/")
     if args.run is None and args.encoder is None:
-        say(
+        print(
             "no model: tracklets of the gallery can be searched for, uploaded pictures cannot (--run or --encoder)"
         )
     if settings.tokens:
-        say(f"a token is required; there are {len(settings.tokens)}")
+        print(f"a token is required; there are {len(settings.tokens)}")
     if not settings.loopback and not settings.tls:
-        say(
+        print(
             "note: tokens and pictures travel unencrypted; use --tls-cert and --tls-key, or a proxy that does"
         )
+    sys.stdout.flush()

@@ -172,6 +172,7 @@ def normalise(
     Raises:
         ValueError: the frames are of another kind, or `out` does not fit.
     """
+    frames = torch.as_tensor(frames)
     if frames.ndim < 3 or frames.shape[-3] != 3 or frames.dtype != torch.uint8:
         raise ValueError(
             f"normalisation wants uint8 [..., 3, H, W], got {frames.dtype} {tuple(frames.shape)}"
@@ -227,6 +228,7 @@ def apply(
     Raises:
         ValueError: the shapes do not belong together, a box leaves the frame, or `out` does not fit.
     """
+    frames = torch.as_tensor(frames)
     if frames.ndim != 5 or frames.shape[2] != 3 or frames.dtype != torch.uint8:
         raise ValueError(
             f"augmentation wants uint8 [B, T, 3, H, W], got {frames.dtype} {tuple(frames.shape)}"

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from intraclip.core.paths import is_hidden
 from intraclip.data.frames import read_tracklet_frame
 from intraclip.data.pack.format import open_pack
 from intraclip.data.pack.verify import verify_pack
@@ -25,7 +26,7 @@ from intraclip.data.readers import (
     read_mars_info,
 )
 from intraclip.data.readers.common import is_image_name, shorten
-from intraclip.data.readers.folder import find_manifest, manifest_rows
+from intraclip.data.readers.folder import find_manifest, manifest_rows, number_in
 from intraclip.errors import DataError, FrameError
 from intraclip.types import Split, Tracklet, count_pids
 
@@ -323,7 +324,7 @@ def _manifest_findings(split: Split) -> Iterator[Finding]:
     wrong = [
         f"{row['tracklet']} ({row['num_frames']} in the manifest, {lengths[row['tracklet']]} in the folder)"
         for _, row in manifest_rows(manifest)
-        if row.get("num_frames", "") not in ("", str(lengths[row["tracklet"]]))
+        if (said := row.get("num_frames", "")) and number_in(said) != lengths[row["tracklet"]]
     ]
     if wrong:
         yield Finding(
@@ -364,7 +365,7 @@ def _scan(root: Path, *, sizes: bool) -> _Files:
         with os.scandir(root / prefix) as entries:
             for entry in entries:
                 nothing = False
-                if entry.name.startswith("."):
+                if is_hidden(entry.name):
                     continue
                 if entry.is_dir():
                     waiting.append(f"{prefix}{entry.name}/")

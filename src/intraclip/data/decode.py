@@ -10,7 +10,7 @@ from dataclasses import replace
 import torch
 from torch.nn.functional import interpolate
 
-from intraclip.data.frames import decode_frame
+from intraclip.core.media import decode_picture
 from intraclip.data.loaded import Encoded, Loaded
 from intraclip.errors import ConfigError
 from intraclip.types import ClipBatch
@@ -57,7 +57,7 @@ def _decode(encoded: Encoded, device: torch.device, height: int, width: int) -> 
         images = _decode_together(jpegs, device)
     except RuntimeError:  # one of them is of a kind that this decoder does not know, or is damaged
         images = [
-            torch.from_numpy(decode_frame(jpeg.numpy(), path)).permute(2, 0, 1).to(device)
+            torch.from_numpy(decode_picture(jpeg.numpy(), path)).permute(2, 0, 1).to(device)
             for jpeg, path in zip(jpegs, encoded.paths, strict=True)
         ]
     return _resized(images, height, width)

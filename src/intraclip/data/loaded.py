@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import simplejpeg
 import torch
 from torch.utils.data import get_worker_info
 
+from intraclip.core.media import is_ordinary_jpeg
 from intraclip.data.clips import Clip
-from intraclip.data.frames import encoded_frame, is_jpeg
+from intraclip.data.frames import encoded_frame
 from intraclip.errors import FrameError
 from intraclip.types import ClipBatch, Tracklet
 
@@ -29,7 +29,7 @@ class Encoded:
         paths: names of the N frames, for messages.
         rows: int64 ``[A]``, clips of the batch that are here.
         places: int64 ``[A, T]``, number of the JPEG of each of their frames.
-        ready_rows: int64 ``[B - A]``, clips that a worker decoded, because a frame is no JPEG or looks damaged.
+        ready_rows: int64 ``[B - A]``, clips that a worker decoded, because a frame is no ordinary JPEG.
         ready: their frames, uint8 ``[B - A, T, H, W, 3]``.
     """
 
@@ -122,8 +122,8 @@ def encode_clips(clips: Sequence[tuple[Tracklet, Clip]]) -> tuple[Encoded, list[
     """Gather the JPEG bytes of clips of equal length, each frame once.
 
     Returns:
-        The bytes; and the rows of clips that have to be decoded by frame, because a frame is missing, is no JPEG,
-        or looks damaged.
+        The bytes; and the rows of clips that have to be decoded by frame, because a frame is missing, is no JPEG
+        that any decoder shows alike, or looks damaged: GPUs fill what is cut off with grey and say nothing.
     """
     parts: list[npt.NDArray[np.uint8]] = []
     paths: list[str] = []
@@ -136,7 +136,7 @@ def encode_clips(clips: Sequence[tuple[Tracklet, Clip]]) -> tuple[Encoded, list[
             found = {index: encoded_frame(tracklet, index) for index in dict.fromkeys(indices)}
         except FrameError:
             found = {}
-        if not found or not all(map(_is_whole_jpeg, found.values())):
+        if not found or not all(map(is_ordinary_jpeg, found.values())):
             others.append(row)
             continue
         number = {index: len(parts) + i for i, index in enumerate(found)}
@@ -158,14 +158,3 @@ def encode_clips(clips: Sequence[tuple[Tracklet, Clip]]) -> tuple[Encoded, list[
         ready=torch.empty(0, dtype=torch.uint8),
     )
     return encoded, others
-
-
-def _is_whole_jpeg(data: npt.NDArray[np.uint8]) -> bool:
-    """Whether a frame is a JPEG with a good header and an end: GPUs fill what is cut off with grey and say nothing."""
-    if not is_jpeg(data) or data[-2:].tobytes() != b"\xff\xd9":
-        return False
-    try:
-        simplejpeg.decode_jpeg_header(data)
-    except ValueError:
-        return False
-    return True

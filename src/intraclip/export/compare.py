@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from intraclip.data.benchmark.config import BenchmarkConfig
 from intraclip.data.frames import resize_frame
 from intraclip.export.formats import Graph
 from intraclip.export.graph import FrameGraph
@@ -81,23 +80,14 @@ def agreement(wanted: npt.NDArray[np.float32], found: npt.NDArray[np.float32]) -
     )
 
 
-def rendered_frames(*, height: int, width: int, count: int = 12) -> Frames:
-    """Frames of people from the shipped renderer, for checks where there is no data folder.
+def check_frames(*, height: int, width: int, count: int = 12) -> Frames:
+    """Frames of soft blocks of any colour, the same at every call, for checks where no pictures are at hand.
 
     Returns:
         uint8 ``[count, height, width, 3]``, RGB.
     """
-    # The renderer is heavy; only an export without data needs it.
-    from intraclip.data.benchmark.layouts import plan_tracklets
-    from intraclip.data.benchmark.tracklet import render_tracklet
-
-    config = BenchmarkConfig(identities=4, frames=(2, 2), distractors=0, junk=0)
-    frames: list[Frames] = []
-    for plan in plan_tracklets(config):
-        frames += [resize_frame(frame, height, width) for frame in render_tracklet(plan, config).frames]
-        if len(frames) >= count:
-            break
-    return np.stack(frames[:count])
+    blocks = np.random.default_rng(0).integers(0, 256, (count, 16, 8, 3), dtype=np.uint8)
+    return np.stack([resize_frame(block, height, width) for block in blocks])
 
 
 def _inputs(

@@ -9,12 +9,17 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from intraclip.config import Recipe
+from intraclip.config_io import parse_json
 from intraclip.errors import CheckpointError
 from intraclip.export.graph import Part
 from intraclip.models.embedder import ClipEmbedder
 
 FORMAT = "intraclip-network"
 FORMAT_VERSION = 1
+WEIGHT_BITS = 7
+"""Of the weights of an int8 network: processors without VNNI add two products of 8 x 8 bits in 16 bits, where
+2 x 255 x 127 saturates and 2 x 255 x 64 does not."""
+
 PREFIX = "intraclip."
 """Of every key in the file's metadata; the values are JSON."""
 
@@ -40,6 +45,11 @@ class Description:
         fingerprint: of weights and preprocessing.
         recipe: the resolved recipe of the training run.
         versions: of the packages that wrote the file.
+        engines: that it was made for. Others may run it more slowly.
+        weight_bits: of the weights; 7 for int8, so that a sum of two products fits 16 bits on every processor. 0 in
+            files of earlier versions.
+        reference: pictures by rule, the vectors that the file gave for them when it was written, how well they must
+            be met, and on what processor that was; see `intraclip.export.reference`. None in files of earlier versions.
         format: `FORMAT`.
         format_version: `FORMAT_VERSION`.
     """
@@ -60,6 +70,9 @@ class Description:
     fingerprint: str
     recipe: Mapping[str, Any]
     versions: Mapping[str, str]
+    engines: tuple[str, ...] = ()
+    weight_bits: int = 0
+    reference: Mapping[str, Any] | None = None
     format: str = FORMAT
     format_version: int = FORMAT_VERSION
 
@@ -69,9 +82,15 @@ class Description:
 
 
 def describe_network(
-    model: ClipEmbedder, recipe: Recipe, *, part: Part, precision: str, fingerprint: str
+    model: ClipEmbedder,
+    recipe: Recipe,
+    *,
+    part: Part,
+    precision: str,
+    fingerprint: str,
+    engines: tuple[str, ...] = (),
 ) -> Description:
-    """The description of a part of a network."""
+    """The description of a part of a network, without a reference."""
     return Description(
         part=part,
         precision=precision,
@@ -86,6 +105,8 @@ def describe_network(
         fingerprint=fingerprint,
         recipe=asdict(recipe),
         versions=_versions(),
+        engines=engines,
+        weight_bits=WEIGHT_BITS if precision == "int8" else 32,
     )
 
 
@@ -106,7 +127,7 @@ def description_of(metadata: Mapping[str, str], *, source: str) -> Description |
         return None
     try:
         values = {
-            key.removeprefix(PREFIX): json.loads(value)
+            key.removeprefix(PREFIX): parse_json(value)
             for key, value in metadata.items()
             if key.startswith(PREFIX)
         }
@@ -117,7 +138,8 @@ def description_of(metadata: Mapping[str, str], *, source: str) -> Description |
             )
         known = {field.name for field in fields(Description)}
         values = {key: value for key, value in values.items() if key in known}
-        return Description(**{**values, "mean": tuple(values["mean"]), "std": tuple(values["std"])})
+        values |= {key: tuple(values[key]) for key in ("mean", "std")}
+        return Description(**{**values, "engines": tuple(values.get("engines", ()))})
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{source} has damaged metadata: {error}; export it again") from None
 

@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from intraclip.data.readers import read_split
 from intraclip.data.readers.folder import find_manifest, manifest_rows
-from intraclip.engine.embeddings_io import EmbeddingsFile
-from intraclip.engine.extractors import Extractor, ExtractSettings
+from intraclip.embed.embeddings_io import EmbeddingsFile
+from intraclip.embed.extractors import Extractor, ExtractSettings
 from intraclip.errors import DataError
 from intraclip.gallery.gallery import Gallery
 from intraclip.gallery.pictures import CROPS, pictures_of

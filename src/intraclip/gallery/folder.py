@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from sqlite3 import Connection, IntegrityError
+from sqlite3 import Connection, DatabaseError, IntegrityError
 from typing import Any
 
 import numpy as np
 
-from intraclip.errors import DataError
-from intraclip.gallery import axes
-from intraclip.gallery.folder_database import Connections, create_file, explained, read_info
+from intraclip.errors import DamagedError, DataError
+from intraclip.gallery import axes, digests
+from intraclip.gallery.digests import COVERED, Damage
+from intraclip.gallery.folder_database import (
+    Connections,
+    DiskFullError,
+    create_file,
+    discard_file,
+    read_info,
+)
 from intraclip.gallery.folder_memory import Memory
 from intraclip.gallery.records import (
     AuditEntry,
@@ -26,11 +35,8 @@ from intraclip.gallery.records import (
 )
 from intraclip.gallery.store import Brief, Nearest, Removed, Vectors
 
-COLUMNS = (
-    "id", "camera", "camid", "start_s", "end_s", "started_at", "num_frames", "source", "boxes", "person", "added_at",
-)  # fmt: skip
-_SELECT = f"SELECT {', '.join(COLUMNS)} FROM tracklets"
-_INSERT = f"INSERT INTO tracklets ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"
+_COLUMNS = COVERED["tracklets"]
+_SELECT = f"SELECT {', '.join(_COLUMNS)}, digest, boxes FROM tracklets"
 _IDS = "id IN (SELECT value FROM json_each(?))"
 """Any number of ids in one parameter; SQLite limits the number of parameters."""
 
@@ -65,7 +71,9 @@ class FolderStore:
         self.info = info
         self._folder = folder
         self._connections = Connections(folder)
-        self._memory = Memory(folder, info)
+        self._memory = Memory(folder, info, self._connections)
+        self._verifying = threading.Lock()
+        self._verified = False
 
     def close(self) -> None:
         """See `Store`."""
@@ -78,75 +86,71 @@ class FolderStore:
         self, records: Sequence[TrackletRecord], vectors: Vectors, pictures: Sequence[Pictures]
     ) -> None:
         """See `Store`."""
-        try:
-            with self._connections.write() as db:
-                for record, vector, shown in zip(records, vectors, pictures, strict=True):
-                    number = db.execute(_INSERT, _row(record)).lastrowid
-                    db.execute("INSERT INTO vectors VALUES (?, ?)", (number, vector.tobytes()))
-                    db.executemany(
-                        "INSERT INTO pictures VALUES (?, ?, ?)",
-                        [
-                            (number, place, jpeg)
-                            for place, jpeg in enumerate((shown.strip, *shown.crops))
-                            if jpeg
-                        ],
-                    )
-        except IntegrityError:
-            # `Gallery` looked before; another process was quicker.
-            raise DataError(
-                f"one of the {len(records)} tracklets was added to the gallery {self._folder} by somebody else just "
-                "now; nothing was added, add them again"
-            ) from None
+        with self._connections.write() as db:
+            row = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'tracklets'").fetchone()
+            first = 1 + (row[0] if row else 0)
+            try:
+                for number, (record, vector, shown) in enumerate(
+                    zip(records, vectors, pictures, strict=True), start=first
+                ):
+                    _insert(db, number, record, vector.tobytes(), shown)
+            except IntegrityError:
+                # `Gallery` looked before; another process was quicker.
+                raise DataError(
+                    f"one of the {len(records)} tracklets was added to the gallery {self._folder} by somebody else "
+                    "just now; nothing was added, add them again"
+                ) from None
 
     def remove(self, ids: Sequence[str], *, dry_run: bool) -> Removed:
         """See `Store`."""
-        chosen = "number IN (SELECT number FROM chosen)"
-        with self._connections.write() as db:
-            db.execute("CREATE TEMP TABLE IF NOT EXISTS chosen (number INTEGER PRIMARY KEY)")
-            db.execute("DELETE FROM chosen")
-            db.execute(
-                f"INSERT INTO chosen SELECT number FROM tracklets WHERE {_IDS}", (json.dumps(list(ids)),)
-            )
-            pictures = db.execute(f"SELECT count(*) FROM pictures WHERE {chosen}").fetchone()[0]
-            judgements = db.execute(
-                "SELECT count(*) FROM judgements WHERE query IN (SELECT number FROM chosen) "
-                "OR tracklet IN (SELECT number FROM chosen)"
-            ).fetchone()[0]
-            if not dry_run and ids:
-                db.execute(f"DELETE FROM tracklets WHERE {chosen}")  # all that refers to them follows
-                _bump(db, "deletions")
-            db.execute("DELETE FROM chosen")
-        complete = dry_run or not ids or self._connections.empty_log()
+        self._verify()
+        if dry_run or not ids:
+            with self._connections.snapshot() as db:
+                pictures, judgements = _belonging(db, ids)
+            return Removed(pictures, judgements, True, "")
+        try:
+            (pictures, judgements), complete = self._connections.forget(lambda db: _delete(db, ids))
+        except DiskFullError:
+            if len(ids) == 1:
+                raise
+            # The log of a large deletion needs more room than there is; after each part it is empty again.
+            half = len(ids) // 2
+            parts = [self.remove(ids[:half], dry_run=False), self.remove(ids[half:], dry_run=False)]
+            pictures, judgements = sum(p.pictures for p in parts), sum(p.judgements for p in parts)
+            complete = all(p.complete for p in parts)
         note = "" if complete else (
             "another process was still reading the older state; the write-ahead log keeps the bytes until the next "
-            "deletion or until the last process closes the gallery"
+            "change or until the last process closes the gallery"
         )  # fmt: skip
         return Removed(pictures, judgements, complete, note)
 
     def set_person(self, ids: Sequence[str], person: str) -> None:
         """See `Store`."""
-        with self._connections.write() as db:
-            db.execute(f"UPDATE tracklets SET person = ? WHERE {_IDS}", (person, json.dumps(list(ids))))
+
+        def work(db: Connection) -> None:
+            values = (json.dumps(list(ids)),)
+            db.execute(f"UPDATE tracklets SET person = ? WHERE {_IDS}", (person, *values))
+            digests.sign(db, "tracklets", _IDS, values)
             _bump(db, "people")
+
+        self._connections.forget(work)
 
     def put_judgement(self, judgement: Judgement) -> None:
         """See `Store`."""
-        with self._connections.write() as db:
-            numbers = self._numbers(db, judgement.query, judgement.tracklet)
-            db.execute(
-                "INSERT OR REPLACE INTO judgements VALUES (?, ?, ?, ?, ?)",
-                (*numbers, int(judgement.same), judgement.by, judgement.at),
-            )
+
+        def work(db: Connection) -> None:
+            a, b = self._numbers(db, judgement.query, judgement.tracklet)
+            _drop_judgement(db, a, b)
+            digests.insert(db, "judgements", (a, b, int(judgement.same), judgement.by, _real(judgement.at)))
+
+        self._connections.forget(work)
 
     def drop_judgement(self, query: str, tracklet: str) -> bool:
         """See `Store`."""
-        with self._connections.write() as db:
-            a, b = self._numbers(db, query, tracklet)
-            found = db.execute(
-                "DELETE FROM judgements WHERE min(query, tracklet) = ? AND max(query, tracklet) = ?",
-                (min(a, b), max(a, b)),
-            )
-            return found.rowcount > 0
+        dropped, _ = self._connections.forget(
+            lambda db: _drop_judgement(db, *self._numbers(db, query, tracklet))
+        )
+        return dropped
 
     def _numbers(self, db: Connection, *ids: str) -> list[int]:
         found = dict(db.execute(f"SELECT id, number FROM tracklets WHERE {_IDS}", (json.dumps(ids),)))
@@ -155,21 +159,32 @@ class FolderStore:
             raise DataError(f"the gallery {self._folder} has no tracklets {', '.join(missing)}")
         return [found[i] for i in ids]
 
-    def append_audit(self, *, at: float, action: str, actor: str, detail: Mapping[str, Any]) -> None:
+    def append_audit(self, entry: AuditEntry, *, essential: bool) -> None:
         """See `Store`."""
-        with self._connections.write() as db:
-            db.execute(
-                "INSERT INTO audit (at, action, actor, detail) VALUES (?, ?, ?, ?)",
-                (at, action, actor, json.dumps(detail)),
+
+        def work(db: Connection) -> None:
+            row = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'audit'").fetchone()
+            detail = json.dumps(entry.detail)
+            number = 1 + (row[0] if row else 0)
+            digests.insert(
+                db, "audit", (number, _real(entry.at), entry.action, entry.actor, entry.origin, detail)
             )
+
+        if essential:
+            self._connections.forget(work)
+        else:
+            with self._connections.write() as db:
+                work(db)
 
     def put_document(self, name: str, text: str | None) -> None:
         """See `Store`."""
-        with self._connections.write() as db:
-            if text is None:
-                db.execute("DELETE FROM documents WHERE name = ?", (name,))
-            else:
-                db.execute("INSERT OR REPLACE INTO documents VALUES (?, ?)", (name, text))
+
+        def work(db: Connection) -> None:
+            db.execute("DELETE FROM documents WHERE name = ?", (name,))
+            if text is not None:
+                digests.insert(db, "documents", (name, text))
+
+        self._connections.forget(work)
 
     # -- reading -------------------------------------------------------------------------------------------
 
@@ -177,54 +192,62 @@ class FolderStore:
         """See `Store`."""
         with self._connections.read() as db:
             rows = db.execute(f"{_SELECT} WHERE {_IDS}", (json.dumps(list(ids)),)).fetchall()
-        return {record.id: record for record in map(_record, rows)}
+            found = {record.id: record for record in map(_record, rows)}
+        if not found.keys() >= set(ids):
+            self._verify()
+        return found
 
     def vectors(self, ids: Sequence[str]) -> dict[str, Vectors]:
         """See `Store`."""
         with self._connections.read() as db:
             rows = db.execute(
-                f"SELECT id, vector FROM tracklets JOIN vectors USING (number) WHERE {_IDS}",
+                f"SELECT id, vector, vector_digest FROM tracklets LEFT JOIN vectors USING (number) WHERE {_IDS}",
                 (json.dumps(list(ids)),),
             ).fetchall()
-        return {name: np.frombuffer(vector, dtype=np.float32) for name, vector in rows}
+            for name, vector, written in rows:
+                if vector is None or digests.bytes_digest([vector]) != written:
+                    raise Damage(f"the vector of tracklet {name!r}")
+        if len(rows) < len(set(ids)):
+            self._verify()
+        return {name: np.frombuffer(vector, dtype=np.float32) for name, vector, _ in rows}
 
     def pictures(self, tracklet: str) -> Pictures:
         """See `Store`."""
-        with self._connections.read() as db:
-            found = dict(
-                db.execute(
-                    "SELECT place, jpeg FROM pictures JOIN tracklets USING (number) WHERE id = ?", (tracklet,)
-                )
-            )
-        return Pictures(
-            strip=found.get(0, b""), crops=tuple(jpeg for place, jpeg in sorted(found.items()) if place)
-        )
+        with self._connections.snapshot() as db:
+            rows = db.execute(f"{_SELECT} WHERE id = ?", (tracklet,)).fetchall()
+            for row in rows:
+                return _pictures(db, row)
+        self._verify()
+        return Pictures()
 
     def nearest(self, query: Vectors, *, k: int, filters: Filters) -> Nearest:
         """See `Store`."""
         found = self._memory.nearest(query, k=k, filters=filters)
         with self._connections.read() as db:
-            names = dict(
-                db.execute(
-                    "SELECT number, id FROM tracklets WHERE number IN (SELECT value FROM json_each(?))",
-                    (json.dumps(found.numbers.tolist()),),
-                )
-            )
+            rows = db.execute(
+                f"{_SELECT} WHERE number IN (SELECT value FROM json_each(?))",
+                (json.dumps(found.numbers.tolist()),),
+            ).fetchall()
+            names = {row[0]: _record(row).id for row in rows}
+        if len(names) < len(found.numbers):  # deleted meanwhile, or so it seems
+            self._verify()
         there = [i for i, number in enumerate(found.numbers.tolist()) if number in names]
         ids = [names[int(found.numbers[i])] for i in there]
         return Nearest(ids, found.vectors[there], found.exact)
 
     def page(self, filters: Filters, *, limit: int, after: str) -> list[TrackletRecord]:
         """See `Store`."""
+        self._verify()
         condition, values = where(filters)
         with self._connections.read() as db:
             rows = db.execute(
                 f"{_SELECT} WHERE id > ? AND {condition} ORDER BY id LIMIT ?", (after, *values, limit)
             ).fetchall()
-        return [_record(row) for row in rows]
+            return [_record(row) for row in rows]
 
     def select(self, filters: Filters) -> list[Brief]:
         """See `Store`."""
+        self._verify()
         condition, values = where(filters)
         with self._connections.read() as db:
             rows = db.execute(
@@ -234,33 +257,71 @@ class FolderStore:
 
     def judgements(self) -> list[Judgement]:
         """See `Store`."""
-        with self._connections.read() as db:
-            rows = db.execute(
-                "SELECT q.id, t.id, same, by, at FROM judgements "
-                "JOIN tracklets q ON q.number = query JOIN tracklets t ON t.number = tracklet ORDER BY at"
-            ).fetchall()
-        return [Judgement(query=q, tracklet=t, same=bool(same), by=by, at=at) for q, t, same, by, at in rows]
+        with self._connections.snapshot() as db:
+            rows = digests.verified(db, "judgements")
+            numbers = sorted({number for row in rows for number in row[:2]})
+            names = dict(
+                db.execute(
+                    "SELECT number, id FROM tracklets WHERE number IN (SELECT value FROM json_each(?))",
+                    (json.dumps(numbers),),
+                )
+            )
+            if len(names) < len(numbers):
+                raise Damage("its table of tracklets: judgements speak of some that cannot be read")
+        return [
+            Judgement(query=names[q], tracklet=names[t], same=bool(same), by=by, at=at)
+            for q, t, same, by, at in rows
+        ]
 
     def audit(self, *, limit: int, before: int | None) -> list[AuditEntry]:
         """See `Store`."""
-        with self._connections.read() as db:
+        with self._connections.snapshot() as db:
+            digests.require_total(
+                db, "audit", *db.execute("SELECT count(*), coalesce(sum(digest), 0) FROM audit").fetchone()
+            )
             rows = db.execute(
-                "SELECT number, at, action, actor, detail FROM audit WHERE number < ? ORDER BY number DESC LIMIT ?",
+                f"SELECT {', '.join(COVERED['audit'])}, digest FROM audit WHERE number < ? "
+                "ORDER BY number DESC LIMIT ?",
                 (2**62 if before is None else before, limit),
             ).fetchall()
+            for row in rows:
+                if digests.row_digest(row[:-1]) != row[-1]:
+                    raise Damage(f"line {row[0]} of its audit log")
         return [
-            AuditEntry(number=number, at=at, action=action, actor=actor, detail=json.loads(detail))
-            for number, at, action, actor, detail in rows
+            AuditEntry(
+                number=number, at=at, action=action, actor=actor, origin=origin, detail=json.loads(detail)
+            )
+            for number, at, action, actor, origin, detail, _ in rows
         ]
 
     def document(self, name: str) -> str | None:
         """See `Store`."""
-        with self._connections.read() as db:
-            row = db.execute("SELECT text FROM documents WHERE name = ?", (name,)).fetchone()
-        return None if row is None else str(row[0])
+        with self._connections.snapshot() as db:
+            return dict(digests.verified(db, "documents")).get(name)
+
+    def ready(self) -> None:
+        """See `Store`."""
+        if self._connections.damage:
+            raise DamagedError(self._connections.damage)
+        self._verify()
+        self._connections.require_usable()
+
+    def _verify(self) -> None:
+        """Once per process, before an answer that rests on rows that are not there, or do not pass.
+
+        Raises:
+            DamagedError: a row or an index is not what was written.
+        """
+        with self._verifying, self._connections.explained():
+            if self._verified:
+                return
+            with self._connections.snapshot() as db:
+                verify_tracklets(db)
+            self._verified = True
 
     def counts(self) -> Counts:
         """See `Store`."""
+        self._verify()
         with self._connections.read() as db:
             groups: dict[str, dict[str, int]] = {
                 column: dict(
@@ -292,8 +353,71 @@ class FolderStore:
 
     def build_index(self) -> str:
         """See `Store`."""
-        with explained(self._folder):
-            return self._memory.build_index(self._connections)
+        with self._connections.explained():
+            return self._memory.build_index()
+
+    def check(self) -> list[str]:
+        """See `Store`."""
+        with self._connections.snapshot() as db:
+            return all_damage(db)
+
+    def discard(self) -> bool:
+        """See `Store`."""
+        gone = discard_file(self._folder)
+        if gone:
+            self.close()
+        return gone
+
+
+def verify_tracklets(db: Connection) -> None:
+    """Refuse tracklets that are not what was written, and indices that do not find them.
+
+    Raises:
+        Damage: so it is.
+    """
+    digests.verified(db, "tracklets")
+    for table in ("tracklets", "judgements"):
+        found = [text for (text,) in db.execute(f"PRAGMA integrity_check({table})")]
+        if found != ["ok"]:
+            raise Damage(f"its table of {table}: {found[0]}")
+
+
+def all_damage(db: Connection) -> list[str]:
+    """Read everything; what is damaged, in words."""
+    found: list[str] = []
+
+    def attempt(work: Callable[[], object]) -> None:
+        try:
+            work()
+        except (Damage, DatabaseError, UnicodeDecodeError) as error:
+            found.append(str(error))
+
+    for table in COVERED:
+        attempt(partial(digests.verified, db, table))
+    numbers: list[int] = []
+    attempt(lambda: numbers.extend(n for (n,) in db.execute("SELECT number FROM tracklets NOT INDEXED")))
+    for number in numbers:
+        attempt(partial(read_whole, db, number))
+    attempt(lambda: found.extend(t for (t,) in db.execute("PRAGMA integrity_check") if t != "ok"))
+    return list(dict.fromkeys(found))
+
+
+def read_whole(
+    db: Connection, number: int, *, pictures: bool = True
+) -> tuple[TrackletRecord, bytes, Pictures]:
+    """A tracklet with its vector and, if they are wanted, its pictures.
+
+    Raises:
+        Damage: any of it is not what was written.
+    """
+    row = db.execute(f"{_SELECT} WHERE number = ?", (number,)).fetchone()
+    if row is None:
+        raise Damage(f"tracklet number {number}")
+    record = _record(row)
+    vector = db.execute("SELECT vector FROM vectors WHERE number = ?", (number,)).fetchone()
+    if vector is None or digests.bytes_digest([vector[0]]) != row[_COLUMNS.index("vector_digest")]:
+        raise Damage(f"the vector of tracklet {record.id!r}")
+    return record, vector[0], _pictures(db, row) if pictures else Pictures()
 
 
 def where(filters: Filters) -> tuple[str, list[Any]]:
@@ -322,7 +446,8 @@ def where(filters: Filters) -> tuple[str, list[Any]]:
         "coalesce(start_s, end_s) <= ?": filters.to_s,
         "started_at + coalesce(end_s - start_s, 0) >= ?": filters.since,
         "started_at <= ?": filters.until,
-        "coalesce(started_at, added_at) < ?": filters.seen_before,
+        "min(coalesce(started_at, added_at), added_at) < ?": filters.seen_before,
+        "min(coalesce(started_at, added_at), added_at) > ?": filters.seen_after,
     }
     for condition, value in limits.items():
         if value is not None:
@@ -330,15 +455,111 @@ def where(filters: Filters) -> tuple[str, list[Any]]:
     return " AND ".join(parts), values
 
 
-def _row(record: TrackletRecord) -> tuple[Any, ...]:
-    values = {**record.to_json_dict(), "boxes": json.dumps([list(b) for b in record.boxes])}
-    return tuple(values[name] for name in COLUMNS)
+def _real(value: float | None) -> float | None:
+    """As SQLite gives it back: it keeps no minus before a zero."""
+    return None if value is None else float(value) + 0.0
+
+
+def _insert(db: Connection, number: int, record: TrackletRecord, vector: bytes, pictures: Pictures) -> None:
+    boxes = json.dumps([list(b) for b in record.boxes])
+    shown = [(place, jpeg) for place, jpeg in enumerate((pictures.strip, *pictures.crops)) if jpeg]
+    values = (
+        number,
+        record.id,
+        record.camera,
+        int(record.camid),
+        _real(record.start_s),
+        _real(record.end_s),
+        _real(record.started_at),
+        int(record.num_frames),
+        record.source,
+        record.person,
+        _real(record.added_at),
+        digests.bytes_digest([boxes.encode()]),
+        digests.bytes_digest([vector]),
+        len(shown),
+        digests.bytes_digest(jpeg for _, jpeg in shown),
+    )
+    digests.insert(db, "tracklets", values, boxes=boxes)
+    db.execute("INSERT INTO vectors VALUES (?, ?)", (number, vector))
+    db.executemany("INSERT INTO pictures VALUES (?, ?, ?)", [(number, *pair) for pair in shown])
 
 
 def _record(row: tuple[Any, ...]) -> TrackletRecord:
-    values: dict[str, Any] = dict(zip(COLUMNS, row, strict=True))
-    values["boxes"] = tuple(Box(*b) for b in json.loads(values["boxes"]))
-    return TrackletRecord(**values)
+    """From a row of `_SELECT`.
+
+    Raises:
+        Damage: it is not what was written.
+    """
+    *columns, digest, boxes = row
+    values: dict[str, Any] = dict(zip(_COLUMNS, columns, strict=True))
+    if (
+        digests.row_digest(columns) != digest
+        or digests.bytes_digest([boxes.encode()]) != values["boxes_digest"]
+    ):
+        raise Damage(f"the record of tracklet {values['id']!r}")
+    for name in ("number", "boxes_digest", "vector_digest", "pictures", "pictures_digest"):
+        del values[name]
+    return TrackletRecord(**values, boxes=tuple(Box(*b) for b in json.loads(boxes)))
+
+
+def _pictures(db: Connection, row: tuple[Any, ...]) -> Pictures:
+    """Of the tracklet of a row of `_SELECT`.
+
+    Raises:
+        Damage: they are not what was written.
+    """
+    record = _record(row)
+    values = dict(zip(_COLUMNS, row, strict=False))
+    found = dict(
+        db.execute("SELECT place, jpeg FROM pictures WHERE number = ? ORDER BY place", (values["number"],))
+    )
+    if len(found) != values["pictures"] or digests.bytes_digest(found.values()) != values["pictures_digest"]:
+        raise Damage(f"the pictures of tracklet {record.id!r}")
+    return Pictures(
+        strip=found.get(0, b""), crops=tuple(jpeg for place, jpeg in sorted(found.items()) if place)
+    )
+
+
+_CHOSEN = f"SELECT number FROM tracklets WHERE {_IDS}"
+
+
+def _belonging(db: Connection, ids: Sequence[str]) -> tuple[int, int]:
+    """Pictures of tracklets, and judgements about them.
+
+    Raises:
+        Damage: some of the pictures cannot be found, so that they could not be removed either.
+    """
+    named = json.dumps(list(ids))
+    pictures = db.execute(f"SELECT count(*) FROM pictures WHERE number IN ({_CHOSEN})", (named,)).fetchone()[
+        0
+    ]
+    written = db.execute(
+        f"SELECT coalesce(sum(pictures), 0) FROM tracklets WHERE {_IDS}", (named,)
+    ).fetchone()[0]
+    if pictures != written:
+        raise Damage(f"its table of pictures: {pictures:,} of {written:,} can be found")
+    judgements = db.execute(
+        f"SELECT count(*) FROM judgements WHERE query IN ({_CHOSEN}) OR tracklet IN ({_CHOSEN})",
+        (named, named),
+    ).fetchone()[0]
+    return pictures, judgements
+
+
+def _delete(db: Connection, ids: Sequence[str]) -> tuple[int, int]:
+    found = _belonging(db, ids)
+    # All that refers to them follows.
+    db.execute(f"DELETE FROM tracklets WHERE {_IDS}", (json.dumps(list(ids)),))
+    _bump(db, "deletions")
+    return found
+
+
+def _drop_judgement(db: Connection, a: int, b: int) -> bool:
+    found = db.execute(
+        "DELETE FROM judgements WHERE min(query, tracklet) = ? AND max(query, tracklet) = ?",
+        (min(a, b), max(a, b)),
+    )
+    return found.rowcount > 0
 
 
 def _bump(db: Connection, what: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from intraclip.errors import DataError
-from intraclip.gallery import axes
-from intraclip.gallery.folder_database import Connections, connect, explained
+from intraclip.gallery import axes, digests
+from intraclip.gallery.digests import COVERED, Damage
+from intraclip.gallery.folder_database import Connections, connect
 from intraclip.gallery.records import Filters, GalleryInfo
 
 Vectors = npt.NDArray[np.float32]
@@ -35,16 +35,8 @@ SMALL = 1_024
 """Tracklets whose memory is not worth giving back."""
 
 _FETCH = 8_192
-_TIMES = {
-    "first_s": "coalesce(start_s, end_s)",
-    "last_s": "coalesce(end_s, start_s)",
-    "started_at": "started_at",
-    "last_at": "started_at + coalesce(end_s - start_s, 0)",
-    "seen_at": "coalesce(started_at, added_at)",
-}
-"""What filters compare, as SQL; NULL becomes NaN, which passes no comparison."""
-
 _NAMES = ("camera", "person", "source")
+_COLUMNS = COVERED["tracklets"]
 
 
 class Found(NamedTuple):
@@ -72,7 +64,8 @@ class _State:
         lengths: float32 ``[N]``, squared.
         names: int32 ``[N]`` of camera, person and source: places in `codes`.
         codes: of each of the three, text -> place.
-        times: float64 ``[N]``, NaN where unknown; see `_TIMES`.
+        times: float64 ``[N]``, NaN where unknown, which passes no comparison; see `_times`.
+        digests: int64 ``[N]``, of the rows.
         revisions: the counters when it was read.
         axes: float32 ``[D, R]``, for large galleries.
         short: float32 ``[N, R]``, the vectors along these.
@@ -85,6 +78,7 @@ class _State:
     names: dict[str, npt.NDArray[np.int32]]
     codes: dict[str, dict[str, int]]
     times: dict[str, npt.NDArray[np.float64]]
+    digests: npt.NDArray[np.int64]
     revisions: dict[str, int] = field(default_factory=dict)
     axes: Vectors | None = None
     short: Vectors | None = None
@@ -114,6 +108,8 @@ class _State:
             mask &= times["started_at"] <= filters.until
         if filters.seen_before is not None:
             mask &= times["seen_at"] < filters.seen_before
+        if filters.seen_after is not None:
+            mask &= times["seen_at"] > filters.seen_after
         return mask
 
     def _among(self, ids: Iterable[str], numbers_of: dict[str, int]) -> Mask:
@@ -137,13 +133,14 @@ class Memory:
     Args:
         folder: of the gallery.
         info: its metric and dimension count.
+        connections: to its database.
     """
 
-    def __init__(self, folder: Path, info: GalleryInfo) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, info: GalleryInfo, connections: Connections) -> None:
         self._info = info
+        self._connections = connections
         self._following = threading.Lock()
-        with explained(folder):
+        with connections.explained():
             self._db = connect(folder, read_only=True)
         self._seen = -1
         self._state: _State | None = None
@@ -201,7 +198,7 @@ class Memory:
     def _current(self, filters: Filters) -> tuple[_State, dict[str, int]]:
         """The state of now, and the numbers of the ids that the filters name."""
         named = sorted((filters.ids or frozenset()) | filters.exclude_ids)
-        with self._following, explained(self._folder):
+        with self._following, self._connections.explained():
             version = self._db.execute("PRAGMA data_version").fetchone()[0]
             if self._state is None or version != self._seen:
                 self._state = self._follow()
@@ -225,8 +222,10 @@ class Memory:
                     old, before = None, {}  # to give the memory of what was deleted back
                     state = self._read_new(None, revisions)
             if old is not None and revisions["people"] != before["people"]:
-                rows = self._db.execute("SELECT number, person FROM tracklets ORDER BY number").fetchall()
-                state = _relabelled(state, rows)
+                state = self._relabelled(state)
+            digests.require_total(
+                self._db, "tracklets", int(state.alive.sum()), int(state.digests[state.alive].sum())
+            )
             return self._shortened(state, changed=revisions["axes"] != before.get("axes"))
         except BaseException:
             self._state = None  # the buffers may hold vectors that no state knows
@@ -239,50 +238,54 @@ class Memory:
         if old is None:
             self._forget()
         rows = self._db.execute(
-            f"SELECT number, {', '.join((*_NAMES, *_TIMES.values()))} FROM tracklets WHERE number > ? ORDER BY number",
-            (last,),
+            f"SELECT {', '.join(_COLUMNS)}, digest FROM tracklets WHERE number > ? ORDER BY number", (last,)
         ).fetchall()
-        columns = list(zip(*rows, strict=True)) if rows else [()] * (1 + len(_NAMES) + len(_TIMES))
+        for row in rows:
+            if digests.row_digest(row[:-1]) != row[-1]:
+                raise Damage(f"the record of tracklet {row[1]!r}")
+        columns = dict(
+            zip(
+                (*_COLUMNS, "digest"),
+                zip(*rows, strict=True) if rows else [()] * (len(_COLUMNS) + 1),
+                strict=True,
+            )
+        )
         codes = {n: dict(old.codes[n]) if old is not None else {} for n in _NAMES}
-        coded = [
-            [codes[n].setdefault(t, len(codes[n])) for t in c]
-            for n, c in zip(_NAMES, columns[1:4], strict=True)
-        ]
+        coded = {n: [codes[n].setdefault(t, len(codes[n])) for t in columns[n]] for n in _NAMES}
         self._vectors.reserve(len(rows))
-        cursor = self._db.execute("SELECT vector FROM vectors WHERE number > ? ORDER BY number", (last,))
+        cursor = self._db.execute(
+            "SELECT number, vector FROM vectors WHERE number > ? ORDER BY number", (last,)
+        )
+        done = 0
         while batch := cursor.fetchmany(_FETCH):
-            data = b"".join(blob for (blob,) in batch)
-            if len(data) != 4 * len(batch) * self._info.dimension:
-                raise DataError(
-                    f"the gallery {self._folder} is damaged: vectors of another size; restore it from a copy"
-                )
-            new = np.frombuffer(data, dtype=np.float32).reshape(len(batch), -1)
+            for place, (number, blob) in enumerate(batch, start=done):
+                if place >= len(rows) or number != columns["number"][place]:
+                    raise Damage(f"its table of vectors: number {number} belongs to no tracklet")
+                if digests.bytes_digest([blob]) != columns["vector_digest"][place]:
+                    raise Damage(f"the vector of tracklet {columns['id'][place]!r}")
+            done += len(batch)
+            new = np.frombuffer(b"".join(blob for _, blob in batch), dtype=np.float32).reshape(len(batch), -1)
             self._vectors.append(new)
             self._lengths.append(np.einsum("nd,nd->n", new, new))
+        if done != len(rows):
+            raise Damage(f"its table of vectors: {done:,} can be read for {len(rows):,} tracklets")
         vectors, lengths = self._vectors.view(), self._lengths.view()
-        if len(vectors) != len(rows) + (0 if old is None else len(old.numbers)):
-            raise DataError(
-                f"the gallery {self._folder} is damaged: tracklets without vectors; restore it from a copy"
-            )
 
         def joined(before: npt.NDArray[Any] | None, new: Iterable[Any], kind: Any) -> npt.NDArray[Any]:
             added = np.array(list(new), dtype=kind)
             return added if before is None else np.concatenate([before, added])
 
         return _State(
-            numbers=joined(old.numbers if old else None, columns[0], np.int64),
+            numbers=joined(old.numbers if old else None, columns["number"], np.int64),
             alive=joined(old.alive if old else None, [True] * len(rows), np.bool_),
             vectors=vectors,
             lengths=lengths,
-            names={
-                n: joined(old.names[n] if old else None, c, np.int32)
-                for n, c in zip(_NAMES, coded, strict=True)
-            },
+            names={n: joined(old.names[n] if old else None, c, np.int32) for n, c in coded.items()},
             codes=codes,
             times={
-                n: joined(old.times[n] if old else None, c, np.float64)
-                for n, c in zip(_TIMES, columns[4:], strict=True)
+                n: joined(old.times[n] if old else None, c, np.float64) for n, c in _times(columns).items()
             },
+            digests=joined(old.digests if old else None, columns["digest"], np.int64),
             revisions=revisions,
             axes=old.axes if old else None,
         )
@@ -297,13 +300,36 @@ class Memory:
         short[gone[gone < len(short)]] = 0
         return replace(state, alive=alive)
 
+    def _relabelled(self, state: _State) -> _State:
+        rows = self._db.execute("SELECT number, person, digest FROM tracklets ORDER BY number").fetchall()
+        there = np.searchsorted(state.numbers, [number for number, _, _ in rows])
+        written = state.digests.copy()
+        written[there] = [digest for _, _, digest in rows]
+        changed = state.numbers[written != state.digests].tolist()
+        new = self._db.execute(
+            f"SELECT {', '.join(_COLUMNS)}, digest FROM tracklets WHERE number IN (SELECT value FROM json_each(?))",
+            (json.dumps(changed),),
+        )
+        for row in new:
+            if digests.row_digest(row[:-1]) != row[-1]:
+                raise Damage(f"the record of tracklet {row[1]!r}")
+        codes = dict(state.codes["person"])
+        people = state.names["person"].copy()
+        people[there] = [codes.setdefault(person, len(codes)) for _, person, _ in rows]
+        return replace(
+            state,
+            names={**state.names, "person": people},
+            codes={**state.codes, "person": codes},
+            digests=written,
+        )
+
     def _shortened(self, state: _State, *, changed: bool) -> _State:
         """The state with the vectors along the axes of the database."""
         if changed:
-            row = self._db.execute("SELECT count, matrix FROM axes").fetchone()
-            matrix = None if row is None else np.frombuffer(row[1], np.float32).reshape(-1, row[0])
+            rows = digests.verified(self._db, "axes")
+            matrix = np.frombuffer(rows[0][2], np.float32).reshape(-1, rows[0][1]) if rows else None
             state = replace(state, axes=matrix)
-            self._short = _Growing(0 if row is None else row[0])
+            self._short = _Growing(rows[0][1] if rows else 0)
         if state.axes is None:
             return state
         done = len(self._short.view())
@@ -313,20 +339,20 @@ class Memory:
 
     # -- the index -----------------------------------------------------------------------------------------
 
-    def build_index(self, connections: Connections) -> str:
+    def build_index(self) -> str:
         """See `Store.build_index`."""
         state, _ = self._current(Filters())
         alive = np.flatnonzero(state.alive)
-        with connections.read() as db:
+        with self._connections.read() as db:
             made = db.execute("SELECT made_for, count FROM axes").fetchone()
         if not axes.worth_it(len(alive), self._info.dimension):
             return axes.describe(made[1] if made else 0)
         if made is None or len(alive) >= axes.GROWTH * made[0]:
             matrix = axes.principal_axes(state.vectors, alive, np.random.default_rng(0))
             made = len(alive), matrix.shape[1]
-            with connections.write() as db:
+            with self._connections.write() as db:
                 db.execute("DELETE FROM axes")
-                db.execute("INSERT INTO axes VALUES (?, ?, ?)", (*made, matrix.tobytes()))
+                digests.insert(db, "axes", (*made, matrix.tobytes()))
                 db.execute("UPDATE revisions SET number = number + 1 WHERE what = 'axes'")
         return axes.describe(made[1])
 
@@ -372,9 +398,16 @@ def _smallest(scores: Vectors, count: int) -> npt.NDArray[np.int64]:
     return np.argpartition(scores, count)[:count] if count else np.zeros(0, np.int64)
 
 
-def _relabelled(state: _State, rows: list[tuple[int, str]]) -> _State:
-    codes = dict(state.codes["person"])
-    people = state.names["person"].copy()
-    places = np.searchsorted(state.numbers, [number for number, _ in rows])
-    people[places] = [codes.setdefault(person, len(codes)) for _, person in rows]
-    return replace(state, names={**state.names, "person": people}, codes={**state.codes, "person": codes})
+def _times(columns: Mapping[str, Sequence[Any]]) -> dict[str, npt.NDArray[np.float64]]:
+    """What filters compare, float64 ``[N]``, of columns of the table of tracklets; see `folder.where`."""
+    start, end, started_at, added_at = (
+        np.array(columns[n], dtype=np.float64) for n in ("start_s", "end_s", "started_at", "added_at")
+    )
+    length = end - start
+    return {
+        "first_s": np.where(np.isnan(start), end, start),
+        "last_s": np.where(np.isnan(end), start, end),
+        "started_at": started_at,
+        "last_at": started_at + np.where(np.isnan(length), 0, length),
+        "seen_at": np.fmin(started_at, added_at),
+    }

@@ -6,6 +6,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from intraclip.errors import ConfigError, DataError
+from intraclip.errors import ConfigError, DataError, IntraclipError, OutputError
 from intraclip.gallery.checks import checked_vectors, require_once, require_same_record, require_same_vector
 from intraclip.gallery.records import (
     AddResult,
@@ -31,16 +32,20 @@ from intraclip.gallery.records import (
     TrackletRecord,
     check_name,
 )
-from intraclip.gallery.store import FORMAT_VERSION, Store
+from intraclip.gallery.store import Store
 from intraclip.metrics.distance import DISTANCES, Distance, paired_distances
 
 if TYPE_CHECKING:
+    from intraclip.gallery.salvage import Saved
     from intraclip.metrics.match_probability import MatchCalibration
 
 Vectors = npt.NDArray[np.float32]
 
 MAX_RESULTS = 1_000
 """Most answers of a search, and most records of a page."""
+
+TAKES_BACK = frozenset({"delete", "delete-failed", "retract", "label"})
+"""Actions that are written to the audit log even when the disk is full, because they are done even then."""
 
 _CALIBRATION = "calibration"
 
@@ -52,7 +57,8 @@ def open_gallery(address: str | Path) -> Gallery:
         address: a folder, or ``milvus+http://host:port/name`` (``milvus+https`` with TLS).
 
     Raises:
-        DataError: there is none, it is damaged, or it was written by another version of intraclip.
+        DataError: there is none, or it was written by another version of intraclip.
+        DamagedError: it is damaged.
         MissingExtraError: a server's address, and its client library is not installed.
         OutputError: the server does not answer.
     """
@@ -94,7 +100,7 @@ def create_gallery(
         model=model,
         dimension=dimension,
         metric=metric,
-        format_version=FORMAT_VERSION,
+        format_version=0,  # the store says
         created_at=time.time(),
     )
     if is_server(address):
@@ -121,8 +127,83 @@ def is_taken(address: str | Path) -> bool:
             return bool(server.existing())
         finally:
             server.close()
+    from intraclip.gallery.folder_files import is_unfinished
+
     folder = Path(address)
-    return folder.exists() and not (folder.is_dir() and not any(folder.iterdir()))
+    return folder.exists() and not (folder.is_dir() and is_unfinished(folder))
+
+
+@contextmanager
+def opened_or_created(
+    address: str | Path, *, fingerprint: str, dimension: int, metric: Distance | None = None, model: str = ""
+) -> Iterator[Gallery]:
+    """Open a gallery to add to, or create it where there is none.
+
+    A gallery that was created here does not outlast an error unless something was added; one that was made for
+    something else and never held anything is made anew.
+
+    Args:
+        address: as in `open_gallery`.
+        fingerprint: as in `create_gallery`; a gallery with tracklets of another model is opened and refuses them.
+        dimension: as in `create_gallery`.
+        metric: asked for; None for that of a gallery that is there, and ``cosine`` for a new one.
+        model: as in `create_gallery`.
+
+    Raises:
+        ConfigError: the gallery that is there measures another distance than `metric`.
+        DataError: as `open_gallery`.
+        OutputError: as `create_gallery`.
+    """
+
+    def create() -> Gallery:
+        return create_gallery(
+            address, fingerprint=fingerprint, dimension=dimension, metric=metric or "cosine", model=model
+        )
+
+    gallery: Gallery | None = None
+    if not is_taken(address):
+        try:
+            gallery = create()
+        except OutputError:
+            if not is_taken(address):
+                raise
+            # Another process was quicker: both add to its gallery.
+    new = gallery is not None
+    gallery = gallery or open_gallery(address)
+    info = gallery.info
+    try:
+        asked = (fingerprint, dimension, metric or info.metric)
+        if (info.fingerprint, info.dimension, info.metric) != asked and gallery.discard():
+            gallery, new = create(), True
+            info = gallery.info
+        if metric is not None and metric != info.metric:
+            raise ConfigError(
+                f"the gallery {address} measures {info.metric} distances, which cannot be changed; leave --distance "
+                f"{metric} out, or make a new gallery"
+            )
+        yield gallery
+    except BaseException:
+        if new:
+            with suppress(IntraclipError):
+                gallery.discard()
+        raise
+    finally:
+        gallery.close()
+
+
+def save_intact(address: str | Path, new: Path) -> Saved:
+    """Copy all that is intact of a damaged gallery in a folder into a new one, which is made.
+
+    Raises:
+        ConfigError: the gallery is on a server, which repairs its own.
+        DamagedError: nothing of it can be used.
+        OutputError: the new folder is not empty, or cannot be written.
+    """
+    if is_server(address):
+        raise ConfigError(f"{address} is on a server, which repairs its own files")
+    from intraclip.gallery.salvage import save_intact as save
+
+    return save(Path(address), str(new))
 
 
 def is_server(address: str | Path) -> bool:
@@ -160,6 +241,27 @@ class Gallery:
     def close(self) -> None:
         """Release files and connections; nothing needs saving."""
         self._store.close()
+
+    def ready(self) -> None:
+        """Do nothing where the gallery can be read and written.
+
+        Raises:
+            DamagedError: damage was met, now or before.
+            OutputError: the disk is full, or the server does not answer.
+        """
+        self._store.ready()
+
+    def check(self) -> list[str]:
+        """Read everything and compare it with its digests; what is damaged, in words.
+
+        Raises:
+            DamagedError: it cannot be read at all.
+        """
+        return self._store.check()
+
+    def discard(self) -> bool:
+        """Remove the gallery, and close it, if nothing was ever added; False if something was."""
+        return self._store.discard()
 
     # -- adding --------------------------------------------------------------------------------------------
 
@@ -488,6 +590,10 @@ class Gallery:
         self._store.put_judgement(judgement)
         return judgement
 
+    def judged(self, query: str, tracklet: str) -> bool:
+        """Whether anything was said about two tracklets, in whichever order."""
+        return any({j.query, j.tracklet} == {query, tracklet} for j in self._store.judgements())
+
     def retract(self, query: str, tracklet: str) -> bool:
         """Forget what was said about two tracklets; False if nothing was."""
         return self._store.drop_judgement(query, tracklet)
@@ -533,15 +639,17 @@ class Gallery:
             )
         self._store.put_document(_CALIBRATION, json.dumps(calibration.to_json_dict()))
 
-    def audit(self, action: str, detail: Mapping[str, Any], *, actor: str = "") -> None:
+    def audit(self, action: str, detail: Mapping[str, Any], *, actor: str = "", origin: str = "") -> None:
         """Append a line to the audit log, which outlives what it is about: put no names of people into it.
 
         Args:
-            action: one word, such as ``search`` or ``delete``.
+            action: one word, such as ``search`` or ``delete``; those of `TAKES_BACK` find room on a full disk too.
             detail: what JSON can hold.
             actor: who.
+            origin: from where, such as ``command line`` or a network address.
         """
-        self._store.append_audit(at=time.time(), action=action, actor=actor, detail=detail)
+        entry = AuditEntry(number=0, at=time.time(), action=action, actor=actor, origin=origin, detail=detail)
+        self._store.append_audit(entry, essential=action in TAKES_BACK)
 
     def audit_log(self, *, limit: int = 100, before: int | None = None) -> list[AuditEntry]:
         """The newest lines of the audit log, newest first; `before` is the number of the last one seen."""

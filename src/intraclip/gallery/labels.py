@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from intraclip.data.frames import encoded_frame
 from intraclip.data.readers.folder import COLUMNS, MANIFEST_CSV
-from intraclip.errors import DataError, OutputError, require_empty_folder
+from intraclip.errors import DataError, OutputError, claim_folder, require_empty_folder
 from intraclip.gallery.gallery import Gallery
 from intraclip.gallery.records import Judgement, TrackletRecord
 from intraclip.types import Tracklet
@@ -112,7 +113,8 @@ def export_labels(
         DataError: nothing was said yet, or all of it contradicts itself.
         OutputError: the folder is not empty, or cannot be written.
     """
-    require_empty_folder(out, remedy="give a new folder for the labels")
+    remedy = "give a new folder for the labels"
+    require_empty_folder(out, remedy=remedy)
     judgements = gallery.judgements()
     records = {r.id: r for r in gallery.all_records()}
     groups, conflicts = people_of(records, judgements)
@@ -127,10 +129,13 @@ def export_labels(
                 if not images:
                     without.append(i)
                     continue
+                if not rows:
+                    out.mkdir(parents=True, exist_ok=True, mode=0o700)
+                    claim_folder(out, "tracklets", remedy=remedy)
                 folder = f"tracklets/{len(rows) + 1:06d}"
-                (out / folder).mkdir(parents=True)
+                (out / folder).mkdir()
                 for number, image in enumerate(images):
-                    (out / folder / f"{number:06d}{_suffix(image)}").write_bytes(image)
+                    _write(out / folder / f"{number:06d}{_suffix(image)}", image)
                 frames += len(images)
                 camera = records[i].camera
                 rows.append([i, folder, people + 1, cameras[camera], "train", camera])
@@ -138,13 +143,11 @@ def export_labels(
         if not rows:
             reason = "; ".join(conflicts) or "no tracklet with pictures carries a label or a confirmed pair"
             raise DataError(f"nothing to export from the gallery {gallery.info.address}: {reason}")
-        (out / MANIFEST_CSV).write_text(_csv((*COLUMNS, "camera"), rows), encoding="utf-8")
+        _write(out / MANIFEST_CSV, _csv((*COLUMNS, "camera"), rows).encode())
         pairs = [
             [j.query, j.tracklet, "same" if j.same else "different", j.by, f"{j.at:.3f}"] for j in judgements
         ]
-        (out / JUDGEMENTS_CSV).write_text(
-            _csv(("query", "tracklet", "judgement", "by", "at"), pairs), encoding="utf-8"
-        )
+        _write(out / JUDGEMENTS_CSV, _csv(("query", "tracklet", "judgement", "by", "at"), pairs).encode())
     except OSError as error:
         raise OutputError(f"the labels cannot be written to {out}: {error.strerror}") from None
     return ExportSummary(
@@ -160,6 +163,12 @@ def _frames(gallery: Gallery, tracklet: str, whole: Tracklet | None) -> list[byt
     if whole is None:
         return list(gallery.crops(tracklet))
     return [encoded_frame(whole, i).tobytes() for i in range(len(whole))]
+
+
+def _write(path: Path, data: bytes) -> None:
+    """A new file for its owner alone: pictures of people, and what was said of them."""
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(data)
 
 
 def _suffix(image: bytes) -> str:

@@ -18,7 +18,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -36,7 +36,10 @@ from intraclip.gallery.records import (
     Pictures,
     TrackletRecord,
 )
-from intraclip.gallery.store import FORMAT_VERSION, Brief, Nearest, Removed, Vectors
+from intraclip.gallery.store import Brief, Nearest, Removed, Vectors
+
+FORMAT_VERSION = 1
+"""Collections of another version are refused."""
 
 SPARE = 32
 """Candidates beyond those wanted; `Gallery` measures their distances again."""
@@ -63,6 +66,7 @@ def create_milvus(info: GalleryInfo) -> MilvusStore:
         MissingExtraError: pymilvus is not installed.
         OutputError: a collection of that name is there, or the server does not answer.
     """
+    info = replace(info, format_version=FORMAT_VERSION)
     connection = Server(info.address)
     connection.create(info.dimension)
     store = MilvusStore(connection, info)
@@ -187,10 +191,10 @@ class MilvusStore:
         self._server.delete(server.NOTES, f"key in [{quoted(key)}]")
         return there
 
-    def append_audit(self, *, at: float, action: str, actor: str, detail: Mapping[str, Any]) -> None:
+    def append_audit(self, entry: AuditEntry, *, essential: bool) -> None:
         """See `Store`."""
         number = time.time_ns()
-        line = {"number": number, "at": at, "action": action, "actor": actor, "detail": detail}
+        line = asdict(replace(entry, number=number))
         self.put_note("audit", f"{number:020d}", json.dumps(line), number=number)
 
     def put_document(self, name: str, text: str | None) -> None:
@@ -310,13 +314,32 @@ class MilvusStore:
     def build_index(self) -> str:
         """Flush, so that searches are fast; and remove pictures that a crash left without a tracklet."""
         self._server.flush()
-        old = f"piece == 0 and place == 0 and at < {time.time() - ORPHAN_S}"
+        now = time.time()
+        # Also those that a wrong clock put ahead of the present.
+        old = f"piece == 0 and place == 0 and (at < {now - ORPHAN_S} or at > {now + ORPHAN_S})"
         orphans = [row["tracklet"] for row in self._server.walk(server.PICTURES, "key", old, ["tracklet"])]
         for part in _parts(sorted(set(orphans))):
             there = self.records(part)
             if lost := [i for i in part if i not in there]:
                 self._server.delete(server.PICTURES, _any("tracklet", lost))
         return server.INDEX
+
+    def ready(self) -> None:
+        """See `Store`."""
+        self._server.require()
+
+    def check(self) -> list[str]:
+        """See `Store`; the server has checksums of its own, so everything is read, and that is all."""
+        rows = list(self._all(Filters(), ["*", "vector"]))
+        return [f"the vector of tracklet {r['id']!r}" for r in rows if not np.isfinite(r["vector"]).all()]
+
+    def discard(self) -> bool:
+        """See `Store`."""
+        if self._server.ordered(server.TRACKLETS, "id", "", ["id"], after="", limit=1):
+            return False
+        self._server.drop()
+        self.close()
+        return True
 
 
 def expression(filters: Filters) -> str:
@@ -335,6 +358,7 @@ def expression(filters: Filters) -> str:
     for name, sign, value in (
         ("last_s", ">=", filters.from_s), ("first_s", "<=", filters.to_s), ("last_at", ">=", filters.since),
         ("started_at", "<=", filters.until), ("seen_at", "<", filters.seen_before),
+        ("seen_at", ">", filters.seen_after),
     ):  # fmt: skip
         if value is not None:
             parts.append(f"{name} != {UNKNOWN!r} and {name} {sign} {float(value)!r}")

@@ -10,9 +10,10 @@ import numpy.typing as npt
 import torch
 
 from intraclip.config import ClipConfig
+from intraclip.core.media import read_picture
 from intraclip.data.clips import tracklet_clips
-from intraclip.data.frames import read_frame, resize_frame
-from intraclip.engine.extractors import ClipExtractor, Extractor, FrameExtractor
+from intraclip.data.frames import resize_frame
+from intraclip.embed.extractors import ClipExtractor, Extractor, FrameExtractor
 from intraclip.errors import ConfigError, DataError
 from intraclip.ingest.config import IngestConfig
 from intraclip.ingest.crops import cut
@@ -23,6 +24,9 @@ Picture = npt.NDArray[np.uint8]
 
 MAX_FRAMES = 64
 """Frames of a clip that are used, evenly spread."""
+
+KEPT_SIDE = 1_280
+"""Frames of a clip are made smaller than this at once: a hundred in 4K take 3 GB, and no network looks at more."""
 
 BATCH = 64
 
@@ -76,12 +80,12 @@ def embed_pictures(
 
 
 def read_images(paths: Sequence[Path]) -> list[Picture]:
-    """Read image files.
+    """Read image files, turned upright.
 
     Raises:
         FrameError: one is missing, damaged, or no image.
     """
-    return [read_frame(path) for path in paths]
+    return [read_picture(path) for path in paths]
 
 
 def read_clip(path: Path) -> list[Picture]:
@@ -95,13 +99,19 @@ def read_clip(path: Path) -> list[Picture]:
     for number, frame in enumerate(open_source(path, IngestConfig()).frames()):
         if number % stride:
             continue
-        kept.append(np.ascontiguousarray(frame.image[..., ::-1]))
+        kept.append(_bounded(np.ascontiguousarray(frame.image[..., ::-1])))
         if len(kept) == 2 * MAX_FRAMES:  # how long a video is, its end alone tells
             kept, stride = kept[::2], 2 * stride
     if not kept:
         raise DataError(f"no frame of {path} can be decoded; the file is damaged")
     places = np.linspace(0, len(kept) - 1, min(len(kept), MAX_FRAMES)).round().astype(int)
     return [kept[i] for i in places]
+
+
+def _bounded(frame: Picture) -> Picture:
+    height, width = frame.shape[:2]
+    scale = min(1.0, KEPT_SIDE / max(height, width))
+    return resize_frame(frame, max(1, round(height * scale)), max(1, round(width * scale)))
 
 
 def read_box(path: Path, *, frame: int, box: tuple[float, float, float, float]) -> list[Picture]:

@@ -81,8 +81,11 @@ class TrackletRecord:
 
     @property
     def seen_at(self) -> float:
-        """Unix seconds that its age counts from: `started_at`, or `added_at` where that is unknown."""
-        return self.added_at if self.started_at is None else self.started_at
+        """Unix seconds that its age counts from: `started_at`, or `added_at` where that is unknown or earlier.
+
+        Nobody is seen after having been added: such a time was mistyped, or a clock was wrong.
+        """
+        return self.added_at if self.started_at is None else min(self.started_at, self.added_at)
 
     def to_json_dict(self) -> dict[str, Any]:
         """As JSON holds it; boxes are lists of five numbers."""
@@ -142,6 +145,7 @@ class Filters:
         since: wall clock, Unix seconds: tracklets that end at or after it; those without `started_at` are left out.
         until: wall clock: tracklets that start at or before it; likewise.
         seen_before: tracklets whose `seen_at` is earlier; for retention.
+        seen_after: tracklets whose `seen_at` is later; with the present time those that a wrong clock put ahead of it.
     """
 
     ids: frozenset[str] | None = None
@@ -155,6 +159,7 @@ class Filters:
     since: float | None = None
     until: float | None = None
     seen_before: float | None = None
+    seen_after: float | None = None
 
     @property
     def empty(self) -> bool:
@@ -168,6 +173,13 @@ class Filters:
             for name, value in asdict(self).items()
             if value is not None and value != frozenset()
         }
+
+    def for_audit(self) -> dict[str, Any]:
+        """For the audit log, which outlives people's labels: how many were named, not which."""
+        told = self.to_json_dict()
+        if "people" in told:
+            told["people"] = len(told["people"])
+        return {"filters": told} if told else {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -324,6 +336,7 @@ class AuditEntry:
         action: one word, such as ``search`` or ``delete``.
         actor: who; may be empty.
         detail: what JSON can hold.
+        origin: from where, such as ``command line`` or a network address; may be empty.
     """
 
     number: int
@@ -331,6 +344,7 @@ class AuditEntry:
     action: str
     actor: str
     detail: Mapping[str, Any]
+    origin: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

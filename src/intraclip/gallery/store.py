@@ -6,8 +6,8 @@ becomes visible as a whole tracklet or not at all, and has been written when the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -23,9 +23,6 @@ from intraclip.gallery.records import (
 )
 
 Vectors = npt.NDArray[np.float32]
-
-FORMAT_VERSION = 1
-"""Of what the stores write; a store of another version is refused."""
 
 
 class Nearest(NamedTuple):
@@ -130,8 +127,8 @@ class Store(Protocol):
         """All of them, in order of time."""
         ...
 
-    def append_audit(self, *, at: float, action: str, actor: str, detail: Mapping[str, Any]) -> None:
-        """Append a line to the audit log."""
+    def append_audit(self, entry: AuditEntry, *, essential: bool) -> None:
+        """Append a line to the audit log, whose number the store chooses; an essential one even on a full disk."""
         ...
 
     def audit(self, *, limit: int, before: int | None) -> list[AuditEntry]:
@@ -152,6 +149,23 @@ class Store(Protocol):
 
     def build_index(self) -> str:
         """Make or bring up to date what lets large galleries be searched fast; returns in words what there is."""
+        ...
+
+    def ready(self) -> None:
+        """Do nothing where all is well.
+
+        Raises:
+            DamagedError: damage was met.
+            OutputError: nothing can be written.
+        """
+        ...
+
+    def check(self) -> list[str]:
+        """Read everything; what is damaged, in words."""
+        ...
+
+    def discard(self) -> bool:
+        """Remove the gallery, and close it, if nothing was ever added; False if something was."""
         ...
 
     def close(self) -> None:

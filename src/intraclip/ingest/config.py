@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field, fields
 from typing import Literal
 
+from intraclip.core.numbers import MAX_ID
 from intraclip.errors import ConfigError
 
 Tiling = Literal["auto", "on", "off"]
@@ -193,9 +194,9 @@ min_frames is 0, must be at least 1
                 f"max_frames is {self.max_frames}, must be at least min_frames ({self.min_frames})"
             )
         problems += [
-            f"cameras has {name!r}: {camid}, camera numbers must be at least 0"
+            f"cameras has {name!r}: {camid}, camera numbers must be at least 0 and at most {MAX_ID}"
             for name, camid in self.cameras.items()
-            if camid < 0
+            if not 0 <= camid <= MAX_ID
         ]
         if problems:
             raise ConfigError("ingest: " + "; ".join(problems))

@@ -9,6 +9,7 @@ from intraclip.errors import DataError
 from intraclip.ingest.config import IngestConfig
 from intraclip.ingest.detections import Detections
 from intraclip.ingest.frame_source import Image
+from intraclip.models.zoo import resolve
 
 ONNX_SUFFIXES = (".onnx",)
 TORCH_SUFFIXES = (".pth", ".pt", ".safetensors")
@@ -42,7 +43,7 @@ class Detector(Protocol):
 
 
 def open_detector(path: Path, config: IngestConfig) -> Detector:
-    """Load a detector; the ending of the file's name says which kind it is.
+    """Load a detector, by file or by its name in the zoo; the ending of the file's name says which kind it is.
 
     `.onnx` is a YOLOX network. `.pth`, `.pt` and `.safetensors` hold the weights of one of torchvision's detection
     models, which `config.detector_model` or the file's name says.
@@ -54,6 +55,7 @@ def open_detector(path: Path, config: IngestConfig) -> Detector:
         DeviceError: `config.device` is not there.
         MissingExtraError: ONNX Runtime is not installed.
     """
+    path = resolve(path, kinds=("detector",))
     kind = path.suffix.lower()
     if kind not in ONNX_SUFFIXES + TORCH_SUFFIXES:
         raise DataError(
@@ -61,7 +63,10 @@ def open_detector(path: Path, config: IngestConfig) -> Detector:
             f"detection model of torchvision ({', '.join(TORCH_SUFFIXES)})"
         )
     if not path.is_file():
-        raise DataError(f"there is no detector {path}; give the path of a detector's file")
+        raise DataError(
+            f"there is no detector {path}; give the path of a detector's file, or a name of `intraclip models "
+            "list`"
+        )
     if kind in ONNX_SUFFIXES:
         from intraclip.ingest.yolox import YoloxDetector
 

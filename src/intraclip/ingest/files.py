@@ -10,14 +10,16 @@ from intraclip.errors import OutputError
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file in one step: it is there complete, or not at all, even if the machine loses its power.
+    r"""Write a file in UTF-8 in one step: it is there complete, or not at all, even if the machine loses its power.
+
+    Bytes of a file's name that are no UTF-8 are written as JSON escapes them: ``entr\udce9e.avi``.
 
     Raises:
         OutputError: it cannot be written.
     """
     partial = path.with_name(path.name + ".partial")
     try:
-        with partial.open("w", encoding="utf-8", newline="") as file:
+        with partial.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())

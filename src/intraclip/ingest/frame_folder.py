@@ -5,13 +5,15 @@ from __future__ import annotations
 import configparser
 import hashlib
 import re
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from pathlib import Path
 
-import cv2
 import numpy as np
 
-from intraclip.errors import DataError
+from intraclip.core.media import read_picture
+from intraclip.core.numbers import MAX_ID
+from intraclip.core.paths import is_hidden
+from intraclip.errors import DataError, FrameError
 from intraclip.ingest.frame_source import FALLBACK_FPS, FrameSource, Grabbed, Image, VideoInfo
 
 FRAME_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
@@ -32,16 +34,14 @@ class FrameFolder(FrameSource):
         max_fps: use at most this many frames a second; 0 for all.
 
     Raises:
-        DataError: there are no numbered pictures, two have the same number, `seqinfo.ini` is wrong, or the first
-            picture cannot be decoded.
+        DataError: there are no numbered pictures, two have the same number, `seqinfo.ini` is wrong, or not one
+            picture can be decoded.
     """
 
     def __init__(self, path: Path, *, fps: float = 0.0, frame_stride: int = 1, max_fps: float = 0.0) -> None:
         stated, self.folder = _read_sequence(path)
         self._files = _numbered(self.folder)
-        first = _read(next(iter(self._files.values())))
-        if first is None:
-            raise DataError(f"{next(iter(self._files.values()))} is no picture that can be decoded")
+        first = _first_whole(self._files.values())
         info = VideoInfo(
             path=path,
             fps=stated or fps or FALLBACK_FPS,
@@ -50,7 +50,7 @@ class FrameFolder(FrameSource):
             width=first.shape[1],
         )
         super().__init__(info, frame_stride=frame_stride, max_fps=max_fps)
-        self.unreadable: set[str] = set()
+        self.unreadable: dict[str, str] = {}
         self._missing = max(self._files) + 1 - min(self._files) - len(self._files)
         self._guessed = not (stated or fps)
 
@@ -67,7 +67,7 @@ class FrameFolder(FrameSource):
         if self.unreadable:
             found.append(
                 f"{name}: {len(self.unreadable)} frames cannot be decoded and are left out, such as "
-                f"{min(self.unreadable)}"
+                "{}: {}".format(*min(self.unreadable.items()))
             )
         return tuple(found)
 
@@ -94,10 +94,12 @@ class FrameFolder(FrameSource):
             yield Grabbed(index, index / self.info.fps, lambda file=file: self._pixels(file))  # type: ignore[misc]
 
     def _pixels(self, file: Path) -> Image | None:
-        image = _read(file)
-        if image is None:
-            self.unreadable.add(file.name)
-        elif image.shape[:2] != (self.info.height, self.info.width):
+        try:
+            image = _read(file)
+        except FrameError as error:
+            self.unreadable[file.name] = error.reason
+            return None
+        if image.shape[:2] != (self.info.height, self.info.width):
             raise DataError(
                 f"{file} is {image.shape[1]} x {image.shape[0]} pixels, the first frame is {self.info.width} x "
                 f"{self.info.height}; a folder of frames holds the frames of one video"
@@ -109,7 +111,11 @@ def is_frame_folder(path: Path) -> bool:
     """Whether a folder is a MOTChallenge sequence or holds numbered pictures."""
     if (path / SEQUENCE_FILE).is_file() or (path / "img1").is_dir():
         return True
-    return any(f.suffix.lower() in FRAME_SUFFIXES and _NUMBER.search(f.stem) for f in path.iterdir())
+    return any(_NUMBER.search(f.stem) for f in _pictures(path))
+
+
+def _pictures(folder: Path) -> Iterable[Path]:
+    return (f for f in folder.iterdir() if f.suffix.lower() in FRAME_SUFFIXES and not is_hidden(f.name))
 
 
 def _read_sequence(path: Path) -> tuple[float, Path]:
@@ -151,12 +157,14 @@ def _numbered(folder: Path) -> dict[int, Path]:
     """Picture files by frame number from 0, in order."""
     by_number: dict[int, Path] = {}
     unnumbered = []
-    for file in sorted(f for f in folder.iterdir() if f.suffix.lower() in FRAME_SUFFIXES):
+    for file in sorted(_pictures(folder)):
         match = _NUMBER.search(file.stem)
         if match is None:
             unnumbered.append(file.name)
             continue
         number = int(match[1])
+        if number > MAX_ID:
+            raise DataError(f"{folder}: {file.name} has a number beyond {MAX_ID:,}; number frames from 1")
         if number in by_number:
             raise DataError(
                 f"{folder}: {by_number[number].name} and {file.name} have the same number; a folder of frames holds "
@@ -173,11 +181,16 @@ def _numbered(folder: Path) -> dict[int, Path]:
     return {number - first: by_number[number] for number in sorted(by_number)}
 
 
-def _read(file: Path) -> Image | None:
-    try:
-        data = np.fromfile(file, np.uint8)
-    except OSError as error:
-        raise DataError(f"the frame {file} cannot be read: {error.strerror}") from None
-    # cv2.imread would write to standard error about files that are none.
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
-    return None if image is None else np.asarray(image, np.uint8)
+def _first_whole(files: Iterable[Path]) -> Image:
+    """Pixels of the first picture that can be decoded."""
+    refused: FrameError | None = None
+    for file in files:
+        try:
+            return _read(file)
+        except FrameError as error:
+            refused = refused or error
+    raise DataError(f"not one frame can be decoded: {refused}")
+
+
+def _read(file: Path) -> Image:
+    return np.ascontiguousarray(read_picture(file)[..., ::-1])

@@ -9,6 +9,9 @@ arXiv:1603.00831)::
 Frames count from 1. An id of -1 everywhere makes the lines detections, which are still to be followed. A confidence
 of -1 is unknown; a confidence or flag of 0 says that the line does not count. Class 1 is a pedestrian, visibility the
 share of the person that is seen; -1 in either is unknown.
+
+Confidences beyond 0..1, such as the 2.3 and -0.36 of MOT17's public detections (DPM), are scores whose sign decides:
+all of such a file go through the logistic function, which keeps their order and puts 0 at 0.5.
 """
 
 from __future__ import annotations
@@ -16,18 +19,23 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from intraclip.core.numbers import MAX_ID
 from intraclip.errors import DataError
 from intraclip.ingest.detections import Floats
 
 COLUMNS = ("frame", "id", "left", "top", "width", "height", "confidence")
 SHOWN_PROBLEMS = 5
+MAX_SCORE = 20
+"""Confidences beyond +-20 are no scores of a detector but of another scale, such as per cent."""
 _UNKNOWN = -1
+_SIZELESS = "a box without size"
+_FAR = 1e6  # pixels; as far outside as any number
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -42,6 +50,7 @@ class MotFile:
         track: int64 ``[N]``, ids; -1 for detections.
         boxes: float32 ``[N, 4]``, left, top, right, bottom in pixels.
         score: float32 ``[N]`` in 0..1; 1 where it is unknown.
+        is_scored: whether confidences went through the logistic function.
         hidden: float32 ``[N]`` in 0..1, share of the person that is known not to be seen; 0 where it is unknown.
         ignored: number of lines that do not count, by reason.
     """
@@ -53,6 +62,7 @@ class MotFile:
     track: npt.NDArray[np.int64]
     boxes: Floats
     score: Floats
+    is_scored: bool
     hidden: Floats
     ignored: Counter[str]
 
@@ -63,50 +73,56 @@ class MotFile:
         """Rows of a frame, counted from 0."""
         return slice(*np.searchsorted(self.frame, [frame, frame + 1]).tolist())
 
-    def require_inside(self, *, height: int, width: int) -> None:
-        """Refuse boxes of which nothing lies in the picture.
+    def inside(self, *, height: int, width: int) -> MotFile:
+        """Without boxes of which nothing lies in the picture; they are counted in `ignored`.
 
         Raises:
-            DataError: there are such boxes; lines are named.
+            DataError: they are half of all or more; lines are named.
         """
         x1, y1, x2, y2 = self.boxes.T
-        self._refuse(
+        return self._without(
             (x2 <= 0) | (y2 <= 0) | (x1 >= width) | (y1 >= height),
             f"box outside the picture of {width} x {height} pixels",
             "the tracks belong to another video, or to one of another size",
         )
 
-    def require_frames(self, count: int, video: Path) -> None:
-        """Refuse frames beyond the end of the video.
+    def within(self, count: int, video: Path) -> MotFile:
+        """Without frames beyond the end of the video; they are counted in `ignored`.
 
         Args:
             count: number of frames of the video.
             video: for the message.
 
         Raises:
-            DataError: there are such frames; lines are named.
+            DataError: they are half of all or more; lines are named.
         """
-        self._refuse(
+        return self._without(
             self.frame >= count,
             f"frame beyond the {count} frames of {video}",
             "the tracks belong to another video, or the video is cut off",
         )
 
-    def _refuse(self, wrong: npt.NDArray[np.bool_], what: str, remedy: str) -> None:
+    def _without(self, wrong: npt.NDArray[np.bool_], what: str, remedy: str) -> MotFile:
         rows = np.flatnonzero(wrong)
         if not len(rows):
-            return
-        rows = rows[np.argsort(self.line[rows], kind="stable")]
-        lines = [
-            f"line {self.line[r]}: {what} (frame {self.frame[r] + 1}, id {self.track[r]}, box "
-            f"{', '.join(f'{v:g}' for v in self.boxes[r])})"
-            for r in rows[:SHOWN_PROBLEMS]
-        ]
-        raise DataError(f"{_listed(self.path, lines, len(rows))}; {remedy}")
+            return self
+        if 2 * len(rows) >= len(self):
+            rows = rows[np.argsort(self.line[rows], kind="stable")]
+            lines = [
+                f"line {self.line[r]}: {what} (frame {self.frame[r] + 1}, id {self.track[r]}, box "
+                f"{', '.join(f'{v:g}' for v in self.boxes[r])})"
+                for r in rows[:SHOWN_PROBLEMS]
+            ]
+            raise DataError(f"{_listed(self.path, lines, len(rows))}; {remedy}")
+        columns = ("line", "frame", "track", "boxes", "score", "hidden")
+        kept = {name: getattr(self, name)[~wrong] for name in columns}
+        return replace(self, **kept, ignored=self.ignored + Counter({f"a {what}": len(rows)}))
 
 
 def read_mot(path: Path, *, person_class: int = 1) -> MotFile:
     """Read a file in MOTChallenge format.
+
+    A file in which no line counts is that of a camera that saw nobody.
 
     Args:
         path: the file; values are separated by commas or blanks.
@@ -114,7 +130,7 @@ def read_mot(path: Path, *, person_class: int = 1) -> MotFile:
 
     Raises:
         DataError: it cannot be read, a value is wrong (lines are named), only some lines have ids, an id occurs twice
-            in a frame, or no line counts.
+            in a frame, or half of the boxes or more have no size.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -126,6 +142,7 @@ def read_mot(path: Path, *, person_class: int = 1) -> MotFile:
     rows: list[tuple[int, ...]] = []
     values: list[list[float]] = []
     problems: list[str] = []
+    sizeless: list[str] = []
     ignored: Counter[str] = Counter()
     seen: dict[tuple[int, int], int] = {}
     for number, line in enumerate(text.splitlines(), start=1):
@@ -138,6 +155,8 @@ def read_mot(path: Path, *, person_class: int = 1) -> MotFile:
         except ValueError as error:
             problems.append(f"line {number}: {error}")
             continue
+        if reason == _SIZELESS:
+            sizeless.append(f"line {number}: the box {', '.join(f'{v:g}' for v in box)} has no size")
         if track != _UNKNOWN:
             seen[frame, track] = number
         if reason:
@@ -150,13 +169,13 @@ def read_mot(path: Path, *, person_class: int = 1) -> MotFile:
             f"{_listed(path, problems[:SHOWN_PROBLEMS], len(problems))}; a line is {', '.join(COLUMNS)}, ..., frames "
             "count from 1"
         )
-    if not rows:
-        why = "; ".join(f"{count} lines have {reason}" for reason, count in ignored.items())
+    if 2 * len(sizeless) >= max(len(rows) + len(sizeless), 1):
         raise DataError(
-            f"{path} holds no line that counts{f': {why}' if why else ''}; mot_class says which class is a person"
+            f"{_listed(path, sizeless[:SHOWN_PROBLEMS], len(sizeless))}; a line is {', '.join(COLUMNS)}, ..., and not "
+            "the right and bottom edge"
         )
-    numbers = np.array(rows, np.int64)
-    table = np.array(values, np.float64)
+    numbers = np.array(rows, np.int64).reshape(-1, 3)
+    table = np.array(values, np.float64).reshape(-1, 6)
     unknown = numbers[:, 2] == _UNKNOWN
     if unknown.any() and not unknown.all():
         raise DataError(
@@ -165,14 +184,20 @@ def read_mot(path: Path, *, person_class: int = 1) -> MotFile:
         )
     order = np.lexsort((numbers[:, 2], numbers[:, 1]))
     numbers, table = numbers[order], table[order]
+    scores, known = table[:, 4], table[:, 4] != _UNKNOWN
+    is_scored = bool((known & ((scores < 0) | (scores > 1))).any())
+    if is_scored:
+        scores = 1 / (1 + np.exp(-scores))
+    boxes = np.concatenate([table[:, :2], table[:, :2] + table[:, 2:4]], axis=1)
     return MotFile(
         path=path,
-        followed=not unknown.all(),
+        followed=not len(unknown) or not unknown.all(),
         line=numbers[:, 0],
         frame=numbers[:, 1],
         track=numbers[:, 2],
-        boxes=np.concatenate([table[:, :2], table[:, :2] + table[:, 2:4]], axis=1).astype(np.float32),
-        score=table[:, 4].astype(np.float32),
+        boxes=boxes.clip(-_FAR, _FAR).astype(np.float32),
+        score=np.where(known, scores, 1).astype(np.float32),
+        is_scored=is_scored,
         hidden=table[:, 5].astype(np.float32),
         ignored=ignored,
     )
@@ -194,7 +219,7 @@ def write_mot(rows: Iterable[tuple[int, int, tuple[float, float, float, float], 
 
 
 def _parse(line: str, person_class: int) -> tuple[int, int, list[float], float, float, str]:
-    """Frame from 1, id, left/top/width/height, score, hidden share, and why the line does not count."""
+    """Frame from 1, id, left/top/width/height, confidence, hidden share, and why the line does not count."""
     cells = [c.strip() for c in line.split(",")] if "," in line else line.split()
     if cells and not cells[-1]:
         cells.pop()  # a comma at the end
@@ -207,15 +232,13 @@ def _parse(line: str, person_class: int) -> tuple[int, int, list[float], float, 
         except ValueError:
             name = COLUMNS[column] if column < len(COLUMNS) else f"column {column + 1}"
             raise ValueError(f"{name} {cell!r} is no number") from None
-        if not math.isfinite(values[-1]):
+        if not math.isfinite(values[-1]) and not 2 <= column <= 5:
             raise ValueError(f"column {column + 1} is {cell}")
     for name, value, least in (("frame", values[0], 1), ("id", values[1], _UNKNOWN)):
-        if not value.is_integer() or not least <= value < 2**53:
+        if not value.is_integer() or not least <= value <= MAX_ID:
             raise ValueError(f"{name} {value:g} is no whole number of at least {least}")
-    if min(values[4:6]) <= 0:
-        raise ValueError(f"the box is {values[4]:g} wide and {values[5]:g} high")
     confidence = values[6] if len(values) > 6 else _UNKNOWN
-    if confidence != _UNKNOWN and not 0 <= confidence <= 1:
+    if abs(confidence) > MAX_SCORE:
         raise ValueError(f"confidence {confidence:g} is not in 0..1, nor -1 for unknown; scale it")
     # Only files of nine columns have classes; with ten, columns 8 to 10 are a place in the world.
     kind, visibility = (values[7], values[8]) if len(cells) == 9 else (_UNKNOWN, _UNKNOWN)
@@ -228,11 +251,13 @@ def _parse(line: str, person_class: int) -> tuple[int, int, list[float], float, 
         reason = "confidence 0"
     elif visibility == 0:
         reason = "visibility 0"
+    elif not all(map(math.isfinite, values[2:6])) or min(values[4:6]) <= 0:
+        reason = _SIZELESS
     return (
         int(values[0]),
         int(values[1]),
         values[2:6],
-        1.0 if confidence == _UNKNOWN else confidence,
+        confidence,
         0.0 if visibility == _UNKNOWN else 1 - visibility,
         reason,
     )

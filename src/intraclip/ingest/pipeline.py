@@ -186,7 +186,7 @@ def _ingest_video(
             else DetectAndTrack(from_file(tracks), config, fps=source.sampled_fps)
         )
         seen = _observe(source, follower, encoder, config, summary, watch)
-        tracks.require_frames(summary.frames, source.path)
+        tracks = tracks.within(summary.frames, source.path)
     else:
         assert network is not None
         probing = time.perf_counter()
@@ -254,10 +254,10 @@ def _read_tracks(
     files: list[MotFile | None] = []
     for path, source in zip(matched, sources, strict=True):
         file = read_mot(path, person_class=config.mot_class)
-        file.require_inside(height=source.info.height, width=source.info.width)
+        file = file.inside(height=source.info.height, width=source.info.width)
         # Headers may be wrong; only then is it worth to count.
-        if int(file.frame[-1]) >= source.info.announced_frames:
-            file.require_frames(source.count_frames(), source.path)
+        if len(file) and int(file.frame[-1]) >= source.info.announced_frames:
+            file = file.within(source.count_frames(), source.path)
         files.append(file)
     return files
 
@@ -322,8 +322,14 @@ def _notes_about(source: FrameSource, summary: VideoSummary, tracks: MotFile | N
     if not summary.tracks:
         notes.append(f"{source.path.name}: no people found")
     if tracks is not None and tracks.ignored:
-        reasons = ", ".join(f"{count} of {reason}" for reason, count in sorted(tracks.ignored.items()))
+        reasons = ", ".join(f"{count} with {reason}" for reason, count in sorted(tracks.ignored.items()))
         notes.append(f"{tracks.path.name}: lines that do not count were left out: {reasons}")
+    if tracks is not None and not len(tracks):
+        notes.append(f"{tracks.path.name}: no line counts; mot_class says which class is a person")
+    if tracks is not None and tracks.is_scored:
+        notes.append(
+            f"{tracks.path.name}: confidences beyond 0..1 are taken as scores whose sign decides, 0 becomes 0.5"
+        )
     return notes
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from intraclip.core.paths import is_hidden
 from intraclip.errors import DataError
 from intraclip.ingest.config import IngestConfig
 from intraclip.ingest.frame_folder import FrameFolder, is_frame_folder
@@ -37,7 +38,7 @@ def find_videos(paths: Sequence[Path]) -> list[Path]:
 
 def _videos_in(folder: Path) -> list[Path]:
     try:
-        inside = sorted(f for f in folder.iterdir() if not f.name.startswith("."))
+        inside = sorted(f for f in folder.iterdir() if not is_hidden(f.name))
         if folder.name == "img1":
             return [folder.parent]  # the sequence's name tells the camera
         files = [f for f in inside if f.is_file() and f.suffix.lower() in VIDEO_SUFFIXES]

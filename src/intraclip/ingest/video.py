@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from intraclip.core.video import open_video
 from intraclip.errors import DataError
 from intraclip.ingest.frame_source import FALLBACK_FPS, FrameSource, Grabbed, VideoInfo
 from intraclip.ingest.frame_source import Image as Image
@@ -37,7 +38,7 @@ class Video(FrameSource):
     """
 
     def __init__(self, path: Path, *, frame_stride: int = 1, max_fps: float = 0.0) -> None:
-        capture = _open(path)
+        capture = open_video(path)
         fps = capture.get(cv2.CAP_PROP_FPS)
         count = capture.get(cv2.CAP_PROP_FRAME_COUNT)
         ok, first = capture.read()
@@ -61,7 +62,7 @@ class Video(FrameSource):
 
         Files that cannot be searched give frames from their start.
         """
-        capture = _open(self.path)
+        capture = open_video(self.path)
         started = time.perf_counter()
         images: list[Image] = []
         try:
@@ -73,7 +74,7 @@ class Video(FrameSource):
                     images.append(_as_bgr(image))
             if not images:
                 capture.release()
-                capture = _open(self.path)
+                capture = open_video(self.path)
                 ok, image = capture.read()
                 images = [_as_bgr(image)] if ok else []
         finally:
@@ -95,7 +96,7 @@ class Video(FrameSource):
         return {"name": self.path.name, "bytes": size, "sha256_of_parts": digest.hexdigest()}
 
     def _grab(self) -> Generator[Grabbed, None, None]:
-        capture = _open(self.path)
+        capture = open_video(self.path)
         index = 0
         try:
             while capture.grab():
@@ -104,28 +105,6 @@ class Video(FrameSource):
                 index += 1
         finally:
             capture.release()
-
-
-def _open(path: Path) -> cv2.VideoCapture:
-    if not path.is_file():
-        raise DataError(f"there is no video {path}; give the path of a video file, or of a folder of frames")
-    try:
-        with path.open("rb") as file:
-            file.read(1)
-    except OSError as error:
-        raise DataError(
-            f"the video {path} cannot be read: {error.strerror}; look at its permissions"
-        ) from None
-    # FFmpeg by name: left to itself OpenCV tries image sequences and cameras too.
-    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
-    if not capture.isOpened():
-        raise DataError(
-            f"{path} ({path.stat().st_size} bytes) is no video that can be read; it is of another "
-            "kind, or it was cut off before its index was written"
-        )
-    # Phones store portrait video lying down, with a note to turn it.
-    capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
-    return capture
 
 
 def _retrieve(capture: cv2.VideoCapture) -> Image | None:

@@ -15,12 +15,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from intraclip.core.paths import utf8_path
 from intraclip.errors import DataError, require_extra
 from intraclip.ingest.detections import Detections, Floats, suppress
 from intraclip.ingest.frame_source import Image
 
 STRIDES = (8, 16, 32)
 PADDING_VALUE = 114
+
+MAX_SIDE = 8192
+"""Pixels; what a damaged file says beyond that would take all memory."""
 
 
 def letterbox(image: Image, height: int, width: int) -> tuple[Floats, float]:
@@ -114,9 +118,10 @@ class YoloxDetector:
         if os.environ.get("OMP_WAIT_POLICY", "").lower() == "passive":
             options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
-            self._session = runtime.InferenceSession(
-                str(path), sess_options=options, providers=["CPUExecutionProvider"]
-            )
+            with utf8_path(path) as name:
+                self._session = runtime.InferenceSession(
+                    name, sess_options=options, providers=["CPUExecutionProvider"]
+                )
         except Exception as error:  # ONNX Runtime has a dozen classes of its own for a bad file
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise DataError(
@@ -165,6 +170,10 @@ class YoloxDetector:
             raise DataError(
                 f"{self.path}: the network's input is {found}; height and width must be fixed multiples of 32, "
                 "export it with a fixed input size"
+            )
+        if not 32 <= min(height, width) <= max(height, width) <= MAX_SIDE:
+            raise DataError(
+                f"{self.path}: the network's input is {found}; height and width from 32 to {MAX_SIDE} are possible"
             )
         return str(inputs[0].name), height, width
 

@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from intraclip.arrays import as_reals, as_whole, as_wide
 from intraclip.errors import DataError
 from intraclip.link.agglomeration import ScoreMatrix
 from intraclip.link.travel import TravelTimes
@@ -50,11 +51,16 @@ class Evidence:
     one_per_camera: bool = False
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "features", as_reals(self.features, name="features"))
+        object.__setattr__(self, "camids", as_whole(self.camids, name="camids"))
+        if self.times is not None:
+            object.__setattr__(self, "times", as_wide(self.times, name="times"))
         check_features(self.features, name="tracklet", distance=self.metric)
         count = len(self.features)
-        if len(self.camids) != count or (self.sources and len(self.sources) != count):
+        if self.camids.shape != (count,) or (self.sources and len(self.sources) != count):
             raise DataError(
-                f"{count} tracklets have {len(self.camids)} camids and {len(self.sources)} sources; one each"
+                f"{count} tracklets have camids of shape {list(self.camids.shape)} and {len(self.sources)} sources; "
+                "one each is needed"
             )
         if self.times is not None:
             if self.times.shape != (count, 2):

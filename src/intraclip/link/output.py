@@ -38,12 +38,18 @@ def people_rows(people: People) -> list[dict[str, Any]]:
 
 
 def write_people(path: Path, people: People) -> None:
-    """Write `people_rows` as CSV; unknown values are empty.
+    """Write `people_rows` as CSV; unknown values are empty, and a name that begins as a formula gets an apostrophe.
 
     Raises:
         OutputError: the file cannot be written.
     """
-    _write_csv(path, PEOPLE_COLUMNS, people_rows(people))
+    rows = [{**row, "tracklet": _no_formula(row["tracklet"])} for row in people_rows(people)]
+    _write_csv(path, PEOPLE_COLUMNS, rows)
+
+
+def _no_formula(name: str) -> str:
+    """A name as spreadsheets take it for text: what begins as a formula would be carried out when it is opened."""
+    return f"'{name}" if name.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else name
 
 
 def write_labels(

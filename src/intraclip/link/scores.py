@@ -11,6 +11,7 @@ from scipy.optimize import linear_sum_assignment
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from intraclip.arrays import as_whole
 from intraclip.errors import DataError
 from intraclip.types import DISTRACTOR_PID
 
@@ -78,9 +79,11 @@ def score_people(person: Numbers, pids: Numbers, frames: Numbers | None = None) 
     >>> found.precision, found.recall, found.idf1
     (0.5, 0.3333333333333333, 0.75)
     """
-    if len(person) != len(pids) or (frames is not None and len(frames) != len(pids)):
+    person, pids = as_whole(person, name="groups"), as_whole(pids, name="pids")
+    frames = None if frames is None else as_whole(frames, name="frames")
+    if person.ndim != 1 or person.shape != pids.shape or (frames is not None and frames.shape != pids.shape):
         raise DataError(
-            f"{len(person)} groups, {len(pids)} pids; one each is needed, and one number of frames"
+            f"groups {list(person.shape)} and pids {list(pids.shape)}: one each is needed, and one number of frames"
         )
     if frames is not None and (frames < 1).any():
         raise DataError("every tracklet needs at least one frame to be weighted by")

@@ -16,7 +16,6 @@ Pairs of cameras that are not listed say nothing. Times of two cameras can only 
 from __future__ import annotations
 
 import math
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +24,7 @@ from typing import Any, TypeGuard
 import numpy as np
 import numpy.typing as npt
 
+from intraclip.config_io import read_toml
 from intraclip.errors import ConfigError
 
 STRAIGHT = 0.5
@@ -105,12 +105,7 @@ def read_travel_times(path: Path) -> TravelTimes:
     Raises:
         ConfigError: it cannot be read, is no TOML, or says something impossible; all problems at once.
     """
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"the travel times {path} cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"the travel times {path} are no TOML: {error}") from None
+    data = read_toml(path, what="the travel times")
     problems = [
         f"{key}: unknown key (there are clock and travel)" for key in data if key not in ("clock", "travel")
     ]

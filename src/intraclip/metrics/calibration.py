@@ -32,6 +32,7 @@ import numpy.typing as npt
 from scipy.optimize import isotonic_regression
 from scipy.special import expit
 
+from intraclip.arrays import as_reals, as_wide
 from intraclip.errors import DataError
 from intraclip.metrics.distance import DISTANCES, Distance, distance_matrix
 from intraclip.metrics.protocols import Protocol
@@ -214,7 +215,7 @@ class EvidenceCurve:
     def at(self, distance: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Log likelihood ratio of each distance."""
         return np.asarray(
-            np.interp(np.asarray(distance, dtype=np.float64), self.distances, self.log_likelihood_ratios),
+            np.interp(as_wide(distance, name="distances"), self.distances, self.log_likelihood_ratios),
             dtype=np.float64,
         )
 
@@ -605,7 +606,7 @@ class _Nearest:
 
 def _float32(values: npt.ArrayLike) -> _FloatArray:
     """Thresholds as distances are: float32, and no -0.0."""
-    return np.asarray(np.asarray(values, dtype=np.float32) + np.float32(0), dtype=np.float32)
+    return np.asarray(as_reals(values, name="thresholds") + np.float32(0), dtype=np.float32)
 
 
 def _bins(values: _FloatArray) -> npt.NDArray[np.int64]:

@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from intraclip.arrays import as_reals, as_whole
 from intraclip.errors import DataError
 
 Distance = Literal["euclidean", "cosine"]
@@ -96,6 +97,8 @@ def paired_distances(
     >>> paired_distances(a, a, rows=np.array([0, 1]), columns=np.array([1, 1]), distance="euclidean").tolist()
     [5.0, 0.0]
     """
+    query, gallery = as_reals(query, name="query features"), as_reals(gallery, name="gallery features")
+    rows, columns = as_whole(rows, name="rows"), as_whole(columns, name="columns")
     found = np.empty(len(rows), dtype=np.float32)
     step = max(1, _CHUNK_VALUES // max(query.shape[1], 1))
     for start in range(0, len(rows), step):
@@ -139,6 +142,7 @@ def distance_matrix(
     >>> distance_matrix(a, a, distance="euclidean").tolist()
     [[0.0, 5.0], [5.0, 0.0]]
     """
+    query, gallery = as_reals(query, name="query features"), as_reals(gallery, name="gallery features")
     if query.shape[1:] != gallery.shape[1:]:
         raise DataError(f"query {query.shape} and gallery {gallery.shape} must be [N, D] with the same D")
     check_features(query, name="query", distance=distance)

@@ -19,7 +19,6 @@ ranking stays a ranking.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -31,6 +30,8 @@ import numpy.typing as npt
 from scipy.optimize import minimize
 from scipy.special import expit, log_expit
 
+from intraclip.arrays import as_wide
+from intraclip.config_io import parse_json
 from intraclip.errors import DataError
 from intraclip.metrics.calibration import SUPPORT, PairDistances, pair_distances, threshold_at
 from intraclip.metrics.distance import DISTANCES, Distance
@@ -93,7 +94,7 @@ class MatchCalibration:
     def log_likelihood_ratio(self, distances: npt.ArrayLike) -> _FloatArray:
         """Natural logarithm of how much more often one person than two have such a distance; float64, any shape."""
         return np.asarray(
-            self.intercept - self.slope * np.asarray(distances, dtype=np.float64), dtype=np.float64
+            self.intercept - self.slope * as_wide(distances, name="distances"), dtype=np.float64
         )
 
     def probability(self, distances: npt.ArrayLike) -> _FloatArray:
@@ -108,7 +109,7 @@ class MatchCalibration:
         Raises:
             DataError: a distance is NaN or negative.
         """
-        values = np.asarray(distances, dtype=np.float64)
+        values = as_wide(distances, name="distances")
         if not bool((values >= 0).all()):
             bad = values[~(values >= 0)].ravel()
             raise DataError(
@@ -312,7 +313,7 @@ def read_calibration(path: Path) -> MatchCalibration:
         DataError: the file cannot be read, or `MatchCalibration.from_json_dict` refuses it.
     """
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = parse_json(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise DataError(f"the calibration {path} cannot be read: {error.strerror}") from None
     except ValueError:  # broken JSON and broken UTF-8 alike

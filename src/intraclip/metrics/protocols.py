@@ -5,6 +5,7 @@ The same embeddings score differently under each of them, so a number without it
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,7 +16,8 @@ from intraclip.errors import ConfigError
 class Protocol:
     """How a test set is scored.
 
-    A gallery item of the query's own pid and camid never counts, nor does junk (pid -1): both leave the ranking.
+    A gallery item of the query's own pid and camid never counts, nor does junk (pid -1): both leave the ranking. A
+    protocol of the own camera searches nothing but that camera, and there every other tracklet of the pid is right.
 
     Attributes:
         name: what reports print.
@@ -23,12 +25,14 @@ class Protocol:
         average_precision: ``rectangular`` (the usual mean of precisions at the hits) or ``trapezoidal`` (the
             MATLAB code of MARS, as in Oxford Buildings).
         about: one sentence for people.
+        own_camera: search the query's own camera, instead of the others.
     """
 
     name: str
     queries_in_gallery: bool
     average_precision: Literal["rectangular", "trapezoidal"]
     about: str
+    own_camera: bool = False
 
 
 PROTOCOLS: dict[str, Protocol] = {
@@ -76,8 +80,41 @@ PROTOCOLS: dict[str, Protocol] = {
             average_precision="rectangular",
             about="Own tracklets: queries search the gallery across cameras.",
         ),
+        Protocol(
+            name="within-camera",
+            queries_in_gallery=False,
+            average_precision="rectangular",
+            about="Queries search the gallery of their own camera: easier than finding people across cameras, and no "
+            "measure of it.",
+            own_camera=True,
+        ),
     )
 }
+
+
+def protocols_named(name: str) -> list[Protocol]:
+    """One protocol by name, or ``all`` that search across cameras.
+
+    Raises:
+        ConfigError: unknown name.
+
+    >>> len(protocols_named("all")), len(protocols_named("within-camera"))
+    (7, 1)
+    """
+    return [p for p in PROTOCOLS.values() if not p.own_camera] if name == "all" else [protocol_named(name)]
+
+
+def distinct(protocols: Sequence[Protocol]) -> list[tuple[Protocol, list[str]]]:
+    """Protocols that calculate differently, each with the names of all that calculate the same.
+
+    >>> [same for _, same in distinct([PROTOCOLS["mars-full"], PROTOCOLS["prid2011"], PROTOCOLS["lsvid"]])]
+    [['mars-full'], ['prid2011', 'lsvid']]
+    """
+    groups: dict[tuple[bool, str, bool], tuple[Protocol, list[str]]] = {}
+    for protocol in protocols:
+        rules = (protocol.queries_in_gallery, protocol.average_precision, protocol.own_camera)
+        groups.setdefault(rules, (protocol, []))[1].append(protocol.name)
+    return list(groups.values())
 
 
 def protocol_named(name: str) -> Protocol:

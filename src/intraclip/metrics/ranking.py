@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from intraclip.arrays import as_array, as_flags, as_whole
 from intraclip.errors import DataError
 from intraclip.metrics.blocks import FLAGS, MAX_BYTES, Thresholds, count_not_above, count_not_farther
 from intraclip.metrics.distance import Distance, check_features, paired_distances
@@ -117,6 +118,8 @@ def match_ranks(
     >>> match_ranks(d, matches=np.array([0, 1, 1, 0], bool), excluded=np.zeros(4, bool)).tolist()
     [2, 4]
     """
+    distances = as_array(distances, name="distances")
+    matches, excluded = as_flags(matches, name="matches"), as_flags(excluded, name="excluded")
     right = np.sort(distances[matches & ~excluded])
     wrong = distances[~matches & ~excluded]
     # Entry i: wrong answers whose distance lies above right answer i - 1 and not above right answer i.
@@ -137,6 +140,7 @@ def average_precision(ranks: npt.NDArray[np.int64], *, rule: str) -> float:
     >>> round(average_precision(np.array([1, 4]), rule="trapezoidal"), 4)
     0.7083
     """
+    ranks = as_whole(ranks, name="ranks")
     return float(_precisions(ranks, np.arange(1, len(ranks) + 1), rule=rule).mean())
 
 
@@ -204,6 +208,8 @@ def score(
     query, gallery = searched(embeddings, protocol)
     features = embeddings.features
     check_features(features, name="tracklet", distance=distance, rows=np.concatenate((query, gallery)))
+    if protocol.own_camera:
+        return _score_within(embeddings, protocol, distance=distance, max_bytes=max_bytes, device=device)
 
     def rank(first: int, pairs: _Pairs) -> _Ranked:
         rows = query[first : first + pairs.queries]
@@ -240,6 +246,47 @@ def score(
         protocol=protocol.name,
         distance=distance,
         max_bytes=max_bytes,
+    )
+
+
+def _score_within(embeddings: Embeddings, protocol: Protocol, *, distance: Distance, **how: Any) -> Scores:
+    """Score camera by camera; there, queries and gallery stand for two cameras, so that nothing leaves the ranking."""
+    query, gallery = searched(embeddings, protocol)
+    across = replace(protocol, own_camera=False)
+    outcomes: list[Outcomes] = []
+    for camid in np.unique(embeddings.camids[query]):
+        rows = np.flatnonzero(embeddings.camids == camid)
+        pids, is_query = embeddings.pids[rows], embeddings.is_query[rows]
+        right = (pids > 0) & np.isin(pids, pids[is_query]) & ~is_query
+        if not right.any():
+            continue
+        found = score(
+            Embeddings(
+                features=embeddings.features[rows],
+                pids=pids,
+                camids=(~is_query).astype(np.int64),
+                is_query=is_query,
+            ),
+            across,
+            distance=distance,
+            **how,
+        ).outcomes
+        outcomes.append(replace(found, rows=rows[found.rows]))
+    if not outcomes:
+        raise DataError(
+            f"none of the {len(query)} queries has a right answer in its own camera under protocol {protocol.name}; "
+            "check pids and camids"
+        )
+    joined = Outcomes(
+        **{f.name: np.concatenate([getattr(o, f.name) for o in outcomes]) for f in fields(Outcomes)}
+    )
+    order = np.argsort(joined.rows, kind="stable")
+    return _summary(
+        Outcomes(**{f.name: getattr(joined, f.name)[order] for f in fields(Outcomes)}),
+        protocol=protocol.name,
+        distance=distance,
+        queries=len(query),
+        gallery=len(gallery),
     )
 
 
@@ -280,11 +327,12 @@ def score_distances(
     >>> found.mAP, found.rank(1), found.rank(5)
     (0.5, 0.0, 1.0)
     """
+    distances = as_array(distances, name="distances")
     ids = {
-        "query_pids": query_pids,
-        "query_camids": query_camids,
-        "gallery_pids": gallery_pids,
-        "gallery_camids": gallery_camids,
+        "query_pids": as_array(query_pids, name="query_pids"),
+        "query_camids": as_array(query_camids, name="query_camids"),
+        "gallery_pids": as_array(gallery_pids, name="gallery_pids"),
+        "gallery_camids": as_array(gallery_camids, name="gallery_camids"),
     }
     for side, size in zip(("query", "gallery"), distances.shape if distances.ndim == 2 else (), strict=False):
         for which in (f"{side}_pids", f"{side}_camids"):
@@ -486,27 +534,41 @@ def _scores(
         precisions.append(np.add.reduceat(_precisions(ranks, hits, rule=rule), begin) / number)
         inverse_negatives.append(number / ranks[last])
     if not counted:
+        cameras = np.unique(np.concatenate((identities.query_camids, identities.gallery_camids)))
+        if len(cameras) == 1:
+            raise DataError(
+                f"all tracklets are of one camera (camid {cameras[0]}), and right answers are in another one: no "
+                f"query has any under protocol {protocol}; to score within a camera, use protocol within-camera"
+            )
         raise DataError(
             f"none of the {len(rows)} queries has a right answer in another camera under protocol {protocol}; "
-            "check pids and camids"
+            f"the tracklets are of {len(cameras)} cameras: check pids and camids"
         )
-    first_hit, average_precisions = np.concatenate(first_hits), np.concatenate(precisions)
-    inverse_negative_penalties = np.concatenate(inverse_negatives)
+    return _summary(
+        Outcomes(
+            rows=np.concatenate(counted),
+            first_hits=np.concatenate(first_hits),
+            average_precisions=np.concatenate(precisions),
+            inverse_negative_penalties=np.concatenate(inverse_negatives),
+        ),
+        protocol=protocol,
+        distance=distance,
+        queries=len(rows),
+        gallery=int((identities.gallery_pids != JUNK_PID).sum()),
+    )
+
+
+def _summary(outcomes: Outcomes, *, protocol: str, distance: str, queries: int, gallery: int) -> Scores:
     return Scores(
         protocol=protocol,
         distance=distance,
-        cmc=(first_hit[:, None] <= np.arange(1, CMC_LENGTH + 1)).mean(axis=0),
-        mAP=float(average_precisions.mean()),
-        mINP=float(inverse_negative_penalties.mean()),
-        queries=len(first_hit),
-        queries_without_match=len(rows) - len(first_hit),
-        gallery=int((identities.gallery_pids != JUNK_PID).sum()),
-        outcomes=Outcomes(
-            rows=np.concatenate(counted),
-            first_hits=first_hit,
-            average_precisions=average_precisions,
-            inverse_negative_penalties=inverse_negative_penalties,
-        ),
+        cmc=(outcomes.first_hits[:, None] <= np.arange(1, CMC_LENGTH + 1)).mean(axis=0),
+        mAP=float(outcomes.average_precisions.mean()),
+        mINP=float(outcomes.inverse_negative_penalties.mean()),
+        queries=len(outcomes.rows),
+        queries_without_match=queries - len(outcomes.rows),
+        gallery=gallery,
+        outcomes=outcomes,
     )
 
 
@@ -541,7 +603,8 @@ def ranked_list(
     """
     gallery = searched(embeddings, protocol).gallery
     same = embeddings.pids[gallery] == embeddings.pids[query]
-    gallery = gallery[~(same & (embeddings.camids[gallery] == embeddings.camids[query]))]
+    own_camera = embeddings.camids[gallery] == embeddings.camids[query]
+    gallery = gallery[own_camera if protocol.own_camera else ~(same & own_camera)]
     distances = _distances_to(embeddings, query, gallery, distance=distance)
     correct = (embeddings.pids[gallery] == embeddings.pids[query]) & (embeddings.pids[query] > 0)
     order = np.lexsort((gallery, correct, distances))[:k]

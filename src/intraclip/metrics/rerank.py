@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
+from intraclip.arrays import as_reals, as_whole
 from intraclip.errors import DataError
 from intraclip.metrics.distance import Distance, distance_matrix, paired_distances
 from intraclip.metrics.protocols import Protocol
@@ -105,6 +106,8 @@ def rerank(
         raise ValueError(f"k1 is {k1}, k2 is {k2} and block is {block}; each must be at least 1")
     if not 0 <= weight <= 1:
         raise ValueError(f"weight is {weight}; it must lie in 0..1")
+    features = as_reals(features, name="features")
+    query, gallery = as_whole(query, name="query rows"), as_whole(gallery, name="gallery rows")
     together, places = np.unique(np.concatenate([query, gallery]), return_inverse=True)
     if not len(query) or not len(gallery) or together[0] < 0 or together[-1] >= len(features):
         raise DataError(

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtr, stdtrit
 
+from intraclip.arrays import as_whole, as_wide
 from intraclip.errors import DataError
 from intraclip.metrics.ranking import RANKS, Outcomes
 
@@ -309,6 +310,7 @@ def paired_values(
     >>> found.value, found.p_value
     (2.0, 0.25)
     """
+    first, second = as_wide(first, name="first"), as_wide(second, name="second")
     if np.ndim(first) != 1 or np.shape(first) != np.shape(second) or len(first) < 2:
         raise DataError(
             f"paired numbers of shapes {np.shape(first)} and {np.shape(second)}; give one for each unit that both runs "
@@ -349,6 +351,7 @@ def _people(
         raise ValueError(f"confidence is {confidence}; it must lie inside 0 and 1, such as 0.95")
     if resamples < 1:
         raise ValueError(f"resamples is {resamples}; at least 1 is needed")
+    pids = as_whole(pids, name="pids")
     if np.shape(pids) != (len(outcomes.rows),):
         raise DataError(
             f"pids of shape {np.shape(pids)} for {len(outcomes.rows)} counted queries; give one pid for each, "

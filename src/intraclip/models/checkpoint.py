@@ -1,8 +1,8 @@
 """Checkpoints: weights, the recipe that made them, and a format version, in one safetensors file.
 
 A safetensors file holds tensors and text; reading one runs no code. Training checkpoints hold the optimizer
-(`optimizer.*`) and the state of the training loop too; the final `model.safetensors` of a run does not. A digest of
-the tensors tells a damaged file from a whole one.
+(`optimizer.*`) and the state of the training loop too; the final `model.safetensors` of a run does not. Digests of
+the tensors and of the header tell a damaged file from a whole one.
 """
 
 from __future__ import annotations
@@ -22,13 +22,15 @@ import torch
 from torch import nn
 
 from intraclip.config import Recipe
-from intraclip.config_io import recipe_from_table
+from intraclip.config_io import parse_json, recipe_from_table
 from intraclip.errors import CheckpointError, ConfigError, OutputError
 from intraclip.models.embedder import ClipEmbedder, build_embedder
 from intraclip.models.fingerprint import digest
+from intraclip.models.zoo import resolve
 
 FORMAT = "intraclip-checkpoint"
 FORMAT_VERSION = 1
+HEADER_DIGEST = "header_sha256"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +105,7 @@ def save_checkpoint(
                 tensors[f"optimizer.{index}.{key}"] = tensor.detach().cpu().contiguous()
     for part in ("model", "optimizer"):
         meta[f"{part}_sha256"] = digest({}, {k: v for k, v in tensors.items() if k.startswith(f"{part}.")})
+    meta[HEADER_DIGEST] = digest(meta, {})
     partial = path.with_name(path.name + ".partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -140,16 +143,19 @@ def read_checkpoint(path: Path) -> Checkpoint:
             f"{path} has checkpoint format {meta.get('format_version')}, this version of intraclip reads "
             f"{FORMAT_VERSION}; use the version that wrote it"
         )
+    written = meta.pop(HEADER_DIGEST, None)  # older files have none
+    if written is not None and digest(meta, {}) != written:
+        raise CheckpointError(f"{path} is damaged: its header has other content than was written")
     try:
         return Checkpoint(
             path=path,
-            recipe=recipe_from_table(json.loads(meta["recipe"]), source=f"{path} (recipe inside)"),
-            pids=tuple(json.loads(meta["pids"])),
+            recipe=recipe_from_table(parse_json(meta["recipe"]), source=f"{path} (recipe inside)"),
+            pids=tuple(parse_json(meta["pids"])),
             epoch=int(meta["epoch"]),
             step=int(meta["step"]),
-            progress=json.loads(meta.get("progress", "{}")),
+            progress=parse_json(meta.get("progress", "{}")),
         )
-    except (KeyError, ValueError, TypeError, ConfigError) as error:
+    except (KeyError, ValueError, TypeError, RecursionError, ConfigError) as error:
         raise CheckpointError(f"{path} has a damaged header: {error}") from None
 
 
@@ -176,7 +182,6 @@ def load_model(checkpoint: Checkpoint, *, device: torch.device) -> ClipEmbedder:
         checkpoint.recipe.input,
         num_classes=len(checkpoint.pids),
         seed=0,
-        pretrained=False,
     )
     load_weights(model, checkpoint)
     return model.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload,no-any-return]
@@ -185,11 +190,20 @@ def load_model(checkpoint: Checkpoint, *, device: torch.device) -> ClipEmbedder:
 def load_weights(model: nn.Module, checkpoint: Checkpoint) -> None:
     """Copy a checkpoint's weights into a network of the same structure."""
     try:
-        model.load_state_dict(_tensors(checkpoint.path, "model."))
+        model.load_state_dict(model_weights(checkpoint))
     except RuntimeError as error:
         raise CheckpointError(
             f"the weights in {checkpoint.path} do not fit its own header: {error}"
         ) from None
+
+
+def model_weights(checkpoint: Checkpoint) -> dict[str, torch.Tensor]:
+    """The network's tensors by name.
+
+    Raises:
+        CheckpointError: they have other bytes than were written.
+    """
+    return _tensors(checkpoint.path, "model.")
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, checkpoint: Checkpoint) -> None:
@@ -208,7 +222,7 @@ def load_optimizer(optimizer: torch.optim.Optimizer, checkpoint: Checkpoint) -> 
     for name, tensor in _tensors(checkpoint.path, "optimizer.").items():
         index, key = name.split(".", 1)
         state.setdefault(int(index), {})[key] = tensor
-    optimizer.load_state_dict({"state": state, "param_groups": json.loads(groups)})
+    optimizer.load_state_dict({"state": state, "param_groups": parse_json(groups)})
     for parameter, entry in optimizer.state.items():
         for key, tensor in entry.items():
             if tensor.shape == parameter.shape:
@@ -217,11 +231,13 @@ def load_optimizer(optimizer: torch.optim.Optimizer, checkpoint: Checkpoint) -> 
 
 
 def model_file(run: Path) -> Path:
-    """The checkpoint that a run folder or a checkpoint file stands for.
+    """The checkpoint that a run folder, a checkpoint file or a name of the zoo stands for.
 
     Raises:
+        ConfigError: the zoo's network of that name is none of intraclip's own.
         CheckpointError: there is none; says what was looked for.
     """
+    run = resolve(run, kinds=("checkpoint",))
     if run.is_file():
         return run
     final = run / "model.safetensors"

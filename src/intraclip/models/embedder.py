@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from intraclip.config import InputConfig, ModelConfig
-from intraclip.models.backbones import build_backbone, load_backbone_weights
+from intraclip.models.backbones import build_backbone
 from intraclip.models.heads import FrameHead, build_head
 
 
@@ -51,7 +51,7 @@ class ClipEmbedder(nn.Module):
     """Clips of frames -> embeddings, and identity logits for training.
 
     Args:
-        config: backbone, head and their settings. Weights are random; see `build_embedder`.
+        config: backbone, head and their settings. Weights are random.
         input_config: frame size, to check that the backbone can take it.
         num_classes: training identities.
     """
@@ -91,45 +91,42 @@ class ClipEmbedder(nn.Module):
 
     def maps(self, frames: torch.Tensor) -> torch.Tensor:
         """Feature maps ``[B, T, F, h, w]`` of normalised frames ``[B, T, 3, H, W]``."""
-        return self.frame_maps(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
+        maps = self.frame_maps(frames.flatten(0, 1))
+        return maps.reshape(*frames.shape[:2], *maps.shape[1:])
 
-    def forward(self, frames: torch.Tensor, mask: torch.Tensor) -> ClipOutput:
+    def forward(self, frames: torch.Tensor, mask: torch.Tensor | None = None) -> ClipOutput:
         """Run the network.
 
         Args:
             frames: normalised float ``[B, T, 3, H, W]``.
-            mask: bool ``[B, T]``, False for padding.
+            mask: bool ``[B, T]``, False for padding; None for clips without.
         """
         out = self.head(self.maps(frames), mask)
         output = out.embedding if out.before_neck is None else out.before_neck
         triplet = out.pooled if self.config.triplet_vector == "pooled" else output
         return ClipOutput(out.embedding, triplet, self.classifier(out.embedding), out.auxiliary_loss)
 
-    def embed(self, frames: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    def embed(self, frames: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
         """Embeddings ``[B, D]`` alone; arguments as in `forward`."""
         embedding: torch.Tensor = self.head(self.maps(frames), mask).embedding
         return embedding
 
 
 def build_embedder(
-    config: ModelConfig, input_config: InputConfig, *, num_classes: int, seed: int, pretrained: bool = True
+    config: ModelConfig, input_config: InputConfig, *, num_classes: int, seed: int
 ) -> ClipEmbedder:
-    """Build a network with seeded random weights, and load the backbone's weights when the config names some.
+    """Build a network with seeded random weights; `intraclip.models.start` fills it with others.
 
     Args:
         config: model settings.
         input_config: frame size.
         num_classes: training identities.
         seed: of the random weights; the global random state is left as it was.
-        pretrained: False leaves `config.weights` unread, as when a checkpoint fills the network next.
 
     Raises:
         ConfigError: unknown name, or the input is too small.
-        CheckpointError: the weights file does not fit.
     """
-    with torch.random.fork_rng(devices=[]):
+    # A network that is opened inside somebody's inference mode can be trained all the same.
+    with torch.inference_mode(False), torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        embedder = ClipEmbedder(config, input_config, num_classes=num_classes)
-    if pretrained:
-        load_backbone_weights(embedder.backbone, config)
-    return embedder
+        return ClipEmbedder(config, input_config, num_classes=num_classes)

@@ -43,7 +43,7 @@ def digest(settings: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> 
 
 def encoder_fingerprint(model: ClipEmbedder) -> str:
     """Fingerprint of a network's backbone with its preprocessing: of what turns a frame into a vector."""
-    told = {
+    told: dict[str, Any] = {
         "backbone": model.config.backbone,
         "last_stride": model.config.last_stride,
         "input": [*_size(model), *model.input_config.mean, *model.input_config.std],

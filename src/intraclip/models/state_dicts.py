@@ -51,7 +51,7 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
         raise CheckpointError(f"there is no weights file {path}; give 'imagenet', a file, or nothing")
     try:
         if path.suffix == ".safetensors":
-            return safetensors.torch.load_file(path)
+            return without_wrappers(safetensors.torch.load_file(path))
         # Training scripts, torchvision's among them, keep their options beside the weights. A Namespace is plain data.
         with torch.serialization.safe_globals([argparse.Namespace]):
             state = torch.load(path, map_location="cpu", weights_only=True)
@@ -71,8 +71,9 @@ def without_wrappers(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tenso
     torch.compile puts ``_orig_mod.`` before the names of what it compiles, DataParallel, DDP and averaged models put
     ``module.`` before all of them, in any order and more than once; averaged models add a counter.
 
-    >>> list(without_wrappers({"module._orig_mod.fc.w": torch.ones(1), "module._orig_mod.b._orig_mod.x": torch.ones(1)}))
-    ['fc.w', 'b.x']
+    >>> one = torch.ones(1)
+    >>> list(without_wrappers({"module._orig_mod.fc.weight": one, "module._orig_mod.body._orig_mod.bias": one}))
+    ['fc.weight', 'body.bias']
     """
     found = {name.replace("_orig_mod.", ""): tensor for name, tensor in state.items()}
     while True:

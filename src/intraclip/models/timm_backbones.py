@@ -261,7 +261,8 @@ def load_pretrained(body: TimmBody) -> str:
         Where they come from, for people.
 
     Raises:
-        CheckpointError: they cannot be downloaded, or there are none.
+        CheckpointError: they cannot be downloaded.
+        ConfigError: there are none.
     """
     timm = require_extra("timm", extra="timm", purpose=body.name)
     name = body.name.removeprefix(TIMM)
@@ -269,12 +270,7 @@ def load_pretrained(body: TimmBody) -> str:
     if packaged is not None:
         _fill(body, packaged.read(body.network), source=str(packaged))
         return str(packaged)
-    config = timm.get_pretrained_cfg(name, allow_unregistered=True)
-    place = config.hf_hub_id or config.url
-    if not place:
-        raise CheckpointError(
-            f"model.weights: timm has no pretrained weights of {name}; give a file, or nothing for random weights"
-        )
+    place = usual_place(name)
     try:
         twin = _twin(timm, name, body)
     except Exception as error:  # hub, requests and timm raise kinds of their own when there is no internet
@@ -286,12 +282,51 @@ def load_pretrained(body: TimmBody) -> str:
     return f"timm's weights of {name} ({place})"
 
 
-def load_state(body: TimmBody, state: Mapping[str, torch.Tensor], *, source: str) -> None:
+def usual_place(name: str) -> str:
+    """Where timm has the weights of a network: a name on the hub, or an address.
+
+    Raises:
+        ConfigError: it has none, or no such network.
+    """
+    check_name(name)
+    timm = require_extra("timm", extra="timm", purpose=f"{TIMM}{name}")
+    config = timm.get_pretrained_cfg(name, allow_unregistered=True)
+    place = config.hf_hub_id or config.url
+    if not place:
+        raise ConfigError(
+            f"model.weights: timm has no pretrained weights of {name}; give a file, or nothing for random weights"
+        )
+    return str(place)
+
+
+def load_state(
+    body: TimmBody,
+    state: Mapping[str, torch.Tensor],
+    *,
+    source: str,
+    size: tuple[int, int] | None = None,
+) -> None:
     """Fill a backbone with a state dict in timm's layout, classifier or not.
+
+    Args:
+        body: changed in place.
+        state: its tensors by name.
+        source: of them, for the message.
+        size: height and width of the frames that it was made for; position embeddings are fitted from there. None: a
+            square, as timm's own.
 
     Raises:
         CheckpointError: it does not fit.
     """
+    learned, own = state.get("pos_embed"), body.network.state_dict().get("pos_embed")
+    if size is not None and learned is not None and own is not None and learned.shape != own.shape:
+        from timm.layers.pos_embed import resample_abs_pos_embed
+
+        places: Any = body.network.patch_embed
+        grid = [side // patch for side, patch in zip(size, places.patch_size, strict=True)]
+        prefix = learned.shape[1] - grid[0] * grid[1]
+        fitted = resample_abs_pos_embed(learned, list(places.grid_size), grid, num_prefix_tokens=prefix)
+        state = {**state, "pos_embed": fitted}
     _fill(body, state, source=source)
 
 

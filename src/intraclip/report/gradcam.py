@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from intraclip.data.benchmark import load_silhouettes
+from intraclip.data.silhouettes import load_silhouettes
 from intraclip.errors import ConfigError, DataError, require_extra
 from intraclip.models.embedder import ClipEmbedder
 from intraclip.report.strips import Picture

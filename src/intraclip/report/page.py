@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from intraclip import __version__
-from intraclip.engine.run import choose_device, write_text
+from intraclip.core.devices import choose_device
+from intraclip.core.files import write_text
 from intraclip.errors import DataError, require_extra
 from intraclip.metrics.ranking import RANKS
 from intraclip.report.records import read_record

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from intraclip import __version__
-from intraclip.engine.run import write_text
+from intraclip.core.files import write_text
 from intraclip.errors import require_extra
 from intraclip.link.people import People
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from intraclip.config import Recipe
-from intraclip.config_io import load_recipe
-from intraclip.engine.embeddings_io import load_embeddings
+from intraclip.config_io import load_recipe, parse_json
+from intraclip.embed.embeddings_io import load_embeddings
 from intraclip.errors import DataError
 from intraclip.types import Embeddings
 
@@ -26,7 +26,7 @@ class RunRecord:
         environment: of the training; empty when it was not written.
         throughput: where the training's time went; empty when it was not measured.
         epochs: one entry an epoch, as in `metrics.jsonl`; empty when there is none.
-        evaluation: as `intraclip.engine.evaluate.evaluate_run` wrote it.
+        evaluation: as `intraclip.embed.evaluate.evaluate_run` wrote it.
         embeddings: the scored embeddings.
     """
 
@@ -73,13 +73,14 @@ def read_record(name: str, folder: Path) -> RunRecord:
         if not (folder / needed).is_file():
             raise DataError(
                 f"the run {folder} has not been scored yet, there is no {needed}; "
-                f"run: intraclip evaluate {folder} --data DIR"
+                f"run: intraclip evaluate {shlex.quote(str(folder))} --data DIR"
             )
     evaluation = _json(folder / "evaluation.json")
     data = evaluation.get("data", {}) if isinstance(evaluation, Mapping) else None
     if not isinstance(evaluation, Mapping) or not evaluation.get("scores") or not isinstance(data, Mapping):
         raise DataError(
-            f"{folder / 'evaluation.json'} holds no scores; run again: intraclip evaluate {folder} --data DIR"
+            f"{folder / 'evaluation.json'} holds no scores; run again: intraclip evaluate "
+            f"{shlex.quote(str(folder))} --data DIR"
         )
     environment, throughput = folder / "environment.json", folder / "throughput.json"
     return RunRecord(
@@ -96,7 +97,7 @@ def read_record(name: str, folder: Path) -> RunRecord:
 
 def _json(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read as JSON: {error}") from None
 
@@ -107,7 +108,7 @@ def _lines(path: Path) -> tuple[Mapping[str, Any], ...]:
     entries = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         try:
-            entries.append(json.loads(line))
+            entries.append(parse_json(line))
         except ValueError as error:
             raise DataError(f"{path}, line {number}, is no JSON: {error}; remove that line") from None
     return tuple(entries)

@@ -5,22 +5,28 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.routing import Route
 
 from intraclip import __version__
-from intraclip.errors import ConfigError, DataError, IntraclipError, OutputError
+from intraclip.errors import IntraclipError
 from intraclip.gallery.gallery import Gallery
 from intraclip.serve.context import Context
-from intraclip.serve.errors import error_response
+from intraclip.serve.errors import error_response, refusal_of
+from intraclip.serve.openapi import RESPONSES, known_only, openapi_of
 from intraclip.serve.routes import about, deletions, labels, page, search, tracklets
-from intraclip.serve.schemas import ErrorOut
 from intraclip.serve.security import BodyLimit, Gate, SecureHeaders
-from intraclip.serve.sessions import Sessions
 from intraclip.serve.settings import API, ServeSettings
 from intraclip.serve.telemetry import LOGGER, Metrics, Telemetry
 from intraclip.serve.uploads import Embedder
+
+ROUTERS = (
+    *(part.router for part in (tracklets, search, labels, deletions, about)),
+    about.health,
+    page.router,
+)
 
 
 def create_app(
@@ -43,7 +49,6 @@ def create_app(
         gallery=gallery,
         settings=settings,
         embedder=embedder,
-        sessions=Sessions(settings.session_s),
         metrics=Metrics(),
     )
 
@@ -51,6 +56,7 @@ def create_app(
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         LOGGER.info("started", extra={"fields": {"version": __version__, "uploads": embedder is not None}})
         yield
+        context.decoders.close()
         LOGGER.info("stopped")
 
     app = FastAPI(
@@ -61,27 +67,43 @@ def create_app(
         docs_url=None,  # the usual viewers load scripts from elsewhere
         redoc_url=None,
         lifespan=lifespan,
-        responses={"4XX": {"model": ErrorOut, "description": "Refused, with a reason."}},
+        responses=RESPONSES,
     )
     app.state.context = context
-    for part in (tracklets, search, labels, deletions, about):
-        app.include_router(part.router)
-    app.include_router(about.health)
-    app.include_router(page.router)
+    for router in ROUTERS:
+        app.include_router(router, dependencies=[Depends(known_only)] if router.prefix == API else [])
+    document = openapi_of(app)
+    app.openapi = lambda: document  # type: ignore[method-assign]
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(IntraclipError, _explained)
     # The last one added is the outermost.
     app.add_middleware(BodyLimit, settings=settings)
-    app.add_middleware(Gate, settings=settings, sessions=context.sessions)
+    app.add_middleware(Gate, context=context)
     app.add_middleware(Telemetry, metrics=context.metrics)
     app.add_middleware(SecureHeaders)
     return app
 
 
-async def _refused(_: Request, error: Exception) -> Response:
+async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return error_response(error.status_code, str(error.detail), headers=dict(error.headers or {}))
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        headers["Allow"] = ", ".join(sorted(_methods(request)))
+    if isinstance(error.__cause__, OSError):  # FastAPI says 400 to whatever goes wrong while it reads a body
+        return error_response(503, f"an upload cannot be taken now: {error.__cause__.strerror}")
+    return error_response(error.status_code, str(error.detail), headers=headers)
+
+
+def _methods(request: Request) -> set[str]:
+    """All that the path knows; Starlette names those of one route alone."""
+    return {
+        method
+        for router in ROUTERS
+        for route in router.routes
+        if isinstance(route, Route) and route.path_regex.match(request.scope["path"])
+        for method in route.methods or ()
+    }
 
 
 async def _invalid(_: Request, error: Exception) -> Response:
@@ -93,11 +115,7 @@ async def _invalid(_: Request, error: Exception) -> Response:
 
 
 async def _explained(request: Request, error: Exception) -> Response:
-    """The gallery's own words, without the place where it lies."""
+    assert isinstance(error, IntraclipError)
     context: Context = request.app.state.context
-    address = context.gallery.info.address
-    message = str(error).replace(f"gallery {address}", "gallery").replace(address, "the gallery")
-    status = (
-        503 if isinstance(error, OutputError) else 400 if isinstance(error, ConfigError | DataError) else 500
-    )
-    return error_response(status, message, headers={"Retry-After": "5"} if status == 503 else None)
+    refused = refusal_of(error, context.gallery.info.address)
+    return error_response(refused.status_code, refused.detail, headers=dict(refused.headers or {}))

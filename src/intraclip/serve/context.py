@@ -1,23 +1,36 @@
-"""What routes share: the gallery, the settings, the slots, and the words for what is not there."""
+"""What routes share: the gallery, the settings, the slots, the audit log, and what is said where nothing is."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
+import anyio.to_thread
 from fastapi import Depends, Request
 
+from intraclip.errors import ConfigError, DamagedError, DataError, IntraclipError
 from intraclip.gallery.gallery import Gallery
 from intraclip.gallery.records import TrackletRecord
 from intraclip.serve.errors import Refused
+from intraclip.serve.looks import Looks, Who
+from intraclip.serve.security import NOBODY_ASKED, Asker
 from intraclip.serve.sessions import Sessions
 from intraclip.serve.settings import ServeSettings
 from intraclip.serve.slots import Slots
-from intraclip.serve.telemetry import Metrics
-from intraclip.serve.uploads import Embedder
+from intraclip.serve.telemetry import LOGGER, Metrics
+from intraclip.serve.tokens import Attempts, Token, Tokens
+from intraclip.serve.uploads import Decoders, Embedder
 
 Result = TypeVar("Result")
+
+GONE = "the gallery has no such tracklet; it may have been deleted"
+
+ROOM_BYTES = 2**16
+"""Must fit on the disk, or the service is not ready: less than a line of the log and its page need."""
 
 
 @dataclass(kw_only=True)
@@ -28,27 +41,46 @@ class Context:
         gallery: what is served.
         settings: the limits.
         embedder: for uploads; None where no model was given.
-        sessions: of the page.
         metrics: counters.
+        tokens: that count now.
+        sessions: of the page.
+        attempts: wrong tokens of the last minute.
+        decoders: processes that decode uploads.
         searching: slots of searches.
-        embedding: slots of uploads.
+        decoding: slots of uploads that are decoded.
+        embedding: slots of uploads that are embedded.
+        looks: pictures that were looked at.
         stopping: set when the service is about to end; it is not ready any more.
     """
 
     gallery: Gallery
     settings: ServeSettings
     embedder: Embedder | None
-    sessions: Sessions
     metrics: Metrics
+    tokens: Tokens = field(init=False)
+    sessions: Sessions = field(init=False)
+    attempts: Attempts = field(init=False)
+    decoders: Decoders = field(init=False)
     searching: Slots = field(init=False)
+    decoding: Slots = field(init=False)
     embedding: Slots = field(init=False)
+    looks: Looks = field(init=False)
     stopping: bool = False
 
     def __post_init__(self) -> None:
-        self.searching = Slots(self.settings.searches, self.settings.waiting)
-        self.embedding = Slots(self.settings.embeddings, self.settings.waiting)
-        self.metrics.watch("search", self.searching)
-        self.metrics.watch("upload", self.embedding)
+        settings = self.settings
+        self.tokens = Tokens(settings.tokens, settings.token_file)
+        self.sessions = Sessions(settings.session_s)
+        self.attempts = Attempts(settings.login_attempts, settings.login_attempts_all)
+        self.decoders = Decoders(settings.decode, settings.decodings)
+        self.searching = Slots(settings.searches, settings.waiting)
+        self.decoding = Slots(settings.decodings, settings.waiting)
+        self.embedding = Slots(settings.embeddings, settings.waiting)
+        self.looks = Looks(self._write_look)
+        for name, slots in (("search", self.searching), ("decode", self.decoding), ("embed", self.embedding)):
+            self.metrics.watch(name, slots)
+
+    # -- what is there -------------------------------------------------------------------------------------
 
     def record(self, tracklet: str) -> TrackletRecord:
         """One tracklet.
@@ -58,19 +90,126 @@ class Context:
         """
         found = self.gallery.find([tracklet]).get(tracklet)
         if found is None:
-            raise Refused(404, "the gallery has no such tracklet; it may have been deleted")
+            raise Refused(404, GONE)
         return found
 
+    def require_ready(self) -> None:
+        """Nothing that is asked now would fail for the service's own sake.
+
+        Raises:
+            Refused: the service is about to stop, the gallery is damaged or cannot be read, a disk is full, or the file
+                of tokens cannot be used (503).
+        """
+        if self.stopping:
+            raise Refused(503, "the service is about to stop")
+        self.valid_tokens()
+        try:
+            self.gallery.ready()
+        except IntraclipError as error:
+            # Not the words: they may name tracklets, and nobody has shown a token.
+            LOGGER.error("not ready", extra={"fields": {"error": type(error).__name__}})
+            what = (
+                "is damaged" if isinstance(error, DamagedError) else "cannot be written; the disk may be full"
+            )
+            raise Refused(503, f"the gallery {what}") from None
+        if self.embedder is not None:
+            _require_room(Path(tempfile.gettempdir()), "temporary files")
+
+    # -- who is let in -------------------------------------------------------------------------------------
+
+    def valid_tokens(self) -> tuple[Token, ...]:
+        """Tokens that count now.
+
+        Raises:
+            Refused: their file cannot be used any more (503).
+        """
+        if not self.tokens.required:
+            return (NOBODY_ASKED,)
+        try:
+            return self.tokens.current()
+        except ConfigError as error:
+            LOGGER.error("tokens-unusable", extra={"fields": {"reason": str(error)}})
+            raise Refused(503, "the service cannot use its file of tokens; its log says why") from None
+
+    async def admit(self, secret: str, address: str) -> Token | None:
+        """The token of a secret; None for a wrong one, which leaves a line in the audit log.
+
+        Raises:
+            Refused: too many wrong ones came from there, or from everywhere (429); or see `valid_tokens`.
+        """
+        wait = self.attempts.wait_s(address)
+        if wait:
+            raise Refused(
+                429,
+                f"too many wrong tokens; try again in {math.ceil(wait)} s",
+                headers={"Retry-After": str(math.ceil(wait))},
+            )
+        self.valid_tokens()
+        token = self.tokens.find(secret)
+        if token is not None:
+            self.attempts.succeeded(address)
+            return token
+        self.attempts.failed(address)
+        await anyio.to_thread.run_sync(lambda: self.gallery.audit("login-failed", {}, origin=address))
+        return None
+
+    # -- the audit log -------------------------------------------------------------------------------------
+
     def audited(
-        self, action: str, detail: Mapping[str, Any], actor: str, work: Callable[[], Result]
+        self,
+        action: str,
+        detail: Mapping[str, Any],
+        asker: Asker,
+        work: Callable[[], Result],
+        *,
+        needs: Sequence[str] = (),
     ) -> Result:
-        """Do something that the audit log must know, which is written first: what cannot be logged is not done."""
-        self.gallery.audit(action, detail, actor=actor)
+        """Do something that the audit log must know, which is written first: what cannot be logged is not done.
+
+        Args:
+            action: see `Gallery.audit`.
+            detail: likewise.
+            asker: who, and from where.
+            work: is done.
+            needs: tracklets that it is about. They were there; somebody may delete them just now.
+
+        Raises:
+            Refused: one of them is not there any more (404).
+        """
+        self.gallery.audit(action, detail, actor=asker.name, origin=asker.address)
         try:
             return work()
-        except Exception:
-            self.gallery.audit(f"{action}-failed", detail, actor=actor)
+        except DataError:
+            self.gallery.audit(f"{action}-failed", detail, actor=asker.name, origin=asker.address)
+            if set(needs) - self.gallery.find(needs).keys():
+                raise Refused(404, GONE) from None
             raise
+        except Exception:
+            self.gallery.audit(f"{action}-failed", detail, actor=asker.name, origin=asker.address)
+            raise
+
+    def looked(self, asker: Asker, action: str, item: str = "") -> None:
+        """Somebody is about to see people; returns when the audit log has it.
+
+        Args:
+            asker: who, and from where.
+            action: ``look`` at pictures or details of a tracklet, or what else is shown.
+            item: the tracklet.
+        """
+        self.looks.note((action, asker.name, asker.address), item)
+
+    def _write_look(self, who: Who, items: list[str]) -> None:
+        action, name, address = who
+        told = {"tracklets": items} if any(items) else {}
+        self.gallery.audit(action, told, actor=name, origin=address)
+
+
+def _require_room(folder: Path, what: str) -> None:
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(ROOM_BYTES))
+    except OSError as error:
+        raise Refused(503, f"there is no room for {what}: {error.strerror}") from None
 
 
 def _context(request: Request) -> Context:
@@ -78,12 +217,13 @@ def _context(request: Request) -> Context:
     return found
 
 
-def _actor(request: Request) -> str:
-    return str(request.state.actor)
+def _asker(request: Request) -> Asker:
+    found: Asker = request.state.asker
+    return found
 
 
 Served = Annotated[Context, Depends(_context)]
 """A route's parameter: the service."""
 
-Actor = Annotated[str, Depends(_actor)]
+Actor = Annotated[Asker, Depends(_asker)]
 """A route's parameter: who asks."""

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from intraclip.config import ClipConfig
-from intraclip.engine.extractors import Extractor
+from intraclip.embed.extractors import Extractor
 from intraclip.gallery.queries import Picture, embed_pictures
 
 
@@ -19,7 +19,7 @@ class ModelEmbedder:
     """The gallery's model.
 
     Args:
-        extractor: see `intraclip.engine.extract.open_extractor`.
+        extractor: see `intraclip.embed.extract.open_extractor`.
         clip: how tracklets are sampled.
     """
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import Query
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from intraclip.errors import DataError
 from intraclip.gallery.gallery import MAX_RESULTS
-from intraclip.gallery.records import Filters, Match, TrackletRecord
+from intraclip.gallery.records import MAX_ID_BYTES, Filters, Match, TrackletRecord, check_name
 
 MAX_NAME = 512
 NAME_PATTERN = r"^[^\x00-\x1f\x7f]*$"
@@ -18,6 +19,21 @@ Name = Annotated[str, StringConstraints(max_length=MAX_NAME, pattern=NAME_PATTER
 
 Id = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME, pattern=NAME_PATTERN)]
 """A tracklet's id. Any text may be one, ``../x`` too: ids are looked up, and never part of a path."""
+
+
+def _label(text: str) -> str:
+    try:
+        check_name(text, what="a label")
+    except DataError:
+        raise ValueError(
+            f"a label is text of at most {MAX_ID_BYTES} bytes in UTF-8, without control characters, line breaks and "
+            "characters that turn its direction"
+        ) from None
+    return text
+
+
+Label = Annotated[Name, AfterValidator(_label)]
+"""A person's label as the gallery takes it: printable, so that it cannot turn the text around it either."""
 
 IdQuery = Annotated[Id, Query(alias="id", description="The tracklet's id.")]
 
@@ -53,6 +69,13 @@ class Chosen(Strict):
             since=self.since,
             until=self.until,
         )
+
+    def for_the_log(self) -> dict[str, Any]:
+        """For the audit log, which outlives people's labels: how many were named, not which."""
+        told = self.filters().to_json_dict()
+        if "people" in told:
+            told["people"] = len(told["people"])
+        return {"filters": told} if told else {}
 
 
 class Listing(Chosen):
@@ -95,7 +118,7 @@ class LabelIn(Strict):
     """Who is on tracklets."""
 
     ids: Annotated[list[Id], Field(min_length=1, max_length=MAX_RESULTS)]
-    person: Name = Field(description="Name or number; empty takes a label away.")
+    person: Label = Field(description="Name or number; empty takes a label away.")
 
 
 class DeletionIn(Strict):
@@ -249,6 +272,7 @@ class StatsOut(BaseModel):
     max_upload_bytes: int
     max_files: int
     actor: str = Field(description="Who the service takes you for.")
+    read_only: bool = Field(description="Whether your token may look and search only.")
 
 
 class AuditOut(BaseModel):
@@ -258,6 +282,7 @@ class AuditOut(BaseModel):
     at: float
     action: str
     actor: str
+    origin: str = Field(description="From where: a network address, or the command line.")
     detail: dict[str, Any]
 
 
@@ -273,3 +298,16 @@ class ErrorOut(BaseModel):
 
     error: str
     message: str
+
+
+class ProblemOut(BaseModel):
+    """A value that is wrong; the value itself is not repeated."""
+
+    where: str
+    problem: str
+
+
+class InvalidOut(ErrorOut):
+    """A request with wrong values."""
+
+    problems: list[ProblemOut] = []

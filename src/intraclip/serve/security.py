@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 from collections.abc import Awaitable, Callable, MutableMapping
 from http.cookies import CookieError, SimpleCookie
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
+import anyio
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import RedirectResponse, Response
 
 from intraclip.serve.errors import Refused, error_response
-from intraclip.serve.sessions import Sessions
-from intraclip.serve.settings import API, LOCAL, ServeSettings
+from intraclip.serve.settings import API, ServeSettings
+from intraclip.serve.tokens import LOCAL, Token
+
+if TYPE_CHECKING:
+    from intraclip.serve.context import Context
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -30,6 +35,9 @@ PAGE_HEADER = "x-intraclip"
 """Requests that change something carry it, unless they carry a token: no foreign page can set it without asking."""
 
 UPLOAD = f"{API}/search/upload"
+
+HARMLESS = frozenset({f"{API}/search", UPLOAD, "/logout"})
+"""What a read-only token may send beside `SAFE` methods; whatever else changes something is refused."""
 
 POLICY = "; ".join(
     (
@@ -79,15 +87,14 @@ class Gate:
     """Lets requests in that name this host, come from its own page or a program, and carry a token where one is asked.
 
     Args:
-        app: what is behind it; finds the holder's name in ``scope["state"]["actor"]``.
-        settings: names and tokens.
-        sessions: who is logged in on the page.
+        app: what is behind it; finds who asks in ``scope["state"]["asker"]``.
+        context: names, tokens, sessions, and the log of those who were not let in.
     """
 
-    def __init__(self, app: App, *, settings: ServeSettings, sessions: Sessions) -> None:
+    def __init__(self, app: App, *, context: Context) -> None:
         self._app = app
-        self._settings = settings
-        self._sessions = sessions
+        self._context = context
+        self._settings = context.settings
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
@@ -96,52 +103,84 @@ class Gate:
             return
         if scope["type"] != "http":
             return  # no websockets here: the server closes it
-        headers = Headers(scope=scope)
-        actor = self._actor(headers)
-        refusal = self._refusal(scope, headers, actor)
-        if refusal is not None:
-            await refusal(scope, receive, send)
-            return
-        scope.setdefault("state", {})["actor"] = actor or ""
-        await self._app(scope, receive, send)
+        try:
+            answer = await self._refusal(scope)
+        except Refused as refused:
+            answer = error_response(
+                refused.status_code, str(refused.detail), headers=dict(refused.headers or {})
+            )
+        await (answer or self._app)(scope, receive, send)
 
-    def _refusal(self, scope: Scope, headers: Headers, actor: str | None) -> Response | None:
-        path, method = scope["path"], scope["method"]
+    async def _refusal(self, scope: Scope) -> Response | None:
+        headers, path, method = Headers(scope=scope), scope["path"], scope["method"]
         if not self._settings.allows_host(headers.get("host", "")):
-            return error_response(
+            raise Refused(
                 421,
                 "this service does not go by that host name; start it with --allow-host NAME to permit one",
             )
-        by_token = headers.get("authorization") is not None
         if is_foreign(headers) and (path.startswith(API) or method not in SAFE):
-            return error_response(403, "the request comes from a page of another site")
-        open_to_all = path.startswith(OPEN)
-        if actor is None and not open_to_all:
+            raise Refused(403, "the request comes from a page of another site")
+        address = address_of(scope, self._settings)
+        state = scope.setdefault("state", {})
+        state["asker"] = Asker("", address)
+        if path.startswith(OPEN):
+            return None
+        by_token = headers.get("authorization") is not None
+        token = await self._token(headers, address)
+        if token is None:
             if path == "/" and not by_token:
                 return RedirectResponse("/login", status_code=303)
-            return error_response(
+            raise Refused(
                 401,
                 "a valid token is required: Authorization: Bearer TOKEN",
                 headers={"WWW-Authenticate": "Bearer"},
             )
-        if method not in SAFE and not by_token and not open_to_all and PAGE_HEADER not in headers:
-            return error_response(
-                403, "requests that change something need the header X-Intraclip: 1, or a token"
-            )
+        if method not in SAFE and not by_token and PAGE_HEADER not in headers:
+            raise Refused(403, "requests that change something need the header X-Intraclip: 1, or a token")
+        if token.read_only and method not in SAFE and path not in HARMLESS:
+            raise Refused(403, "this token is read-only: its holder may look and search, and change nothing")
+        state["asker"] = Asker(token.name, address, token.read_only)
         return None
 
-    def _actor(self, headers: Headers) -> str | None:
-        """Who it is; None for nobody. A wrong token is nobody even where a session, or none, would do."""
+    async def _token(self, headers: Headers, address: str) -> Token | None:
+        """Whose request it is; None for nobody. A wrong token is nobody even where a session, or none, would do."""
         header = headers.get("authorization")
         if header is not None:
             kind, _, secret = header.partition(" ")
-            if kind.lower() != "bearer":
-                return None
-            return self._settings.holder(secret.strip())
-        if not self._settings.tokens:
-            return LOCAL
+            return await self._context.admit(secret.strip() if kind.lower() == "bearer" else "", address)
+        if not self._context.tokens.required:
+            return NOBODY_ASKED
         value = session_of(headers, self._settings)
-        return None if value is None else self._sessions.holder(value)
+        token = None if value is None else self._context.sessions.token(value)
+        return token if token in self._context.valid_tokens() else None
+
+
+class Asker(NamedTuple):
+    """Who asks, and from where.
+
+    Attributes:
+        name: of the token's holder, ``local`` where no token is asked for; empty on pages that are open to all.
+        address: that the request came from.
+        read_only: may change nothing.
+    """
+
+    name: str
+    address: str
+    read_only: bool = False
+
+
+NOBODY_ASKED = Token(LOCAL, b"")
+
+
+def address_of(scope: Scope, settings: ServeSettings) -> str:
+    """Where a request came from: the last hop that a proxy names, where there is one, else the other end's address."""
+    if settings.proxy:
+        forwarded = Headers(scope=scope).getlist("x-forwarded-for")
+        last = forwarded[-1].rpartition(",")[2].strip() if forwarded else ""
+        if last and last.isprintable():
+            return last[:64]
+    client = scope.get("client")
+    return "" if client is None else str(client[0])
 
 
 def is_foreign(headers: Headers) -> bool:
@@ -150,7 +189,16 @@ def is_foreign(headers: Headers) -> bool:
     if site is not None:  # no page can set it; beside it the Origin may be "null", which says nothing
         return site not in ("same-origin", "none")
     origin = headers.get("origin")
-    return origin is not None and urlsplit(origin).netloc.lower() != headers.get("host", "").lower()
+    return origin is not None and origin_of(origin)[1] != headers.get("host", "").lower()
+
+
+def origin_of(text: str) -> tuple[str, str]:
+    """Scheme and host of an Origin; empty for what is none."""
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return "", ""
+    return parts.scheme, parts.netloc.lower()
 
 
 def cookie_name(settings: ServeSettings) -> str:
@@ -186,15 +234,25 @@ class BodyLimit:
             "send fewer or smaller pictures, or a shorter clip" if upload else "send less at once"
         )
         announced = Headers(scope=scope).get("content-length", "0")
-        if not announced.isdigit() or int(announced) > most:
+        if not (announced.isascii() and announced.isdigit()) or len(announced) > 18 or int(announced) > most:
             # Nothing of the body is read: the server closes the connection behind the answer.
             await error_response(413, text, headers={"Connection": "close"})(scope, receive, send)
             return
-        received = 0
+        received, complete = 0, False
+        until = anyio.current_time() + self._settings.receive_s
 
         async def counted() -> Message:
-            nonlocal received
-            message = await receive()
+            nonlocal received, complete
+            # Behind the body comes only the news that the sender has left, which may take its time.
+            with anyio.CancelScope(deadline=math.inf if complete else until) as scope:
+                message = await receive()
+            if scope.cancelled_caught or (not complete and anyio.current_time() > until):
+                raise Refused(
+                    408,
+                    f"the request's body was not here after {self._settings.receive_s} s",
+                    headers={"Connection": "close"},
+                )
+            complete = not message.get("more_body", False)
             received += len(message.get("body", b""))
             if received > most:
                 raise Refused(413, text, headers={"Connection": "close"})

@@ -7,6 +7,8 @@ import secrets
 import threading
 import time
 
+from intraclip.serve.tokens import Token
+
 MOST = 10_000
 """Sessions kept; the oldest goes first."""
 
@@ -21,9 +23,9 @@ class Sessions:
     def __init__(self, lifetime_s: float) -> None:
         self.lifetime_s = lifetime_s
         self._lock = threading.Lock()
-        self._open: dict[bytes, tuple[str, float]] = {}
+        self._open: dict[bytes, tuple[Token, float]] = {}
 
-    def begin(self, holder: str) -> str:
+    def begin(self, token: Token) -> str:
         """A new session; returns the cookie's value."""
         value = secrets.token_urlsafe(32)
         now = time.monotonic()
@@ -31,11 +33,11 @@ class Sessions:
             self._open = {k: v for k, v in self._open.items() if v[1] > now}
             while len(self._open) >= MOST:
                 del self._open[next(iter(self._open))]
-            self._open[_key(value)] = holder, now + self.lifetime_s
+            self._open[_key(value)] = token, now + self.lifetime_s
         return value
 
-    def holder(self, value: str) -> str | None:
-        """Whose session it is; None for one that is over, or never was."""
+    def token(self, value: str) -> Token | None:
+        """The token that it was begun with; None for a session that is over, or never was."""
         with self._lock:
             found = self._open.get(_key(value))
         return found[0] if found is not None and found[1] > time.monotonic() else None

@@ -1,46 +1,49 @@
-"""What the service allows: one dataclass, and the file of tokens."""
+"""What the service allows."""
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import ipaddress
 import socket
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from intraclip.errors import ConfigError
+from intraclip.serve.tokens import TOKEN_REMEDY, Token
 
 API = "/api/v1"
 """Every path of the API begins with it."""
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
-LOCAL = "local"
-"""Who acts where no token is asked for; stands in the audit log."""
 
-MIN_TOKEN = 24
-"""Characters; shorter ones can be guessed."""
-
-TOKEN_REMEDY = '(umask 077; echo "alice $(openssl rand -hex 32)" > tokens)'
-
-
-@dataclass(frozen=True)
-class Token:
-    """Who may come in.
+@dataclass(frozen=True, kw_only=True)
+class DecodeLimits:
+    """What decoding the files of one upload may cost; what costs more is refused, or ended.
 
     Attributes:
-        name: of the holder; stands in the audit log.
-        digest: SHA-256 of the secret. The secret itself is not kept.
+        image_side: pixels, of a picture or of a frame of a clip.
+        image_pixels: of a picture, or of a frame of a clip.
+        scans: of a progressive JPEG; times its pixels they make at most ten times `image_pixels`.
+        clip_s: longest clip, in seconds.
+        clip_frames: frames of a clip that are looked at, whatever its container announces.
+        clip_pixels: of all frames of a clip together; 60 s of 1,920 x 1,080 at 30 frames a second have 3.7e9.
+        seconds: until decoding is ended, by the clock; twice as many of the processor.
+        memory_bytes: beyond what the decoder's process needs anyway.
     """
 
-    name: str
-    digest: bytes
+    image_side: int = 16_384
+    image_pixels: int = 40_000_000
+    scans: int = 100
+    clip_s: float = 60.0
+    clip_frames: int = 4_000
+    clip_pixels: int = 4_000_000_000
+    seconds: int = 30
+    memory_bytes: int = 2**30
 
-    @classmethod
-    def of(cls, name: str, secret: str) -> Token:
-        """The token of a secret."""
-        return cls(name, hashlib.sha256(secret.encode()).digest())
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if not value > 0:
+                raise ConfigError(f"{name} is {value}: it must be above 0")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,17 +56,23 @@ class ServeSettings:
         allow_hosts: further names that it is reached under, such as that of a proxy. With one of them it counts as
             reachable from elsewhere.
         tokens: who may come in; may be empty on loopback only.
+        token_file: where the tokens stand; it is read again when it changes.
+        proxy: a proxy in front says in X-Forwarded-For whom it asks for; without one, callers could write anything
+            there.
         tls: whether it speaks HTTPS itself.
         max_upload_bytes: of all files of one search together.
         max_files: pictures of one search.
-        max_image_pixels: of one picture, or of one frame of a clip.
-        max_clip_s: longest clip, in seconds.
-        max_body_bytes: of every other request.
+        decode: what decoding an upload may cost.
+        max_body_bytes: of every other request; a thousand ids fit in.
+        receive_s: how long a request's body may take to arrive.
         searches: searches that run at once.
-        embeddings: uploads that are decoded and embedded at once.
-        waiting: requests that may wait for a slot, of each of the two kinds; more are answered with 503.
+        decodings: uploads that are decoded at once, each in a process of its own.
+        embeddings: uploads that are embedded at once.
+        waiting: requests that may wait for a slot, of each of the kinds; more are answered with 503.
         session_s: after this the page asks for the token again.
-        stop_s: how long running requests may take once the service was told to stop.
+        login_attempts: wrong tokens that an address may send in a minute.
+        login_attempts_all: wrong tokens that all may send in a minute.
+        stop_s: how long running requests may take once the service was told to stop; then they are cut.
 
     Raises:
         ConfigError: reachable from elsewhere without a token, or a value is out of range.
@@ -73,17 +82,22 @@ class ServeSettings:
     port: int = 8000
     allow_hosts: frozenset[str] = frozenset()
     tokens: tuple[Token, ...] = ()
+    token_file: Path | None = None
+    proxy: bool = False
     tls: bool = False
     max_upload_bytes: int = 64 * 2**20
     max_files: int = 16
-    max_image_pixels: int = 40_000_000
-    max_clip_s: float = 60.0
-    max_body_bytes: int = 2**16
+    decode: DecodeLimits = DecodeLimits()
+    max_body_bytes: int = 2**20
+    receive_s: int = 120
     searches: int = 4
+    decodings: int = 2
     embeddings: int = 1
     waiting: int = 200
     session_s: int = 12 * 3600
-    stop_s: int = 30
+    login_attempts: int = 10
+    login_attempts_all: int = 100
+    stop_s: int = 10
 
     names: frozenset[str] = field(init=False)
     """Host names that requests may carry, without port; see `allows_host`."""
@@ -92,15 +106,15 @@ class ServeSettings:
         problems = [
             f"{name} is {getattr(self, name)}: at least {least} is needed"
             for name, least in (
-                ("max_upload_bytes", 1024), ("max_files", 1), ("max_image_pixels", 1), ("max_clip_s", 0.1),
-                ("max_body_bytes", 1024), ("searches", 1), ("embeddings", 1), ("waiting", 0), ("session_s", 60),
-                ("stop_s", 0),
+                ("max_upload_bytes", 1024), ("max_files", 1), ("max_body_bytes", 1024), ("receive_s", 1),
+                ("searches", 1), ("decodings", 1), ("embeddings", 1), ("waiting", 0), ("session_s", 60),
+                ("login_attempts", 1), ("login_attempts_all", 1), ("stop_s", 0),
             )
             if getattr(self, name) < least
         ]  # fmt: skip
         if not 0 <= self.port < 65_536:
             problems.append(f"port is {self.port}: 0 to 65535 are possible")
-        if not self.loopback and not self.tokens:
+        if not self.loopback and not (self.tokens or self.token_file):
             reach = f"host {self.host}" if not is_loopback(self.host) else "a foreign host name is allowed"
             problems.append(
                 f"{reach}: others could reach the pictures, so a token is required. Write one with "
@@ -125,49 +139,6 @@ class ServeSettings:
         """
         name = _bare(header)
         return name in self.names or (not self.loopback and _ip(name) is not None)
-
-    def holder(self, secret: str) -> str | None:
-        """The name of a token's holder; all tokens are compared, each in constant time."""
-        digest = hashlib.sha256(secret.encode("utf-8", "surrogateescape")).digest()
-        found = None
-        for token in self.tokens:
-            if hmac.compare_digest(token.digest, digest):
-                found = token.name
-        return found
-
-
-def read_tokens(path: Path) -> tuple[Token, ...]:
-    """Read a file of tokens: a name and a secret on each line; empty lines and those that begin with # do not count.
-
-    Raises:
-        ConfigError: it cannot be read, is empty, a line is wrong, a secret is too short, or a name occurs twice.
-    """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no text file"
-        raise ConfigError(f"the file of tokens {path} cannot be read: {reason}") from None
-    tokens: dict[str, Token] = {}
-    for number, line in enumerate(lines, start=1):
-        if not line.strip() or line.lstrip().startswith("#"):
-            continue
-        parts = line.split()
-        if len(parts) != 2:
-            raise ConfigError(
-                f"{path}, line {number}: write a name and a secret; make one with {TOKEN_REMEDY}"
-            )
-        name, secret = parts
-        if len(secret) < MIN_TOKEN:
-            raise ConfigError(
-                f"{path}, line {number}: the secret of {name} has {len(secret)} characters, at least {MIN_TOKEN} are "
-                f"needed; make one with {TOKEN_REMEDY}"
-            )
-        if name in tokens or name == LOCAL:
-            raise ConfigError(f"{path}, line {number}: the name {name} is taken; give every holder one")
-        tokens[name] = Token.of(name, secret)
-    if not tokens:
-        raise ConfigError(f"the file of tokens {path} holds none; write one with {TOKEN_REMEDY}")
-    return tuple(tokens.values())
 
 
 def is_loopback(host: str) -> bool:

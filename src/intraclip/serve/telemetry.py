@@ -41,14 +41,19 @@ class JsonLines(logging.Formatter):
 
 
 def log_json(stream: TextIO) -> None:
-    """Send this service's and the server's logs to a stream, one JSON object a line."""
+    """Send this service's and the server's logs, and all that others warn of, to a stream, one JSON object a line."""
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JsonLines())
-    for name in (LOGGER.name, "uvicorn", "uvicorn.error"):
+    logging.captureWarnings(True)
+    for name in (LOGGER.name, "uvicorn"):
         logger = logging.getLogger(name)
-        logger.handlers = [handler] if name != "uvicorn.error" else []
-        logger.propagate = name == "uvicorn.error"
+        logger.handlers, logger.propagate = [handler], False
         logger.setLevel(logging.INFO)
+    logging.getLogger("uvicorn.error").handlers = []  # its lines go on to "uvicorn"
+    root = logging.getLogger()  # a logger without a handler would write plain text
+    root.handlers = [handler]
+    root.setLevel(logging.WARNING)
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # it warns of every damaged upload
 
 
 class Metrics:
@@ -72,11 +77,13 @@ class Metrics:
             registry=self.registry,
         )
         self.running = Gauge("intraclip_requests_running", "Requests being answered.", registry=self.registry)
+        self._busy = Gauge("intraclip_busy", "Slots in use.", ["kind"], registry=self.registry)
         self._waiting = Gauge("intraclip_waiting", "Waiting for a slot.", ["kind"], registry=self.registry)
 
     def watch(self, kind: str, slots: Slots) -> None:
-        """Show how many wait for these slots."""
+        """Show how many wait for these slots, and how many have one."""
         self._waiting.labels(kind).set_function(lambda: slots.waiting)
+        self._busy.labels(kind).set_function(lambda: slots.running)
 
     def text(self) -> bytes:
         """In Prometheus's text format."""

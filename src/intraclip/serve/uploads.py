@@ -1,44 +1,23 @@
-"""Uploaded files -> pictures of a person. What a file is, its bytes say; its name is never looked at.
-
-Pictures are decoded from memory. A clip has to lie in a file for the time it is decoded: in a folder of its own that
-only this user can read, under a name of ours.
-"""
+"""Uploads are decoded by other processes, which are ended when they take too long or the sender has left."""
 
 from __future__ import annotations
 
-import io
-import tempfile
-import warnings
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Protocol
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import BinaryIO, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
 
-from intraclip.data.frames import resize_frame
-from intraclip.errors import DataError
-from intraclip.ingest.config import IngestConfig
-from intraclip.ingest.sources import open_source
+from intraclip.serve import decoding
+from intraclip.serve.decoding import Picture, UndecodableError
 from intraclip.serve.errors import Refused
-from intraclip.serve.settings import ServeSettings
-
-Picture = npt.NDArray[np.uint8]
-"""uint8 ``[h, w, 3]``, RGB: one person, cut out."""
-
-FORMATS = ("JPEG", "PNG", "WEBP")
-
-KEPT_SIDE = 768
-"""Decoded pictures are made smaller than this at once; every network here looks at less."""
-
-MAX_FRAMES = 64
-"""Frames of a clip that are used, evenly spread."""
-
-MAX_CLIP_FRAMES = 4_000
-"""Frames of a clip that are looked at, whatever its container announces."""
-
-TAKES = "JPEG, PNG and WebP pictures, and clips as MP4, MOV, MKV, WebM or AVI, are taken"
+from intraclip.serve.settings import DecodeLimits
 
 
 class Embedder(Protocol):
@@ -55,106 +34,180 @@ class Embedder(Protocol):
         ...
 
 
-def read_pictures(files: Sequence[bytes], settings: ServeSettings) -> list[Picture]:
-    """Decode the files of one search.
+class Decoders:
+    """Processes that decode, started ahead: starting one takes longer than most pictures.
 
     Args:
-        files: pictures of one person in order of time, or one clip of one person.
-        settings: the limits.
-
-    Returns:
-        uint8 ``[h, w, 3]``, RGB, upright, no side longer than `KEPT_SIDE`.
-
-    Raises:
-        Refused: no file, too many, something else than pictures or one clip, damaged, or larger than the limits.
+        limits: of one upload.
+        spare: kept waiting.
     """
-    if not files:
-        raise Refused(400, "no file was sent; send pictures of one person, or one short clip")
-    if len(files) > settings.max_files:
-        raise Refused(400, f"{len(files)} files were sent; at most {settings.max_files} make one search")
-    clips = [is_clip(data) for data in files]
-    if not any(clips):
-        return [_picture(data, number, settings) for number, data in enumerate(files, start=1)]
-    if len(files) > 1:
-        raise Refused(400, "a clip is searched on its own; send one clip, or only pictures")
-    return _clip(files[0], settings)
+
+    def __init__(self, limits: DecodeLimits, spare: int) -> None:
+        self.limits = limits
+        self._spare = spare
+        self._lock = threading.Lock()
+        self._idle: list[_Process] = []
+        self._busy: set[_Process] = set()
+        self._closed = False
+
+    def prepare(self) -> None:
+        """Start processes that wait, in the background."""
+        with self._lock:
+            while not self._closed and len(self._idle) + len(self._busy) < self._spare:
+                self._idle.append(_Process())
+
+    def take(self) -> _Process:
+        """A process that waits, or a new one."""
+        with self._lock:
+            if self._closed:
+                raise Refused(503, "the service is about to stop")
+            found = self._idle.pop() if self._idle else _Process()
+            if not found.alive:  # somebody has ended it
+                found.close()
+                found = _Process()
+            self._busy.add(found)
+            return found
+
+    def give_back(self, process: _Process, *, usable: bool) -> None:
+        """It has answered, or else is ended and replaced."""
+        with self._lock:
+            self._busy.discard(process)
+            keep = usable and decoding.FORKS and not self._closed and len(self._idle) < self._spare
+            if keep:
+                self._idle.append(process)
+        if not keep:
+            process.end()
+            process.close()
+            self.prepare()
+
+    def close(self) -> None:
+        """End all of them; what they were doing is cut."""
+        with self._lock:
+            self._closed = True
+            idle, busy = self._idle, list(self._busy)
+            self._idle = []
+        for process in (*idle, *busy):
+            process.end()
+        for process in idle:  # who uses a busy one gives it back
+            process.close()
 
 
-def is_clip(data: bytes) -> bool:
-    """Whether bytes begin like MP4 or MOV, Matroska or WebM, or AVI.
+class Decoding:
+    """One upload.
 
-    Nothing else reaches the video decoder: it also knows playlists, which name other files.
+    Args:
+        decoders: lend it a process.
+        files: gives the files' bytes; called in the thread of `run`.
     """
-    return (
-        data[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free")
-        or data[:4] == b"\x1a\x45\xdf\xa3"
-        or (data[:4] == b"RIFF" and data[8:12] == b"AVI ")
-    )
 
+    def __init__(self, decoders: Decoders, files: Callable[[], Sequence[bytes]]) -> None:
+        self._decoders = decoders
+        self._files = files
+        self._process: _Process | None = None
+        self._stopped = False
+        self._lock = threading.Lock()
 
-def _picture(data: bytes, number: int, settings: ServeSettings) -> Picture:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
-    except (OSError, ValueError, SyntaxError, Warning, Image.DecompressionBombError):
-        raise Refused(415, f"file {number} is no picture that can be read; {TAKES}") from None
-    with image:
-        width, height = image.size
-        _require_pixels(width, height, f"file {number}", settings)
+    def run(self) -> list[Picture]:
+        """The pictures, see `intraclip.serve.decoding.read_pictures`.
+
+        Raises:
+            Refused: they cannot be decoded, or not within the limits.
+        """
+        limits = self._decoders.limits
+        request = decoding.pack(self._files(), limits)
+        process = self._decoders.take()
+        with self._lock:
+            self._process = process
+            if self._stopped:
+                process.end()
+        late = threading.Event()
+
+        def too_late() -> None:
+            late.set()
+            process.end()
+
+        timer = threading.Timer(limits.seconds, too_late)
+        timer.daemon = True
+        timer.start()
+        usable = False
         try:
-            image.draft("RGB", (KEPT_SIDE, KEPT_SIDE))  # a large JPEG is decoded at a fraction of its size
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                upright = ImageOps.exif_transpose(image).convert("RGB")
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-            raise Refused(400, f"file {number} is damaged: its picture cannot be decoded") from None
-    return _bounded(np.asarray(upright))
+            pictures = process.ask(request)
+            usable = True
+            return pictures
+        except UndecodableError as refusal:
+            usable = True
+            raise Refused(refusal.status, refusal.message) from None
+        except (OSError, EOFError, ValueError):
+            if late.is_set():
+                reason = f"decoding takes longer than {limits.seconds} s"
+            else:
+                reason = f"decoding was ended: it takes too much ({limits.memory_bytes / 2**20:,.0f} MiB are allowed)"
+            raise Refused(413, f"{reason}; send smaller or fewer files, or a shorter clip") from None
+        finally:
+            timer.cancel()
+            with self._lock:
+                self._process = None
+            self._decoders.give_back(process, usable=usable)
+
+    def stop(self) -> None:
+        """End it from another thread; `run` raises then."""
+        with self._lock:
+            self._stopped = True
+            if self._process is not None:
+                self._process.end()
 
 
-def _clip(data: bytes, settings: ServeSettings) -> list[Picture]:
-    kept: list[Picture] = []
-    stride = 1
-    with tempfile.TemporaryDirectory(prefix="intraclip-") as folder:
-        path = Path(folder) / "clip"
-        path.write_bytes(data)
-        try:
-            source = open_source(path, IngestConfig())
-            _require_pixels(source.info.width, source.info.height, "the clip", settings)
-            for number, frame in enumerate(source.frames()):
-                if number >= MAX_CLIP_FRAMES or frame.time_s > settings.max_clip_s:
-                    raise Refused(
-                        413,
-                        f"the clip is longer than {settings.max_clip_s:g} s or {MAX_CLIP_FRAMES:,} frames; send a "
-                        "shorter one",
-                    )
-                if number % stride:
-                    continue
-                kept.append(_bounded(np.ascontiguousarray(frame.image[..., ::-1])))
-                if len(kept) == 2 * MAX_FRAMES:  # how long a clip is, its end alone tells
-                    kept, stride = kept[::2], 2 * stride
-        except DataError:
-            raise Refused(400, f"the clip is damaged, or of a kind that cannot be decoded; {TAKES}") from None
-    if not kept:
-        raise Refused(400, f"the clip is damaged: none of its frames can be decoded; {TAKES}")
-    places = np.linspace(0, len(kept) - 1, min(len(kept), MAX_FRAMES)).round().astype(int)
-    return [kept[i] for i in places]
+class _Process:
+    """A process of `intraclip.serve.decoding`. Its standard error goes nowhere: the log is JSON."""
 
-
-def _require_pixels(width: int, height: int, what: str, settings: ServeSettings) -> None:
-    if width * height > settings.max_image_pixels:
-        raise Refused(
-            413,
-            f"{what} has {width:,} x {height:,} pixels, at most {settings.max_image_pixels / 1e6:g} million are "
-            "decoded; send a smaller one, or only the person cut out",
+    def __init__(self) -> None:
+        environment = {
+            **os.environ,
+            # Should anything but a known container reach FFmpeg, it opens no other file and no address.
+            "OPENCV_FFMPEG_CAPTURE_OPTIONS": "protocol_whitelist;file",
+            "OMP_NUM_THREADS": "1",
+            "OPENBLAS_NUM_THREADS": "1",  # a fork wants one thread
+            "MALLOC_ARENA_MAX": "2",  # arenas are reserved by the 64 MiB, and count as memory
+        }
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "intraclip.serve.decoding"],  # -P: nothing from the current folder
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+            start_new_session=True,  # Ctrl-C is for the service, which ends them; and one signal ends the fork too
         )
+        self._ending = threading.Lock()
 
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
 
-def _bounded(frame: Picture) -> Picture:
-    height, width = frame.shape[:2]
-    scale = KEPT_SIDE / max(height, width)
-    if scale >= 1:
-        return frame
-    return resize_frame(
-        np.ascontiguousarray(frame), max(1, round(height * scale)), max(1, round(width * scale))
-    )
+    def ask(self, request: bytes) -> list[Picture]:
+        """See `decoding.read_answer`; OSError where the process ended before it had read everything."""
+        requests, answers = self._pipes()
+        requests.write(request)
+        requests.flush()
+        return decoding.read_answer(answers)
+
+    def end(self) -> None:
+        """End it with all that it has begun; from any thread, more than once."""
+        with self._ending:
+            if self._process.returncode is None:
+                with suppress(ProcessLookupError, PermissionError):
+                    if os.name == "posix":
+                        os.killpg(self._process.pid, signal.SIGKILL)
+                    else:
+                        self._process.kill()
+                self._process.wait()
+
+    def close(self) -> None:
+        """Close its pipes, once nobody reads them any more."""
+        for pipe in self._pipes():
+            with suppress(OSError):
+                pipe.close()
+
+    def _pipes(self) -> tuple[BinaryIO, BinaryIO]:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        return self._process.stdin, self._process.stdout  # type: ignore[return-value]

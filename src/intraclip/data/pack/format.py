@@ -6,10 +6,11 @@ import hashlib
 import json
 import mmap
 import os
-from collections.abc import Mapping
+import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,9 @@ INDEX = "intraclip-pack.json"
 """Written last: a folder without it is not finished."""
 UNFINISHED = "intraclip-pack.unfinished.json"
 TABLES = "tables.safetensors"
+
+REMEDY = "copy the pack again, or pack the data set into a new folder"
+"""What to do about a file that is not as it was written."""
 
 Kind = Literal["keep", "jpeg", "raw"]
 Bytes = npt.NDArray[np.uint8]
@@ -65,15 +69,17 @@ class Pack:
         index: content of the index file.
         tables: arrays of the tables file. ``N`` tracklets have ``M`` frames: ``first_frame`` int64 ``[N + 1]``;
             ``pids``, ``camids``, ``shard``, ``offset`` (bytes into the shard's file) and ``crc32`` int64 ``[N]``;
-            ``ends`` int64 ``[M]`` (end of a frame, bytes after its tracklet's offset); ``split/<n>/<subset>`` int64,
-            numbers of tracklets.
+            ``ends`` int64 ``[M]`` (end of a frame, bytes after its tracklet's offset) and ``frame_crc32`` int64
+            ``[M]`` (absent in the first packs); ``split/<n>/<subset>`` int64, numbers of
+            tracklets.
         names: of the tracklets.
         frames: names of all frames, those of a tracklet one after the other.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.index = _read_index(root)
+        self.index = read_index(root)
+        _require_benchmark(root, self.index)
         self.tables, self.names, self.frames = _read_tables(root, self.index)
         self.kind: Kind = self.index["frames"]["kind"]
         self._numbers = {name: number for number, name in enumerate(self.names)}
@@ -86,6 +92,10 @@ class Pack:
         self._first, self._shard, self._offset, self._ends = (
             self.tables[key].tolist() for key in ("first_frame", "shard", "offset", "ends")
         )
+        # What is read is compared with its checksum, once a process: a frame, or in old packs its whole tracklet.
+        by_frame = self.tables.get("frame_crc32")
+        self._frame_crc32: list[int] | None = None if by_frame is None else by_frame.tolist()
+        self._seen_whole = bytearray(len(self.names) if by_frame is None else len(self.frames))
 
     def __reduce__(self) -> tuple[type[Pack], tuple[Path]]:
         return type(self), (self.root,)
@@ -114,8 +124,7 @@ class Pack:
         """Bytes of a frame as they are stored, uint8 ``[bytes]``, read-only and not copied.
 
         Raises:
-            FrameError: the pack has no such frame, it could not be read when the pack was made, or pixels are stored.
-            DataError: a shard is missing or was cut short.
+        x: a shard is missing or was cut short.
         """
         if self.kind == "raw":
             raise FrameError(tracklet.frame_path(index), "the pack holds raw pixels, no encoded frames")
@@ -125,7 +134,7 @@ class Pack:
         """Pixels of a frame of a raw pack, uint8 ``[H, W, 3]`` RGB, read-only and not copied.
 
         Raises:
-            FrameError: the pack has no such frame, or it could not be read when the pack was made.
+            FrameError: the pack has no such frame, it could not be read when the pack was made, or it is damaged.
             DataError: a shard is missing or was cut short.
         """
         height, width = self.size or (0, 0)
@@ -142,9 +151,9 @@ class Pack:
         return end - start
 
     def _stored(self, tracklet: Tracklet, index: int) -> Bytes:
-        number, start, end, row = self._place(tracklet, index)
+        number, start, end, frame = self._place(tracklet, index)
         if self._unreadable:
-            reason = self._unreadable.get((number, row))
+            reason = self._unreadable.get((number, frame - self._first[number]))
             if reason is not None:
                 raise FrameError(tracklet.frame_path(index), f"unreadable when the pack was made: {reason}")
         shard = self._shard[number]
@@ -152,10 +161,26 @@ class Pack:
         if mapped is None:
             mapped = self._maps[shard] = _map_shard(self.root, self.index["shards"][shard])
         stored: Bytes = mapped[start:end]
+        if not self._seen_whole[number if self._frame_crc32 is None else frame]:
+            self._require_whole(mapped, stored, number, frame, tracklet.frame_path(index))
         return stored
 
+    def _require_whole(self, mapped: Bytes, stored: Bytes, number: int, frame: int, path: Path) -> None:
+        """Compare a frame, or in an old pack its tracklet, with the checksum that was taken when it was written."""
+        if self._frame_crc32 is not None:
+            whole = zlib.crc32(stored.data) == self._frame_crc32[frame]
+        else:
+            offset, last = self._offset[number], self._first[number + 1] - 1
+            whole = zlib.crc32(mapped[offset : offset + self._ends[last]].data) == int(
+                self.tables["crc32"][number]
+            )
+        if not whole:
+            shard = self.root / str(self.index["shards"][self._shard[number]]["file"])
+            raise FrameError(path, f"{shard} is damaged: its bytes are not those that were written; {REMEDY}")
+        self._seen_whole[number if self._frame_crc32 is None else frame] = 1
+
     def _place(self, tracklet: Tracklet, index: int) -> tuple[int, int, int, int]:
-        """Tracklet number, first and last byte in the shard's file, and number of the frame in its tracklet."""
+        """Tracklet number, first and last byte in the shard's file, and number of the frame in the pack."""
         number = self._numbers.get(tracklet.name, -1)
         if number < 0:
             raise FrameError(tracklet.frame_path(index), f"the pack has no tracklet {tracklet.name}")
@@ -172,7 +197,7 @@ class Pack:
                 ) from None
         offset = self._offset[number]
         start = self._ends[frame - 1] if frame > first else 0
-        return number, offset + start, offset + self._ends[frame], frame - first
+        return number, offset + start, offset + self._ends[frame], frame
 
     def __repr__(self) -> str:
         return f"Pack({len(self)} tracklets, {len(self.frames)} frames, {self.kind}, in {self.root})"
@@ -218,7 +243,12 @@ def sha256_of(path: Path) -> str:
 _OPEN: dict[Path, Pack | None] = {}
 
 
-def _read_index(root: Path) -> dict[str, Any]:
+def read_index(root: Path) -> dict[str, Any]:
+    """Content of a pack's index.
+
+    Raises:
+        DataError: the pack is not finished, of another format version, or the index is damaged.
+    """
     path = root / INDEX
     try:
         index = json.loads(path.read_text(encoding="utf-8"))
@@ -229,16 +259,63 @@ def _read_index(root: Path) -> dict[str, Any]:
                 "continues where it stopped"
             ) from None
         raise DataError(f"{root} is no pack: {path} is missing") from None
-    except (ValueError, OSError) as error:
-        raise DataError(f"{path} cannot be read, it is damaged ({error}); pack the data set again") from None
+    except (ValueError, OSError, RecursionError) as error:
+        raise DataError(f"{path} cannot be read, it is damaged ({error}); {REMEDY}") from None
     if not isinstance(index, dict) or index.get("format") != FORMAT:
-        raise DataError(f"{path} is no index of a pack")
+        raise DataError(f"{path} is no index of a pack, or damaged; {REMEDY}")
     if index.get("version") != FORMAT_VERSION:
         raise DataError(
             f"{path} has format version {index.get('version')}, this intraclip reads {FORMAT_VERSION}; "
             "pack the data set again, or use the version of intraclip that wrote it"
         )
+    if index.get("digest", "") not in ("", index_digest(index)):
+        raise DataError(f"{path} is damaged: it is not as it was written; {REMEDY}")
+    try:
+        _check_index(index)
+    except (ValueError, TypeError, KeyError) as error:
+        raise DataError(f"{path} is damaged ({_said(error)}); {REMEDY}") from None
     return index
+
+
+def index_digest(index: Mapping[str, Any]) -> str:
+    """SHA-256 of an index without its digest, however it is laid out. The first packs have none."""
+    content = {key: value for key, value in index.items() if key != "digest"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _check_index(index: Mapping[str, Any]) -> None:
+    """Raise ValueError, TypeError or KeyError unless an index has all that is read of it."""
+    stored = index["frames"]
+    if stored["kind"] not in get_args(Kind):
+        raise ValueError(f"frames are {stored['kind']!r}")
+    whole = [index["tracklets"], index["num_frames"]]
+    if stored["kind"] != "keep":
+        whole += [stored["height"], stored["width"]]
+    text = [index["dataset"], index["source"]["layout"], index["tables"]["sha256"]]
+    for shard in index["shards"]:
+        whole.append(shard["bytes"])
+        text += [shard["file"], shard["sha256"]]
+        if Path(shard["file"]).name != shard["file"]:
+            raise ValueError(f"a shard is called {shard['file']!r}")
+    for entry in index["splits"]:
+        whole.append(entry["index"] + 1)
+        text += [entry["protocol"], entry["direction"] or "-"]
+    for entry in index["unreadable"]:
+        whole += [entry["number"] + 1, entry["frame"] + 1]
+        text += [entry["tracklet"], entry["reason"]]
+    if "benchmark" in index:
+        text += [index["benchmark"]["sha256"], index["benchmark"]["file"]]
+    wrong = [value for value in whole if not isinstance(value, int) or value < 1]
+    wrong += [value for value in text if not isinstance(value, str)]
+    if wrong:
+        raise ValueError(f"it holds {wrong[0]!r}")
+
+
+def _require_benchmark(root: Path, index: Mapping[str, Any]) -> None:
+    entry = index.get("benchmark")
+    path = root / str(entry["file"]) if entry is not None else root
+    if entry is not None and not (path.is_file() and sha256_of(path) == entry["sha256"]):
+        raise DataError(f"{path} is missing or damaged; {REMEDY}")
 
 
 def _read_tables(
@@ -248,14 +325,63 @@ def _read_tables(
     if not path.is_file():
         raise DataError(f"{path} is missing; copy the whole pack, or pack the data set again")
     try:
+        if sha256_of(path) != index["tables"]["sha256"]:
+            raise DataError(f"{path} is damaged, or does not belong to {root / INDEX}; {REMEDY}")
         tables = load_file(path)
         names, frames = (_split_text(tables[key]) for key in ("names", "frames"))
-        whole = len(names) == index["tracklets"] and len(frames) == index["num_frames"] == len(tables["ends"])
-    except (SafetensorError, KeyError, OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is damaged ({error}); copy the pack again") from None
-    if not whole:
-        raise DataError(f"{path} does not belong to {root / INDEX}; copy the pack again")
+        _check_tables(tables, names, frames, index)
+    except (SafetensorError, KeyError, OSError, ValueError, IndexError, TypeError) as error:
+        raise DataError(f"{path} is damaged ({_said(error)}); {REMEDY}") from None
     return tables, names, frames
+
+
+def _check_tables(
+    tables: Mapping[str, npt.NDArray[Any]],
+    names: Sequence[str],
+    frames: Sequence[str],
+    index: Mapping[str, Any],
+) -> None:
+    """Raise ValueError or KeyError unless every place that the tables name lies within the pack."""
+    n, m = index["tracklets"], index["num_frames"]
+    if (len(names), len(frames)) != (n, m) or len(set(names)) != n:
+        raise ValueError(f"it names {len(names)} tracklets and {len(frames)} frames, the index {n} and {m}")
+    lengths = {
+        "first_frame": n + 1,
+        "ends": m,
+        **dict.fromkeys(("pids", "camids", "shard", "offset", "crc32"), n),
+    }
+    if "frame_crc32" in tables:
+        lengths["frame_crc32"] = m
+    for number in range(len(index["splits"])):
+        for subset in ("train", "query", "gallery"):
+            lengths[f"split/{number}/{subset}"] = len(tables[f"split/{number}/{subset}"])
+    for key, length in lengths.items():
+        if tables[key].dtype != np.int64 or tables[key].shape != (length,):
+            raise ValueError(f"{key} is {tables[key].dtype} {list(tables[key].shape)}")
+    first, ends, offset, shard = (tables[key] for key in ("first_frame", "ends", "offset", "shard"))
+    members = np.concatenate([tables[key] for key in lengths if key.startswith("split/")])
+    sizes = np.array([entry["bytes"] for entry in index["shards"]], dtype=np.int64)
+    starts = np.zeros(m, dtype=np.int64)
+    starts[1:] = ends[:-1]
+    if first[0] != 0 or first[-1] != m or (np.diff(first) < 1).any():
+        raise ValueError("first_frame does not divide the frames")
+    starts[first[:-1]] = 0
+    lowest = {"frames": ends - starts, "offset": offset, "shard": shard, "split": members}
+    if (
+        any((values < 0).any() for values in lowest.values())
+        or (members >= n).any()
+        or (shard >= len(sizes)).any()
+    ):
+        raise ValueError("a number in it is out of range")
+    if (offset + ends[first[1:] - 1] > sizes[shard]).any():
+        raise ValueError("a tracklet ends behind its shard")
+    stored = index["frames"]
+    if stored["kind"] == "raw" and (ends - starts != stored["height"] * stored["width"] * 3).any():
+        raise ValueError(f"frames do not have {stored['height']} x {stored['width']} pixels")
+
+
+def _said(error: Exception) -> str:
+    return f"{error} is missing" if isinstance(error, KeyError) else str(error)
 
 
 def _split_text(joined: Bytes) -> list[str]:
@@ -276,7 +402,3 @@ def _map_shard(root: Path, shard: Mapping[str, Any]) -> Bytes:
             return content
     except OSError as error:
         raise DataError(f"{path} cannot be opened: {error.strerror or error}; {REMEDY}") from None
-
-
-REMEDY = "copy the pack again, or pack the data set into a new folder"
-"""What to do about a shard that is not as it was written."""

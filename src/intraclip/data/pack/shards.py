@@ -13,6 +13,7 @@ import threading
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Literal
@@ -21,16 +22,16 @@ import numpy as np
 import simplejpeg
 from safetensors.numpy import save_file
 
+from intraclip.core.media import is_ordinary_jpeg
 from intraclip.data.frames import (
     Frame,
     encoded_frame,
-    is_jpeg,
     read_tracklet_frame,
     read_tracklet_frame_into,
     resize_frame,
 )
 from intraclip.data.pack.files import replace_file, write_json, writing
-from intraclip.data.pack.format import FORMAT, FORMAT_VERSION, PackSettings, pack_of, sha256_of
+from intraclip.data.pack.format import FORMAT, FORMAT_VERSION, PackSettings, index_digest, pack_of, sha256_of
 from intraclip.errors import FrameError
 from intraclip.types import Tracklet
 
@@ -103,7 +104,9 @@ def pack_shard(shard: Shard) -> tuple[dict[str, Any], int]:
     for tracklet in shard.tracklets:
         array, ends, failed = _pack_tracklet(tracklet, shard.settings, shard.on_unreadable)
         arrays[tracklet.name] = array
-        tracklets.append({"ends": ends, "crc32": zlib.crc32(array.data)})
+        stored = array.reshape(-1).data
+        crcs = [zlib.crc32(stored[start:end]) for start, end in pairwise([0, *ends])]
+        tracklets.append({"ends": ends, "crc32": zlib.crc32(stored), "frame_crc32": crcs})
         unreadable += [
             {"tracklet": tracklet.name, "frame": index, "reason": reason} for index, reason in failed.items()
         ]
@@ -122,6 +125,7 @@ def pack_shard(shard: Shard) -> tuple[dict[str, Any], int]:
             "unreadable": unreadable,
         }
         replace_file(partial, shard.path)
+        record["digest"] = index_digest(record)
         write_json(shard.record, record)
     return record, shard.frames
 
@@ -131,6 +135,8 @@ def _valid_record(shard: Shard) -> dict[str, Any] | None:
     try:
         record: dict[str, Any] = json.loads(shard.record.read_text(encoding="utf-8"))
         if shard.path.stat().st_size != record["bytes"] or sha256_of(shard.path) != record["sha256"]:
+            return None
+        if record["digest"] != index_digest(record):  # of an older version there is none: it is packed again
             return None
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -180,7 +186,7 @@ def _encoded(tracklet: Tracklet, index: int, settings: PackSettings) -> Frame:
         return encoded_frame(tracklet, index)
     if pixels.shape[:2] == (settings.height, settings.width) and not _is_raw_tracklet(tracklet):
         stored = encoded_frame(tracklet, index)
-        if is_jpeg(stored):
+        if is_ordinary_jpeg(stored):
             return stored
     resized = np.ascontiguousarray(resize_frame(pixels, settings.height, settings.width))
     # Colour at half the resolution, as cameras and the published sets store it: a third faster to decode.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import multiprocessing
 import time
@@ -25,13 +26,15 @@ from intraclip.data.pack.format import (
     UNFINISHED,
     PackSettings,
     forget_pack,
+    index_digest,
     pack_of,
+    read_index,
     sha256_of,
 )
 from intraclip.data.pack.shards import OnUnreadable, Shard, pack_shard, start_worker
 from intraclip.data.pack.source import Source, read_source
 from intraclip.data.readers.common import BENCHMARK_FILE
-from intraclip.errors import ConfigError, DataError, OutputError
+from intraclip.errors import ConfigError, DataError, OutputError, write_new
 from intraclip.types import Tracklet
 
 Progress = Callable[[int, int], None]
@@ -173,11 +176,17 @@ def _begin(out: Path, plan: Mapping[str, Any]) -> None:
             raise OutputError(f"{out} is not empty and no pack; choose another folder for the pack")
         with writing(out):
             out.mkdir(parents=True, exist_ok=True)
-            write_json(path, plan)
+            path.with_name(f"{path.name}.partial").unlink(missing_ok=True)
+            try:
+                write_new(path, json.dumps(plan, indent=1))
+            except FileExistsError:
+                raise OutputError(f"another process began a pack in {out} just now; wait for it") from None
         return
     try:
         begun = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        if not isinstance(begun, dict):
+            raise ValueError("no JSON object")
+    except (ValueError, RecursionError) as error:
         raise OutputError(f"{path} is damaged ({error}); delete the folder {out} and pack again") from None
     _compare(out, begun, plan, state="begun")
 
@@ -202,7 +211,7 @@ def _compare(out: Path, found: Mapping[str, Any], plan: Mapping[str, Any], *, st
 
 
 def _finished_before(out: Path, plan: Mapping[str, Any], began: float) -> PackSummary:
-    found = json.loads((out / INDEX).read_text(encoding="utf-8"))
+    found = read_index(out)
     _compare(out, found, plan, state="written")
     _tidy(out, len(found["shards"]))
     return _summary(out, 0, began)
@@ -296,6 +305,7 @@ def _finish(
         "shard": np.repeat(np.arange(len(shards)), [len(shard.tracklets) for shard in shards]),
         "offset": np.array([entry["offset"] for entry in entries], dtype=np.int64),
         "crc32": np.array([entry["crc32"] for entry in entries], dtype=np.int64),
+        "frame_crc32": np.array([crc for entry in entries for crc in entry["frame_crc32"]], dtype=np.int64),
     }
     for number, entry in enumerate(source.splits):
         for subset, members in entry.members.items():
@@ -304,10 +314,8 @@ def _finish(
     save_file(tables, partial)
     tables_sha256 = sha256_of(partial)
     replace_file(partial, out / TABLES)
-    if source.benchmark is not None:
-        (out / BENCHMARK_FILE).write_bytes(source.benchmark)
     numbers = {t.name: number for number, t in enumerate(source.tracklets)}
-    index = {
+    index: dict[str, Any] = {
         **plan,
         "dataset": source.dataset,
         "tracklets": len(source.tracklets),
@@ -327,7 +335,10 @@ def _finish(
             for entry in record["unreadable"]
         ],
     }
-    write_json(out / INDEX, index)
+    if source.benchmark is not None:
+        (out / BENCHMARK_FILE).write_bytes(source.benchmark)
+        index["benchmark"] = {"file": BENCHMARK_FILE, "sha256": hashlib.sha256(source.benchmark).hexdigest()}
+    write_json(out / INDEX, {**index, "digest": index_digest(index)})
     _tidy(out, len(shards))
 
 
@@ -341,7 +352,7 @@ def _tidy(out: Path, shards: int) -> None:
 
 
 def _summary(out: Path, written: int, began: float) -> PackSummary:
-    index = json.loads((out / INDEX).read_text(encoding="utf-8"))
+    index = read_index(out)
     return PackSummary(
         root=out,
         tracklets=index["tracklets"],

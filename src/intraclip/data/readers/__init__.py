@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from intraclip.core.paths import is_hidden
 from intraclip.data.pack.format import INDEX, TABLES, is_pack
 from intraclip.data.readers.common import (
     Difference,
@@ -175,7 +176,7 @@ def find_dataset(root: Path, *, layout: str = "auto") -> tuple[str, Path]:
     inside = [
         (reader.name, child)
         for child in sorted(root.iterdir())
-        if child.is_dir() and not child.name.startswith(".")
+        if not is_hidden(child.name) and child.is_dir()
         for reader in readers
         if reader.is_root(child)
     ]

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from intraclip.core.paths import is_hidden, is_utf8
+from intraclip.data.readers.matlab import read_mat5
 from intraclip.errors import DataError, require_extra
 from intraclip.types import DISTRACTOR_PID, JUNK_PID, Split, Tracklet, count_pids
 
@@ -41,38 +43,39 @@ def is_image_name(name: str) -> bool:
     >>> [is_image_name(name) for name in ("1.jpg", "1.PNG", ".1.jpg", "Thumbs.db")]
     [True, True, False, False]
     """
-    return not name.startswith(".") and name.lower().endswith(IMAGE_SUFFIXES)
+    return not is_hidden(name) and name.lower().endswith(IMAGE_SUFFIXES)
 
 
 def list_images(folder: Path) -> list[str]:
     """Names of the frames in a folder, in natural order; empty when the folder is missing.
 
     Raises:
-        DataError: the folder cannot be listed.
+        DataError: the folder cannot be listed, or a name is not UTF-8.
     """
-    try:
-        with os.scandir(folder) as entries:
-            names = [entry.name for entry in entries if is_image_name(entry.name)]
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    except OSError as error:
-        raise DataError(f"{folder} cannot be listed: {error.strerror}") from None
-    return sorted(names, key=natural_key)
+    return _names_in(folder, lambda entry: is_image_name(entry.name))
 
 
 def list_folders(folder: Path) -> list[str]:
     """Names of the folders in a folder, in natural order, hidden ones left out; empty when it is missing.
 
     Raises:
-        DataError: the folder cannot be listed.
+        DataError: the folder cannot be listed, or a name is not UTF-8.
     """
+    return _names_in(folder, lambda entry: not is_hidden(entry.name) and entry.is_dir())
+
+
+def _names_in(folder: Path, wanted: Callable[[os.DirEntry[str]], bool]) -> list[str]:
     try:
         with os.scandir(folder) as entries:
-            names = [entry.name for entry in entries if entry.is_dir() and not entry.name.startswith(".")]
+            names = [entry.name for entry in entries if wanted(entry)]
     except (FileNotFoundError, NotADirectoryError):
         return []
-    except OSError as error:
-        raise DataError(f"{folder} cannot be listed: {error.strerror}") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise DataError(f"{folder} cannot be listed: {getattr(error, 'strerror', None) or error}") from None
+    # Names of tracklets and frames go into packs, embeddings and galleries, whose text is UTF-8.
+    if not is_utf8(Path(*names)):
+        strange = next(name for name in names if not is_utf8(Path(name)))
+        raise DataError(f"{folder} holds {os.fsencode(strange)!r}, whose name is not UTF-8; rename it")
     return sorted(names, key=natural_key)
 
 
@@ -84,6 +87,11 @@ def shorten(items: Sequence[object], shown: int = 5) -> str:
     """
     text = ", ".join(str(item) for item in items[:shown])
     return text if len(items) <= shown else f"{text} and {len(items) - shown:,} more"
+
+
+def shown(text: str) -> str:
+    """A cell of a table, for an error: quoted, and shortened where somebody put a novel into it."""
+    return repr(text if len(text) <= 60 else f"{text[:57]}...")
 
 
 def raise_problems(title: str, problems: Sequence[str], remedy: str) -> None:
@@ -102,7 +110,7 @@ def raise_problems(title: str, problems: Sequence[str], remedy: str) -> None:
 
 
 def load_mat(path: Path, *, extra: str) -> dict[str, npt.NDArray[Any]]:
-    """Arrays of a MATLAB file of any version, without MATLAB's own entries.
+    """Number arrays of a MATLAB file of version 5 or later.
 
     Version 7.3 files are HDF5, which stores arrays transposed; they come back the right way round.
 
@@ -114,8 +122,6 @@ def load_mat(path: Path, *, extra: str) -> dict[str, npt.NDArray[Any]]:
         DataError: the file is missing, truncated or no MATLAB file.
         MissingExtraError: a version 7.3 file, and h5py is not installed.
     """
-    from scipy.io import loadmat
-
     if not path.is_file():
         raise DataError(f"{path} is missing")
     with path.open("rb") as file:
@@ -130,14 +136,12 @@ def load_mat(path: Path, *, extra: str) -> dict[str, npt.NDArray[Any]]:
                     for name, node in store.items()
                     if isinstance(node, h5py.Dataset)
                 }
-        except (OSError, RuntimeError, KeyError) as error:
+        except Exception as error:  # h5py raises whatever HDF5 stumbles on in a damaged file
             raise DataError(f"{path} cannot be read, it is truncated or damaged ({error})") from None
     try:
-        content: dict[str, Any] = loadmat(str(path))
-    except Exception as error:  # scipy raises whatever its parser met first in a damaged file
-        reason = str(error) or type(error).__name__
-        raise DataError(f"{path} cannot be read, it is truncated or no MATLAB file ({reason})") from None
-    return {name: array for name, array in content.items() if not name.startswith("__")}
+        return read_mat5(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read, it is truncated or no MATLAB file ({error})") from None
 
 
 def mat_table(path: Path, variable: str, *, extra: str = "lsvid") -> npt.NDArray[np.int64]:
@@ -152,7 +156,8 @@ def mat_table(path: Path, variable: str, *, extra: str = "lsvid") -> npt.NDArray
     array = arrays[variable]
     if not np.issubdtype(array.dtype, np.number) or np.issubdtype(array.dtype, np.complexfloating):
         raise DataError(f"{path}: {variable} holds {array.dtype}, expected whole numbers")
-    wide = array.astype(np.int64)
+    with np.errstate(invalid="ignore"):  # NaN and numbers without a place become others, which is seen below
+        wide = array.astype(np.int64)
     if not np.array_equal(wide, array):
         raise DataError(f"{path}: {variable} holds fractions or NaN, expected whole numbers")
     return wide

@@ -22,16 +22,19 @@ Frames are ordered by the numbers in their names: ``9.jpg`` comes before ``10.jp
 from __future__ import annotations
 
 import csv
+import math
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
+from intraclip.core.numbers import MAX_ID
 from intraclip.data.readers.common import (
     check_split_number,
     dataset_name,
     list_folders,
     list_images,
     raise_problems,
+    shown,
 )
 from intraclip.errors import DataError, require_extra
 from intraclip.types import DISTRACTOR_PID, JUNK_PID, UNKNOWN_PID, Split, Tracklet
@@ -45,8 +48,13 @@ _PID = re.compile(r"(?:pid|person|id|p)?_?(-?\d+)", re.IGNORECASE)
 _CAMID = re.compile(r"(?:camid|camera|cam|c)?_?(\d+)", re.IGNORECASE)
 
 
-def read_folder(root: Path, *, split: int = 0) -> Split:
+def read_folder(root: Path, *, split: int = 0, manifest: Path | None = None) -> Split:
     """Read the manifest of a folder, or its tree when it has none.
+
+    Args:
+        root: the folder.
+        split: 0, there is one.
+        manifest: another one than the folder's own, such as `intraclip link` writes; its folders are inside `root`.
 
     Raises:
         DataError: there is neither, or rows or folders are wrong; the first ten are listed.
@@ -55,12 +63,12 @@ def read_folder(root: Path, *, split: int = 0) -> Split:
     check_split_number(split, 1, root)
     subsets: dict[str, list[Tracklet]] = {name: [] for name in SUBSETS}
     problems: list[str] = []
-    manifest = find_manifest(root)
+    if manifest is not None and not manifest.is_file():
+        raise DataError(f"there is no manifest {manifest}")
+    manifest = manifest or find_manifest(root)
     if manifest is not None:
         _read_manifest(root, manifest, subsets, problems)
-        raise_problems(
-            f"{manifest}", problems, "Correct these rows; `folder` is relative to the manifest's folder."
-        )
+        raise_problems(f"{manifest}", problems, f"Correct these rows; `folder` is relative to {root}.")
     else:
         for subset in SUBSETS:
             _read_tree(root, subset, subsets[subset], problems)
@@ -99,12 +107,19 @@ def manifest_rows(path: Path) -> Iterator[tuple[int, Mapping[str, str]]]:
     if path.suffix == ".parquet":
         parquet = require_extra("pyarrow.parquet", extra="parquet", purpose=f"reading {path.name}")
         try:
-            rows = parquet.read_table(path).to_pylist()
-        except (OSError, ValueError) as error:  # pyarrow's own errors derive from these
+            with path.open("rb") as file:  # of a path it takes UTF-8 alone
+                rows = parquet.read_table(file).to_pylist()
+        except (
+            OSError,
+            ValueError,
+            TypeError,
+            OverflowError,
+        ) as error:  # pyarrow's own errors derive from these
             raise DataError(f"{path} is truncated or no Parquet file: {error}") from None
         _check_columns(path, list(rows[0]) if rows else [])
         for number, row in enumerate(rows, start=2):
-            yield number, {name: "" if value is None else str(value) for name, value in row.items()}
+            # Columns of numbers with gaps hold NaN for what is missing.
+            yield number, {n: "" if v is None or v != v else str(v) for n, v in row.items()}
         return
     try:
         # utf-8-sig: spreadsheets put a byte order mark in front.
@@ -115,6 +130,8 @@ def manifest_rows(path: Path) -> Iterator[tuple[int, Mapping[str, str]]]:
                 yield reader.line_num, {name: (row[name] or "").strip() for name in row if name is not None}
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} is no CSV file in UTF-8: {error}") from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from None
 
 
 def _check_columns(path: Path, columns: list[str]) -> None:
@@ -133,26 +150,35 @@ def _read_manifest(
     folders: dict[str, int] = {}
     for line, row in manifest_rows(manifest):
         wrong: list[str] = []
-        name, folder, subset = row["tracklet"], row["folder"].rstrip("/"), row["subset"] or "gallery"
+        # As one spelling: `./a`, `a/` and `.//a` are the same folder, and have one owner.
+        name, folder = row["tracklet"], str(PurePosixPath(row["folder"])) if row["folder"] else ""
+        subset = row["subset"] or "gallery"
         if not name:
             wrong.append("no name under tracklet")
+        elif not name.isprintable():
+            wrong.append(f"tracklet {shown(name)} holds characters that cannot be printed")
         elif name in names:
-            wrong.append(f"tracklet {name!r} is already in line {names[name]}")
+            wrong.append(f"tracklet {shown(name)} is already in line {names[name]}")
         if subset not in SUBSETS:
-            wrong.append(f"subset {subset!r}, expected train, query, gallery or nothing")
+            wrong.append(f"subset {shown(subset)}, expected train, query, gallery or nothing")
         pid = _number(row["pid"] or str(UNKNOWN_PID), "pid", wrong)
         camid = _number(row["camid"], "camid", wrong)
         wrong += _id_problems(pid, camid, subset)
+        wrong += [
+            f"{column} {shown(row[column])} is no number of seconds"
+            for column in ("start_s", "end_s")
+            if row.get(column) and not _is_seconds(row[column])
+        ]
         frames = []
         if not folder or PurePosixPath(folder).is_absolute() or ".." in PurePosixPath(folder).parts:
-            wrong.append(f"folder {folder!r}, expected a path inside {root}")
+            wrong.append(f"folder {shown(folder)}, expected a path inside {root}")
         elif folder in folders:
-            wrong.append(f"folder {folder!r} already belongs to line {folders[folder]}")
+            wrong.append(f"folder {shown(folder)} already belongs to line {folders[folder]}")
         else:
             frames = list_images(root / folder)
             if not frames:
                 wrong.append(
-                    f"folder {folder!r} {'holds no frames' if (root / folder).is_dir() else 'is missing'}"
+                    f"folder {shown(folder)} {'holds no frames' if (root / folder).is_dir() else 'is missing'}"
                 )
         names.setdefault(name, line)
         folders.setdefault(folder, line)
@@ -163,7 +189,7 @@ def _read_manifest(
             Tracklet(
                 name=name,
                 root=root,
-                frames=tuple(f"{folder}/{frame}" for frame in frames),
+                frames=tuple(frames if folder == "." else (f"{folder}/{frame}" for frame in frames)),
                 pid=pid,
                 camid=camid,
             )
@@ -199,12 +225,35 @@ def _read_tree(root: Path, subset: str, tracklets: list[Tracklet], problems: lis
             problems += [f"{subset}/{person}/{camera}: {problem}" for problem in wrong]
 
 
-def _number(text: str, column: str, wrong: list[str]) -> int | None:
+def number_in(text: str) -> int | None:
+    """The whole number in a cell, also where a table wrote it as 7.0; None if there is none.
+
+    >>> [number_in(text) for text in ("7", "-1", "7.0", "7.5", "1e3", "nan", "seven", "9" * 5000)]
+    [7, -1, 7, None, 1000, None, None, None]
+    """
     try:
         return int(text)
     except ValueError:
-        wrong.append(f"{column} {text!r} is no whole number")
+        pass
+    try:
+        value = float(text)
+    except ValueError:
         return None
+    return int(value) if value.is_integer() and abs(value) <= MAX_ID else None
+
+
+def _number(text: str, column: str, wrong: list[str]) -> int | None:
+    number = number_in(text)
+    if number is None:
+        wrong.append(f"{column} {shown(text)} is no whole number")
+    return number
+
+
+def _is_seconds(text: str) -> bool:
+    try:
+        return not math.isinf(float(text))  # NaN: unknown
+    except ValueError:
+        return False
 
 
 def _folder_number(folder: str, pattern: re.Pattern[str], expected: str, problems: list[str]) -> int | None:
@@ -222,6 +271,11 @@ def _id_problems(pid: int | None, camid: int | None, subset: str) -> list[str]:
         wrong.append(f"pid {pid}, expected 1 or more, 0 (distractor), -1 (junk) or nothing (unknown)")
     if camid is not None and camid < 0:
         wrong.append(f"camid {camid}, expected 0 or more")
+    wrong += [
+        f"{name} {shown(str(number))} is too large, expected at most {MAX_ID:,}"
+        for name, number in (("pid", pid), ("camid", camid))
+        if number is not None and number > MAX_ID
+    ]
     if subset == "train" and pid is not None and UNKNOWN_PID <= pid <= DISTRACTOR_PID:
         wrong.append(f"pid {'is unknown' if pid == UNKNOWN_PID else pid} in training; number people from 1")
     if subset == "query" and pid in (DISTRACTOR_PID, JUNK_PID):

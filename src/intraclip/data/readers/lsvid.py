@@ -157,7 +157,12 @@ def _find(root: Path, *places: str) -> Path | None:
 def _read_list(path: Path, folders: _Folders, pid_offset: int, problems: list[str]) -> list[Tracklet]:
     """The tracklets of a list; what is wrong with it goes to `problems`."""
     tracklets = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        problems.append(f"{path.name} cannot be read, it is no list of names ({error})")
+        return []
+    for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         prefix, _, person = line.strip().rpartition(" ")

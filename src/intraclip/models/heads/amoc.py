@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from intraclip.models.heads.base import Head, HeadOutput, masked_mean
+from intraclip.models.heads.base import Head, HeadOutput, masked_mean, whole_mask
 from intraclip.models.heads.sequence import pack_maps, walk
 
 
@@ -40,8 +40,9 @@ class AMOC(Head):
         self.read = nn.Linear(stream, self.embedding_size)
         self.recall = nn.Linear(self.embedding_size, self.embedding_size, bias=False)
 
-    def forward(self, maps: torch.Tensor, mask: torch.Tensor) -> HeadOutput:
+    def forward(self, maps: torch.Tensor, mask: torch.Tensor | None = None) -> HeadOutput:
         """See `Head.forward`."""
+        mask = whole_mask(maps, mask)
         maps, mask = pack_maps(maps, mask)
         before = torch.cat([maps[:, :1], maps], dim=1)[:, :-1]
         streams = [self.appearance(maps.flatten(0, 1)), self.motion((maps - before).flatten(0, 1))]

@@ -33,12 +33,12 @@ class Head(nn.Module):
 
     embedding_size: int
 
-    def forward(self, maps: torch.Tensor, mask: torch.Tensor) -> HeadOutput:
+    def forward(self, maps: torch.Tensor, mask: torch.Tensor | None = None) -> HeadOutput:
         """Aggregate a clip.
 
         Args:
             maps: float ``[B, T, F, h, w]``.
-            mask: bool ``[B, T]``, False for padding; at least one True a clip.
+            mask: bool ``[B, T]``, False for padding; at least one True a clip. None: every frame counts.
         """
         raise TypeError(f"{type(self).__name__} defines no forward")
 
@@ -63,18 +63,24 @@ class FrameHead(Head):
         """The head's output for means of frame vectors: Z of equation 3, float ``[B, V]``."""
         raise TypeError(f"{type(self).__name__} defines no from_mean")
 
-    def aggregate(self, features: torch.Tensor, mask: torch.Tensor) -> HeadOutput:
+    def aggregate(self, features: torch.Tensor, mask: torch.Tensor | None = None) -> HeadOutput:
         """Aggregate clips of frame vectors.
 
         Args:
             features: float ``[B, T, V]``, the vector of every frame.
             mask: bool ``[B, T]``, as in `forward`.
         """
+        mask = whole_mask(features, mask)
         return self.from_mean(masked_mean(features, mask))
 
-    def forward(self, maps: torch.Tensor, mask: torch.Tensor) -> HeadOutput:
+    def forward(self, maps: torch.Tensor, mask: torch.Tensor | None = None) -> HeadOutput:
         """See `Head.forward`: the vector of each frame, then `aggregate`."""
         return self.aggregate(self.frame_vectors(maps), mask)
+
+
+def whole_mask(frames: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+    """The mask, or without one that of clips ``[B, T, ...]`` without padding: bool ``[B, T]``."""
+    return torch.ones(frames.shape[:2], dtype=torch.bool, device=frames.device) if mask is None else mask
 
 
 def masked_mean(features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

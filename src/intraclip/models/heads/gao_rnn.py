@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from intraclip.models.heads.base import HeadOutput, masked_mean
+from intraclip.models.heads.base import HeadOutput, masked_mean, whole_mask
 from intraclip.models.heads.sequence import LSTM, SequenceHead
 
 
@@ -24,7 +24,8 @@ class GaoRNN(SequenceHead):
         self.embedding_size = min(embedding_size, num_features)
         self.lstm = LSTM(num_features, self.embedding_size)
 
-    def aggregate(self, features: torch.Tensor, mask: torch.Tensor) -> HeadOutput:
+    def aggregate(self, features: torch.Tensor, mask: torch.Tensor | None = None) -> HeadOutput:
         """See `SequenceHead.aggregate`."""
+        mask = whole_mask(features, mask)
         # Packed clips end with their padding, which an LSTM cannot see from the frames before.
         return HeadOutput(masked_mean(self.lstm(features), mask), masked_mean(features, mask))

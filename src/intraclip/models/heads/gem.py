@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from intraclip.models.heads.base import HeadOutput, masked_mean
+from intraclip.models.heads.base import HeadOutput, masked_mean, whole_mask
 from intraclip.models.heads.sequence import SequenceHead
 
 
@@ -27,8 +27,9 @@ class GeM(SequenceHead):
         self.embedding_size = num_features
         self.exponent = nn.Parameter(torch.tensor([exponent]))
 
-    def aggregate(self, features: torch.Tensor, mask: torch.Tensor) -> HeadOutput:
+    def aggregate(self, features: torch.Tensor, mask: torch.Tensor | None = None) -> HeadOutput:
         """See `SequenceHead.aggregate`."""
+        mask = whole_mask(features, mask)
         p = self.exponent.clamp_min(1.0)
         # x^p has no finite slope in p at 0. Divided by the largest, powers cannot overflow; the factor cancels.
         positive = features.float().clamp_min(1e-6)

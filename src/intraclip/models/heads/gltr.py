@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from intraclip.models.heads.base import HeadOutput, masked_mean
+from intraclip.models.heads.base import HeadOutput, masked_mean, whole_mask
 from intraclip.models.heads.sequence import NonLocal, SequenceHead, clear_padding
 
 
@@ -37,8 +37,9 @@ class GLTR(SequenceHead):
         )
         self.attention = NonLocal(4 * size, 2 * size)
 
-    def aggregate(self, features: torch.Tensor, mask: torch.Tensor) -> HeadOutput:
+    def aggregate(self, features: torch.Tensor, mask: torch.Tensor | None = None) -> HeadOutput:
         """See `SequenceHead.aggregate`."""
+        mask = whole_mask(features, mask)
         local = clear_padding(self.project(features), mask).transpose(1, 2)
         joined = torch.cat([local, *(conv(local) for conv in self.pyramid)], dim=1).transpose(1, 2)
         return HeadOutput(masked_mean(self.attention(joined, mask), mask), masked_mean(features, mask))

@@ -27,7 +27,7 @@ class Neck(Head):
         self.norm = nn.BatchNorm1d(head.embedding_size)
         self.norm.bias.requires_grad_(False)
 
-    def forward(self, maps: torch.Tensor, mask: torch.Tensor) -> HeadOutput:
+    def forward(self, maps: torch.Tensor, mask: torch.Tensor | None = None) -> HeadOutput:
         """See `Head.forward`."""
         return self._normalised(self.head(maps, mask))
 

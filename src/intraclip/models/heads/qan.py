@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from intraclip.models.heads.base import HeadOutput, masked_mean
+from intraclip.models.heads.base import HeadOutput, masked_mean, whole_mask
 from intraclip.models.heads.sequence import SequenceHead
 
 
@@ -31,8 +31,9 @@ class QAN(SequenceHead):
         self.project = nn.Linear(num_features, self.embedding_size, bias=False)
         self.norm = nn.BatchNorm1d(self.embedding_size)
 
-    def aggregate(self, features: torch.Tensor, mask: torch.Tensor) -> HeadOutput:
+    def aggregate(self, features: torch.Tensor, mask: torch.Tensor | None = None) -> HeadOutput:
         """See `SequenceHead.aggregate`."""
+        mask = whole_mask(features, mask)
         embedded = self.norm(self.project(features).flatten(0, 1)).unflatten(0, mask.shape)
         # Divided before it is summed: sum(q) of a clip of bad frames can be very small.
         weights = torch.sigmoid(self.quality(features).float()) * mask.unsqueeze(-1)

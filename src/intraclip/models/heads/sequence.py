@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from intraclip.models.heads.base import Head, HeadOutput
+from intraclip.models.heads.base import Head, HeadOutput, whole_mask
 
 GRID = (8, 4)
 """Height and width of the maps that a ResNet makes of 256 x 128 pixels. Layers as large as a map have this size;
@@ -24,7 +24,7 @@ class SequenceHead(Head):
 
     num_features: int
 
-    def aggregate(self, features: torch.Tensor, mask: torch.Tensor) -> HeadOutput:
+    def aggregate(self, features: torch.Tensor, mask: torch.Tensor | None = None) -> HeadOutput:
         """Aggregate clips of frame vectors.
 
         Args:
@@ -33,8 +33,9 @@ class SequenceHead(Head):
         """
         raise TypeError(f"{type(self).__name__} defines no aggregate")
 
-    def forward(self, maps: torch.Tensor, mask: torch.Tensor) -> HeadOutput:
+    def forward(self, maps: torch.Tensor, mask: torch.Tensor | None = None) -> HeadOutput:
         """See `Head.forward`: the spatial mean of each frame, packed, then `aggregate`."""
+        mask = whole_mask(maps, mask)
         return self.aggregate(*pack_frames(maps.mean(dim=(3, 4)), mask))
 
 

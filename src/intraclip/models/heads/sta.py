@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from intraclip.models.heads.base import Head, HeadOutput, masked_mean
+from intraclip.models.heads.base import Head, HeadOutput, masked_mean, whole_mask
 from intraclip.models.heads.sequence import clear_padding, pack_maps, to_grid
 
 
@@ -47,8 +47,9 @@ class STA(Head):
         self.project = nn.Linear(2 * num_features, self.embedding_size, bias=False)
         self.norm = nn.BatchNorm1d(self.embedding_size)
 
-    def forward(self, maps: torch.Tensor, mask: torch.Tensor) -> HeadOutput:
+    def forward(self, maps: torch.Tensor, mask: torch.Tensor | None = None) -> HeadOutput:
         """See `Head.forward`."""
+        mask = whole_mask(maps, mask)
         maps, mask = pack_maps(maps, mask)
         energy = frame_energy(maps)
         scores = F.normalize(clear_padding(self._stripes(energy.unsqueeze(2)).squeeze(2), mask), p=1.0, dim=1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from intraclip.models.heads.base import Head, HeadOutput, masked_mean
+from intraclip.models.heads.base import Head, HeadOutput, masked_mean, whole_mask
 from intraclip.models.heads.sequence import GRID, pack_maps, to_grid, walk, with_neighbours
 
 
@@ -48,8 +48,9 @@ class STMP(Head):
             nn.Conv2d(3 * inner, inner, 3, padding=1, bias=False), nn.BatchNorm2d(inner), nn.ReLU()
         )
 
-    def forward(self, maps: torch.Tensor, mask: torch.Tensor) -> HeadOutput:
+    def forward(self, maps: torch.Tensor, mask: torch.Tensor | None = None) -> HeadOutput:
         """See `Head.forward`."""
+        mask = whole_mask(maps, mask)
         maps, mask = pack_maps(maps, mask)
         reduced = self.reduce(self.refine(maps).flatten(0, 1)).unflatten(0, mask.shape)
         integrated = self.integrate(with_neighbours(reduced, mask)).mean(dim=(2, 3)).unflatten(0, mask.shape)

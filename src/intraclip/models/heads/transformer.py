@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from intraclip.models.heads.base import HeadOutput, masked_mean
+from intraclip.models.heads.base import HeadOutput, masked_mean, whole_mask
 from intraclip.models.heads.sequence import SequenceHead
 
 
@@ -40,8 +40,9 @@ class TemporalTransformer(SequenceHead):
         self.layers = nn.ModuleList(_Layer(self.embedding_size, num_heads) for _ in range(num_layers))
         self.norm = nn.LayerNorm(self.embedding_size)
 
-    def aggregate(self, features: torch.Tensor, mask: torch.Tensor) -> HeadOutput:
+    def aggregate(self, features: torch.Tensor, mask: torch.Tensor | None = None) -> HeadOutput:
         """See `SequenceHead.aggregate`."""
+        mask = whole_mask(features, mask)
         frames = self.project(features)
         frames = frames + _positions(mask.shape[1], self.embedding_size, frames.device).to(frames.dtype)
         x = torch.cat([self.token.to(frames.dtype).expand(mask.shape[0], -1, -1), frames], dim=1)

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from intraclip.errors import ConfigError
-from intraclip.models.heads.base import HeadOutput, masked_mean
+from intraclip.models.heads.base import HeadOutput, masked_mean, whole_mask
 from intraclip.models.heads.sequence import LSTM, SequenceHead
 
 
@@ -39,8 +39,9 @@ class TRL(SequenceHead):
         self.generic = _BiLSTM(num_features)
         self.specific = _BiLSTM(num_features)
 
-    def aggregate(self, features: torch.Tensor, mask: torch.Tensor) -> HeadOutput:
+    def aggregate(self, features: torch.Tensor, mask: torch.Tensor | None = None) -> HeadOutput:
         """See `SequenceHead.aggregate`."""
+        mask = whole_mask(features, mask)
         generic = self.generic(features, mask)
         specific = self.specific(features - generic, mask)
         joined = torch.cat([generic, specific], dim=2)

@@ -47,6 +47,7 @@ async function show({ focus = false } = {}) {
 
 async function refresh() {
   const stats = await api.stats();
+  document.body.classList.toggle("read-only", stats.read_only);
   about.textContent = `${count(stats.tracklets, "tracklet")}, ${count(Object.keys(stats.cameras).length, "camera")}`;
   return stats;
 }

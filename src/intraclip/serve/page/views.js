@@ -120,7 +120,7 @@ export async function person({ query, go, reload }) {
   return h("div", {},
     h("div", { class: "row spread" },
       h("h2", {}, found.person || "Confirmed as one person"),
-      h("form", { class: "row", onsubmit: rename }, name, h("button", {}, found.person ? "Rename" : "Give this label"))),
+      h("form", { class: "row label", onsubmit: rename }, name, h("button", {}, found.person ? "Rename" : "Give this label"))),
     h("p", { class: "soft" }, Object.entries(found.cameras).map(([camera, n]) => `${camera} ${n}`).join(" · ")),
     found.conflicts.length ? h("p", { class: "bad" }, `${count(found.conflicts.length, "rejection")} inside this group: what people said contradicts itself, such as ${found.conflicts[0].query} and ${found.conflicts[0].tracklet}.`) : null,
     found.truncated ? h("p", { class: "soft" }, `The first ${ids.length} are shown.`) : null,
@@ -139,13 +139,12 @@ export async function log() {
   async function next() {
     const page = await api.log(before);
     body.append(...page.entries.map((e) => h("tr", {},
-      h("td", {}, dateOf(e.at)), h("td", {}, e.actor), h("td", {}, e.action), h("td", { class: "detail" }, detail(e.detail)))));
+      h("td", {}, dateOf(e.at)), h("td", {}, e.actor), h("td", {}, e.action), h("td", { class: "detail" }, detail(e.origin ? { ...e.detail, from: e.origin } : e.detail)))));
     before = page.cursor;
     more.hidden = before === null;
   }
   await next();
-  const about = h("p", { class: "soft" }, "Searches, judgements and deletions. Lines are only ever added.");
-  if (!body.hasChildNodes()) return h("div", { class: "plain wide" }, h("h2", {}, "Log"), about, h("p", {}, "Nothing yet."));
+  const about = h("p", { class: "soft" }, "Who looked at whom, searches, judgements and deletions, logins that failed. Lines are only ever added.");
   return h("div", { class: "plain wide" }, h("h2", {}, "Log"), about,
     h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Log" },
       h("table", {}, h("thead", {}, h("tr", {}, ["When", "Who", "What", "Which"].map((t) => h("th", { scope: "col" }, t)))), body)),

@@ -10,7 +10,6 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from intraclip.gallery.gallery import MAX_RESULTS
 from intraclip.serve.context import Actor, Served
-from intraclip.serve.errors import Refused
 from intraclip.serve.schemas import AuditOut, AuditPage, StatsOut
 from intraclip.serve.settings import API
 
@@ -23,6 +22,7 @@ RATES = (0.1, 0.03, 0.01, 0.003, 0.001, 0.0003, 0.0001)
 @router.get("/stats")
 def stats(served: Served, actor: Actor) -> StatsOut:
     """Counts, the model, and what this service can do."""
+    served.looked(actor, "people")
     found = served.gallery.stats()
     calibration = served.gallery.calibration()
     counts = {k: v for k, v in found.to_json_dict().items() if k != "info"}
@@ -38,7 +38,8 @@ def stats(served: Served, actor: Actor) -> StatsOut:
         uploads=served.embedder is not None,
         max_upload_bytes=served.settings.max_upload_bytes,
         max_files=served.settings.max_files,
-        actor=actor,
+        actor=actor.name,
+        read_only=actor.read_only,
     )
 
 
@@ -64,10 +65,8 @@ async def live() -> dict[str, str]:
 
 @health.get("/health/ready", include_in_schema=False)
 def ready(served: Served) -> dict[str, str]:
-    """The gallery answers, and the service is not about to stop."""
-    if served.stopping:
-        raise Refused(503, "the service is about to stop")
-    served.gallery.find(["ready?"])
+    """The gallery is whole and can be written, as far as is known, and the service is not about to stop."""
+    served.require_ready()
     return {"status": "ready"}
 
 

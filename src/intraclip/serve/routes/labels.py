@@ -43,7 +43,8 @@ def put_judgement(served: Served, actor: Actor, said: JudgementIn) -> JudgementO
         "confirm" if said.same else "reject",
         {"query": said.query, "tracklet": said.tracklet},
         actor,
-        lambda: judge(said.query, said.tracklet, by=actor),
+        lambda: judge(said.query, said.tracklet, by=actor.name),
+        needs=(said.query, said.tracklet),
     )
     return JudgementOut(**asdict(judgement))
 
@@ -53,15 +54,22 @@ def delete_judgement(
     served: Served, actor: Actor, query: Annotated[Id, Query()], tracklet: Annotated[Id, Query()]
 ) -> Response:
     """Take back what was said about two tracklets."""
-    detail = {"query": query, "tracklet": tracklet}
-    if not served.audited("retract", detail, actor, lambda: served.gallery.retract(query, tracklet)):
-        raise Refused(404, "nothing was said about these two tracklets")
+    nothing = Refused(404, "nothing was said about these two tracklets")
+    if not served.gallery.judged(query, tracklet):
+        raise nothing
+    pair = {"query": query, "tracklet": tracklet}
+    taken_back = served.audited(
+        "retract", pair, actor, lambda: served.gallery.retract(query, tracklet), needs=(query, tracklet)
+    )
+    if not taken_back:  # somebody else was quicker
+        raise nothing
     return Response(status_code=204)
 
 
 @router.get("/judgements")
-def list_judgements(served: Served) -> list[JudgementOut]:
+def list_judgements(served: Served, actor: Actor) -> list[JudgementOut]:
     """All that was said, in order of time."""
+    served.looked(actor, "judgements")
     return [JudgementOut(**asdict(j)) for j in served.gallery.judgements()]
 
 
@@ -72,20 +80,28 @@ def put_person(served: Served, actor: Actor, said: LabelIn) -> Response:
     if missing:
         raise Refused(404, f"the gallery lacks {len(missing)} of these tracklets; nothing was changed")
     served.audited(
-        "label", {"ids": said.ids}, actor, lambda: served.gallery.set_person(said.ids, said.person)
+        "label",
+        {"ids": said.ids},
+        actor,
+        lambda: served.gallery.set_person(said.ids, said.person),
+        needs=said.ids,
     )
     return Response(status_code=204)
 
 
 @router.get("/people")
-def list_people(served: Served) -> list[PersonOut]:
+def list_people(served: Served, actor: Actor) -> list[PersonOut]:
     """Person labels and how many tracklets carry them."""
+    served.looked(actor, "people")
     return [PersonOut(person=p, tracklets=n) for p, n in served.gallery.stats().people.items()]
 
 
 @router.get("/timeline")
 def timeline(
-    served: Served, person: Annotated[Name, Query()] = "", tracklet: Annotated[Id | None, Query()] = None
+    served: Served,
+    actor: Actor,
+    person: Annotated[Name, Query(description="Either a label,")] = "",
+    tracklet: Annotated[Id | None, Query(description="or a tracklet's id.")] = None,
 ) -> TimelineOut:
     """Where and when a person was seen: all tracklets of a label, or all that belong to a tracklet.
 
@@ -103,6 +119,8 @@ def timeline(
             raise Refused(404, "no tracklet carries this label")
     shown = sorted(found, key=lambda r: (r.started_at or 0.0, r.start_s or 0.0, r.id))[:MAX_RESULTS]
     labels = {r.person for r in found if r.person}
+    told = {"tracklet": tracklet} if tracklet else {"by_person": True}
+    served.gallery.audit("timeline", {**told, "shown": len(shown)}, actor=actor.name, origin=actor.address)
     return TimelineOut(
         person=person or (labels.pop() if len(labels) == 1 else ""),
         tracklets=[TrackletOut.of(r) for r in shown],

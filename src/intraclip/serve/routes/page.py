@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from importlib.resources import files
 from typing import Annotated
-from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Form, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
@@ -13,7 +12,7 @@ from jinja2 import DictLoader, Environment
 from intraclip import __version__
 from intraclip.serve.context import Actor, Served
 from intraclip.serve.errors import Refused
-from intraclip.serve.security import cookie_name, session_of
+from intraclip.serve.security import Asker, cookie_name, origin_of, session_of
 
 router = APIRouter(include_in_schema=False)
 
@@ -42,7 +41,7 @@ async def index(served: Served, actor: Actor) -> HTMLResponse:
     """The page."""
     template = _TEMPLATES.get_template("index.html.j2")
     return HTMLResponse(
-        template.render(version=__version__, log_out=bool(served.settings.tokens), actor=actor)
+        template.render(version=__version__, log_out=served.tokens.required, actor=actor.name)
     )
 
 
@@ -58,9 +57,9 @@ async def static(name: str) -> Response:
 @router.get("/login", response_class=HTMLResponse)
 async def login_form(served: Served) -> Response:
     """Asks for the token."""
-    if not served.settings.tokens:
+    if not served.tokens.required:
         return RedirectResponse("/", status_code=303)
-    return _login_page(failed=False)
+    return _login_page()
 
 
 @router.post("/login", response_class=HTMLResponse)
@@ -68,18 +67,24 @@ async def login(
     request: Request, served: Served, token: Annotated[str, Form(max_length=MAX_SECRET)] = ""
 ) -> Response:
     """Exchanges a token for a session."""
-    holder = served.settings.holder(token.strip())
-    if holder is None:
-        return _login_page(failed=True)
+    asker: Asker = request.state.asker
+    try:
+        found = await served.admit(token.strip(), asker.address)
+    except Refused as refused:
+        page = _login_page(str(refused.detail), refused.status_code)
+        page.headers.update(refused.headers or {})
+        return page
+    if found is None:
+        return _login_page("That is no valid token.", 401)
     answer = RedirectResponse("/", status_code=303)
     answer.set_cookie(
         cookie_name(served.settings),
-        served.sessions.begin(holder),
+        served.sessions.begin(found),
         max_age=served.settings.session_s,
         httponly=True,
         samesite="strict",
         # A proxy in front may speak HTTPS where this service does not: the browser knows.
-        secure=served.settings.tls or urlsplit(request.headers.get("origin", "")).scheme == "https",
+        secure=served.settings.tls or origin_of(request.headers.get("origin", ""))[0] == "https",
     )
     return answer
 
@@ -95,7 +100,7 @@ async def logout(request: Request, served: Served) -> Response:
     return answer
 
 
-def _login_page(*, failed: bool) -> HTMLResponse:
-    page = _TEMPLATES.get_template("login.html.j2").render(failed=failed)
+def _login_page(problem: str = "", status: int = 200) -> HTMLResponse:
+    page = _TEMPLATES.get_template("login.html.j2").render(problem=problem)
     # Under "no-referrer" browsers send a form with the Origin "null"; `login` and `is_foreign` want to know it.
-    return HTMLResponse(page, status_code=401 if failed else 200, headers={"Referrer-Policy": "same-origin"})
+    return HTMLResponse(page, status_code=status, headers={"Referrer-Policy": "same-origin"})

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated
 
-from fastapi import APIRouter, File, Query, UploadFile
+from fastapi import APIRouter, File, Query, Request, UploadFile
 
 from intraclip.gallery.records import SearchResult
 from intraclip.serve.context import Actor, Context, Served
+from intraclip.serve.decoding import TAKES
 from intraclip.serve.errors import Refused
-from intraclip.serve.schemas import MatchOut, SearchOptions, SearchOut, TrackletOut, TrackletSearch
+from intraclip.serve.schemas import ErrorOut, MatchOut, SearchOptions, SearchOut, TrackletOut, TrackletSearch
 from intraclip.serve.settings import API
-from intraclip.serve.uploads import TAKES, read_pictures
+from intraclip.serve.uploads import Decoding
 
 router = APIRouter(prefix=API, tags=["search"])
 
 
-@router.post("/search")
+@router.post("/search", responses={409: {"model": ErrorOut, "description": "There is no calibration."}})
 async def search(served: Served, actor: Actor, wanted: TrackletSearch) -> SearchOut:
     """Find the tracklets that look most like one of the gallery."""
 
@@ -27,7 +28,7 @@ async def search(served: Served, actor: Actor, wanted: TrackletSearch) -> Search
         _require_calibration(served, wanted)
         found = served.audited(
             "search",
-            {"tracklet": wanted.tracklet, **_options(wanted)},
+            {"tracklet": wanted.tracklet, "k": wanted.k, **wanted.for_the_log()},
             actor,
             lambda: _timed(
                 served,
@@ -40,6 +41,7 @@ async def search(served: Served, actor: Actor, wanted: TrackletSearch) -> Search
                     false_match_rate=wanted.false_match_rate,
                 ),
             ),
+            needs=[wanted.tracklet],
         )
         judged = {
             j.tracklet if j.query == query.id else j.query: j.same
@@ -51,11 +53,21 @@ async def search(served: Served, actor: Actor, wanted: TrackletSearch) -> Search
     return await served.searching.run(work)
 
 
-@router.post("/search/upload", responses={413: {}, 415: {}})
+@router.post(
+    "/search/upload",
+    responses={
+        400: {"model": ErrorOut, "description": "Damaged, too many files, or pictures beside a clip."},
+        409: {"model": ErrorOut, "description": "There is no model, or no calibration."},
+        415: {"model": ErrorOut, "description": "Something else than pictures or a clip."},
+    },
+)
 async def search_upload(
+    request: Request,
     served: Served,
     actor: Actor,
-    files: Annotated[list[UploadFile], File(description=f"Pictures of one person, or one clip. {TAKES}.")],
+    files: Annotated[
+        list[UploadFile], File(min_length=1, description=f"Pictures of one person, or a clip. {TAKES}.")
+    ],
     options: Annotated[SearchOptions, Query()],
 ) -> SearchOut:
     """Find the tracklets that look most like the person on uploaded pictures, or in a clip that shows nobody else.
@@ -73,15 +85,15 @@ async def search_upload(
         raise Refused(
             400, f"{len(files)} files were sent; at most {served.settings.max_files} make one search"
         )
-    contents = [await file.read() for file in files]
     await served.searching.run(lambda: _require_calibration(served, options))
-    pictures = await served.embedding.run(lambda: read_pictures(contents, served.settings))
-    vector = await served.embedding.run(lambda: embedder.embed(pictures))
+    decoding = Decoding(served.decoders, lambda: [file.file.read() for file in files])
+    pictures = await served.decoding.run_for(request, decoding.run, decoding.stop)
+    vector = await served.embedding.run_for(request, lambda: embedder.embed(pictures), lambda: None)
 
     def work() -> SearchOut:
         found = served.audited(
             "search-upload",
-            {"files": len(files), "pictures": len(pictures), **_options(options)},
+            {"files": len(files), "pictures": len(pictures), "k": options.k, **options.for_the_log()},
             actor,
             lambda: _timed(
                 served,
@@ -114,14 +126,6 @@ def _require_calibration(served: Context, options: SearchOptions) -> None:
             422,
             f"the calibration resolves false-match rates down to {calibration.false_match_rates[-1]:.3g} only",
         )
-
-
-def _options(options: SearchOptions) -> dict[str, Any]:
-    """For the audit log, which outlives people's labels: how many were named, not which."""
-    told = options.filters().to_json_dict()
-    if "people" in told:
-        told["people"] = len(told["people"])
-    return {"k": options.k, **({"filters": told} if told else {})}
 
 
 def _timed(served: Context, kind: str, work: Callable[[], SearchResult]) -> SearchResult:

@@ -10,7 +10,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Response
 
-from intraclip.serve.context import Served
+from intraclip.serve.context import Actor, Served
 from intraclip.serve.errors import Refused
 from intraclip.serve.schemas import IdQuery, JudgementOut, Listing, TrackletDetail, TrackletOut, TrackletPage
 from intraclip.serve.settings import API
@@ -25,16 +25,19 @@ class Jpeg(Response):
 
 
 @router.get("/tracklets")
-def list_tracklets(served: Served, listing: Annotated[Listing, Query()]) -> TrackletPage:
+def list_tracklets(served: Served, actor: Actor, listing: Annotated[Listing, Query()]) -> TrackletPage:
     """List tracklets in order of their ids, a page at a time."""
     page = served.gallery.page(listing.filters(), limit=listing.limit, cursor=listing.cursor)
+    detail = {"shown": len(page.records), **listing.for_the_log()}
+    served.gallery.audit("list", detail, actor=actor.name, origin=actor.address)
     return TrackletPage(tracklets=[TrackletOut.of(r) for r in page.records], cursor=page.cursor)
 
 
 @router.get("/tracklet")
-def get_tracklet(served: Served, tracklet: IdQuery) -> TrackletDetail:
+def get_tracklet(served: Served, actor: Actor, tracklet: IdQuery) -> TrackletDetail:
     """All that is known about a tracklet."""
     record = served.record(tracklet)
+    served.looked(actor, "look", tracklet)
     return TrackletDetail(
         **TrackletOut.of(record).model_dump(),
         frames=len(served.gallery.crops(tracklet)),
@@ -49,18 +52,22 @@ def get_tracklet(served: Served, tracklet: IdQuery) -> TrackletDetail:
 
 
 @router.get("/tracklet/strip", response_class=Jpeg)
-def get_strip(served: Served, tracklet: IdQuery) -> Response:
+def get_strip(served: Served, actor: Actor, tracklet: IdQuery) -> Response:
     """A tracklet's film strip: a few of its frames side by side."""
     strip = served.gallery.strip(tracklet)
     if not strip:
         raise Refused(404, "the gallery has no film strip of such a tracklet")
+    served.looked(actor, "look", tracklet)
     return Jpeg(strip)
 
 
 @router.get("/tracklet/frames/{number}", response_class=Jpeg)
-def get_frame(served: Served, tracklet: IdQuery, number: Annotated[int, Path(ge=0, lt=10_000)]) -> Response:
+def get_frame(
+    served: Served, actor: Actor, tracklet: IdQuery, number: Annotated[int, Path(ge=0, lt=10_000)]
+) -> Response:
     """One of the frames that are kept for playing a tracklet, from 0."""
     crops = served.gallery.crops(tracklet)
     if number >= len(crops):
         raise Refused(404, f"the gallery has {len(crops)} frames of such a tracklet")
+    served.looked(actor, "look", tracklet)
     return Jpeg(crops[number])

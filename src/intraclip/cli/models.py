@@ -1,0 +1,207 @@
+"""`intraclip models list`, `get` and `check`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from intraclip.cli.common import parse, print_json, say
+from intraclip.errors import ConfigError, IntraclipError
+
+if TYPE_CHECKING:
+    from intraclip.models.zoo import Entry
+    from intraclip.models.zoo.cache import Checked
+
+HELP = """usage: intraclip models list [NAME ...] [options]  public networks and detectors; with names, all about them
+       intraclip models get NAME ... [options]    download them, verified; or take files that came another way
+       intraclip models check [NAME ...]          compare what is here with the digests it should have
+
+A network that is here is opened by its name: --encoder NAME, --run NAME, --detector NAME, --model.weights NAME.
+`intraclip models list --help` and so on explain the options."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListArgs:
+    """Show the networks of the zoo; with names, what is known of these."""
+
+    names: tyro.conf.Positional[tuple[str, ...]] = ()
+    """Names of networks; all by default."""
+    json: bool = False
+    """Print everything as JSON."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GetArgs:
+    """Download networks into the cache (INTRACLIP_CACHE, else the user's cache folder), and verify them.
+
+    A download that was cut goes on where it broke off.
+    """
+
+    names: tyro.conf.Positional[tuple[str, ...]]
+    """Names of networks, see `intraclip models list`."""
+    files: Annotated[tuple[Path, ...], tyro.conf.arg(name="from")] = ()
+    """Files of one network that came another way: they are verified and copied, and nothing is downloaded."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckArgs:
+    """Compare the files in the cache with the digests that they should have. Exits with 2 if one differs."""
+
+    names: tyro.conf.Positional[tuple[str, ...]] = ()
+    """Names of networks; all that are here by default."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command."""
+    if not argv or argv[0] in ("-h", "--help"):
+        print(HELP)
+        return 0
+    commands = {"list": _list, "get": _get, "check": _check}
+    if argv[0] not in commands:
+        raise ConfigError(f"unknown command `models {argv[0]}`; use {', '.join(commands)}")
+    return commands[argv[0]](argv[1:])
+
+
+def _list(argv: Sequence[str]) -> int:
+    args = parse(ListArgs, argv, command="models list")
+    from intraclip.models.zoo import entries, is_here, named
+
+    shown = [named(name) for name in args.names] or list(entries().values())
+    if args.json:
+        print_json([_as_json(entry) for entry in shown])
+    elif args.names:
+        print("\n\n".join(_in_words(entry) for entry in shown))
+    else:
+        for entry in shown:
+            parameters = "" if entry.parameters is None else f"{entry.parameters:.2f} M"
+            size = "" if entry.megabytes is None else f"{entry.megabytes:.1f} MB"
+            here = "here" if is_here(entry) else "by hand" if entry.by_hand else ""
+            licence = entry.licence.partition(":")[0]
+            print(f"{entry.name:<38} {entry.kind:<13} {parameters:>8} {size:>9}  {here:<7}  {licence}")
+        say("all that is known of one: intraclip models list NAME")
+    return 0
+
+
+def _get(argv: Sequence[str]) -> int:
+    args = parse(GetArgs, argv, command="models get")
+    from intraclip.models.zoo import is_here, named
+    from intraclip.models.zoo.cache import take
+    from intraclip.models.zoo.download import download
+
+    chosen = [named(name) for name in args.names]
+    if args.files and len(chosen) != 1:
+        raise ConfigError(f"--from names the files of one network, not of {len(chosen)}")
+    for entry in chosen:
+        if entry.shipped:
+            say(f"{entry.name} comes with the package")
+            continue
+        say(f"{entry.name}: {entry.size}; licence: {entry.licence}; trained on: {entry.trained_on}")
+        if args.files:
+            found = take(entry, list(args.files))
+        else:
+            if is_here(entry):
+                say("it is here already; verifying")
+            with _bytes_bar() as progress:
+                found = download(entry, progress=progress)
+        _say_checked(found)
+    return 0
+
+
+def _check(argv: Sequence[str]) -> int:
+    args = parse(CheckArgs, argv, command="models check")
+    from intraclip.models.zoo import entries, files_of, named
+    from intraclip.models.zoo.cache import cache_folder, check
+
+    asked = [named(name) for name in args.names]
+    found = asked or [
+        entry for entry in entries().values() if any(file.is_file() for file in files_of(entry))
+    ]
+    found = [entry for entry in found if not entry.shipped]
+    if not found:
+        say(f"no network is in {cache_folder()}")
+    problems = 0
+    for entry in found:
+        try:
+            _say_checked(check(entry))
+        except IntraclipError as error:
+            problems += 1
+            print(f"error: {error}", file=sys.stderr)
+    return 2 if problems else 0
+
+
+def _say_checked(found: Sequence[Checked]) -> None:
+    for one in found:
+        if one.known_by:
+            print(f"{one.file}: whole, SHA-256 {one.sha256} agrees with {one.known_by}")
+        else:
+            print(
+                f"{one.file}: SHA-256 {one.sha256}, pinned. Nobody noted it before, so it could not be compared; "
+                "from now on a change is found"
+            )
+
+
+def _as_json(entry: Entry) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    from intraclip.models.zoo import files_of, is_here
+
+    return {**asdict(entry), "here": is_here(entry), "paths": [str(file) for file in files_of(entry)]}
+
+
+def _in_words(entry: Entry) -> str:
+    from intraclip.models.zoo import files_of, how_to_get, is_here
+
+    parameters = "not known" if entry.parameters is None else f"{entry.parameters:.2f} million"
+    lines = [
+        f"{entry.name}: {entry.kind}",
+        f"  {entry.what}",
+        f"  parameters   {parameters}, {entry.size}",
+        f"  licence      {entry.licence}",
+        f"  trained on   {entry.trained_on}",
+        *(f"  score        {score}" for score in entry.scores),
+    ]
+    for file in entry.files:
+        digest = f"SHA-256 {file.sha256}" if file.sha256 else "SHA-256 is noted with the first download"
+        lines.append(f"  file         {file.name}: {file.url or 'by hand'}; {digest}")
+    if entry.backbone:
+        lines.append(f"  trains as    --model.backbone {entry.backbone} --model.weights {entry.name}")
+    if is_here(entry):
+        lines.append(f"  here         {files_of(entry)[0]}")
+    else:
+        lines.append(f"  here         no: {how_to_get(entry)}")
+    return "\n".join(lines)
+
+
+@contextmanager
+def _bytes_bar() -> Iterator[Callable[[str, int, int], None]]:
+    """A progress bar of bytes on standard error; it appears with the first one."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+    progress = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+    )
+    tasks: dict[str, TaskID] = {}
+
+    def update(name: str, done: int, total: int) -> None:
+        if not progress.live.is_started:
+            progress.start()
+        if name not in tasks:
+            tasks[name] = progress.add_task(name)
+        progress.update(tasks[name], completed=done, total=total or None)
+
+    try:
+        yield update
+    finally:
+        if progress.live.is_started:
+            progress.stop()

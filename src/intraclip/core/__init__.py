@@ -1,0 +1,1 @@
+"""What knows nothing of re-identification: pictures today."""

@@ -1,0 +1,52 @@
+"""Names of files: what is no content, and links for libraries that take UTF-8 alone.
+
+At other names OpenCV ends the process, and ONNX Runtime raises TypeError.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_LEFT_BY_SYSTEMS = ("__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information")
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a name is none of a user's: hidden, or left by a file manager, an archiver or a disk station.
+
+    >>> [is_hidden(name) for name in (".DS_Store", "._000001.jpg", "__MACOSX", "@eaDir", "000001.jpg")]
+    [True, True, True, True, False]
+    """
+    return name.startswith(".") or name in _LEFT_BY_SYSTEMS
+
+
+def is_utf8(path: Path) -> bool:
+    """Whether a path can be written as UTF-8; old archives and disks bring names that cannot."""
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+@contextmanager
+def utf8_path(path: Path, *, beside: tuple[str, ...] = ()) -> Iterator[str]:
+    """The path as text in UTF-8: itself, or for as long as the context lasts a link to it.
+
+    Args:
+        path: a file; it need not exist if it is to be written.
+        beside: endings of files of the same name that belong to it, such as ``.bin``.
+    """
+    if is_utf8(path):
+        yield str(path)
+        return
+    with tempfile.TemporaryDirectory(prefix="intraclip-") as folder:
+        full = path.absolute()
+        suffix = full.suffix if is_utf8(Path(full.suffix)) else ""
+        for ending in (suffix, *beside):
+            (Path(folder) / f"file{ending}").symlink_to(
+                full.with_suffix(ending) if ending in beside else full
+            )
+        yield str(Path(folder) / f"file{suffix}")

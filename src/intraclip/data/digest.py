@@ -1,0 +1,27 @@
+"""Which tracklets something was made of."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+from intraclip.data.readers import benchmark_info
+from intraclip.types import Split, Tracklet
+
+
+def tracklets_digest(split: Split, tracklets: Sequence[Tracklet]) -> str:
+    """Which tracklets something was made of: SHA-256 of their names, people, cameras and lengths.
+
+    Rendered data bring the checksum of all their frames, which is counted in. Pixels of real data are not read.
+
+    Args:
+        split: whose data set they belong to.
+        tracklets: such as ``split.train``.
+
+    Returns:
+        64 hexadecimal digits.
+    """
+    rendered = benchmark_info(split.root) or {}
+    told = [split.dataset, str(rendered.get("sha256", ""))]
+    told += [f"{t.name} {t.pid} {t.camid} {len(t)}" for t in tracklets]
+    return hashlib.sha256("\n".join(told).encode()).hexdigest()

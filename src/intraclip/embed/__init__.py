@@ -1,0 +1,1 @@
+"""From frames to vectors: encoders, aggregation, extraction, files of embeddings, live tracklets."""

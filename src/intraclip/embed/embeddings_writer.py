@@ -1,0 +1,132 @@
+"""Writes embeddings files; `intraclip.embed.embeddings_io` says what is in them, and reads them."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from intraclip.embed.content import DIGEST, ContentDigest
+from intraclip.errors import OutputError, require_extra
+from intraclip.types import Embeddings
+
+METADATA = "intraclip"
+"""Name of the entry with the metadata: an array of one text in an .npz file, a key of a Parquet file's schema."""
+
+Times = npt.NDArray[np.float64]
+
+PARQUET = (".parquet", ".pq")
+
+
+def check_embeddings_name(path: Path) -> None:
+    """Refuse a file name of another kind than .npz and .parquet, or Parquet without its library.
+
+    Raises:
+        OutputError: the name ends in something else.
+        MissingExtraError: a Parquet file, and pyarrow is not installed.
+    """
+    if path.suffix.lower() in PARQUET:
+        require_extra("pyarrow.parquet", extra="parquet", purpose=f"writing {path.name}")
+    elif path.suffix != ".npz":
+        raise OutputError(f"{path}: embeddings are written as .npz or .parquet; choose such a name")
+
+
+def save_embeddings(
+    path: Path,
+    embeddings: Embeddings,
+    *,
+    times: Times | None = None,
+    metadata: Mapping[str, Any] | None = None,
+) -> None:
+    """Write one embeddings file, whole or not at all.
+
+    Args:
+        path: ending in .npz or .parquet.
+        embeddings: N of them.
+        times: seconds of the first and last frame in the video, ``[N, 2]``, NaN where unknown; None writes none.
+        metadata: what JSON can hold, such as the model's fingerprint.
+
+    Raises:
+        OutputError: the name ends in something else, or the file cannot be written.
+        MissingExtraError: a Parquet file, and pyarrow is not installed.
+    """
+    save_chunks(path, [(embeddings, times)], metadata=metadata)
+
+
+def save_chunks(
+    path: Path,
+    chunks: Iterable[tuple[Embeddings, Times | None]],
+    *,
+    metadata: Mapping[str, Any] | None = None,
+) -> None:
+    """Write embeddings that come in chunks to one file, as `save_embeddings`.
+
+    Parquet holds one chunk in memory at a time, .npz all of them. At least one chunk is needed.
+    """
+    check_embeddings_name(path)
+    partial = path.with_name(f"{path.stem}.{os.getpid()}.partial{path.suffix}")
+    write = _write_parquet if path.suffix.lower() in PARQUET else _write_npz
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(partial, chunks, json.dumps(metadata, sort_keys=True) if metadata else "")
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())  # the parts it was made of are deleted next
+        partial.replace(path)
+    except OSError as error:
+        with suppress(OSError):  # a failed clean-up must not hide the error
+            partial.unlink()
+        raise OutputError(f"{path} cannot be written: {error}") from None
+
+
+def _columns(embeddings: Embeddings, times: Times | None) -> dict[str, npt.NDArray[Any]]:
+    columns: dict[str, npt.NDArray[Any]] = {
+        "features": embeddings.features,
+        "pids": embeddings.pids,
+        "camids": embeddings.camids,
+        "is_query": embeddings.is_query,
+        "names": np.array(embeddings.names, dtype=np.str_),
+    }
+    if times is not None:
+        columns |= {"start_s": times[:, 0], "end_s": times[:, 1]}
+    return columns
+
+
+def _write_npz(path: Path, chunks: Iterable[tuple[Embeddings, Times | None]], metadata: str) -> None:
+    columns = [_columns(*chunk) for chunk in chunks]
+    arrays = {name: np.concatenate([c[name] for c in columns]) for name in columns[0]}
+    if metadata:
+        arrays[METADATA] = np.array(metadata)
+    digest = ContentDigest()
+    digest.add({name: array for name, array in arrays.items() if name != METADATA})
+    arrays[DIGEST] = np.array(digest.hexdigest(metadata))
+    np.savez(path, allow_pickle=False, **arrays)
+
+
+def _write_parquet(path: Path, chunks: Iterable[tuple[Embeddings, Times | None]], metadata: str) -> None:
+    arrow = require_extra("pyarrow", extra="parquet", purpose=f"writing {path.name}")
+    parquet = require_extra("pyarrow.parquet", extra="parquet", purpose=f"writing {path.name}")
+    writer, digest = None, ContentDigest()
+    try:
+        for embeddings, times in chunks:
+            columns = _columns(embeddings, times)
+            digest.add(columns)
+            features = columns.pop("features")
+            vectors = arrow.FixedSizeListArray.from_arrays(features.reshape(-1), features.shape[1])
+            if not embeddings.names:
+                del columns["names"]
+            table = arrow.table({"features": vectors, **columns})
+            if metadata:
+                table = table.replace_schema_metadata({METADATA: metadata})
+            writer = writer or parquet.ParquetWriter(path, table.schema)
+            writer.write_table(table)
+        if writer is not None:
+            writer.add_key_value_metadata({DIGEST: digest.hexdigest(metadata)})
+    finally:
+        if writer is not None:
+            writer.close()

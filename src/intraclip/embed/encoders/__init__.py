@@ -1,0 +1,82 @@
+"""Frame encoders: networks that turn frames into one vector each, on any engine."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal, get_args
+
+import torch
+
+from intraclip.core.devices import choose_device
+from intraclip.embed.encoders.base import FrameEncoder as FrameEncoder
+from intraclip.embed.encoders.exported import cache_folder, cached_export, open_exported
+from intraclip.embed.encoders.foreign import network_config, open_described, open_foreign
+from intraclip.embed.encoders.torch_encoder import TorchEncoder
+from intraclip.errors import ConfigError, DeviceError
+from intraclip.export.networks import RUNS, installed
+from intraclip.models.checkpoint import load_model, model_file, read_checkpoint
+from intraclip.models.embedder import ClipEmbedder
+from intraclip.models.heads.base import FrameHead
+from intraclip.models.zoo import find, local_file, resolve, settings_of
+
+Engine = Literal["auto", "torch", "onnxruntime", "openvino"]
+
+
+def open_encoder(source: Path, *, engine: str = "auto", device: str | None = None) -> FrameEncoder:
+    """Open a frame encoder.
+
+    Args:
+        source: a run folder or checkpoint; a file that `intraclip export --part frame` wrote; a TOML file that
+            describes another network (`intraclip.embed.encoders.foreign`); or a name of the zoo.
+        engine: ``torch``, ``onnxruntime``, ``openvino``, or ``auto``: the fastest exact one that is installed and fits
+            the source and the device.
+        device: auto, cpu, cuda or cuda:N; by default as in the recipe, and the CPU for files. Only engine torch runs on
+            GPUs.
+
+    Raises:
+        CheckpointError: there is no network, or a damaged one.
+        ConfigError: unknown engine, one that cannot run the source, or a wrong TOML file.
+        DeviceError: the device is not there, or the engine does not run on it.
+        MissingExtraError: the engine is not installed; the message has the install command.
+        OutputError: a run cannot be exported for the engine.
+    """
+    if engine not in get_args(Engine):
+        raise ConfigError(f"engine {engine!r} is not one of {', '.join(get_args(Engine))}")
+    if engine in ("onnxruntime", "openvino") and device not in (None, "auto", "cpu"):
+        raise DeviceError(f"engine {engine} runs on the CPU, not on {device}; use --engine torch there")
+    entry = None if source.exists() else find(str(source))
+    if entry is not None and entry.kind == "re-ID network":
+        file = local_file(entry)
+        config = network_config(settings_of(entry), source=f"the zoo's {entry.name}")
+        return open_described(config, file.parent, engine=engine, device=device)
+    source = resolve(source, kinds=("checkpoint",))
+    suffix = source.suffix.lower()
+    if suffix == ".toml":
+        return open_foreign(source, engine=engine, device=device)
+    if suffix in RUNS:
+        return open_exported(source, engine=engine)
+    checkpoint = read_checkpoint(model_file(source))
+    if engine == "auto":
+        target = choose_device(device or checkpoint.recipe.device)
+        model = load_model(checkpoint, device=target)
+        engine = fastest_engine(model, source, target)
+        if engine == "torch":
+            return TorchEncoder(model)
+    if engine == "torch":
+        target = choose_device(device or checkpoint.recipe.device)
+        return TorchEncoder(load_model(checkpoint, device=target))
+    return cached_export(source, engine=engine)
+
+
+def fastest_engine(model: ClipEmbedder, run: Path, device: torch.device) -> str:
+    """The fastest engine that gives the same vectors as torch and can be used here (measured: docs/export.md).
+
+    It is ONNX Runtime, then OpenVINO, on a CPU, where they and the packages that write ONNX are installed and the run
+    folder can be written to; otherwise torch.
+    """
+    folder = cache_folder(run).parent
+    exportable = installed("onnx") and installed("onnxscript") and isinstance(model.head, FrameHead)
+    if device.type != "cpu" or not exportable or not os.access(folder, os.W_OK):
+        return "torch"
+    return next((name for name in RUNS[".onnx"] if installed(name)), "torch")

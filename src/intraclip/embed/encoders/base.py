@@ -1,0 +1,60 @@
+"""What every frame encoder takes and gives."""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+import torch
+
+from intraclip.core.transfer import Arriving
+
+
+class FrameEncoder(Protocol):
+    """A network that turns each frame into one vector, whatever runs it.
+
+    Attributes:
+        name: for people, such as ``resnet50 (torch)`` or a file name.
+        fingerprint: hexadecimal digest of weights and preprocessing; two encoders with the same one give the same
+            vectors up to rounding.
+        height: of the frames it takes, in pixels.
+        width: of the frames it takes, in pixels.
+        num_features: F.
+    """
+
+    name: str
+    fingerprint: str
+    height: int
+    width: int
+    num_features: int
+
+    def encode(self, frames: torch.Tensor) -> torch.Tensor:
+        """Encode frames; preprocessing (scaling, normalisation, channel order) is the encoder's own.
+
+        Args:
+            frames: uint8 ``[N, 3, H, W]`` RGB, any N, any memory layout, on the CPU.
+
+        Returns:
+            float32 ``[N, F]`` on the CPU.
+        """
+        ...
+
+
+@runtime_checkable
+class StartingEncoder(Protocol):
+    """A frame encoder that can begin to encode, and be asked for the vectors later.
+
+    Attributes:
+        on_gpu: whether this gains anything: on a CPU the work is done when it is begun.
+    """
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether the network is on a GPU."""
+        ...
+
+    def start(self, frames: torch.Tensor) -> Arriving:
+        """As `FrameEncoder.encode`, without waiting for a GPU; frames in page-locked memory are not waited for either.
+
+        What is started later is computed later.
+        """
+        ...

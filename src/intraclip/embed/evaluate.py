@@ -1,0 +1,287 @@
+"""Score a trained network, or anyone's embeddings, under named protocols."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.distributed as dist
+
+from intraclip.config import ClipConfig, Recipe
+from intraclip.core.devices import choose_device, environment
+from intraclip.core.distributed import ALONE, Ranks
+from intraclip.core.files import file_digest, write_json
+from intraclip.data.digest import tracklets_digest
+from intraclip.embed.embeddings_io import save_embeddings
+from intraclip.embed.extract import (
+    Progress,
+    embed_tracklets,
+    require_test_tracklets,
+    with_ids,
+)
+from intraclip.embed.sharding import balance
+from intraclip.errors import DataError
+from intraclip.metrics.distance import Distance
+from intraclip.metrics.protocols import Protocol, distinct, protocol_named, protocols_named
+from intraclip.metrics.ranking import Scores, score
+from intraclip.metrics.uncertainty import intervals_or_none
+from intraclip.models.checkpoint import Checkpoint, describe, load_model, model_file, read_checkpoint
+from intraclip.models.embedder import ClipEmbedder
+from intraclip.types import Embeddings, Split, Tracklet
+
+Sampling = Literal["dense", "even", "all"]
+
+
+def protocols_for(split: Split, name: str | None) -> list[Protocol]:
+    """Protocols to score a split with.
+
+    Args:
+        split: names its usual protocol.
+        name: a protocol, ``all`` for every one across cameras, or None for the usual one.
+
+    Raises:
+        ConfigError: unknown name.
+    """
+    return protocols_named(name or split.protocol)
+
+
+def score_all(
+    embeddings: Embeddings, protocols: Sequence[Protocol], *, distance: Distance
+) -> dict[str, Scores]:
+    """Scores by protocol name."""
+    return {protocol.name: score(embeddings, protocol, distance=distance) for protocol in protocols}
+
+
+def evaluate_run(
+    run: Path,
+    split: Split,
+    *,
+    protocol: str | None = None,
+    distance: Distance = "euclidean",
+    sampling: Sampling | None = None,
+    device: str | None = None,
+    progress: Progress | None = None,
+    ranks: Ranks = ALONE,
+) -> dict[str, Any]:
+    """Embed the test tracklets with a run's model and score them.
+
+    For a run folder, `evaluation.json` and `embeddings.npz` are written into it; for a single checkpoint file
+    nothing is written.
+
+    Args:
+        run: run folder or checkpoint file.
+        split: its queries and gallery are used.
+        protocol: see `protocols_for`.
+        distance: ``euclidean`` or ``cosine``.
+        sampling: other test sampling than the recipe's.
+        device: other device than the recipe's.
+        progress: called after every batch.
+        ranks: the processes that share the embedding; all return the result, the first one writes it.
+
+    Returns:
+        ``scores`` by protocol, each with ``intervals`` (None for too few people) and ``same_as``, protocols that
+        calculate the same; ``not_scored`` with the reason by protocol (``all`` only); and everything that makes them
+        what they are: ``data``, ``sampling``, ``model`` and ``environment``.
+
+    Raises:
+        CheckpointError: no trained model there.
+        DataError: nothing to evaluate, or features that are not finite.
+    """
+    ready = _ready(run, sampling=sampling, device=device)
+    require_test_tracklets(split)
+    features, unreadable = _embed_shared(ready, split.test, ranks, progress)
+    embeddings = with_ids(features, split)
+    scores: dict[str, Scores] = {}
+    not_scored: dict[str, str] = {}
+    same_as: dict[str, list[str]] = {}
+    chosen = protocols_for(split, protocol)
+    for rules, same in distinct(chosen):
+        try:
+            found = score(embeddings, rules, distance=distance, device=ready.ranking_device)
+        except DataError as error:
+            # Side by side, a protocol that leaves nobody to find is a finding; asked for alone, it is an error.
+            if protocol != "all":
+                raise
+            not_scored |= {name: str(error) for name in same}
+            continue
+        for name in same:
+            scores[name] = replace(found, protocol=name)
+            same_as[name] = [other for other in same if other != name]
+    result = {
+        "scores": {
+            name: {
+                **scores[name].to_json_dict(),
+                "intervals": intervals_or_none(scores[name].outcomes, embeddings.pids),
+                "same_as": same_as[name],
+            }
+            for name in (p.name for p in chosen)
+            if name in scores
+        },
+        "not_scored": not_scored,
+        "unreadable_frames": unreadable,
+        "data": {
+            "root": str(split.root),
+            "dataset": split.dataset,
+            "split": split.index,
+            "test_digest": tracklets_digest(split, split.test),
+        },
+        **ready.described(),
+    }
+    if run.is_dir() and ranks.leads:
+        save_embeddings(run / "embeddings.npz", embeddings, metadata={"protocol": split.protocol})
+        write_json(run / "evaluation.json", result)
+    return result
+
+
+def _embed_shared(
+    ready: _Ready, tracklets: Sequence[Tracklet], ranks: Ranks, progress: Progress | None
+) -> tuple[npt.NDArray[np.float32], list[str]]:
+    """Embed this process's share of the tracklets, and hand all of them to every process; and what was left out."""
+    shares = balance([len(t) for t in tracklets], ranks.size)
+    own = shares[ranks.rank]
+    unreadable: list[str] = []
+    features = embed_tracklets(
+        ready.model,
+        [tracklets[i] for i in own],
+        ready.recipe,
+        clip=ready.clip,
+        progress=progress,
+        unreadable=unreadable,
+    )
+    if ranks.size == 1:
+        return features, unreadable
+    gathered = [(features, unreadable)] * ranks.size
+    dist.all_gather_object(gathered, (features, unreadable))
+    everyone = np.empty((len(tracklets), ready.model.embedding_size), dtype=np.float32)
+    for share, (part, _) in zip(shares, gathered, strict=True):
+        everyone[share] = part
+    return everyone, [message for _, messages in gathered for message in messages]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitsEvaluation:
+    """One run, scored on several splits of a data set.
+
+    Attributes:
+        scores: one entry a split, in the order given.
+        described: ``sampling``, ``model`` and ``environment``, as `evaluate_run` writes them.
+    """
+
+    scores: tuple[Scores, ...]
+    described: Mapping[str, Any]
+
+
+def evaluate_splits(
+    run: Path,
+    splits: Sequence[Split],
+    *,
+    protocol: str | None = None,
+    distance: Distance = "euclidean",
+    sampling: Sampling | None = None,
+    device: str | None = None,
+    progress: Progress | None = None,
+) -> SplitsEvaluation:
+    """Score a run on several splits of one data set; writes nothing.
+
+    Splits of one data set share most of their tracklets, so each is embedded once.
+
+    Args:
+        run: run folder or checkpoint file.
+        splits: of one data set; at least one.
+        protocol: by name; by default the usual one of the data set.
+        distance: ``euclidean`` or ``cosine``.
+        sampling: other test sampling than the recipe's.
+        device: other device than the recipe's.
+        progress: called after every batch.
+
+    Raises:
+        CheckpointError: no trained model there.
+        ConfigError: unknown protocol.
+        DataError: nothing to evaluate, or features that are not finite.
+    """
+    for split in splits:
+        require_test_tracklets(split)
+    ready = _ready(run, sampling=sampling, device=device)
+    tracklets = list({(t.root, t.name): t for split in splits for t in split.test}.values())
+    row = {(t.root, t.name): i for i, t in enumerate(tracklets)}
+    features = embed_tracklets(ready.model, tracklets, ready.recipe, clip=ready.clip, progress=progress)
+    scores = []
+    for split in splits:
+        embeddings = with_ids(features[[row[t.root, t.name] for t in split.test]], split)
+        scores.append(
+            score(
+                embeddings,
+                protocol_named(protocol or split.protocol),
+                distance=distance,
+                device=ready.ranking_device,
+            )
+        )
+    return SplitsEvaluation(scores=tuple(scores), described=ready.described())
+
+
+class Spread(NamedTuple):
+    """Mean and deviation of several values.
+
+    Attributes:
+        mean: arithmetic mean.
+        deviation: sample standard deviation (divided by n - 1); None for a single value.
+    """
+
+    mean: float
+    deviation: float | None
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """Mean and sample standard deviation.
+
+    Raises:
+        ValueError: no values.
+
+    >>> spread([0.25, 0.75])
+    Spread(mean=0.5, deviation=0.3535533905932738)
+    >>> spread([0.25]).deviation is None
+    True
+    """
+    return Spread(fmean(values), stdev(values) if len(values) > 1 else None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Ready:
+    """A run's network on its device, and what is written beside its scores."""
+
+    model: ClipEmbedder
+    recipe: Recipe
+    clip: ClipConfig
+    checkpoint: Checkpoint
+    device: torch.device
+
+    @property
+    def ranking_device(self) -> str | None:
+        """Where rankings are counted: on the GPU when the network runs there; None is numpy."""
+        return str(self.device) if self.device.type == "cuda" else None
+
+    def described(self) -> dict[str, Any]:
+        return {
+            "sampling": {"test_sampling": self.clip.test_sampling, "num_frames": self.clip.num_frames},
+            "model": {**describe(self.checkpoint), "sha256": file_digest(self.checkpoint.path)},
+            "environment": environment(self.device),
+        }
+
+
+def _ready(run: Path, *, sampling: Sampling | None, device: str | None) -> _Ready:
+    checkpoint = read_checkpoint(model_file(run))
+    recipe = checkpoint.recipe
+    target = choose_device(device or recipe.device)
+    return _Ready(
+        model=load_model(checkpoint, device=target),
+        recipe=recipe,
+        clip=replace(recipe.clip, test_sampling=sampling) if sampling else recipe.clip,
+        checkpoint=checkpoint,
+        device=target,
+    )

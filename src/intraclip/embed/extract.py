@@ -1,0 +1,189 @@
+"""Tracklets -> embeddings: of a network, a run, or somebody else's network; see `intraclip.embed.extractors`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from intraclip.config import ClipConfig, Recipe
+from intraclip.core.devices import choose_device
+from intraclip.embed.encoders import open_encoder
+from intraclip.embed.encoders.torch_encoder import TorchEncoder
+from intraclip.embed.extractors import ClipExtractor as ClipExtractor
+from intraclip.embed.extractors import Extractor as Extractor
+from intraclip.embed.extractors import ExtractSettings as ExtractSettings
+from intraclip.embed.extractors import FrameExtractor as FrameExtractor
+from intraclip.embed.extractors import Progress as Progress
+from intraclip.errors import ConfigError, DataError
+from intraclip.models.checkpoint import load_model, model_file, read_checkpoint
+from intraclip.models.embedder import ClipEmbedder
+from intraclip.models.heads import FrameHead
+from intraclip.models.heads.tap import TAP
+from intraclip.types import Embeddings, Split, Tracklet
+
+
+def extractor_of(model: ClipEmbedder) -> Extractor:
+    """The extractor of a network that is in evaluation mode, on the network's device."""
+    if isinstance(model.head, FrameHead):
+        return FrameExtractor(TorchEncoder(model), model.head)
+    return ClipExtractor(model)
+
+
+def open_extractor(
+    run: Path | None, *, encoder: Path | None = None, engine: str | None = None, device: str | None = None
+) -> tuple[Extractor, Recipe]:
+    """The extractor of a run on an engine, of somebody else's network, or of both.
+
+    Args:
+        run: run folder or checkpoint file; its head aggregates. None: TAP aggregates.
+        encoder: TOML description of another network, which replaces the run's backbone.
+        engine: what runs the frame encoder, see `open_encoder`; by default torch for a run, and for another network
+            what its file asks for.
+        device: other device than the recipe's, for engines that have several.
+
+    Returns:
+        The extractor and the run's recipe, or the default one where there is no run.
+
+    Raises:
+        CheckpointError: no trained model there.
+        ConfigError: neither run nor encoder; sizes that do not fit; or a head that reads more than frame vectors
+            on another engine than torch.
+        DeviceError: the device is not there.
+        MissingExtraError: the engine is not installed.
+    """
+    source = encoder or run
+    if source is None:
+        raise ConfigError("name a run, or another network with --encoder FILE.toml")
+    engine = engine or ("torch" if encoder is None else "auto")
+    recipe, head = Recipe(), None
+    if run is not None:
+        ours = encoder is None and engine == "torch"
+        model, recipe = load_run(run, device=device if ours else "cpu")
+        if encoder is None and engine == "auto" and not isinstance(model.head, FrameHead):
+            return extractor_of(model), recipe  # only torch runs heads that read maps
+        if ours:
+            return extractor_of(model), recipe
+        if not isinstance(model.head, FrameHead):
+            raise ConfigError(
+                f"{run}: the head {model.config.head} reads feature maps; other engines and networks give one "
+                "vector a frame. Use --engine torch and no --encoder"
+            )
+        head = model.head
+    frames = open_encoder(source, engine=engine, device=device)
+    if encoder is not None:
+        recipe = replace(recipe, input=replace(recipe.input, height=frames.height, width=frames.width))
+    return FrameExtractor(frames, head or TAP(frames.num_features)), recipe
+
+
+def embed_tracklets(
+    model: ClipEmbedder | Extractor,
+    tracklets: Sequence[Tracklet],
+    recipe: Recipe,
+    *,
+    clip: ClipConfig | None = None,
+    progress: Progress | None = None,
+    unreadable: list[str] | None = None,
+) -> npt.NDArray[np.float32]:
+    """Embed tracklets: the mean of the embeddings of their test clips.
+
+    Args:
+        model: a network on its device (used in evaluation mode, its mode is restored), or an extractor.
+        tracklets: N of them.
+        recipe: clip, data and run settings.
+        clip: other clip settings than the recipe's, such as another test sampling.
+        progress: called after every batch.
+        unreadable: gets the messages about frames that were left out.
+
+    Returns:
+        float32 ``[N, D]``, in the order of the tracklets; not finite where the network gave such numbers.
+
+    Raises:
+        FrameError: a frame cannot be read, and the recipe does not say to skip it.
+        DataError: no frame of a tracklet can be read.
+    """
+    if not isinstance(model, ClipEmbedder):
+        return _collect(model, tracklets, ExtractSettings.of(recipe, clip=clip), progress, unreadable)
+    was_training = model.training
+    model.eval()
+    try:
+        settings = ExtractSettings.of(recipe, clip=clip)
+        return _collect(extractor_of(model), tracklets, settings, progress, unreadable)
+    finally:
+        model.train(was_training)
+
+
+def _collect(
+    extractor: Extractor,
+    tracklets: Sequence[Tracklet],
+    settings: ExtractSettings,
+    progress: Progress | None,
+    unreadable: list[str] | None,
+) -> npt.NDArray[np.float32]:
+    features = np.empty((len(tracklets), extractor.embedding_size), dtype=np.float32)
+    for finished in extractor.embed(tracklets, settings, progress=progress):
+        if finished.embedding is None:
+            raise DataError(finished.failure)
+        features[finished.row] = finished.embedding
+        if unreadable is not None:
+            unreadable += finished.unreadable
+    return features
+
+
+def embed_split(
+    model: ClipEmbedder | Extractor,
+    split: Split,
+    recipe: Recipe,
+    *,
+    clip: ClipConfig | None = None,
+    progress: Progress | None = None,
+) -> Embeddings:
+    """Embed the test tracklets of a split: queries first, then the gallery.
+
+    Raises:
+        DataError: the split has no test tracklets, or the network gave numbers that are not finite.
+    """
+    require_test_tracklets(split)
+    features = embed_tracklets(model, split.test, recipe, clip=clip, progress=progress)
+    return with_ids(features, split)
+
+
+def require_test_tracklets(split: Split) -> None:
+    """Refuse a split that has nothing to test on.
+
+    Raises:
+        DataError: neither queries nor gallery.
+    """
+    if not split.test:
+        raise DataError(f"{split.root} holds no test tracklets (layout {split.dataset}, split {split.index})")
+
+
+def with_ids(features: npt.NDArray[np.float32], split: Split) -> Embeddings:
+    """Join features ``[N, D]`` of `split.test` with pids, camids, names and query flags."""
+    test = split.test
+    return Embeddings(
+        features=features,
+        pids=np.array([t.pid for t in test], dtype=np.int64),
+        camids=np.array([t.camid for t in test], dtype=np.int64),
+        is_query=np.arange(len(test)) < len(split.query),
+        names=tuple(t.name for t in test),
+    )
+
+
+def load_run(run: Path, *, device: str | None = None) -> tuple[ClipEmbedder, Recipe]:
+    """The trained network of a run folder or checkpoint file, ready to embed, and its recipe.
+
+    Args:
+        run: run folder or checkpoint file.
+        device: other device than the recipe's.
+
+    Raises:
+        CheckpointError: no trained model there.
+        DeviceError: the device is not there.
+    """
+    checkpoint = read_checkpoint(model_file(run))
+    target = choose_device(device or checkpoint.recipe.device)
+    return load_model(checkpoint, device=target), checkpoint.recipe

@@ -1,0 +1,279 @@
+"""The embeddings of a split, written to a file: resumable, on one process or many.
+
+Tracklets are divided into parts that share no batch. A finished part is kept beside the output (`parts.py`), so a
+killed extraction goes on where it was and gives the same file; processes share the parts (`sharding.py`); the first
+of them joins the parts to the file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from intraclip.core.distributed import ALONE, Ranks
+from intraclip.data.frame_batches import frames_needed
+from intraclip.data.readers.common import shorten
+from intraclip.data.readers.folder import find_manifest, manifest_rows
+from intraclip.embed.embeddings_writer import Times, check_embeddings_name, save_chunks
+from intraclip.embed.extract import require_test_tracklets
+from intraclip.embed.extractors import Extractor, ExtractSettings, Finished, Progress
+from intraclip.embed.parts import Part, PartStore
+from intraclip.embed.sharding import PART_FRAMES, balance, divide
+from intraclip.errors import DataError, OutputError
+from intraclip.types import Embeddings, Split
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extracted:
+    """What an extraction came to.
+
+    Attributes:
+        out: the file.
+        tracklets: embeddings in it.
+        size: D.
+        fingerprint: of model and settings.
+        failures: why tracklets are missing from it, one message each.
+        unreadable: messages about frames that were left out.
+    """
+
+    out: Path
+    tracklets: int
+    size: int
+    fingerprint: str
+    failures: tuple[str, ...]
+    unreadable: tuple[str, ...]
+
+
+class ExtractJob:
+    """One extraction.
+
+    Args:
+        extractor: what embeds.
+        split: its test tracklets are embedded.
+        settings: how.
+        out: the file to write, .npz or .parquet.
+        processes: how many will share the work.
+
+    Raises:
+        DataError: nothing to embed, or a tracklet is too short and the policy is ``error``.
+        OutputError: the output has the wrong name.
+        MissingExtraError: a Parquet file, and pyarrow is not installed.
+    """
+
+    def __init__(
+        self, extractor: Extractor, split: Split, settings: ExtractSettings, out: Path, *, processes: int = 1
+    ) -> None:
+        require_test_tracklets(split)
+        check_embeddings_name(out)
+        self.extractor = extractor
+        self.split = split
+        self.tracklets = split.test
+        self.settings = settings
+        self.out = out
+        self.store = PartStore(out)
+        self.sizes = frames_needed(self.tracklets, settings.clip)
+        # Small sets are divided too, else processes stand idle; but no part is smaller than a batch.
+        fair = -(-int(self.sizes.sum()) // (8 * processes))
+        self.parts = divide(self.sizes.tolist(), min(PART_FRAMES, max(settings.max_frames, fair)))
+        self.described: dict[str, Any] = {
+            "format": FORMAT_VERSION,
+            "model": extractor.fingerprint(settings.clip),
+            "encoder": extractor.name,
+            "data": data_digest(split),
+            "clip": asdict(settings.clip),
+            "frames in a batch": settings.max_frames,
+        }
+
+    def begin(self, *, resume: bool = False, force: bool = False) -> None:
+        """Prepare the folder of parts; the first process does this before any calls `run_parts`.
+
+        Raises:
+            OutputError: output or parts are there already, or the parts are of another job.
+        """
+        if self.out.exists() and not force and not (resume and self.store.folder.is_dir()):
+            raise OutputError(f"{self.out} exists; choose another --out, or add --force to replace it")
+        self.parts = self.store.begin(self.described, self.parts, resume=resume, force=force)
+
+    def join(self) -> None:
+        """Take over the division that the first process wrote down."""
+        self.parts = self.store.begin(self.described, self.parts, resume=True)
+
+    def share(self, ranks: Ranks) -> list[int]:
+        """Numbers of the unfinished parts that a process is to make; all processes must ask before any begins."""
+        left = [number for number in range(len(self.parts)) if not self.store.finished(number)]
+        frames = [int(self.sizes[self.parts[n].start : self.parts[n].stop].sum()) for n in left]
+        return [left[i] for i in balance(frames, ranks.size)[ranks.rank]]
+
+    def run_parts(self, numbers: Sequence[int], *, progress: Progress | None = None) -> None:
+        """Embed some parts and keep them.
+
+        Raises:
+            FrameError: a frame cannot be read, and that is not to be skipped.
+            OutputError: a part cannot be written.
+        """
+        finished = self.extractor.embed(
+            self.tracklets, self.settings, parts=[self.parts[n] for n in numbers], progress=progress
+        )
+        for number in numbers:
+            rows = [next(finished) for _ in self.parts[number]]
+            self.store.write(number, self._part(rows))
+        deque(finished, maxlen=0)  # nothing is left but the last call of `progress`
+
+    def _part(self, finished: Sequence[Finished]) -> Part:
+        good = [(f.row, f.embedding) for f in finished if not f.failure and f.embedding is not None]
+        features = np.empty((len(good), self.extractor.embedding_size), dtype=np.float32)
+        for place, (_, embedding) in enumerate(good):
+            features[place] = embedding
+        return Part(
+            rows=np.array([row for row, _ in good], dtype=np.int64),
+            features=features,
+            failures={f.row: f.failure for f in finished if f.failure},
+            unreadable=tuple(message for f in finished for message in f.unreadable),
+        )
+
+    def merge(self) -> Extracted:
+        """Join the parts to the output file and delete them.
+
+        Raises:
+            DataError: tracklets could not be embedded, and that is not to be skipped; or none could be.
+            OutputError: a part is missing, or the file cannot be written.
+        """
+        failures: list[str] = []
+        unreadable: list[str] = []
+        kept = 0
+        for number in range(len(self.parts)):
+            part = self.store.read(number)
+            failures += part.failures.values()
+            unreadable += part.unreadable
+            kept += len(part.rows)
+        wrong = failures or ([] if self.settings.skip else unreadable)
+        if wrong and (not self.settings.skip or not kept):
+            remedy = f"; the others are kept in {self.store.folder}: --on-failure skip --resume writes them"
+            raise DataError(
+                f"{len(failures):,} of {len(self.tracklets):,} tracklets cannot be embedded: "
+                + shorten(wrong)
+                + (remedy if kept else "")
+            )
+        save_chunks(self.out, self._chunks(), metadata=self._metadata(failures, unreadable))
+        self.store.remove()
+        return Extracted(
+            out=self.out,
+            tracklets=kept,
+            size=self.extractor.embedding_size,
+            fingerprint=self.described["model"],
+            failures=tuple(failures),
+            unreadable=tuple(unreadable),
+        )
+
+    def _chunks(self) -> Iterator[tuple[Embeddings, Times | None]]:
+        times = times_of(self.split)
+        queries = len(self.split.query)
+        for number in range(len(self.parts)):
+            part = self.store.read(number)
+            chosen = [self.tracklets[row] for row in part.rows]
+            embeddings = Embeddings(
+                features=part.features,
+                pids=np.array([t.pid for t in chosen], dtype=np.int64),
+                camids=np.array([t.camid for t in chosen], dtype=np.int64),
+                is_query=part.rows < queries,
+                names=tuple(t.name for t in chosen),
+            )
+            yield embeddings, None if times is None else times[part.rows]
+
+    def _metadata(self, failures: Sequence[str], unreadable: Sequence[str]) -> dict[str, Any]:
+        described = dict(self.described)
+        return {
+            "fingerprint": described.pop("model"),
+            **described,
+            "dataset": self.split.dataset,
+            "split": self.split.index,
+            "protocol": self.split.protocol,
+            "failures": list(failures),
+            "unreadable_frames": len(unreadable),
+        }
+
+
+def extract_split(
+    extractor: Extractor,
+    split: Split,
+    settings: ExtractSettings,
+    out: Path,
+    *,
+    resume: bool = False,
+    force: bool = False,
+    ranks: Ranks = ALONE,
+    progress: Progress | None = None,
+) -> Extracted | None:
+    """Embed the test tracklets of a split into a file.
+
+    Args:
+        extractor: what embeds.
+        split: its queries and gallery.
+        settings: how.
+        out: the file to write, .npz or .parquet; parts are kept in ``FILE.parts`` until it is whole.
+        resume: go on with the parts of an interrupted extraction.
+        force: replace the file, and delete parts unless they are resumed.
+        ranks: the processes that share the work, see `open_ranks`; all call this function.
+        progress: called after every batch of this process.
+
+    Returns:
+        What came out; None in every process but the first.
+
+    Raises:
+        FrameError: a frame cannot be read, and that is not to be skipped. Finished parts stay for `resume`.
+        DataError: nothing to embed; or tracklets could not be embedded, and that is not to be skipped.
+        OutputError: output or parts are there already, are of another job, or cannot be written.
+    """
+    job = ExtractJob(extractor, split, settings, out, processes=ranks.size)
+    if ranks.leads:
+        job.begin(resume=resume, force=force)
+    ranks.wait()
+    if not ranks.leads:
+        job.join()
+    numbers = job.share(ranks)
+    ranks.wait()  # else a part that is finished meanwhile would change the shares of those who ask later
+    job.run_parts(numbers, progress=progress)
+    ranks.wait()
+    return job.merge() if ranks.leads else None
+
+
+def data_digest(split: Split) -> str:
+    """SHA-256 over names, numbers and frame lists of the test tracklets; frames are not opened."""
+    found = hashlib.sha256(f"{len(split.query)} queries".encode())
+    for t in split.test:
+        found.update("\0".join((t.name, str(t.pid), str(t.camid), *t.frames, "\n")).encode())
+    return found.hexdigest()
+
+
+def times_of(split: Split) -> Times | None:
+    """When the test tracklets begin and end in their videos, as `intraclip ingest` wrote it down.
+
+    Returns:
+        Seconds ``[N, 2]``, NaN where unknown; None if the data set's manifest knows no times.
+
+    Raises:
+        DataError: a time in the manifest is no number.
+    """
+    manifest = find_manifest(split.root)
+    if manifest is None:
+        return None
+    found: dict[str, tuple[float, float]] = {}
+    for line, row in manifest_rows(manifest):
+        if "start_s" not in row or "end_s" not in row:
+            return None
+        try:
+            start, end = (float(row[name] or "nan") for name in ("start_s", "end_s"))
+        except ValueError:
+            raise DataError(
+                f"{manifest}, line {line}: start_s {row['start_s']!r} and end_s {row['end_s']!r} must be seconds"
+            ) from None
+        found[row["tracklet"]] = (start, end)
+    return np.array([found.get(t.name, (np.nan, np.nan)) for t in split.test], dtype=np.float64)

@@ -1,0 +1,409 @@
+"""Extractors: tracklets in, one embedding after the other out.
+
+A `FrameExtractor` embeds every frame once, in full batches across tracklets, on any engine, and adds the vectors up to
+clips and tracklets. A `ClipExtractor` runs heads that read maps or the order of frames: whole clips, in PyTorch. Both
+yield tracklets one by one, so that memory does not grow with their number, nor (frames) with their length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from intraclip.config import ClipConfig, InputConfig, Recipe
+from intraclip.core.transfer import Arriving, aside, one_ahead
+from intraclip.data.clips import tracklet_clips
+from intraclip.data.dataset import FrameLoader, TestBatches, iterate
+from intraclip.data.frame_batches import FrameBatch, FrameBatches, frames_needed
+from intraclip.data.loaded import Loaded
+from intraclip.embed.encoders.base import FrameEncoder, StartingEncoder
+from intraclip.embed.encoders.torch_encoder import TorchEncoder
+from intraclip.errors import ConfigError, DataError
+from intraclip.models.embedder import ClipEmbedder
+from intraclip.models.fingerprint import embedding_fingerprint, fingerprint_of
+from intraclip.models.heads import FrameHead
+from intraclip.types import Tracklet
+
+Progress = Callable[[int, int], None]
+"""Called with frames done and frames in all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtractSettings:
+    """How tracklets are sampled, read and batched.
+
+    Attributes:
+        clip: T and how a tracklet is sampled.
+        max_frames: frames in a batch; bounds memory, changes no embedding.
+        workers: processes that decode; 0 decodes in this one.
+        skip: go on past unreadable frames, and past tracklets of which no frame can be read.
+    """
+
+    clip: ClipConfig
+    max_frames: int = 256
+    workers: int = 2
+    skip: bool = False
+
+    @classmethod
+    def of(cls, recipe: Recipe, *, clip: ClipConfig | None = None) -> ExtractSettings:
+        """The settings of a recipe, with other clip settings if given."""
+        return cls(
+            clip=clip or recipe.clip,
+            max_frames=recipe.run.test_batch_frames,
+            workers=recipe.data.workers,
+            skip=recipe.data.on_unreadable == "skip",
+        )
+
+
+class Finished(NamedTuple):
+    """What became of a tracklet.
+
+    Attributes:
+        row: its number among the tracklets.
+        embedding: float32 ``[D]``, not finite where the network gave such numbers; None if no frame can be read.
+        failure: why there is no usable embedding; empty if there is one.
+        unreadable: messages about frames that were left out.
+    """
+
+    row: int
+    embedding: npt.NDArray[np.float32] | None
+    failure: str
+    unreadable: tuple[str, ...]
+
+
+class Extractor(Protocol):
+    """Embeds tracklets one after the other.
+
+    Attributes:
+        name: of network and engine, for people.
+        embedding_size: D.
+    """
+
+    name: str
+
+    @property
+    def embedding_size(self) -> int:
+        """D."""
+        ...
+
+    def fingerprint(self, clip: ClipConfig) -> str:
+        """Fingerprint of the embeddings, see `intraclip.models.fingerprint`."""
+        ...
+
+    def embed(
+        self,
+        tracklets: Sequence[Tracklet],
+        settings: ExtractSettings,
+        *,
+        parts: Sequence[range] | None = None,
+        progress: Progress | None = None,
+    ) -> Iterator[Finished]:
+        """Embed tracklets.
+
+        Args:
+            tracklets: N of them.
+            settings: how they are sampled and batched.
+            parts: ranges of their numbers that share no batch, so that a part's embeddings are the same bit for bit
+                whichever others are computed; by default one part of all.
+            progress: called after every batch.
+
+        Yields:
+            Every tracklet of the parts, in order.
+
+        Raises:
+            FrameError: a frame cannot be read, and `settings.skip` is False.
+            DataError: a tracklet is shorter than T and the policy is ``error``.
+        """
+        ...
+
+
+class FrameExtractor:
+    """A frame encoder of any engine, and a head that reads the mean of its vectors.
+
+    Args:
+        encoder: frames -> vectors.
+        head: in evaluation mode, on any device.
+
+    Raises:
+        ConfigError: the head was made for vectors of another size.
+    """
+
+    def __init__(self, encoder: FrameEncoder, head: FrameHead) -> None:
+        if encoder.num_features != head.num_features:
+            raise ConfigError(
+                f"the encoder {encoder.name} gives {encoder.num_features} features a frame, the head "
+                f"reads {head.num_features}; take an encoder of that size, or no head (TAP)"
+            )
+        self.encoder = encoder
+        self.head = head
+        self.name = encoder.name
+
+    @property
+    def embedding_size(self) -> int:
+        """D."""
+        return self.head.embedding_size
+
+    def fingerprint(self, clip: ClipConfig) -> str:
+        """See `Extractor`."""
+        return embedding_fingerprint(self.encoder.fingerprint, self.head, clip)
+
+    @torch.inference_mode()
+    def from_means(self, means: torch.Tensor) -> torch.Tensor:
+        """Embeddings, double ``[B, D]`` on the CPU, of the frame-vector means ``[B, F]`` of clips."""
+        z = means.to(self._device, torch.float32)
+        return self.head.from_mean(z).embedding.double().cpu()
+
+    def embed(
+        self,
+        tracklets: Sequence[Tracklet],
+        settings: ExtractSettings,
+        *,
+        parts: Sequence[range] | None = None,
+        progress: Progress | None = None,
+    ) -> Iterator[Finished]:
+        """See `Extractor.embed`."""
+        size = InputConfig(height=self.encoder.height, width=self.encoder.width)
+        batches = FrameBatches(
+            tracklets,
+            settings.clip,
+            size,
+            max_frames=settings.max_frames,
+            skip_unreadable=settings.skip,
+            parts=parts,
+        )
+        clips, whole = RunningMean(self.encoder.num_features), RunningMean(self.embedding_size)
+        notes = _Notes(tracklets)
+        done = 0
+        for batch, vectors in self._encoded(batches, settings.workers):
+            for owner, message in batch.unreadable:
+                notes.unreadable(owner, message)
+            means = clips.add(vectors, counted=batch.read, ends=batch.ends_clip)
+            owners, numbers = batch.owners[batch.ends_clip].tolist(), batch.clips[batch.ends_clip].tolist()
+            for row in (clips.empty.nonzero()[:, 0]).tolist():
+                try:
+                    means[row] = self._replacement(tracklets[owners[row]], numbers[row], settings, size)
+                except DataError as error:
+                    notes.failed(owners[row], str(error))
+            ends = batch.ends_tracklet[batch.ends_clip]
+            with aside(self._device):  # not behind the next batch
+                of_clips = self.from_means(means)
+            embeddings = whole.add(of_clips, counted=torch.ones_like(ends), ends=ends).float()
+            rows = batch.owners[batch.ends_tracklet].tolist()
+            for row, embedding in zip(rows, embeddings.numpy(), strict=True):
+                yield notes.finished(row, embedding)
+            done += len(batch.owners)
+            if progress:
+                progress(done, batches.num_frames)
+
+    @property
+    def _device(self) -> torch.device:
+        """Where the head is."""
+        weight = next(self.head.parameters(), None)
+        return torch.device("cpu") if weight is None else weight.device
+
+    def _encoded(self, batches: FrameBatches, workers: int) -> Iterator[tuple[FrameBatch, torch.Tensor]]:
+        """Batches and the vectors of their frames; a GPU has the next batch before this one's vectors are read."""
+        encoder = self.encoder
+        if not (isinstance(encoder, StartingEncoder) and encoder.on_gpu):
+            for batch in iterate(batches, workers=workers):
+                yield batch, encoder.encode(batch.frames)
+            return
+        pin = torch.cuda.is_available()
+        yield from one_ahead(
+            iterate(batches, workers=workers, pin_memory=pin), lambda batch: encoder.start(batch.frames)
+        )
+
+    def _replacement(
+        self, tracklet: Tracklet, number: int, settings: ExtractSettings, size: InputConfig
+    ) -> torch.Tensor:
+        """Mean vector of a clip of which no frame can be read: that of the frame that `FrameLoader` puts there."""
+        clip = tracklet_clips(len(tracklet), settings.clip)[number]
+        frames, mask, _ = FrameLoader(size, skip_unreadable=True).load(tracklet, clip)
+        return self.encoder.encode(torch.from_numpy(frames[mask]).permute(0, 3, 1, 2)).double().mean(dim=0)
+
+
+class ClipExtractor:
+    """A network whose head reads maps or the order of frames: whole clips, packed in full batches.
+
+    The maps of a clip are held together: a batch takes at most `max_frames` frames and their maps, or one clip if that
+    is longer. With test sampling ``all`` the clip is the tracklet, and memory grows with its length: by the frame's
+    pixels and F x h x w floats for each frame. The backbone itself never sees more than `max_frames` at a time.
+
+    Args:
+        model: on its device, in evaluation mode.
+    """
+
+    def __init__(self, model: ClipEmbedder) -> None:
+        self.model = model
+        self.encoder = TorchEncoder(model)
+        self.name = self.encoder.name
+
+    @property
+    def embedding_size(self) -> int:
+        """D."""
+        return self.model.embedding_size
+
+    def fingerprint(self, clip: ClipConfig) -> str:
+        """See `Extractor`."""
+        return fingerprint_of(self.model, clip)
+
+    def embed(
+        self,
+        tracklets: Sequence[Tracklet],
+        settings: ExtractSettings,
+        *,
+        parts: Sequence[range] | None = None,
+        progress: Progress | None = None,
+    ) -> Iterator[Finished]:
+        """See `Extractor.embed`."""
+        ranges = [range(len(tracklets))] if parts is None else parts
+        needed = frames_needed(tracklets, settings.clip)
+        total, done = sum(int(needed[p.start : p.stop].sum()) for p in ranges), 0
+        for part in ranges:
+            for finished in self._part(tracklets, part, settings):
+                yield finished
+                done += int(needed[finished.row])
+                if progress:
+                    progress(done, total)
+
+    def _part(
+        self, tracklets: Sequence[Tracklet], part: range, settings: ExtractSettings
+    ) -> Iterator[Finished]:
+        notes = _Notes(tracklets)
+        try:
+            for finished in self._packed(tracklets, part, settings, notes):
+                yield finished
+                part = range(finished.row + 1, part.stop)
+        except DataError as error:
+            if not settings.skip:
+                raise
+            # A tracklet without one readable frame took its batch with it: go on one by one to find it.
+            if len(part) == 1:
+                yield Finished(part.start, None, str(error), ())
+            else:
+                for row in part:
+                    yield from self._part(tracklets, range(row, row + 1), settings)
+
+    def _packed(
+        self, tracklets: Sequence[Tracklet], part: range, settings: ExtractSettings, notes: _Notes
+    ) -> Iterator[Finished]:
+        batches = TestBatches(
+            tracklets[part.start : part.stop],
+            settings.clip,
+            self.model.input_config,
+            max_frames=settings.max_frames,
+            skip_unreadable=settings.skip,
+        )
+        left = [len(tracklet_clips(len(tracklets[row]), settings.clip)) for row in part]
+        mean = RunningMean(self.embedding_size)
+        for batch, embeddings in self._embedded(batches, settings):
+            ends = torch.zeros(len(batch.owners), dtype=torch.bool)
+            for i, owner in enumerate(batch.owners.tolist()):
+                left[owner] -= 1
+                ends[i] = left[owner] == 0
+            for (
+                message
+            ) in batch.unreadable:  # the message names the frame; the batch does not say whose it is
+                notes.unreadable(part.start + int(batch.owners[0]), message)
+            means = mean.add(embeddings, counted=torch.ones_like(ends), ends=ends).float().numpy()
+            for owner, embedding in zip(batch.owners[ends].tolist(), means, strict=True):
+                yield notes.finished(part.start + owner, embedding)
+
+    def _embedded(
+        self, batches: TestBatches, settings: ExtractSettings
+    ) -> Iterator[tuple[Loaded, torch.Tensor]]:
+        """Batches and the embeddings of their clips; see `FrameExtractor._encoded`."""
+
+        def start(batch: Loaded) -> Arriving:
+            return self._start(batch.clips.frames, batch.clips.mask, settings.max_frames)
+
+        if self.encoder.on_gpu:
+            pin = torch.cuda.is_available()
+            yield from one_ahead(iterate(batches, workers=settings.workers, pin_memory=pin), start)
+        else:
+            for batch in iterate(batches, workers=settings.workers):
+                yield batch, start(batch).read()
+
+    def embed_clips(self, frames: torch.Tensor, mask: torch.Tensor, max_frames: int) -> torch.Tensor:
+        """Embeddings ``[B, D]`` on the CPU of uint8 clips ``[B, T, 3, H, W]``; the backbone runs in pieces."""
+        return self._start(frames, mask, max_frames).read()
+
+    @torch.inference_mode()
+    def _start(self, frames: torch.Tensor, mask: torch.Tensor, max_frames: int) -> Arriving:
+        maps = torch.cat(
+            [m for piece in torch.split(frames.flatten(0, 1), max_frames) for m in self.encoder.maps(piece)]
+        )
+        on_device = mask.to(maps.device, non_blocking=True)
+        output = self.model.head(maps.reshape(*mask.shape, *maps.shape[1:]), on_device)
+        return Arriving(output.embedding.double())
+
+
+class RunningMean:
+    """Means of runs of rows that arrive in batches; only the sum of the open run is held.
+
+    Args:
+        size: length of a row.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._sum = torch.zeros(size, dtype=torch.float64)
+        self._count = torch.zeros((), dtype=torch.float64)
+        self.empty = torch.zeros(0, dtype=torch.bool)
+        """Of the means returned last: True where no row of the run counted, so that the mean is NaN."""
+
+    def add(self, rows: torch.Tensor, *, counted: torch.Tensor, ends: torch.Tensor) -> torch.Tensor:
+        """Take the next places of the runs.
+
+        Args:
+            rows: ``[R, size]``, one for each place that counts.
+            counted: bool ``[M]``, R of them True: whether a place has a row.
+            ends: bool ``[M]``, whether a place is the last of its run.
+
+        Returns:
+            double ``[runs that ended, size]``.
+        """
+        run = (
+            torch.cumsum(ends, dim=0) - ends.long()
+        )  # the run of each place; the first may have begun before
+        closed = int(ends.sum())
+        sums = torch.zeros(closed + 1, len(self._sum), dtype=torch.float64)
+        sums.index_add_(0, run[counted], rows.double())
+        counts = torch.bincount(run[counted], minlength=closed + 1).double()
+        sums[0] += self._sum
+        counts[0] += self._count
+        self._sum, self._count = sums[closed].clone(), counts[closed].clone()
+        self.empty = counts[:closed] == 0
+        return sums[:closed] / counts[:closed, None]
+
+
+class _Notes:
+    """What is to be said about tracklets that are not finished yet."""
+
+    def __init__(self, tracklets: Sequence[Tracklet]) -> None:
+        self._tracklets = tracklets
+        self._unreadable: dict[int, list[str]] = {}
+        self._failures: dict[int, str] = {}
+
+    def unreadable(self, row: int, message: str) -> None:
+        self._unreadable.setdefault(row, []).append(message)
+
+    def failed(self, row: int, message: str) -> None:
+        self._failures[row] = message
+
+    def finished(self, row: int, embedding: npt.NDArray[np.float32]) -> Finished:
+        messages = tuple(self._unreadable.pop(row, ()))
+        failure = self._failures.pop(row, "")
+        if failure:
+            return Finished(row, None, failure, messages)
+        if not np.isfinite(embedding).all():
+            t = self._tracklets[row]
+            failure = (
+                f"the embedding of tracklet {t.name} (pid {t.pid}, camid {t.camid}) is not finite (NaN or "
+                "infinite); look at the network's input range and weights"
+            )
+        return Finished(row, embedding, failure, messages)

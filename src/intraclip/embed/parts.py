@@ -1,0 +1,187 @@
+"""Finished parts of an extraction, kept beside its output until that is written.
+
+::
+
+    FILE.parts/
+      job.json       what is extracted: model, data, settings, and how it is divided
+      00000.npz      a finished part: rows, features, failures, unreadable frames
+
+Every file appears whole or not at all, so that whatever is there after a crash can be used.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from intraclip.core.files import write_json
+from intraclip.embed.content import DIGEST, ContentDigest
+from intraclip.errors import OutputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """What was made of some tracklets.
+
+    Attributes:
+        rows: int64 ``[n]``, numbers of the tracklets that have an embedding.
+        features: float32 ``[n, D]``.
+        failures: tracklet number -> why it has none.
+        unreadable: messages about frames that were left out.
+    """
+
+    rows: npt.NDArray[np.int64]
+    features: npt.NDArray[np.float32]
+    failures: Mapping[int, str]
+    unreadable: tuple[str, ...]
+
+
+class PartStore:
+    """The folder of parts of one output file.
+
+    Args:
+        out: the output file.
+    """
+
+    def __init__(self, out: Path) -> None:
+        self.folder = out.with_name(out.name + ".parts")
+
+    def begin(
+        self, job: Mapping[str, Any], parts: list[range], *, resume: bool, force: bool = False
+    ) -> list[range]:
+        """Make the folder, or check that what is in it belongs to the same job.
+
+        Args:
+            job: what decides the embeddings, as JSON can hold it.
+            parts: how to divide a new job.
+            resume: take up the parts that are there.
+            force: delete them instead.
+
+        Returns:
+            How the job is divided: an older division is kept.
+
+        Raises:
+            OutputError: there are parts already and neither `resume` nor `force` is said; or they are of another
+                job: what differs is named.
+        """
+        if force and not resume:
+            self.remove()
+        file = self.folder / "job.json"
+        if not file.is_file() or (not resume and not any(self.folder.glob("*.npz"))):  # none is finished
+            self.remove()  # parts without their job, of a removal that was interrupted, belong to nobody
+            write_json(file, {"job": job, "parts": [[p.start, p.stop] for p in parts]})
+            return parts
+        if not resume:
+            raise OutputError(
+                f"{self.folder} holds parts of an interrupted extraction; add --resume to go on with it, or --force "
+                "to begin anew"
+            )
+        try:
+            found = json.loads(file.read_text(encoding="utf-8"))
+            before, divided = dict(found["job"]), [range(*pair) for pair in found["parts"]]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise OutputError(
+                f"{file} is damaged: {error}; add --force without --resume to begin anew"
+            ) from None
+        now = json.loads(json.dumps(job))
+        different = [key for key in {**before, **now} if before.get(key) != now.get(key)]
+        if different:
+            changes = "; ".join(
+                f"{key}: {_short(before.get(key))} -> {_short(now.get(key))}" for key in different
+            )
+            raise OutputError(
+                f"{self.folder} was begun with another {' and '.join(different)} ({changes}); use the same again, "
+                "or --force without --resume to begin anew"
+            )
+        return divided
+
+    def finished(self, number: int) -> bool:
+        """Whether a part is there and whole."""
+        return self._read_if_whole(number) is not None
+
+    def write(self, number: int, part: Part) -> None:
+        """Keep a finished part.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        path = self._path(number)
+        partial = path.with_name(f"{path.stem}.{os.getpid()}.partial")
+        notes = json.dumps({"failures": list(part.failures.items()), "unreadable": part.unreadable})
+        try:
+            with partial.open("wb") as file:
+                arrays: dict[str, npt.NDArray[Any]] = {"rows": part.rows, "features": part.features}
+                digest = np.array(_digest(arrays, notes))
+                arrays |= {"notes": np.array(notes), DIGEST: digest}
+                np.savez(file, allow_pickle=False, **arrays)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(path)
+        except OSError as error:
+            with suppress(OSError):  # a failed clean-up must not hide the error
+                partial.unlink()
+            raise OutputError(f"{path} cannot be written: {error}; finished parts are kept") from None
+
+    def read(self, number: int) -> Part:
+        """Read a finished part.
+
+        Raises:
+            OutputError: it is missing or damaged.
+        """
+        part = self._read_if_whole(number)
+        if part is None:
+            raise OutputError(
+                f"{self._path(number)} is missing or damaged; run the same command again with --resume"
+            )
+        return part
+
+    def remove(self) -> None:
+        """Delete the folder.
+
+        Raises:
+            OutputError: it cannot be deleted.
+        """
+        try:
+            shutil.rmtree(self.folder)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise OutputError(f"{self.folder} cannot be deleted: {error}") from None
+
+    def _path(self, number: int) -> Path:
+        return self.folder / f"{number:05d}.npz"
+
+    def _read_if_whole(self, number: int) -> Part | None:
+        try:
+            with self._path(number).open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+                text, arrays = str(file["notes"]), {key: file[key] for key in ("rows", "features")}
+                if str(file[DIGEST]) != _digest(arrays, text):
+                    return None
+                notes = json.loads(text)
+                return Part(
+                    **arrays,
+                    failures=dict(notes["failures"]),
+                    unreadable=tuple(notes["unreadable"]),
+                )
+        except Exception:  # zipfile, zlib and numpy raise many kinds for a damaged file; it is made again
+            return None
+
+
+def _digest(arrays: Mapping[str, npt.NDArray[Any]], notes: str) -> str:
+    found = ContentDigest()
+    found.add(arrays)
+    return found.hexdigest(notes)
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 40 else f"{text[:13]}…"

@@ -1,0 +1,391 @@
+"""Score an embeddings file of any system, and say everything about it that moves the numbers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from intraclip.data.readers.common import shorten
+from intraclip.embed.embeddings_io import EmbeddingsFile
+from intraclip.errors import ConfigError, DataError
+from intraclip.metrics.calibration import Calibration, calibrate, pair_distances
+from intraclip.metrics.distance import Distance
+from intraclip.metrics.protocols import PROTOCOLS, Protocol, distinct, protocol_named, protocols_named
+from intraclip.metrics.ranking import score, score_distances, searched
+from intraclip.metrics.rerank import rerank as rerank_together
+from intraclip.metrics.uncertainty import intervals_or_none, paired
+from intraclip.types import DISTRACTOR_PID, JUNK_PID, Embeddings
+
+DEFAULT_PROTOCOL = "cross-camera"
+"""Queries search the gallery across cameras: what most people mean who do not know of protocols."""
+
+
+def default_protocol(file: EmbeddingsFile) -> str:
+    """The usual protocol of the data set that a file's embeddings are of, as `evaluate` takes it; if the file says so.
+
+    Files of other systems say nothing: `DEFAULT_PROTOCOL`.
+    """
+    said = file.metadata.get("protocol")
+    return said if isinstance(said, str) and said in PROTOCOLS else DEFAULT_PROTOCOL
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileScores:
+    """What one file scores.
+
+    Attributes:
+        results: by protocol name, JSON values: what `Scores.to_json_dict` gives, and ``queries_ignored``,
+            ``without_match``, ``intervals``, ``same_as``, ``notes``; ``against`` where a file was compared,
+            ``reranked`` where that was asked for.
+        not_scored: reason by protocol name; only where several protocols were asked for.
+        notes: what has to be said about the file, whatever the protocol.
+    """
+
+    results: Mapping[str, Mapping[str, Any]]
+    not_scored: Mapping[str, str]
+    notes: tuple[str, ...]
+
+
+class Unmatched:
+    """Queries without a right answer, and why.
+
+    Attributes:
+        absent: pids ``[n]`` of queries whose pid is not in the gallery at all, one entry a query.
+        own_camera: pids ``[n]`` of queries whose pid is there in the query's own camera alone.
+    """
+
+    def __init__(self, embeddings: Embeddings, protocol: Protocol) -> None:
+        self.absent: list[int] = []
+        self.own_camera: list[int] = []
+        searched = np.flatnonzero(
+            (embeddings.pids != JUNK_PID) & (protocol.queries_in_gallery | ~embeddings.is_query)
+        )
+        queries = np.flatnonzero(embeddings.is_query)
+        if protocol.own_camera:  # every other tracklet of the pid in this camera is right
+            found = set(
+                zip(embeddings.pids[searched].tolist(), embeddings.camids[searched].tolist(), strict=True)
+            )
+            wanted = zip(embeddings.pids[queries].tolist(), embeddings.camids[queries].tolist(), strict=True)
+            self.absent = [pid for pid, camid in wanted if (pid, camid) not in found]
+            return
+        # A query that is searched too must not count as its own answer; it never does, as it is its own camera's.
+        cameras: dict[int, set[int]] = {}
+        itself = Counter(embeddings.pids[queries].tolist()) if protocol.queries_in_gallery else Counter()
+        there = Counter(embeddings.pids[searched].tolist())
+        for pid, camid in zip(
+            embeddings.pids[searched].tolist(), embeddings.camids[searched].tolist(), strict=True
+        ):
+            cameras.setdefault(pid, set()).add(camid)
+        for pid, camid in zip(
+            embeddings.pids[queries].tolist(), embeddings.camids[queries].tolist(), strict=True
+        ):
+            if cameras.get(pid, set()) - {camid}:
+                continue
+            alone = there[pid] <= itself[pid]
+            (self.absent if alone else self.own_camera).append(pid)
+
+    def to_json_dict(self) -> dict[str, Any]:
+        """Counts of queries, and their pids."""
+        return {
+            "pid_absent_from_gallery": {"queries": len(self.absent), "pids": sorted(set(self.absent))},
+            "pid_in_own_camera_only": {"queries": len(self.own_camera), "pids": sorted(set(self.own_camera))},
+        }
+
+    def sentences(self) -> list[str]:
+        """The same for people."""
+        found = []
+        for pids, why in (
+            (self.absent, "with a pid that is absent from the gallery"),
+            (self.own_camera, "with a pid that the gallery has in the query's own camera alone"),
+        ):
+            if pids:
+                found.append(f"{_queries(len(pids))} not counted, {why}: pid {shorten(sorted(set(pids)))}")
+        return found
+
+
+def score_file(
+    file: EmbeddingsFile,
+    *,
+    protocol: str | None = None,
+    distance: Distance = "euclidean",
+    against: EmbeddingsFile | None = None,
+    rerank: bool = False,
+    seed: int = 0,
+    device: str | None = None,
+) -> FileScores:
+    """Score a file under one protocol or all of them.
+
+    Query tracklets of no person (junk, distractors, unknown) are not searched for: two of them are not the same
+    person, though they have the same pid.
+
+    Args:
+        file: checked embeddings.
+        protocol: by name, or ``all`` across cameras; None for `default_protocol`.
+        distance: ``euclidean`` or ``cosine``.
+        against: another system's embeddings of the same tracklets, for a paired comparison.
+        rerank: score k-reciprocal re-ranked distances too; they stand apart from the plain ones.
+        seed: of the resampling behind intervals and comparison.
+        device: count rankings with torch on this device; None counts with numpy. The scores are the same.
+
+    Raises:
+        ConfigError: unknown protocol.
+        DeviceError: the device is not there.
+        DataError: no queries, nothing to find, or `against` holds other tracklets.
+    """
+    chosen = protocols_named(protocol or default_protocol(file))
+    if rerank and chosen[0].own_camera:
+        raise ConfigError(
+            f"{chosen[0].name} is scored without re-ranking, which is for searches across cameras"
+        )
+    embeddings = file.embeddings
+    if not embeddings.is_query.any():
+        raise DataError(
+            f"{file.path} has no queries: is_query is false in all {len(embeddings):,} rows; mark the tracklets that "
+            "are searched for"
+        )
+    people, ignored = _people(embeddings.pids[embeddings.is_query])
+    if not people:
+        found = ", ".join(f"{count:,} {name}" for name, count in ignored.items())
+        raise DataError(
+            f"{file.path}: none of the {int(embeddings.is_query.sum()):,} queries is a person with a pid above 0 "
+            f"({found}); scoring needs identity labels"
+        )
+    other = aligned(against, file) if against is not None else None
+    results: dict[str, dict[str, Any]] = {}
+    not_scored: dict[str, str] = {}
+    for rules, same in distinct(chosen):
+        try:
+            found_here = _score(
+                embeddings, other, rules, distance=distance, rerank=rerank, seed=seed, device=device
+            )
+        except DataError as error:
+            # Side by side, a protocol that leaves nobody to find is a finding; asked for alone, it is an error.
+            if len(chosen) == 1:
+                raise DataError(f"{file.path}: {error}") from None
+            not_scored |= {name: str(error) for name in same}
+            continue
+        for name in same:
+            others = [s for s in same if s != name]
+            results[name] = {
+                **found_here,
+                "protocol": name,
+                "queries_ignored": ignored,
+                "same_as": others,
+                "notes": [*found_here["notes"]],
+            }
+    if not results:
+        raise DataError(f"{file.path} cannot be scored under any protocol: {next(iter(not_scored.values()))}")
+    return FileScores(
+        results={p.name: results[p.name] for p in chosen if p.name in results},
+        not_scored=not_scored,
+        notes=(*file.notes, *_remarks(embeddings, ignored)),
+    )
+
+
+def calibrate_file(
+    file: EmbeddingsFile, *, protocol: str | None = None, distance: Distance = "euclidean"
+) -> Calibration:
+    """Thresholds, equal error rate and evidence of the pairs of a file.
+
+    Args:
+        file: checked embeddings.
+        protocol: by name; one, as a calibration belongs to one choice of pairs. None for `default_protocol`.
+        distance: ``euclidean`` or ``cosine``.
+
+    Raises:
+        ConfigError: unknown protocol, or ``all``.
+        DataError: no pairs of one person in two cameras, or none of two people.
+    """
+    if protocol == "all":
+        raise ConfigError("a calibration belongs to one protocol; name it with --protocol")
+    chosen = protocol_named(protocol or default_protocol(file))
+    if chosen.own_camera:
+        raise ConfigError(f"{chosen.name} gives no thresholds: they are of pairs across cameras")
+    try:
+        return calibrate(pair_distances(file.embeddings, chosen, distance=distance))
+    except DataError as error:
+        raise DataError(f"{file.path}: {error}") from None
+
+
+def aligned(other: EmbeddingsFile, file: EmbeddingsFile) -> Embeddings:
+    """The rows of another file in the order of this one.
+
+    Args:
+        other: the file to bring into order; by names where both have them, else its order must be right already.
+        file: the file whose order counts.
+
+    Raises:
+        DataError: the files hold other tracklets, or other labels for them.
+    """
+    a, b = file.embeddings, other.embeddings
+    if len(a) != len(b):
+        raise DataError(
+            f"{file.path} has {len(a):,} rows, {other.path} has {len(b):,}; a comparison needs the same tracklets"
+        )
+    if a.names and b.names and a.names != b.names:
+        row = {name: i for i, name in enumerate(b.names)}
+        missing = [name for name in a.names if name not in row]
+        if missing:
+            raise DataError(
+                f"{len(missing):,} tracklets of {file.path} are not in {other.path}: {shorten(missing)}; a comparison "
+                "needs the same tracklets"
+            )
+        order = np.array([row[name] for name in a.names])
+        b = take(b, order)
+    for name, mine, its in (
+        ("pids", a.pids, b.pids),
+        ("camids", a.camids, b.camids),
+        ("is_query", a.is_query, b.is_query),
+    ):
+        different = np.flatnonzero(mine != its)
+        if len(different):
+            raise DataError(
+                f"{name} of {file.path} and {other.path} differ in {len(different):,} of {len(a):,} rows, first in row "
+                f"{different[0]} ({mine[different[0]]} and {its[different[0]]}); a comparison needs the same tracklets "
+                "with the same labels, in the same order unless both files have names"
+            )
+    return b
+
+
+def take(embeddings: Embeddings, rows: npt.NDArray[np.int64]) -> Embeddings:
+    """Some rows of embeddings, in the order given."""
+    return Embeddings(
+        features=embeddings.features[rows],
+        pids=embeddings.pids[rows],
+        camids=embeddings.camids[rows],
+        is_query=embeddings.is_query[rows],
+        names=tuple(embeddings.names[i] for i in rows) if embeddings.names else (),
+    )
+
+
+def repeated_rows(features: npt.NDArray[np.float32]) -> list[tuple[int, int]]:
+    """Pairs (row, earlier row) with exactly the same features.
+
+    Args:
+        features: float32 ``[N, D]``.
+    """
+    first: dict[bytes, int] = {}
+    found = []
+    for i, row in enumerate(features):
+        earlier = first.setdefault(row.tobytes(), i)
+        if earlier != i:
+            found.append((i, earlier))
+    return found
+
+
+def _score(
+    embeddings: Embeddings,
+    other: Embeddings | None,
+    protocol: Protocol,
+    *,
+    distance: Distance,
+    rerank: bool,
+    seed: int,
+    device: str | None,
+) -> dict[str, Any]:
+    rows = _kept(embeddings, protocol)
+    scored = _without_nobody(take(embeddings, rows))
+    scores = score(scored, protocol, distance=distance, device=device)
+    unmatched = Unmatched(scored, protocol)
+    notes = unmatched.sentences()
+    result = {**scores.to_json_dict(), "without_match": unmatched.to_json_dict(), "notes": notes}
+    pids = scored.pids[scores.outcomes.rows]
+    result["intervals"] = intervals_or_none(scores.outcomes, scored.pids, seed=seed)
+    if result["intervals"] is None:
+        notes.append("no intervals: the counted queries show one person")
+    if rerank:
+        result["reranked"] = _reranked(scored, protocol, distance=distance)
+    if other is not None:
+        its = score(_without_nobody(take(other, rows)), protocol, distance=distance, device=device)
+        result["against"] = paired(its.outcomes, scores.outcomes, pids, seed=seed).to_json_dict()
+    return result
+
+
+def _reranked(embeddings: Embeddings, protocol: Protocol, *, distance: Distance) -> dict[str, Any]:
+    """Scores of re-ranked distances, with the label that must stand beside them."""
+    query, gallery = searched(embeddings, protocol)
+    found = rerank_together(embeddings.features, query, gallery, distance=distance)
+    scores = score_distances(
+        found.distances,
+        query_pids=embeddings.pids[query],
+        query_camids=embeddings.camids[query],
+        gallery_pids=embeddings.pids[gallery],
+        gallery_camids=embeddings.camids[gallery],
+        rule=protocol.average_precision,
+        name=f"{protocol.name}, {found.label}",
+    )
+    return {**scores.to_json_dict(), "distance": distance, "label": found.label}
+
+
+def _queries(count: int) -> str:
+    return "1 query is" if count == 1 else f"{count:,} queries are"
+
+
+def _people(pids: npt.NDArray[np.int64]) -> tuple[int, dict[str, int]]:
+    """Number of query tracklets of real people, and of the others by what they are."""
+    counts = {
+        "junk": int((pids == JUNK_PID).sum()),
+        "distractor": int((pids == DISTRACTOR_PID).sum()),
+        "unknown": int((pids < JUNK_PID).sum()),
+    }
+    return int((pids > 0).sum()), counts
+
+
+def _kept(embeddings: Embeddings, protocol: Protocol) -> npt.NDArray[np.int64]:
+    """Rows that a protocol sees: queries of no person leave, unless queries are searched too."""
+    if protocol.queries_in_gallery:
+        return np.arange(len(embeddings))
+    return np.flatnonzero(~embeddings.is_query | (embeddings.pids > 0))
+
+
+def _without_nobody(embeddings: Embeddings) -> Embeddings:
+    """The same rows; those of no person are no queries."""
+    return replace(embeddings, is_query=embeddings.is_query & (embeddings.pids > 0))
+
+
+def _remarks(embeddings: Embeddings, ignored: Mapping[str, int]) -> list[str]:
+    """What is worth saying about the rows."""
+    notes = []
+    words = {
+        "junk": "of pid -1 (junk)",
+        "distractor": "of pid 0 (distractors)",
+        "unknown": "of a pid below -1 (unknown)",
+    }
+    for name, count in ignored.items():
+        if count:
+            hint = "; where pids count from 0, add 1 to all of them" if name == "distractor" else ""
+            notes.append(f"{_queries(count)} {words[name]}: not searched for and not counted{hint}")
+    gallery = embeddings.pids[~embeddings.is_query]
+    for count, text in (
+        (int((gallery == JUNK_PID).sum()), "of pid -1 (junk): left out"),
+        (
+            int((gallery == DISTRACTOR_PID).sum()),
+            "of pid 0 (distractors): searched, and never a right answer",
+        ),
+        (
+            int((gallery < JUNK_PID).sum()),
+            "of a pid below -1 (unknown): searched, and never a right answer",
+        ),
+    ):
+        if count:
+            notes.append(f"{count:,} gallery {'tracklet is' if count == 1 else 'tracklets are'} {text}")
+    repeated = repeated_rows(embeddings.features)
+    if repeated:
+        row, earlier = repeated[0]
+        which = (
+            f"{embeddings.names[row]} repeats {embeddings.names[earlier]}"
+            if embeddings.names
+            else f"row {row} repeats row {earlier}"
+        )
+        across = sum(embeddings.is_query[i] != embeddings.is_query[j] for i, j in repeated)
+        notes.append(
+            f"{len(repeated):,} of {len(embeddings):,} rows have exactly the features of an earlier row "
+            f"({across:,} of them a query and a gallery tracklet; first: {which}); a tracklet that stands there twice "
+            "is scored twice"
+        )
+    return notes

@@ -1,1 +1,0 @@
-"""Training, extraction and evaluation."""

@@ -1,0 +1,594 @@
+"""Cross-dataset evaluation: train on every split of one data set, test on every split of another (paper, Table 4).
+
+::
+
+    OUT/
+      split-00/     the run trained on training split 0; one folder a split, see `intraclip.train`
+      cross.json    every pair of splits, means and deviations
+      cross.md      the same as a table
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from intraclip.config import Recipe
+from intraclip.config_io import differing_in_effect, load_recipe, parse_json
+from intraclip.core.devices import choose_device
+from intraclip.core.files import write_json
+from intraclip.data.dataset import labels_of
+from intraclip.data.readers import benchmark_info, differences
+from intraclip.data.readers.common import shorten
+from intraclip.data.readers.ilids_vid import ILIDS_VID_PUBLISHED
+from intraclip.data.readers.prid2011 import PRID2011_PUBLISHED
+from intraclip.embed.evaluate import Sampling, SplitsEvaluation, Spread, evaluate_splits, spread
+from intraclip.embed.extract import Progress
+from intraclip.errors import ConfigError, DataError, OutputError, require_empty_folder
+from intraclip.lab.splits import raise_problems, read_testing, read_training
+from intraclip.metrics.distance import Distance
+from intraclip.metrics.ranking import Scores
+from intraclip.models.checkpoint import model_file, read_checkpoint
+from intraclip.train.loop import Silent, Watcher, train
+from intraclip.types import Split
+
+MEASURES = ("rank1", "rank5", "rank10", "rank20", "mAP", "mINP")
+COLUMNS = {"rank1": "rank-1", "rank5": "rank-5", "rank20": "rank-20", "mAP": "mAP"}
+"""Measures in the table, and their headings: those of the paper's Table 4, and mAP."""
+
+PRINTED: Mapping[str, float] = {"rank1": 0.416, "rank5": 0.719, "rank20": 0.921}
+"""Printed in the paper's Table 4: ICA and SDA (model 4), trained on iLIDS-VID, tested on PRID-2011."""
+PRINTED_SOURCE = "printed in the paper (Table 4, ICA+SDA, trained on iLIDS-VID)"
+
+DEVIATION = (
+    "sample standard deviation (n - 1) over all pairs of a training split and a test split. Pairs that share a split "
+    "are not independent: the deviation between training splits is that of their means over the test splits, and "
+    "the other way round"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrossView:
+    """How a cross-dataset evaluation shows its progress; by default it does not.
+
+    Attributes:
+        say: takes a line of text.
+        training: makes a watcher for a training run of that name.
+        progress: makes a function of (done, total) for a task of that name.
+    """
+
+    say: Callable[[str], None] = lambda text: None
+    training: Callable[[str], AbstractContextManager[Watcher]] = lambda name: nullcontext(Silent())
+    progress: Callable[[str], AbstractContextManager[Progress]] = lambda name: nullcontext(
+        lambda done, total: None
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrossRun:
+    """A trained network and what it was trained on.
+
+    Attributes:
+        folder: run folder or checkpoint file.
+        dataset: name of the training data set; empty when the run does not say.
+        root: its folder; empty when the run does not say.
+        split: number of the training split.
+        identities: training identities.
+    """
+
+    folder: Path
+    dataset: str
+    root: str
+    split: int
+    identities: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationSettings:
+    """How the runs are tested.
+
+    Attributes:
+        protocol: by name; None for the usual one of the test data set.
+        distance: ``euclidean`` or ``cosine``.
+        sampling: other test sampling than the recipe's.
+        device: other device than the recipe's.
+    """
+
+    protocol: str | None = None
+    distance: Distance = "euclidean"
+    sampling: Sampling | None = None
+    device: str | None = None
+
+
+def parse_splits(text: str) -> tuple[int, ...] | None:
+    """Numbers of splits as a flag gives them: ``all`` (None) or numbers with commas between.
+
+    Raises:
+        ConfigError: anything else, or a number twice.
+
+    >>> parse_splits("0,2")
+    (0, 2)
+    """
+    if text == "all":
+        return None
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() for part in parts):
+        raise ConfigError(
+            f"splits {text!r}: give `all`, or numbers from 0 with commas between, such as 0,1,2"
+        )
+    numbers = tuple(map(int, parts))
+    if len(set(numbers)) != len(numbers):
+        raise ConfigError(f"splits {text!r}: a number stands there twice")
+    return numbers
+
+
+def cross_dataset(
+    train_root: Path,
+    test_root: Path,
+    recipe: Recipe,
+    out: Path,
+    *,
+    splits: Sequence[int] | None = None,
+    test_splits: Sequence[int] | None = None,
+    test_layout: str = "auto",
+    settings: EvaluationSettings | None = None,
+    resume: bool = False,
+    view: CrossView | None = None,
+) -> dict[str, Any]:
+    """Train on every split of one data set, test on every split of another, write `cross.json` and `cross.md`.
+
+    Everything that can be checked is checked before anything is trained.
+
+    Args:
+        train_root: the data set that is trained on.
+        test_root: the data set that is tested on.
+        recipe: of every run; `data.split` is set to the training split, `data.layout` is that of `train_root`.
+        out: the output folder; must be empty or absent unless resuming.
+        splits: numbers of the training splits; None for all.
+        test_splits: numbers of the test splits; None for all.
+        test_layout: layout of `test_root`.
+        settings: how the runs are tested.
+        resume: keep the finished runs in `out`, continue the interrupted one, train what is missing.
+        view: shows the progress.
+
+    Returns:
+        The content of `cross.json`.
+
+    Raises:
+        ConfigError: unknown protocol; both data sets are the same; runs in `out` were made with another recipe.
+        DataError: splits cannot be read, or cannot be trained or tested on: all of them at once; or runs in `out` were
+            trained on other people.
+        OutputError: `out` is not empty and `resume` is not set.
+        DeviceError: the device is not there.
+    """
+    view, settings = view or CrossView(), settings or EvaluationSettings()
+    if out.is_file() or not resume:
+        require_empty_folder(out, remedy="choose another --out, or continue that one with --resume")
+    choose_device(recipe.device)
+    training, testing = read_both(
+        train_root,
+        test_root,
+        splits=splits,
+        test_splits=test_splits,
+        train_layout=recipe.data.layout,
+        test_layout=test_layout,
+        recipe=recipe,
+        protocol=settings.protocol,
+    )
+    recipes = [replace(recipe, data=replace(recipe.data, split=split.index)) for split in training]
+    folders = [out / f"split-{split.index:02d}" for split in training]
+    for split, own, folder in zip(training, recipes, folders, strict=True):
+        _check_kept(folder, split, own)
+
+    runs, results = [], []
+    for split, own, folder in zip(training, recipes, folders, strict=True):
+        if (folder / "model.safetensors").is_file():
+            view.say(f"training split {split.index}: {folder} is trained already and is used as it is")
+        else:
+            view.say(f"training split {split.index} of {split.dataset}")
+            with view.training(folder.name) as watcher:
+                train(split, own, folder, resume=(folder / "config.toml").is_file(), watcher=watcher)
+        run = CrossRun(
+            folder=folder,
+            dataset=split.dataset,
+            root=str(split.root),
+            split=split.index,
+            identities=len(labels_of(split.train)),
+        )
+        runs.append(run)
+        results.append(_test(run, testing, settings, view))
+    result = summarise(runs, testing, results)
+    write_cross(out, result)
+    return result
+
+
+def cross_runs(
+    run_folders: Sequence[Path],
+    test_root: Path,
+    *,
+    out: Path | None = None,
+    test_splits: Sequence[int] | None = None,
+    test_layout: str = "auto",
+    settings: EvaluationSettings | None = None,
+    view: CrossView | None = None,
+) -> dict[str, Any]:
+    """Test runs that exist on every split of another data set.
+
+    Args:
+        run_folders: run folders or checkpoint files.
+        test_root: the data set that is tested on.
+        out: folder for `cross.json` and `cross.md`; nothing is written without it.
+        test_splits: numbers of the test splits; None for all.
+        test_layout: layout of `test_root`.
+        settings: how the runs are tested.
+        view: shows the progress.
+
+    Returns:
+        As `cross_dataset`.
+
+    Raises:
+        CheckpointError: no trained model in a run.
+        ConfigError: a run is named twice, runs were trained on several data sets, or on the test data set itself.
+        DataError: test splits cannot be read.
+        OutputError: `out` is not empty.
+    """
+    view, settings = view or CrossView(), settings or EvaluationSettings()
+    if out is not None:
+        require_empty_folder(out, remedy="choose another --out")
+    choose_device(settings.device or "auto")
+    runs = [_described(folder) for folder in run_folders]
+    if not runs:
+        raise ConfigError("name at least one run")
+    if len({run.folder.resolve() for run in runs}) < len(runs):
+        raise ConfigError(f"a run is named twice: {', '.join(str(run.folder) for run in runs)}")
+    datasets = sorted({run.dataset or "unknown" for run in runs})
+    if len(datasets) > 1:
+        raise ConfigError(
+            f"the runs were trained on several data sets ({', '.join(datasets)}); a mean over them says nothing"
+        )
+    testing = read_test(test_root, splits=test_splits, layout=test_layout, protocol=settings.protocol)
+    for run in runs:
+        if run.root and Path(run.root).resolve() == testing[0].root.resolve():
+            raise ConfigError(
+                f"{run.folder} was trained on {run.root}, which is the test data set: its test people were trained "
+                "on in other splits; use `intraclip evaluate` for the run's own split"
+            )
+    result = summarise(runs, testing, [_test(run, testing, settings, view) for run in runs])
+    if out is not None:
+        write_cross(out, result)
+    return result
+
+
+# -- before anything is trained ----------------------------------------------------------------------------
+
+
+def read_both(
+    train_root: Path,
+    test_root: Path,
+    *,
+    splits: Sequence[int] | None,
+    test_splits: Sequence[int] | None,
+    train_layout: str,
+    test_layout: str,
+    recipe: Recipe,
+    protocol: str | None,
+) -> tuple[list[Split], list[Split]]:
+    """Read and check every split of both data sets.
+
+    Raises:
+        ConfigError: unknown protocol, or both are one data set.
+        DataError: everything that is wrong with either, at once.
+    """
+    problems: list[str] = []
+    training = read_training(train_root, splits, layout=train_layout, recipe=recipe, problems=problems)
+    testing = read_testing(test_root, test_splits, layout=test_layout, protocol=protocol, problems=problems)
+    raise_problems(problems)
+    if training[0].root.resolve() == testing[0].root.resolve():
+        raise ConfigError(
+            f"{train_root} and {test_root} are one data set ({training[0].dataset}): people trained on in one split "
+            "are tested on in another; use `intraclip train` and `intraclip evaluate` split by split"
+        )
+    return training, testing
+
+
+def read_test(root: Path, *, splits: Sequence[int] | None, layout: str, protocol: str | None) -> list[Split]:
+    """Read and check every split of the test data set.
+
+    Raises:
+        ConfigError: unknown protocol.
+        DataError: everything that is wrong with it, at once.
+    """
+    problems: list[str] = []
+    testing = read_testing(root, splits, layout=layout, protocol=protocol, problems=problems)
+    raise_problems(problems)
+    return testing
+
+
+def _check_kept(folder: Path, split: Split, recipe: Recipe) -> None:
+    """Refuse to go on from a run with another recipe or other people."""
+    if (folder / "config.toml").is_file():
+        different = differing_in_effect(load_recipe(str(folder / "config.toml")), recipe)
+        if different:
+            raise ConfigError(
+                f"{folder} was started with another recipe; resume with the same, or choose another --out. Different:\n"
+                + "\n".join(f"  {line}" for line in different)
+            )
+    elif folder.is_dir() and any(folder.iterdir()):
+        raise OutputError(f"{folder} is not empty and is no run folder; choose another --out")
+    if (folder / "model.safetensors").is_file():
+        trained_on = read_checkpoint(folder / "model.safetensors").pids
+        if trained_on != tuple(labels_of(split.train)):
+            raise DataError(
+                f"{folder} was trained on other people ({len(trained_on)} identities) than split {split.index} of "
+                f"{split.root} has; resume on the data it was started with, or choose another --out"
+            )
+
+
+def _described(folder: Path) -> CrossRun:
+    checkpoint = read_checkpoint(model_file(folder))
+    data: dict[str, Any] = {}
+    # A checkpoint alone knows its split, but not the data set; older or moved runs are tested all the same.
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        data = parse_json((folder / "environment.json").read_text(encoding="utf-8"))["data"]
+    return CrossRun(
+        folder=folder,
+        dataset=str(data.get("dataset", "")),
+        root=str(data.get("root", "")),
+        split=checkpoint.recipe.data.split,
+        identities=len(checkpoint.pids),
+    )
+
+
+# -- scores ------------------------------------------------------------------------------------------------
+
+
+def _test(
+    run: CrossRun, testing: Sequence[Split], settings: EvaluationSettings, view: CrossView
+) -> SplitsEvaluation:
+    with view.progress(f"embedding with {run.folder.name}") as update:
+        found = evaluate_splits(
+            run.folder,
+            testing,
+            protocol=settings.protocol,
+            distance=settings.distance,
+            sampling=settings.sampling,
+            device=settings.device,
+            progress=update,
+        )
+    rank1 = spread([s.rank(1) for s in found.scores])
+    view.say(f"{run.folder}: rank-1 {_percent(rank1)} on {len(testing)} splits of {testing[0].dataset}")
+    return found
+
+
+def summarise(
+    runs: Sequence[CrossRun], testing: Sequence[Split], results: Sequence[SplitsEvaluation]
+) -> dict[str, Any]:
+    """Everything `cross.json` holds.
+
+    Args:
+        runs: one a training split.
+        testing: the test splits.
+        results: one a run, with one entry a test split.
+
+    Returns:
+        ``pairs`` (one a training and test split), ``by_run``, ``summary`` (mean and deviations by measure),
+        ``printed`` (the paper's row, or None), and everything that makes the numbers what they are.
+    """
+    grid = [[_measures(scores) for scores in result.scores] for result in results]
+    pairs = [
+        {
+            "train_split": run.split,
+            "test_split": split.index,
+            "run": str(run.folder),
+            **measures,
+            "queries": scores.queries,
+            "queries_without_match": scores.queries_without_match,
+            "gallery": scores.gallery,
+        }
+        for run, row, result in zip(runs, grid, results, strict=True)
+        for split, measures, scores in zip(testing, row, result.scores, strict=True)
+    ]
+    by_run = [
+        {
+            "train_split": run.split,
+            "run": str(run.folder),
+            **{m: spread([cell[m] for cell in row])._asdict() for m in MEASURES},
+        }
+        for run, row in zip(runs, grid, strict=True)
+    ]
+    summary = {}
+    for m in MEASURES:
+        table = [[cell[m] for cell in row] for row in grid]
+        summary[m] = {
+            **spread([value for row in table for value in row])._asdict(),
+            "between_train_splits": spread([spread(row).mean for row in table]).deviation,
+            "between_test_splits": spread(
+                [spread(column).mean for column in zip(*table, strict=True)]
+            ).deviation,
+        }
+    printed, notes = printed_row(runs, testing)
+    notes += _run_notes(runs)
+    first = results[0]
+    return {
+        "train": {
+            "dataset": runs[0].dataset or "unknown",
+            "root": runs[0].root,
+            "splits": [run.split for run in runs],
+            "identities": [run.identities for run in runs],
+        },
+        "test": {
+            "dataset": testing[0].dataset,
+            "root": str(testing[0].root),
+            "splits": [split.index for split in testing],
+        },
+        "protocol": first.scores[0].protocol,
+        "distance": first.scores[0].distance,
+        "pairs": pairs,
+        "by_run": by_run,
+        "summary": summary,
+        "deviation": DEVIATION,
+        "printed": printed,
+        "notes": notes,
+        **first.described,
+    }
+
+
+def printed_row(
+    runs: Sequence[CrossRun], testing: Sequence[Split]
+) -> tuple[dict[str, Any] | None, list[str]]:
+    """The paper's row, when these are the paper's data sets, and what has to be said about it."""
+    trained, tested = runs[0].dataset, testing[0].dataset
+    rendered = [tested] if benchmark_info(testing[0].root) is not None else []
+    if trained.startswith("benchmark-"):
+        rendered.insert(0, trained)
+    if rendered:
+        notes = [
+            f"rendered people ({' and '.join(rendered)}): these numbers cannot be compared with the paper's"
+        ]
+        if len(rendered) == 2 and same_people(Path(runs[0].root), testing[0].root):
+            notes.append(
+                "both data sets were rendered with the same seed, so the people trained on are tested on too; render "
+                "one of them with another --seed"
+            )
+        return None, notes
+    if (trained, tested) != ("ilids-vid", "prid2011"):
+        return None, []
+    wanted = ILIDS_VID_PUBLISHED.counts["training pids"]
+    wrong = [
+        f"iLIDS-VID, published: {wanted} training pids; {run.folder.name} has {run.identities}"
+        for run in runs
+        if run.identities != wanted
+    ]
+    wrong += [f"PRID-2011, {difference}" for difference in differences(testing[0], PRID2011_PUBLISHED)]
+    if wrong:
+        return None, [
+            f"these are not the published data sets, so the paper's row is left out: {shorten(wrong)}"
+        ]
+    return {"source": PRINTED_SOURCE, **PRINTED}, [
+        "the paper does not say which splits, protocol and distance its Table 4 was taken with"
+    ]
+
+
+def same_people(train_root: Path, test_root: Path) -> bool:
+    """Whether two rendered data sets show the same people: people depend on the seed."""
+    infos = (benchmark_info(train_root), benchmark_info(test_root))
+    seeds = [info["config"].get("seed") for info in infos if info and isinstance(info.get("config"), dict)]
+    return len(seeds) == 2 and seeds[0] == seeds[1]
+
+
+def _run_notes(runs: Sequence[CrossRun]) -> list[str]:
+    checkpoints = [read_checkpoint(model_file(run.folder)) for run in runs]
+    notes = [
+        f"{run.folder} is not trained to its end: epoch {c.epoch} of {c.recipe.optimizer.epochs}"
+        for run, c in zip(runs, checkpoints, strict=True)
+        if c.epoch < c.recipe.optimizer.epochs
+    ]
+    different = {
+        line.split(":", 1)[0]
+        for c in checkpoints[1:]
+        for line in differing_in_effect(checkpoints[0].recipe, c.recipe)
+    } - {"data.split", "device"}
+    if different:
+        notes.append(f"the runs differ in {', '.join(sorted(different))}: the mean mixes them")
+    return notes
+
+
+def _measures(scores: Scores) -> dict[str, float]:
+    found = scores.to_json_dict()
+    return {name: float(found[name]) for name in MEASURES}
+
+
+# -- tables ------------------------------------------------------------------------------------------------
+
+
+def table_rows(result: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """The table of a result: a label and one cell for each of `COLUMNS`, in percent."""
+    summary, tests, trains = result["summary"], result["test"]["splits"], result["train"]["splits"]
+    # Runs of one split, such as those of several seeds, need their names to be told apart.
+    named = len(set(trains)) < len(trains)
+    rows = [
+        (
+            (f"{Path(entry['run']).name}, " if named else "")
+            + f"training split {entry['train_split']} ({len(tests)} test splits)",
+            *(_percent(Spread(entry[m]["mean"], entry[m]["deviation"])) for m in COLUMNS),
+        )
+        for entry in result["by_run"]
+    ]
+    rows.append(
+        (
+            f"all {len(result['pairs'])} pairs",
+            *(_percent(Spread(summary[m]["mean"], summary[m]["deviation"])) for m in COLUMNS),
+        )
+    )
+    for many, key, what in (
+        (trains, "between_train_splits", "runs" if named else "training splits"),
+        (tests, "between_test_splits", "test splits"),
+    ):
+        if len(many) > 1:
+            rows.append(
+                (
+                    f"deviation between {len(many)} {what}",
+                    *(f"± {100 * summary[m][key]:.1f}" for m in COLUMNS),
+                )
+            )
+    if result["printed"] is not None:
+        printed = result["printed"]
+        rows.append(
+            (
+                printed["source"],
+                *(f"{100 * printed[m]:.1f}" if m in printed else "not printed" for m in COLUMNS),
+            )
+        )
+    return rows
+
+
+def remarks(result: Mapping[str, Any]) -> list[str]:
+    """What stands below the table: how the numbers were taken."""
+    counted = sorted({pair["queries"] for pair in result["pairs"]})
+    lost = sum(pair["queries_without_match"] for pair in result["pairs"])
+    queries = str(counted[0]) if len(counted) == 1 else f"{counted[0]} to {counted[-1]}"
+    sampling, model = result["sampling"], result["model"]
+    return [
+        f"Trained on {result['train']['dataset']}, tested on {result['test']['dataset']}; protocol "
+        f"{result['protocol']}, distance {result['distance']}, test clips {sampling['test_sampling']} of "
+        f"{sampling['num_frames']} frames.",
+        f"Queries counted in a test split: {queries}; queries without a match, not counted: {lost} in all pairs.",
+        f"Backbone {model['backbone']}, head {model['head']}, augmentation {model['augmentation']}, seed "
+        f"{model['seed']}.",
+        f"In percent; ± is the {result['deviation']}.",
+        *(f"Note: {note}." for note in result["notes"]),
+    ]
+
+
+def markdown(result: Mapping[str, Any]) -> str:
+    """The result as a Markdown page."""
+    header = ("", *COLUMNS.values())
+    lines = [f"# Trained on {result['train']['dataset']}, tested on {result['test']['dataset']}", ""]
+    lines.append(f"| {' | '.join(header)} |")
+    lines.append("| --- |" + " ---: |" * len(COLUMNS))
+    lines += [f"| {' | '.join(row)} |" for row in table_rows(result)]
+    lines.append("")
+    for remark in remarks(result):
+        lines += [remark, ""]
+    return "\n".join(lines)
+
+
+def write_cross(out: Path, result: Mapping[str, Any]) -> None:
+    """Write `cross.json` and `cross.md`.
+
+    Raises:
+        OutputError: they cannot be written.
+    """
+    write_json(out / "cross.json", result)
+    try:
+        (out / "cross.md").write_text(markdown(result), encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"{out / 'cross.md'} cannot be written: {error}") from None
+
+
+def _percent(value: Spread) -> str:
+    deviation = "" if value.deviation is None else f" ± {100 * value.deviation:.1f}"
+    return f"{100 * value.mean:.1f}{deviation}"

@@ -1,0 +1,510 @@
+"""What the paper reports, and what it leaves open: every table as rows to train, with the figures printed for them.
+
+An `Experiment` names no recipe and no data; `intraclip.lab.reproduce.scales` adds those. A row says in which keys its
+recipe differs from the scale's, so a row means the same at every size.
+
+Figures are those of arXiv 1905.01722, Tables 1 to 4, in percent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from intraclip.errors import ConfigError
+
+Kind = Literal["table", "cross", "fig1", "fig3"]
+Printed = Mapping[str, Mapping[str, float]]
+"""Data set -> measure -> percent."""
+
+MEASURES = {"rank1": "rank-1", "rank5": "rank-5", "rank20": "rank-20", "mAP": "mAP"}
+"""Measures of the paper's tables, and their headings."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One row of a table.
+
+    Attributes:
+        key: names it inside the experiment.
+        label: as people read it.
+        changes: keys of the recipe and their values; None for a row that cannot be trained.
+        printed: what the paper prints.
+        times: length of the schedule, its decay included, as a multiple of the scale's.
+        note: shown below the table.
+    """
+
+    key: str
+    label: str
+    changes: Mapping[str, Any] | None
+    printed: Printed = field(default_factory=dict)
+    times: int = 1
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """That one row is better than another.
+
+    Attributes:
+        text: the claim in words.
+        better: key of the row that is said to be better.
+        worse: key of the other row.
+    """
+
+    text: str
+    better: str
+    worse: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """A table or figure.
+
+    Attributes:
+        name: as on the command line.
+        title: its heading.
+        about: what it asks, in a sentence or two.
+        kind: what is made of the runs.
+        rows: what is trained, in the order shown.
+        claims: gains that are tested.
+        layouts: data sets, by their layout. For `cross`: trained on the first, tested on the second.
+        measured_by: the measure that decides about claims.
+    """
+
+    name: str
+    title: str
+    about: str
+    rows: tuple[Row, ...]
+    claims: tuple[Claim, ...] = ()
+    kind: Kind = "table"
+    layouts: tuple[str, ...] = ("mars", "ilids-vid")
+    measured_by: str = "mAP"
+
+    def row(self, key: str) -> Row:
+        """The row of that key."""
+        return next(row for row in self.rows if row.key == key)
+
+
+def _printed(ilids: tuple[float, ...], mars: tuple[float, ...]) -> Printed:
+    """Rank-1, 5 and 20 on iLIDS-VID, and the same and mAP on MARS."""
+    return {
+        "ilids-vid": dict(zip(MEASURES, ilids, strict=False)),
+        "mars": dict(zip(MEASURES, mars, strict=False)),
+    }
+
+
+def _method(head: str, augmentation: str = "synchronous") -> dict[str, Any]:
+    return {"model.head": head, "augment.mode": augmentation}
+
+
+MODEL_1 = Row(
+    key="model-1",
+    label="Model 1: baseline (TAP, asynchronous)",
+    changes=_method("tap", "asynchronous"),
+    printed=_printed((78.2, 87.8, 92.1), (77.8, 86.4, 90.7, 74.5)),
+)
+MODEL_2 = Row(
+    key="model-2",
+    label="Model 2: baseline + SDA",
+    changes=_method("tap"),
+    printed=_printed((80.3, 89.5, 92.8), (79.1, 87.4, 91.4, 75.6)),
+)
+MODEL_3 = Row(
+    key="model-3",
+    label="Model 3: ICA (asynchronous)",
+    changes=_method("ica", "asynchronous"),
+    printed=_printed((86.1, 96.9, 98.7), (85.1, 95.2, 97.4, 80.7)),
+)
+MODEL_4 = Row(
+    key="model-4",
+    label="Model 4: ICA + SDA",
+    changes=_method("ica"),
+    printed=_printed((88.7, 98.7, 100.0), (87.5, 96.6, 98.2, 81.6)),
+)
+
+TABLE_1 = Experiment(
+    name="table1",
+    title="Table 1: what SDA and ICA add",
+    about="The paper's ablation: temporal average pooling or ICA, frames augmented asynchronously or synchronously.",
+    rows=(MODEL_1, MODEL_2, MODEL_3, MODEL_4),
+    claims=(
+        Claim(text="SDA helps the baseline", better="model-2", worse="model-1"),
+        Claim(text="ICA helps the baseline", better="model-3", worse="model-1"),
+        Claim(text="SDA helps ICA", better="model-4", worse="model-3"),
+        Claim(text="ICA helps with SDA", better="model-4", worse="model-2"),
+        Claim(text="ICA and SDA together beat the baseline", better="model-4", worse="model-1"),
+    ),
+)
+
+_BACKBONES = {"alexnet": "AlexNet", "inception_v3": "InceptionV3", "resnet50": "ResNet50"}
+_BASELINE_PRINTED = {
+    "alexnet": _printed((53.1, 69.4, 75.1), (51.3, 66.8, 73.8, 49.7)),
+    "inception_v3": _printed((69.5, 83.6, 89.7), (67.2, 81.6, 87.3, 62.5)),
+    "resnet50": MODEL_2.printed,
+}
+_ICA_PRINTED = {
+    "alexnet": _printed((62.1, 79.0, 83.1), (59.5, 76.1, 80.3, 54.7)),
+    "inception_v3": _printed((78.4, 94.1, 97.4), (76.3, 91.4, 95.0, 72.0)),
+    "resnet50": MODEL_4.printed,
+}
+
+TABLE_2 = Experiment(
+    name="table2",
+    title="Table 2: other feature extractors",
+    about="Whether ICA helps with AlexNet, InceptionV3 and ResNet50 alike; all with SDA.",
+    rows=(
+        *(
+            Row(
+                key=f"baseline-{backbone}",
+                label=f"Baseline + SDA, {name}",
+                changes=_method("tap") | {"model.backbone": backbone},
+                printed=_BASELINE_PRINTED[backbone],
+            )
+            for backbone, name in _BACKBONES.items()
+        ),
+        *(
+            Row(
+                key=f"ica-{backbone}",
+                label=f"ICA + SDA, {name}",
+                changes=_method("ica") | {"model.backbone": backbone},
+                printed=_ICA_PRINTED[backbone],
+            )
+            for backbone, name in _BACKBONES.items()
+        ),
+    ),
+    claims=tuple(
+        Claim(text=f"ICA helps {name}", better=f"ica-{backbone}", worse=f"baseline-{backbone}")
+        for backbone, name in _BACKBONES.items()
+    ),
+)
+
+_NECK = {"model.neck": "bn"}
+_RIVALS: tuple[tuple[str, str, Printed], ...] = (
+    ("qan", "QAN", _printed((68.0, 86.8, 97.4), (73.7, 84.9, 91.6, 51.7))),
+    ("amoc", "AMOC (approximation)", _printed((68.7, 94.3, 99.3), (68.3, 81.4, 90.6, 52.9))),
+    (
+        "nonlocal3d",
+        "Liao et al. (variant)",
+        {"ilids-vid": {"rank1": 81.3}, "mars": {"rank1": 84.3, "mAP": 77.0}},
+    ),
+    ("trl", "TRL", _printed((57.7, 81.7, 94.1), (79.3, 91.1, 96.0, 66.8))),
+    ("drsa", "DRSA", {"ilids-vid": {"rank1": 80.2}, "mars": {"rank1": 82.3, "mAP": 65.8}}),
+    ("gao_ta", "Gao & Nevatia, attention", _printed((), (83.3, 93.8, 97.4, 76.7))),
+    ("gao_rnn", "Gao & Nevatia, RNN", {}),
+    ("stmp", "STMP", _printed((85.7, 97.5, 99.8), (86.2, 95.3, 97.8, 75.6))),
+    ("sta", "STA", _printed((), (86.3, 95.7, 97.1, 80.8))),
+    ("gltr", "GLTR", _printed((86.0, 98.0), (87.0, 95.8, 98.2, 78.5))),
+    ("transformer", "Temporal transformer", {}),
+    ("gem", "GeM over time", {}),
+    ("tap", "TAP", {}),
+)
+
+TABLE_3 = Experiment(
+    name="table3",
+    title="Table 3: other methods, as heads under one recipe",
+    about=(
+        "The paper compares with figures that other papers printed, each under its own recipe. Here every method is a "
+        "head behind the same backbone, with SDA, the same losses and schedule: it compares ways to join frames, and "
+        "replicates no rival's paper (docs/heads.md says how each head differs from its original). ICA ends with batch "
+        "normalisation; so that it is not this that is compared, every rival gets one before the classifier as well."
+    ),
+    rows=(
+        *(
+            Row(key=head, label=label, changes=_method(head) | _NECK, printed=printed)
+            for head, label, printed in _RIVALS
+        ),
+        Row(
+            key="stsrn",
+            label="STSRN",
+            changes=None,
+            printed=_printed((70.0, 89.3, 98.7), (76.7, 93.8, 98.1)),
+            note="STSRN is not trained: nothing public says what its layers are",
+        ),
+        replace(MODEL_2, label="TAP without BN (model 2)"),
+        Row(key="ica", label="ICA (model 4)", changes=_method("ica"), printed=MODEL_4.printed),
+    ),
+    claims=tuple(Claim(text=f"ICA beats {label}", better="ica", worse=head) for head, label, _ in _RIVALS),
+)
+
+TABLE_4 = Experiment(
+    name="table4",
+    kind="cross",
+    title="Table 4: trained on iLIDS-VID, tested on PRID-2011",
+    about=(
+        "How well a model carries over to cameras it has never seen: every training split on every test split. "
+        "The rivals have batch normalisation before the classifier, as in Table 3."
+    ),
+    rows=(
+        Row(
+            key="trl",
+            label="TRL",
+            changes=_method("trl") | _NECK,
+            printed={"prid2011": {"rank1": 29.5, "rank5": 59.4, "rank20": 82.2}},
+        ),
+        Row(
+            key="stsrn",
+            label="STSRN",
+            changes=None,
+            printed={"prid2011": {"rank1": 30.0, "rank5": 58.0, "rank20": 85.0}},
+            note="STSRN is not trained: nothing public says what its layers are",
+        ),
+        Row(
+            key="stmp",
+            label="STMP",
+            changes=_method("stmp") | _NECK,
+            printed={"prid2011": {"rank1": 32.0, "rank5": 58.0, "rank20": 90.0}},
+        ),
+        Row(
+            key="model-4",
+            label="Model 4: ICA + SDA",
+            changes=_method("ica"),
+            printed={"prid2011": {"rank1": 41.6, "rank5": 71.9, "rank20": 92.1}},
+        ),
+    ),
+    claims=(
+        Claim(text="model 4 carries over better than TRL", better="model-4", worse="trl"),
+        Claim(text="model 4 carries over better than STMP", better="model-4", worse="stmp"),
+    ),
+    layouts=("ilids-vid", "prid2011"),
+)
+
+FIG_1 = Experiment(
+    name="fig1",
+    kind="fig1",
+    title="Fig. 1: where the networks look",
+    about="Grad-CAM on the frames of clips, TAP against ICA, both with SDA; and how much of it lies on the person.",
+    rows=(MODEL_2, MODEL_4),
+    layouts=("mars",),
+)
+
+FIG_3 = Experiment(
+    name="fig3",
+    kind="fig3",
+    title="Fig. 3: frame features of ten people",
+    about="t-SNE of the frame features of two clips each, trained with asynchronous and with synchronous augmentation.",
+    rows=(MODEL_1, MODEL_2),
+    layouts=("mars",),
+)
+
+
+def _ablated(key: str, label: str, **changes: Any) -> Row:
+    return Row(
+        key=key, label=label, changes=_method("ica") | {k.replace("__", "."): v for k, v in changes.items()}
+    )
+
+
+_DEFAULT = Row(
+    key="default",
+    label="Model 4 as it is by default: FC-ReLU-BN, d/4, triplet reads Z",
+    changes=_method("ica"),
+)
+
+
+def _against_default(*rows: Row) -> tuple[Claim, ...]:
+    return tuple(
+        Claim(text=f"{row.label} beats the default", better=row.key, worse="default") for row in rows
+    )
+
+
+_ICA_ROWS = (
+    _ablated("fc-bn-relu", "order FC-BN-ReLU", model__ica_order="fc-bn-relu"),
+    _ablated("reads-y", "triplet reads Y, the output", model__triplet_reads="embedding"),
+    _ablated(
+        "fc-bn-relu-reads-y",
+        "order FC-BN-ReLU, triplet reads Y",
+        model__ica_order="fc-bn-relu",
+        model__triplet_reads="embedding",
+    ),
+    _ablated("reduction-2", "bottleneck d/2", model__ica_reduction=2),
+    _ablated("reduction-8", "bottleneck d/8", model__ica_reduction=8),
+    _ablated("expansion-4", "output as wide as the input", model__ica_expansion=4),
+    _ablated("no-bottleneck", "no bottleneck: d to d to d", model__ica_reduction=1, model__ica_expansion=1),
+)
+
+ABLATION_ICA = Experiment(
+    name="ablation-ica",
+    title="Inside ICA: what the paper leaves open",
+    about="The order of FC, BN and ReLU, the sizes of the bottleneck, and which vector the triplet loss reads.",
+    rows=(_DEFAULT, *_ICA_ROWS),
+    claims=_against_default(*_ICA_ROWS),
+    layouts=("mars",),
+)
+
+_NECK_ROWS = tuple(
+    Row(
+        key=f"{row.key}-bn",
+        label=f"{row.label}, BN before the classifier",
+        changes={**(row.changes or {}), **_NECK},
+    )
+    for row in (MODEL_1, MODEL_2)
+)
+
+ABLATION_NECK = Experiment(
+    name="ablation-neck",
+    title="Batch normalisation alone",
+    about=(
+        "ICA ends with batch normalisation, which on its own helps a network that learns from a triplet loss and a "
+        "classifier at once (Luo et al. 2019). How much of ICA's gain is left beside a baseline with it?"
+    ),
+    rows=(*(replace(row, printed={}) for row in TABLE_1.rows), *_NECK_ROWS),
+    claims=(
+        Claim(text="BN helps the baseline", better="model-1-bn", worse="model-1"),
+        Claim(text="BN helps the baseline with SDA", better="model-2-bn", worse="model-2"),
+        Claim(text="SDA helps the baseline with BN", better="model-2-bn", worse="model-1-bn"),
+        Claim(text="ICA beats the baseline with BN", better="model-3", worse="model-1-bn"),
+        Claim(text="ICA beats the baseline with BN, both with SDA", better="model-4", worse="model-2-bn"),
+    ),
+    layouts=("mars",),
+)
+
+_OFF = {"crop": {"augment.crop_probability": 0.0}, "flip": {"augment.flip_probability": 0.0}}
+_OFF["erase"] = {"augment.erase_probability": 0.0}
+
+
+def _only(operation: str) -> Row:
+    changes = {k: v for name, off in _OFF.items() if name != operation for k, v in off.items()}
+    return Row(
+        key=f"{operation}-only", label=f"synchronous {operation} alone", changes=_method("ica") | changes
+    )
+
+
+def _every(probability: float) -> dict[str, Any]:
+    return {f"augment.{name}_probability": probability for name in _OFF}
+
+
+_WITH_SDA = replace(_DEFAULT, label="Model 4 as it is by default: each with probability 0.5")
+_SDA_ROWS = (
+    Row(key="none", label="no augmentation", changes=_method("ica", "none")),
+    _only("crop"),
+    _only("flip"),
+    _only("erase"),
+    Row(key="p-0.25", label="each with probability 0.25", changes=_method("ica") | _every(0.25)),
+    Row(key="p-0.75", label="each with probability 0.75", changes=_method("ica") | _every(0.75)),
+)
+
+ABLATION_SDA = Experiment(
+    name="ablation-sda",
+    title="Inside SDA: operations and probability",
+    about="Each synchronous operation alone, none of them, and other probabilities than 0.5; all with ICA.",
+    rows=(_WITH_SDA, *_SDA_ROWS),
+    claims=_against_default(*_SDA_ROWS),
+    layouts=("mars",),
+)
+
+_LITERAL = _ablated("factor-1/200", "decay by 1/200, as printed", optimizer__decay_factor=0.005)
+
+ABLATION_SCHEDULE = Experiment(
+    name="ablation-schedule",
+    title="The learning rate's decay: 1/200 as printed, or 0.1",
+    about=(
+        "The text says that the rate is down-scaled by a factor of 1/200; the code that its recipe follows multiplies "
+        "by 0.1. The scales below `paper` use 0.1 by default."
+    ),
+    rows=(
+        Row(
+            key="default",
+            label="decay by 0.1",
+            changes=_method("ica") | {"optimizer.decay_factor": 0.1},
+        ),
+        _LITERAL,
+    ),
+    claims=(Claim(text="the printed factor beats 0.1", better="factor-1/200", worse="default"),),
+    layouts=("mars",),
+)
+
+_LONG_ROWS = tuple(
+    Row(
+        key=f"{row.key}-x4",
+        label=f"{row.label}, 4 times as long",
+        changes=row.changes,
+        times=4,
+    )
+    for row in TABLE_1.rows
+)
+
+ABLATION_LENGTH = Experiment(
+    name="ablation-length",
+    title="Table 1 with a schedule four times as long",
+    about="Whether the differences between the four models come from how far each of them has been trained.",
+    rows=(*(replace(row, printed={}) for row in TABLE_1.rows), *_LONG_ROWS),
+    claims=(
+        *(
+            Claim(
+                text=f"{claim.text}, 4 times as long", better=f"{claim.better}-x4", worse=f"{claim.worse}-x4"
+            )
+            for claim in TABLE_1.claims
+        ),
+        *(
+            Claim(text=f"4 times as long helps {row.label}", better=f"{row.key}-x4", worse=row.key)
+            for row in TABLE_1.rows
+        ),
+    ),
+    layouts=("mars",),
+)
+
+EXPERIMENTS: Mapping[str, Experiment] = {
+    e.name: e
+    for e in (
+        TABLE_1,
+        TABLE_2,
+        TABLE_3,
+        TABLE_4,
+        FIG_1,
+        FIG_3,
+        ABLATION_ICA,
+        ABLATION_NECK,
+        ABLATION_SDA,
+        ABLATION_SCHEDULE,
+        ABLATION_LENGTH,
+    )
+}
+
+GROUPS: Mapping[str, tuple[str, ...]] = {
+    "all": ("table1", "table2", "table3", "table4", "fig1", "fig3"),
+    "ablations": ("ablation-ica", "ablation-neck", "ablation-sda", "ablation-schedule", "ablation-length"),
+}
+"""Names for several experiments: every table and figure of the paper, and what the paper leaves open."""
+
+
+def experiments_named(name: str, *, only: Sequence[str] = ()) -> tuple[Experiment, ...]:
+    """The experiments that a name on the command line stands for.
+
+    Args:
+        name: of an experiment or a group.
+        only: keys of the rows that are wanted, with the claims between them; all when empty.
+
+    Raises:
+        ConfigError: no such name or row.
+
+    >>> [e.name for e in experiments_named("all")]
+    ['table1', 'table2', 'table3', 'table4', 'fig1', 'fig3']
+    >>> [claim.text for claim in experiments_named("table1", only=("model-1", "model-2"))[0].claims]
+    ['SDA helps the baseline']
+    """
+    names = GROUPS.get(name, (name,))
+    if any(n not in EXPERIMENTS for n in names):
+        raise ConfigError(
+            f"there is no experiment {name!r}; there are {', '.join(EXPERIMENTS)}, and the groups {', '.join(GROUPS)}"
+        )
+    chosen = tuple(EXPERIMENTS[n] for n in names)
+    if not only:
+        return chosen
+    known = {row.key for experiment in chosen for row in experiment.rows}
+    unknown = [key for key in only if key not in known]
+    if unknown:
+        raise ConfigError(f"{name} has no row {unknown[0]!r}; there are {', '.join(sorted(known))}")
+    found = tuple(
+        replace(
+            experiment,
+            rows=tuple(row for row in experiment.rows if row.key in only),
+            claims=tuple(c for c in experiment.claims if c.better in only and c.worse in only),
+        )
+        for experiment in chosen
+        if sum(row.key in only and row.changes is not None for row in experiment.rows)
+        >= (2 if experiment.kind.startswith("fig") else 1)  # a figure compares
+    )
+    if not found:
+        raise ConfigError(f"nothing of {name} can be made of {', '.join(only)} alone; name more rows")
+    return found

@@ -1,0 +1,290 @@
+"""Fig. 1: where the networks look, and whether that is the body.
+
+The paper shows Grad-CAM pictures of TAP and of ICA, and calls the first scattered and the second concentrated on the
+body. It names neither the number that Grad-CAM explains nor the layer. Both are asked two ways here:
+
+- *People of training*: the logit of the true person, as Grad-CAM is usually drawn.
+- *People of test*: no class is theirs. The number is the score of a nearest-mean classifier (Mensink et al. 2013) in
+  embedding space: how much nearer the clip is to the person's mean embedding from *other* tracklets (of other cameras
+  where there are some) than to the average person's. Its gradient is a fixed direction, like a class logit's, so TAP
+  and ICA are treated alike; cosine similarity is not used because its gradient forces a linear head's maps to cancel.
+- The *layer* is the last stage of the backbone whose maps have at least 8 x 4 positions, as the paper's ResNet50 has
+  for frames of 256 x 128. Where that is not the last stage of all, the last one is measured too.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.nn import functional as F
+
+from intraclip.core.devices import choose_device
+from intraclip.lab.reproduce.fig1_picture import Column, picture
+from intraclip.lab.reproduce.fig1_scenes import GRID, Scene, explained, layers, make_scenes, maps_of, pictured
+from intraclip.lab.reproduce.figures_result import FigureResult, Measure, Values, measure, verdict
+from intraclip.lab.reproduce.figures_runs import Kinds, open_runs
+from intraclip.report import gradcam, strips
+from intraclip.types import Split
+
+NUMBERS = ("inside", "half", "evenness")
+
+
+def draw(
+    runs: Mapping[str, Sequence[Path]],
+    split: Split,
+    out: Path,
+    *,
+    tracklets: int = 4,
+    measured: int = 100,
+    seed: int = 0,
+    layer: str = "",
+) -> FigureResult:
+    """Draw Fig. 1 and measure it.
+
+    Pictured are the first clips of the measured ones whose person is to be seen, for people of test, under one seed
+    of each kind of run: nobody chose them. Measured are `measured` clips of test and as many of training, each the
+    middle run of T consecutive frames of its tracklet; people count equally.
+
+    - *activation on the person*: share of a clip's activation inside the silhouette; rendered data only. Beside it
+      stand an even map (the silhouette's area), a map that is always the average silhouette (a network that only
+      knows that people stand in the middle), and the silhouette itself at the resolution of the maps.
+    - *area that holds half of the activation*, and *evenness* (relative entropy): how concentrated maps are, wherever.
+
+    Args:
+        runs: kind of run -> run folders, one a seed, such as ``{"TAP": [...], "ICA": [...]}``; later kinds are
+            compared with the first.
+        split: the data the runs were trained with.
+        out: folder; ``fig1.png`` is written there.
+        tracklets: pictured, at least 1.
+        measured: clips of test and of training, at least 1; fewer are used where there are fewer.
+        seed: of the choice of clips.
+        layer: module of the backbone whose maps are explained beside the last ones, such as ``layer3``; empty: see the
+            top of this module.
+
+    Raises:
+        DataError: runs that cannot be compared, or no person of test with two tracklets.
+        ConfigError: no layer of that name.
+        CheckpointError: a run without a model.
+        FrameError: a frame cannot be read.
+        MissingExtraError: captum or matplotlib is not installed.
+        OutputError: the picture cannot be written.
+        ValueError: tracklets or measured below 1.
+    """
+    if tracklets < 1 or measured < 1:
+        raise ValueError(f"at least one clip is needed, got tracklets {tracklets}, measured {measured}")
+    kinds = open_runs(runs, split)
+    device = choose_device("auto")
+    scenes = make_scenes(kinds, split, measured=measured, seed=seed)
+    grids = layers(next(iter(kinds.values()))[0], layer)
+    judged = next(iter(grids))
+
+    found: dict[tuple[str, str], dict[str, list[npt.NDArray[np.float64]]]] = defaultdict(
+        lambda: defaultdict(list)
+    )
+    shown = pictured(scenes[0], tracklets)
+    columns = [Column.of(scenes[0].tracklets[i], scenes[0].clips[i], scenes[0].outlines[i]) for i in shown]
+    for kind, seeds in kinds.items():
+        for number, run in enumerate(seeds):
+            model = run.load(device)
+            for scene in scenes:
+                directions = explained(model, run, scene)
+                for name in grids:
+                    maps = maps_of(model, run, scene, directions, name)
+                    found[scene.people, name][kind].append(_numbers(maps, scene))
+                    if number == 0 and scene is scenes[0] and name == judged:
+                        for column, i in zip(columns, shown, strict=True):
+                            column.add(kind, maps[i], found[scene.people, name][kind][0][0, i])
+            del model
+
+    measures = [
+        m
+        for scene in scenes
+        for name in grids
+        for m in _measures(found[scene.people, name], kinds, scene, name, grids[name], seed)
+    ]
+    missing = {
+        f"{people}, {name or 'last maps'}, {kind}": int(sum(np.isnan(run[1]).sum() for run in values))
+        for (people, name), by_kind in found.items()
+        for kind, values in by_kind.items()
+    }
+    path = out / "fig1.png"
+    strips.write_picture(path, picture(columns, list(kinds)))
+    return FigureResult(
+        name="fig1",
+        title="Fig. 1: where the networks look (Grad-CAM)",
+        pictures=(path,),
+        measures=tuple(measures),
+        caption=_caption(kinds, scenes, grids, measures, missing),
+        unit="people",
+        settings={
+            "data": split.dataset,
+            "split": split.index,
+            "seed": seed,
+            "seeds": {kind: [run.seed for run in seeds] for kind, seeds in kinds.items()},
+            "layers": [name or "last maps" for name in grids],
+            "grids": {name or "last maps": list(g) for name, g in grids.items()},
+            "clips": {scene.people: len(scene.clips) for scene in scenes},
+            "people": {scene.people: len({t.pid for t in scene.tracklets}) for scene in scenes},
+            "frames": scenes[0].config.num_frames,
+            "pictured": [column.title for column in columns],
+            "clips_without_activation": missing,
+        },
+    )
+
+
+def _numbers(maps: Sequence[npt.NDArray[np.float32]], scene: Scene) -> npt.NDArray[np.float64]:
+    """`NUMBERS` of every clip, ``[3, clips]``; nan where unknown."""
+    found = np.full((len(NUMBERS), len(maps)), np.nan)
+    for i, clip in enumerate(maps):
+        outline = scene.outline(i, *clip.shape[1:])
+        if outline is not None:
+            found[0, i] = gradcam.share_inside(clip, outline)
+        found[1, i], found[2, i] = gradcam.area_of_half(clip), gradcam.evenness(clip)
+    return found
+
+
+def _measures(
+    found: Mapping[str, Sequence[npt.NDArray[np.float64]]],
+    kinds: Kinds,
+    scene: Scene,
+    layer: str,
+    grid: tuple[int, int],
+    seed: int,
+) -> list[Measure]:
+    """Numbers of one scene and layer; the first is the one to judge by."""
+    pids = np.array([t.pid for t in scene.tracklets])
+    people = np.unique(pids)
+    where = f"{'people of test' if scene.people == 'test' else 'people of training'}, {layer or 'last maps'}"
+    size = next(iter(kinds.values()))[0].recipe.input
+    known = any(outline is not None for outline in scene.outlines)
+    about: dict[str, tuple[str, bool]] = {
+        "inside": ("activation on the person", True),
+        "half": ("area that holds half of the activation", True),
+        "evenness": ("evenness of the maps (relative entropy)", False),
+    }
+    references: dict[str, Mapping[str, float]] = {
+        "inside": _references(scene, grid, size.height, size.width) if known else {},
+        "half": {"even map": 0.5},
+        "evenness": {"even map": 1.0},
+    }
+    measures = []
+    for number, key in enumerate(NUMBERS):
+        if key == "inside" and not known:
+            continue
+        values: dict[str, Values] = {
+            kind: np.stack([_by_person(run[number], pids, people) for run in by_seed])
+            for kind, by_seed in found.items()
+        }
+        measures.append(
+            measure(
+                f"{scene.people}.{layer or 'last'}.{key}",
+                f"{about[key][0]} ({where})",
+                values,
+                {kind: [run.seed for run in seeds] for kind, seeds in kinds.items()},
+                claimed="higher" if key == "inside" else "lower",
+                percent=about[key][1],
+                references=references[key],
+                flip_seed=seed,
+            )
+        )
+    return measures
+
+
+def _by_person(
+    values: npt.NDArray[np.float64], pids: npt.NDArray[np.int64], people: npt.NDArray[np.int64]
+) -> npt.NDArray[np.float64]:
+    """Mean of the clips ``[clips]`` of each person; nan for one without a number."""
+    known = np.isfinite(values)
+    place = np.searchsorted(people, pids[known])
+    count = np.bincount(place, minlength=len(people))
+    total = np.bincount(place, weights=values[known], minlength=len(people))
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def _references(scene: Scene, grid: tuple[int, int], height: int, width: int) -> dict[str, float]:
+    """Share on the person of maps that know nothing, only the middle, or everything that their grid can hold."""
+    numbers = [i for i, outline in enumerate(scene.outlines) if outline is not None]
+    outlines = [o for i in numbers if (o := scene.outline(i, height, width)) is not None]
+    middle = _coarse(np.mean([o.mean(axis=0) for o in outlines], axis=0).astype(np.float32)[None], grid)
+    shares: dict[str, list[float]] = defaultdict(list)
+    for outline in outlines:
+        shares["even map"].append(float(outline.mean()))
+        shares["always the average silhouette"].append(
+            gradcam.share_inside(np.broadcast_to(middle, outline.shape), outline)
+        )
+        shares["the silhouette at this resolution"].append(
+            gradcam.share_inside(_coarse(outline.astype(np.float32), grid), outline)
+        )
+    pids = np.array([scene.tracklets[i].pid for i in numbers])
+    people = np.unique(pids)
+    return {
+        name: float(np.nanmean(_by_person(np.array(found), pids, people))) for name, found in shares.items()
+    }
+
+
+def _coarse(maps: npt.NDArray[np.float32], grid: tuple[int, int]) -> npt.NDArray[np.float32]:
+    """Maps ``[T, H, W]`` as a network with maps of `grid` could show them at best."""
+    small = F.interpolate(torch.from_numpy(maps)[:, None], size=grid, mode="area")
+    large = F.interpolate(small, size=maps.shape[1:], mode="bilinear", align_corners=False)
+    return np.asarray(large[:, 0].numpy(), dtype=np.float32)
+
+
+def _caption(
+    kinds: Kinds,
+    scenes: Sequence[Scene],
+    grids: Mapping[str, tuple[int, int]],
+    measures: Sequence[Measure],
+    missing: Mapping[str, int],
+) -> tuple[str, ...]:
+    first, *others = kinds
+    test = scenes[0]
+    layer, (rows, columns) = next(iter(grids.items()))
+    sentences = [
+        f"Frames of people of test, and below them Grad-CAM of {first} and of {' and of '.join(others)}, of seed "
+        f"{kinds[first][0].seed}; the clips are the first of a random order whose person is to be seen.",
+        "What the maps explain is how much nearer the clip is to the person's mean embedding from other tracklets "
+        "than to the average person's; for people of training it is the logit of their class.",
+        f"Maps of {layer or 'the last stage'}, {rows} x {columns} positions; the paper names no layer, the last maps "
+        f"of its ResNet50 have {GRID[0]} x {GRID[1]}.",
+        f"Measured on {len(test.clips)} clips of {len({t.pid for t in test.tracklets})} people of test"
+        + (
+            f" and {len(scenes[1].clips)} of {len({t.pid for t in scenes[1].tracklets})} people of training."
+            if len(scenes) > 1
+            else "; the runs share no people of training with this data."
+        ),
+    ]
+    judged = measures[0]
+    if not judged.key.endswith(".inside"):
+        sentences.append(
+            "This data has no silhouettes, so nothing says whether the activation lies on the body; how concentrated "
+            "it is says nothing about where."
+        )
+    sentences += [verdict(judged, c, unit="people") for c in judged.comparisons]
+    if judged.key.endswith(".inside"):
+        sentences.append("The other half of the claim, that the maps are concentrated, wherever that is:")
+        sentences += [verdict(measures[1], c, unit="people") for c in measures[1].comparisons]
+    if judged.references:
+        said = ", ".join(f"{name} {judged.text(value)}" for name, value in judged.references.items())
+        sentences.append(f"For comparison, {judged.name}: {said}.")
+    other = [m for m in measures[1:] if m.key.split(".")[-1] == judged.key.split(".")[-1]]
+    for second in others:
+        signs = {_sign(m, second) for m in (judged, *other)}
+        if len(signs) > 1:
+            sentences.append(
+                f"The sign of {second} against {first} changes with the layer or the people (table): the picture alone "
+                "proves nothing."
+            )
+    if any(missing.values()):
+        total = sum(len(scene.clips) for scene in scenes) * len(grids) * sum(len(s) for s in kinds.values())
+        sentences.append(f"{sum(missing.values())} of {total} maps hold no activation and are left out.")
+    return tuple(sentences)
+
+
+def _sign(found: Measure, second: str) -> float:
+    comparison = next(c for c in found.comparisons if c.second == second)
+    return float(np.sign(comparison.difference))

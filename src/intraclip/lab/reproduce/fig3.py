@@ -1,0 +1,292 @@
+"""Fig. 3: frame features of ten people on a plane, asynchronous against synchronous augmentation.
+
+The paper shows one t-SNE picture of each (ten identities, two clips of twelve frames) and calls the first scattered,
+its clips mixed with others, and the second clustered, its frames keeping "more clip-level information". A plane drawn
+once proves little: t-SNE invents and hides groups. So the same claim is measured on the features themselves, over many
+draws of people. The first number, the silhouette coefficient by clip, is the one to judge by.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from intraclip.config import InputConfig
+from intraclip.core.devices import choose_device
+from intraclip.errors import DataError, require_extra
+from intraclip.lab.reproduce.fig3_picture import Plane, picture
+from intraclip.lab.reproduce.figures_result import FigureResult, Measure, measure, verdict
+from intraclip.lab.reproduce.figures_runs import Kinds, open_runs
+from intraclip.models.embedder import ClipEmbedder
+from intraclip.report import strips, tsne
+from intraclip.types import Split
+
+Features = npt.NDArray[np.float32]
+Labels = npt.NDArray[np.int64]
+
+UNIT = "draws that share nobody"
+LEAST_PEOPLE = 3
+"""Fewer groups make no picture of groups."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draw:
+    """Some people, two clips of each.
+
+    Attributes:
+        clips: two of every person, one after the other.
+        apart: it shares no person with the draws before it.
+    """
+
+    clips: tuple[tsne.FeatureClip, ...]
+    apart: bool
+
+    @property
+    def pids(self) -> Labels:
+        """Person of every frame, ``[N]``."""
+        return np.array([c.tracklet.pid for c in self.clips for _ in c.frames], dtype=np.int64)
+
+    @property
+    def numbers(self) -> Labels:
+        """Clip of every frame, 0 or 1, ``[N]``."""
+        return np.array([c.clip for c in self.clips for _ in c.frames], dtype=np.int64)
+
+
+def draw(
+    runs: Mapping[str, Sequence[Path]],
+    split: Split,
+    out: Path,
+    *,
+    identities: int = 10,
+    frames: int = 12,
+    draws: int = 20,
+    seed: int = 0,
+) -> FigureResult:
+    """Draw Fig. 3 and measure it.
+
+    Frame features are spatial means of the backbone's maps, before any head. People of test are shuffled and cut into
+    draws; when all were used they are shuffled again. Every run sees the same draws. The comparison over draws uses
+    those of the first shuffle alone: they share nobody, so they are independent. Pictured are the first draw and one
+    seed of each kind of run.
+
+    All numbers are measured in feature space, none on the plane:
+
+    - *silhouette coefficient* (Rousseeuw 1987) by clip and by person, -1..1;
+    - *normalised mutual information* of k-means with clips and with people, k being their number, 0..1;
+    - *scatter inside clips*: share of the total variance, 0..1.
+
+    Args:
+        runs: kind of run -> run folders, one a seed, such as ``{"asynchronous": [...], "synchronous": [...]}``; later
+            kinds are compared with the first.
+        split: the data the runs were trained with.
+        out: folder; ``fig3.png`` is written there.
+        identities: people in a draw, at least 3; fewer where there are fewer.
+        frames: consecutive frames in a clip; a shorter tracklet gives what it has.
+        draws: of people, at least 1.
+        seed: of the draws, of k-means and of t-SNE.
+
+    Raises:
+        DataError: runs that cannot be compared, or fewer than three people of test with two clips.
+        CheckpointError: a run without a model.
+        FrameError: a frame cannot be read.
+        MissingExtraError: scikit-learn or matplotlib is not installed.
+        OutputError: the picture cannot be written.
+        ValueError: identities, frames or draws out of range.
+    """
+    if identities < LEAST_PEOPLE or frames < 2 or draws < 1:
+        raise ValueError(
+            f"at least {LEAST_PEOPLE} identities, 2 frames and 1 draw are needed, got {identities}, {frames}, {draws}"
+        )
+    kinds = open_runs(runs, split)
+    chosen = draw_people(split, identities=identities, frames=frames, draws=draws, seed=seed)
+    device = choose_device("auto")
+    found: dict[str, dict[str, list[list[float]]]] = {key: defaultdict(list) for key in NUMBERS}
+    planes = []
+    for kind, seeds in kinds.items():
+        for place, run in enumerate(seeds):
+            features = _features(run.load(device), chosen, run.recipe.input)
+            scores = [
+                clustering(f, d.pids, d.numbers, seed=seed) for f, d in zip(features, chosen, strict=True)
+            ]
+            for key, by_kind in found.items():
+                by_kind[kind].append([score[key] for score in scores])
+            if place == 0:
+                planes.append(
+                    Plane(
+                        title=kind,
+                        points=tsne.project(features[0], seed=seed),
+                        pids=chosen[0].pids,
+                        clips=chosen[0].numbers,
+                        note=f"silhouette by clip {scores[0]['clip.silhouette']:.2f}, by person "
+                        f"{scores[0]['person.silhouette']:.2f}".replace("-", "−"),
+                    )
+                )
+    apart = sum(d.apart for d in chosen)
+    measures = [
+        measure(
+            key,
+            name,
+            {kind: np.array(values) for kind, values in found[key].items()},
+            {kind: [run.seed for run in seeds] for kind, seeds in kinds.items()},
+            claimed=claimed,
+            percent=percent,
+            tested=slice(apart),
+            flip_seed=seed,
+        )
+        for key, (name, claimed, percent) in NUMBERS.items()
+    ]
+    path = out / "fig3.png"
+    strips.write_picture(path, picture(planes))
+    people = len(np.unique(chosen[0].pids))
+    return FigureResult(
+        name="fig3",
+        title="Fig. 3: frame features of test people (t-SNE)",
+        pictures=(path,),
+        measures=tuple(measures),
+        caption=_caption(kinds, chosen, measures, people=people, frames=frames),
+        unit=UNIT,
+        settings={
+            "data": split.dataset,
+            "split": split.index,
+            "seed": seed,
+            "seeds": {kind: [run.seed for run in seeds] for kind, seeds in kinds.items()},
+            "identities": people,
+            "frames": frames,
+            "draws": len(chosen),
+            "draws_that_share_nobody": apart,
+            "shorter_clips": sum(len(c.frames) < frames for d in chosen for c in d.clips),
+            "pictured_pids": sorted(set(chosen[0].pids.tolist())),
+        },
+    )
+
+
+def draw_people(split: Split, *, identities: int, frames: int, draws: int, seed: int) -> list[Draw]:
+    """Shuffle people of test, cut them into draws, and again until there are enough.
+
+    Raises:
+        DataError: fewer than three people of test have two clips.
+    """
+    chosen: list[Draw] = []
+    shuffle = 0
+    while len(chosen) < draws:
+        # Asked for everybody, it gives all people of whom there are two clips, in the order of its draw.
+        clips = tsne.choose_clips(
+            split.test, identities=len(split.test) + 1, frames=frames, seed=seed + shuffle
+        )
+        people = len(clips) // 2
+        if people < LEAST_PEOPLE:
+            raise DataError(
+                f"{people} people of test in {split.root} have two clips; a picture of groups needs {LEAST_PEOPLE}"
+            )
+        size = min(identities, people)
+        for group in range(min(people // size, draws - len(chosen))):
+            part = clips[2 * size * group : 2 * size * (group + 1)]
+            chosen.append(Draw(clips=tuple(part), apart=shuffle == 0))
+        shuffle += 1
+    return chosen
+
+
+def _features(model: ClipEmbedder, chosen: Sequence[Draw], size: InputConfig) -> list[Features]:
+    """Frame features ``[N, F]`` of every draw."""
+    return [tsne.frame_features(model, d.clips, size) for d in chosen]
+
+
+# -- numbers -----------------------------------------------------------------------------------------------
+
+NUMBERS: dict[str, tuple[str, Literal["higher", "lower", ""], bool]] = {
+    "clip.silhouette": ("silhouette coefficient by clip", "higher", False),
+    "person.silhouette": ("silhouette coefficient by person", "higher", False),
+    "clip.nmi": ("normalised mutual information of k-means with clips", "higher", False),
+    "person.nmi": ("normalised mutual information of k-means with people", "higher", False),
+    "clip.scatter": ("scatter inside clips, share of the variance", "lower", True),
+}
+"""Key -> name, what the paper's claim makes of it, whether it is a share."""
+
+
+def clustering(features: Features, pids: Labels, clips: Labels, *, seed: int) -> dict[str, float]:
+    """How well frames group by clip and by person, in feature space.
+
+    None of the numbers changes when features are moved, turned, or scaled all alike.
+
+    Args:
+        features: float ``[N, F]``.
+        pids: int64 ``[N]``.
+        clips: int64 ``[N]``, 0 or 1 within a person.
+        seed: of k-means.
+
+    Returns:
+        The numbers of `NUMBERS`. A network that gives one vector for everything has silhouettes and mutual
+        information 0 and no number for the scatter (nan).
+    """
+    own_clip = 2 * np.unique(pids, return_inverse=True)[1].astype(np.int64) + clips
+    centred = features.astype(np.float64) - features.mean(axis=0, dtype=np.float64)
+    total = float((centred**2).sum())
+    scale = float(np.abs(features).max(initial=0))
+    if total <= len(centred) * centred.shape[1] * (1e-6 * scale) ** 2:  # nothing but rounding
+        return {key: float("nan") if key == "clip.scatter" else 0.0 for key in NUMBERS}
+    inside = sum(
+        float(((centred[own_clip == c] - centred[own_clip == c].mean(axis=0)) ** 2).sum())
+        for c in np.unique(own_clip)
+    )
+    centred /= np.sqrt(total / len(centred))
+    return {
+        "clip.silhouette": _silhouette(centred, own_clip),
+        "person.silhouette": _silhouette(centred, pids),
+        "clip.nmi": _mutual_information(centred, own_clip, seed),
+        "person.nmi": _mutual_information(centred, pids, seed),
+        "clip.scatter": inside / total,
+    }
+
+
+def _silhouette(features: npt.NDArray[np.float64], labels: Labels) -> float:
+    metrics = require_extra("sklearn.metrics", extra="report", purpose="the numbers of Fig. 3")
+    return float(metrics.silhouette_score(features, labels))
+
+
+def _mutual_information(features: npt.NDArray[np.float64], labels: Labels, seed: int) -> float:
+    cluster = require_extra("sklearn.cluster", extra="report", purpose="the numbers of Fig. 3")
+    errors = require_extra("sklearn.exceptions", extra="report", purpose="the numbers of Fig. 3")
+    metrics = require_extra("sklearn.metrics", extra="report", purpose="the numbers of Fig. 3")
+    threads = require_extra("threadpoolctl", extra="report", purpose="the numbers of Fig. 3")
+    method = cluster.KMeans(n_clusters=len(np.unique(labels)), n_init=10, random_state=seed % 2**32)
+    with threads.threadpool_limits(limits=1), warnings.catch_warnings():
+        # A network may give fewer different vectors than there are groups; the number shows it.
+        warnings.simplefilter("ignore", errors.ConvergenceWarning)
+        groups = method.fit_predict(features)
+    return float(metrics.normalized_mutual_info_score(labels, groups))
+
+
+def _caption(
+    kinds: Kinds, chosen: Sequence[Draw], measures: Sequence[Measure], *, people: int, frames: int
+) -> tuple[str, ...]:
+    first = next(iter(kinds))
+    apart = sum(d.apart for d in chosen)
+    judged = measures[0]
+    sentences = [
+        f"Frame features (spatial means of the backbone's maps) of {people} people of test, two clips of up to "
+        f"{frames} consecutive frames each, on a plane by t-SNE: {', '.join(kinds)}, trained with seed "
+        f"{kinds[first][0].seed}.",
+        "One colour and number is one person; filled discs are one clip, hollow triangles the other, of another camera "
+        "where there is one; lines follow the order of frames.",
+        f"The numbers are measured on the features, not on the plane, over {len(chosen)} draws of people"
+        + (
+            f"; {apart} of them share nobody and carry the comparison over draws."
+            if apart > 1
+            else ", which share people, so there is no test over draws."
+        ),
+    ]
+    sentences += [verdict(judged, c, unit=UNIT) for c in judged.comparisons]
+    for number, comparison in enumerate(judged.comparisons):
+        for_claim = [m for m in measures if m.comparisons[number].towards]
+        sentences.append(
+            f"{len(for_claim)} of the {len(measures)} numbers point the way the paper claims for {comparison.second}"
+            + (f": {'; '.join(m.name for m in for_claim)}." if 0 < len(for_claim) < len(measures) else ".")
+        )
+    return tuple(sentences)

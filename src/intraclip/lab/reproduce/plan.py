@@ -1,0 +1,399 @@
+"""Which runs an experiment needs, where they lie, and which of them are there already.
+
+A run is known by its data set, by what its recipe changes, by its split and its seed, and lies in a folder of that
+name, so that experiments share runs::
+
+    OUT/runs/mars/resnet18-ica-synchronous/split-0-seed-3/
+    OUT/runs/mars/resnet18-ica-synchronous+ica_reduction=8/split-0-seed-3/
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from intraclip.config import Recipe
+from intraclip.config_io import differing_in_effect, differing_keys, load_recipe, recipe_from_table
+from intraclip.core.files import file_digest
+from intraclip.data.dataset import labels_of
+from intraclip.data.digest import tracklets_digest
+from intraclip.errors import CheckpointError, ConfigError, DataError, IntraclipError, OutputError
+from intraclip.lab.cross import same_people
+from intraclip.lab.reproduce.experiments import Experiment, Row
+from intraclip.lab.reproduce.scales import Scale
+from intraclip.lab.reproduce.sources import Source
+from intraclip.models.checkpoint import read_checkpoint
+from intraclip.types import Split
+
+State = Literal["missing", "interrupted", "trained", "done"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedRun:
+    """One training.
+
+    Attributes:
+        source: what it is trained on.
+        split: number of the split.
+        recipe: all settings.
+        changes: keys that differ from the scale's recipe, as flags of `intraclip train` set them.
+        base: name or file of the scale's recipe.
+        folder: its run folder.
+        state: how far it is.
+    """
+
+    source: Source
+    split: int
+    recipe: Recipe
+    changes: Mapping[str, Any]
+    base: str
+    folder: Path
+    state: State
+
+    @property
+    def name(self) -> str:
+        """Data set, variant, split and seed."""
+        return "/".join(self.folder.parts[-3:])
+
+    @property
+    def steps(self) -> int:
+        """Batches in all."""
+        return self.source.identities // self.recipe.batch.identities * self.recipe.optimizer.epochs
+
+    @property
+    def frames(self) -> int:
+        """Frames in a batch."""
+        return self.recipe.batch.identities * self.recipe.batch.clips * self.recipe.clip.num_frames
+
+    @property
+    def recipe_file(self) -> Path:
+        """Where its whole recipe is written, beside the folder, before any run starts."""
+        return self.folder.with_name(self.folder.name + ".toml")
+
+    @property
+    def log(self) -> Path:
+        """Where its commands write."""
+        return self.folder.with_name(self.folder.name + ".log")
+
+    def train_arguments(self, *, from_file: bool = False) -> list[str]:
+        """What `intraclip` is called with to train it, or to go on with it.
+
+        Args:
+            from_file: read everything from `recipe_file`, so that nothing that happens to the scale's recipe or to a
+                default between the plan and the start of this run can change it. Otherwise the scale's recipe and the
+                keys that differ, which is the same now and can be read.
+        """
+        where = ["--data", str(self.source.root), "--out", str(self.folder)]
+        if self.state == "interrupted" and (self.folder / "config.toml").is_file():
+            return ["train", "--recipe", str(self.folder / "config.toml"), *where, "--resume"]
+        flags: list[str] = ["--resume"] if self.state == "interrupted" else []
+        if from_file:
+            return ["train", "--recipe", str(self.recipe_file), *where, *flags]
+        for key, value in self.changes.items():
+            texts = map(str, value) if isinstance(value, tuple | list) else [str(value)]
+            flags += [f"--{key.replace('_', '-')}", *texts]
+        return ["train", "--recipe", self.base, *where, *flags]
+
+    def evaluate_arguments(self) -> list[str]:
+        """What `intraclip` is called with to score it."""
+        return ["evaluate", str(self.folder), "--data", str(self.source.root)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExperimentPlan:
+    """The runs of one experiment.
+
+    Attributes:
+        experiment: what is asked.
+        sources: the data sets; for `cross` the second one is only tested on.
+        runs: data set -> row -> its runs, over splits and seeds. Rows that cannot be trained are absent.
+    """
+
+    experiment: Experiment
+    sources: tuple[Source, ...]
+    runs: Mapping[str, Mapping[str, tuple[PlannedRun, ...]]]
+
+    @property
+    def all_runs(self) -> list[PlannedRun]:
+        """Every run, by seed and split first, so that all rows have their first run before any has its second."""
+        flat = [run for rows in self.runs.values() for runs in rows.values() for run in runs]
+        return sorted(flat, key=lambda run: (run.recipe.seed, run.split))
+
+    @property
+    def cautions(self) -> list[str]:
+        """A sentence for every data set on which claims would rest on one training of each row."""
+        found = []
+        for layout, rows in self.runs.items():
+            claims = [c for c in self.experiment.claims if c.better in rows and c.worse in rows]
+            single = [c for c in claims if len(rows[c.better]) == 1]
+            if single:
+                count = "its claim" if len(single) == 1 else f"any of its {len(single)} claims"
+                found.append(
+                    f"{self.experiment.name} on {layout}: every row is trained once, and one training cannot decide "
+                    f"{count}, whatever the difference; give more --seeds"
+                )
+        return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refusal:
+    """A run folder that holds something else than the planned run.
+
+    Attributes:
+        folder: the run folder.
+        kind: of the error.
+        reason: what it holds, without the folder's name.
+    """
+
+    folder: Path
+    kind: type[IntraclipError]
+    reason: str
+
+
+def make_plan(
+    experiment: Experiment,
+    scale: Scale,
+    out: Path,
+    sources: Mapping[str, Source],
+    *,
+    layouts: Sequence[str],
+    seeds: Sequence[int],
+    base: str,
+    recipe: Recipe,
+    refused: list[Refusal],
+) -> ExperimentPlan:
+    """List the runs of an experiment and look how far each of them is.
+
+    Args:
+        experiment: what is asked.
+        scale: says what its rows change as well.
+        out: runs lie in ``out/runs``.
+        sources: from `choose_sources`; other experiments may need more of them.
+        layouts: those of the experiment that are wanted.
+        seeds: training seeds.
+        base: name or file of the recipe that rows change.
+        recipe: what was read from it.
+        refused: run folders in `out` that hold something else are appended.
+
+    Raises:
+        DataError: a data set that the experiment needs was not given.
+        ConfigError: a row's recipe has wrong values.
+    """
+    used = [layout for layout in layouts if layout in sources]
+    missing = lacking(experiment, layouts, sources)
+    if missing:
+        every = " and " if experiment.kind == "cross" else " or "
+        raise DataError(
+            f"{experiment.name} needs {every.join(layouts)} data, and --data names no "
+            f"{every.join(missing)}; add the folder, or leave out --data to render people"
+        )
+    trained_on = used[:1] if experiment.kind == "cross" else used
+    if experiment.kind == "cross" and same_people(sources[used[0]].root, sources[used[1]].root):
+        raise DataError(
+            f"{sources[used[0]].root} and {sources[used[1]].root} were rendered with the same seed: people who are "
+            "trained on would be tested on; render one of them with another --seed"
+        )
+    runs: dict[str, dict[str, tuple[PlannedRun, ...]]] = {}
+    for layout in trained_on:
+        runs[layout] = {}
+        for row in experiment.rows:
+            if row.changes is None:
+                continue
+            changed = row_recipe(recipe, row, scale.changes.get(experiment.name, {}))
+            runs[layout][row.key] = tuple(
+                _planned(out, sources[layout], changed, recipe, base, refused, split=split, seed=seed)
+                for seed in seeds
+                for split in sources[layout].numbers
+            )
+    return ExperimentPlan(experiment=experiment, sources=tuple(sources[name] for name in used), runs=runs)
+
+
+def lacking(experiment: Experiment, layouts: Sequence[str], sources: Mapping[str, Source]) -> list[str]:
+    """Data sets without which an experiment cannot be made; empty when it can."""
+    missing = [layout for layout in layouts if layout not in sources]
+    return missing if experiment.kind == "cross" or len(missing) == len(layouts) else []
+
+
+def row_recipe(base: Recipe, row: Row, also: Mapping[str, Any]) -> Recipe:
+    """The recipe of a row.
+
+    Args:
+        base: the scale's.
+        row: says what it changes.
+        also: what the scale changes for the whole experiment.
+
+    Raises:
+        ConfigError: an unknown key or a wrong value.
+
+    >>> row = Row(key="a", label="a", changes={"model.head": "tap"}, times=2)
+    >>> changed = row_recipe(Recipe(), row, {"input.width": 64})
+    >>> changed.model.head, changed.input.width, changed.optimizer.epochs, changed.optimizer.decay_every
+    ('tap', 64, 1000, 400)
+    """
+    table = asdict(base)
+    for key, value in {**also, **(row.changes or {})}.items():
+        _set(table, key, value)
+    for name in ("epochs", "decay_every", "warmup_epochs"):
+        table["optimizer"][name] *= row.times
+    return recipe_from_table(table, source=f"the row {row.label!r}")
+
+
+def _set(table: dict[str, Any], key: str, value: Any) -> None:
+    *sections, name = key.split(".")
+    for section in sections:
+        table = table[section]
+    table[name] = value
+
+
+def _get(table: Mapping[str, Any], key: str) -> Any:
+    value: Any = table
+    for part in key.split("."):
+        value = value[part]
+    return value
+
+
+def _planned(
+    out: Path,
+    source: Source,
+    recipe: Recipe,
+    base_recipe: Recipe,
+    base: str,
+    refused: list[Refusal],
+    *,
+    split: int,
+    seed: int,
+) -> PlannedRun:
+    changed = [line.partition(":")[0] for line in differing_keys(base_recipe, recipe)]
+    recipe = replace(recipe, seed=seed, data=replace(recipe.data, split=split))
+    table = asdict(recipe)
+    in_name = ("model.backbone", "model.head", "augment.mode")
+    others = [
+        f"+{key.rpartition('.')[2]}={_get(table, key):g}"
+        if isinstance(_get(table, key), float)
+        else f"+{key.rpartition('.')[2]}={_get(table, key)}"
+        for key in changed
+        if key not in in_name
+    ]
+    variant = "-".join(str(_get(table, key)) for key in in_name) + "".join(others)
+    folder = out / "runs" / source.layout / variant / f"split-{split}-seed-{seed}"
+    changes = {key: _get(table, key) for key in (*in_name, *(k for k in changed if k not in in_name))}
+    return PlannedRun(
+        source=source,
+        split=split,
+        recipe=recipe,
+        changes={**changes, "data.split": split, "seed": seed},
+        base=base,
+        folder=folder,
+        state=_looked_at(folder, recipe, source, refused),
+    )
+
+
+def look_again(runs: Sequence[PlannedRun]) -> list[PlannedRun]:
+    """The same runs, as far as they are now.
+
+    Raises:
+        IntraclipError: what is there is not what was planned.
+    """
+    refused: list[Refusal] = []
+    found = [replace(run, state=_looked_at(run.folder, run.recipe, run.source, refused)) for run in runs]
+    raise_refused(refused)
+    return found
+
+
+def raise_refused(refused: Sequence[Refusal]) -> None:
+    """Say which run folders hold something else, those with the same reason together.
+
+    Raises:
+        IntraclipError: some do. Of the kind of the refusals, when they are all of one kind.
+    """
+    if not refused:
+        return
+    reasons: dict[str, list[str]] = {}
+    for one in {r.folder: r for r in refused}.values():  # experiments share runs
+        reasons.setdefault(one.reason, []).append(str(one.folder))
+    kinds = {one.kind for one in refused}
+    count = sum(map(len, reasons.values()))
+    lines = [f"  - {reason}:\n    " + "\n    ".join(folders) for reason, folders in reasons.items()]
+    raise (kinds.pop() if len(kinds) == 1 else IntraclipError)(
+        f"{count} run folder{'s hold' if count > 1 else ' holds'} something else than the planned run; choose another "
+        "--out, or delete what you no longer need to have it made again:\n" + "\n".join(lines)
+    )
+
+
+def _looked_at(folder: Path, recipe: Recipe, source: Source, refused: list[Refusal]) -> State:
+    try:
+        return _state(folder, recipe, source)
+    except IntraclipError as error:
+        refused.append(Refusal(folder=folder, kind=type(error), reason=str(error)))
+        return "missing"
+
+
+def _state(folder: Path, recipe: Recipe, source: Source) -> State:
+    """How far a run is. Messages of errors leave out the folder.
+
+    Raises:
+        ConfigError: it was made with another recipe.
+        DataError: it was trained on other data.
+        OutputError: the folder is something else.
+    """
+    config = folder / "config.toml"
+    if not config.is_file():
+        found = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+        if set(found) - {"config.toml.partial"}:  # that one is of a run that died in its first moment
+            raise OutputError("not empty, and is no run folder")
+        return "interrupted" if found else "missing"
+    # Another device may change the last digits; a table may hold runs of several machines, and says so.
+    different = differing_in_effect(load_recipe(str(config)), recipe, ignore=("device", "data.layout"))
+    if different:
+        raise ConfigError(f"made with another recipe ({'; '.join(different)})")
+    split = next((s for s in source.splits if s.index == recipe.data.split), None)
+    if split is not None:
+        _check_trained_on(folder, split)
+    if not (folder / "model.safetensors").is_file():
+        return "interrupted"
+    return "done" if _is_scored(folder, recipe, split) else "trained"
+
+
+def _check_trained_on(folder: Path, split: Split) -> None:
+    """Refuse a run of other data.
+
+    Raises:
+        DataError: it was trained on other tracklets.
+        CheckpointError: its model is damaged.
+    """
+    model = folder / "model.safetensors"
+    same = True
+    if model.is_file():
+        try:
+            same = read_checkpoint(model).pids == tuple(labels_of(split.train))
+        except CheckpointError as error:
+            raise CheckpointError(f"damaged ({error})") from None
+    told = read_json(folder / "environment.json").get("data", {}).get("training_digest")
+    # Runs of earlier versions do not tell; their people were compared.
+    if not same or told not in (None, tracklets_digest(split, split.train)):
+        raise DataError(f"trained on other data than {split.root}")
+
+
+def _is_scored(folder: Path, recipe: Recipe, split: Split | None) -> bool:
+    """Whether the embeddings in a run folder are those of its present model, on the present test tracklets."""
+    found = read_json(folder / "evaluation.json")
+    if split is None or not found or not (folder / "embeddings.npz").is_file():
+        return False
+    told = [found.get(part, {}) for part in ("model", "data", "sampling")]
+    return [told[0].get("sha256"), told[1].get("test_digest"), told[2].get("test_sampling")] == [
+        file_digest(folder / "model.safetensors"),
+        tracklets_digest(split, split.test),
+        recipe.clip.test_sampling,
+    ]
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """An object in a JSON file; empty when the file is missing or damaged."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

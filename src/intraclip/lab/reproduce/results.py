@@ -1,0 +1,375 @@
+"""From finished runs to the numbers of a table."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from intraclip.core.files import file_digest, write_json, write_text
+from intraclip.data.digest import tracklets_digest
+from intraclip.data.readers import benchmark_info, differences, published_counts
+from intraclip.embed.embeddings_io import load_embeddings
+from intraclip.embed.evaluate import evaluate_splits
+from intraclip.lab.reproduce.estimate import trained_seconds
+from intraclip.lab.reproduce.experiments import MEASURES
+from intraclip.lab.reproduce.plan import ExperimentPlan, PlannedRun, read_json
+from intraclip.lab.reproduce.sources import Source
+from intraclip.lab.reproduce.statistics import FEWEST_PEOPLE, Trainings, gains, holm, measured, sample
+from intraclip.metrics.distance import Distance
+from intraclip.metrics.protocols import Protocol, protocol_named
+from intraclip.metrics.ranking import Outcomes, Scores, score
+
+CROSS_FILE = "cross-{layout}.json"
+"""In a run folder: its scores on another data set, so that they are computed once."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scoring:
+    """How embeddings are scored.
+
+    Attributes:
+        protocol: by name; None for the usual one of each data set.
+        distance: ``euclidean`` or ``cosine``.
+    """
+
+    protocol: str | None = None
+    distance: Distance = "euclidean"
+
+
+def table_result(
+    plan: ExperimentPlan, scoring: Scoring, *, scale: str, recipe: str, say: Callable[[str], None]
+) -> dict[str, Any]:
+    """Score every run of a table and test its claims.
+
+    Args:
+        plan: whose runs are all done.
+        scoring: protocol and distance.
+        scale: name, for the record.
+        recipe: name or file, for the record.
+        say: told about what takes time.
+
+    Returns:
+        Plain values: ``rows`` with their recipes and their measures by data set, ``claims`` with their gains,
+        ``datasets``, ``machines`` and ``notes``. Shares are in 0..1; what the paper prints is in percent. ``p_holm``
+        is a p-value over people, adjusted for the claims of its data set and measure.
+
+    Raises:
+        DataError: a run's embeddings are damaged.
+    """
+    experiment = plan.experiment
+    rows: dict[str, dict[str, Any]] = {
+        row.key: {
+            "label": row.label,
+            "changes": dict(row.changes) if row.changes is not None else None,
+            "recipe": _recipe(plan, row.key),
+            "printed": {layout: dict(found) for layout, found in row.printed.items()},
+            "results": {},
+        }
+        for row in experiment.rows
+    }
+    claims: list[dict[str, Any]] = [
+        {"text": claim.text, "better": claim.better, "worse": claim.worse, "results": {}, "differing": {}}
+        for claim in experiment.claims
+    ]
+    datasets: dict[str, Any] = {}
+    trained = [run for by_row in plan.runs.values() for runs in by_row.values() for run in runs]
+    for train_layout, by_row in plan.runs.items():
+        tested = plan.sources[-1] if experiment.kind == "cross" else _source(plan, train_layout)
+        protocol = protocol_named(scoring.protocol or tested.splits[0].protocol)
+        scores: dict[str, Trainings] = {}
+        pids: dict[int, npt.NDArray[np.int64]] = {}
+        for key, runs in by_row.items():
+            if experiment.kind == "cross":
+                found = {(r.split, r.recipe.seed): _on_other(r, tested, protocol, scoring, say) for r in runs}
+            else:
+                found = {(r.split, r.recipe.seed): _own(r, protocol, scoring) for r in runs}
+            scores[key] = {k: value for k, (value, _) in found.items()}
+            for (split, _), (_, counted) in found.items():
+                pids[split] = counted
+            rows[key]["results"][tested.layout] = _row_result(runs, scores[key])
+        tests = tuple(dict.fromkeys((experiment.measured_by, "rank1")))
+        for claim in claims:
+            better, worse = claim["better"], claim["worse"]
+            found_gains = gains(scores[better], scores[worse], pids, tests)
+            claim["results"][tested.layout] = {m: g.to_json_dict() for m, g in found_gains.items()}
+            claim["differing"][tested.layout] = differing([*by_row[better], *by_row[worse]])
+        for measure in tests:
+            _adjust(claims, tested.layout, measure)
+        trained_on = _source(plan, train_layout)
+        datasets[tested.layout] = _dataset(tested, trained_on, protocol, next(iter(scores.values())), pids)
+        if experiment.kind == "cross":
+            datasets[tested.layout]["trained_on"] = trained_on.splits[0].dataset
+    return {
+        "name": experiment.name,
+        "title": experiment.title,
+        "about": experiment.about,
+        "measured_by": experiment.measured_by,
+        "scale": scale,
+        "recipe": recipe,
+        "distance": scoring.distance,
+        "seeds": sorted({run.recipe.seed for run in trained}),
+        "datasets": datasets,
+        "rows": rows,
+        "claims": claims,
+        "machines": machines(trained),
+        "notes": _notes(plan, datasets, claims),
+        "date": datetime.now(UTC).date().isoformat(),
+    }
+
+
+def machines(runs: Sequence[PlannedRun]) -> list[dict[str, Any]]:
+    """What the runs were made on: processor, device, versions, commit; each kind once, with the number of runs."""
+    found: dict[str, dict[str, Any]] = {}
+    for run in runs:
+        said = read_json(run.folder / "environment.json")
+        kind = {
+            "processor": said.get("processor", "unknown"),
+            "cores": said.get("cores"),
+            "device": said.get("device", "unknown"),
+            "threads": said.get("threads"),
+            "processes": said.get("processes"),
+            "torch": said.get("packages", {}).get("torch", "unknown"),
+            "commit": said.get("commit", ""),
+        }
+        found.setdefault(json.dumps(kind), {**kind, "runs": 0})["runs"] += 1
+    return list(found.values())
+
+
+def differing(runs: Sequence[PlannedRun]) -> dict[str, list[str]]:
+    """In what the code behind runs differs: ``commit`` or a package -> its versions; empty where it is the same."""
+    versions = []
+    for run in runs:
+        said = read_json(run.folder / "environment.json")
+        versions.append({"commit": said.get("commit") or "unknown", **said.get("packages", {})})
+    found = {
+        name: sorted({str(of.get(name, "unknown")) for of in versions})
+        for name in dict.fromkeys(name for of in versions for name in of)
+    }
+    return {name: several for name, several in found.items() if len(several) > 1}
+
+
+def write_curves(path: Path, runs: Sequence[PlannedRun]) -> None:
+    """Write the training metrics of runs as one small CSV file: run, epoch, loss, triplet, identity, accuracy."""
+    columns = ("loss", "triplet", "identity", "accuracy")
+    lines = [",".join(("run", "epoch", *columns))]
+    for run in runs:
+        for line in (run.folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines():
+            entry = json.loads(line)
+            values = (f"{entry[name]:.4g}" if name in entry else "" for name in columns)
+            lines.append(",".join((run.name, str(entry["epoch"]), *values)))
+    write_text(path, "\n".join(lines) + "\n")
+
+
+def _source(plan: ExperimentPlan, layout: str) -> Source:
+    return next(source for source in plan.sources if source.layout == layout)
+
+
+def _recipe(plan: ExperimentPlan, key: str) -> dict[str, Any] | None:
+    """All settings of a row but seed and split, which its runs differ in; None where it cannot be trained."""
+    for by_row in plan.runs.values():
+        for run in by_row.get(key, ()):
+            found = asdict(run.recipe)
+            del found["seed"], found["data"]["split"]
+            return found
+    return None
+
+
+def _adjust(claims: Sequence[Mapping[str, Any]], layout: str, measure: str) -> None:
+    """Add the p-values over people that take all claims of a table into account."""
+    results = (claim["results"][layout].get(measure) for claim in claims)
+    people = [found["people"] for found in results if found is not None and found["people"] is not None]
+    for found, adjusted in zip(people, holm([found["p_value"] for found in people]), strict=True):
+        found["p_holm"] = adjusted
+
+
+def _own(run: PlannedRun, protocol: Protocol, scoring: Scoring) -> tuple[Scores, npt.NDArray[np.int64]]:
+    """Scores of a run on its own split, and the people searched for."""
+    embeddings = load_embeddings(run.folder / "embeddings.npz")
+    found = score(embeddings, protocol, distance=scoring.distance)
+    return found, embeddings.pids[found.outcomes.rows]
+
+
+def _on_other(
+    run: PlannedRun, tested: Source, protocol: Protocol, scoring: Scoring, say: Callable[[str], None]
+) -> tuple[Scores, npt.NDArray[np.int64]]:
+    """Mean scores of a run over every split of another data set, with the queries of all of them."""
+    cache = run.folder / CROSS_FILE.format(layout=tested.layout)
+    wanted = {
+        "model": file_digest(run.folder / "model.safetensors"),
+        "tested": [tracklets_digest(split, split.test) for split in tested.splits],
+        "splits": list(tested.numbers),
+        "protocol": protocol.name,
+        "distance": scoring.distance,
+    }
+    found = read_json(cache)
+    entries = found["scores"] if {k: found.get(k) for k in wanted} == wanted else []
+    if not entries:
+        say(f"testing {run.name} on {len(tested.splits)} splits of {tested.splits[0].dataset}")
+        evaluated = evaluate_splits(
+            run.folder, tested.splits, protocol=protocol.name, distance=scoring.distance
+        )
+        entries = [
+            _packed(scores, split.index, [split.test[row].pid for row in scores.outcomes.rows])
+            for split, scores in zip(tested.splits, evaluated.scores, strict=True)
+        ]
+        write_json(cache, {**wanted, "scores": entries})
+    parts = [_unpacked(entry, protocol.name, scoring.distance) for entry in entries]
+    joined = replace(
+        parts[0],
+        cmc=np.mean([part.cmc for part in parts], axis=0),
+        mAP=fmean(part.mAP for part in parts),
+        mINP=fmean(part.mINP for part in parts),
+        outcomes=Outcomes(
+            rows=np.concatenate([part.outcomes.rows for part in parts]),
+            first_hits=np.concatenate([part.outcomes.first_hits for part in parts]),
+            average_precisions=np.concatenate([part.outcomes.average_precisions for part in parts]),
+            inverse_negative_penalties=np.concatenate(
+                [part.outcomes.inverse_negative_penalties for part in parts]
+            ),
+        ),
+    )
+    return joined, np.concatenate([np.asarray(entry["pids"], dtype=np.int64) for entry in entries])
+
+
+def _packed(scores: Scores, split: int, pids: Sequence[int]) -> dict[str, Any]:
+    return {
+        "split": split,
+        "pids": list(pids),
+        "cmc": scores.cmc.tolist(),
+        "mAP": scores.mAP,
+        "mINP": scores.mINP,
+        "counts": [scores.queries, scores.queries_without_match, scores.gallery],
+        **{name: getattr(scores.outcomes, name).tolist() for name in Outcomes.__dataclass_fields__},
+    }
+
+
+def _unpacked(entry: Mapping[str, Any], protocol: str, distance: str) -> Scores:
+    queries, without, gallery = entry["counts"]
+    return Scores(
+        protocol=protocol,
+        distance=distance,
+        cmc=np.asarray(entry["cmc"], dtype=np.float64),
+        mAP=entry["mAP"],
+        mINP=entry["mINP"],
+        queries=queries,
+        queries_without_match=without,
+        gallery=gallery,
+        outcomes=Outcomes(
+            rows=np.asarray(entry["rows"], dtype=np.int64),
+            first_hits=np.asarray(entry["first_hits"], dtype=np.int64),
+            average_precisions=np.asarray(entry["average_precisions"], dtype=np.float64),
+            inverse_negative_penalties=np.asarray(entry["inverse_negative_penalties"], dtype=np.float64),
+        ),
+    )
+
+
+def _row_result(runs: Sequence[PlannedRun], trainings: Trainings) -> dict[str, Any]:
+    entries: list[dict[str, Any]] = []
+    for run in runs:
+        scores = trainings[run.split, run.recipe.seed]
+        last = _last_epoch(run.folder)
+        entries.append(
+            {
+                "run": run.name,
+                "split": run.split,
+                "seed": run.recipe.seed,
+                **{m: measured(scores, m) for m in (*MEASURES, "mINP")},
+                "seconds": trained_seconds(run.folder),
+                "training_accuracy": last.get("accuracy"),
+                "training_identity": last.get("identity"),
+                "training_triplet": last.get("triplet"),
+            }
+        )
+    told = ("seconds", "training_accuracy", "training_identity", "training_triplet")
+    known = {key: [e[key] for e in entries if e[key] is not None] for key in told}
+    return {
+        "measures": {m: asdict(sample(trainings, m)) for m in (*MEASURES, "mINP")},
+        **{key: fmean(values) if values else None for key, values in known.items()},
+        "parameters": read_json(runs[0].folder / "environment.json").get("parameters"),
+        "runs": entries,
+    }
+
+
+def _last_epoch(folder: Path) -> Mapping[str, Any]:
+    lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    last: Mapping[str, Any] = json.loads(lines[-1]) if lines else {}
+    return last
+
+
+def _dataset(
+    tested: Source,
+    trained: Source,
+    protocol: Protocol,
+    trainings: Trainings,
+    pids: Mapping[int, npt.NDArray[np.int64]],
+) -> dict[str, Any]:
+    first = next(iter(trainings.values()))
+    split = tested.splits[0]
+    rendered = benchmark_info(tested.root)
+    published = published_counts(tested.layout, split)
+    wrong = [] if rendered or published is None else differences(split, published)
+    return {
+        "dataset": split.dataset,
+        "protocol": protocol.name,
+        "splits": list(tested.numbers),
+        "trained_splits": list(trained.numbers),
+        "training_identities": trained.identities,
+        # Of a model that gives every class the same probability.
+        "chance_identity_loss": math.log(trained.identities),
+        "queries": first.queries,
+        "queries_without_match": first.queries_without_match,
+        "gallery": first.gallery,
+        "test_people": len(
+            np.unique(next(iter(pids.values()))[: first.queries])
+        ),  # of the first split, as all counts
+        "rendered": None if rendered is None else {"sha256": rendered.get("sha256"), **_made(rendered)},
+        "differs_from_published": [str(difference) for difference in wrong],
+    }
+
+
+def _made(info: Mapping[str, Any]) -> dict[str, Any]:
+    config = info.get("config", {})
+    return {key: config.get(key) for key in ("identities", "cameras", "seed", "frames")}
+
+
+def _notes(
+    plan: ExperimentPlan, datasets: Mapping[str, Mapping[str, Any]], claims: Sequence[Mapping[str, Any]]
+) -> list[str]:
+    notes = [row.note for row in plan.experiment.rows if row.note]
+    for layout, found in datasets.items():
+        if found["rendered"] is not None:
+            notes.append(
+                f"{layout}: rendered people stand in for the data set; the printed figures are beside ours for "
+                "their order, not for their height"
+            )
+        if found["differs_from_published"]:
+            notes.append(
+                f"{layout}: this copy is not the published data set ({'; '.join(found['differs_from_published'])})"
+            )
+        gains_here = [gain for claim in claims for gain in claim["results"][layout].values()]
+        people = min((g["people"]["count"] if g["people"] else 1 for g in gains_here), default=FEWEST_PEOPLE)
+        if people < FEWEST_PEOPLE:
+            notes.append(
+                f"{layout}: {people} test people are too few for any claim to count as shown; it takes {FEWEST_PEOPLE}"
+            )
+    mixed = {c["text"]: [kinds for kinds in c["differing"].values() if kinds] for c in claims}
+    if any(mixed.values()):
+        versions: dict[str, set[str]] = {}
+        for name, several in (item for found in mixed.values() for kinds in found for item in kinds.items()):
+            versions.setdefault(name, set()).update(several)
+        told = "; ".join(f"{name} {', '.join(sorted(several))}" for name, several in versions.items())
+        of = [text for text, found in mixed.items() if found]
+        notes.append(
+            f"compared runs were made with different code or packages ({told}), in "
+            + ("every claim" if len(of) == len(mixed) else f"the claims: {'; '.join(of)}")
+        )
+    return notes

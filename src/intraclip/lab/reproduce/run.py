@@ -1,0 +1,395 @@
+"""`intraclip reproduce`: plan, train what is missing, and write tables and figures.
+
+::
+
+    OUT/
+      data/mars/ ...         rendered people, where no data folder was given
+      runs/mars/.../         run folders, shared by all experiments (see `intraclip.lab.reproduce.plan`), beside each
+                             its recipe, written before any run starts, and its log
+      table1.md .html .json  the numbers; `table1-curves.csv` the training metrics of every run
+      fig1.md .html .json    with their pictures beside them
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from intraclip.config import Recipe
+from intraclip.config_io import load_recipe
+from intraclip.errors import ConfigError, IntraclipError, OutputError, require_extra
+from intraclip.lab.reproduce.estimate import estimates, wall_seconds
+from intraclip.lab.reproduce.experiments import experiments_named
+from intraclip.lab.reproduce.plan import (
+    ExperimentPlan,
+    PlannedRun,
+    Refusal,
+    lacking,
+    look_again,
+    make_plan,
+    raise_refused,
+)
+from intraclip.lab.reproduce.results import Scoring
+from intraclip.lab.reproduce.scales import Scale, scale_named
+from intraclip.lab.reproduce.sources import Source, choose_sources, layouts_for
+from intraclip.lab.reproduce.weights import Weights, load_once, weights_of
+from intraclip.lab.reproduce.work import Failure, Slot, do_runs, slots, visible_gpus
+from intraclip.lab.reproduce.written import write_figure, write_table
+from intraclip.metrics.distance import Distance
+from intraclip.metrics.protocols import protocol_named
+from intraclip.process import hold
+from intraclip.studio import make_benchmark
+
+PICTURED = ("matplotlib", "sklearn", "captum")
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """How the work shows itself.
+
+    Attributes:
+        say: takes a line of text.
+        progress: makes a function of (done, total, what is going on) for a task of that name.
+    """
+
+    say: Callable[[str], None]
+    progress: Callable[[str], AbstractContextManager[Callable[..., None]]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What is run, how large and how often.
+
+    Attributes:
+        experiment: a name or group of `intraclip.lab.reproduce.experiments`.
+        scale: a name of `intraclip.lab.reproduce.scales`.
+        out: the folder of everything that is written.
+        data: data sets; none for rendered people.
+        seeds: how many training seeds, from 0; None for the scale's.
+        splits: numbers of splits; None for the scale's, empty for all.
+        only: keys of the rows that are wanted; all when empty.
+        recipe: another recipe than the scale's: name or file.
+        jobs: runs at a time; None for as many as the machine has room for.
+        processes: processes (GPUs) of each run.
+        protocol: other than the usual one of each data set.
+        distance: ``euclidean`` or ``cosine``.
+    """
+
+    experiment: str
+    scale: str
+    out: Path
+    data: tuple[Path, ...] = ()
+    seeds: int | None = None
+    splits: tuple[int, ...] | None = None
+    only: tuple[str, ...] = ()
+    recipe: str | None = None
+    jobs: int | None = None
+    processes: int = 1
+    protocol: str | None = None
+    distance: Distance = "euclidean"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Everything that would be done.
+
+    Attributes:
+        settings: that it was made from.
+        scale: its scale.
+        base: name or file of its recipe.
+        recipe: what was read from it.
+        plans: one an experiment.
+        runs: every run once, in the order of work.
+        estimated: run folder -> seconds.
+        places: where runs are made, one at a time in each.
+        weights: files that runs start from.
+        rendered: data sets that have to be rendered.
+        frames: frames to render.
+        seconds: wall time of all of it, about.
+        left_out: experiments of a group that the given data do not allow.
+    """
+
+    settings: Settings
+    scale: Scale
+    base: str
+    recipe: Recipe
+    plans: tuple[ExperimentPlan, ...]
+    runs: tuple[PlannedRun, ...]
+    estimated: Mapping[Path, float]
+    places: tuple[Slot, ...]
+    weights: tuple[Weights, ...]
+    rendered: tuple[Source, ...]
+    frames: int
+    seconds: float
+    left_out: tuple[str, ...]
+
+    @property
+    def cautions(self) -> list[str]:
+        """What should be known before hours are spent: a sentence each."""
+        return [
+            *(sentence for one in self.plans for sentence in one.cautions),
+            *(f"will be downloaded: {one}" for one in self.weights if one.missing),
+        ]
+
+
+class RunsFailed(IntraclipError):
+    """Some runs failed; everything that does not need them is done.
+
+    Attributes:
+        written: the Markdown files of the experiments that could be written.
+    """
+
+    def __init__(self, message: str, written: Sequence[Path]) -> None:
+        super().__init__(message)
+        self.written = list(written)
+
+
+def plan(settings: Settings, *, recipe: Recipe | None = None) -> Plan:
+    """Find out what there is to do; nothing is trained, rendered, downloaded or written.
+
+    Args:
+        settings: what is wanted.
+        recipe: of an earlier plan for the same settings; None to read it.
+
+    Raises:
+        ConfigError: unknown names, wrong numbers, or weights that are not there.
+        DataError: everything that is wrong with the data, at once.
+        IntraclipError: everything in the output folder that is not what is planned, at once.
+        DeviceError: more GPUs asked for than there are.
+        MissingExtraError: what draws the figures is not installed.
+    """
+    chosen = experiments_named(settings.experiment, only=settings.only)
+    scale = scale_named(settings.scale)
+    for name, value in (
+        ("seeds", settings.seeds),
+        ("jobs", settings.jobs),
+        ("processes", settings.processes),
+    ):
+        if value is not None and value < 1:
+            raise ConfigError(f"--{name} is {value}; at least 1 is needed")
+    if settings.protocol is not None:
+        protocol_named(settings.protocol)
+    for module in ("jinja2", *(PICTURED if any(e.kind.startswith("fig") for e in chosen) else ())):
+        require_extra(module, extra="report", purpose="tables and figures")
+    base = settings.recipe or scale.recipe
+    recipe = recipe or load_recipe(base)
+    layouts = {e.name: layouts_for(e, chosen, given=bool(settings.data)) for e in chosen}
+    sources = choose_sources(
+        list(dict.fromkeys(layout for names in layouts.values() for layout in names)),
+        scale,
+        settings.out,
+        data=settings.data,
+        splits=settings.splits,
+        recipe=recipe,
+        protocol=settings.protocol,
+    )
+    if len(chosen) > 1:  # of a group, what the given data allow
+        possible = tuple(e for e in chosen if not lacking(e, layouts[e.name], sources))
+        left_out, chosen = [e.name for e in chosen if e not in possible], possible or chosen
+    else:
+        left_out = []
+    seeds = range(settings.seeds or scale.seeds)
+    refused: list[Refusal] = []
+    plans = tuple(
+        make_plan(
+            e,
+            scale,
+            settings.out,
+            sources,
+            layouts=layouts[e.name],
+            seeds=seeds,
+            base=base,
+            recipe=recipe,
+            refused=refused,
+        )
+        for e in chosen
+    )
+    raise_refused(refused)
+    runs = tuple({run.folder: run for p in plans for run in p.all_runs}.values())
+    weights = weights_of(runs)
+    gpus = visible_gpus() if recipe.device != "cpu" else ()
+    if recipe.device.startswith("cuda:"):
+        raise ConfigError(
+            f"the recipe's device is {recipe.device}; `reproduce` chooses among the GPUs itself: set device to auto, "
+            "and CUDA_VISIBLE_DEVICES to those it may use"
+        )
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    places = slots(settings.jobs, settings.processes, gpus=gpus, cores=cores)
+    estimated = estimates(runs, places[0])
+    rendered = tuple(s for s in {s.root: s for p in plans for s in p.sources}.values() if not s.splits)
+    frames = sum(source.all_frames for source in rendered)
+    return Plan(
+        settings=settings,
+        scale=scale,
+        base=base,
+        recipe=recipe,
+        plans=plans,
+        runs=runs,
+        estimated=estimated,
+        places=tuple(places),
+        weights=tuple(weights),
+        rendered=rendered,
+        frames=frames,
+        seconds=wall_seconds(estimated, at_once=len(places), rendering=frames, cores=cores),
+        left_out=tuple(left_out),
+    )
+
+
+def reproduce(planned: Plan, view: View) -> list[Path]:
+    """Do what a plan says.
+
+    Args:
+        planned: from `plan`.
+        view: shows the progress.
+
+    Returns:
+        The Markdown files, one an experiment.
+
+    Raises:
+        RunsFailed: some runs failed; the others are done, and what does not need the failed ones is written.
+        CheckpointError: weights cannot be downloaded, or do not fit; nothing was trained.
+        IntraclipError: a failure that must hit every run, or finished runs that are not what was planned.
+        RunStopped: SIGTERM or Ctrl-C; what was going on has saved itself.
+        OutputError: something cannot be written.
+    """
+    settings = planned.settings
+    failures: list[Failure] = []
+    with _alone(settings.out):
+        load_once(planned.weights, say=view.say)
+        if planned.rendered:
+            for source in planned.rendered:
+                _render(source, view)
+            planned = plan(settings, recipe=planned.recipe)  # now the splits can be read
+        waiting = [run for run in planned.runs if run.state != "done"]
+        if waiting:
+            done = len(planned.runs) - len(waiting)
+            view.say(f"{len(waiting)} runs to do, {done} done already; {len(planned.places)} at a time")
+            with view.progress("training") as progress:
+                failures = do_runs(
+                    waiting, planned.places, planned.estimated, say=view.say, progress=progress
+                )
+        broken = {failure.run.folder for failure in failures}
+        whole = [p for p in planned.plans if not broken & {run.folder for run in p.all_runs}]
+        written: list[Path] = []
+        try:
+            if waiting:
+                _check_done(planned.runs, failures)
+            for one in whole:
+                view.say(f"writing {one.experiment.name}")
+                written.append(_write(one, planned, view))
+        except IntraclipError as error:
+            if not failures:
+                raise
+            raise RunsFailed(f"{error}\n{_told(planned, failures)}", written) from None
+    if failures:
+        raise RunsFailed(_told(planned, failures), written)
+    return written
+
+
+def _check_done(runs: Sequence[PlannedRun], failures: Sequence[Failure]) -> None:
+    """Look at all runs again before their numbers are used: a long time may have passed since the plan.
+
+    Raises:
+        IntraclipError: one that did not fail is not what was planned.
+    """
+    failed = {failure.run.folder for failure in failures}
+    found = look_again([run for run in runs if run.folder not in failed])
+    unfinished = [f"  {run.folder} ({run.state})" for run in found if run.state != "done"]
+    if unfinished:
+        raise IntraclipError(
+            f"nothing was written: {len(unfinished)} runs have ended, but do not hold the model and the scores that "
+            "were planned; was something changed in the meantime? The same command makes up for it:\n"
+            + "\n".join(unfinished)
+        )
+
+
+def _told(planned: Plan, failures: Sequence[Failure]) -> str:
+    """What failed, what could not be written, and how to do without."""
+    lines = [f"{len(failures)} of {len(planned.runs)} runs failed, all others are done:"]
+    lines += [f"  {failure}" for failure in failures]
+    broken = {failure.run.folder for failure in failures}
+    for one in planned.plans:
+        missing = [
+            key
+            for key in dict.fromkeys(key for rows in one.runs.values() for key in rows)
+            if broken & {run.folder for rows in one.runs.values() for run in rows.get(key, ())}
+        ]
+        if not missing:
+            continue
+        rows = "rows" if len(missing) > 1 else "row"
+        lines.append(f"{one.experiment.name} was not written, it needs the {rows} {', '.join(missing)}")
+        kept = [row.key for row in one.experiment.rows if row.key not in missing]
+        enough = 2 if one.experiment.kind.startswith("fig") else 1
+        if sum(one.experiment.row(key).changes is not None for key in kept) >= enough:
+            lines.append(f"  without it: {_command(planned.settings, one, kept)}")
+    lines.append("The same command tries the failed runs again; what was trained is kept.")
+    return "\n".join(lines)
+
+
+def _command(settings: Settings, one: ExperimentPlan, only: Sequence[str]) -> str:
+    """The command that makes some rows of one experiment, with the settings of this one."""
+    words = ["intraclip", "reproduce", one.experiment.name, "--scale", settings.scale]
+    words += ["--out", str(settings.out)]
+    if settings.data:
+        words += ["--data", *(str(source.root) for source in one.sources)]
+    if settings.splits is not None:
+        words += ["--splits", ",".join(map(str, settings.splits)) or "all"]
+    for name in ("seeds", "recipe", "jobs", "protocol"):
+        if getattr(settings, name) is not None:
+            words += [f"--{name}", str(getattr(settings, name))]
+    if settings.processes != 1:
+        words += ["--processes", str(settings.processes)]
+    if settings.distance != "euclidean":
+        words += ["--distance", settings.distance]
+    return shlex.join([*words, "--only", *only])
+
+
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Keep other processes out of an output folder.
+
+    Raises:
+        OutputError: one is at work there, or the folder cannot be written.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        lock = hold(out / "lock")
+    except BlockingIOError:
+        raise OutputError(
+            f"another `reproduce` is at work on {out}; wait for it, or choose another --out"
+        ) from None
+    except OSError as error:
+        raise OutputError(f"{out} cannot be written: {error}") from None
+    try:
+        yield
+    finally:
+        if lock is not None:
+            lock.close()
+
+
+def _write(one: ExperimentPlan, planned: Plan, view: View) -> Path:
+    settings = planned.settings
+    if one.experiment.kind.startswith("fig"):
+        return write_figure(one, settings.out)
+    scoring = Scoring(protocol=settings.protocol, distance=settings.distance)
+    return write_table(
+        one, settings.out, scoring, scale=planned.scale.name, recipe=planned.base, say=view.say
+    )
+
+
+def _render(source: Source, view: View) -> None:
+    assert source.benchmark is not None
+    partial = source.root.with_name(source.root.name + ".partial")
+    try:
+        if partial.exists():  # an interrupted rendering; it starts again, in a minute
+            shutil.rmtree(partial)
+        with view.progress(f"rendering {source.layout}") as progress:
+            make_benchmark(partial, source.benchmark, progress=progress)
+        partial.rename(source.root)
+    except OSError as error:
+        raise OutputError(f"people cannot be rendered to {source.root}: {error}") from None

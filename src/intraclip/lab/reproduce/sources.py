@@ -1,0 +1,204 @@
+"""The data sets that runs are trained and tested on: found, read and checked before anything starts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from intraclip.config import Recipe
+from intraclip.data.dataset import labels_of
+from intraclip.data.readers import READERS, find_dataset, num_splits
+from intraclip.errors import DataError, OutputError
+from intraclip.lab.reproduce.experiments import Experiment
+from intraclip.lab.reproduce.scales import Scale
+from intraclip.lab.splits import raise_problems, read_testing, read_training
+from intraclip.studio import BenchmarkConfig
+from intraclip.studio.layouts import SPLITS, plan_tracklets
+from intraclip.types import Split
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A data set that runs are trained or tested on.
+
+    Attributes:
+        layout: its layout, which is also its name here.
+        root: its folder.
+        numbers: numbers of the splits that are used.
+        splits: the splits; empty as long as a rendered data set is not there yet.
+        benchmark: what to render where the folder is not there yet.
+    """
+
+    layout: str
+    root: Path
+    numbers: tuple[int, ...]
+    splits: tuple[Split, ...] = ()
+    benchmark: BenchmarkConfig | None = None
+
+    @property
+    def identities(self) -> int:
+        """Training identities of a split."""
+        if self.splits:
+            return len(labels_of(self.splits[0].train))
+        assert self.benchmark is not None
+        return self.benchmark.identities // 2
+
+    @property
+    def test_frames(self) -> int:
+        """Frames of the test tracklets of a split; a guess while nothing is rendered."""
+        if self.splits:
+            return sum(len(t) for t in self.splits[0].test)
+        return self.all_frames // 2
+
+    @property
+    def all_frames(self) -> int:
+        """Frames that rendering makes."""
+        assert self.benchmark is not None
+        return sum(plan.frames for plan in plan_tracklets(self.benchmark))
+
+
+def layouts_for(experiment: Experiment, chosen: Sequence[Experiment], *, given: bool) -> tuple[str, ...]:
+    """Layouts of the data sets that an experiment may use.
+
+    A table takes any data set that is given, also one that the paper did not use. What another experiment of a group
+    names for its own is left to that one: in `all`, PRID-2011 tests the models of Table 4, and is not trained on.
+
+    Args:
+        experiment: whose layouts are asked for.
+        chosen: all experiments that are made together.
+        given: whether there are data folders. Without them people are rendered, and those in one layout do for the
+            tables over two.
+    """
+    if not given:
+        return experiment.layouts if experiment.kind == "cross" else experiment.layouts[:1]
+    if experiment.kind != "table":
+        return experiment.layouts
+    taken = {layout for other in chosen if other.kind != "table" for layout in other.layouts}
+    others = (layout for layout in READERS if layout != "pack" and layout not in taken)
+    return tuple(dict.fromkeys((*experiment.layouts, *others)))
+
+
+def choose_sources(
+    layouts: Sequence[str],
+    scale: Scale,
+    out: Path,
+    *,
+    data: Sequence[Path],
+    splits: Sequence[int] | None,
+    recipe: Recipe,
+    protocol: str | None,
+) -> dict[str, Source]:
+    """Find, read and check the data sets of experiments; nothing is rendered here.
+
+    Args:
+        layouts: those the experiments can use, each once.
+        scale: says what is rendered where no folder is given.
+        out: rendered data go to ``out/data``.
+        data: folders with data sets, any of the layouts; when empty, rendered data take their place.
+        splits: numbers of splits; None for the scale's, empty for all.
+        recipe: the scale's.
+        protocol: that the runs will be scored under; None for the usual one of each data set.
+
+    Raises:
+        DataError: everything that is wrong with the data sets, at once; two of one layout, or one that no experiment
+            uses.
+    """
+    given: dict[str, Path] = {}
+    problems: list[str] = []
+    for folder in data:
+        try:
+            layout, root = find_dataset(folder)
+        except DataError as error:
+            problems.append(str(error))
+            continue
+        if layout == "pack":
+            layout = read_layout_of_pack(root)
+        if layout in given:
+            problems.append(f"{folder} and {given[layout]} are both {layout}; give one of them")
+        if layout not in layouts:
+            problems.append(f"{folder} is {layout}, which is not used here; used are {', '.join(layouts)}")
+        given[layout] = root
+    raise_problems(problems)
+    sources: dict[str, Source] = {}
+    for layout in layouts:
+        if data and layout not in given:
+            continue
+        if layout in given:
+            root, benchmark = given[layout], None
+        else:
+            benchmark = scale.benchmarks[layout]
+            root = out / "data" / layout
+            if not (root / "benchmark.json").is_file():
+                numbers = _numbers(splits, scale, SPLITS if layout != "mars" else 1, root, problems)
+                sources[layout] = Source(layout=layout, root=root, numbers=numbers, benchmark=benchmark)
+                continue
+            _check_rendered(root, benchmark)
+        sources[layout] = _read(layout, root, scale, splits, recipe, protocol, problems)
+    raise_problems(problems)
+    return sources
+
+
+def read_layout_of_pack(root: Path) -> str:
+    """Layout of the data set that was packed."""
+    from intraclip.data.readers import read_split
+
+    return read_split(root).dataset.removeprefix("benchmark-")
+
+
+def _read(
+    layout: str,
+    root: Path,
+    scale: Scale,
+    splits: Sequence[int] | None,
+    recipe: Recipe,
+    protocol: str | None,
+    problems: list[str],
+) -> Source:
+    try:
+        count = num_splits(root)
+    except DataError as error:
+        problems.append(str(error))
+        return Source(layout=layout, root=root, numbers=())
+    numbers = _numbers(splits, scale, count, root, problems)
+    found = read_training(root, numbers, layout="auto", recipe=recipe, problems=problems)
+    if not problems:
+        read_testing(
+            root,
+            numbers,
+            layout="auto",
+            protocol=protocol,
+            problems=problems,
+            direction=recipe.data.direction,
+        )
+    return Source(layout=layout, root=root, numbers=numbers, splits=tuple(found))
+
+
+def _numbers(
+    splits: Sequence[int] | None, scale: Scale, count: int, root: Path, problems: list[str]
+) -> tuple[int, ...]:
+    if splits is None:
+        return tuple(range(min(count, scale.splits or count)))
+    if count == 1 or not splits:  # named splits are about the data sets that have several
+        return tuple(range(count))
+    wrong = [number for number in splits if number >= count]
+    if wrong:
+        problems.append(f"{root} has splits 0 to {count - 1}, not {', '.join(map(str, wrong))}")
+    return tuple(splits)
+
+
+def _check_rendered(root: Path, config: BenchmarkConfig) -> None:
+    """Refuse data in OUT that another scale or seed rendered."""
+    try:
+        found = json.loads((root / "benchmark.json").read_text(encoding="utf-8"))["config"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{root / 'benchmark.json'} cannot be read: {error}; delete {root}") from None
+    wanted = json.loads(json.dumps(asdict(config)))
+    different = [
+        f"{key}: {found.get(key)} -> {wanted[key]}" for key in wanted if found.get(key) != wanted[key]
+    ]
+    if different:
+        raise OutputError(
+            f"{root} was rendered with other settings ({'; '.join(different)}); choose another --out for another scale"
+        )

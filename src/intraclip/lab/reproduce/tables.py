@@ -1,0 +1,308 @@
+"""Tables for people: Markdown, one self-contained HTML page, and the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from intraclip import __version__
+from intraclip.core.files import write_text
+from intraclip.errors import require_extra
+from intraclip.lab.reproduce.estimate import duration
+from intraclip.lab.reproduce.experiments import MEASURES
+
+HEADINGS = {
+    "mars": "MARS",
+    "ilids-vid": "iLIDS-VID",
+    "prid2011": "PRID-2011",
+    "lsvid": "LS-VID",
+    "folder": "own tracklets",
+}
+VERDICTS = {"holds": "yes", "reversed": "no, the reverse", "open": "not shown"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """Text in rows and columns.
+
+    Attributes:
+        title: above it.
+        header: one text a column.
+        rows: one text a cell.
+        below: sentences below it.
+    """
+
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    below: tuple[str, ...] = ()
+
+
+def tables(result: Mapping[str, Any]) -> list[Table]:
+    """The tables of a result: one of scores, one of training and one of claims for each data set."""
+    found = []
+    for layout, data in result["datasets"].items():
+        found += [_scores(result, layout, data), _training(result, layout, data)]
+        if result["claims"]:
+            found.append(_claims(result, layout))
+    return found
+
+
+def short_tables(result: Mapping[str, Any]) -> list[Table]:
+    """The same for a terminal of 120 columns: no intervals of scores, gains by the deciding measure."""
+    decisive = result["measured_by"]
+    shown = list(dict.fromkeys(("rank1", decisive)))
+    found = []
+    for layout, data in result["datasets"].items():
+        rows = []
+        for row, own, printed in _rows_of(result, layout):
+            cells = [row["label"]]
+            for measure in shown:
+                cells.append(_sample(own["measures"][measure]).partition(" (")[0] if own else "")
+                cells.append(f"{printed[measure]:.1f}" if measure in printed else "")
+            cells += _training_cells(own)
+            rows.append(cells if own else [cells[0], "not trained", *cells[2:]])
+        header = ["", *(text for m in shown for text in (MEASURES[m], "paper"))]
+        header += ["training", "accuracy", "identity", "triplet"]
+        found.append(_without_empty(_dataset_title(layout, data), header, rows))
+        gains = []
+        for claim in result["claims"]:
+            one = claim["results"].get(layout, {}).get(decisive)
+            if one is not None:
+                people = _people(one["people"])
+                gains.append((claim["text"], _difference(one["trainings"]), people, _verdict(one)))
+        if gains:
+            header = ["claim", f"{MEASURES[decisive]}, over trainings", "over people", "shown"]
+            found.append(Table(title="Gains", header=tuple(header), rows=tuple(gains)))
+    return found
+
+
+def remarks(result: Mapping[str, Any]) -> list[str]:
+    """How the numbers were taken: a sentence or a few each."""
+    seeds, claims = result["seeds"], len(result["claims"])
+    lines = [
+        f"Scale {result['scale']}, recipe {result['recipe']}, training seeds {', '.join(map(str, seeds))}, "
+        f"{result['distance']} distance; {result['date']}.",
+        "In percent. ± is the standard deviation over trainings, brackets hold the 95 % interval of their mean "
+        "(Student's t). "
+        + " ".join(_trainings(layout, data, seeds) for layout, data in result["datasets"].items()),
+    ]
+    if claims:
+        lines.append(
+            "A gain counts as shown when its interval lies above 0 both over trainings and over test people "
+            "(bootstrap); p over people is of a flip test."
+        )
+    if claims > 1:
+        lines[-1] = (
+            f"{lines[-1][:-1]}, adjusted for the {claims} claims of a table (Holm 1979). Nothing else is corrected for "
+            "their number: not the intervals, so not what counts as shown, and not p over trainings."
+        )
+    chance = ", ".join(
+        f"{_trained_on(layout, data)} ln {data['training_identities']} = {data['chance_identity_loss']:.2f}"
+        for layout, data in result["datasets"].items()
+    )
+    lines.append(
+        "Accuracy, identity loss and triplet loss are of the last epoch, on augmented training batches: they cannot be "
+        "compared between augmentation modes. A model that knows nothing has the identity loss of chance "
+        f"({chance}); one near it is undertrained, and its scores say little about the method."
+    )
+    for machine in result["machines"]:
+        lines.append(
+            f"{machine['runs']} runs on {machine['device'] if machine['device'] != 'cpu' else machine['processor']} "
+            f"({machine['cores']} cores, threads of a run: {machine['threads']}), PyTorch {machine['torch']}, "
+            f"commit {machine['commit'] or 'unknown'} (where it was last started)."
+        )
+    return lines + [f"Note: {note}." for note in result["notes"]]
+
+
+def markdown(result: Mapping[str, Any]) -> str:
+    """A result as a Markdown section."""
+    lines = [f"# {result['title']}", "", result["about"], ""]
+    for table in tables(result):
+        lines += [f"**{table.title}**", "", _line(table.header)]
+        lines.append("| --- |" + " --- |" * (len(table.header) - 1))
+        lines += [_line(row) for row in table.rows]
+        lines.append("")
+        lines += [f"{sentence}\n" for sentence in table.below]
+    lines += [f"{remark}\n" for remark in remarks(result)]
+    return "\n".join(lines)
+
+
+def write_page(out: Path, *, title: str, sections: Sequence[Mapping[str, Any]], note: str = "") -> Path:
+    """Write one self-contained HTML page.
+
+    Args:
+        out: the file.
+        title: of the page.
+        sections: each with ``title``, ``about``, ``tables`` (of `Table`), ``remarks`` and ``pictures`` (data URIs with
+            ``alt``).
+        note: a sentence below the title.
+
+    Raises:
+        MissingExtraError: the ``report`` extra is not installed.
+        OutputError: the file cannot be written.
+    """
+    jinja2 = require_extra("jinja2", extra="report", purpose="the HTML tables")
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    source = (resources.files("intraclip.lab.reproduce") / "page.html.j2").read_text(encoding="utf-8")
+    page: str = environment.from_string(source).render(
+        title=title, sections=sections, note=note, version=__version__
+    )
+    write_text(out, page)
+    return out
+
+
+Row = Mapping[str, Any]
+
+
+def _rows_of(result: Mapping[str, Any], layout: str) -> list[tuple[Row, Row | None, Row]]:
+    """Rows that say something about a data set: the row, what was measured, what the paper prints."""
+    rows = (
+        (row, row["results"].get(layout), row["printed"].get(layout, {})) for row in result["rows"].values()
+    )
+    return [(row, own, printed) for row, own, printed in rows if own is not None or printed]
+
+
+def _without_empty(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """A table without the columns in which no row has anything: the paper prints no mAP on iLIDS-VID."""
+    kept = [i for i in range(len(header)) if i == 0 or any(row[i] for row in rows)]
+    return Table(
+        title=title,
+        header=tuple(header[i] for i in kept),
+        rows=tuple(tuple(row[i] for i in kept) for row in rows),
+    )
+
+
+def _scores(result: Mapping[str, Any], layout: str, data: Mapping[str, Any]) -> Table:
+    rows = []
+    for row, own, printed in _rows_of(result, layout):
+        cells = [row["label"]]
+        for measure in MEASURES:
+            cells.append(_sample(own["measures"][measure]) if own else "")
+            cells.append(f"{printed[measure]:.1f}" if measure in printed else "")
+        rows.append(cells if own else [cells[0], "not trained", *cells[2:]])
+    header = ["", *(text for heading in MEASURES.values() for text in (heading, "paper"))]
+    return _without_empty(_dataset_title(layout, data), header, rows)
+
+
+def _training(result: Mapping[str, Any], layout: str, data: Mapping[str, Any]) -> Table:
+    rows = [[row["label"], *_training_cells(own)] for row, own, _ in _rows_of(result, layout) if own]
+    chance = f"identity loss (chance {data['chance_identity_loss']:.2f})"
+    return _without_empty("Training, last epoch", ["", "time", "accuracy", chance, "triplet loss"], rows)
+
+
+def _training_cells(own: Row | None) -> tuple[str, str, str, str]:
+    """Time, accuracy, identity loss, triplet loss."""
+    if own is None:
+        return ("",) * 4
+    time = own["seconds"]
+    known = (own[f"training_{name}"] for name in ("accuracy", "identity", "triplet"))
+    accuracy, identity, triplet = ("" if value is None else f"{value:.2f}" for value in known)
+    return "" if time is None else duration(time), accuracy, identity, triplet
+
+
+def _trained_on(layout: str, data: Mapping[str, Any]) -> str:
+    name = str(data.get("trained_on", layout)).removeprefix("benchmark-")
+    return HEADINGS.get(name, name)
+
+
+def _trainings(layout: str, data: Mapping[str, Any], seeds: Sequence[int]) -> str:
+    """What n is."""
+    splits, name = len(data["trained_splits"]), _trained_on(layout, data)
+    if splits == 1:
+        return f"{name}: n = {len(seeds)}, the trainings are the seeds of one split."
+    averaged = (
+        f", the {len(seeds)} seeds of each averaged first, as they share its data" if len(seeds) > 1 else ""
+    )
+    return (
+        f"{name}: n = {splits}, the trainings are the splits{averaged}; splits share people, so their intervals are "
+        "widened (Nadeau & Bengio 2003)."
+    )
+
+
+def _claims(result: Mapping[str, Any], layout: str) -> Table:
+    decisive = result["measured_by"]
+    shown = list(dict.fromkeys((decisive, "rank1")))
+    header = ["claim"]
+    for measure in shown:
+        header += [f"{MEASURES[measure]}, over trainings", "over people"]
+    header += ["the paper's gain", f"shown (by {MEASURES[decisive]})"]
+    rows = []
+    for claim in result["claims"]:
+        found = claim["results"].get(layout, {})
+        cells = [claim["text"]]
+        for measure in shown:
+            one = found.get(measure)
+            cells += [_difference(one["trainings"]), _people(one["people"])] if one else ["", ""]
+        cells.append(_paper_gain(result["rows"], claim, layout))
+        cells.append(_verdict(found[decisive]) if decisive in found else "")
+        rows.append(tuple(cells))
+    return Table(title="Gains", header=tuple(header), rows=tuple(rows))
+
+
+def _verdict(gain: Mapping[str, Any]) -> str:
+    if gain["trainings"]["deviation"] is None:
+        return "one training"
+    return VERDICTS[gain["verdict"]]
+
+
+def _dataset_title(layout: str, data: Mapping[str, Any]) -> str:
+    name = HEADINGS.get(layout, layout)
+    if data["rendered"] is not None:
+        made = data["rendered"]
+        name = f"Rendered people in the layout of {name} ({made['identities']} people, {made['cameras']} cameras)"
+    trained = f"trained on {data['trained_on']}, tested on " if "trained_on" in data else ""
+    splits = f", {len(data['splits'])} splits" if len(data["splits"]) > 1 else ""
+    return (
+        f"{trained}{name}{splits}: protocol {data['protocol']}, {data['queries']:,} queries of "
+        f"{data['test_people']:,} people, {data['gallery']:,} in the gallery{' of each split' if splits else ''}"
+    )
+
+
+def _sample(found: Mapping[str, Any]) -> str:
+    text = f"{100 * found['mean']:.1f}"
+    if found["deviation"] is not None:
+        text += f" ± {100 * found['deviation']:.1f}"
+    if found["low"] is not None:
+        # Student's interval knows nothing of the ends of the scale; few trainings reach beyond them.
+        low, high = max(0.0, 100 * found["low"]), min(100.0, 100 * found["high"])
+        text += f" ({low:.1f} to {high:.1f})"
+    return text
+
+
+def _difference(found: Mapping[str, Any]) -> str:
+    text = f"{100 * found['mean']:+.1f}"
+    if found["low"] is not None:
+        text += f" ({100 * found['low']:+.1f} to {100 * found['high']:+.1f}; {p_text(found['p_value'])})"
+    return text
+
+
+def _people(found: Mapping[str, Any] | None) -> str:
+    if found is None:
+        return ""
+    return f"{100 * found['low']:+.1f} to {100 * found['high']:+.1f}; {p_text(found['p_holm'])}"
+
+
+def p_text(p_value: float) -> str:
+    """A p-value as it is printed.
+
+    >>> p_text(0.03), p_text(0.00012)
+    ('p 0.03', 'p < 0.001')
+    """
+    return "p < 0.001" if p_value < 0.001 else f"p {p_value:.2g}"
+
+
+def _paper_gain(rows: Mapping[str, Mapping[str, Any]], claim: Mapping[str, Any], layout: str) -> str:
+    better, worse = (rows[claim[key]]["printed"].get(layout, {}) for key in ("better", "worse"))
+    return ", ".join(
+        f"{MEASURES[m]} {better[m] - worse[m]:+.1f}" for m in ("rank1", "mAP") if m in better and m in worse
+    )
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"

@@ -1,0 +1,119 @@
+"""Where a training starts from: random weights, a backbone's usual ones, a file, or a network trained before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import safetensors
+import torch
+from torch import nn
+
+from intraclip.config import USUAL_WEIGHTS, InputConfig, ModelConfig
+from intraclip.errors import ConfigError
+from intraclip.models.backbones import load_backbone_weights
+from intraclip.models.checkpoint import FORMAT, Checkpoint, model_file, model_weights, read_checkpoint
+from intraclip.models.embedder import ClipEmbedder
+from intraclip.models.state_dicts import load_matching, without_wrappers
+from intraclip.models.timm_backbones import TimmBody, load_state
+from intraclip.models.zoo import find_weights
+
+
+def trained_before(weights: str) -> Path | None:
+    """The checkpoint that `model.weights` stands for: of a run folder, a checkpoint file, or a name of the zoo.
+
+    Returns:
+        None where it is something else: a word, a file of a backbone's weights alone, or nothing that is there.
+
+    Raises:
+        CheckpointError: the folder holds no trained model; or the zoo's file is not here yet.
+        ConfigError: the zoo's network cannot be trained.
+    """
+    if not weights or weights in USUAL_WEIGHTS:
+        return None
+    path = Path(weights)
+    if path.is_dir():
+        return model_file(path)
+    path = find_weights(weights)
+    if path.suffix != ".safetensors" or not path.is_file():
+        return None
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            return path if (file.metadata() or {}).get("format") == FORMAT else None
+    except (OSError, safetensors.SafetensorError):
+        return None  # what is wrong with it is said by who reads its weights
+
+
+def begin(model: ClipEmbedder, config: ModelConfig, input_config: InputConfig) -> str:
+    """Fill a network as `config.weights` says. The classifier always begins anew: other people, other classes.
+
+    Args:
+        model: with seeded random weights; changed in place.
+        config: `weights` and what they must fit.
+        input_config: how frames are normalised.
+
+    Returns:
+        What was taken from where, for people; empty for random weights.
+
+    Raises:
+        ConfigError: there are no such weights, or they are of another backbone or another normalisation.
+        CheckpointError: the weights are missing, damaged, or do not fit.
+    """
+    file = trained_before(config.weights)
+    if file is not None:
+        return _from_checkpoint(model, read_checkpoint(file), config, input_config)
+    if config.weights and config.weights not in USUAL_WEIGHTS:
+        config = replace(config, weights=str(find_weights(config.weights)))
+    source = load_backbone_weights(model.backbone, config)
+    return f"the backbone starts from {source}" if source else ""
+
+
+def _from_checkpoint(
+    model: ClipEmbedder, checkpoint: Checkpoint, config: ModelConfig, input_config: InputConfig
+) -> str:
+    theirs, source = checkpoint.recipe, str(checkpoint.path)
+    differing = [
+        f"model.{key}: {getattr(theirs.model, key)} there, {getattr(config, key)} here"
+        for key in ("backbone", "width")
+        if getattr(theirs.model, key) != getattr(config, key)
+    ]
+    if not isinstance(model.backbone, TimmBody):  # which brings frames into the form that it wants by itself
+        differing += [
+            f"input.{key}: {list(getattr(theirs.input, key))} there, {list(getattr(input_config, key))} here"
+            for key in ("mean", "std")
+            if getattr(theirs.input, key) != getattr(input_config, key)
+        ]
+    if differing:
+        raise ConfigError(
+            f"model.weights: {source} is another kind of network; set what differs as it is there, or leave out "
+            "--recipe to take all of its recipe:\n" + "\n".join(f"  {line}" for line in differing)
+        )
+    state = without_wrappers(model_weights(checkpoint))
+    body = _below(state, "backbone.")
+    if isinstance(model.backbone, TimmBody):
+        size = theirs.input.height, theirs.input.width
+        load_state(model.backbone, _below(body, "network."), source=source, size=size)
+    else:
+        load_matching(model.backbone, body, source=source)
+    taken, anew = ["backbone"], []
+    head = _load_head(model.head, _below(state, "head.")) if theirs.model.head == config.head else None
+    if head is None:
+        anew.append(f"head ({config.head} here, {theirs.model.head} there)")
+    else:
+        taken.append(f"head ({config.head})")
+        anew += [f"{len(head)} tensors of the head, such as {head[0]}"] if head else []
+    anew.append("classifier")
+    return f"{' and '.join(taken)} start from {source}; new: {', '.join(anew)}"
+
+
+def _load_head(head: nn.Module, state: Mapping[str, torch.Tensor]) -> list[str]:
+    """Copy what fits; the names of what does not."""
+    own = head.state_dict()
+    fits = {name for name in own if name in state and state[name].shape == own[name].shape}
+    head.load_state_dict({name: state[name] if name in fits else own[name] for name in own})
+    return [name for name in own if name not in fits]
+
+
+def _below(state: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}

@@ -1,0 +1,213 @@
+"""The entries of the zoo. A score is here only with its source, a digest only where the file was seen."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from intraclip.models.zoo.entry import Entry, File, Score
+
+_OMZ = "https://storage.openvinotoolkit.org/repositories/open_model_zoo/2023.0/models_bin/1"
+_CARD = "Open Model Zoo's model card"
+_BGR = {
+    "height": 256,
+    "width": 128,
+    "channel_order": "BGR",
+    "value_range": "0..255",
+    "mean": [0.0, 0.0, 0.0],
+    "std": [1.0, 1.0, 1.0],
+}
+_IMAGENET = {
+    "height": 256,
+    "width": 128,
+    "channel_order": "RGB",
+    "value_range": "0..1",
+    "mean": [0.485, 0.456, 0.406],
+    "std": [0.229, 0.224, 0.225],
+}
+_SEEN_0287 = {
+    "xml": "09af746c1068a3e89355e1f0226d3d6982dc1cd77634b1f70a40f1f654a94be1",
+    "bin": "7f53d18d11253455e0e11646b2176cf6509cc7c97cb5376f9b91b4c41e09a06c",
+}
+
+
+def _open_model_zoo(number: str, parameters: float, rank1: float, mean_ap: float, *more: Score) -> Entry:
+    name = f"person-reidentification-retail-{number}"
+    seen = _SEEN_0287 if number == "0287" else {}
+    return Entry(
+        name=name,
+        kind="re-ID network",
+        what=f"Open Model Zoo's image network {number} for finding people again, 256 features, OpenVINO.",
+        parameters=parameters,
+        megabytes=round(4 * parameters + 0.45, 1),
+        licence="Apache-2.0",
+        trained_on="not published",
+        scores=(
+            Score(data="Market-1501", values=f"rank-1 {rank1}, mAP {mean_ap}", source=_CARD),
+            *more,
+        ),
+        files=tuple(
+            File(
+                name=f"{name}.{ending}",
+                url=f"{_OMZ}/{name}/FP32/{name}.{ending}",
+                copies={seen[ending]: "a copy in yas-sim/object-tracking-line-crossing-area-intrusion"}
+                if seen
+                else {},
+            )
+            for ending in ("xml", "bin")
+        ),
+        opens=_BGR,
+    )
+
+
+def _osnet(name: str, what: str, parameters: float, *scores: Score) -> Entry:
+    return Entry(
+        name=name,
+        kind="re-ID network",
+        what=what,
+        parameters=parameters,
+        licence="code MIT; weights unclear: made from data sets that are for research only",
+        trained_on="see the file you take: torchreid offers one a data set",
+        scores=scores,
+        files=(File(name=f"{name}.onnx"),),
+        opens=_IMAGENET,
+        by_hand=(
+            "torchreid's model zoo (https://github.com/KaiyangZhou/deep-person-reid, docs/MODEL_ZOO.md) has its "
+            "weights as PyTorch files only; export the one you want with that project's own exporter to "
+            f"{name}.onnx, input 256 x 128"
+        ),
+    )
+
+
+def _torchreid(data: str, rank1: float, mean_ap: float) -> Score:
+    return Score(data=data, values=f"rank-1 {rank1}, mAP {mean_ap}", source="torchreid's model zoo")
+
+
+_YOLOX = "https://github.com/Megvii-BaseDetection/YOLOX/releases/download/0.1.1rc0"
+
+
+def _yolox(size: str, parameters: float, average: float, copies: dict[str, str]) -> Entry:
+    return Entry(
+        name=f"yolox_{size}",
+        kind="detector",
+        what=f"YOLOX-{size}, 80 kinds of things, people first; input 416 x 416, ONNX.",
+        parameters=parameters,
+        megabytes=round(4 * parameters, 1),
+        licence="Apache-2.0",
+        trained_on="COCO 2017",
+        scores=(Score(data="COCO val 2017, all classes", values=f"mAP {average}", source="YOLOX's README"),),
+        files=(File(name=f"yolox_{size}.onnx", url=f"{_YOLOX}/yolox_{size}.onnx", copies=copies),),
+    )
+
+
+_WRITTEN = (
+    _open_model_zoo("0277", 2.103, 96.2, 87.7),
+    _open_model_zoo("0286", 1.234, 94.8, 83.7),
+    _open_model_zoo(
+        "0287",
+        0.595,
+        92.9,
+        76.6,
+        Score(
+            data="VIPeR, single shot, mean of ten random halves",
+            values="rank-1 53.6",
+            source="measured here",
+        ),
+    ),
+    _open_model_zoo("0288", 0.183, 86.1, 59.7),
+    _osnet(
+        "osnet_x1_0",
+        "OSNet (Zhou et al., ICCV 2019): features of several scales, 512 numbers.",
+        2.2,
+        _torchreid("Market-1501, trained on it", 94.2, 82.6),
+        _torchreid("MSMT17, trained on it", 74.9, 43.8),
+    ),
+    _osnet(
+        "osnet_x0_25",
+        "OSNet of a quarter of the width, 512 numbers.",
+        0.2,
+        _torchreid("Market-1501, trained on it", 91.2, 75.0),
+        _torchreid("MSMT17, trained on it", 61.4, 29.5),
+    ),
+    _osnet(
+        "osnet_ain_x1_0",
+        "OSNet with instance normalisation where a search found it to help on other data (Zhou et al., TPAMI 2021).",
+        2.2,
+        _torchreid("Market-1501, trained on MSMT17", 70.1, 43.3),
+    ),
+    _yolox(
+        "nano",
+        0.91,
+        25.8,
+        {
+            "695e750a5d5754bb5a8d5325643b59282191a7e7a564e435a415fd3c578eab14": (
+                "a copy in Kazuhito00/YOLOX-ONNX-TFLite-Sample"
+            )
+        },
+    ),
+    _yolox("tiny", 5.06, 32.8, {}),
+)
+
+_BACKBONES = {
+    "resnet50": "resnet50",
+    "resnet18": "resnet18",
+    "inception_v3": "inception_v3",
+    "alexnet": "alexnet",
+}
+_DETECTORS = (
+    "fasterrcnn_mobilenet_v3_large_320_fpn",
+    "fasterrcnn_mobilenet_v3_large_fpn",
+    "fasterrcnn_resnet50_fpn",
+    "fasterrcnn_resnet50_fpn_v2",
+    "fcos_resnet50_fpn",
+    "retinanet_resnet50_fpn",
+    "retinanet_resnet50_fpn_v2",
+    "ssd300_vgg16",
+    "ssdlite320_mobilenet_v3_large",
+)
+
+
+def _torchvision() -> list[Entry]:
+    """Torchvision says of its own weights how large and how good they are; its file names hold their digests."""
+    import torchvision  # loads torch
+
+    found = []
+    for model in (*_BACKBONES, *_DETECTORS):
+        detects = model in _DETECTORS
+        enum = torchvision.models.get_model_weights(model)
+        weights = enum["COCO_V1" if detects else "IMAGENET1K_V1"]
+        data, metrics = next(iter(weights.meta["_metrics"].items()))
+        file = weights.url.rsplit("/", 1)[1]
+        found.append(
+            Entry(
+                name=model if detects else f"{model}-imagenet",
+                kind="detector" if detects else "backbone",
+                what=(
+                    f"torchvision's detector {model}, 90 kinds of things, people first."
+                    if detects
+                    else f"torchvision's {model}, trained to tell 1,000 kinds of things apart."
+                ),
+                parameters=round(weights.meta["num_params"] / 1e6, 2),
+                megabytes=round(weights.meta["_file_size"], 1),
+                licence=(
+                    "code BSD-3-Clause; weights unclear: torchvision points to the terms of their training data"
+                    + ("" if detects else ", and ImageNet's speak of research")
+                ),
+                trained_on="COCO 2017" if detects else "ImageNet (ILSVRC 2012)",
+                scores=(
+                    Score(
+                        data=data,
+                        values=", ".join(f"{key} {value}" for key, value in metrics.items()),
+                        source="torchvision's documentation",
+                    ),
+                ),
+                files=(File(name=file, url=weights.url, sha256=file.rsplit("-", 1)[1].removesuffix(".pth")),),
+                backbone="" if detects else _BACKBONES[model],
+            )
+        )
+    return found
+
+
+@cache
+def entries() -> dict[str, Entry]:
+    """All entries by name, in the order in which they are shown."""
+    return {entry.name: entry for entry in (*_WRITTEN, *_torchvision())}

@@ -1,0 +1,163 @@
+"""The diverse preset as a folder of frames, with its ground truth."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from intraclip.errors import OutputError, require_empty_folder
+from intraclip.studio.config import BenchmarkSummary
+from intraclip.studio.diverse import Visit, by_camera, plan_visits, render_visit
+from intraclip.studio.diverse_camera import draw_diverse_camera
+from intraclip.studio.diverse_config import DiverseConfig
+from intraclip.studio.diverse_person import draw_diverse_identity
+from intraclip.studio.make import encode_frame, write_json
+
+DIVERSE_VERSION = 1
+"""Rises when the same seed gives other pictures."""
+
+
+def make_diverse(
+    out: Path,
+    config: DiverseConfig,
+    *,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> BenchmarkSummary:
+    """Render a diverse set and write it as a tree of folders, ``<train|query|gallery>/<pid>/<camid>/<tracklet>``.
+
+    The last `config.test` people are in query (their first visit) and gallery (the others). `benchmark.json` is
+    written last: a folder without it is not finished.
+
+    Args:
+        out: the output folder; new or empty.
+        config: what to render.
+        workers: processes; as many as there are cores when None.
+        progress: called with the frames done and the frames in all.
+
+    Raises:
+        OutputError: `out` is not empty, or cannot be written.
+        ConfigError: `workers` is below 1.
+    """
+    require_empty_folder(out, remedy="choose another folder, or delete this one")
+    began = time.perf_counter()
+    visits = plan_visits(config)
+    total, done = len(visits) * config.frames, 0
+    written: dict[int, _Written] = {}
+    for numbers, part in by_camera(visits, partial(_write_batch, root=out, config=config), workers):
+        written.update(zip(numbers, part, strict=True))
+        done += len(numbers) * config.frames
+        if progress is not None:
+            progress(done, total)
+    in_order = [written[number] for number in range(len(visits))]
+    digest = hashlib.sha256(b"".join(one.digest for one in in_order))
+    _write_truth(out, config, visits, in_order)
+    summary = BenchmarkSummary(
+        root=out,
+        layout="folder",
+        identities=config.identities,
+        tracklets=len(visits),
+        frames=total,
+        queries=config.test,
+        sha256=digest.hexdigest(),
+        seconds=round(time.perf_counter() - began, 3),
+    )
+    write_json(
+        out / "benchmark.json",
+        {
+            "name": "diverse",
+            "preset": "diverse",
+            "renderer_version": DIVERSE_VERSION,
+            "config": asdict(config),
+            "tracklets": summary.tracklets,
+            "frames": summary.frames,
+            "queries": summary.queries,
+            "sha256": summary.sha256,
+        },
+    )
+    return summary
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Written:
+    digest: bytes
+    rows: list[dict[str, str | int | float]]
+
+
+def _name(visit: Visit) -> str:
+    return f"{visit.pid:05d}C{visit.camid:04d}T{visit.index:02d}"
+
+
+def _subset(visit: Visit, config: DiverseConfig) -> str:
+    if visit.pid <= config.identities - config.test:
+        return "train"
+    return "query" if visit.index == 0 else "gallery"
+
+
+def _write_batch(visits: list[Visit], *, root: Path, config: DiverseConfig) -> list[_Written]:
+    found = []
+    for visit in visits:
+        rendered = render_visit(visit, config)
+        name = _name(visit)
+        folder = root / _subset(visit, config) / f"{visit.pid:05d}" / f"{visit.camid:04d}" / name
+        digest = hashlib.sha256()
+        rows: list[dict[str, str | int | float]] = []
+        try:
+            folder.mkdir(parents=True)
+            for i, frame in enumerate(rendered.frames):
+                file = f"{i + 1:03d}.jpg"
+                data = encode_frame(file, frame)
+                (folder / file).write_bytes(data)
+                digest.update(data)
+                rows.append(
+                    {
+                        "tracklet": name,
+                        "frame": i + 1,
+                        "view_angle": round(float(rendered.angles[i]), 1),
+                        "visible": round(float(rendered.visible[i]), 3),
+                        "area": round(float(rendered.area[i]), 3),
+                        "inside": round(float(rendered.inside[i]), 3),
+                    }
+                )
+        except OSError as error:
+            raise OutputError(f"the set cannot be written to {root}: {error}") from None
+        found.append(_Written(digest=digest.digest(), rows=rows))
+    return found
+
+
+def _write_truth(root: Path, config: DiverseConfig, visits: list[Visit], written: list[_Written]) -> None:
+    folder = root / "ground_truth"
+    folder.mkdir()
+    tracklets: list[dict[str, Any]] = [
+        {
+            "name": _name(visit),
+            "pid": visit.pid,
+            "camid": visit.camid,
+            "split": _subset(visit, config),
+            "frames": config.frames,
+        }
+        for visit in visits
+    ]
+    for file, rows in (
+        ("tracklets.csv", tracklets),
+        ("frames.csv", [row for one in written for row in one.rows]),
+    ):
+        with (folder / file).open("w", newline="") as stream:
+            writer = csv.DictWriter(stream, fieldnames=list(rows[0]), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+    people = [
+        draw_diverse_identity(config.seed, pid, config.diverse) for pid in range(1, config.identities + 1)
+    ]
+    write_json(folder / "identities.json", [{"in_words": who.in_words(), **who.as_dict()} for who in people])
+    used = sorted({visit.camid for visit in visits})
+    write_json(
+        folder / "cameras.json",
+        [draw_diverse_camera(config.seed, number, config.diverse).as_dict() for number in used],
+    )

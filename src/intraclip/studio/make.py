@@ -1,0 +1,229 @@
+"""Write a whole benchmark: frames, tables and ground truth."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import multiprocessing
+import os
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import simplejpeg
+
+from intraclip.data.silhouettes import silhouettes_file
+from intraclip.errors import ConfigError, OutputError, claim_folder, require_empty_folder
+from intraclip.studio.camera import draw_camera
+from intraclip.studio.config import BenchmarkConfig, BenchmarkSummary
+from intraclip.studio.identity import draw_identity
+from intraclip.studio.layouts import count_queries, plan_tracklets, write_tables
+from intraclip.studio.tracklet import TrackletPlan, render_tracklet
+
+RENDERER_VERSION = 1
+"""Rises when the same seed gives other pictures."""
+
+STORED_QUALITY = 92
+"""JPEG quality of the stored frames; the cameras' own compression is on top and usually stronger."""
+
+_ONE_THREAD = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+def make_benchmark(
+    out: Path,
+    config: BenchmarkConfig,
+    *,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> BenchmarkSummary:
+    """Render a benchmark and write it.
+
+    The same seed and settings give the same bytes on one machine and with one set of libraries, whatever the
+    number of workers. `benchmark.json` is written last: a folder without it is not finished.
+
+    Args:
+        out: the output folder; new or empty.
+        config: what to render.
+        workers: processes; as many as there are processor cores when None.
+        progress: called with the frames done and the frames in all.
+
+    Returns:
+        Counts, the digest of all frames and the time it took.
+
+    Raises:
+        OutputError: `out` is not empty.
+        ConfigError: `workers` is below 1.
+    """
+    remedy = "choose another folder, or delete this one"
+    require_empty_folder(out, remedy=remedy)
+    if workers is not None and workers < 1:
+        raise ConfigError(f"workers is {workers}; at least 1 process is needed")
+    began = time.perf_counter()
+    plans = plan_tracklets(config)
+    total = sum(plan.frames for plan in plans)
+    claim_folder(out, "ground_truth", remedy=remedy)
+    try:
+        for folder in {(out / file).parent for plan in plans for file in plan.files}:
+            folder.mkdir(parents=True, exist_ok=True)
+        (out / "ground_truth" / "silhouettes").mkdir()
+    except OSError as error:
+        raise OutputError(f"the benchmark cannot be written to {out}: {error}") from None
+
+    digest = hashlib.sha256()
+    done, rows = 0, []
+    count = min(workers or cores(), len(plans))
+    with (
+        one_thread_each(),
+        ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn")) as pool,
+    ):
+        try:
+            for plan, written in zip(
+                plans, pool.map(partial(_work, root=out, config=config), plans), strict=True
+            ):
+                digest.update(written.data)
+                rows.append(_row(plan, written))
+                done += plan.frames
+                if progress is not None:
+                    progress(done, total)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+    write_tables(out, config, plans)
+    _write_truth(out, config, plans, rows)
+    summary = BenchmarkSummary(
+        root=out,
+        layout=config.layout,
+        identities=config.identities,
+        tracklets=len(plans),
+        frames=total,
+        queries=count_queries(plans),
+        sha256=digest.hexdigest(),
+        seconds=round(time.perf_counter() - began, 3),
+    )
+    write_json(
+        out / "benchmark.json",
+        {
+            "renderer_version": RENDERER_VERSION,
+            "config": asdict(config),
+            "tracklets": summary.tracklets,
+            "frames": summary.frames,
+            "queries": summary.queries,
+            "sha256": summary.sha256,
+        },
+    )
+    return summary
+
+
+# -- one tracklet, in a worker -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Written:
+    data: bytes
+    view_angle: float
+    nuisances: tuple[str, ...]
+    seen: float
+
+
+def _work(plan: TrackletPlan, *, root: Path, config: BenchmarkConfig) -> _Written:
+    rendered = render_tracklet(plan, config)
+    files = []
+    for file, frame in zip(plan.files, rendered.frames, strict=True):
+        data = encode_frame(file, frame)
+        (root / file).write_bytes(data)
+        files.append(data)
+    np.savez_compressed(
+        silhouettes_file(root, plan.name),
+        bits=np.packbits(rendered.silhouettes),
+        shape=np.array(rendered.silhouettes.shape, dtype=np.int32),
+    )
+    return _Written(
+        data=b"".join(files),
+        view_angle=rendered.view_angle,
+        nuisances=rendered.nuisances,
+        seen=round(float(rendered.silhouettes.mean()), 4),
+    )
+
+
+def encode_frame(file: str, frame: npt.NDArray[np.uint8]) -> bytes:
+    """Bytes of a file: JPEG or PNG, as its name says."""
+    if file.endswith(".jpg"):
+        return bytes(
+            simplejpeg.encode_jpeg(frame, quality=STORED_QUALITY, colorspace="RGB", colorsubsampling="420")
+        )
+    # Low effort: these files are large either way, and rendering should not wait for them.
+    packed = cv2.imencode(".png", frame[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 1])[1]
+    return packed.tobytes()
+
+
+# -- ground truth ------------------------------------------------------------------------------------------
+
+
+def _row(plan: TrackletPlan, written: _Written) -> dict[str, str | int | float]:
+    return {
+        "name": plan.name,
+        "pid": plan.pid,
+        "identity": plan.identity,
+        "camid": plan.camid,
+        "split": plan.split,
+        "frames": plan.frames,
+        "view_angle": written.view_angle,
+        "visible": written.seen,
+        "nuisances": "; ".join(written.nuisances),
+    }
+
+
+def _write_truth(
+    root: Path, config: BenchmarkConfig, plans: list[TrackletPlan], rows: list[dict[str, str | int | float]]
+) -> None:
+    folder = root / "ground_truth"
+    with (folder / "tracklets.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    people = []
+    for number in sorted({plan.identity for plan in plans}):
+        who = draw_identity(config.seed, number, config.difficulty)
+        people.append({"in_words": who.in_words(), **who.as_dict()})
+    write_json(folder / "identities.json", people)
+    cameras = [
+        draw_camera(config.seed, number, config.difficulty).as_dict()
+        for number in range(1, config.cameras + 1)
+    ]
+    write_json(folder / "cameras.json", cameras)
+
+
+def write_json(path: Path, value: object) -> None:
+    """Plain values, one to a line."""
+    path.write_text(json.dumps(value, indent=1) + "\n")
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@contextmanager
+def one_thread_each() -> Iterator[None]:
+    """Workers inherit these: one thread each is fastest, and the sums are the same on every machine size."""
+    before = {name: os.environ.get(name) for name in _ONE_THREAD}
+    os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

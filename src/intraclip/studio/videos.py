@@ -1,0 +1,302 @@
+"""The benchmark as videos: one file a camera, and the truth in MOTChallenge's format.
+
+`journeys` says who walks where and when, `place` what stands there, `crowd` draws a frame; this module encodes
+frames and writes what is known about them.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import multiprocessing
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from intraclip.core.video import open_video, writing_video
+from intraclip.errors import ConfigError, DataError, OutputError, claim_folder, require_empty_folder
+from intraclip.studio.camera import draw_camera
+from intraclip.studio.crowd import Crowd, Shot
+from intraclip.studio.identity import draw_identity
+from intraclip.studio.journeys import Visit, Way, draw_ways, plan_visits, recurring
+from intraclip.studio.make import cores, one_thread_each
+from intraclip.studio.video_config import VideosConfig, VideosSummary
+
+VIDEOS_VERSION = 2
+"""Rises when the same seed gives other videos."""
+
+CODEC = "mp4v"
+"""MPEG-4 Part 2: OpenCV's own FFmpeg writes and reads it everywhere."""
+
+PEDESTRIAN = 1
+"""MOTChallenge's class of people."""
+
+VISIT_COLUMNS = (
+    "pid", "camid", "first_frame", "last_frame", "start_s", "end_s", "boxes", "visibility", "height",
+    "previous_camid", "travel_s", "companion",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """One line of a file of ground truth: frame from 1, pid, box, and the share of the person that is seen."""
+
+    frame: int
+    pid: int
+    left: int
+    top: int
+    width: int
+    height: int
+    visibility: float
+
+    def in_mot(self) -> str:
+        """Frame, id, left, top, width, height, 1 (it counts), class, visibility."""
+        box = f"{self.left},{self.top},{self.width},{self.height}"
+        return f"{self.frame},{self.pid},{box},1,{PEDESTRIAN},{self.visibility:.3f}\n"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Filmed:
+    lines: list[Line]
+    digest: str
+
+
+def make_videos(
+    out: Path,
+    config: VideosConfig,
+    *,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> VideosSummary:
+    """Film people who walk from camera to camera, and write the videos with their truth.
+
+    The folder holds ``camN.mp4``, ``ground_truth/camN.txt`` (MOTChallenge's format, frames from 1, the id is the pid in
+    all cameras), ``ground_truth/visits.csv`` (who is where and when), ``ground_truth/travel.toml`` (times between
+    cameras, as `intraclip link` reads them), ``identities.json``, ``cameras.json``, and ``videos.json``, which is
+    written last: a folder without it is not finished. The same settings give the same bytes on one machine and with
+    one set of libraries, whatever the number of workers.
+
+    Args:
+        out: the output folder; new or empty.
+        config: what to film.
+        workers: processes, at most one a camera; as many as there are processor cores when None.
+        progress: called with the frames done and the frames in all.
+
+    Returns:
+        Counts, the digest of all frames and the time it took.
+
+    Raises:
+        OutputError: `out` is not empty, or a video cannot be written.
+        ConfigError: `workers` is below 1.
+    """
+    remedy = "choose another folder, or delete this one"
+    require_empty_folder(out, remedy=remedy)
+    if workers is not None and workers < 1:
+        raise ConfigError(f"workers is {workers}; at least 1 process is needed")
+    began = time.perf_counter()
+    claim_folder(out, "ground_truth", remedy=remedy)
+    visits = plan_visits(config)
+    videos = {camid: out / f"cam{camid}.mp4" for camid in range(1, config.cameras + 1)}
+    filmed = _film_all(videos, config, visits, workers or cores(), progress)
+    for camid, camera in filmed.items():
+        lines = "".join(line.in_mot() for line in camera.lines)
+        _write(out / "ground_truth" / f"cam{camid}.txt", lines)
+    rows = _visit_rows(config, visits, {camid: camera.lines for camid, camera in filmed.items()})
+    _write_truth(out / "ground_truth", config, rows)
+    boxes = sum(len(camera.lines) for camera in filmed.values())
+    frames = config.frames * config.cameras
+    summary = VideosSummary(
+        root=out,
+        videos=tuple(videos.values()),
+        people=len({row["pid"] for row in rows}),
+        recurring=len(recurring(config, visits)),
+        visits=len(rows),
+        boxes=boxes,
+        frames=frames,
+        in_view=round(boxes / frames, 2),
+        sha256=hashlib.sha256("".join(camera.digest for camera in filmed.values()).encode()).hexdigest(),
+        seconds=round(time.perf_counter() - began, 3),
+    )
+    told = {key: value for key, value in vars(summary).items() if key not in ("root", "videos", "seconds")}
+    _write_json(out / "videos.json", {"videos_version": VIDEOS_VERSION, "config": asdict(config), **told})
+    return summary
+
+
+# -- filming -----------------------------------------------------------------------------------------------
+
+
+def _film_all(
+    videos: Mapping[int, Path],
+    config: VideosConfig,
+    visits: Sequence[Visit],
+    workers: int,
+    progress: Callable[[int, int], None] | None,
+) -> dict[int, _Filmed]:
+    total = config.frames * config.cameras
+    done = 0
+
+    def one_more() -> None:
+        nonlocal done
+        done += 1
+        if progress is not None:
+            progress(done, total)
+
+    if workers == 1:
+        return {camid: _film(path, camid, config, visits, one_more) for camid, path in videos.items()}
+    context = multiprocessing.get_context("spawn")
+    counter = context.Value("q", 0)
+    with (
+        one_thread_each(),
+        ProcessPoolExecutor(
+            min(workers, len(videos)), mp_context=context, initializer=_begin, initargs=(counter,)
+        ) as pool,
+    ):
+        jobs = {camid: pool.submit(_work, path, camid, config, visits) for camid, path in videos.items()}
+        try:
+            waiting = set(jobs.values())
+            while waiting:
+                finished, waiting = wait(waiting, timeout=0.5, return_when=FIRST_EXCEPTION)
+                for job in finished:
+                    job.result()
+                if progress is not None and counter.value:
+                    progress(counter.value, total)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+        return {camid: job.result() for camid, job in jobs.items()}
+
+
+_counter: Any = None
+
+
+def _begin(counter: Any) -> None:
+    global _counter
+    _counter = counter
+
+
+def _work(path: Path, camid: int, config: VideosConfig, visits: Sequence[Visit]) -> _Filmed:
+    def one_more() -> None:
+        with _counter.get_lock():
+            _counter.value += 1
+
+    return _film(path, camid, config, visits, one_more)
+
+
+def _film(
+    path: Path, camid: int, config: VideosConfig, visits: Sequence[Visit], one_more: Callable[[], None]
+) -> _Filmed:
+    """Write one camera's video."""
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(0)
+    digest = hashlib.sha256()
+    lines: list[Line] = []
+    try:
+        with writing_video(
+            path, codec=CODEC, fps=config.fps, width=config.width, height=config.height
+        ) as writer:
+            for frame, shot in enumerate(Crowd(config, camid, visits).shots()):
+                digest.update(shot.picture.tobytes())
+                writer.write(np.ascontiguousarray(shot.picture[..., ::-1]))
+                lines += _lines(frame, shot)
+                one_more()
+    finally:
+        cv2.setNumThreads(threads)
+    _require_frames(path, config.frames)
+    return _Filmed(lines=lines, digest=digest.hexdigest())
+
+
+def _lines(frame: int, shot: Shot) -> Iterable[Line]:
+    for person in sorted(shot.people, key=lambda person: person.pid):
+        left, top, right, bottom = person.box
+        yield Line(
+            frame=frame + 1,
+            pid=person.pid,
+            left=left,
+            top=top,
+            width=right - left,
+            height=bottom - top,
+            visibility=person.visibility,
+        )
+
+
+def _require_frames(path: Path, frames: int) -> None:
+    """OpenCV says nothing when the disk is full; the file does."""
+    try:
+        capture = open_video(path)
+        found = round(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        capture.release()
+    except DataError:
+        found = 0
+    if found != frames:
+        raise OutputError(f"{path} holds {found} of {frames} frames; is the disk full?")
+
+
+# -- ground truth ------------------------------------------------------------------------------------------
+
+
+def _visit_rows(
+    config: VideosConfig, visits: Sequence[Visit], lines: Mapping[int, Sequence[Line]]
+) -> list[dict[str, object]]:
+    """Who was really seen where and when, by person and time."""
+    seen: dict[tuple[int, int], list[Line]] = {}
+    for camid, found in lines.items():
+        for line in found:
+            seen.setdefault((line.pid, camid), []).append(line)
+    rows: list[dict[str, object]] = []
+    before: tuple[int, int, int] | None = None  # pid, camid and last frame of the row above
+    for visit in visits:
+        mine = seen.get((visit.pid, visit.camid))
+        if mine is None:
+            continue
+        first, last = mine[0].frame, mine[-1].frame
+        came = before if before is not None and before[0] == visit.pid else None
+        values = (
+            visit.pid, visit.camid, first, last, f"{(first - 1) / config.fps:.3f}", f"{(last - 1) / config.fps:.3f}",
+            len(mine), f"{np.mean([line.visibility for line in mine]):.3f}",
+            int(np.median([line.height for line in mine])), came[1] if came else "",
+            f"{(first - came[2]) / config.fps:.3f}" if came else "", visit.companion or "",
+        )  # fmt: skip
+        rows.append(dict(zip(VISIT_COLUMNS, values, strict=True)))
+        before = visit.pid, visit.camid, last
+    return rows
+
+
+def _write_truth(folder: Path, config: VideosConfig, rows: Sequence[Mapping[str, object]]) -> None:
+    try:
+        with (folder / "visits.csv").open("w", newline="") as file:
+            writer = csv.DictWriter(file, fieldnames=VISIT_COLUMNS, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+    except OSError as error:
+        raise OutputError(f"{folder / 'visits.csv'} cannot be written: {error.strerror}") from None
+    _write(folder / "travel.toml", _travel_toml(draw_ways(config).values()))
+    people = [draw_identity(config.seed, pid, config.difficulty) for pid in range(1, config.people + 1)]
+    _write_json(folder / "identities.json", [{"in_words": p.in_words(), **p.as_dict()} for p in people])
+    cameras = [draw_camera(config.seed, n, config.difficulty) for n in range(1, config.cameras + 1)]
+    _write_json(folder / "cameras.json", [{**c.as_dict(), "fps": config.fps} for c in cameras])
+
+
+def _travel_toml(ways: Iterable[Way]) -> str:
+    return "\n".join(
+        f"[[travel]]\ncameras = [{way.cameras[0]}, {way.cameras[1]}]\nminimum_s = {way.minimum_s}\n"
+        f"usual_s = {way.usual_s}\n"
+        for way in ways
+    )
+
+
+def _write_json(path: Path, value: object) -> None:
+    _write(path, json.dumps(value, indent=1) + "\n")
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text)
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror}") from None

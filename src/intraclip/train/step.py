@@ -1,0 +1,269 @@
+"""One training step: augment, forward, loss, backward, update; on any device, in any number of processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch.nn.parallel import DistributedDataParallel
+
+from intraclip.config import Recipe, StepConfig
+from intraclip.core.distributed import World, average, synchronise_batch_norm
+from intraclip.core.transfer import Arriving
+from intraclip.data.augment import apply, draw
+from intraclip.losses import TotalLoss
+from intraclip.models.embedder import ClipEmbedder, ClipOutput
+from intraclip.models.finetune import parameter_groups, set_trainable
+from intraclip.models.network import frozen_statistics
+from intraclip.types import ClipBatch
+
+AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class Metrics(NamedTuple):
+    """What came of a step, over all processes.
+
+    Attributes:
+        values: what `TotalLoss` logs, by name.
+        stop: whether some process was asked to stop.
+        unreadable: frames that could not be read.
+    """
+
+    values: dict[str, float]
+    stop: bool
+    unreadable: int
+
+
+@dataclass(frozen=True)
+class Done:
+    """A step that was started; on a GPU it may still be running.
+
+    Attributes:
+        step: number of the batch in the run.
+        batch: what it saw, for inspection.
+        names: of the values.
+        values: means over all processes, then those of the stop flags and of the unreadable frames.
+        processes: how many the means are over.
+    """
+
+    step: int
+    batch: ClipBatch
+    names: tuple[str, ...]
+    values: Arriving
+    processes: int = 1
+
+    def read(self) -> Metrics:
+        """The metrics; waits for a GPU to finish this step, and no later one."""
+        *metrics, stop, unreadable = self.values.read().tolist()
+        return Metrics(
+            dict(zip(self.names, metrics, strict=True)), stop > 0, round(unreadable * self.processes)
+        )
+
+
+class TrainingStep:
+    """A network, its optimizer, and how one batch changes them.
+
+    Every random draw depends on the seed and the number of the step alone, so a run that is resumed draws as it
+    would have.
+
+    Args:
+        model: on the world's device; put into training mode.
+        recipe: augmentation, loss, optimizer and step settings.
+        world: the processes.
+    """
+
+    def __init__(self, model: ClipEmbedder, recipe: Recipe, world: World) -> None:
+        self.recipe = recipe
+        self.world = world
+        self.model: ClipEmbedder = model.train().to(memory_format=torch.channels_last)
+        set_trainable(self.model, recipe.finetune, epoch=0)
+        self.model.backbone.recompute = recipe.step.recompute
+        if recipe.step.sync_batch_norm and world.size > 1:
+            self.model = synchronise_batch_norm(self.model, world)  # type: ignore[assignment]
+        if recipe.step.compile:
+            self.model.backbone.compile(dynamic=False)
+        groups = parameter_groups(self.model, recipe.finetune)
+        self.rate_factors = [factor for _, factor in groups]
+        self.optimizer = torch.optim.Adam(
+            [{"params": parameters} for parameters, _ in groups],
+            lr=recipe.optimizer.learning_rate,
+            betas=recipe.optimizer.betas,
+            weight_decay=recipe.optimizer.weight_decay,
+            fused=True,
+        )
+        self.scaler = torch.amp.GradScaler(world.device.type, enabled=recipe.step.precision == "fp16")
+        self.loss = TotalLoss(recipe.loss, gather=world.gather if world.size > 1 else None)
+        self.network: torch.nn.Module = self.model
+        self._share()
+        self._frames: torch.Tensor | None = None
+
+    def begin_epoch(self, epoch: int, learning_rate: float) -> None:
+        """Set what learns in an epoch, and how fast; before the epoch's first batch that is computed here.
+
+        Args:
+            epoch: counted from 0.
+            learning_rate: of head and classifier.
+        """
+        for group, factor in zip(self.optimizer.param_groups, self.rate_factors, strict=True):
+            group["lr"] = learning_rate * factor
+        if set_trainable(self.model, self.recipe.finetune, epoch=epoch):
+            self._share()
+
+    def _share(self) -> None:
+        """Let several processes exchange the gradients of what learns."""
+        if self.world.size > 1:
+            devices = [self.world.device.index] if self.world.device.type == "cuda" else None
+            self.network = self.model  # the hooks of an earlier one go before the new ones come
+            self.network = DistributedDataParallel(
+                self.model, device_ids=devices, gradient_as_bucket_view=True
+            )
+
+    def __call__(self, batch: ClipBatch, *, step: int, stop: bool = False, unreadable: int = 0) -> Done:
+        """Learn from one batch.
+
+        Args:
+            batch: this process's clips, uint8, on the world's device.
+            step: number of the batch in the run.
+            stop: this process was asked to stop; the others learn of it with the step's metrics.
+            unreadable: frames that this process could not read for the batch.
+
+        Returns:
+            The metrics over the whole batch, without waiting for a GPU.
+        """
+        frames = self._augment(batch.frames, step)
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.recipe.step.pieces > 1:
+            logged = self._in_pieces(frames, batch, step)
+        else:
+            output = self._forward(self.network, frames, batch.mask, step)
+            loss, logged = self.loss(output, batch.labels)
+            self.scaler.scale(loss).backward()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        values = average(self.world, logged, [float(stop), float(unreadable)])
+        # To the host as soon as it is there; reading it later would wait for whatever was started in between.
+        return Done(step, batch, tuple(logged), Arriving(values), self.world.size)
+
+    def _augment(self, frames: torch.Tensor, step: int) -> torch.Tensor:
+        clips, length, _, height, width = frames.shape
+        generator = torch.Generator().manual_seed(mix(self.recipe.seed, 3, step))
+        # Drawn for the whole batch, so that a clip's draw does not depend on the number of processes.
+        parameters = draw(
+            self.recipe.augment,
+            clips=clips * self.world.size,
+            frames=length,
+            height=height,
+            width=width,
+            generator=generator,
+        )
+        if self.world.size > 1:
+            parameters = parameters.of_clips(self.world.rank * clips, (self.world.rank + 1) * clips)
+        self._frames = apply(
+            frames,
+            parameters,
+            mean=self.recipe.input.mean,
+            std=self.recipe.input.std,
+            out=self._frames,
+            dtype=AUTOCAST.get(self.recipe.step.precision, torch.float32),
+        )
+        return self._frames
+
+    def _forward(
+        self, network: torch.nn.Module, frames: torch.Tensor, mask: torch.Tensor, step: int, piece: int = 0
+    ) -> ClipOutput:
+        # Dropout, where a network has it: the second pass of a piece must draw what the first one drew.
+        torch.manual_seed(mix(self.recipe.seed, 4, step, self.world.rank, piece))
+        with autocast(self.recipe.step, self.world.device):
+            output: ClipOutput = network(frames, mask)
+        return output
+
+    def _in_pieces(self, frames: torch.Tensor, batch: ClipBatch, step: int) -> dict[str, torch.Tensor]:
+        """Forward and backward of a batch that does not fit into memory, with triplets over all of it.
+
+        First pass: embeddings of all pieces, without graph. Loss and its gradient with respect to them. Second
+        pass: each piece again, with graph, and the gradient handed down (Gao et al. 2021, "Scaling Deep Contrastive
+        Learning Batch Size under Memory Limited Setup").
+        """
+        count = self.recipe.step.pieces
+        pieces = list(zip(frames.chunk(count), batch.mask.chunk(count), strict=True))
+        with torch.no_grad(), frozen_statistics([self.model]):
+            outputs = [
+                self._forward(self.model, part, mask, step, number)
+                for number, (part, mask) in enumerate(pieces)
+            ]
+        triplet = torch.cat([o.triplet_features for o in outputs]).requires_grad_()
+        logits = torch.cat([o.logits for o in outputs]).requires_grad_()
+        auxiliary = [o.auxiliary_loss for o in outputs if o.auxiliary_loss is not None]
+        logged: dict[str, torch.Tensor]
+        loss, logged = self.loss(
+            ClipOutput(
+                embedding=torch.cat([o.embedding for o in outputs]),
+                triplet_features=triplet,
+                logits=logits,
+                auxiliary_loss=torch.stack(auxiliary).mean() if auxiliary else None,
+            ),
+            batch.labels,
+        )
+        to_triplet, to_logits = torch.autograd.grad(self.scaler.scale(loss), (triplet, logits))
+        rows = zip(to_triplet.chunk(count), to_logits.chunk(count), strict=True)
+        for number, ((part, mask), gradients) in enumerate(zip(pieces, rows, strict=True)):
+            with self._without_exchange(number + 1 < count):
+                output = self._forward(self.network, part, mask, step, number)
+                heads: list[torch.Tensor] = [output.triplet_features, output.logits]
+                seeds: list[torch.Tensor] = [g.to(h.dtype) for g, h in zip(gradients, heads, strict=True)]
+                if output.auxiliary_loss is not None:
+                    heads.append(output.auxiliary_loss)
+                    seeds.append(self.scaler.scale(torch.ones_like(output.auxiliary_loss) / count))
+                torch.autograd.backward(heads, seeds)
+        return logged
+
+    def _without_exchange(self, wanted: bool) -> AbstractContextManager[Any]:
+        """Gradients of all pieces but the last are added up before the processes exchange them."""
+        if wanted and isinstance(self.network, DistributedDataParallel):
+            return self.network.no_sync()
+        return nullcontext()
+
+
+def autocast(config: StepConfig, device: torch.device) -> AbstractContextManager[Any]:
+    """The precision of convolutions and products inside a block."""
+    if config.precision not in AUTOCAST:
+        return nullcontext()
+    return torch.autocast(device.type, dtype=AUTOCAST[config.precision])
+
+
+@contextmanager
+def backend_settings(config: StepConfig, device: torch.device) -> Iterator[None]:
+    """On a GPU: TF32 as the precision says, and the fastest convolutions for the one shape that training has."""
+    if device.type != "cuda":
+        yield
+        return
+    cudnn: Any = torch.backends.cudnn
+    matmul: Any = torch.backends.cuda.matmul
+    benchmark = cudnn.benchmark
+    # From torch 2.9 on there are two kinds of switches, which have to agree. Only the newer ones can be read whatever a
+    # program has set before, and only they outdo what it has set for everything.
+    switches = [cudnn.conv, cudnn.rnn, matmul] if hasattr(matmul, "fp32_precision") else []
+    before = [switch.fp32_precision for switch in switches]
+    tf32 = [precision == "tf32" for precision in before] or [cudnn.allow_tf32] * 2 + [matmul.allow_tf32]
+    cudnn.benchmark = True
+    cudnn.allow_tf32 = matmul.allow_tf32 = config.precision != "fp32"
+    for switch in switches:
+        switch.fp32_precision = "ieee" if config.precision == "fp32" else "tf32"
+    try:
+        yield
+    finally:
+        cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32 = benchmark, tf32[0], tf32[2]
+        for switch, precision in zip(switches, before, strict=True):
+            switch.fp32_precision = precision
+
+
+def mix(*numbers: int) -> int:
+    """One 63-bit seed of several numbers, well spread: neighbouring steps get unrelated draws."""
+    mixed = 0
+    for number in numbers:
+        mixed = (mixed * 0x9E3779B97F4A7C15 + number + 0x632BE59BD9B4E019) % 2**64
+        mixed ^= mixed >> 29
+    return mixed % 2**63

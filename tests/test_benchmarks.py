@@ -1,0 +1,114 @@
+"""Every script of benchmarks/ runs, at toy size: what it measures there says nothing, but it can measure."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data.miniature import write_mars
+from ingest.synthetic import BOX_HEIGHT, BOX_WIDTH, red_box_detector, two_walkers, write_video
+from intraclip.config import ClipConfig, InputConfig, ModelConfig, Recipe
+from intraclip.data.readers import read_split
+from intraclip.embed.embeddings_writer import save_embeddings
+from intraclip.models.checkpoint import save_checkpoint
+from intraclip.models.embedder import build_embedder
+from intraclip.types import Embeddings
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+def packed(folder: Path) -> list[str]:
+    data = write_mars(folder / "mars", train_pids=range(1, 17, 2), test_pids=(2, 4))
+    return [str(data), "--rounds", "1", "--workers", "1", "--batches", "2"]
+
+
+def linked(folder: Path) -> list[str]:
+    data = write_mars(folder / "mars", test_pids=range(2, 242, 2), frames=1)
+    split = read_split(data)
+    pids = np.array([t.pid for t in split.test])
+    rng = np.random.default_rng(0)
+    people = rng.standard_normal((242, 8))
+    found = Embeddings(
+        features=(people[pids] + 0.3 * rng.standard_normal((len(pids), 8))).astype(np.float32),
+        pids=pids,
+        camids=np.array([t.camid for t in split.test]),
+        is_query=np.ones(len(pids), dtype=np.bool_),
+        names=tuple(t.name for t in split.test),
+    )
+    save_embeddings(folder / "found.npz", found)
+    return [str(folder / "found.npz"), "--data", str(data), "--draws", "2"]
+
+
+def filmed(folder: Path) -> list[str]:
+    """Two walkers before two cameras, their true boxes, a detector that finds them, and an untrained run."""
+    (folder / "videos/ground_truth").mkdir(parents=True)
+    for camid in (1, 2):
+        write_video(folder / f"videos/cam{camid}.mp4", two_walkers, frames=18, codec="mp4v")
+        lines = []
+        for number in range(18):
+            for x, y in two_walkers(number):
+                box = f"{x - BOX_WIDTH // 2},{y - BOX_HEIGHT // 2},{BOX_WIDTH},{BOX_HEIGHT}"
+                lines.append(f"{number + 1},{1 if y < 64 else 2},{box},1,1,1.0\n")
+        (folder / f"videos/ground_truth/cam{camid}.txt").write_text("".join(lines))
+    recipe = Recipe(
+        device="cpu",
+        input=InputConfig(height=32, width=16),
+        clip=ClipConfig(num_frames=2),
+        model=ModelConfig(backbone="small", head="tap", weights="", width=0.25),
+    )
+    model = build_embedder(recipe.model, recipe.input, num_classes=2, seed=0).eval()
+    run = folder / "run"
+    save_checkpoint(run / "model.safetensors", model, recipe=recipe, pids=[1, 2], epoch=1, step=1)
+    flags = ["--run", str(run), "--min-height", "40", "--min-width", "16", "--out", str(folder / "out")]
+    return [str(folder / "videos"), "--detector", str(red_box_detector(folder / "red.onnx")), *flags]
+
+
+def flags(text: str) -> Callable[[Path], list[str]]:
+    return lambda _: text.split()
+
+
+TOYS: dict[str, Callable[[Path], list[str]]] = {
+    "augment.py": flags("--rounds 1 --size 2 2 32 16"),
+    "engines.py": flags("--backbone small --size 32 16 --batch 2 --rounds 1 --no-compile"),
+    "extract.py": flags("--networks small --engines torch --frames 4 --rounds 1 --workers 1 --memory none"),
+    "gallery.py": flags("--sizes 1000 --queries 2"),
+    "gpu.py": lambda folder: [*["--rehearse", "--parts", "ranking", "--out"], str(folder / "out")],
+    "heads.py": flags("--features 16 --frames 2 --height 4 --width 2 --clips 2 --rounds 1"),
+    "link.py": linked,
+    "pack.py": packed,
+    "process.py": flags("--rounds 1 --steps 1"),
+    "ranking.py": flags("--rounds 1 --gallery 8062 --stream 20 200 16"),
+    "serve.py": flags("--clients 2 --seconds 0.2 --tracklets 100 --size 16"),
+    "step.py": flags("--backbone small --identities 2 --frames 2 --rounds 1 --device cpu"),
+    "video_to_answer.py": filmed,
+}
+
+LAST = {
+    "serve.py": "errors 0; ",
+    "video_to_answer.py": "answers of run",
+}
+"""What must be among the answers, besides that there are any."""
+
+
+def test_every_benchmark_has_a_toy_size():
+    assert sorted(path.name for path in BENCHMARKS.glob("*.py")) == sorted(TOYS)
+
+
+@pytest.mark.parametrize("script", TOYS)
+def test_a_benchmark_runs(script: str, tmp_path: Path):
+    done = subprocess.run(
+        [sys.executable, str(BENCHMARKS / script), *TOYS[script](tmp_path)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(done.stdout.splitlines()) > 1
+    assert LAST.get(script, "") in done.stdout, done.stdout + done.stderr

@@ -1,0 +1,61 @@
+"""Output folders and files that two processes want at the same moment: one gets them."""
+
+from __future__ import annotations
+
+import errno
+from multiprocessing.pool import ThreadPool
+from threading import Barrier
+
+import pytest
+
+from intraclip import errors
+from intraclip.errors import OutputError, claim_folder, write_new
+
+
+def rush(work, count: int = 8) -> list[object]:
+    """What each of several that begin at the same moment gets: its number, or an error."""
+    barrier = Barrier(count)
+
+    def one(number: int) -> object:
+        barrier.wait()
+        try:
+            work(number)
+        except (OutputError, FileExistsError) as error:
+            return error
+        return number
+
+    with ThreadPool(count) as pool:
+        return pool.map(one, range(count))
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_one_of_several_gets_an_output_folder(tmp_path, there):
+    for attempt in range(20):
+        out = tmp_path / f"out{attempt}"
+        if there:
+            out.mkdir()
+        found = rush(lambda _, out=out: claim_folder(out, "data", remedy="choose another"))
+        assert sum(isinstance(f, int) for f in found) == 1
+        assert all("choose another" in str(f) for f in found if not isinstance(f, int))
+        assert [p.name for p in out.iterdir()] == ["data"]
+
+
+def test_one_of_several_writes_a_file(tmp_path):
+    for attempt in range(20):
+        path = tmp_path / f"{attempt}.txt"
+        found = rush(lambda number, path=path: write_new(path, str(number)))
+        (winner,) = [f for f in found if isinstance(f, int)]
+        assert path.read_text() == str(winner)
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_a_file_system_without_links_still_gets_its_file(tmp_path, monkeypatch):
+    def none(*_: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(errors.os, "link", none)
+    write_new(tmp_path / "a.txt", "first")
+    with pytest.raises(FileExistsError):
+        write_new(tmp_path / "a.txt", "second")
+    assert list(tmp_path.iterdir()) == [tmp_path / "a.txt"]
+    assert (tmp_path / "a.txt").read_text() == "first"
