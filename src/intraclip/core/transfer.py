@@ -67,7 +67,6 @@ def one_ahead(
         yield waiting[0], waiting[1].read()
 
 
-@lru_cache(maxsize=8)  # every queue has workspace of its own on the GPU
 def aside(device: torch.device) -> AbstractContextManager[object]:
     """On a GPU, a queue of its own: what is started inside does not wait for what was started outside before it.
 
@@ -75,6 +74,11 @@ def aside(device: torch.device) -> AbstractContextManager[object]:
     """
     if device.type != "cuda":
         return nullcontext()
+    return torch.cuda.stream(_queue(device))
+
+
+@lru_cache(maxsize=8)  # one for each GPU: every queue has workspace of its own there
+def _queue(device: torch.device) -> torch.cuda.Stream:
     cuda: Any = torch.cuda
-    queue: AbstractContextManager[object] = cuda.stream(cuda.Stream(device, priority=-1))
+    queue: torch.cuda.Stream = cuda.Stream(device, priority=-1)  # before what is waiting
     return queue
