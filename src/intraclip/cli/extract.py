@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import tyro
 
 from intraclip.cli.common import parse, print_json, progress_bar, read_data_of_run, say
+from intraclip.cli.network import or_default
 
 if TYPE_CHECKING:
     from intraclip.config import Recipe
@@ -32,7 +33,8 @@ class ExtractArgs:
     """
 
     run: tyro.conf.Positional[Path | None] = None
-    """Run folder, or a checkpoint file. With --encoder its head aggregates the other network's vectors."""
+    """Run folder, a checkpoint file, or `base`. With --encoder its head aggregates the other network's vectors. Without
+    either, the strongest network that is here by name."""
     data: Path
     """Data folder: a benchmark, or what `intraclip ingest` wrote."""
     out: Path
@@ -78,6 +80,7 @@ def main(argv: Sequence[str]) -> int:
     from intraclip.models.checkpoint import model_file, read_checkpoint
 
     check_embeddings_name(args.out)
+    args = or_default(args)
     if args.out.exists() and not args.force and not args.resume:
         raise OutputError(f"{args.out} exists; choose another --out, or add --force to replace it")
     with open_ranks() as ranks:

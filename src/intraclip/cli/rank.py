@@ -10,6 +10,7 @@ from typing import Literal
 import tyro
 
 from intraclip.cli.common import parse, print_json, progress_bar, read_data_of_run, say, tell
+from intraclip.cli.network import or_default
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +21,8 @@ class RankArgs:
     """
 
     run: tyro.conf.Positional[Path | None] = None
-    """Run folder, or a checkpoint file. With --encoder its head aggregates the other network's vectors."""
+    """Run folder, a checkpoint file, or `base`. With --encoder its head aggregates the other network's vectors. Without
+    either, the strongest network that is here by name."""
     data: Path
     """Data folder."""
     query: str
@@ -59,6 +61,7 @@ def main(argv: Sequence[str]) -> int:
         raise OutputError(f"{args.out} exists; choose another --out")
     if args.k < 1:
         raise ConfigError(f"--k {args.k}: at least one answer must be asked for")
+    args = or_default(args)
     extractor, recipe = open_extractor(args.run, encoder=args.encoder, engine=args.engine, device=args.device)
     split = read_data_of_run(args.data, recipe)
     by_name = {t.name: t for t in split.test}
