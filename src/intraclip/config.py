@@ -167,6 +167,9 @@ class LossConfig:
     """Hinge with a margin, or softplus (Hermans et al. 2017)."""
     margin: float = 0.3
     """Margin of the hinge; the paper does not print it, 0.3 is what code of this recipe uses."""
+    triplet_unit: bool = False
+    """The triplet loss reads vectors of unit length, so that they cannot shrink to one point to please it. The paper
+    does not say; its vectors are taken as they are."""
     triplet_weight: float = 1.0
     """Weight of the triplet loss."""
     identity_weight: float = 1.0
