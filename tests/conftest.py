@@ -30,6 +30,12 @@ else:
     torch.set_num_threads(2)
 
 
+@pytest.fixture(autouse=True)
+def _wide_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tables are laid out for the terminal: the same one wherever the tests are started."""
+    monkeypatch.setenv("COLUMNS", "120")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip tests marked `cuda` where there is no GPU."""
     if torch.cuda.is_available():

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from reproduce.tiny import ilids, make, mars, planned, prid, write_recipe
+from lab.reproduce.tiny import ilids, make, mars, planned, prid, write_recipe
 
 from data.miniature import write_folder_tree, write_lsvid, write_mars
 from intraclip.cli.main import main

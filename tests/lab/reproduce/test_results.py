@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from reproduce.tiny import ilids, make, mars, planned, prid
+from lab.reproduce.tiny import ilids, make, mars, planned, prid
 from scipy import stats
 
 from data.miniature import write_ilids_vid, write_mars

@@ -8,7 +8,7 @@ from urllib.error import URLError
 
 import pytest
 import torch
-from reproduce.tiny import make, mars, write_recipe
+from lab.reproduce.tiny import make, mars, write_recipe
 
 from intraclip.config import InputConfig, ModelConfig
 from intraclip.errors import CheckpointError, ConfigError

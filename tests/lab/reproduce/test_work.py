@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from reproduce.tiny import make, mars, planned, write_recipe
+from lab.reproduce.tiny import make, mars, planned, write_recipe
 
 from intraclip.cli.main import main
 from intraclip.config_io import load_recipe
