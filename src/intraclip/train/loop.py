@@ -179,7 +179,8 @@ class _Training:
         self.steps, self.total = len(sampler), len(sampler) * recipe.optimizer.epochs
         _check_division(recipe, world)
         if not resume and not world.restarted:
-            require_empty_folder(folder, remedy=_REMEDY)
+            # The leader alone: it may have begun the folder before a slower process looks.
+            world.leader_does(lambda: require_empty_folder(folder, remedy=_REMEDY))
         # Before the folder is begun: what is wrong with the network must not stand in the way of the next attempt.
         self.step = TrainingStep(self._network(resume=resume or world.restarted), recipe, world)
         world.leader_does(lambda: _prepare(folder, recipe, resume=resume, restarted=world.restarted))
