@@ -250,3 +250,14 @@ def test_flags_are_held_to_the_same_bounds():
         "seed: 9223372036854775808 is too large, below 2**63",
         "loss.margin: inf is not finite",
     ]
+
+
+def test_a_recipe_that_decodes_on_the_gpu_opens_with_a_note():
+    def opened(decode: str) -> Recipe:
+        return recipe_from_table({"data": {"decode": decode, "workers": 3}}, source="old.toml")
+
+    assert opened("cpu").data.workers == 3
+    with pytest.warns(
+        UserWarning, match=r"data\.decode = 'cuda' is not read any more: frames are decoded by the"
+    ):
+        assert opened("cuda").data.workers == 3

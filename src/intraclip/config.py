@@ -248,9 +248,6 @@ class DataConfig:
     """Processes that decode frames; 0 decodes in the main process. The batches are the same for any number."""
     prefetch: int = 2
     """Batches that each worker reads ahead."""
-    decode: Literal["cpu", "cuda"] = "cpu"
-    """Where training frames that are JPEG are decoded: by the workers, or a batch at a time by the GPU, whose pixels
-    differ by a few grey levels."""
     on_unreadable: Literal["stop", "skip"] = "stop"
     """A frame that cannot be read: stop, or replace it by its neighbour and go on, named and counted."""
 

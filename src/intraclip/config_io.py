@@ -10,6 +10,7 @@ import difflib
 import json
 import os
 import tomllib
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, is_dataclass
 from importlib import resources
@@ -22,6 +23,14 @@ from intraclip.config import Recipe, problems
 from intraclip.errors import ConfigError
 
 ConfigT = TypeVar("ConfigT")
+
+RETIRED = {
+    "data.decode": (
+        "cpu",
+        "frames are decoded by the workers; the pixels differ from a GPU's by a few grey levels",
+    )
+}
+"""Keys that recipes of earlier versions have: the value that means what is done now, and what is said of others."""
 
 
 RECIPES = "INTRACLIP_RECIPES"
@@ -273,6 +282,11 @@ def dataclass_from_table(
     values: dict[str, Any] = {}
     for key, raw in table.items():
         where = f"{prefix}{key}"
+        if where in RETIRED:
+            means_now, note = RETIRED[where]
+            if raw != means_now:
+                warnings.warn(f"{where} = {_shown(raw)} is not read any more: {note}", stacklevel=2)
+            continue
         if key not in names:
             close = difflib.get_close_matches(key, names, n=1)
             found.append(f"{where}: unknown key" + (f" (did you mean '{close[0]}'?)" if close else ""))

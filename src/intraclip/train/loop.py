@@ -22,7 +22,6 @@ from intraclip.core.devices import environment
 from intraclip.core.distributed import World, open_world
 from intraclip.core.files import write_json
 from intraclip.data.dataset import TrainingBatches, iterate, labels_of
-from intraclip.data.decode import decode_batch
 from intraclip.data.digest import tracklets_digest
 from intraclip.data.sampler import PKSampler
 from intraclip.errors import (
@@ -243,9 +242,7 @@ class _Training:
                     loaded = next(batches)
                 for text in loaded.unreadable:
                     self.watcher.message(f"replaced by a neighbour: {text}")
-                batch = decode_batch(
-                    loaded, device, height=self.recipe.input.height, width=self.recipe.input.width
-                )
+                batch = loaded.clips.to(device, non_blocking=True)
                 with meter.waiting_for("step" if device.type == "cpu" else "host"):
                     pending.append(
                         self.step(
