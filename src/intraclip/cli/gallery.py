@@ -169,7 +169,7 @@ def main(argv: Sequence[str]) -> int:
         "calibrate": _calibrate,
         "export-labels": _export_labels,
     }
-    if not argv or argv[0] in ("-h", "--help"):
+    if not argv or argv[0] in ("-h", "--help", "--help-all"):
         print(HELP)
         return 0
     if argv[0] not in commands:

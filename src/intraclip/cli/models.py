@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from intraclip.cli.common import parse, print_json, say
+from intraclip.cli.common import VOICE, parse, print_json, say
 from intraclip.errors import ConfigError, IntraclipError
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class CheckArgs:
 
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
-    if not argv or argv[0] in ("-h", "--help"):
+    if not argv or argv[0] in ("-h", "--help", "--help-all"):
         print(HELP)
         return 0
     commands = {"list": _list, "get": _get, "check": _check}
@@ -194,6 +194,8 @@ def _bytes_bar() -> Iterator[Callable[[str, int, int], None]]:
     tasks: dict[str, TaskID] = {}
 
     def update(name: str, done: int, total: int) -> None:
+        if VOICE.quiet:
+            return
         if not progress.live.is_started:
             progress.start()
         if name not in tasks:
