@@ -92,9 +92,8 @@ def _posix(*, start: str, give: str, end: str) -> str:
     ]
     for name in COMMANDS:
         if parts := parts_of(name):
-            lines.append(
-                f'      {name}) if (( place == 2 )); then offer={shlex.quote(" ".join(parts))}; else command="$first $second"; fi ;;'
-            )
+            second = f'then offer={shlex.quote(" ".join(parts))}; else command="$first $second"; fi'
+            lines.append(f"      {name}) if (( place == 2 )); {second} ;;")
     lines += ["    esac", '    if [[ -z "$offer" ]]; then', '      case "$command:$before" in']
     for command, flags in all_flags().items():
         for flag in flags:
@@ -110,7 +109,9 @@ def _posix(*, start: str, give: str, end: str) -> str:
         spelled = " ".join(flag.spelling for flag in flags if not flag.positional)
         lines.append(f'        "{command}") offer={shlex.quote(spelled)} ;;')
     lines.append("      esac")
-    chosen = {command: [f for f in flags if f.positional and f.choices] for command, flags in all_flags().items()}
+    chosen = {
+        command: [f for f in flags if f.positional and f.choices] for command, flags in all_flags().items()
+    }
     lines += ['    elif [[ -z "$offer" ]]; then', '      case "$command:$place" in']
     for command, flags in chosen.items():
         if flags:
@@ -127,8 +128,8 @@ def fish() -> str:
         "complete -c intraclip -f",
         "function __intraclip_is",
         "  set -l words (commandline -opc)",
-        '  test (count $words) -gt (count $argv); or return 1',
-        '  set -l last (math (count $argv) + 1)',
+        "  test (count $words) -gt (count $argv); or return 1",
+        "  set -l last (math (count $argv) + 1)",
         '  test "$words[2..$last]" = "$argv"',
         "end",
     ]

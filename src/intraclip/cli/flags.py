@@ -46,8 +46,11 @@ class Flag:
     @property
     def spelling(self) -> str:
         """As it is typed; a switch that is on by default is switched off."""
+        if self.positional:
+            return self.name
+        group, _, last = self.name.rpartition(".")
         off = "no-" if self.values == "none" and self.default is True else ""
-        return self.name if self.positional else f"--{off}{self.name}"
+        return f"--{group}{'.' * bool(group)}{off}{last}"
 
 
 @cache
@@ -144,8 +147,8 @@ def first_sentence(text: str) -> str:
     'Data folder, such as a.b.'
     """
     for place, letter in enumerate(text):
-        if letter in ".;" and (place + 1 == len(text) or text[place + 1] == " "):
-            # "(.npz or .parquet" is open still: a sentence does not end within brackets.
-            if text[:place].count("(") == text[:place].count(")"):
-                return f"{text[:place]}."
+        # "(.npz or .parquet" is open still: a sentence does not end within brackets.
+        closed = text[:place].count("(") == text[:place].count(")")
+        if letter in ".;" and closed and (place + 1 == len(text) or text[place + 1] == " "):
+            return f"{text[:place]}."
     return text

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 class SearchArgs(Model, Chosen):
     """Find the tracklets that look most like a tracklet of the gallery, pictures of a person, or a box in a video.
 
-    Pictures and videos need the model that the gallery was made with: --run or --encoder.
+    Pictures and videos need the network that the gallery was made with: --model.
     """
 
     gallery: Address
@@ -134,9 +134,7 @@ def _embedded(args: SearchArgs, gallery: Gallery) -> tuple[npt.NDArray[np.float3
     from intraclip.gallery.queries import embed_pictures
 
     if args.run is None and args.encoder is None:
-        raise ConfigError(
-            "pictures and videos must be embedded: name the gallery's model with --run RUN or --encoder FILE.toml"
-        )
+        raise ConfigError("pictures and videos must be embedded: name the gallery's network with --model")
     extractor, _, clip = open_model(args)
     fingerprint = extractor.fingerprint(clip)
     gallery.require_fingerprint(fingerprint)

@@ -11,39 +11,36 @@ from intraclip.cli.flags import Flag, first_sentence, flags_of
 LINES = 40
 """Lines of a screen."""
 
-FEW: dict[str, tuple[str, ...]] = {
-    "data make": ("folder", "preset", "identities", "cameras", "layout", "frames", "seed", "workers", "json"),
-    "data make-videos": ("folder", "people", "cameras", "seconds", "fps", "seed", "width", "workers", "json"),
-    "data pack": ("folder", "out", "layout", "frames", "on_unreadable", "verify", "workers", "json"),
-    "train": ("data", "out", "recipe", "resume", "labels"),
-    "cross": ("train", "test", "out", "runs", "recipe", "splits", "test_splits", "protocol", "resume", "json"),
-    "extract": (
-        "model", "data", "out", "engine", "layout", "device", "sampling", "on_unreadable", "resume", "force", "json",
-    ),
-    "export": ("model", "format", "out", "part", "precision", "data", "force", "json"),
-    "score": ("file", "protocol", "distance", "against", "rerank", "calibrate", "json"),
-    "reproduce": ("experiment", "out", "scale", "data", "plan", "seeds", "only", "jobs", "json"),
-    "ingest": ("videos", "detector", "tracks", "model", "out", "resume", "cameras", "max_fps", "min_frames", "json"),
-    "gallery add": (
-        "gallery", "data", "model", "embeddings", "sampling", "camera_name", "started_at", "on_unreadable", "json",
-    ),
-    "gallery search": (
-        "gallery", "tracklet", "images", "video", "frame", "box", "model", "k", "camera", "since", "until", "out", "json",
-    ),
-    "gallery delete": ("gallery", "id", "older_than", "camera", "person", "source", "dry_run", "json"),
-    "gallery list": ("gallery", "camera", "person", "source", "limit", "cursor", "json"),
-    "serve": ("gallery", "model", "host", "port", "token_file", "tls_cert", "tls_key", "max_upload_mb"),
-    "link": ("source", "out", "calibration", "probability", "threshold", "distance", "travel", "data", "json"),
-}  # fmt: skip
-"""Fields that `--help` shows of a command; commands that are not here show all of theirs."""
+FEW: dict[str, str] = {
+    "data make": "folder preset identities cameras layout frames seed workers json",
+    "data make-videos": "folder people cameras seconds fps seed width workers json",
+    "data pack": "folder out layout frames on-unreadable verify workers json",
+    "train": "data out recipe resume labels model.backbone model.head model.weights augment.mode optimizer.epochs "
+    "batch.identities data.layout data.split data.workers seed device",
+    "cross": "train test out runs recipe model.head optimizer.epochs splits test-splits protocol device resume json",
+    "extract": "model data out engine layout device sampling on-unreadable resume force json",
+    "export": "model format out part precision data force json",
+    "score": "file protocol distance against rerank calibrate json",
+    "reproduce": "experiment out scale data plan seeds only jobs json",
+    "ingest": "videos out detector model tracks cameras max-fps min-frames device resume json",
+    "gallery add": "gallery data model embeddings sampling camera-name started-at on-unreadable json",
+    "gallery search": "gallery tracklet images video frame box model k camera since until out json",
+    "gallery delete": "gallery id older-than camera person source dry-run json",
+    "gallery list": "gallery camera person source limit cursor json",
+    "serve": "gallery model host port token-file tls-cert tls-key max-upload-mb",
+    "link": "source out calibration probability threshold distance travel data json",
+}
+"""What `--help` shows of a command, in this order; commands that are not here show all that they have."""
 
-ALSO: dict[str, tuple[str, ...]] = {
-    "train": ("model.backbone", "model.head", "model.weights", "augment.mode", "optimizer.epochs", "batch.identities",
-              "data.layout", "data.split", "data.workers", "seed", "device"),
-    "cross": ("model.head", "optimizer.epochs", "device"),
-    "ingest": ("cameras", "max-fps", "min-frames", "device"),
-}  # fmt: skip
-"""Flags of a command's groups that `--help` shows."""
+SHORTER: dict[str, str] = {
+    "model.backbone": "Network of the frames, such as resnet50, small or timm:NAME.",
+    "model.head": "What makes a clip's embedding: ica, tap, ... (docs/heads.md)",
+    "model.weights": "Start: imagenet, a file, a run, a name of the zoo, or empty.",
+    "augment.mode": "One draw for a clip (SDA), one for each frame, or none.",
+    "data.layout": "Layout of the data folder; --layout for short.",
+    "data.split": "Number of the split; --split for short.",
+}
+"""Texts of a recipe's settings, for one line; --help-all has the whole."""
 
 
 def short_help(kind: type[Any], command: str, *, more: str = "") -> str:
@@ -56,8 +53,8 @@ def short_help(kind: type[Any], command: str, *, more: str = "") -> str:
     """
     width = max(50, min(shutil.get_terminal_size((80, 40)).columns, 100))
     flags = flags_of(kind)
-    few, also = FEW.get(command), ALSO.get(command, ())
-    shown = [f for f in flags if f.name in also or (f.top and (few is None or f.top in few))]
+    by_name = {f.top if f.positional else f.name: f for f in flags}
+    shown = [by_name[name] for name in FEW[command].split()] if command in FEW else list(flags)
     places = [_usage(f) for f in flags if f.positional]
     needed = [f"--{f.name} {_metavar(f)}" for f in flags if f.required and not f.positional]
     usage = " ".join(["usage: intraclip", command, *places, *needed, "[options]"])
@@ -93,10 +90,10 @@ def _metavar(flag: Flag) -> str:
 
 def _described(flag: Flag, width: int) -> list[str]:
     head = f"  {flag.name}" if flag.positional else f"  {flag.spelling} {_metavar(flag)}".rstrip()
-    text = first_sentence(flag.help)
-    if not flag.required and flag.default not in (None, "", (), False, True) and "default" not in text.lower():
-        if isinstance(flag.default, str | int | float):
-            text = f"{text.removesuffix('.')} (default {flag.default})."
+    text = SHORTER.get(flag.name) or first_sentence(flag.help)
+    unsaid = not flag.required and flag.default not in ("", False, True) and "default" not in text.lower()
+    if unsaid and isinstance(flag.default, str | int | float):
+        text = f"{text.removesuffix('.')} (default {flag.default})."
     indent = " " * 24
     body = textwrap.wrap(text, width - 24, break_on_hyphens=False) or [""]
     if len(head) <= 22:

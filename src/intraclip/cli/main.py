@@ -14,7 +14,10 @@ from intraclip.errors import IntraclipError
 from intraclip.process import tune
 
 COMMANDS: dict[str, tuple[str, str]] = {
-    "ingest": ("intraclip.cli.ingest", "Turn videos into tracklets: detect people, follow them, cut them out."),
+    "ingest": (
+        "intraclip.cli.ingest",
+        "Turn videos into tracklets: detect people, follow and crop them.",
+    ),
     "gallery": ("intraclip.cli.gallery", "Keep tracklets, search them, delete them for good."),
     "serve": ("intraclip.cli.serve", "A search page in the browser and an HTTP API on a gallery."),
     "link": ("intraclip.cli.link", "Group the tracklets of several cameras into people."),

@@ -18,11 +18,14 @@ if TYPE_CHECKING:
     from intraclip.models.zoo import Entry
     from intraclip.models.zoo.cache import Checked
 
-HELP = """usage: intraclip models list [NAME ...] [options]  public networks and detectors; with names, all about them
-       intraclip models get NAME ... [options]    download them, verified; or take files that came another way
-       intraclip models check [NAME ...]          compare what is here with the digests it should have
+HELP = """usage: intraclip models COMMAND [NAME ...] [options]
 
-A network that is here is opened by its name: --encoder NAME, --run NAME, --detector NAME, --model.weights NAME.
+  list [NAME ...]   public networks and detectors; with names, all about them
+  get NAME ...      download them, verified; or take files that came another way
+  check [NAME ...]  compare what is here with the digests it should have
+
+A network that is here is opened by its name: --model NAME, --detector NAME,
+and --model.weights NAME in `intraclip train`.
 `intraclip models list --help` and so on explain the options."""
 
 

@@ -22,7 +22,7 @@ class ServeArgs(Model):
     """Serve a gallery: a page in the browser, and an HTTP API under /api/v1.
 
     Only this machine can reach it, unless --host says otherwise; then a token is required. Searching for uploaded
-    pictures needs the model that the gallery was made with: --run or --encoder. It stops on Ctrl-C or SIGTERM.
+    pictures needs the network that the gallery was made with: --model. It stops on Ctrl-C or SIGTERM.
     """
 
     gallery: Address
@@ -107,9 +107,7 @@ def _greet(args: ServeArgs, settings: ServeSettings, tracklets: int) -> None:
     host = f"[{args.host}]" if ":" in args.host else args.host
     print(f"{tracklets:,} tracklets of {args.gallery} at {scheme}://{host}:{settings.port}/")
     if args.run is None and args.encoder is None:
-        print(
-            "no model: tracklets of the gallery can be searched for, uploaded pictures cannot (--run or --encoder)"
-        )
+        print("no model: tracklets of the gallery can be searched for, uploaded pictures cannot (--model)")
     if settings.tokens:
         print(f"a token is required; there are {len(settings.tokens)}")
     if not settings.loopback and not settings.tls:
