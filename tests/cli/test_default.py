@@ -74,7 +74,7 @@ def test_extract_rank_and_link_embed_with_it_and_say_so(here: Path, capsys):
     found = json.loads(shown.out)
     assert len(found["tracklets"]) == 4
     assert any("learned from rendered people" in note for note in found["notes"])
-    assert main(["link", "e.npz", "--out", "again", "--run", "base"]) == 2
+    assert main(["link", "e.npz", "--out", "again", "--model", "base"]) == 2
     assert "embed a folder of tracklets" in capsys.readouterr().err
 
 
@@ -86,6 +86,6 @@ def test_a_stronger_network_that_was_fetched_is_taken_and_said(here: Path, capsy
     assert [entry.name for entry in networks_here()] == [name, "base"]
     assert main(["gallery", "add", "g", "--data", "data", "--sampling", "even"]) == 0
     assert f"network: {name}, which is in the cache" in capsys.readouterr().err
-    assert main(["gallery", "add", "h", "--data", "data", "--run", "base"]) == 0
+    assert main(["gallery", "add", "h", "--data", "data", "--model", "base"]) == 0
     assert main(["gallery", "add", "h", "--data", "data"]) == 0
     assert "network: base, which made the gallery h" in capsys.readouterr().err

@@ -301,7 +301,7 @@ def test_open_extractor_takes_a_run_another_network_or_both(tmp_path, tiny_recip
     assert isinstance(other.head, TAP)
     assert (recipe.input.height, recipe.input.width) == (20, 10)
     assert asked == [(path, "onnxruntime"), (tmp_path / "net.toml", "openvino")]
-    with pytest.raises(ConfigError, match="name a run, or another network with --encoder"):
+    with pytest.raises(ConfigError, match="name the network with --model"):
         open_extractor(None)
 
 

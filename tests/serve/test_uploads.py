@@ -204,7 +204,7 @@ def test_without_a_model_the_reason_is_given(gallery):
     with client(gallery, uploads=False) as api:
         answer = upload(api, jpeg(frame(1)))
         assert answer.status_code == 409
-        assert "--run" in answer.json()["message"]
+        assert "--model" in answer.json()["message"]
         assert not api.get("/api/v1/stats").json()["uploads"]
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from intraclip.cli.common import command_line, parse, print_json, progress_bar, say
 from intraclip.cli.gallery_words import Address, Model, audited, learned_in_words, moment, open_model
+from intraclip.config import Layout
 from intraclip.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -45,13 +46,13 @@ class AddArgs(Model):
     """Take the data's pids as person labels; only for data that people have labelled."""
     crops: int = 8
     """Frames of each tracklet to keep for playing it; a film strip is always kept."""
-    layout: str = "auto"
+    layout: Layout = "auto"
     """Layout of the data folder."""
     split: int | None = None
     """Number of the split; by default the one the run was trained on."""
     workers: int | None = None
     """Processes that decode frames; by default as in the recipe."""
-    on_failure: Literal["stop", "skip"] | None = None
+    on_unreadable: Literal["stop", "skip"] | None = None
     """Unreadable frames: stop with an error, or leave them out and list them; by default as the recipe says."""
     json: bool = False
     """Print what was added as JSON."""
@@ -63,7 +64,7 @@ def main(argv: Sequence[str]) -> int:
     if args.embeddings is None and args.data is None:
         raise ConfigError("name --data DIR, or --embeddings FILE")
     if args.embeddings is not None and (args.run is not None or args.encoder is not None):
-        raise ConfigError("--embeddings FILE holds embeddings already: leave out --run and --encoder")
+        raise ConfigError("--embeddings FILE holds embeddings already: leave out --model")
     if args.crops < 0:
         raise ConfigError(f"--crops {args.crops}: 0 or more is needed")
     summary, tracklets, first = _add_file(args) if args.embeddings is not None else _add_folder(args)
@@ -100,8 +101,8 @@ def _add_folder(args: AddArgs) -> tuple[AddSummary, int, str]:
     settings = ExtractSettings.of(recipe, clip=clip)
     if args.workers is not None:
         settings = replace(settings, workers=args.workers)
-    if args.on_failure is not None:
-        settings = replace(settings, skip=args.on_failure == "skip")
+    if args.on_unreadable is not None:
+        settings = replace(settings, skip=args.on_unreadable == "skip")
     with opened_or_created(
         args.gallery,
         fingerprint=extractor.fingerprint(clip),

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 class SearchArgs(Model, Chosen):
     """Find the tracklets that look most like a tracklet of the gallery, pictures of a person, or a box in a video.
 
-    Pictures and videos need the model that the gallery was made with: --run or --encoder.
+    Pictures and videos need the network that the gallery was made with: --model.
     """
 
     gallery: Address

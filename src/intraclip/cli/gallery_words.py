@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from intraclip.cli.common import command
+from intraclip.cli.model_flag import Networked
 from intraclip.cli.network import network_of_gallery, no_network_of, or_default
 from intraclip.errors import ConfigError, OutputError
 
@@ -30,15 +31,15 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Model:
+class Model(Networked):
     """Flags that name a model."""
 
-    run: Path | None = None
-    """Run folder, a checkpoint file, or `base`. With --encoder its head aggregates the other network's vectors. Without
-    either: the network that made the gallery; for a new one the strongest that is here by name."""
-    encoder: Path | None = None
-    """Another network that embeds the frames: a name of `intraclip models list`, or a TOML file that describes it
-    (docs/export.md). Without a run, its vectors are averaged (TAP)."""
+    model: Path | None = None
+    """Network: a run folder or checkpoint, an exported file, a name of `intraclip models list`, or a TOML file that
+    describes another one (docs/export.md). Without it: the network that made the gallery; for a new one the strongest
+    that is here by name."""
+    head: Path | None = None
+    """Run whose head aggregates the vectors of another network named by --model; by default they are averaged (TAP)."""
     engine: str | None = None
     """What runs the network: torch, onnxruntime, openvino, or auto for the fastest exact one that is installed."""
     device: str | None = None

@@ -20,6 +20,7 @@ from intraclip.cli.link_input import (
     is_data_folder,
     is_gallery,
 )
+from intraclip.cli.model_flag import Networked
 from intraclip.cli.network import or_default
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ SHOWN = 20
 
 
 @dataclass(frozen=True, kw_only=True)
-class LinkArgs:
+class LinkArgs(Networked):
     """Group the tracklets of several cameras into people.
 
     Tracklets that one camera saw at the same time are kept apart. How alike two must be comes from --calibration, from
@@ -43,11 +44,11 @@ class LinkArgs:
     source: tyro.conf.Positional[str]
     """Embeddings file (.npz or .parquet, of `intraclip extract` or any system), a gallery, or a folder of tracklets as
     `intraclip ingest` writes it."""
-    run: Path | None = None
-    """For a folder of tracklets: run folder, checkpoint file, or `base`. Without --run and --encoder, the strongest
-    network that is here by name."""
-    encoder: Path | None = None
-    """For a folder of tracklets: another network, a name of `intraclip models list` or a TOML file."""
+    model: Path | None = None
+    """For a folder of tracklets: a run folder or checkpoint, an exported file, a name of `intraclip models list`, or a
+    TOML file. Without it, the strongest network that is here by name."""
+    head: Path | None = None
+    """Run whose head aggregates the vectors of another network named by --model; by default they are averaged (TAP)."""
     out: Path
     """Folder for people.csv, people.html and, with --data, labels for training (tracklets.csv)."""
     calibration: Path | None = None
@@ -103,9 +104,7 @@ def main(argv: Sequence[str]) -> int:
             raise ConfigError(f"--data goes with an embeddings file; {args.source} is a data folder itself")
         args = or_default(replace(args, data=Path(args.source)))
     elif args.run is not None or args.encoder is not None:
-        raise ConfigError(
-            "--run and --encoder embed a folder of tracklets; a file or gallery is embedded already"
-        )
+        raise ConfigError("--model embeds a folder of tracklets; a file or gallery is embedded already")
     # A gallery stays open until its pictures are on the page.
     with ExitStack() as stack, leaving_nothing(args.out):
         _link(args, stack)

@@ -11,18 +11,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from intraclip.cli.common import parse, print_json, say
+from intraclip.cli.common import VOICE, parse, print_json, say
 from intraclip.errors import ConfigError, IntraclipError
 
 if TYPE_CHECKING:
     from intraclip.models.zoo import Entry
     from intraclip.models.zoo.cache import Checked
 
-HELP = """usage: intraclip models list [NAME ...] [options]  public networks and detectors; with names, all about them
-       intraclip models get NAME ... [options]    download them, verified; or take files that came another way
-       intraclip models check [NAME ...]          compare what is here with the digests it should have
+HELP = """usage: intraclip models COMMAND [NAME ...] [options]
 
-A network that is here is opened by its name: --encoder NAME, --run NAME, --detector NAME, --model.weights NAME.
+  list [NAME ...]   public networks and detectors; with names, all about them
+  get NAME ...      download them, verified; or take files that came another way
+  check [NAME ...]  compare what is here with the digests it should have
+
+A network that is here is opened by its name: --model NAME, --detector NAME,
+and --model.weights NAME in `intraclip train`.
 `intraclip models list --help` and so on explain the options."""
 
 
@@ -59,7 +62,7 @@ class CheckArgs:
 
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
-    if not argv or argv[0] in ("-h", "--help"):
+    if not argv or argv[0] in ("-h", "--help", "--help-all"):
         print(HELP)
         return 0
     commands = {"list": _list, "get": _get, "check": _check}
@@ -194,6 +197,8 @@ def _bytes_bar() -> Iterator[Callable[[str, int, int], None]]:
     tasks: dict[str, TaskID] = {}
 
     def update(name: str, done: int, total: int) -> None:
+        if VOICE.quiet:
+            return
         if not progress.live.is_started:
             progress.start()
         if name not in tasks:

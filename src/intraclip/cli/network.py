@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from intraclip.cli.common import say
+from intraclip.cli.model_flag import Networked
 from intraclip.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -16,19 +16,7 @@ if TYPE_CHECKING:
     from intraclip.models.zoo import Entry
 
 
-class Flags(Protocol):
-    """Flags that may name a network."""
-
-    @property
-    def run(self) -> Path | None:
-        """A run."""
-
-    @property
-    def encoder(self) -> Path | None:
-        """Another network."""
-
-
-FlagsT = TypeVar("FlagsT", bound=Flags)
+FlagsT = TypeVar("FlagsT", bound=Networked)
 
 
 def or_default(args: FlagsT) -> FlagsT:
@@ -38,8 +26,8 @@ def or_default(args: FlagsT) -> FlagsT:
     from intraclip.embed.default import networks_here, path_of
 
     entry = next(networks_here())
-    say(f"network: {in_words(entry)}; another one: --run or --encoder")
-    return replace(args, run=path_of(entry))  # type: ignore[type-var]
+    say(f"network: {in_words(entry)}; another one: --model")
+    return replace(args, model=path_of(entry))  # type: ignore[type-var]
 
 
 def in_words(entry: Entry) -> str:
@@ -74,6 +62,5 @@ def no_network_of(gallery: Gallery) -> ConfigError:
     """Says that a gallery's network must be named."""
     return ConfigError(
         f"the gallery {gallery.info.address} holds embeddings of {gallery.info.model or 'a network'} (fingerprint "
-        f"{gallery.info.fingerprint[:16]}), which is none that is found by name here; name it with --run RUN or "
-        "--encoder FILE.toml"
+        f"{gallery.info.fingerprint[:16]}), which is none that is found by name here; name it with --model"
     )

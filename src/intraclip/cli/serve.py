@@ -24,7 +24,7 @@ class ServeArgs(Model):
 
     Only this machine can reach it, unless --host says otherwise; then a token is required. Searching for uploaded
     pictures needs the model that the gallery was made with: it is found where it has a name here (`base`, or one of
-    `intraclip models list`), and named with --run or --encoder where it has not. It stops on Ctrl-C or SIGTERM.
+    `intraclip models list`), and named with --model where it has not. It stops on Ctrl-C or SIGTERM.
     """
 
     gallery: Address
@@ -115,9 +115,7 @@ def _greet(args: ServeArgs, settings: ServeSettings, tracklets: int, *, embeds: 
     host = f"[{args.host}]" if ":" in args.host else args.host
     print(f"{tracklets:,} tracklets of {args.gallery} at {scheme}://{host}:{settings.port}/")
     if not embeds:
-        print(
-            "no model: tracklets of the gallery can be searched for, uploaded pictures cannot (--run or --encoder)"
-        )
+        print("no model: tracklets of the gallery can be searched for, uploaded pictures cannot (--model)")
     if settings.tokens:
         print(f"a token is required; there are {len(settings.tokens)}")
     if not settings.loopback and not settings.tls:

@@ -60,7 +60,7 @@ def open_extractor(
     run, encoder = _in_place(run, encoder)
     source = encoder or run
     if source is None:
-        raise ConfigError("name a run, or another network with --encoder FILE.toml")
+        raise ConfigError("name the network with --model")
     engine = engine or ("torch" if encoder is None else "auto")
     recipe, head = Recipe(), None
     if run is not None:
@@ -73,7 +73,7 @@ def open_extractor(
         if not isinstance(model.head, FrameHead):
             raise ConfigError(
                 f"{run}: the head {model.config.head} reads feature maps; other engines and networks give one "
-                "vector a frame. Use --engine torch and no --encoder"
+                "vector a frame. Use --engine torch and no other network"
             )
         head = model.head
     frames = open_encoder(source, engine=engine, device=device)
