@@ -62,7 +62,8 @@ def write_text(path: Path, text: str, *, replace: bool = True) -> None:
         OutputError: it cannot be written, or is there and not to be replaced.
     """
     with whole_file(path, replace=replace) as partial:
-        partial.write_text(text, encoding="utf-8")
+        # A path with bytes that are no UTF-8 may stand in it.
+        partial.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def file_digest(path: Path) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from intraclip.core.files import whole_file
+from intraclip.core.paths import utf8_path
 from intraclip.embed.content import DIGEST, ContentDigest
 from intraclip.errors import OutputError, require_extra
 from intraclip.types import Embeddings
@@ -104,7 +106,8 @@ def _write_parquet(path: Path, chunks: Iterable[tuple[Embeddings, Times | None]]
     arrow = require_extra("pyarrow", extra="parquet", purpose=f"writing {path.name}")
     parquet = require_extra("pyarrow.parquet", extra="parquet", purpose=f"writing {path.name}")
     writer, digest = None, ContentDigest()
-    try:
+    with ExitStack() as stack:
+        name = stack.enter_context(utf8_path(path))
         for embeddings, times in chunks:
             columns = _columns(embeddings, times)
             digest.add(columns)
@@ -115,10 +118,7 @@ def _write_parquet(path: Path, chunks: Iterable[tuple[Embeddings, Times | None]]
             table = arrow.table({"features": vectors, **columns})
             if metadata:
                 table = table.replace_schema_metadata({METADATA: metadata})
-            writer = writer or parquet.ParquetWriter(path, table.schema)
+            writer = writer or stack.enter_context(parquet.ParquetWriter(name, table.schema))
             writer.write_table(table)
         if writer is not None:
             writer.add_key_value_metadata({DIGEST: digest.hexdigest(metadata)})
-    finally:
-        if writer is not None:
-            writer.close()

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import torch
 
 from intraclip.config import Recipe
+from intraclip.core.paths import utf8_path
 from intraclip.errors import ConfigError, OutputError, give_name
 from intraclip.export.compare import Agreement, Frames, compare
 from intraclip.export.description import Description, describe_network
@@ -99,8 +100,11 @@ def write_network(
     )
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.stem}-") as folder:
-            partial = Path(folder) / out.name
+        with (
+            tempfile.TemporaryDirectory(dir=out.parent, prefix=".export-") as folder,
+            utf8_path(Path(folder) / f"network{out.suffix}") as name,
+        ):
+            partial = Path(name)
             if precision == "int8" and calibration is not None:
                 description = _write_int8(graph, description, partial, format=format, calibration=calibration)
             else:
@@ -113,11 +117,7 @@ def write_network(
             files = sorted(Path(folder).iterdir())
             size = sum(file.stat().st_size for file in files)
             # The .bin comes before its .xml, so that whoever sees the .xml finds the weights.
-            if force:
-                for file in files:
-                    file.replace(out.with_name(file.name))
-            else:
-                _place_new(files, out.parent)
+            _place(files, out, force=force)
     except OSError as error:
         raise OutputError(f"{out} cannot be written: {error}") from None
     return Written(
@@ -129,18 +129,21 @@ def write_network(
     )
 
 
-def _place_new(files: Sequence[Path], folder: Path) -> None:
+def _place(files: Sequence[Path], out: Path, *, force: bool) -> None:
+    """Give finished files the name of `out`, each with its own ending."""
     placed: list[Path] = []
     for file in files:
+        path = out.with_suffix(file.suffix)
+        if force:
+            file.replace(path)
+            continue
         try:
-            give_name(file, folder / file.name)
+            give_name(file, path)
         except FileExistsError:
             for other in placed:
                 other.unlink()
-            raise OutputError(
-                f"{folder / file.name} exists, it was made just now; choose another name"
-            ) from None
-        placed.append(folder / file.name)
+            raise OutputError(f"{path} exists, it was made just now; choose another name") from None
+        placed.append(path)
 
 
 def check_request(out: Path, *, format: Format, precision: ExportPrecision) -> None:
