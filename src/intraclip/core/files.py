@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
-from contextlib import suppress
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from intraclip.errors import OutputError
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON so that the file appears whole or not at all.
+@contextmanager
+def replacing(path: Path, *, kept: str = "", also: tuple[type[Exception], ...] = ()) -> Iterator[Path]:
+    """Write a file whole or not at all, even if the machine loses its power: under another name, then renamed.
 
-    Raises:
-        OutputError: it cannot be written.
-    """
-    write_text(path, json.dumps(value, indent=2) + "\n")
+    What fails leaves neither name behind, and an older file as it was.
 
+    Args:
+        path: the file; its folder is made.
+        kept: what the reader of an error may rely on or do, as the end of "...; {kept}".
+        also: errors of the library that writes which mean the same as an OSError.
 
-def write_text(path: Path, text: str) -> None:
-    """Write a text file so that it appears whole or not at all.
+    Yields:
+        The name to write to.
 
     Raises:
         OutputError: it cannot be written.
@@ -29,12 +35,54 @@ def write_text(path: Path, text: str) -> None:
     partial = path.with_name(path.name + ".partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(text, encoding="utf-8")
+        yield partial
+        with partial.open("rb+") as file:
+            os.fsync(file.fileno())
+        # Some libraries (safetensors) write files that only their owner may read.
+        umask = os.umask(0)
+        os.umask(umask)
+        partial.chmod(0o666 & ~umask)
         partial.replace(path)
-    except OSError as error:
+    except BaseException as error:
         with suppress(OSError):  # a failed clean-up must not hide the error
             partial.unlink()
-        raise OutputError(f"{path} cannot be written: {error}") from None
+        if not isinstance(error, (OSError, *also)):
+            raise
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        # A library may hide the number in its own words: "os error 28".
+        if f"os error {errno.ENOSPC}" in str(error) or getattr(error, "errno", None) == errno.ENOSPC:
+            free = shutil.disk_usage(path.parent).free / 2**20
+            reason = f"the disk is full ({free:,.0f} MiB are free, the file needs more)"
+        raise OutputError(f"{path} cannot be written: {reason}" + (f"; {kept}" if kept else "")) from error
+
+
+def write_json(path: Path, value: Any, *, indent: int | None = 2, kept: str = "") -> None:
+    """Write JSON as `write_text` writes text."""
+    write_text(path, json.dumps(value, indent=indent) + "\n", kept=kept)
+
+
+def write_text(path: Path, text: str, *, kept: str = "") -> None:
+    r"""Write a file in UTF-8 as `replacing` does.
+
+    Bytes of a file's name that are no UTF-8 are written as JSON escapes them: ``entr\udce9e.avi``.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    with replacing(path, kept=kept) as partial:
+        partial.write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it; it may be there.
+
+    Raises:
+        OutputError: it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make the folder {path}: {error.strerror}") from error
 
 
 def file_digest(path: Path) -> str:

@@ -19,7 +19,7 @@ from typing import Any
 from intraclip.config import Recipe
 from intraclip.config_io import differing_in_effect, load_recipe, parse_json
 from intraclip.core.devices import choose_device
-from intraclip.core.files import write_json
+from intraclip.core.files import write_json, write_text
 from intraclip.data.dataset import labels_of
 from intraclip.data.readers import benchmark_info, differences
 from intraclip.data.readers.common import shorten
@@ -584,7 +584,7 @@ def write_cross(out: Path, result: Mapping[str, Any]) -> None:
     """
     write_json(out / "cross.json", result)
     try:
-        (out / "cross.md").write_text(markdown(result), encoding="utf-8")
+        write_text(out / "cross.md", markdown(result))
     except OSError as error:
         raise OutputError(f"{out / 'cross.md'} cannot be written: {error}") from None
 
