@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ from scipy.special import expit, log_expit
 from intraclip.arrays import as_wide
 from intraclip.config_io import parse_json
 from intraclip.errors import DataError
-from intraclip.metrics.calibration import SUPPORT, PairDistances, pair_distances, threshold_at
+from intraclip.metrics.calibration import SUPPORT, EvidenceCurve, PairDistances, pair_distances, threshold_at
 from intraclip.metrics.distance import DISTANCES, Distance
 from intraclip.metrics.protocols import PROTOCOLS
 from intraclip.types import Embeddings
@@ -64,7 +64,9 @@ class MatchCalibration:
         fingerprint: of the network and settings that made the embeddings; empty if the embeddings did not say.
         prior: chance that a random candidate is the person, inside (0, 1).
         intercept: log likelihood ratio of distance 0, natural logarithm.
-        slope: log likelihood ratio lost per unit of distance, above 0.
+        slope: log likelihood ratio lost per unit of distance, above 0; 0 beside a curve.
+        curve: evidence of a distance as a line through knots, in place of intercept and slope; of the files of
+            `intraclip score --calibrate`.
         false_match_rates: rates of the table, descending, inside (0, 1).
         thresholds: the largest distance that keeps each of them; never ascending.
         true_match_rates: share of the genuine pairs below each threshold, 0..1.
@@ -84,6 +86,7 @@ class MatchCalibration:
     people: int
     genuine_pairs: int
     impostor_pairs: int
+    curve: EvidenceCurve | None = None
 
     def __repr__(self) -> str:
         return (
@@ -93,6 +96,8 @@ class MatchCalibration:
 
     def log_likelihood_ratio(self, distances: npt.ArrayLike) -> _FloatArray:
         """Natural logarithm of how much more often one person than two have such a distance; float64, any shape."""
+        if self.curve is not None:
+            return self.curve.at(distances)
         return np.asarray(
             self.intercept - self.slope * as_wide(distances, name="distances"), dtype=np.float64
         )
@@ -123,8 +128,11 @@ class MatchCalibration:
         Raises:
             DataError: probability outside (0, 1).
         """
-        wanted = _log_odds(_inside(probability, "the probability"))
-        return max(0.0, (self.intercept + _log_odds(self.prior) - wanted) / self.slope)
+        wanted = _log_odds(_inside(probability, "the probability")) - _log_odds(self.prior)
+        if self.curve is not None:
+            distances, ratios = self.curve.distances, self.curve.log_likelihood_ratios
+            return 0.0 if wanted > ratios[0] else float(np.interp(-wanted, -np.array(ratios), distances))
+        return max(0.0, (self.intercept - wanted) / self.slope)
 
     def with_prior(self, prior: float) -> MatchCalibration:
         """The same evidence for another share of same-person pairs.
@@ -209,15 +217,18 @@ class MatchCalibration:
             "people": self.people,
             "genuine_pairs": self.genuine_pairs,
             "impostor_pairs": self.impostor_pairs,
+            **({} if self.curve is None else {"curve": asdict(self.curve)}),
         }
 
     @classmethod
     def from_json_dict(cls, data: Mapping[str, Any]) -> MatchCalibration:
-        """Read what `to_json_dict` gave.
+        """Read what `to_json_dict` gave, or what `intraclip.metrics.calibration.Calibration.to_json_dict` gave.
 
         Raises:
             DataError: something else, another version, or values that cannot be; all problems at once.
         """
+        if isinstance(data, Mapping) and "kind" not in data and {"thresholds", "equal_error"} <= set(data):
+            data = _of_thresholds(data)
         if not isinstance(data, Mapping) or data.get("kind") != _KIND:
             raise DataError(
                 "this is no match calibration; make one with `intraclip link EMBEDDINGS --out FOLDER "
@@ -243,6 +254,7 @@ class MatchCalibration:
             people=data["people"],
             genuine_pairs=data["genuine_pairs"],
             impostor_pairs=data["impostor_pairs"],
+            curve=_curve(data),
         )
 
 
@@ -395,6 +407,60 @@ def _inside(value: float, name: str) -> float:
     return float(value)
 
 
+def _of_thresholds(data: Mapping[str, Any]) -> dict[str, Any]:
+    """What `intraclip score --calibrate` writes, in the form of a match calibration; it is checked as such.
+
+    Rates that too few pairs support are left out, and the prior is the share of same-person pairs.
+
+    Raises:
+        DataError: it was made of fewer than `MIN_PEOPLE` people, or is damaged.
+    """
+    try:
+        genuine, impostors, people = data["genuine_pairs"], data["impostor_pairs"], data["people"]
+        rows = [row for row in data["thresholds"] if row["supported"]]
+        if people < MIN_PEOPLE:
+            raise DataError(f"the calibration was made of {people} people; at least {MIN_PEOPLE} are needed")
+        return {
+            "kind": _KIND,
+            "version": data.get("version"),
+            "metric": data.get("distance"),
+            "fingerprint": "",
+            "prior": genuine / (genuine + impostors),
+            "intercept": 0.0,
+            "slope": 0.0,
+            "false_match_rates": [row["false_match_rate"] for row in rows],
+            "thresholds": [row["threshold"] for row in rows],
+            "true_match_rates": [row["true_match_rate"] for row in rows],
+            "people": people,
+            "genuine_pairs": genuine,
+            "impostor_pairs": impostors,
+            "curve": data["curve"] or {},
+        }
+    except (KeyError, TypeError, ZeroDivisionError) as error:
+        raise DataError(f"the calibration is damaged: {error!r}; calibrate again") from None
+
+
+def _curve(data: Mapping[str, Any]) -> EvidenceCurve | None:
+    if data.get("curve") is None:
+        return None
+    return EvidenceCurve(**{name: tuple(map(float, data["curve"][name])) for name in _CURVE_KEYS})
+
+
+_CURVE_KEYS = ("distances", "log_likelihood_ratios")
+
+
+def _curve_problems(curve: Any) -> list[str]:
+    lines = [curve.get(name) if isinstance(curve, Mapping) else None for name in _CURVE_KEYS]
+    if not all(isinstance(line, list) and line and all(map(_is_number, line)) for line in lines):
+        return [f"curve wants lists of numbers: {' and '.join(_CURVE_KEYS)}"]
+    distances, ratios = (np.array(line, dtype=np.float64) for line in lines)
+    if len(distances) != len(ratios):
+        return [f"curve has {len(distances)} distances and {len(ratios)} ratios"]
+    if (np.diff(distances) <= 0).any() or distances[0] < 0 or (np.diff(ratios) > 0).any():
+        return ["curve must have ascending distances from 0 on and ratios that never rise"]
+    return []
+
+
 def _problems(data: Mapping[str, Any]) -> list[str]:
     found = []
     if data.get("metric") not in DISTANCES:
@@ -405,7 +471,9 @@ def _problems(data: Mapping[str, Any]) -> list[str]:
         found.append(f"prior is {data.get('prior')!r}, not inside 0 and 1")
     if not _is_number(data.get("intercept")):
         found.append(f"intercept is {data.get('intercept')!r}, not a number")
-    if not _is_number(data.get("slope")) or not data["slope"] > 0:
+    if (curve := data.get("curve")) is not None:
+        found += _curve_problems(curve)
+    elif not _is_number(data.get("slope")) or not data["slope"] > 0:
         found.append(f"slope is {data.get('slope')!r}, not a number above 0")
     for name in ("people", "genuine_pairs", "impostor_pairs"):
         if not isinstance(data.get(name), int) or isinstance(data[name], bool) or data[name] < 1:
