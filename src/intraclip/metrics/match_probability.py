@@ -64,8 +64,8 @@ class MatchCalibration:
         fingerprint: of the network and settings that made the embeddings; empty if the embeddings did not say.
         prior: chance that a random candidate is the person, inside (0, 1).
         intercept: log likelihood ratio of distance 0, natural logarithm.
-        slope: log likelihood ratio lost per unit of distance, above 0; 0 beside a curve.
-        curve: evidence of a distance as a line through knots, in place of intercept and slope; of the files of
+        slope: log likelihood ratio lost per unit of distance, above 0.
+        curve: evidence of a distance as a line through knots, which stands in place of intercept and slope; of the files of
             `intraclip score --calibrate`.
         false_match_rates: rates of the table, descending, inside (0, 1).
         thresholds: the largest distance that keeps each of them; never ascending.
@@ -80,13 +80,13 @@ class MatchCalibration:
     prior: float
     intercept: float
     slope: float
+    curve: EvidenceCurve | None = None
     false_match_rates: tuple[float, ...]
     thresholds: tuple[float, ...]
     true_match_rates: tuple[float, ...]
     people: int
     genuine_pairs: int
     impostor_pairs: int
-    curve: EvidenceCurve | None = None
 
     def __repr__(self) -> str:
         return (
@@ -211,13 +211,13 @@ class MatchCalibration:
             "prior": self.prior,
             "intercept": self.intercept,
             "slope": self.slope,
+            **({} if self.curve is None else {"curve": asdict(self.curve)}),
             "false_match_rates": list(self.false_match_rates),
             "thresholds": list(self.thresholds),
             "true_match_rates": list(self.true_match_rates),
             "people": self.people,
             "genuine_pairs": self.genuine_pairs,
             "impostor_pairs": self.impostor_pairs,
-            **({} if self.curve is None else {"curve": asdict(self.curve)}),
         }
 
     @classmethod
@@ -248,13 +248,13 @@ class MatchCalibration:
             prior=float(data["prior"]),
             intercept=float(data["intercept"]),
             slope=float(data["slope"]),
+            curve=_curve(data),
             false_match_rates=tuple(map(float, data["false_match_rates"])),
             thresholds=tuple(map(float, data["thresholds"])),
             true_match_rates=tuple(map(float, data["true_match_rates"])),
             people=data["people"],
             genuine_pairs=data["genuine_pairs"],
             impostor_pairs=data["impostor_pairs"],
-            curve=_curve(data),
         )
 
 
@@ -427,7 +427,7 @@ def _of_thresholds(data: Mapping[str, Any]) -> dict[str, Any]:
             "fingerprint": "",
             "prior": genuine / (genuine + impostors),
             "intercept": 0.0,
-            "slope": 0.0,
+            "slope": 1.0,
             "false_match_rates": [row["false_match_rate"] for row in rows],
             "thresholds": [row["threshold"] for row in rows],
             "true_match_rates": [row["true_match_rate"] for row in rows],
@@ -462,7 +462,8 @@ def _curve_problems(curve: Any) -> list[str]:
 
 
 def _problems(data: Mapping[str, Any]) -> list[str]:
-    found = []
+    curve = data.get("curve")
+    found = [] if curve is None else _curve_problems(curve)
     if data.get("metric") not in DISTANCES:
         found.append(f"metric is {data.get('metric')!r}, not one of {', '.join(DISTANCES)}")
     if not isinstance(data.get("fingerprint"), str):
@@ -471,9 +472,7 @@ def _problems(data: Mapping[str, Any]) -> list[str]:
         found.append(f"prior is {data.get('prior')!r}, not inside 0 and 1")
     if not _is_number(data.get("intercept")):
         found.append(f"intercept is {data.get('intercept')!r}, not a number")
-    if (curve := data.get("curve")) is not None:
-        found += _curve_problems(curve)
-    elif not _is_number(data.get("slope")) or not data["slope"] > 0:
+    if not _is_number(data.get("slope")) or not data["slope"] > 0:
         found.append(f"slope is {data.get('slope')!r}, not a number above 0")
     for name in ("people", "genuine_pairs", "impostor_pairs"):
         if not isinstance(data.get(name), int) or isinstance(data[name], bool) or data[name] < 1:
