@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -245,7 +244,7 @@ def test_a_calibration_that_does_not_fit_is_not_kept(file: Path, tmp_path: Path,
     assert not (tmp_path / "cal.json").exists()
 
 
-def test_thresholds_of_score_are_refused_with_the_command_that_helps(
+def test_the_file_of_score_is_a_calibration_too(
     file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
     world = make_world(people=30, noise=0.15, seed=5)
@@ -253,19 +252,12 @@ def test_thresholds_of_score_are_refused_with_the_command_that_helps(
     e.is_query[::3] = True
     monkeypatch.chdir(tmp_path)
     save_embeddings(Path("LABELLED.npz"), e, times=None, metadata={"fingerprint": FINGERPRINT})
-    thresholds = calibrate_file(
-        read_embeddings(Path("LABELLED.npz")), protocol="cross-camera", distance="euclidean"
-    )
-    Path("cal.json").write_text(json.dumps(thresholds.to_json_dict()))
-    argv = [file.name, "--out", "out", "--calibration", "cal.json"]
-    with pytest.raises(DataError, match="holds thresholds of `intraclip score --calibrate`") as refused:
-        link_main(argv)
-    command = str(refused.value).split("run `")[1].split("`")[0]
-    # The command is one that works, and its file is the right one.
-    assert link_main(shlex.split(command)[2:]) == 0
-    assert read_calibration(Path("cal-link.json")).metric == "euclidean"
-    argv[2], argv[4] = "again", "cal-link.json"
+    labelled = read_embeddings(Path("LABELLED.npz"))
+    written = calibrate_file(labelled, protocol="cross-camera", distance="euclidean")
+    Path("cal.json").write_text(json.dumps(written.to_json_dict()))
+    argv = [file.name, "--out", "out", "--calibration", "cal.json", "--distance", "euclidean"]
     assert link_main(argv) == 0
+    assert read_calibration(Path("cal.json")).metric == "euclidean"
 
 
 def test_a_data_folder_brings_strips_frames_and_labels(run: Callable[..., str], tmp_path: Path):

@@ -245,16 +245,15 @@ def test_a_crash_while_the_index_is_written_is_mended(
     step: str, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     out = tmp_path / "packed"
-    original = write_module.replace_file
+    original = Path.replace
 
-    def crash(partial: Path, path: Path) -> None:
+    def crash(partial: Path, path: Path) -> Path:
         if path.name == step:
             raise KeyboardInterrupt
-        original(partial, path)
+        return original(partial, path)
 
     with monkeypatch.context() as patch:
-        patch.setattr(write_module, "replace_file", crash)
-        patch.setattr("intraclip.data.pack.files.replace_file", crash)
+        patch.setattr(Path, "replace", crash)
         with pytest.raises(KeyboardInterrupt):
             write_pack(tree, out)
     assert not (out / INDEX).exists()
@@ -333,7 +332,7 @@ def test_a_full_disk_is_said_and_the_pack_goes_on_when_there_is_room(
         patch.setattr(shards_module, "save_file", full)
         with pytest.raises(
             OutputError,
-            match=r"the disk is full \(.*MiB are free, the next file needs more\); finished shards are kept",
+            match=r"the disk is full \(.*MiB are free, the file needs more\); finished shards are kept",
         ):
             write_pack(tree, out, shard_bytes=ONE_TRACKLET_A_SHARD)
     assert not list(out.glob("*.partial"))

@@ -6,13 +6,12 @@ import json
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from intraclip.core.files import whole_file
-from intraclip.core.paths import utf8_path
 from intraclip.embed.content import DIGEST, ContentDigest
 from intraclip.errors import OutputError, require_extra
 from intraclip.types import Embeddings
@@ -74,8 +73,9 @@ def save_chunks(
     """
     check_embeddings_name(path)
     write = _write_parquet if path.suffix.lower() in PARQUET else _write_npz
-    with whole_file(path, replace=replace) as partial:
-        write(partial, chunks, json.dumps(metadata, sort_keys=True) if metadata else "")
+    # The parts it was made of are deleted next. Opened here: pyarrow takes no names that are not UTF-8.
+    with whole_file(path, replace=replace) as partial, partial.open("wb") as file:
+        write(file, chunks, json.dumps(metadata, sort_keys=True) if metadata else "")
 
 
 def _columns(embeddings: Embeddings, times: Times | None) -> dict[str, npt.NDArray[Any]]:
@@ -91,7 +91,7 @@ def _columns(embeddings: Embeddings, times: Times | None) -> dict[str, npt.NDArr
     return columns
 
 
-def _write_npz(path: Path, chunks: Iterable[tuple[Embeddings, Times | None]], metadata: str) -> None:
+def _write_npz(file: IO[bytes], chunks: Iterable[tuple[Embeddings, Times | None]], metadata: str) -> None:
     columns = [_columns(*chunk) for chunk in chunks]
     arrays = {name: np.concatenate([c[name] for c in columns]) for name in columns[0]}
     if metadata:
@@ -99,15 +99,14 @@ def _write_npz(path: Path, chunks: Iterable[tuple[Embeddings, Times | None]], me
     digest = ContentDigest()
     digest.add({name: array for name, array in arrays.items() if name != METADATA})
     arrays[DIGEST] = np.array(digest.hexdigest(metadata))
-    np.savez(path, allow_pickle=False, **arrays)
+    np.savez(file, allow_pickle=False, **arrays)
 
 
-def _write_parquet(path: Path, chunks: Iterable[tuple[Embeddings, Times | None]], metadata: str) -> None:
-    arrow = require_extra("pyarrow", extra="parquet", purpose=f"writing {path.name}")
-    parquet = require_extra("pyarrow.parquet", extra="parquet", purpose=f"writing {path.name}")
+def _write_parquet(file: IO[bytes], chunks: Iterable[tuple[Embeddings, Times | None]], metadata: str) -> None:
+    arrow = require_extra("pyarrow", extra="parquet", purpose="writing Parquet")
+    parquet = require_extra("pyarrow.parquet", extra="parquet", purpose="writing Parquet")
     writer, digest = None, ContentDigest()
     with ExitStack() as stack:
-        name = stack.enter_context(utf8_path(path))
         for embeddings, times in chunks:
             columns = _columns(embeddings, times)
             digest.add(columns)
@@ -118,7 +117,7 @@ def _write_parquet(path: Path, chunks: Iterable[tuple[Embeddings, Times | None]]
             table = arrow.table({"features": vectors, **columns})
             if metadata:
                 table = table.replace_schema_metadata({METADATA: metadata})
-            writer = writer or stack.enter_context(parquet.ParquetWriter(name, table.schema))
+            writer = writer or stack.enter_context(parquet.ParquetWriter(file, table.schema))
             writer.write_table(table)
         if writer is not None:
             writer.add_key_value_metadata({DIGEST: digest.hexdigest(metadata)})

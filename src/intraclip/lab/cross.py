@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from intraclip.config import Recipe
@@ -25,9 +26,10 @@ from intraclip.data.readers import benchmark_info, differences
 from intraclip.data.readers.common import shorten
 from intraclip.data.readers.ilids_vid import ILIDS_VID_PUBLISHED
 from intraclip.data.readers.prid2011 import PRID2011_PUBLISHED
-from intraclip.embed.evaluate import Sampling, SplitsEvaluation, Spread, evaluate_splits, spread
+from intraclip.embed.evaluate import Sampling, SplitsEvaluation, evaluate_splits
 from intraclip.embed.extract import Progress
 from intraclip.errors import ConfigError, DataError, OutputError, require_empty_folder
+from intraclip.lab.reproduce.statistics import student
 from intraclip.lab.splits import raise_problems, read_testing, read_training
 from intraclip.metrics.distance import Distance
 from intraclip.metrics.ranking import Scores
@@ -382,7 +384,7 @@ def _test(
             device=settings.device,
             progress=update,
         )
-    rank1 = spread([s.rank(1) for s in found.scores])
+    rank1 = _spread([s.rank(1) for s in found.scores])
     view.say(f"{run.folder}: rank-1 {_percent(rank1)} on {len(testing)} splits of {testing[0].dataset}")
     return found
 
@@ -419,7 +421,7 @@ def summarise(
         {
             "train_split": run.split,
             "run": str(run.folder),
-            **{m: spread([cell[m] for cell in row])._asdict() for m in MEASURES},
+            **{m: _spread([cell[m] for cell in row]) for m in MEASURES},
         }
         for run, row in zip(runs, grid, strict=True)
     ]
@@ -427,11 +429,9 @@ def summarise(
     for m in MEASURES:
         table = [[cell[m] for cell in row] for row in grid]
         summary[m] = {
-            **spread([value for row in table for value in row])._asdict(),
-            "between_train_splits": spread([spread(row).mean for row in table]).deviation,
-            "between_test_splits": spread(
-                [spread(column).mean for column in zip(*table, strict=True)]
-            ).deviation,
+            **_spread([value for row in table for value in row]),
+            "between_train_splits": student([fmean(row) for row in table]).deviation,
+            "between_test_splits": student([fmean(c) for c in zip(*table, strict=True)]).deviation,
         }
     printed, notes = printed_row(runs, testing)
     notes += _run_notes(runs)
@@ -537,14 +537,14 @@ def table_rows(result: Mapping[str, Any]) -> list[tuple[str, ...]]:
         (
             (f"{Path(entry['run']).name}, " if named else "")
             + f"training split {entry['train_split']} ({len(tests)} test splits)",
-            *(_percent(Spread(entry[m]["mean"], entry[m]["deviation"])) for m in COLUMNS),
+            *(_percent(entry[m]) for m in COLUMNS),
         )
         for entry in result["by_run"]
     ]
     rows.append(
         (
             f"all {len(result['pairs'])} pairs",
-            *(_percent(Spread(summary[m]["mean"], summary[m]["deviation"])) for m in COLUMNS),
+            *(_percent(summary[m]) for m in COLUMNS),
         )
     )
     for many, key, what in (
@@ -610,6 +610,12 @@ def write_cross(out: Path, result: Mapping[str, Any], *, replace: bool = True) -
     write_text(out / "cross.md", markdown(result), replace=replace)
 
 
-def _percent(value: Spread) -> str:
-    deviation = "" if value.deviation is None else f" ± {100 * value.deviation:.1f}"
-    return f"{100 * value.mean:.1f}{deviation}"
+def _spread(values: Sequence[float]) -> dict[str, float | None]:
+    """Mean and sample standard deviation."""
+    found = student(values)
+    return {"mean": found.value, "deviation": found.deviation}
+
+
+def _percent(found: Mapping[str, Any]) -> str:
+    deviation = "" if found["deviation"] is None else f" ± {100 * found['deviation']:.1f}"
+    return f"{100 * found['mean']:.1f}{deviation}"

@@ -11,13 +11,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from intraclip.core.files import write_json
 from intraclip.errors import OutputError, claim_folder, require_empty_folder
 from intraclip.studio.config import BenchmarkSummary
 from intraclip.studio.diverse import Visit, by_camera, plan_visits, render_visit
 from intraclip.studio.diverse_camera import draw_diverse_camera
 from intraclip.studio.diverse_config import DiverseConfig
 from intraclip.studio.diverse_person import draw_diverse_identity
-from intraclip.studio.make import encode_frame, write_json
+from intraclip.studio.make import encode_frame
 
 DIVERSE_VERSION = 1
 """Rises when the same seed gives other pictures."""
