@@ -142,7 +142,9 @@ def test_a_box_in_a_video_finds_who_is_in_it(filled, gallery):
 def test_queries_that_cannot_be_are_refused(filled, gallery):
     assert "name one query" in gallery("search", "g")
     assert "name one query" in gallery("search", "g", "--tracklet", ONE, "--video", "x.mp4")
-    assert "must be embedded" in gallery("search", "g", "--images", "x.jpg")
+    assert "which is none that is found by name here; name it with --run" in gallery(
+        "search", "g", "--images", "x.jpg"
+    )
     assert "has no tracklet 'ghost'" in gallery("search", "g", "--tracklet", "ghost")
     assert "k is 0" in gallery("search", "g", "--tracklet", ONE, "--k", "0")
     Path("text.jpg").write_text("not a picture")
@@ -240,7 +242,7 @@ def test_places_that_are_no_gallery_are_refused(workspace, gallery):
     assert "is no gallery: it holds no gallery.sqlite" in gallery(
         "add", "data", "--data", "data", "--model", "run"
     )
-    assert "name --data DIR and the network" in gallery("add", "g", "--data", "data")
+    assert "name --data DIR, or --embeddings FILE" in gallery("add", "g", "--run", "run")
     assert "no address of a gallery" in gallery("stats", "milvus://x")
 
 

@@ -13,6 +13,7 @@ import tyro
 
 from intraclip.cli.common import parse, print_json, progress_bar, read_data_of_run, say
 from intraclip.cli.model_flag import Networked
+from intraclip.cli.network import or_default
 from intraclip.config import Layout
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class ExtractArgs(Networked):
 
     model: tyro.conf.Positional[Path | None] = None
     """Network: a run folder or checkpoint, an exported file, a name of `intraclip models list`, or a TOML file that
-    describes another one (docs/export.md)."""
+    describes another one (docs/export.md). Without it, the strongest network that is here by name."""
     data: Path
     """Data folder: a benchmark, or what `intraclip ingest` wrote."""
     out: Path
@@ -80,6 +81,7 @@ def main(argv: Sequence[str]) -> int:
     from intraclip.models.checkpoint import model_file, read_checkpoint
 
     check_embeddings_name(args.out)
+    args = or_default(args)
     if args.out.exists() and not args.force and not args.resume:
         raise OutputError(f"{args.out} exists; choose another --out, or add --force to replace it")
     with open_ranks() as ranks:

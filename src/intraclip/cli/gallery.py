@@ -21,6 +21,7 @@ from intraclip.cli.gallery_words import (
     audited,
     clock,
     filters_of,
+    learned_in_words,
     require_new,
     time_of,
     write_private,
@@ -256,6 +257,7 @@ def _stats(argv: Sequence[str]) -> int:
     with open_gallery(args.gallery) as gallery:
         stats = gallery.stats()
         ahead = _ahead(gallery)
+        learned = learned_in_words(gallery)
     if args.json:
         print_json(stats.to_json_dict())
         return 0
@@ -270,6 +272,8 @@ def _stats(argv: Sequence[str]) -> int:
         print(f"seen from {clock(stats.started_at)} to {clock(stats.ended_at)}")
     _tell_ahead(args.gallery, ahead)
     print(f"{stats.judgements} human judgements; calibration: {'yes' if stats.calibrated else 'none'}")
+    if learned:
+        print(learned)
     for title, counts in (("camera", stats.cameras), ("source", stats.sources), ("person", stats.people)):
         if counts:
             print_table([title, "tracklets"], [[name, f"{count:,}"] for name, count in counts.items()])

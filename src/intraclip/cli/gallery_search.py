@@ -14,6 +14,7 @@ from intraclip.cli.gallery_words import (
     Model,
     audited,
     filters_of,
+    learned_in_words,
     open_model,
     require_new,
     time_of,
@@ -96,6 +97,7 @@ def main(argv: Sequence[str]) -> int:
             )
         if args.out is not None:
             _draw(args, gallery, found)
+        learned = learned_in_words(gallery)
     if args.json:
         print_json(
             {
@@ -108,6 +110,8 @@ def main(argv: Sequence[str]) -> int:
         )
         return 0
     _print_matches(found)
+    if learned and found.matches:
+        print(learned)
     return 0
 
 
@@ -133,9 +137,7 @@ def _query_pictures(args: SearchArgs) -> list[npt.NDArray[np.uint8]]:
 def _embedded(args: SearchArgs, gallery: Gallery) -> tuple[npt.NDArray[np.float32], str]:
     from intraclip.gallery.queries import embed_pictures
 
-    if args.run is None and args.encoder is None:
-        raise ConfigError("pictures and videos must be embedded: name the gallery's network with --model")
-    extractor, _, clip = open_model(args)
+    extractor, _, clip = open_model(args, gallery)
     fingerprint = extractor.fingerprint(clip)
     gallery.require_fingerprint(fingerprint)
     return embed_pictures(extractor, _query_pictures(args), clip), fingerprint

@@ -28,7 +28,7 @@ FEW: dict[str, str] = {
     "gallery delete": "gallery id older-than camera person source dry-run json",
     "gallery list": "gallery camera person source limit cursor json",
     "serve": "gallery model host port token-file tls-cert tls-key max-upload-mb",
-    "link": "source out calibration probability threshold distance travel data json",
+    "link": "source out model calibration probability threshold distance travel data json",
 }
 """What `--help` shows of a command, in this order; commands that are not here show all that they have."""
 

@@ -5,14 +5,23 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
 from intraclip.cli.common import parse, print_json, print_table, say, tell
-from intraclip.cli.link_input import Input, from_file, from_gallery, is_gallery
+from intraclip.cli.link_input import (
+    Input,
+    from_file,
+    from_folder,
+    from_gallery,
+    is_data_folder,
+    is_gallery,
+)
+from intraclip.cli.model_flag import Networked
+from intraclip.cli.network import or_default
 
 if TYPE_CHECKING:
     from intraclip.link.people import People
@@ -25,7 +34,7 @@ SHOWN = 20
 
 
 @dataclass(frozen=True, kw_only=True)
-class LinkArgs:
+class LinkArgs(Networked):
     """Group the tracklets of several cameras into people.
 
     Tracklets that one camera saw at the same time are kept apart. How alike two must be comes from --calibration, from
@@ -33,7 +42,13 @@ class LinkArgs:
     """
 
     source: tyro.conf.Positional[str]
-    """Embeddings file (.npz or .parquet, of `intraclip extract` or any system), or a gallery."""
+    """Embeddings file (.npz or .parquet, of `intraclip extract` or any system), a gallery, or a folder of tracklets as
+    `intraclip ingest` writes it."""
+    model: Path | None = None
+    """For a folder of tracklets: a run folder or checkpoint, an exported file, a name of `intraclip models list`, or a
+    TOML file. Without it, the strongest network that is here by name."""
+    head: Path | None = None
+    """Run whose head aggregates the vectors of another network named by --model; by default they are averaged (TAP)."""
     out: Path
     """Folder for people.csv, people.html and, with --data, labels for training (tracklets.csv)."""
     calibration: Path | None = None
@@ -78,14 +93,18 @@ def main(argv: Sequence[str]) -> int:
 
     require_empty_folder(args.out, remedy="choose another --out")
     require_extra("jinja2", extra="report", purpose="the page of people")
-    if args.calibration is None:
-        for name in ("prior", "save_calibration"):
-            if getattr(args, name) is not None and not (name == "prior" and is_gallery(args.source)):
-                raise ConfigError(f"--{name.replace('_', '-')} needs --calibration")
+    if args.calibration is None and args.save_calibration is not None:
+        raise ConfigError("--save-calibration needs --calibration")
     if args.save_calibration is not None and args.save_calibration.exists():
         raise OutputError(f"{args.save_calibration} exists; choose another --save-calibration")
     if args.data is not None and is_gallery(args.source):
         raise ConfigError("--data goes with an embeddings file; a gallery holds its own pictures")
+    if is_data_folder(args.source):
+        if args.data is not None:
+            raise ConfigError(f"--data goes with an embeddings file; {args.source} is a data folder itself")
+        args = or_default(replace(args, data=Path(args.source)))
+    elif args.run is not None or args.encoder is not None:
+        raise ConfigError("--model embeds a folder of tracklets; a file or gallery is embedded already")
     # A gallery stays open until its pictures are on the page.
     with ExitStack() as stack, leaving_nothing(args.out):
         _link(args, stack)
@@ -103,17 +122,26 @@ def _link(args: LinkArgs, stack: ExitStack) -> None:
     from intraclip.report.people import write_people_page
 
     travel = read_travel_times(args.travel) if args.travel is not None else None
-    given = (
-        from_gallery(args.source, stack)
-        if is_gallery(args.source)
-        else from_file(Path(args.source), args.data)
-    )
+    if args.data is not None and is_data_folder(args.source):
+        from intraclip.embed.extract import open_extractor
+
+        given = from_folder(args.data, *open_extractor(args.run, encoder=args.encoder))
+    elif is_gallery(args.source):
+        given = from_gallery(args.source, stack)
+    else:
+        given = from_file(Path(args.source), args.data)
     notes = list(given.notes)
     calibration = fitted = _calibration(args, given, notes)
     if args.prior is not None:
         if fitted is None:
-            raise ConfigError("--prior needs a calibration; this gallery has none")
+            raise ConfigError(
+                "--prior needs a calibration, and nothing here has one; name one with --calibration"
+            )
         calibration = fitted.with_prior(args.prior)
+    if fitted is not None and fitted.learned_from:
+        notes.append(
+            f"probabilities were learned from {fitted.learned_from}; your own labelled embeddings: --calibration"
+        )
     metric = args.distance or given.metric or (calibration.metric if calibration else "cosine")
     if calibration is not None:
         calibration.require(metric=metric, fingerprint=given.fingerprint)
@@ -206,7 +234,10 @@ def _calibration(args: LinkArgs, given: Input, notes: list[str]) -> MatchCalibra
 
     path = args.calibration
     if path is None:
-        return given.calibration if args.threshold is None else None
+        found = given.calibration if args.threshold is None else None
+        if found is not None and found.learned_from and args.distance not in (None, found.metric):
+            return None  # nobody asked for it
+        return found
     if path.suffix.lower() == ".json":
         if args.save_calibration is not None:
             raise ConfigError(f"--save-calibration: {path} is a calibration already")

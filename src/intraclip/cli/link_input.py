@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from intraclip.cli.common import read_data
+from intraclip.cli.common import progress_bar, read_data
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from intraclip.config import Recipe
+    from intraclip.embed.extractors import Extractor
     from intraclip.metrics.match_probability import MatchCalibration
     from intraclip.types import Tracklet
 
@@ -62,6 +64,29 @@ def is_gallery(source: str) -> bool:
     return is_server(source) or Path(source).is_dir()
 
 
+def is_data_folder(source: str) -> bool:
+    """Whether a source is a folder of tracklets with a manifest, such as `intraclip ingest` writes."""
+    from intraclip.data.readers.folder import find_manifest
+    from intraclip.gallery.folder_files import FILE
+
+    path = Path(source)
+    return path.is_dir() and not (path / FILE).exists() and find_manifest(path) is not None
+
+
+def from_folder(data: Path, extractor: Extractor, recipe: Recipe) -> Input:
+    """A data folder, whose tracklets are embedded first."""
+    from tempfile import TemporaryDirectory
+
+    from intraclip.embed.extract_job import extract_split
+    from intraclip.embed.extractors import ExtractSettings
+
+    split = read_data(data)
+    with TemporaryDirectory() as folder, progress_bar("frames") as update:
+        file = Path(folder) / "embeddings.npz"
+        extract_split(extractor, split, ExtractSettings.of(recipe), file, progress=update)
+        return from_file(file, data)
+
+
 def from_file(path: Path, data: Path | None) -> Input:
     """An embeddings file, with its data folder if there is one."""
     import numpy as np
@@ -98,11 +123,23 @@ def from_file(path: Path, data: Path | None) -> Input:
         times=None if file.times is None else file.times[kept],
         sources=recordings(chosen, [manifest.get(name, {}).get("video", "") for name in chosen]),
         fingerprint=file.fingerprint,
+        calibration=_shipped_calibration(file.fingerprint),
         strip=_strips(tracklets) if tracklets else None,
         tracklets={name: tracklets[name] for name in chosen} if tracklets else {},
         manifest=manifest,
         notes=tuple(notes),
     )
+
+
+def _shipped_calibration(fingerprint: str) -> MatchCalibration | None:
+    """What is known of the distances of a network that comes with intraclip."""
+    from intraclip.config_io import parse_json
+    from intraclip.metrics.match_probability import MatchCalibration
+    from intraclip.models.zoo import shipped_calibrations
+
+    known = map(parse_json, shipped_calibrations())
+    found = next((data for data in known if data["fingerprint"] == fingerprint), None)
+    return None if found is None else MatchCalibration.from_json_dict(found)
 
 
 def _manifest(data: Path | None) -> dict[str, Mapping[str, str]]:

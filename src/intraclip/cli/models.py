@@ -125,13 +125,12 @@ def _check(argv: Sequence[str]) -> int:
     found = asked or [
         entry for entry in entries().values() if any(file.is_file() for file in files_of(entry))
     ]
-    found = [entry for entry in found if not entry.shipped]
-    if not found:
+    if all(entry.shipped for entry in found):
         say(f"no network is in {cache_folder()}")
     problems = 0
     for entry in found:
         try:
-            _say_checked(check(entry))
+            _say_checked(check(entry, files_of(entry)))
         except IntraclipError as error:
             problems += 1
             print(f"error: {error}", file=sys.stderr)
@@ -171,7 +170,8 @@ def _in_words(entry: Entry) -> str:
     ]
     for file in entry.files:
         digest = f"SHA-256 {file.sha256}" if file.sha256 else "SHA-256 is noted with the first download"
-        lines.append(f"  file         {file.name}: {file.url or 'by hand'}; {digest}")
+        source = "comes with the package" if entry.shipped else file.url or "by hand"
+        lines.append(f"  file         {file.name}: {source}; {digest}")
     if entry.backbone:
         lines.append(f"  trains as    --model.backbone {entry.backbone} --model.weights {entry.name}")
     if is_here(entry):

@@ -11,6 +11,7 @@ import tyro
 
 from intraclip.cli.common import parse, print_json, progress_bar, read_data_of_run, say, tell
 from intraclip.cli.model_flag import Networked
+from intraclip.cli.network import or_default
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +23,7 @@ class RankArgs(Networked):
 
     model: tyro.conf.Positional[Path | None] = None
     """Network: a run folder or checkpoint, an exported file, a name of `intraclip models list`, or a TOML file that
-    describes another one (docs/export.md)."""
+    describes another one (docs/export.md). Without it, the strongest network that is here by name."""
     data: Path
     """Data folder."""
     query: str
@@ -60,6 +61,7 @@ def main(argv: Sequence[str]) -> int:
         raise OutputError(f"{args.out} exists; choose another --out")
     if args.k < 1:
         raise ConfigError(f"--k {args.k}: at least one answer must be asked for")
+    args = or_default(args)
     extractor, recipe = open_extractor(args.run, encoder=args.encoder, engine=args.engine, device=args.device)
     split = read_data_of_run(args.data, recipe)
     by_name = {t.name: t for t in split.test}

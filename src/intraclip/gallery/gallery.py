@@ -34,6 +34,7 @@ from intraclip.gallery.records import (
 )
 from intraclip.gallery.store import Store
 from intraclip.metrics.distance import DISTANCES, Distance, paired_distances
+from intraclip.models.zoo import shipped_calibrations
 
 if TYPE_CHECKING:
     from intraclip.gallery.salvage import Saved
@@ -106,10 +107,19 @@ def create_gallery(
     if is_server(address):
         from intraclip.gallery.milvus import create_milvus
 
-        return Gallery(create_milvus(info))
+        return _calibrated(Gallery(create_milvus(info)))
     from intraclip.gallery.folder import create_folder
 
-    return Gallery(create_folder(info))
+    return _calibrated(Gallery(create_folder(info)))
+
+
+def _calibrated(gallery: Gallery) -> Gallery:
+    """A new gallery, with what is known of its model's distances where that is a network that comes with intraclip."""
+    for text in shipped_calibrations():
+        known = json.loads(text)
+        if (known["fingerprint"], known["metric"]) == (gallery.info.fingerprint, gallery.info.metric):
+            gallery.keep_calibration(text)
+    return gallery
 
 
 def is_taken(address: str | Path) -> bool:
@@ -637,7 +647,11 @@ class Gallery:
                 f"the calibration is for {calibration.metric} distances, the gallery {self.info.address} measures "
                 f"{self.info.metric} ones; fit it for these"
             )
-        self._store.put_document(_CALIBRATION, json.dumps(calibration.to_json_dict()))
+        self.keep_calibration(json.dumps(calibration.to_json_dict()))
+
+    def keep_calibration(self, text: str) -> None:
+        """As `set_calibration`, for one that is known to fit: its JSON text."""
+        self._store.put_document(_CALIBRATION, text)
 
     def audit(self, action: str, detail: Mapping[str, Any], *, actor: str = "", origin: str = "") -> None:
         """Append a line to the audit log, which outlives what it is about: put no names of people into it.
