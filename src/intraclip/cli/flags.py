@@ -7,7 +7,6 @@ import inspect
 import textwrap
 from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
-from functools import cache
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -15,6 +14,9 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 import tyro
 
 Values = Literal["none", "one", "many"]
+
+_POSITIONAL = get_args(tyro.conf.Positional[int])[1]
+"""tyro's mark of what is given by its place."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +55,6 @@ class Flag:
         return f"--{group}{'.' * bool(group)}{off}{last}"
 
 
-@cache
 def flags_of(kind: type[Any]) -> tuple[Flag, ...]:
     """All flags of a command's dataclass, those of its groups too."""
     return tuple(_walk(kind, prefix="", outer=True))
@@ -73,13 +74,13 @@ def _walk(kind: type[Any], *, prefix: str, outer: bool) -> list[Flag]:
             name = chosen if isinstance(chosen, str) else name
             metavar = getattr(marker, "metavar", None) or metavar
         dashed = name.replace("_", "-")
-        if is_dataclass(hint):
+        if isinstance(hint, type) and is_dataclass(hint):
             found += _walk(hint, prefix=f"{prefix}{dashed}." if dashed else prefix, outer=False)
             continue
         default = item.default if item.default is not MISSING else None
         if item.default_factory is not MISSING:
             default = item.default_factory()
-        positional = tyro.conf.Positional[int].__metadata__[0] in markers
+        positional = _POSITIONAL in markers
         inner = _without_none(hint)
         found.append(
             Flag(
