@@ -13,6 +13,7 @@ from intraclip.cli.main import COMMANDS
 from intraclip.cli.settings_file import COMMANDS as WITH_FILE
 from intraclip.cli.spellings import ALIASES
 from intraclip.cli.tree import TREE, kind_of
+from intraclip.models.zoo import find
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "CONTRIBUTING.md"]
@@ -58,6 +59,11 @@ def test_every_command_and_flag_exists(page: Path):
             flag = word.partition("=")[0].rstrip(".,;:)]").lstrip("[")
             if flag.startswith("--") and flag not in known and named(flags, flag) is None:
                 wrong.append(f"{command} {flag}")
+        if command == "models get":
+            names = [
+                word for word in words[2:] if re.fullmatch(r"[\w.-]+", word) and not word.startswith("--")
+            ]
+            wrong += [f"{command} {name}" for name in names if name != name.upper() and find(name) is None]
     assert not wrong
 
 

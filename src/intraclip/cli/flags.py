@@ -31,6 +31,7 @@ class Flag:
         positional: it is given by its place.
         required: there is no default.
         path: its values are files or folders.
+        number: its values are numbers.
         default: the value without the flag, None where there is none.
         top: the field's name, where it is a field of the command itself and not of a group.
     """
@@ -42,6 +43,7 @@ class Flag:
     positional: bool = False
     required: bool = False
     path: bool = False
+    number: bool = False
     default: Any = None
     top: str = ""
 
@@ -91,6 +93,7 @@ def _walk(kind: type[Any], *, prefix: str, outer: bool) -> list[Flag]:
                 positional=positional,
                 required=item.default is MISSING and item.default_factory is MISSING,
                 path=inner is Path or Path in get_args(inner),
+                number=inner in (int, float) or bool({int, float} & set(get_args(inner))),
                 default=default,
                 top=item.name if outer else "",
             )
