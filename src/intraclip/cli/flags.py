@@ -93,7 +93,8 @@ def _walk(kind: type[Any], *, prefix: str, outer: bool) -> list[Flag]:
                 positional=positional,
                 required=item.default is MISSING and item.default_factory is MISSING,
                 path=inner is Path or Path in get_args(inner),
-                number=inner in (int, float) or bool({int, float} & set(get_args(inner))),
+                number=inner in (int, float)
+                or (get_origin(inner) is tuple and bool({int, float} & set(get_args(inner)))),
                 default=default,
                 top=item.name if outer else "",
             )

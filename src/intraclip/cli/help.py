@@ -22,6 +22,7 @@ FEW: dict[str, str] = {
     "export": "model format out part precision data force json",
     "score": "file protocol distance against rerank calibrate json",
     "reproduce": "experiment out scale data plan seeds only jobs json",
+    "find": "videos out detector model engine serve port cameras max-fps min-frames device",
     "ingest": "videos out detector model tracks cameras max-fps min-frames device resume json",
     "gallery add": "gallery data model embeddings sampling camera-name started-at on-unreadable json",
     "gallery search": "gallery tracklet images video frame box model k camera since until out json",
@@ -113,6 +114,8 @@ def _metavar(flag: Flag) -> str:
 def _described(flag: Flag, width: int) -> list[str]:
     head = f"  {_place(flag)}" if flag.positional else f"  {flag.spelling} {_metavar(flag)}".rstrip()
     text = SHORTER.get(flag.name) or first_sentence(flag.help)
+    if flag.values == "none" and flag.default is True:
+        text = f"Switch off: {text[:1].lower()}{text[1:]}"
     unsaid = not flag.required and flag.default not in ("", False, True) and "default" not in text.lower()
     if unsaid and isinstance(flag.default, str | int | float):
         text = f"{text.removesuffix('.')} (default {flag.default})."
