@@ -75,7 +75,7 @@ def test_extract_rank_and_link_embed_with_it_and_say_so(here: Path, capsys):
     assert len(found["tracklets"]) == 4
     assert any("learned from rendered people" in note for note in found["notes"])
     assert main(["link", "e.npz", "--out", "again", "--model", "base"]) == 2
-    assert "embed a folder of tracklets" in capsys.readouterr().err
+    assert "embeds a folder of tracklets" in capsys.readouterr().err
 
 
 @pytest.mark.real_data

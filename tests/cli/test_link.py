@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shlex
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,9 @@ from intraclip.embed.embeddings_writer import save_embeddings
 from intraclip.embed.score import calibrate_file
 from intraclip.errors import ConfigError, DataError, IntraclipError, OutputError
 from intraclip.gallery.adding import Naming, add_embeddings
-from intraclip.gallery.gallery import create_gallery
+from intraclip.gallery.gallery import create_gallery, open_gallery
 from intraclip.gallery.records import TrackletRecord
+from intraclip.link import people as people_module
 from intraclip.metrics.match_probability import fit_calibration, read_calibration
 from intraclip.models.checkpoint import read_checkpoint
 from intraclip.types import Embeddings
@@ -396,3 +398,49 @@ def test_another_network_or_folder_is_refused(file: Path, labelled: Path, tmp_pa
     (tmp_path / "full" / "x").write_text("")
     with pytest.raises(OutputError, match="not empty"):
         link_main([str(file), "--out", str(tmp_path / "full")])
+
+
+def test_a_link_of_a_gallery_is_in_its_log(run: Callable[..., str], tmp_path: Path):
+    gallery_of(tmp_path / "gallery", make_world(people=3, noise=0.15), wall=True)
+    run(tmp_path / "gallery")
+    with open_gallery(str(tmp_path / "gallery")) as gallery:
+        (line,) = gallery.audit_log()
+    assert (line.action, line.origin) == ("link", "command line")
+    assert line.actor
+
+
+def test_times_after_a_tracklet_was_added_forbid_nothing(run: Callable[..., str], tmp_path: Path):
+    """Two of one camera at the same moment are two people, but not where a clock ran ahead."""
+    for name, start in (("right", 1e9), ("ahead", 1e11)):
+        with create_gallery(
+            tmp_path / name, fingerprint=FINGERPRINT, dimension=2, metric="cosine"
+        ) as gallery:
+            records = [
+                TrackletRecord(id=i, camera="a", camid=1, start_s=0.0, end_s=9.0, started_at=start)
+                for i in "xy"
+            ]
+            gallery.add(records, np.ones((2, 2), np.float32), fingerprint=FINGERPRINT)
+    found = json.loads(run(tmp_path / "right", "--threshold", 0.5, "--json"))
+    assert found["people"] == 2
+    shutil.rmtree(tmp_path / "out")
+    found = json.loads(run(tmp_path / "ahead", "--threshold", 0.5, "--json"))
+    assert found["people"] == 1
+    assert any("2 tracklets, such as x, have times after they were added" in note for note in found["notes"])
+
+
+def test_of_two_that_link_into_one_folder_one_is_refused(
+    run: Callable[..., str], file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Both found it empty; the second takes nothing of the first away."""
+    grouping = people_module.link
+
+    def meanwhile(*args: Any, **options: Any) -> Any:
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out/people.csv").write_text("of the other one")
+        return grouping(*args, **options)
+
+    monkeypatch.setattr(people_module, "link", meanwhile)
+    with pytest.raises(OutputError, match="made just now"):
+        link_main([str(file), "--out", str(tmp_path / "out")])
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["people.csv"]
+    assert (tmp_path / "out/people.csv").read_text() == "of the other one"

@@ -101,6 +101,7 @@ def main(argv: Sequence[str]) -> int:
         precision=args.precision,
         frames=frames,
         calibration=clips,
+        force=args.force,
     )
     loss: dict[str, Any] | None = None
     if args.precision == "int8" and split is not None:

@@ -177,7 +177,8 @@ def _link(args: LinkArgs, stack: ExitStack) -> None:
         sentences=notes,
     )
     if args.save_calibration is not None and fitted is not None:
-        write_json(args.save_calibration, fitted.to_json_dict())  # now that it is known to fit
+        # Now that it is known to fit.
+        write_json(args.save_calibration, fitted.to_json_dict(), replace=False)
     if args.json:
         print_json(
             {

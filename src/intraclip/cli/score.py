@@ -88,7 +88,7 @@ def main(argv: Sequence[str]) -> int:
         from intraclip.core.files import write_json
 
         calibration = calibrate_file(file, protocol=args.protocol, distance=args.distance)
-        write_json(args.calibrate, calibration.to_json_dict())
+        write_json(args.calibrate, calibration.to_json_dict(), replace=args.force)
     if args.json:
         added = {} if calibration is None else {"calibration": calibration.to_json_dict()}
         print_json(

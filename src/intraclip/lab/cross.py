@@ -10,8 +10,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from typing import Any
 from intraclip.config import Recipe
 from intraclip.config_io import differing_in_effect, load_recipe, parse_json
 from intraclip.core.devices import choose_device
-from intraclip.core.files import write_json
+from intraclip.core.files import write_json, write_text
 from intraclip.data.dataset import labels_of
 from intraclip.data.readers import benchmark_info, differences
 from intraclip.data.readers.common import shorten
@@ -32,6 +32,7 @@ from intraclip.lab.splits import raise_problems, read_testing, read_training
 from intraclip.metrics.distance import Distance
 from intraclip.metrics.ranking import Scores
 from intraclip.models.checkpoint import model_file, read_checkpoint
+from intraclip.process import hold
 from intraclip.train.loop import Silent, Watcher, train
 from intraclip.types import Split
 
@@ -183,26 +184,49 @@ def cross_dataset(
     for split, own, folder in zip(training, recipes, folders, strict=True):
         _check_kept(folder, split, own)
 
-    runs, results = [], []
-    for split, own, folder in zip(training, recipes, folders, strict=True):
-        if (folder / "model.safetensors").is_file():
-            view.say(f"training split {split.index}: {folder} is trained already and is used as it is")
-        else:
-            view.say(f"training split {split.index} of {split.dataset}")
-            with view.training(folder.name) as watcher:
-                train(split, own, folder, resume=(folder / "config.toml").is_file(), watcher=watcher)
-        run = CrossRun(
-            folder=folder,
-            dataset=split.dataset,
-            root=str(split.root),
-            split=split.index,
-            identities=len(labels_of(split.train)),
-        )
-        runs.append(run)
-        results.append(_test(run, testing, settings, view))
-    result = summarise(runs, testing, results)
-    write_cross(out, result)
-    return result
+    with _alone(out):
+        runs, results = [], []
+        for split, own, folder in zip(training, recipes, folders, strict=True):
+            if (folder / "model.safetensors").is_file():
+                view.say(f"training split {split.index}: {folder} is trained already and is used as it is")
+            else:
+                view.say(f"training split {split.index} of {split.dataset}")
+                with view.training(folder.name) as watcher:
+                    train(split, own, folder, resume=(folder / "config.toml").is_file(), watcher=watcher)
+            run = CrossRun(
+                folder=folder,
+                dataset=split.dataset,
+                root=str(split.root),
+                split=split.index,
+                identities=len(labels_of(split.train)),
+            )
+            runs.append(run)
+            results.append(_test(run, testing, settings, view))
+        result = summarise(runs, testing, results)
+        write_cross(out, result)
+        return result
+
+
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Keep another process from training into the folder."""
+    file = out / "lock"
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        lock = hold(file)
+    except BlockingIOError:
+        raise OutputError(
+            f"another process is training into {out}; wait for it, or choose another --out"
+        ) from None
+    except OSError as error:
+        raise OutputError(f"{out} cannot be written: {error}") from None
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # a file more does no harm
+            file.unlink(missing_ok=True)
+        if lock is not None:
+            lock.close()
 
 
 def cross_runs(
@@ -258,7 +282,7 @@ def cross_runs(
             )
     result = summarise(runs, testing, [_test(run, testing, settings, view) for run in runs])
     if out is not None:
-        write_cross(out, result)
+        write_cross(out, result, replace=False)
     return result
 
 
@@ -576,17 +600,14 @@ def markdown(result: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def write_cross(out: Path, result: Mapping[str, Any]) -> None:
+def write_cross(out: Path, result: Mapping[str, Any], *, replace: bool = True) -> None:
     """Write `cross.json` and `cross.md`.
 
     Raises:
-        OutputError: they cannot be written.
+        OutputError: they cannot be written, or are there and not to be replaced.
     """
-    write_json(out / "cross.json", result)
-    try:
-        (out / "cross.md").write_text(markdown(result), encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"{out / 'cross.md'} cannot be written: {error}") from None
+    write_json(out / "cross.json", result, replace=replace)
+    write_text(out / "cross.md", markdown(result), replace=replace)
 
 
 def _percent(value: Spread) -> str:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ from intraclip.data.pack.shards import OnUnreadable, Shard, pack_shard, start_wo
 from intraclip.data.pack.source import Source, read_source
 from intraclip.data.readers.common import BENCHMARK_FILE
 from intraclip.errors import ConfigError, DataError, OutputError, write_new
+from intraclip.process import hold
 from intraclip.types import Tracklet
 
 Progress = Callable[[int, int], None]
@@ -135,7 +137,9 @@ def write_pack(
         )
         for number, tracklets in enumerate(_divide(source, settings, shard_bytes))
     ]
-    with writing(out):
+    with writing(out), _alone(out):
+        if (out / INDEX).is_file():  # another process was at it, and has finished
+            return _finished_before(out, plan, began)
         records, written = _pack_all(shards, workers, progress)
         _finish(out, plan, source, shards, records)
     forget_pack(out)
@@ -189,6 +193,22 @@ def _begin(out: Path, plan: Mapping[str, Any]) -> None:
     except (ValueError, RecursionError) as error:
         raise OutputError(f"{path} is damaged ({error}); delete the folder {out} and pack again") from None
     _compare(out, begun, plan, state="begun")
+
+
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Keep another process from packing into the folder; an interrupted one holds nothing any more."""
+    try:
+        lock = hold(out / UNFINISHED)
+    except BlockingIOError:
+        raise OutputError(
+            f"another process is packing into {out}; wait for it, or choose another folder"
+        ) from None
+    try:
+        yield
+    finally:
+        if lock is not None:
+            lock.close()
 
 
 def _compare(out: Path, found: Mapping[str, Any], plan: Mapping[str, Any], *, state: str) -> None:
