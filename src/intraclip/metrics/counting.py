@@ -124,19 +124,19 @@ def count(embeddings: Embeddings, ways: Sequence[Counting]) -> list[Counted]:
         if not len(queries) or not len(gallery):
             continue
         for row, distances in _rows(embeddings, queries, gallery, distance=distance, reranked=reranked):
-            ranks: dict[tuple[OwnCamera, bool, Ties], npt.NDArray[np.int64]] = {}
+            known: dict[tuple[str, OwnCamera, bool, Ties], tuple[float, float] | None] = {}
             for number in together:
                 way = ways[number]
                 if embeddings.pids[row] <= 0 and not way.nobody:
                     continue
-                key = (way.own_camera, way.junk, way.ties)
-                if key not in ranks:
-                    ranks[key] = _ranks(embeddings, row, gallery, distances, way)
-                if len(ranks[key]):
-                    precision = average_precision(ranks[key], rule=way.protocol.average_precision)
-                    results[number].append((row, float(ranks[key][0]), precision))
-                elif way.unmatched:
-                    results[number].append((row, float("inf"), 0.0))
+                rule = way.protocol.average_precision
+                key = (rule, way.own_camera, way.junk, way.ties)
+                if key not in known:
+                    ranks = _ranks(embeddings, row, gallery, distances, way)
+                    known[key] = (float(ranks[0]), average_precision(ranks, rule=rule)) if len(ranks) else None
+                found = known[key] or ((float("inf"), 0.0) if way.unmatched else None)
+                if found is not None:
+                    results[number].append((row, *found))
     columns = [np.array(found, dtype=np.float64).reshape(-1, 3).T for found in results]
     return [Counted(rows=c[0].astype(np.int64), first_hits=c[1], average_precisions=c[2]) for c in columns]
 
