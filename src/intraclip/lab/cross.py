@@ -34,7 +34,7 @@ from intraclip.lab.splits import raise_problems, read_testing, read_training
 from intraclip.metrics.distance import Distance
 from intraclip.metrics.ranking import Scores
 from intraclip.models.checkpoint import model_file, read_checkpoint
-from intraclip.process import hold
+from intraclip.process import hold, release
 from intraclip.train.loop import Silent, Watcher, train
 from intraclip.types import Split
 
@@ -227,8 +227,7 @@ def _alone(out: Path) -> Iterator[None]:
     finally:
         with suppress(OSError):  # a file more does no harm
             file.unlink(missing_ok=True)
-        if lock is not None:
-            lock.close()
+        release(lock)
 
 
 def cross_runs(

@@ -36,7 +36,7 @@ from intraclip.data.pack.shards import KEPT, OnUnreadable, Shard, pack_shard, st
 from intraclip.data.pack.source import Source, read_source
 from intraclip.data.readers.common import BENCHMARK_FILE
 from intraclip.errors import ConfigError, DataError, OutputError
-from intraclip.process import hold
+from intraclip.process import hold, release
 from intraclip.types import Tracklet
 
 Progress = Callable[[int, int], None]
@@ -195,8 +195,7 @@ def _alone(out: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        if lock is not None:
-            lock.close()
+        release(lock)
 
 
 def _compare(out: Path, found: Mapping[str, Any], plan: Mapping[str, Any], *, state: str) -> None:
