@@ -30,7 +30,6 @@ from intraclip.errors import ConfigError, DataError, DeviceError, IntraclipError
 from intraclip.lab.cross import (
     PRINTED_SOURCE,
     CrossRun,
-    CrossView,
     EvaluationSettings,
     cross_dataset,
     cross_runs,
@@ -38,6 +37,7 @@ from intraclip.lab.cross import (
     parse_splits,
     printed_row,
 )
+from intraclip.lab.view import View as LabView
 from intraclip.train.loop import Silent, Watcher
 from intraclip.types import Split, Tracklet
 
@@ -80,8 +80,8 @@ class View:
     def watcher(self, name: str) -> AbstractContextManager[Watcher]:
         return nullcontext(Recorder(self, name))
 
-    def view(self) -> CrossView:
-        return CrossView(say=self.said.append, training=self.watcher)
+    def view(self) -> LabView:
+        return LabView(say=self.said.append, training=self.watcher)
 
 
 def halves(test: Sequence[int]) -> dict[str, list[str]]:

@@ -59,7 +59,8 @@ class ReproduceArgs:
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
     args = parse(ReproduceArgs, argv, command="reproduce")
-    from intraclip.lab.reproduce.run import RunsFailed, Settings, View, plan, reproduce
+    from intraclip.lab.reproduce.run import RunsFailed, Settings, plan, reproduce
+    from intraclip.lab.view import View
 
     planned = plan(
         Settings(

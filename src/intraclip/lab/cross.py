@@ -10,8 +10,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
@@ -27,22 +27,23 @@ from intraclip.data.readers.common import shorten
 from intraclip.data.readers.ilids_vid import ILIDS_VID_PUBLISHED
 from intraclip.data.readers.prid2011 import PRID2011_PUBLISHED
 from intraclip.embed.evaluate import Sampling, SplitsEvaluation, evaluate_splits
-from intraclip.embed.extract import Progress
 from intraclip.errors import ConfigError, DataError, OutputError, require_empty_folder
+from intraclip.lab.reproduce.experiments import TABLE_4
 from intraclip.lab.reproduce.statistics import student
 from intraclip.lab.splits import raise_problems, read_testing, read_training
+from intraclip.lab.view import View
 from intraclip.metrics.distance import Distance
 from intraclip.metrics.ranking import Scores
 from intraclip.models.checkpoint import model_file, read_checkpoint
 from intraclip.process import hold, release
-from intraclip.train.loop import Silent, Watcher, train
+from intraclip.train.loop import train
 from intraclip.types import Split
 
 MEASURES = ("rank1", "rank5", "rank10", "rank20", "mAP", "mINP")
 COLUMNS = {"rank1": "rank-1", "rank5": "rank-5", "rank20": "rank-20", "mAP": "mAP"}
 """Measures in the table, and their headings: those of the paper's Table 4, and mAP."""
 
-PRINTED: Mapping[str, float] = {"rank1": 0.416, "rank5": 0.719, "rank20": 0.921}
+PRINTED = {m: round(v / 100, 4) for m, v in TABLE_4.row("model-4").printed["prid2011"].items()}
 """Printed in the paper's Table 4: ICA and SDA (model 4), trained on iLIDS-VID, tested on PRID-2011."""
 PRINTED_SOURCE = "printed in the paper (Table 4, ICA+SDA, trained on iLIDS-VID)"
 
@@ -51,23 +52,6 @@ DEVIATION = (
     "are not independent: the deviation between training splits is that of their means over the test splits, and "
     "the other way round"
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class CrossView:
-    """How a cross-dataset evaluation shows its progress; by default it does not.
-
-    Attributes:
-        say: takes a line of text.
-        training: makes a watcher for a training run of that name.
-        progress: makes a function of (done, total) for a task of that name.
-    """
-
-    say: Callable[[str], None] = lambda text: None
-    training: Callable[[str], AbstractContextManager[Watcher]] = lambda name: nullcontext(Silent())
-    progress: Callable[[str], AbstractContextManager[Progress]] = lambda name: nullcontext(
-        lambda done, total: None
-    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +123,7 @@ def cross_dataset(
     test_layout: str = "auto",
     settings: EvaluationSettings | None = None,
     resume: bool = False,
-    view: CrossView | None = None,
+    view: View | None = None,
 ) -> dict[str, Any]:
     """Train on every split of one data set, test on every split of another, write `cross.json` and `cross.md`.
 
@@ -167,7 +151,7 @@ def cross_dataset(
         OutputError: `out` is not empty and `resume` is not set.
         DeviceError: the device is not there.
     """
-    view, settings = view or CrossView(), settings or EvaluationSettings()
+    view, settings = view or View(), settings or EvaluationSettings()
     if out.is_file() or not resume:
         require_empty_folder(out, remedy="choose another --out, or continue that one with --resume")
     choose_device(recipe.device)
@@ -238,7 +222,7 @@ def cross_runs(
     test_splits: Sequence[int] | None = None,
     test_layout: str = "auto",
     settings: EvaluationSettings | None = None,
-    view: CrossView | None = None,
+    view: View | None = None,
 ) -> dict[str, Any]:
     """Test runs that exist on every split of another data set.
 
@@ -260,7 +244,7 @@ def cross_runs(
         DataError: test splits cannot be read.
         OutputError: `out` is not empty.
     """
-    view, settings = view or CrossView(), settings or EvaluationSettings()
+    view, settings = view or View(), settings or EvaluationSettings()
     if out is not None:
         require_empty_folder(out, remedy="choose another --out")
     choose_device(settings.device or "auto")
@@ -371,7 +355,7 @@ def _described(folder: Path) -> CrossRun:
 
 
 def _test(
-    run: CrossRun, testing: Sequence[Split], settings: EvaluationSettings, view: CrossView
+    run: CrossRun, testing: Sequence[Split], settings: EvaluationSettings, view: View
 ) -> SplitsEvaluation:
     with view.progress(f"embedding with {run.folder.name}") as update:
         found = evaluate_splits(

@@ -52,6 +52,11 @@ class Outcomes:
     average_precisions: npt.NDArray[np.float64]
     inverse_negative_penalties: npt.NDArray[np.float64]
 
+    @classmethod
+    def joined(cls, parts: Sequence[Outcomes]) -> Outcomes:
+        """Those of several scores, one after the other."""
+        return cls(**{f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(cls)})
+
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
@@ -248,9 +253,7 @@ def _score_within(embeddings: Embeddings, protocol: Protocol, *, distance: Dista
             f"none of the {len(query)} queries has a right answer in its own camera under protocol {protocol.name}; "
             "check pids and camids"
         )
-    joined = Outcomes(
-        **{f.name: np.concatenate([getattr(o, f.name) for o in outcomes]) for f in fields(Outcomes)}
-    )
+    joined = Outcomes.joined(outcomes)
     order = np.argsort(joined.rows, kind="stable")
     return _summary(
         Outcomes(**{f.name: getattr(joined, f.name)[order] for f in fields(Outcomes)}),

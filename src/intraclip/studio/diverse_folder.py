@@ -5,20 +5,20 @@ from __future__ import annotations
 import csv
 import hashlib
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from intraclip.core.files import write_json
+from intraclip.core.progress import Progress
 from intraclip.errors import OutputError, claim_folder, require_empty_folder
 from intraclip.studio.config import BenchmarkSummary
 from intraclip.studio.diverse import Visit, by_camera, plan_visits, render_visit
 from intraclip.studio.diverse_camera import draw_diverse_camera
 from intraclip.studio.diverse_config import DiverseConfig
 from intraclip.studio.diverse_person import draw_diverse_identity
-from intraclip.studio.make import encode_frame
+from intraclip.studio.make import encode_frame, write_summary
 
 DIVERSE_VERSION = 1
 """Rises when the same seed gives other pictures."""
@@ -29,7 +29,7 @@ def make_diverse(
     config: DiverseConfig,
     *,
     workers: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> BenchmarkSummary:
     """Render a diverse set and write it as a tree of folders, ``<train|query|gallery>/<pid>/<camid>/<tracklet>``.
 
@@ -71,18 +71,12 @@ def make_diverse(
         sha256=digest.hexdigest(),
         seconds=round(time.perf_counter() - began, 3),
     )
-    write_json(
-        out / "benchmark.json",
-        {
-            "name": "diverse",
-            "preset": "diverse",
-            "renderer_version": DIVERSE_VERSION,
-            "config": asdict(config),
-            "tracklets": summary.tracklets,
-            "frames": summary.frames,
-            "queries": summary.queries,
-            "sha256": summary.sha256,
-        },
+    write_summary(
+        summary,
+        name="diverse",
+        preset="diverse",
+        renderer_version=DIVERSE_VERSION,
+        config=asdict(config),
     )
     return summary
 

@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 
 from intraclip.core.files import write_json, write_text
+from intraclip.core.progress import Progress
 from intraclip.core.video import open_video, writing_video
 from intraclip.errors import ConfigError, DataError, OutputError, claim_folder, require_empty_folder
 from intraclip.studio.camera import draw_camera
@@ -73,7 +74,7 @@ def make_videos(
     config: VideosConfig,
     *,
     workers: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> VideosSummary:
     """Film people who walk from camera to camera, and write the videos with their truth.
 
@@ -137,7 +138,7 @@ def _film_all(
     config: VideosConfig,
     visits: Sequence[Visit],
     workers: int,
-    progress: Callable[[int, int], None] | None,
+    progress: Progress | None,
 ) -> dict[int, _Filmed]:
     total = config.frames * config.cameras
     done = 0

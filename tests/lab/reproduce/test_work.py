@@ -19,8 +19,9 @@ import pytest
 from intraclip.cli.main import main
 from intraclip.config_io import load_recipe
 from intraclip.errors import ConfigError, DeviceError, IntraclipError, OutputError
-from intraclip.lab.reproduce.run import View, reproduce
+from intraclip.lab.reproduce.run import reproduce
 from intraclip.lab.reproduce.work import Failure, Slot, do_runs, last_words, slots, visible_gpus
+from intraclip.lab.view import View
 from intraclip.process import hold
 from lab.reproduce.tiny import make, mars, planned, write_recipe
 

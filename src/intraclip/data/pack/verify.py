@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from intraclip.core.files import file_digest
+from intraclip.core.progress import Progress
 from intraclip.data.pack.format import REMEDY, Pack, open_pack
 from intraclip.data.readers.common import shorten
-
-Progress = Callable[[int, int], None]
-"""Called with bytes done and bytes in all."""
 
 
 def verify_pack(root: Path, *, progress: Progress | None = None) -> list[str]:

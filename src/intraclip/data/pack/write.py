@@ -19,6 +19,7 @@ from safetensors.numpy import save_file
 
 from intraclip.core.files import file_digest, whole_file, write_json
 from intraclip.core.jobs import Job
+from intraclip.core.progress import Progress
 from intraclip.data.frames import Frame
 from intraclip.data.pack.format import (
     FORMAT,
@@ -38,9 +39,6 @@ from intraclip.data.readers.common import BENCHMARK_FILE
 from intraclip.errors import ConfigError, DataError, OutputError
 from intraclip.process import hold, release
 from intraclip.types import Tracklet
-
-Progress = Callable[[int, int], None]
-"""Called with frames done and frames in all."""
 
 SHARD_BYTES = 64 << 20
 MAX_SHARDS = 500

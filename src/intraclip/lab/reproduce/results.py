@@ -228,14 +228,7 @@ def _on_other(
         cmc=np.mean([part.cmc for part in parts], axis=0),
         mAP=fmean(part.mAP for part in parts),
         mINP=fmean(part.mINP for part in parts),
-        outcomes=Outcomes(
-            rows=np.concatenate([part.outcomes.rows for part in parts]),
-            first_hits=np.concatenate([part.outcomes.first_hits for part in parts]),
-            average_precisions=np.concatenate([part.outcomes.average_precisions for part in parts]),
-            inverse_negative_penalties=np.concatenate(
-                [part.outcomes.inverse_negative_penalties for part in parts]
-            ),
-        ),
+        outcomes=Outcomes.joined([part.outcomes for part in parts]),
     )
     return joined, np.concatenate([np.asarray(entry["pids"], dtype=np.int64) for entry in entries])
 

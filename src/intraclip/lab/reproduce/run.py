@@ -15,8 +15,8 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,25 +40,13 @@ from intraclip.lab.reproduce.sources import Source, choose_sources, layouts_for
 from intraclip.lab.reproduce.weights import Weights, load_once, weights_of
 from intraclip.lab.reproduce.work import Failure, Slot, do_runs, slots, visible_gpus
 from intraclip.lab.reproduce.written import write_figure, write_table
+from intraclip.lab.view import View
 from intraclip.metrics.distance import Distance
 from intraclip.metrics.protocols import protocol_named
 from intraclip.process import hold
 from intraclip.studio import make_benchmark
 
 PICTURED = ("matplotlib", "sklearn", "captum")
-
-
-@dataclass(frozen=True, kw_only=True)
-class View:
-    """How the work shows itself.
-
-    Attributes:
-        say: takes a line of text.
-        progress: makes a function of (done, total, what is going on) for a task of that name.
-    """
-
-    say: Callable[[str], None]
-    progress: Callable[[str], AbstractContextManager[Callable[..., None]]]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -195,8 +195,8 @@ def gains(
     people: Mapping[str, Estimate] = {}
     if persons > 1:
         people = paired(
-            _joined([worse[key].outcomes for key in shared]),
-            _joined([better[key].outcomes for key in shared]),
+            Outcomes.joined([worse[key].outcomes for key in shared]),
+            Outcomes.joined([better[key].outcomes for key in shared]),
             # The same person in several trainings is one person.
             np.concatenate([pids[split] for split, _ in shared]),
             seed=seed,
@@ -223,12 +223,3 @@ def _over_trainings(values: Mapping[tuple[int, int], float]) -> Estimate:
     # Every data set with several splits here trains on one half of its people. Within one data set the other half
     # tests; across data sets (Table 4) all trainings share the test people, and their training people overlap as much.
     return student([fmean(found) for found in by_split.values()], overlap=1.0)
-
-
-def _joined(parts: Sequence[Outcomes]) -> Outcomes:
-    return Outcomes(
-        rows=np.concatenate([part.rows for part in parts]),
-        first_hits=np.concatenate([part.first_hits for part in parts]),
-        average_precisions=np.concatenate([part.average_precisions for part in parts]),
-        inverse_negative_penalties=np.concatenate([part.inverse_negative_penalties for part in parts]),
-    )
