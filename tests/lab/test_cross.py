@@ -304,7 +304,7 @@ def test_two_processes_do_not_train_into_one_folder(data: Path, tmp_path: Path):
             refused.append(True)
             raise Stop
 
-    view = CrossView(training=lambda _: nullcontext(Second()))
+    view = LabView(training=lambda _: nullcontext(Second()))
     with pytest.raises(Stop):
         cross_dataset(data / "ilids", data / "prid", RECIPE, out, view=view)
     assert refused == [True]
