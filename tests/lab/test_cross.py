@@ -299,7 +299,7 @@ def test_two_processes_do_not_train_into_one_folder(data: Path, tmp_path: Path):
 
     class Second(Silent):
         def step(self, **_: Any) -> None:
-            with pytest.raises(OutputError, match="another process is training into"):
+            with pytest.raises(OutputError, match="another process is at work on"):
                 cross_dataset(data / "ilids", data / "prid", RECIPE, out, resume=True)
             refused.append(True)
             raise Stop

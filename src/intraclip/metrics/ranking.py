@@ -104,7 +104,7 @@ class Scores:
 
 
 def match_ranks(
-    distances: npt.NDArray[np.float32], *, matches: npt.NDArray[np.bool_], excluded: npt.NDArray[np.bool_]
+    distances: npt.NDArray[np.floating], *, matches: npt.NDArray[np.bool_], excluded: npt.NDArray[np.bool_]
 ) -> npt.NDArray[np.int64]:
     """Ranks of the right answers of one query.
 
