@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from intraclip.core.jobs import Job
+from intraclip.core.jobs import Job, alone
 from intraclip.errors import OutputError
 
 
@@ -55,3 +55,13 @@ def test_damage_says_how_to_begin_anew(tmp_path: Path):
         job(tmp_path).read()
     with pytest.raises(OutputError, match="older version"):
         job(tmp_path).require_same(None)
+
+
+def test_one_process_at_a_time_is_in_a_folder(tmp_path: Path):
+    with (
+        alone(tmp_path / "out", remove=True),
+        pytest.raises(OutputError, match="another process is at work"),
+        alone(tmp_path / "out"),
+    ):
+        pass
+    assert not list((tmp_path / "out").iterdir())

@@ -299,12 +299,12 @@ def test_two_processes_do_not_train_into_one_folder(data: Path, tmp_path: Path):
 
     class Second(Silent):
         def step(self, **_: Any) -> None:
-            with pytest.raises(OutputError, match="another process is training into"):
+            with pytest.raises(OutputError, match="another process is at work on"):
                 cross_dataset(data / "ilids", data / "prid", RECIPE, out, resume=True)
             refused.append(True)
             raise Stop
 
-    view = CrossView(training=lambda _: nullcontext(Second()))
+    view = LabView(training=lambda _: nullcontext(Second()))
     with pytest.raises(Stop):
         cross_dataset(data / "ilids", data / "prid", RECIPE, out, view=view)
     assert refused == [True]

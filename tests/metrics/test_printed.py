@@ -12,8 +12,8 @@ import pytest
 from intraclip.metrics.counting import Counting, OwnCamera, Ties, count, ways_to_count
 from intraclip.metrics.printed import printed_scores, trace
 from intraclip.metrics.protocols import PROTOCOLS
-from intraclip.metrics.ranking import score
-from intraclip.metrics.rerank import score_reranked
+from intraclip.metrics.ranking import score, score_distances, searched
+from intraclip.metrics.rerank import rerank
 from intraclip.types import Embeddings
 
 FULL, NO_QUERY, OFFICIAL = (PROTOCOLS[name] for name in ("mars-full", "mars-no-query", "mars-official"))
@@ -55,7 +55,9 @@ def by_hand(e: Embeddings, way: Counting) -> dict[str, float]:
             if left_out:
                 continue
             d = float(np.float32(np.sqrt(((e.features[q].astype(float) - e.features[g]) ** 2).sum())))
-            answers.append((d, {"against": float(right), "for": float(~right), "order": float(g)}[way.ties], bool(right)))
+            answers.append(
+                (d, {"against": float(right), "for": float(~right), "order": float(g)}[way.ties], bool(right))
+            )
         ranks = [place for place, (*_, right) in enumerate(sorted(answers), start=1) if right]
         if ranks:
             hits = range(1, len(ranks) + 1)
@@ -78,7 +80,11 @@ def test_each_way_counts_as_it_says(protocol: Any, grid: float | None):
     plain = Counting(protocol=protocol, distance="euclidean")
     ways = [
         plain,
-        *(replace(plain, own_camera=choice, junk=True, ties=ties) for choice in get_args(OwnCamera) for ties in get_args(Ties)),
+        *(
+            replace(plain, own_camera=choice, junk=True, ties=ties)
+            for choice in get_args(OwnCamera)
+            for ties in get_args(Ties)
+        ),
         replace(plain, nobody=True),
         replace(plain, nobody=True, junk=True, unmatched=True),
     ]  # fmt: skip
@@ -95,7 +101,15 @@ def test_without_departures_the_scores_are_those_of_score(distance: Any, protoco
     expected = score(e, protocol, distance=distance)
     assert found.scores == pytest.approx({"rank1": expected.rank(1), "mAP": expected.mAP})
     assert np.array_equal(found.rows, expected.outcomes.rows)
-    again = score_reranked(e, protocol, distance=distance)
+    query, gallery = searched(e, protocol)
+    again = score_distances(
+        rerank(e.features, query, gallery, distance=distance).distances,
+        query_pids=e.pids[query],
+        query_camids=e.camids[query],
+        gallery_pids=e.pids[gallery],
+        gallery_camids=e.camids[gallery],
+        rule=protocol.average_precision,
+    )
     assert reranked.scores == pytest.approx({"rank1": again.rank(1), "mAP": again.mAP})
 
 
@@ -121,7 +135,10 @@ def test_ways_that_change_nothing_are_left_out():
         ("| Dataset | Rank-1 | Rank-5 | mAP |\n|---|---|---|---|\n| MARS | 87.10 | 95.0 | 76.21 |", [(0.871, 0.7621)]),
         ("| rank-1 | 87.1 |\n| mAP | 76.2 |", [(0.871, 0.762)]),
         ("epoch 1 rank1 50.0 mAP 40.0\nepoch 2 rank1 60.0 mAP 45.0", [(0.5, 0.4), (0.6, 0.45)]),
-        (json.dumps({"rank1": 0.8712345, "cmc": [0.9], "mAP": 0.76, "intervals": {"rank1": {"low": 0.8}}}), [(0.8712345, 0.76)]),
+        (
+            json.dumps({"rank1": 0.8712345, "cmc": [0.9], "mAP": 0.76, "intervals": {"rank1": {"low": 0.8}}}),
+            [(0.8712345, 0.76)],
+        ),
         ("mean AP: 76.2, R@1 = 87.1", [(0.871, 0.762)]),
     ],
 )  # fmt: skip

@@ -7,8 +7,8 @@ goes on, anything else is refused by name.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -112,6 +112,37 @@ class Job:
             with suppress(OSError):
                 self._lock.close()
             self._lock = None
+
+
+@contextmanager
+def alone(out: Path, *, remove: bool = False) -> Iterator[None]:
+    """Keep other processes out of an output folder, which is made.
+
+    Args:
+        out: the folder.
+        remove: take the file away in the end that is locked.
+
+    Raises:
+        OutputError: another process is at work there, or it cannot be written.
+    """
+    file = out / "lock"
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        lock = hold(file)
+    except BlockingIOError:
+        raise OutputError(
+            f"another process is at work on {out}; wait for it, or choose another --out"
+        ) from None
+    except OSError as error:
+        raise OutputError(f"{out} cannot be written: {error}") from None
+    try:
+        yield
+    finally:
+        if remove:
+            with suppress(OSError):  # a file more does no harm
+                file.unlink(missing_ok=True)
+        if lock is not None:
+            lock.close()
 
 
 def differences(before: Any, now: Any, name: str = "") -> list[str]:

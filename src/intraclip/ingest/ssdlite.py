@@ -7,7 +7,6 @@ image), classes (1 is the first) and scores out, after its own non-maximum suppr
 
 from __future__ import annotations
 
-import hashlib
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from intraclip.core.files import file_digest
 from intraclip.core.paths import utf8_path
 from intraclip.errors import DataError, require_extra
 from intraclip.ingest.detections import Detections, Floats, suppress
@@ -74,11 +74,12 @@ class SsdliteDetector:
             ) from None
         if not all(np.isfinite(part).all() for part in found):
             raise DataError(f"{path}: the network answers NaN or infinity on an empty image")
-        self.sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        self.sha256 = file_digest(path)
 
     def __call__(self, image: Image) -> Detections:
         """See `Detector`."""
-        boxes, classes, scores = self._run(cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_LINEAR))
+        small = cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_LINEAR)
+        boxes, classes, scores = self._run(np.asarray(small, dtype=np.uint8))
         keep = (classes == self._class) & (scores >= self.min_score)
         height, width = image.shape[:2]
         shares = boxes[keep][:, [1, 0, 3, 2]]

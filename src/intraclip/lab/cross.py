@@ -10,8 +10,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
@@ -21,6 +21,7 @@ from intraclip.config import Recipe
 from intraclip.config_io import differing_in_effect, load_recipe, parse_json
 from intraclip.core.devices import choose_device
 from intraclip.core.files import write_json, write_text
+from intraclip.core.jobs import alone
 from intraclip.data.dataset import labels_of
 from intraclip.data.readers import benchmark_info, differences
 from intraclip.data.readers.common import shorten
@@ -35,7 +36,6 @@ from intraclip.lab.view import View
 from intraclip.metrics.distance import Distance
 from intraclip.metrics.ranking import Scores
 from intraclip.models.checkpoint import model_file, read_checkpoint
-from intraclip.process import hold, release
 from intraclip.train.loop import train
 from intraclip.types import Split
 
@@ -170,7 +170,7 @@ def cross_dataset(
     for split, own, folder in zip(training, recipes, folders, strict=True):
         _check_kept(folder, split, own)
 
-    with _alone(out):
+    with alone(out, remove=True):
         runs, results = [], []
         for split, own, folder in zip(training, recipes, folders, strict=True):
             if (folder / "model.safetensors").is_file():
@@ -191,27 +191,6 @@ def cross_dataset(
         result = summarise(runs, testing, results)
         write_cross(out, result)
         return result
-
-
-@contextmanager
-def _alone(out: Path) -> Iterator[None]:
-    """Keep another process from training into the folder."""
-    file = out / "lock"
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        lock = hold(file)
-    except BlockingIOError:
-        raise OutputError(
-            f"another process is training into {out}; wait for it, or choose another --out"
-        ) from None
-    except OSError as error:
-        raise OutputError(f"{out} cannot be written: {error}") from None
-    try:
-        yield
-    finally:
-        with suppress(OSError):  # a file more does no harm
-            file.unlink(missing_ok=True)
-        release(lock)
 
 
 def cross_runs(

@@ -258,10 +258,10 @@ def _repeated(case: _Case) -> Iterator[Finding]:
             other = bool((e.camids[query] != e.camids[g]).any())
             found["query-finds-itself" if other else "queries-in-gallery"].append(g)
         found["rows-twice"] += [*query[1:], *(gallery[1:] if not len(query) else ())]
-    for fault, rows in found.items():
-        if len(rows):
-            what = f"{len(rows):,} of {len(e):,} rows {_REPEATED[fault]}"
-            yield case.finding(fault, sorted(rows), what, case.without(rows))
+    for fault, repeated in found.items():
+        if repeated:
+            what = f"{len(repeated):,} of {len(e):,} rows {_REPEATED[fault]}"
+            yield case.finding(fault, sorted(repeated), what, case.without(repeated))
 
 
 def _near(case: _Case) -> Iterator[Finding]:

@@ -126,7 +126,7 @@ def test_one_process_at_a_time_works_on_a_folder(tmp_path: Path):
     found.settings.out.mkdir()
     with (
         hold(found.settings.out / "lock"),
-        pytest.raises(OutputError, match="another `reproduce` is at work"),
+        pytest.raises(OutputError, match="another process is at work"),
     ):
         reproduce(found, SILENT)
 
