@@ -6,8 +6,9 @@ pixels, ``N`` tracklets, ``D`` embedding size.
 
 from __future__ import annotations
 
+import operator
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from intraclip.arrays import as_flags, as_reals, as_whole
+from intraclip.arrays import as_array, as_flags, as_reals, as_whole
 from intraclip.core.numbers import MAX_ID
 from intraclip.errors import DataError
 
@@ -80,6 +81,57 @@ class Tracklet:
         )
 
 
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class ArrayTracklet(Tracklet):
+    """A tracklet whose frames are in memory: those of a tracker, a request, or somebody's own reader.
+
+    `root` and `frames` stand in messages only.
+
+    Attributes:
+        pictures: uint8 ``[h, w, 3]`` RGB, one a frame, of any sizes.
+
+    >>> ArrayTracklet.of(np.zeros((3, 128, 64, 3), np.uint8), name="clip 0")
+    Tracklet(name='clip 0', pid=-2, camid=0, 3 frames in memory)
+    """
+
+    pictures: Sequence[npt.NDArray[np.uint8]] = field(compare=False)
+
+    @classmethod
+    def of(cls, pictures: Any, *, name: str) -> ArrayTracklet:
+        """The frames of one person, in order of time.
+
+        Args:
+            pictures: uint8 ``[T, H, W, 3]`` RGB as array or tensor, or T pictures ``[h, w, 3]``.
+            name: of the tracklet, for messages and the names of embeddings.
+
+        Raises:
+            DataError: no frame, or something else than such pictures.
+        """
+        if isinstance(pictures, list | tuple):
+            frames: list[npt.NDArray[Any]] = [as_array(p, name=f"a frame of {name}") for p in pictures]
+        else:
+            whole = as_array(pictures, name=name)
+            if whole.ndim != 4:
+                raise DataError(
+                    f"{name} is {whole.dtype} {list(whole.shape)}; a clip is uint8 [T, H, W, 3] in RGB"
+                    + (", one picture is a clip of one: picture[None]" if whole.ndim == 3 else "")
+                )
+            frames = list(whole)
+        if not frames:
+            raise DataError(f"{name} has no frames; give at least one")
+        for number, frame in enumerate(frames):
+            if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or 0 in frame.shape:
+                planes = frame.ndim == 3 and frame.shape[0] == 3
+                raise DataError(
+                    f"frame {number} of {name} is {frame.dtype} {list(frame.shape)}; uint8 [h, w, 3] in RGB is needed"
+                    + (": move the colours to the end" if planes else "")
+                )
+        numbers = tuple(f"frame {number}" for number in range(len(frames)))
+        return cls(
+            name=name, root=Path("memory"), frames=numbers, pid=UNKNOWN_PID, camid=0, pictures=tuple(frames)
+        )
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Split:
     """Tracklets of one data set, divided into training and test.
@@ -96,6 +148,10 @@ class Split:
 
     Raises:
         DataError: a name occurs twice, or a pid is trained on and queried.
+
+    >>> seen = [Tracklet(name=f"c{c}", root=Path("d"), frames=("1.jpg",), pid=7, camid=c) for c in (1, 2)]
+    >>> Split(dataset="mine", root=Path("d"), train=(), query=(seen[0],), gallery=(seen[1],), protocol="cross-camera")
+    Split(mine #0: 0 train, 1 query, 1 gallery tracklets in d)
     """
 
     dataset: str
@@ -194,9 +250,14 @@ class Embeddings:
         camids: int64 ``[N]``.
         is_query: bool ``[N]``.
         names: tracklet names ``[N]``; empty when unknown.
+        fingerprint: of the network and sampling that made them (`intraclip.models.fingerprint`); empty when unknown.
 
     Raises:
         DataError: shapes differ, values are of another kind, or a feature is not finite.
+
+    >>> e = Embeddings(features=[[3, 4], [0, 1]], pids=[1, 2], camids=[1, 1], is_query=[True, False])
+    >>> e, e[0].tolist()
+    (Embeddings(2 x 2, 1 queries, 2 pids), [3.0, 4.0])
     """
 
     features: npt.NDArray[np.float32]
@@ -204,6 +265,7 @@ class Embeddings:
     camids: npt.NDArray[np.int64]
     is_query: npt.NDArray[np.bool_]
     names: tuple[str, ...] = field(default=())
+    fingerprint: str = ""
 
     def __post_init__(self) -> None:
         arrays: dict[str, npt.NDArray[Any]] = {
@@ -239,6 +301,11 @@ class Embeddings:
 
     def __len__(self) -> int:
         return len(self.features)
+
+    def __getitem__(self, row: int) -> npt.NDArray[np.float32]:
+        """The vector ``[D]`` of a row, counted from 0."""
+        found: npt.NDArray[np.float32] = self.features[operator.index(row)]
+        return found
 
     def __repr__(self) -> str:
         n, d = self.features.shape

@@ -90,6 +90,7 @@ def main(argv: Sequence[str]) -> int:
 
 def _add_folder(args: AddArgs) -> tuple[AddSummary, int, str]:
     from intraclip.embed.extractors import ExtractSettings
+    from intraclip.embed.network import network_note
     from intraclip.gallery.adding import add_tracklets, read_tracklets
     from intraclip.gallery.gallery import opened_or_created
 
@@ -112,6 +113,10 @@ def _add_folder(args: AddArgs) -> tuple[AddSummary, int, str]:
         with progress_bar("frames") as update:
             summary = add_tracklets(
                 gallery, tracklets, extractor, settings, crops=args.crops, progress=update
+            )
+        if summary.added:
+            gallery.note_network(
+                network_note(args.run, args.encoder, engine=args.engine, sampling=args.sampling)
             )
         return _finish(gallery, summary)
 

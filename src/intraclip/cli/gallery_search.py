@@ -131,16 +131,17 @@ def _query_pictures(args: SearchArgs) -> list[npt.NDArray[np.uint8]]:
 
 
 def _embedded(args: SearchArgs, gallery: Gallery) -> tuple[npt.NDArray[np.float32], str]:
-    from intraclip.gallery.queries import embed_pictures
+    from intraclip.embed.extractors import ExtractSettings
+    from intraclip.embed.network import Network
 
     if args.run is None and args.encoder is None:
         raise ConfigError(
             "pictures and videos must be embedded: name the gallery's model with --run RUN or --encoder FILE.toml"
         )
-    extractor, _, clip = open_model(args)
-    fingerprint = extractor.fingerprint(clip)
-    gallery.require_fingerprint(fingerprint)
-    return embed_pictures(extractor, _query_pictures(args), clip), fingerprint
+    extractor, recipe, clip = open_model(args)
+    network = Network(extractor, ExtractSettings.of(recipe, clip=clip))
+    gallery.require_fingerprint(network.fingerprint)
+    return network.embed([_query_pictures(args)])[0], network.fingerprint
 
 
 def _print_matches(found: SearchResult) -> None:
