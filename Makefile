@@ -22,11 +22,12 @@ help:
 setup: $(VENV)/.installed
 
 # overrides.txt keeps a second build of OpenCV out, see docs/dependencies.md; only uv knows overrides.
-$(VENV)/.installed: pyproject.toml constraints.txt overrides.txt
+$(VENV)/.installed: pyproject.toml constraints.txt overrides.txt without-dependencies.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --override overrides.txt \
 		--editable ".[all,dev]"
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --requirement without-dependencies.txt
 	touch $@
 
 demo: setup

@@ -10,6 +10,7 @@ import pytest
 MAY_BE_SKIPPED = re.compile(
     r"CUDA|GPU"  # CI has none
     r"|could not import '(ray|open_clip)'|(pymilvus|milvus) is not installed"  # extras that `all` leaves out
+    r"|(zsh|fish) is not installed"
     r"|needs qemu-user"  # slow tests only
 )
 """Reasons for which a test may be skipped even there."""

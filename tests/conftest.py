@@ -30,6 +30,18 @@ else:
     torch.set_num_threads(2)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _empty_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Which networks this machine's user has fetched is no test's business."""
+    os.environ["INTRACLIP_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(autouse=True)
+def _wide_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tables are laid out for the terminal: the same one wherever the tests are started."""
+    monkeypatch.setenv("COLUMNS", "120")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip tests marked `cuda` where there is no GPU."""
     if torch.cuda.is_available():

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 
@@ -71,6 +72,66 @@ def test_all_problems_come_at_once_with_suggestions(tmp_path: Path):
 def test_unknown_recipe_suggests_a_shipped_one():
     with pytest.raises(ConfigError, match=r"unknown recipe 'papr' \(did you mean 'paper'\?\)"):
         load_recipe("papr")
+
+
+def write(path: Path, text: str) -> str:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def test_a_recipe_takes_from_its_bases_what_it_does_not_say(tmp_path: Path):
+    write(tmp_path / "first.toml", "base = 'demo'\nseed = 4\n[optimizer]\nepochs = 7\n[input]\nheight = 80\n")
+    last = write(tmp_path / "last.toml", "base = 'first.toml'\n[optimizer]\nepochs = 9\n")
+    demo, recipe = load_recipe("demo"), load_recipe(last)
+    assert recipe.description == ""
+    assert recipe.seed == 4
+    assert (recipe.input.height, recipe.input.width) == (80, demo.input.width)
+    assert recipe.optimizer == replace(demo.optimizer, epochs=9)
+    assert recipe.model == demo.model
+    # What a run writes down is the whole of it: it needs no other file.
+    assert load_recipe(write(tmp_path / "elsewhere" / "config.toml", dump_recipe(recipe))) == recipe
+
+
+def test_recipes_that_inherit_in_a_circle_are_refused(tmp_path: Path):
+    one = write(tmp_path / "one.toml", "base = 'two.toml'\n")
+    write(tmp_path / "two.toml", "base = 'sub/three.toml'\n")
+    write(tmp_path / "sub/three.toml", "base = '../one.toml'\n")
+    with pytest.raises(
+        ConfigError, match=r"in a circle: .*one\.toml -> .*two\.toml -> .*three\.toml -> .*one"
+    ):
+        load_recipe(one)
+
+
+@pytest.mark.parametrize(
+    ("base", "said"),
+    [
+        ("'papr'", r"mine\.toml:\n  base: unknown recipe 'papr' \(did you mean 'paper'"),
+        ("3", r"mine\.toml:\n  base: 3 is no name"),
+        ("'wrong.toml'", r"2 problems in .*wrong\.toml:\n  sede: unknown key .*\n  clip: 3 is no table"),
+    ],
+)
+def test_what_is_wrong_with_a_base_is_said_of_the_file_it_stands_in(base: str, said: str, tmp_path: Path):
+    write(tmp_path / "wrong.toml", "sede = 1\nclip = 3\n")
+    mine = write(tmp_path / "mine.toml", f"base = {base}\nseed = 1\n")
+    with pytest.raises(ConfigError, match=said):
+        load_recipe(mine)
+
+
+def test_recipes_of_ones_own_have_names_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    write(tmp_path / "a/mine.toml", "seed = 11\n")
+    write(tmp_path / "b/mine.toml", "seed = 12\n")
+    write(tmp_path / "b/paper.toml", "seed = 13\n")
+    write(tmp_path / "b/grandchild.toml", "base = 'mine'\n")
+    monkeypatch.setenv("INTRACLIP_RECIPES", f"{tmp_path / 'a'}{os.pathsep}{tmp_path / 'b'}")
+    assert load_recipe("mine").seed == load_recipe("grandchild").seed == 11
+    assert load_recipe("paper").seed == 0, "a shipped name stays the shipped recipe"
+    with pytest.raises(ConfigError, match="did you mean 'grandchild'"):
+        load_recipe("grandchld")
+    monkeypatch.delenv("INTRACLIP_RECIPES")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    write(tmp_path / "config/intraclip/recipes/mine.toml", "seed = 14\n")
+    assert load_recipe("mine").seed == 14
 
 
 def test_broken_toml_is_said(tmp_path: Path):
@@ -189,3 +250,14 @@ def test_flags_are_held_to_the_same_bounds():
         "seed: 9223372036854775808 is too large, below 2**63",
         "loss.margin: inf is not finite",
     ]
+
+
+def test_a_recipe_that_decodes_on_the_gpu_opens_with_a_note():
+    def opened(decode: str) -> Recipe:
+        return recipe_from_table({"data": {"decode": decode, "workers": 3}}, source="old.toml")
+
+    assert opened("cpu").data.workers == 3
+    with pytest.warns(
+        UserWarning, match=r"data\.decode = 'cuda' is not read any more: frames are decoded by the"
+    ):
+        assert opened("cuda").data.workers == 3

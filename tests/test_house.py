@@ -78,8 +78,6 @@ def test_pictures_and_videos_are_read_in_one_place():
                     found.add(path.relative_to(SOURCE).as_posix())
     # `sensor` decodes what it has just encoded: rendered frames have a camera's compression in them.
     elsewhere = {"studio/sensor.py", "studio/diverse_camera.py"}
-    # Uploads are decoded in a process of their own, with limits of their own.
-    elsewhere |= {"serve/uploads.py", "serve/decoding.py"}
     assert {path for path in found if not path.startswith("core/")} <= elsewhere
 
 

@@ -2,6 +2,8 @@
 
     python tools/make_base.py render --folder base-data --sets 6          # 120,000 frames; hours of two cores
     python tools/make_base.py train  --folder base-data --out base.safetensors [--teacher NETWORK.xml] [--real FOLDER]
+    python tools/make_base.py render --folder others --sets 1 --people 150 --seed 2000
+    python tools/make_base.py calibrate --folder others --network base.safetensors --out base.calibration.json
 
 Rendering goes on where it was stopped, set by set; training from its last checkpoint. Both run on a CPU or a GPU. What
 was learned from, and what was measured: docs/base.md, the model card.
@@ -26,13 +28,18 @@ from torch.nn import functional as F
 
 from intraclip.config import AugmentConfig, ClipConfig, FinetuneConfig, InputConfig, ModelConfig, Recipe
 from intraclip.data.augment import apply, draw
+from intraclip.data.clips import tracklet_clips
+from intraclip.embed.encoders.torch_encoder import TorchEncoder
 from intraclip.losses import batch_hard_triplet
-from intraclip.models.checkpoint import save_checkpoint
+from intraclip.metrics.match_probability import MatchCalibration, fit_calibration
+from intraclip.models.checkpoint import load_model, read_checkpoint, save_checkpoint
 from intraclip.models.embedder import ClipEmbedder, build_embedder
 from intraclip.models.finetune import parameter_groups, set_trainable
+from intraclip.models.fingerprint import fingerprint_of
 from intraclip.models.start import begin
 from intraclip.studio.diverse import render_arrays
 from intraclip.studio.diverse_config import DiverseConfig
+from intraclip.types import Embeddings
 
 HEIGHT, WIDTH = 192, 96
 PEOPLE, VISITS, FRAMES, CAMERAS = 500, 4, 10, 40
@@ -293,6 +300,7 @@ def train(args: argparse.Namespace, settings: Settings) -> dict[str, Any]:
         for block in mixed_blocks(model):
             block.register_forward_hook(mixing)
     step, spent = 0, 0.0
+    args.out.parent.mkdir(parents=True, exist_ok=True)
     saved = args.out.with_suffix(".resume")
     state = {"model": model, "averaged": averaged, "neck": neck, "optimizer": optimizer}
     if saved.exists():
@@ -303,6 +311,9 @@ def train(args: argparse.Namespace, settings: Settings) -> dict[str, Any]:
         for _ in range(step):  # the sampler's and the generator's draws are those of the steps
             sampler(settings.identities, settings.clips, settings.length)
         generator.set_state(found["generator"].cpu())
+        torch.set_rng_state(found["random"].cpu())
+        if on_gpu:
+            torch.cuda.set_rng_state(found["random_on_gpu"].cpu())
     began = time.perf_counter() - spent
     shared = settings.length if settings.augment == "synchronous" else 1
     sda = replace(SDA, mode=settings.augment, erase_probability=settings.erase)
@@ -314,7 +325,12 @@ def train(args: argparse.Namespace, settings: Settings) -> dict[str, Any]:
             break
         if args.save_every and step and step % args.save_every == 0:
             held = {name: part.state_dict() for name, part in state.items()}
-            torch.save(held | {"step": step, "spent": spent, "generator": generator.get_state()}, saved)
+            held |= {"step": step, "spent": spent, "generator": generator.get_state()}
+            held |= {"random": torch.get_rng_state()}
+            if on_gpu:
+                held["random_on_gpu"] = torch.cuda.get_rng_state()
+            torch.save(held, saved.with_suffix(".partial"))
+            saved.with_suffix(".partial").replace(saved)
         rise = min(1.0, (step + 1) / 100)
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
             group["lr"] = rate * rise * (0.5 + 0.5 * math.cos(math.pi * done)) + 1e-7
@@ -397,8 +413,7 @@ def without_classifier(model: ClipEmbedder, recipe: Recipe) -> ClipEmbedder:
 
 def mixed_blocks(model: ClipEmbedder) -> list[nn.Module]:
     """The second and third stage of an EfficientNet."""
-    blocks = model.backbone.get_submodule("network.blocks")
-    return [blocks[1], blocks[2]]  # type: ignore[index]
+    return [model.backbone.get_submodule(f"network.blocks.{number}") for number in (1, 2)]
 
 
 def load_teacher(path: Path, device: torch.device) -> nn.Module:
@@ -443,6 +458,49 @@ def load_real(path: Path, device: torch.device) -> torch.Tensor:
         files = [np.fromfile(p, np.uint8) for p in sorted(path.rglob("*")) if p.suffix in {".jpg", ".png"}]
     pictures = [cv2.resize(cv2.imdecode(f, 1), (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA) for f in files]
     return torch.from_numpy(np.stack(pictures)[..., ::-1].copy()).to(device)
+
+
+# -- what a distance means -----------------------------------------------------------------------------------
+
+
+@torch.inference_mode()
+def calibrate(folder: Path, network: Path, out: Path, *, prior: float) -> MatchCalibration:
+    """Learn from rendered people what the cosine distance of two tracklets in two cameras means.
+
+    Args:
+        folder: rendered people that the network was not trained on.
+        network: its checkpoint.
+        out: JSON file to write, `MatchCalibration.to_json_dict`.
+        prior: chance that a random tracklet of another camera shows the person.
+    """
+    checkpoint = read_checkpoint(network)
+    model = load_model(checkpoint, device=torch.device("cpu"))
+    clip = checkpoint.recipe.clip
+    people = load_people(folder, torch.device("cpu"))
+    encoder = TorchEncoder(model)
+    features, pids, camids = [], [], []
+    for pid, cameras in enumerate(people.tracklets, start=1):
+        for camid, tracklets in cameras.items():
+            for rows in tracklets:
+                kept = np.unique(np.concatenate(tracklet_clips(len(rows), clip)))
+                frames = people.frames[torch.from_numpy(rows[kept])].permute(0, 3, 1, 2)
+                mean = encoder.encode(frames).mean(dim=0, keepdim=True)
+                features.append(model.head.from_mean(mean).embedding[0].numpy())
+                pids.append(pid)
+                camids.append(camid + 1)
+    embeddings = Embeddings(
+        features=np.stack(features),
+        pids=np.array(pids),
+        camids=np.array(camids),
+        is_query=np.ones(len(pids), dtype=np.bool_),
+    )
+    fitted = fit_calibration(
+        embeddings, metric="cosine", fingerprint=fingerprint_of(model, clip), prior=prior
+    )
+    fitted = replace(fitted, learned_from="rendered people")
+    out.write_text(json.dumps(fitted.to_json_dict()) + "\n", encoding="utf-8")
+    print(fitted, flush=True)
+    return fitted
 
 
 def _encoded(held: dict[str, np.ndarray]) -> list[np.ndarray]:
@@ -506,8 +564,15 @@ def main() -> None:
     for name, value in asdict(Settings()).items():
         option = f"--{name.replace('_', '-')}" if name != "teacher" else "--teacher-weight"
         training.add_argument(option, dest=f"set_{name}", type=type(value), default=value)
+    calibrating = commands.add_parser("calibrate")
+    calibrating.add_argument("--folder", type=Path, required=True)
+    calibrating.add_argument("--network", type=Path, required=True)
+    calibrating.add_argument("--out", type=Path, required=True)
+    calibrating.add_argument("--prior", type=float, default=0.02)
     args = parser.parse_args()
-    if args.command == "render":
+    if args.command == "calibrate":
+        calibrate(args.folder, args.network, args.out, prior=args.prior)
+    elif args.command == "render":
         render(args.folder, sets=args.sets, people=args.people, seed=args.seed, workers=args.workers)
     else:
         args.seed = args.set_seed

@@ -167,6 +167,9 @@ class LossConfig:
     """Hinge with a margin, or softplus (Hermans et al. 2017)."""
     margin: float = 0.3
     """Margin of the hinge; the paper does not print it, 0.3 is what code of this recipe uses."""
+    triplet_unit: bool = False
+    """The triplet loss reads vectors of unit length, so that they cannot shrink to one point to please it. The paper
+    does not say; its vectors are taken as they are."""
     triplet_weight: float = 1.0
     """Weight of the triplet loss."""
     identity_weight: float = 1.0
@@ -245,9 +248,6 @@ class DataConfig:
     """Processes that decode frames; 0 decodes in the main process. The batches are the same for any number."""
     prefetch: int = 2
     """Batches that each worker reads ahead."""
-    decode: Literal["cpu", "cuda"] = "cpu"
-    """Where training frames that are JPEG are decoded: by the workers, or a batch at a time by the GPU, whose pixels
-    differ by a few grey levels."""
     on_unreadable: Literal["stop", "skip"] = "stop"
     """A frame that cannot be read: stop, or replace it by its neighbour and go on, named and counted."""
 

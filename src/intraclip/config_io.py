@@ -1,13 +1,16 @@
 """Recipes as TOML: strict loading that reports all problems at once, and saving.
 
-Precedence: the defaults of `intraclip.config`, then the recipe file, then the flags.
+Precedence: the defaults of `intraclip.config`, then the recipes that a recipe is based on, then the recipe itself, then
+the flags.
 """
 
 from __future__ import annotations
 
 import difflib
 import json
+import os
 import tomllib
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, is_dataclass
 from importlib import resources
@@ -21,29 +24,119 @@ from intraclip.errors import ConfigError
 
 ConfigT = TypeVar("ConfigT")
 
+RETIRED = {
+    "data.decode": (
+        "cpu",
+        "frames are decoded by the workers; the pixels differ from a GPU's by a few grey levels",
+    )
+}
+"""Keys that recipes of earlier versions have: the value that means what is done now, and what is said of others."""
+
+
+RECIPES = "INTRACLIP_RECIPES"
+"""Environment variable with folders of a user's own recipes, separated as in PATH."""
+
 
 def shipped_recipes() -> dict[str, Path]:
     """Names and files of the recipes that come with the package."""
-    folder = Path(str(resources.files("intraclip"))) / "recipes"
+    return _recipes_in(Path(str(resources.files("intraclip"))) / "recipes")
+
+
+def recipe_folders() -> list[Path]:
+    """Folders that are searched for a user's own recipes.
+
+    Those of `RECIPES`, else ``intraclip/recipes`` in the configuration folder (``XDG_CONFIG_HOME``, or ``~/.config``).
+    """
+    given = os.environ.get(RECIPES)
+    if given:
+        return [Path(folder).expanduser() for folder in given.split(os.pathsep) if folder]
+    home = os.environ.get("XDG_CONFIG_HOME")
+    return [(Path(home) if home else Path("~/.config").expanduser()) / "intraclip" / "recipes"]
+
+
+def known_recipes() -> dict[str, Path]:
+    """Names and files of the shipped recipes and of the user's own.
+
+    A shipped name stays the shipped recipe, and of two folders the first one's counts.
+    """
+    found = shipped_recipes()
+    for folder in recipe_folders():
+        found = {**_recipes_in(folder), **found}
+    return dict(sorted(found.items()))
+
+
+def _recipes_in(folder: Path) -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.toml"))}
 
 
 def load_recipe(name_or_file: str) -> Recipe:
-    """Load a shipped recipe by name, or a TOML file by path.
+    """Load a recipe by name, shipped or the user's own, or a TOML file by path.
+
+    A recipe may begin with ``base = "NAME or FILE"``: it then takes every setting that it does not give itself from
+    that recipe, which may have a base of its own. A file is looked for beside the recipe that names it. The description
+    is not inherited.
 
     Raises:
-        ConfigError: no such recipe, no valid TOML, or unknown keys and wrong values: all of them at once.
+        ConfigError: no such recipe, no valid TOML, recipes that inherit from each other in a circle, or unknown keys
+            and wrong values: all of a file at once.
     """
-    shipped = shipped_recipes()
-    path = shipped.get(name_or_file, Path(name_or_file))
+    path = _find_recipe(name_or_file, beside=Path())
+    return recipe_from_table(_whole_table(path, ()), source=str(path))
+
+
+def _find_recipe(name_or_file: str, *, beside: Path) -> Path:
+    known = known_recipes()
+    path = known.get(name_or_file, beside / name_or_file)
     if not _is_file(path):
-        close = difflib.get_close_matches(name_or_file, shipped, n=1)
+        close = difflib.get_close_matches(name_or_file, known, n=1)
         hint = f" (did you mean {close[0]!r}?)" if close else ""
         raise ConfigError(
-            f"unknown recipe {name_or_file!r}{hint}: it is no file, and the shipped recipes are "
-            + ", ".join(shipped)
+            f"unknown recipe {name_or_file!r}{hint}: it is no file, and the recipes with a name are "
+            f"{', '.join(known)}; your own are looked for in {', '.join(map(str, recipe_folders()))}"
         )
-    return recipe_from_table(read_toml(path, what="the recipe"), source=str(path))
+    return path
+
+
+def _whole_table(path: Path, heirs: tuple[Path, ...]) -> dict[str, Any]:
+    """A recipe's table with what it inherits.
+
+    Args:
+        path: its file.
+        heirs: the files whose bases led here, the first one first.
+    """
+    if any(_same_file(path, heir) for heir in heirs):
+        circle = " -> ".join(map(str, (*heirs, path)))
+        raise ConfigError(f"base: recipes that inherit from each other in a circle: {circle}")
+    table = read_toml(path, what="the recipe")
+    if "base" not in table:
+        return table
+    base = table.pop("base")
+    if not isinstance(base, str) or not base:
+        raise ConfigError(f"a problem in {path}:\n  base: {_shown(base)} is no name and no file of a recipe")
+    try:
+        parent = _find_recipe(base, beside=path.parent)
+    except ConfigError as error:
+        raise ConfigError(f"a problem in {path}:\n  base: {error}") from None
+    inherited = _whole_table(parent, (*heirs, path))
+    wrong: list[str] = []
+    dataclass_from_table(Recipe, inherited, prefix="", found=wrong)
+    if wrong:  # said of the file that it stands in
+        raise ConfigError(_message(wrong, str(parent)))
+    inherited.pop("description", None)
+    return _merged(inherited, table)
+
+
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        own = merged.get(key)
+        both = isinstance(own, Mapping) and isinstance(value, Mapping)
+        merged[key] = _merged(own, value) if both else value  # type: ignore[arg-type]
+    return merged
+
+
+def _same_file(a: Path, b: Path) -> bool:
+    return a.resolve() == b.resolve()
 
 
 def read_toml(path: Path, *, what: str) -> dict[str, Any]:
@@ -189,6 +282,11 @@ def dataclass_from_table(
     values: dict[str, Any] = {}
     for key, raw in table.items():
         where = f"{prefix}{key}"
+        if where in RETIRED:
+            means_now, note = RETIRED[where]
+            if raw != means_now:
+                warnings.warn(f"{where} = {_shown(raw)} is not read any more: {note}", stacklevel=2)
+            continue
         if key not in names:
             close = difflib.get_close_matches(key, names, n=1)
             found.append(f"{where}: unknown key" + (f" (did you mean '{close[0]}'?)" if close else ""))

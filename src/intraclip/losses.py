@@ -152,6 +152,8 @@ class TotalLoss(nn.Module):
         """
         config = self.config
         mined, mined_labels = output.triplet_features.float(), labels
+        if config.triplet_unit:
+            mined = F.normalize(mined, dim=1)
         if self.gather is not None:
             mined, mined_labels = self.gather(mined, labels)
         triplet = batch_hard_triplet(mined, mined_labels, margin=config.margin, soft=config.triplet == "soft")

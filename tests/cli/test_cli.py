@@ -232,13 +232,16 @@ def test_front_door(capsys: pytest.CaptureFixture[str]):
 
 @pytest.mark.parametrize(
     "command",
-    [[name] for name in COMMANDS if name not in ("data", "gallery")]
+    [[name] for name in COMMANDS if name not in ("data", "gallery", "models")]
     + [
         ["data", "make"],
         ["data", "make-videos"],
         ["data", "check"],
         ["gallery", "add"],
         ["gallery", "search"],
+        ["models", "list"],
+        ["models", "get"],
+        ["models", "check"],
     ],
 )
 def test_every_command_explains_itself(command: list[str], capsys: pytest.CaptureFixture[str]):

@@ -20,7 +20,7 @@ def test_packing_says_what_it_wrote_and_checks_it(
     root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     out = tmp_path / "packed"
-    assert main(["data", "pack", str(root), str(out), "--verify", "--workers", "1"]) == 0
+    assert main(["data", "pack", str(root), "--out", str(out), "--verify", "--workers", "1"]) == 0
     said = capsys.readouterr().err
     assert "24 frames of 8 tracklets" in said
     assert "2 splits" in said
@@ -37,6 +37,7 @@ def test_packing_prints_json(root: Path, tmp_path: Path, capsys: pytest.CaptureF
         "data",
         "pack",
         str(root),
+        "--out",
         str(tmp_path / "packed"),
         "--frames",
         "raw",
@@ -55,7 +56,7 @@ def test_packing_again_is_quick_and_damage_is_an_exit_code(
     root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     out = tmp_path / "packed"
-    command = ["data", "pack", str(root), str(out), "--workers", "1"]
+    command = ["data", "pack", str(root), "--out", str(out), "--workers", "1"]
     assert main(command) == 0
     assert main(command) == 0
     assert "24 frames were there from an earlier run" in capsys.readouterr().err
@@ -72,7 +73,7 @@ def test_unreadable_frames_are_listed_or_stop_the_command(
 ):
     frame = root / "i-LIDS-VID/sequences/cam1/person001/cam1_person001_8.png"
     frame.write_bytes(b"")
-    command = ["data", "pack", str(root), str(tmp_path / "packed"), "--workers", "1"]
+    command = ["data", "pack", str(root), "--out", str(tmp_path / "packed"), "--workers", "1"]
     assert main(command) == 2
     assert "cam1_person001_8.png: the file is empty" in capsys.readouterr().err
     assert main([*command, "--on-unreadable", "skip"]) == 0

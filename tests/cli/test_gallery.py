@@ -66,7 +66,7 @@ def gallery(capsys: pytest.CaptureFixture[str]) -> Command:
 
 @pytest.fixture
 def filled(workspace: Path, gallery: Command) -> Path:
-    gallery("add", "g", "--data", "data", "--run", "run", "--camera-name", "1=hall")
+    gallery("add", "g", "--data", "data", "--model", "run", "--camera-name", "1=hall")
     return workspace
 
 
@@ -75,22 +75,22 @@ ONE = "gallery/1/1/x"
 
 
 def test_adding_makes_the_gallery_and_can_be_repeated(workspace, gallery):
-    first = json.loads(gallery("add", "g", "--data", "data", "--run", "run", "--json"))
+    first = json.loads(gallery("add", "g", "--data", "data", "--model", "run", "--json"))
     assert (first["added"], first["skipped"], first["tracklets"]) == (12, 0, 12)
-    again = gallery("add", "g", "--data", "data", "--run", "run")
+    again = gallery("add", "g", "--data", "data", "--model", "run")
     assert "added 0 tracklets, 12 were there already; 12 are in g" in again
-    more = json.loads(gallery("add", "g", "--data", "data", "--run", "run", "--prefix", "b/", "--json"))
+    more = json.loads(gallery("add", "g", "--data", "data", "--model", "run", "--prefix", "b/", "--json"))
     assert (more["added"], more["tracklets"]) == (12, 24)
 
 
 def test_another_model_or_sampling_is_refused_and_both_are_named(filled, gallery):
     with open_gallery("g") as opened:
         mine = opened.info.fingerprint[:16]
-    for flags in (["--run", "other"], ["--run", "run", "--sampling", "all"]):
+    for flags in (["--model", "other"], ["--model", "run", "--sampling", "all"]):
         said = gallery("add", "g", "--data", "data", *flags)
         assert said.startswith("error: the gallery g holds embeddings of")
         assert mine in said
-    said = gallery("search", "g", "--images", "data/gallery/1/1/x/0001C1T0001F001.jpg", "--run", "other")
+    said = gallery("search", "g", "--images", "data/gallery/1/1/x/0001C1T0001F001.jpg", "--model", "other")
     assert said.startswith("error: the gallery g holds embeddings of")
 
 
@@ -111,11 +111,11 @@ def test_a_tracklet_is_searched_for_in_other_cameras(filled, gallery):
 
 def test_frames_of_a_tracklet_find_that_tracklet(filled, gallery):
     images = sorted(map(str, (filled / "data" / ONE).iterdir()))
-    found = json.loads(gallery("search", "g", "--images", *images, "--run", "run", "--json"))
+    found = json.loads(gallery("search", "g", "--images", *images, "--model", "run", "--json"))
     assert found["matches"][0]["id"] == ONE
     assert found["matches"][0]["distance"] < 1e-5
     elsewhere = json.loads(
-        gallery("search", "g", "--images", *images, "--run", "run", "--exclude-camera", "hall", "--json")
+        gallery("search", "g", "--images", *images, "--model", "run", "--exclude-camera", "hall", "--json")
     )
     assert {m["camera"] for m in elsewhere["matches"]} == {"cam2"}
 
@@ -129,24 +129,26 @@ def test_a_box_in_a_video_finds_who_is_in_it(filled, gallery):
         writer.write(frame)
     writer.release()
     box = ["--video", "street.avi", "--frame", "2", "--box", "40,20,24,48"]
-    found = json.loads(gallery("search", "g", *box, "--run", "run", "--json"))
+    found = json.loads(gallery("search", "g", *box, "--model", "run", "--json"))
     assert found["matches"][0]["id"] == ONE
-    assert "error: --box" in gallery("search", "g", *box[:-1], "40,20", "--run", "run")
+    assert "error: --box" in gallery("search", "g", *box[:-1], "40,20", "--model", "run")
     assert "belong together" in gallery(
-        "search", "g", "--video", "street.avi", "--frame", "2", "--run", "run"
+        "search", "g", "--video", "street.avi", "--frame", "2", "--model", "run"
     )
-    whole = json.loads(gallery("search", "g", "--video", "street.avi", "--run", "run", "--json"))
+    whole = json.loads(gallery("search", "g", "--video", "street.avi", "--model", "run", "--json"))
     assert len(whole["matches"]) == 10
 
 
 def test_queries_that_cannot_be_are_refused(filled, gallery):
     assert "name one query" in gallery("search", "g")
     assert "name one query" in gallery("search", "g", "--tracklet", ONE, "--video", "x.mp4")
-    assert "must be embedded" in gallery("search", "g", "--images", "x.jpg")
+    assert "which is none that is found by name here; name it with --model" in gallery(
+        "search", "g", "--images", "x.jpg"
+    )
     assert "has no tracklet 'ghost'" in gallery("search", "g", "--tracklet", "ghost")
     assert "k is 0" in gallery("search", "g", "--tracklet", ONE, "--k", "0")
     Path("text.jpg").write_text("not a picture")
-    assert "no image" in gallery("search", "g", "--images", "text.jpg", "--run", "run")
+    assert "no image" in gallery("search", "g", "--images", "text.jpg", "--model", "run")
     assert ".png or .jpg" in gallery("search", "g", "--tracklet", ONE, "--out", "x.txt")
     assert "has none" in gallery("search", "g", "--tracklet", ONE, "--false-match-rate", "0.01")
     assert "--since 'noon'" in gallery("search", "g", "--tracklet", ONE, "--since", "noon")
@@ -189,7 +191,7 @@ def test_deletion_says_what_was_removed(filled, gallery):
 
 
 def test_old_tracklets_go_by_when_they_were_seen(workspace, gallery):
-    gallery("add", "g", "--data", "data", "--run", "run", "--started-at", "2020-01-01T00:00")
+    gallery("add", "g", "--data", "data", "--model", "run", "--started-at", "2020-01-01T00:00")
     assert "removed 12 tracklets" in gallery("delete", "g", "--older-than", "52w")
 
 
@@ -225,30 +227,30 @@ def test_a_file_of_embeddings_fills_a_gallery(workspace, gallery):
 
 
 def test_labels_are_exported_to_train_on(filled, gallery):
-    assert "nothing to export" in gallery("export-labels", "g", "labels")
+    assert "nothing to export" in gallery("export-labels", "g", "--out", "labels")
     with open_gallery("g") as opened:
         for pid in (1, 2, 3):
             opened.confirm(f"gallery/{pid}/1/x", f"gallery/{pid}/2/x")
-    said = json.loads(gallery("export-labels", "g", "labels", "--json"))
+    said = json.loads(gallery("export-labels", "g", "--out", "labels", "--json"))
     assert (said["people"], said["tracklets"], said["frames"]) == (3, 6, 24)
-    gallery("export-labels", "g", "whole", "--data", "data")
+    gallery("export-labels", "g", "--out", "whole", "--data", "data")
     assert len(list((filled / "whole/tracklets/000001").iterdir())) == 4
 
 
 def test_places_that_are_no_gallery_are_refused(workspace, gallery):
     assert "is no gallery: there is no such folder" in gallery("stats", "nowhere")
     assert "is no gallery: it holds no gallery.sqlite" in gallery(
-        "add", "data", "--data", "data", "--run", "run"
+        "add", "data", "--data", "data", "--model", "run"
     )
-    assert "name --data DIR and the model" in gallery("add", "g", "--data", "data")
+    assert "name --data DIR, or --embeddings FILE" in gallery("add", "g", "--run", "run")
     assert "no address of a gallery" in gallery("stats", "milvus://x")
 
 
 def test_another_distance_than_the_gallery_has_is_refused(filled, gallery):
-    said = gallery("add", "g", "--data", "data", "--run", "run", "--distance", "euclidean")
+    said = gallery("add", "g", "--data", "data", "--model", "run", "--distance", "euclidean")
     assert said.startswith("error: the gallery g measures cosine distances")
     again = gallery(
-        "add", "g", "--data", "data", "--run", "run", "--camera-name", "1=hall", "--distance", "cosine"
+        "add", "g", "--data", "data", "--model", "run", "--camera-name", "1=hall", "--distance", "cosine"
     )
     assert "12 were there already" in again
 
@@ -264,16 +266,16 @@ def test_a_refused_first_addition_leaves_no_gallery(workspace, gallery):
     save_embeddings(Path("zero.npz"), zero, metadata={"fingerprint": "f" * 64})
     assert gallery("add", "new", "--embeddings", "zero.npz").startswith("error: ")
     assert not Path("new").exists()
-    assert gallery("add", "new", "--data", "nowhere", "--run", "run").startswith("error: ")
+    assert gallery("add", "new", "--data", "nowhere", "--model", "run").startswith("error: ")
     assert not Path("new").exists()
-    assert "added 12" in gallery("add", "new", "--data", "data", "--run", "run")
+    assert "added 12" in gallery("add", "new", "--data", "data", "--model", "run")
 
 
 MARKUP = "Smith [/] [red]=cmd|:smile: \\[bold]"
 
 
 def test_text_that_looks_like_markup_stays_text(filled, gallery):
-    gallery("add", "g", "--data", "data", "--run", "run", "--prefix", "[/x]", "--camera-name", "1=[/red]")
+    gallery("add", "g", "--data", "data", "--model", "run", "--prefix", "[/x]", "--camera-name", "1=[/red]")
     with open_gallery("g") as opened:
         opened.set_person([ONE, "gallery/1/2/x"], MARKUP)
     for command in (
@@ -289,7 +291,7 @@ def test_text_that_looks_like_markup_stays_text(filled, gallery):
 
 
 def test_what_people_want_next_is_said_and_can_be_pasted(workspace, gallery):
-    said = gallery("add", "my people", "--data", "data", "--run", "run", "--prefix", "a b/")
+    said = gallery("add", "my people", "--data", "data", "--model", "run", "--prefix", "a b/")
     hint = next(line for line in said.splitlines() if line.startswith("next: "))
     command = shlex.split(hint.removeprefix("next: "))
     assert command[:2] == ["intraclip", "gallery"]
@@ -302,14 +304,14 @@ def test_what_people_want_next_is_said_and_can_be_pasted(workspace, gallery):
 def test_what_is_seen_and_changed_stands_in_the_log_once(filled, gallery):
     images = sorted(map(str, (filled / "data" / ONE).iterdir()))
     gallery("search", "g", "--tracklet", ONE, "--person", "Ann", "--out", "found.png")
-    gallery("search", "g", "--images", *images, "--run", "run")
+    gallery("search", "g", "--images", *images, "--model", "run")
     gallery("show", "g", ONE, "--out", "strip.jpg")
     gallery("list", "g")
     gallery("delete", "g", "--id", ONE, "--dry-run")
     gallery("delete", "g", "--id", ONE)
     gallery("delete", "g", "--camera", "nowhere")
     gallery("search", "g", "--tracklet", "nobody")
-    gallery("export-labels", "g", "labels")
+    gallery("export-labels", "g", "--out", "labels")
     with open_gallery("g") as opened:
         lines = opened.audit_log()
     assert [e.action for e in reversed(lines)] == [
@@ -333,7 +335,7 @@ def test_a_time_in_the_future_is_reported_and_can_be_deleted(filled, gallery, mo
     with monkeypatch.context() as clock:
         now = time.time()
         clock.setattr(time, "time", lambda: now + 400 * 86_400)
-        gallery("add", "g", "--data", "data", "--run", "run", "--prefix", "later/")
+        gallery("add", "g", "--data", "data", "--model", "run", "--prefix", "later/")
     assert "note: 12 tracklets carry a time ahead of this machine's clock" in gallery("stats", "g")
     said = gallery("delete", "g", "--older-than", "30d")
     assert "removed 0 tracklets" in said
@@ -353,11 +355,11 @@ def test_check_finds_damage_and_saves_the_rest(filled, gallery, capsys):
     assert gallery_main(["check", "g"]) == 2
     assert f"the pictures of tracklet '{ONE}'" in capsys.readouterr().out
     assert "is damaged" in gallery("show", "g", ONE, "--out", "strip.jpg")
-    saved = json.loads(gallery("check", "g", "--save-to", "new", "--json"))
+    saved = json.loads(gallery("check", "g", "--out", "new", "--json"))
     assert saved["saved"]["tracklets"] == 12
     assert saved["saved"]["without_pictures"] == [ONE]
     assert "12 tracklets, no damage" in gallery("check", "new")
-    assert "not empty" in gallery("check", "g", "--save-to", "new")
+    assert "not empty" in gallery("check", "g", "--out", "new")
 
 
 def test_times_and_ages_are_read():

@@ -53,7 +53,7 @@ def test_the_next_command_can_be_pasted(folder: Path, capsys: pytest.CaptureFixt
     assert main(["ingest", str(folder / "videos"), "--out", str(out), *FLAGS, *detector]) == 0
     hint = capsys.readouterr().err.strip().splitlines()[-1]
     words = shlex.split(hint.partition("then: ")[2])
-    assert words == ["intraclip", "gallery", "add", "GALLERY", "--data", str(out), "--run", "RUN"]
+    assert words == ["intraclip", "gallery", "add", "GALLERY", "--data", str(out), "--model", "MODEL"]
     assert shlex.split(hint.removeprefix("look at "))[0] == f"{out / 'contact_sheets'},"
 
 
@@ -111,7 +111,7 @@ def test_neither_detector_nor_tracks(folder: Path, capsys: pytest.CaptureFixture
 
 
 def test_encoder_that_is_not_there(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert with_detector(folder, "--encoder", str(folder / "none.toml")) == 2
+    assert with_detector(folder, "--model", str(folder / "none.toml")) == 2
     assert "none.toml" in capsys.readouterr().err
     assert not (folder / "out").exists()
 

@@ -363,7 +363,7 @@ def test_cameras_of_a_gallery_that_share_a_number_are_kept_apart(run: Callable[.
 @pytest.mark.parametrize(
     ("argv", "kind", "words"),
     [
-        (["--prior", "0.1"], ConfigError, "--prior needs --calibration"),
+        (["--prior", "0.1"], ConfigError, "--prior needs a calibration, and nothing here has one"),
         (["--save-calibration", "x.json"], ConfigError, "--save-calibration needs --calibration"),
         (["--calibration", "LABELLED", "--threshold", "1"], ConfigError, "give one of them"),
         (["--calibration", "LABELLED", "--prior", "2"], DataError, "the prior is 2"),

@@ -89,9 +89,13 @@ def test_a_protocol_that_cannot_be_scored_is_said_beside_the_others(
     assert main(["score", str(everyone), "--protocol", "all", "--json"]) == 0
     captured = capsys.readouterr()
     assert list(json.loads(captured.out)) == ["mars-official", "mars-full"]
-    assert "not scored under cross-camera: protocol mars-no-query finds 16 queries and 0" in captured.err
+    assert (
+        "not scored under mars-no-query, ilids-vid, prid2011, lsvid, cross-camera: protocol mars"
+        in captured.err
+    )
+    assert "finds 16 queries and 0 gallery tracklets" in captured.err
     assert main(["score", str(everyone), "--protocol", "all"]) == 0
-    assert "not scored under lsvid" in capsys.readouterr().out
+    assert "not scored under mars-no-query, ilids-vid" in capsys.readouterr().out
 
 
 def test_reranked_scores_stand_apart(file: Path, capsys: pytest.CaptureFixture[str]):

@@ -118,18 +118,26 @@ def test_a_pack_gives_the_batches_of_its_folder(
     assert all_same(one, other)
 
 
+@pytest.fixture
+def start_method(method: str) -> Iterator[None]:
+    before = multiprocessing.get_start_method()
+    multiprocessing.set_start_method(method, force=True)
+    yield
+    multiprocessing.set_start_method(before, force=True)
+
+
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")  # more workers than cores
 @pytest.mark.parametrize(
     ("kind", "workers", "method"),
     [("keep", 1, "fork"), ("keep", 3, "fork"), ("raw", 2, "fork"), ("raw", 1, "spawn")],
 )
 def test_batches_do_not_depend_on_the_workers(
-    kind: str, workers: int, method: str, packs: dict[str, Path], tiny_recipe: Recipe
+    kind: str, workers: int, method: str, packs: dict[str, Path], tiny_recipe: Recipe, start_method: None
 ):
     dataset = training(read_split(packs[kind]), tiny_recipe)
     assert all_same(
         iterate(dataset, workers=0),
-        iterate(dataset, workers=workers, start_method=method, prefetch=1 + workers),
+        iterate(dataset, workers=workers, prefetch=1 + workers),
     )
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -121,3 +122,24 @@ def test_a_batch_of_unreadable_frames_alone_is_empty_not_an_error(tmp_path):
 def test_a_tracklet_too_short_for_the_policy_is_named(ragged):
     with pytest.raises(DataError, match=r"tracklet 0001C1T0001 in .*1 frames, a clip needs 4"):
         FrameBatches(ragged, ClipConfig(short="error"), SIZE, max_frames=8)
+
+
+def test_a_batch_travels_with_its_pixels_as_the_only_tensor(ragged):
+    batch = FrameBatches(ragged, ClipConfig(), SIZE, max_frames=9)[1]
+    build, parts = batch.__reduce__()
+    assert [type(part) for part in parts] == [torch.Tensor, list, tuple]
+    assert not any(isinstance(small, torch.Tensor) for small in parts[1])
+    again = build(*parts)
+    for field in dataclasses.fields(batch):
+        found, wanted = getattr(again, field.name), getattr(batch, field.name)
+        assert torch.equal(found, wanted) if isinstance(wanted, torch.Tensor) else found == wanted
+        assert getattr(found, "dtype", None) == getattr(wanted, "dtype", None)
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("workers", [0, 1])
+def test_pixels_are_pinned_for_the_gpu(ragged, workers):
+    dataset = FrameBatches(ragged, ClipConfig(), SIZE, max_frames=9)
+    for batch in iterate(dataset, workers=workers, pin_memory=True):
+        assert batch.frames.is_pinned()
+        assert batch.frames.permute(0, 2, 3, 1).is_contiguous()

@@ -10,7 +10,6 @@ from PIL import Image
 from intraclip.core.media import read_picture
 from intraclip.data.frames import (
     encoded_frame,
-    read_frames,
     read_tracklet_frame,
     read_tracklet_frame_into,
     resize_frame,
@@ -30,14 +29,6 @@ def test_resizing_keeps_the_mean_colour(picture: np.ndarray):
         resized = resize_frame(picture, height, width)
         assert resized.shape == (height, width, 3)
         assert abs(resized.mean(axis=(0, 1)) - picture.mean(axis=(0, 1))).max() < 3
-
-
-def test_frames_are_stacked_channels_first(tmp_path: Path, picture: np.ndarray):
-    for i in range(3):
-        Image.fromarray(picture).save(tmp_path / f"{i}.png")
-    frames = read_frames([tmp_path / f"{i}.png" for i in range(3)], height=64, width=32)
-    assert frames.shape == (3, 3, 64, 32)
-    assert np.array_equal(frames[1], picture.transpose(2, 0, 1))
 
 
 @pytest.fixture
@@ -100,10 +91,3 @@ def test_frames_are_upright_in_a_batch(tmp_path: Path, picture: np.ndarray, kind
     read_tracklet_frame_into(lying, 0, out)
     assert abs(out.astype(int) - resize_frame(picture, *size)).mean() < 4
     assert abs(read_tracklet_frame(lying, 0).astype(int) - picture).mean() < 4
-    assert (
-        abs(
-            read_frames([tmp_path / f"a.{kind}"], height=64, width=32)[0].astype(int)
-            - picture.transpose(2, 0, 1)
-        ).mean()
-        < 4
-    )

@@ -12,7 +12,7 @@ from conftest import write_tracklet
 from intraclip.config import ClipConfig, Recipe
 from intraclip.data.augment import normalise
 from intraclip.data.clips import tracklet_clips
-from intraclip.data.frames import read_frames
+from intraclip.data.frames import read_tracklet_frame, resize_frame
 from intraclip.embed.embeddings_io import load_embeddings, save_embeddings
 from intraclip.embed.evaluate import evaluate_run, score_all
 from intraclip.embed.extract import embed_split, embed_tracklets, with_ids
@@ -41,9 +41,8 @@ def test_embeddings_equal_the_plain_loop_for_any_batch_size(
     model = untrained(recipe)
     found = embed_tracklets(model, tiny_split.test, recipe)
     for row, tracklet in zip(found, tiny_split.test, strict=True):
-        frames = torch.from_numpy(
-            read_frames([tracklet.frame_path(i) for i in range(len(tracklet))], height=32, width=16)
-        )
+        pixels = [resize_frame(read_tracklet_frame(tracklet, i), 32, 16) for i in range(len(tracklet))]
+        frames = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2)
         with torch.inference_mode():
             clips = [
                 model.embed(

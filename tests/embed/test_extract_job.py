@@ -208,7 +208,7 @@ def test_embeddings_that_are_not_finite_stop_at_the_end_or_are_left_out(split, t
     extractor.encoder.encode = spoiled
     out = tmp_path / "e.npz"
     with pytest.raises(
-        DataError, match=r"of 12 tracklets cannot be embedded: .*not finite.*--on-failure skip"
+        DataError, match=r"of 12 tracklets cannot be embedded: .*not finite.*--on-unreadable skip"
     ):
         extract_split(extractor, split, SETTINGS, out)
     assert not out.exists()

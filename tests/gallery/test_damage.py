@@ -91,7 +91,7 @@ def test_what_is_damaged_is_named_with_the_way_to_save_the_rest(folder, statemen
 
     with pytest.raises(DamagedError, match=what) as caught:
         ask()
-    assert f"intraclip gallery check {folder} --save-to NEW" in str(caught.value)
+    assert f"intraclip gallery check {folder} --out NEW" in str(caught.value)
 
 
 def test_a_damaged_log_loses_no_change_without_a_word(tmp_path):

@@ -10,10 +10,7 @@ from scipy.spatial.distance import cdist
 
 from intraclip.errors import DataError
 from intraclip.metrics.distance import distance_matrix
-from intraclip.metrics.protocols import PROTOCOLS
-from intraclip.metrics.ranking import score, searched
-from intraclip.metrics.rerank import rerank, score_reranked
-from intraclip.types import Embeddings
+from intraclip.metrics.rerank import rerank
 
 
 def people(seed: int, *, n: int, size: int = 4, count: int = 8, noise: float = 0.5) -> np.ndarray:
@@ -145,39 +142,6 @@ def test_order_of_queries_and_gallery_is_kept() -> None:
     one = rerank(features, np.arange(10), np.arange(10, 40)).distances
     turned = rerank(features, np.arange(10)[::-1], np.arange(10, 40)[::-1]).distances
     np.testing.assert_array_equal(turned, one[::-1, ::-1])
-
-
-def world(seed: int, n: int = 90) -> Embeddings:
-    rng = np.random.default_rng(seed)
-    pids = rng.integers(-1, 6, n)
-    centres = rng.normal(size=(7, 6))
-    return Embeddings(
-        features=(centres[pids] + rng.normal(0, 1, (n, 6))).astype(np.float32),
-        pids=pids,
-        camids=rng.integers(1, 4, n),
-        is_query=rng.random(n) < 0.3,
-    )
-
-
-@pytest.mark.parametrize("protocol", ["mars-full", "mars-no-query", "mars-official"])
-def test_scores_at_weight_one_are_the_plain_ones(protocol) -> None:
-    e = world(7)
-    plain = score(e, PROTOCOLS[protocol])
-    found = score_reranked(e, PROTOCOLS[protocol], weight=1)
-    np.testing.assert_array_equal(found.outcomes.rows, plain.outcomes.rows)
-    np.testing.assert_array_equal(found.outcomes.first_hits, plain.outcomes.first_hits)
-    np.testing.assert_allclose(found.outcomes.average_precisions, plain.outcomes.average_precisions)
-    for name in ("protocol", "queries", "queries_without_match", "gallery"):
-        assert getattr(found, name) == getattr(plain, name)
-
-
-def test_scores_say_that_they_are_reranked() -> None:
-    e = world(8, n=200)
-    found = score_reranked(e, PROTOCOLS["mars-full"], distance="cosine")
-    assert found.to_json_dict()["distance"] == "cosine, k-reciprocal re-ranked (k1=20, k2=6, lambda=0.3)"
-    assert found.mAP > score(e, PROTOCOLS["mars-full"], distance="cosine").mAP  # clouds of people: it helps
-    rows = searched(e, PROTOCOLS["mars-full"])
-    assert rerank(e.features, *rows).distances.shape == (len(rows.query), len(rows.gallery))
 
 
 def test_everybody_in_one_point() -> None:

@@ -351,7 +351,7 @@ def test_without_a_mask_every_frame_counts(name, neck):
     maps = maps_of(2, 3)
     assert torch.equal(head(maps).embedding, head(maps, all_valid(maps)).embedding)
     if isinstance(head, FrameHead):
-        frames = maps.mean(dim=(3, 4))
+        frames = head.frame_vectors(maps)
         assert torch.equal(
             head.aggregate(frames).embedding, head.aggregate(frames, all_valid(maps)).embedding
         )

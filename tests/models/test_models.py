@@ -14,7 +14,6 @@ from intraclip.errors import CheckpointError, ConfigError
 from intraclip.models.backbones import BACKBONES, build_backbone, load_backbone_weights
 from intraclip.models.embedder import build_embedder
 from intraclip.models.heads import build_head
-from intraclip.models.heads.base import space_time_mean
 from intraclip.models.heads.ica import ICA
 from intraclip.models.state_dicts import read_state_dict
 
@@ -162,18 +161,6 @@ def test_imagenet_weights_do_not_exist_for_own_networks():
     config = ModelConfig(backbone="small", weights="imagenet")
     with pytest.raises(ConfigError, match="no ImageNet weights for small"):
         load_backbone_weights(build_backbone(config, FULL).network, config)
-
-
-def test_space_time_mean_is_equation_3():
-    maps = random_maps()
-    b, t, f, h, w = maps.shape
-    expected = torch.zeros(b, f)
-    for i in range(b):
-        for c in range(f):
-            expected[i, c] = sum(
-                maps[i, k, c, y, x] for k in range(t) for y in range(h) for x in range(w)
-            ) / (w * h * t)
-    assert torch.allclose(space_time_mean(maps, torch.ones(b, t, dtype=torch.bool)), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("order", ["fc-bn-relu", "fc-relu-bn"])

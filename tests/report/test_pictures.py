@@ -2,20 +2,15 @@ from __future__ import annotations
 
 import base64
 import io
-from pathlib import Path
 
 import numpy as np
-import pytest
 import torch
 from PIL import Image
 
 from intraclip.config import AugmentConfig, InputConfig
 from intraclip.data.augment import AugmentParameters
-from intraclip.errors import DataError, FrameError
 from intraclip.report import plots, strips
 from intraclip.report.augmented import augmented_clip, describe_draw, visible
-from intraclip.types import Tracklet
-from report.report_world import World
 
 SAME_FRAME = np.repeat(np.random.default_rng(0).integers(0, 256, (1, 64, 32, 3), dtype=np.uint8), 4, axis=0)
 SMALL = InputConfig(height=64, width=32)
@@ -91,29 +86,6 @@ def test_ranked_picture_holds_query_and_answers() -> None:
     for colour in (strips.RIGHT, strips.WRONG):
         assert (picture == colour).all(axis=-1).sum() > 500
     assert strips.ranked_picture(SAME_FRAME, []).shape[2] == 3
-
-
-def test_contact_sheet_has_a_row_a_tracklet_and_bears_short_ones(world: World) -> None:
-    chosen = world.split.gallery[:2]
-    assert len(chosen[1]) == 3
-    sheet = strips.contact_sheet(chosen, height=64, width=32, labels=["dark", "bright"])
-    assert sheet.shape[0] == 2 * 12 + 2 * 64 + 8
-    left = sheet.shape[1] - 12 - (8 * 34 - 2)
-    first = strips.load_frames(chosen[0], [0], height=64, width=32)[0]
-    assert np.array_equal(sheet[12:76, left : left + 32], first)
-    beyond = sheet[12 + 72 : 12 + 136, left + 3 * 34 - 2 :]
-    assert (beyond == 255).all()
-    assert (sheet[:, :left] < 100).any()  # the labels
-
-
-def test_contact_sheet_says_what_it_wants(world: World) -> None:
-    with pytest.raises(DataError, match="at least one tracklet"):
-        strips.contact_sheet([])
-    with pytest.raises(DataError, match="2 tracklets got 1 labels"):
-        strips.contact_sheet(world.split.gallery[:2], labels=["x"])
-    gone = Tracklet(name="x", root=Path("nowhere"), frames=("a.jpg",), pid=1, camid=1)
-    with pytest.raises(FrameError, match=r"a\.jpg"):
-        strips.contact_sheet([gone])
 
 
 def test_jpeg_uri_opens_as_the_picture() -> None:

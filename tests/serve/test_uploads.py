@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from intraclip.core.media import read_picture
 from intraclip.serve.decoding import KEPT_SIDE, UndecodableError, is_clip, read_pictures
 from intraclip.serve.settings import DecodeLimits
 from serve.serve_world import client, frame, jpeg, log, png
@@ -117,6 +118,23 @@ def test_transparent_grey_and_palette_pictures_become_rgb():
         assert found.dtype == np.uint8
 
 
+@pytest.mark.parametrize("kind", ["transparent", "CMYK", "16 bit", "turned"])
+def test_an_upload_is_seen_as_a_file_on_the_disk(kind, tmp_path):
+    image = Image.fromarray(frame(2))
+    if kind == "transparent":
+        image.putalpha(Image.fromarray(np.linspace(0, 255, 64 * 32).reshape(64, 32).astype(np.uint8)))
+    elif kind == "CMYK":
+        image = image.convert("CMYK")
+    elif kind == "16 bit":
+        image = Image.fromarray(np.linspace(0, 65_535, 64 * 32).reshape(64, 32).astype(np.uint16))
+    exif = Image.Exif()
+    exif[0x0112] = 6 if kind == "turned" else 1
+    path = tmp_path / ("a.jpg" if kind in ("CMYK", "turned") else "a.png")
+    image.save(path, exif=exif)
+    (found,) = read_pictures([path.read_bytes()], DecodeLimits())
+    assert np.array_equal(found, read_picture(path))
+
+
 # -- what is refused ---------------------------------------------------------------------------------------
 
 
@@ -124,10 +142,10 @@ def test_transparent_grey_and_palette_pictures_become_rgb():
     ("content", "status", "word"),
     [
         (b"this is no picture, whatever its name says\n" * 50, 415, "no picture"),
-        (b"", 415, "no picture"),
+        (b"", 400, "empty"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", 415, "no picture"),
         (b"GIF89a" + bytes(100), 415, "no picture"),
-        (b"\xff\xd8\xff\xe0" + bytes(200), 415, "no picture"),
+        (b"\xff\xd8\xff\xe0" + bytes(200), 400, "damaged"),
         (jpeg(frame(1, height=256, width=128))[:900], 400, "damaged"),
         (png(np.random.default_rng(0).integers(0, 256, (99, 99, 3)).astype(np.uint8))[:900], 400, "damaged"),
         (bytes(4) + b"ftypisom" + bytes(500), 400, "damaged"),
@@ -186,7 +204,7 @@ def test_without_a_model_the_reason_is_given(gallery):
     with client(gallery, uploads=False) as api:
         answer = upload(api, jpeg(frame(1)))
         assert answer.status_code == 409
-        assert "--run" in answer.json()["message"]
+        assert "--model" in answer.json()["message"]
         assert not api.get("/api/v1/stats").json()["uploads"]
 
 

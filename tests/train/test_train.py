@@ -158,15 +158,14 @@ def test_what_is_frozen_ends_as_it_began(tiny_split: Split, tiny_recipe: Recipe,
 
 @pytest.mark.cuda
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
-@pytest.mark.parametrize("decode", ["cpu", "cuda"])
 def test_a_run_on_a_gpu_is_resumed_and_scored_on_either_device(
-    tiny_split: Split, tiny_recipe: Recipe, tmp_path: Path, precision: str, decode: str
+    tiny_split: Split, tiny_recipe: Recipe, tmp_path: Path, precision: str
 ):
     recipe = replace(
         tiny_recipe,
         device="cuda",
         step=replace(tiny_recipe.step, precision=precision),  # type: ignore[arg-type]
-        data=replace(tiny_recipe.data, workers=2, decode=decode),  # type: ignore[arg-type]
+        data=replace(tiny_recipe.data, workers=2),
     )
     with pytest.raises(StopRun):
         train(tiny_split, recipe, tmp_path / "run", watcher=Killer())

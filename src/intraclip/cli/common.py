@@ -10,6 +10,7 @@ import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin, get_type_hints
 
@@ -37,13 +38,49 @@ SHOWN_SCORES = {"rank1": "rank-1", "mAP": "mAP"}
 """Scores whose intervals and differences are printed; the JSON holds all."""
 
 
+@dataclass
+class Voice:
+    """How much is said beside results and errors.
+
+    Attributes:
+        quiet: no progress, no notes.
+        verbose: errors come with where they were found.
+    """
+
+    quiet: bool = False
+    verbose: bool = False
+
+
+VOICE = Voice()
+"""Of this process; ``-v`` and ``-q`` set it."""
+
+
 def parse(kind: type[ArgsT], argv: Sequence[str], *, command: str, default: ArgsT | None = None) -> ArgsT:
     """Parse flags into a dataclass; its docstring is the help text. Wrong flags exit with code 2."""
+    from intraclip.cli.settings_file import COMMANDS, with_settings
+    from intraclip.cli.spellings import modern
+
+    if "--help-all" in argv:
+        argv = ["--help"]
+    elif {"-h", "--help"} & set(argv):
+        from intraclip.cli.help import short_help
+
+        more = "  --config FILE         A TOML file of flags; those of the command line win."
+        print(short_help(kind, command, more=more if command in COMMANDS else ""))
+        raise SystemExit(0)
+    argv, source = modern(kind, argv, command=command, note=lambda text: say(f"note: {text}")), ""
+    if command in COMMANDS:
+        argv, source = with_settings(kind, argv)
     prog, config = f"intraclip {command}", (tyro.conf.FlagCreatePairsOff,)
     argv = join_repeated(kind, argv)
-    if default is None:
-        return tyro.cli(kind, prog=prog, args=argv, config=config)
-    return tyro.cli(kind, prog=prog, args=argv, default=default, config=config)
+    try:
+        if default is None:
+            return tyro.cli(kind, prog=prog, args=argv, config=config)
+        return tyro.cli(kind, prog=prog, args=argv, default=default, config=config)
+    except SystemExit as error:
+        if error.code and source:
+            say(f"some of these flags come from {source}")
+        raise
 
 
 def join_repeated(kind: type[Any], argv: Sequence[str]) -> list[str]:
@@ -141,7 +178,7 @@ def say(text: str) -> None:
 
     Of several processes that torchrun started, the first one speaks.
     """
-    if os.environ.get("RANK", "0") == "0":
+    if os.environ.get("RANK", "0") == "0" and not VOICE.quiet:
         print(plain(text), file=sys.stderr, flush=True)
 
 
@@ -349,6 +386,8 @@ def progress_bar(description: str) -> Iterator[Any]:
     task = progress.add_task(description, total=None, extra="")
 
     def update(done: int, total: int, extra: str = "") -> None:
+        if VOICE.quiet:
+            return
         if not progress.live.is_started:
             progress.start()
         progress.update(task, completed=done, total=total, extra=extra)

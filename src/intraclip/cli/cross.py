@@ -19,7 +19,7 @@ from intraclip.cli.common import (
     tell,
     training_bar,
 )
-from intraclip.config import Recipe
+from intraclip.config import Layout, Recipe
 from intraclip.config_io import check_recipe, differing_keys, load_recipe
 from intraclip.errors import ConfigError
 
@@ -46,7 +46,7 @@ class CrossArgs:
     """Training splits: all, or numbers such as 0,1,2."""
     test_splits: str = "all"
     """Test splits: all, or numbers such as 0,1,2."""
-    test_layout: str = "auto"
+    test_layout: Layout = "auto"
     """Layout of the folder to test on; --data.layout is that of the folder to train on."""
     protocol: str | None = None
     """Protocol by name; by default the usual one of the test data set."""

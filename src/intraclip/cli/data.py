@@ -19,10 +19,12 @@ from intraclip.studio.config import BenchmarkConfig, Difficulty
 from intraclip.studio.diverse_config import Diverse, DiverseConfig
 from intraclip.studio.video_config import VideosConfig
 
-HELP = """usage: intraclip data make DIR [options]        render the shipped benchmark
-       intraclip data make-videos DIR [options] render it as videos of several cameras, with the truth about them
-       intraclip data pack DIR OUT [options]    write a data set into a few large files that are fast to read
-       intraclip data check DIR [options]       say what a data folder or a pack holds, lacks, and what is corrupt
+HELP = """usage: intraclip data COMMAND DIR [options]
+
+  make DIR             render people as a data set in a published layout
+  make-videos DIR      render videos of several cameras, with the truth
+  pack DIR --out OUT   write a data set into a few large files, fast to read
+  check DIR            say what a data folder holds, lacks, and what is corrupt
 
 `intraclip data make --help` and so on explain the options."""
 
@@ -112,7 +114,7 @@ class PackArgs:
 
     folder: tyro.conf.Positional[Path]
     """Data folder, or another pack."""
-    out: tyro.conf.Positional[Path]
+    out: Path
     """Folder of the pack; new, empty, or the same pack unfinished."""
     layout: Layout = "auto"
     """Layout of the data folder."""
@@ -156,7 +158,7 @@ class CheckArgs:
 
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
-    if not argv or argv[0] in ("-h", "--help"):
+    if not argv or argv[0] in ("-h", "--help", "--help-all"):
         print(HELP)
         return 0
     if argv[0] == "make":

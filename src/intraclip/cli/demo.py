@@ -14,11 +14,12 @@ from intraclip.cli.common import parse, print_json, progress_bar, say, training_
 class DemoArgs:
     """Render a small benchmark, train the paper's models 1 and 4 on it, and write a report to look at.
 
-    Takes a few minutes on two cores and needs no data, no GPU and no download.
+    Beside them stands what `base`, the network in the package, answers. Takes a few minutes on two cores and needs no
+    data, no GPU and no download; the models start from ImageNet where the `weights` extra is installed.
     """
 
     out: Path
-    """Folder for the rendered people, the two runs and report.html."""
+    """Folder for the rendered people, the runs and report.html."""
     seed: int = 0
     """Seed of people, weights and training."""
     resume: bool = False

@@ -11,6 +11,7 @@ from typing import Literal
 import tyro
 
 from intraclip.cli.common import parse, print_json, print_scores, progress_bar, read_data_of_run, say
+from intraclip.config import Layout
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +21,7 @@ class EvaluateArgs:
     Writes evaluation.json and embeddings.npz into the run folder.
     """
 
-    run: tyro.conf.Positional[Path]
+    model: tyro.conf.Positional[Path]
     """Run folder, or a checkpoint file."""
     data: Path
     """Data folder."""
@@ -30,7 +31,7 @@ class EvaluateArgs:
     """Distance between embeddings."""
     sampling: Literal["dense", "even", "all"] | None = None
     """Test clips: every clip, one of evenly spaced frames, or all frames; by default as in the recipe."""
-    layout: str = "auto"
+    layout: Layout = "auto"
     """Layout of the data folder."""
     split: int | None = None
     """Number of the split; by default the one the run was trained on."""
@@ -52,13 +53,13 @@ def main(argv: Sequence[str]) -> int:
     from intraclip.embed.evaluate import evaluate_run
     from intraclip.models.checkpoint import model_file, read_checkpoint
 
-    recipe = read_checkpoint(model_file(args.run)).recipe
+    recipe = read_checkpoint(model_file(args.model)).recipe
     with open_ranks() as ranks:
         first = ranks.leads
         split = read_data_of_run(args.data, recipe, layout=args.layout, split=args.split)
         with progress_bar("embedding") if first else nullcontext() as update:
             result = evaluate_run(
-                args.run,
+                args.model,
                 split,
                 protocol=args.protocol,
                 distance=args.distance,
@@ -78,6 +79,6 @@ def main(argv: Sequence[str]) -> int:
     if result["unreadable_frames"]:
         found = result["unreadable_frames"]
         say(f"{len(found):,} frames could not be read and were left out, such as: {found[0]}")
-    if args.run.is_dir():
-        say(f"written: {args.run / 'evaluation.json'}, {args.run / 'embeddings.npz'}")
+    if args.model.is_dir():
+        say(f"written: {args.model / 'evaluation.json'}, {args.model / 'embeddings.npz'}")
     return 0

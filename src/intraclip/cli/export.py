@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import tyro
 
 from intraclip.cli.common import parse, print_json, progress_bar, read_data_of_run, say
+from intraclip.config import Layout
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,7 +29,7 @@ class ExportArgs:
     it wants. It is written only if it agrees with the original.
     """
 
-    run: tyro.conf.Positional[Path]
+    model: tyro.conf.Positional[Path]
     """Run folder, or a checkpoint file."""
     format: Literal["onnx", "openvino", "torch"]
     """ONNX, OpenVINO (.xml, and .bin beside it), or torch.export (.pt2)."""
@@ -42,7 +43,7 @@ class ExportArgs:
     written beside the file, as FILE.json."""
     data: Path | None = None
     """Data folder with real frames to check the file with; without one, people are rendered for it."""
-    layout: str = "auto"
+    layout: Layout = "auto"
     """Layout of the data folder."""
     split: int | None = None
     """Number of the split; by default the one the run was trained on."""
@@ -77,7 +78,7 @@ def main(argv: Sequence[str]) -> int:
         )
     if args.calibration_clips < 1:
         raise ConfigError(f"--calibration-clips {args.calibration_clips}: at least 1 is needed")
-    checkpoint = read_checkpoint(model_file(args.run))
+    checkpoint = read_checkpoint(model_file(args.model))
     recipe = checkpoint.recipe
     model = load_model(checkpoint, device=torch.device("cpu"))
     split, clips = None, None

@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Literal
 import tyro
 
 from intraclip.cli.common import parse, print_json, progress_bar, read_data_of_run, say
+from intraclip.cli.model_flag import Networked
+from intraclip.cli.network import or_default
+from intraclip.config import Layout
 
 if TYPE_CHECKING:
     from intraclip.config import Recipe
@@ -24,26 +27,26 @@ SHOWN_FAILURES = 10
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExtractArgs:
+class ExtractArgs(Networked):
     """Write the embeddings of a data folder's test tracklets to a file.
 
     The file holds features [N, D], pids, camids, is_query, names, times where they are known, and the fingerprint of
     what made them; `intraclip score` reads it. Under torchrun the processes share the work.
     """
 
-    run: tyro.conf.Positional[Path | None] = None
-    """Run folder, or a checkpoint file. With --encoder its head aggregates the other network's vectors."""
+    model: tyro.conf.Positional[Path | None] = None
+    """Network: a run folder or checkpoint, an exported file, a name of `intraclip models list`, or a TOML file that
+    describes another one (docs/export.md). Without it, the strongest network that is here by name."""
     data: Path
     """Data folder: a benchmark, or what `intraclip ingest` wrote."""
     out: Path
     """File to write, ending in .npz or .parquet."""
-    encoder: Path | None = None
-    """Another network that embeds the frames: a name of `intraclip models list`, or a TOML file that describes it
-    (docs/export.md). Without a run, its vectors are averaged (TAP)."""
+    head: Path | None = None
+    """Run whose head aggregates the vectors of another network named by --model; by default they are averaged (TAP)."""
     engine: str | None = None
     """What runs the network: torch, onnxruntime, openvino, or auto for the fastest exact one that is installed. By
     default torch for a run, auto for another network."""
-    layout: str = "auto"
+    layout: Layout = "auto"
     """Layout of the data folder."""
     split: int | None = None
     """Number of the split; by default the one the run was trained on."""
@@ -55,7 +58,7 @@ class ExtractArgs:
     """Frames in a batch, which bounds memory; by default as in the recipe."""
     workers: int | None = None
     """Processes that decode frames; by default as in the recipe."""
-    on_failure: Literal["stop", "skip"] | None = None
+    on_unreadable: Literal["stop", "skip"] | None = None
     """Unreadable frames, and tracklets without a usable embedding: stop with an error, or leave them out and list
     them. By default as the recipe says about unreadable frames."""
     resume: bool = False
@@ -78,6 +81,7 @@ def main(argv: Sequence[str]) -> int:
     from intraclip.models.checkpoint import model_file, read_checkpoint
 
     check_embeddings_name(args.out)
+    args = or_default(args)
     if args.out.exists() and not args.force and not args.resume:
         raise OutputError(f"{args.out} exists; choose another --out, or add --force to replace it")
     with open_ranks() as ranks:
@@ -154,8 +158,8 @@ def _settings(args: ExtractArgs, recipe: Recipe) -> ExtractSettings:
         if args.workers < 0:
             raise ConfigError(f"--workers {args.workers}: 0 or more is needed")
         settings = replace(settings, workers=args.workers)
-    if args.on_failure is not None:
-        settings = replace(settings, skip=args.on_failure == "skip")
+    if args.on_unreadable is not None:
+        settings = replace(settings, skip=args.on_unreadable == "skip")
     return settings
 
 

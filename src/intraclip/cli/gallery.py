@@ -21,6 +21,7 @@ from intraclip.cli.gallery_words import (
     audited,
     clock,
     filters_of,
+    learned_in_words,
     require_new,
     time_of,
     write_private,
@@ -31,15 +32,17 @@ if TYPE_CHECKING:
     from intraclip.gallery.gallery import Gallery
     from intraclip.types import Tracklet
 
-HELP = """usage: intraclip gallery add GALLERY --data DIR --run RUN      embed tracklets and add them
-       intraclip gallery search GALLERY --tracklet ID          find the most similar tracklets
-       intraclip gallery show GALLERY ID                       all that is known about a tracklet
-       intraclip gallery list GALLERY                          list tracklets
-       intraclip gallery delete GALLERY --older-than 30d       remove tracklets for good
-       intraclip gallery stats GALLERY                         counts, model, size
-       intraclip gallery check GALLERY                         look for damage; --save-to saves what is intact
-       intraclip gallery calibrate GALLERY --labelled FILE     learn what a distance means
-       intraclip gallery export-labels GALLERY OUT             what people confirmed, as training data
+HELP = """usage: intraclip gallery COMMAND GALLERY [options]
+
+  add GALLERY --data DIR --model MODEL   embed tracklets and add them
+  search GALLERY --tracklet ID           find the most similar tracklets
+  show GALLERY ID                        all that is known about a tracklet
+  list GALLERY                           list tracklets
+  delete GALLERY --older-than 30d        remove tracklets for good
+  stats GALLERY                          counts, model, size
+  check GALLERY                          look for damage; --out saves the rest
+  calibrate GALLERY --labelled FILE      learn what a distance means
+  export-labels GALLERY --out DIR        what people confirmed, as training data
 
 GALLERY is a folder, or milvus+http://host:19530/name for a Milvus server.
 `intraclip gallery add --help` and so on explain the options."""
@@ -110,12 +113,12 @@ class StatsArgs:
 class CheckArgs:
     """Read everything in a gallery and compare it with its digests; say what is damaged.
 
-    With --save-to all that is intact goes into a new gallery; the damaged one is left as it is.
+    With --out all that is intact goes into a new gallery; the damaged one is left as it is.
     """
 
     gallery: Address
     """Folder, or milvus+http://host:port/name."""
-    save_to: Path | None = None
+    out: Path | None = None
     """New folder for a gallery of what is intact."""
     json: bool = False
     """Print what was found as JSON."""
@@ -146,7 +149,7 @@ class ExportLabelsArgs:
 
     gallery: Address
     """Folder, or milvus+http://host:port/name."""
-    out: tyro.conf.Positional[Path]
+    out: Path
     """New or empty folder."""
     data: tuple[Path, ...] = ()
     """Data folders that the tracklets came from, for all their frames; else the gallery's few crops are written."""
@@ -169,7 +172,7 @@ def main(argv: Sequence[str]) -> int:
         "calibrate": _calibrate,
         "export-labels": _export_labels,
     }
-    if not argv or argv[0] in ("-h", "--help"):
+    if not argv or argv[0] in ("-h", "--help", "--help-all"):
         print(HELP)
         return 0
     if argv[0] not in commands:
@@ -254,6 +257,7 @@ def _stats(argv: Sequence[str]) -> int:
     with open_gallery(args.gallery) as gallery:
         stats = gallery.stats()
         ahead = _ahead(gallery)
+        learned = learned_in_words(gallery)
     if args.json:
         print_json(stats.to_json_dict())
         return 0
@@ -268,6 +272,8 @@ def _stats(argv: Sequence[str]) -> int:
         print(f"seen from {clock(stats.started_at)} to {clock(stats.ended_at)}")
     _tell_ahead(args.gallery, ahead)
     print(f"{stats.judgements} human judgements; calibration: {'yes' if stats.calibrated else 'none'}")
+    if learned:
+        print(learned)
     for title, counts in (("camera", stats.cameras), ("source", stats.sources), ("person", stats.people)):
         if counts:
             print_table([title, "tracklets"], [[name, f"{count:,}"] for name, count in counts.items()])
@@ -300,7 +306,7 @@ def _check(argv: Sequence[str]) -> int:
             count = gallery.stats().tracklets if not damage else 0
     except DamagedError as error:
         damage = [*damage, str(error)]
-    saved = None if args.save_to is None else save_intact(args.gallery, args.save_to)
+    saved = None if args.out is None else save_intact(args.gallery, args.out)
     if args.json:
         print_json({"damage": damage, "saved": None if saved is None else asdict(saved)})
     else:
@@ -309,7 +315,7 @@ def _check(argv: Sequence[str]) -> int:
         if not damage:
             print(f"{args.gallery}: {count:,} tracklets, no damage")
         if saved is not None:
-            print(f"{saved.tracklets:,} tracklets, {saved.judgements:,} judgements are in {args.save_to}")
+            print(f"{saved.tracklets:,} tracklets, {saved.judgements:,} judgements are in {args.out}")
             for name in saved.without_pictures:
                 print(f"  without pictures: {name}")
             for line in saved.lost:
@@ -317,7 +323,7 @@ def _check(argv: Sequence[str]) -> int:
     if not damage or saved is not None:
         return 0
     if not args.json:
-        say(f"to save what is intact: {command_line('gallery', 'check', args.gallery, '--save-to', 'NEW')}")
+        say(f"to save what is intact: {command_line('gallery', 'check', args.gallery, '--out', 'NEW')}")
     return 2
 
 

@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from intraclip.cli.common import command_line, parse, print_json, progress_bar, say
-from intraclip.cli.gallery_words import Address, Model, audited, moment, open_model
+from intraclip.cli.gallery_words import Address, Model, audited, learned_in_words, moment, open_model
+from intraclip.config import Layout
 from intraclip.errors import ConfigError
 
 if TYPE_CHECKING:
+    from intraclip.config import ClipConfig, Recipe
+    from intraclip.embed.extractors import Extractor
     from intraclip.gallery.adding import AddSummary, Naming
     from intraclip.gallery.gallery import Gallery
 
@@ -43,13 +46,13 @@ class AddArgs(Model):
     """Take the data's pids as person labels; only for data that people have labelled."""
     crops: int = 8
     """Frames of each tracklet to keep for playing it; a film strip is always kept."""
-    layout: str = "auto"
+    layout: Layout = "auto"
     """Layout of the data folder."""
     split: int | None = None
     """Number of the split; by default the one the run was trained on."""
     workers: int | None = None
     """Processes that decode frames; by default as in the recipe."""
-    on_failure: Literal["stop", "skip"] | None = None
+    on_unreadable: Literal["stop", "skip"] | None = None
     """Unreadable frames: stop with an error, or leave them out and list them; by default as the recipe says."""
     json: bool = False
     """Print what was added as JSON."""
@@ -58,12 +61,10 @@ class AddArgs(Model):
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
     args = parse(AddArgs, argv, command="gallery add")
-    if args.embeddings is None and (args.data is None or (args.run is None and args.encoder is None)):
-        raise ConfigError(
-            "name --data DIR and the model (--run RUN or --encoder FILE.toml), or --embeddings FILE"
-        )
+    if args.embeddings is None and args.data is None:
+        raise ConfigError("name --data DIR, or --embeddings FILE")
     if args.embeddings is not None and (args.run is not None or args.encoder is not None):
-        raise ConfigError("--embeddings FILE holds embeddings already: leave out --run and --encoder")
+        raise ConfigError("--embeddings FILE holds embeddings already: leave out --model")
     if args.crops < 0:
         raise ConfigError(f"--crops {args.crops}: 0 or more is needed")
     summary, tracklets, first = _add_file(args) if args.embeddings is not None else _add_folder(args)
@@ -95,14 +96,14 @@ def _add_folder(args: AddArgs) -> tuple[AddSummary, int, str]:
     from intraclip.gallery.gallery import opened_or_created
 
     assert args.data is not None
-    extractor, recipe, clip = open_model(args)
+    extractor, recipe, clip = _open_model(args)
     split = recipe.data.split if args.split is None else args.split
     tracklets = read_tracklets(args.data, _naming(args), layout=args.layout, split=split)
     settings = ExtractSettings.of(recipe, clip=clip)
     if args.workers is not None:
         settings = replace(settings, workers=args.workers)
-    if args.on_failure is not None:
-        settings = replace(settings, skip=args.on_failure == "skip")
+    if args.on_unreadable is not None:
+        settings = replace(settings, skip=args.on_unreadable == "skip")
     with opened_or_created(
         args.gallery,
         fingerprint=extractor.fingerprint(clip),
@@ -110,11 +111,12 @@ def _add_folder(args: AddArgs) -> tuple[AddSummary, int, str]:
         metric=args.distance,
         model=extractor.name,
     ) as gallery:
+        _tell_calibration(gallery)
         with progress_bar("frames") as update:
             summary = add_tracklets(
                 gallery, tracklets, extractor, settings, crops=args.crops, progress=update
             )
-        if summary.added:
+        if summary.added and (args.run or args.encoder):  # what is here by name is found without
             gallery.note_network(
                 network_note(args.run, args.encoder, engine=args.engine, sampling=args.sampling)
             )
@@ -145,11 +147,30 @@ def _add_file(args: AddArgs) -> tuple[AddSummary, int, str]:
         metric=args.distance,
         model=str(file.metadata.get("encoder", "")),
     ) as gallery:
+        _tell_calibration(gallery)
         with progress_bar("tracklets") as update:
             summary = add_embeddings(
                 gallery, file, naming, tracklets=tracklets, crops=args.crops, progress=update
             )
         return _finish(gallery, summary)
+
+
+def _open_model(args: AddArgs) -> tuple[Extractor, Recipe, ClipConfig]:
+    """The model of the flags; else that of a gallery which holds something, else the default one."""
+    from intraclip.gallery.gallery import is_taken, open_gallery
+
+    if args.run is None and args.encoder is None and is_taken(args.gallery):
+        with open_gallery(args.gallery) as gallery:
+            if gallery.stats().tracklets:
+                return open_model(args, gallery)
+    return open_model(args)
+
+
+def _tell_calibration(gallery: Gallery) -> None:
+    """What a new gallery's probabilities were learned from, where it was not the user's own material."""
+    learned = learned_in_words(gallery)
+    if learned and not gallery.stats().tracklets:
+        say(learned)
 
 
 def _finish(gallery: Gallery, summary: AddSummary) -> tuple[AddSummary, int, str]:

@@ -14,6 +14,7 @@ from intraclip.cli.gallery_words import (
     Model,
     audited,
     filters_of,
+    learned_in_words,
     open_model,
     require_new,
     time_of,
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 class SearchArgs(Model, Chosen):
     """Find the tracklets that look most like a tracklet of the gallery, pictures of a person, or a box in a video.
 
-    Pictures and videos need the model that the gallery was made with: --run or --encoder.
+    Pictures and videos need the network that the gallery was made with: --model.
     """
 
     gallery: Address
@@ -96,6 +97,7 @@ def main(argv: Sequence[str]) -> int:
             )
         if args.out is not None:
             _draw(args, gallery, found)
+        learned = learned_in_words(gallery)
     if args.json:
         print_json(
             {
@@ -108,6 +110,8 @@ def main(argv: Sequence[str]) -> int:
         )
         return 0
     _print_matches(found)
+    if learned and found.matches:
+        print(learned)
     return 0
 
 
@@ -134,11 +138,7 @@ def _embedded(args: SearchArgs, gallery: Gallery) -> tuple[npt.NDArray[np.float3
     from intraclip.embed.extractors import ExtractSettings
     from intraclip.embed.network import Network
 
-    if args.run is None and args.encoder is None:
-        raise ConfigError(
-            "pictures and videos must be embedded: name the gallery's model with --run RUN or --encoder FILE.toml"
-        )
-    extractor, recipe, clip = open_model(args)
+    extractor, recipe, clip = open_model(args, gallery)
     network = Network(extractor, ExtractSettings.of(recipe, clip=clip))
     gallery.require_fingerprint(network.fingerprint)
     return network.embed([_query_pictures(args)])[0], network.fingerprint

@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from intraclip.cli.common import command
+from intraclip.cli.model_flag import Networked
+from intraclip.cli.network import network_of_gallery, no_network_of, or_default
 from intraclip.errors import ConfigError, OutputError
 
 if TYPE_CHECKING:
@@ -28,14 +31,15 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Model:
+class Model(Networked):
     """Flags that name a model."""
 
-    run: Path | None = None
-    """Run folder, or a checkpoint file. With --encoder its head aggregates the other network's vectors."""
-    encoder: Path | None = None
-    """Another network that embeds the frames: a name of `intraclip models list`, or a TOML file that describes it
-    (docs/export.md). Without a run, its vectors are averaged (TAP)."""
+    model: Path | None = None
+    """Network: a run folder or checkpoint, an exported file, a name of `intraclip models list`, or a TOML file that
+    describes another one (docs/export.md). Without it: the network that made the gallery; for a new one the strongest
+    that is here by name."""
+    head: Path | None = None
+    """Run whose head aggregates the vectors of another network named by --model; by default they are averaged (TAP)."""
     engine: str | None = None
     """What runs the network: torch, onnxruntime, openvino, or auto for the fastest exact one that is installed."""
     device: str | None = None
@@ -64,11 +68,27 @@ class Chosen:
     """Only tracklets seen at or before this time."""
 
 
-def open_model(args: Model) -> tuple[Extractor, Recipe, ClipConfig]:
-    """The model, its recipe, and how tracklets are sampled."""
+def open_model(args: Model, gallery: Gallery | None = None) -> tuple[Extractor, Recipe, ClipConfig]:
+    """The model, its recipe, and how tracklets are sampled.
+
+    Args:
+        args: where they name none, it is the gallery's, and without a gallery the default one.
+        gallery: what is added to or searched, if it holds anything.
+
+    Raises:
+        ConfigError: none is named, and the gallery's is not here by name.
+    """
     from intraclip.embed.extract import open_extractor
 
-    extractor, recipe = open_extractor(args.run, encoder=args.encoder, engine=args.engine, device=args.device)
+    found = None
+    if args.run is None and args.encoder is None and gallery is not None:
+        found = network_of_gallery(gallery, sampling=args.sampling, engine=args.engine, device=args.device)
+        if found is None:
+            raise no_network_of(gallery)
+    if found is None:
+        args = or_default(args)
+        found = open_extractor(args.run, encoder=args.encoder, engine=args.engine, device=args.device)
+    extractor, recipe = found
     clip = recipe.clip if args.sampling is None else replace(recipe.clip, test_sampling=args.sampling)
     return extractor, recipe, clip
 
@@ -124,6 +144,17 @@ def login() -> str:
         return getpass.getuser()
     except KeyError:  # in some containers
         return str(os.getuid())
+
+
+def learned_in_words(gallery: Gallery) -> str:
+    """That a gallery's probabilities come from elsewhere, and how to learn one's own; empty where they do not."""
+    calibration = gallery.calibration()
+    if calibration is None or not calibration.learned_from:
+        return ""
+    return (
+        f"probabilities were learned from {calibration.learned_from}; calibrate with your own: "
+        f"{command('gallery', 'calibrate', gallery.info.address, '--labelled', 'FILE.npz')}"
+    )
 
 
 def time_of(record: TrackletRecord) -> str:

@@ -35,7 +35,7 @@ class IngestArgs:
     tracks: tuple[Path, ...] = ()
     """Instead of a detector: one file a video in MOTChallenge format, from any tracker. Files whose ids are all -1
     are detections, and are followed."""
-    encoder: Path | None = None
+    model: Path | None = None
     """A re-ID network that divides tracks which change from one person to another: a run, a name of
     `intraclip models list`, or a TOML file that describes another network (docs/export.md). It is asked about everyone
     every --appearance-seconds."""
@@ -57,10 +57,10 @@ def main(argv: Sequence[str]) -> int:
     if not args.videos:
         raise ConfigError("intraclip ingest: name at least one video file or folder")
     encoder = None
-    if args.encoder is not None:
+    if args.model is not None:
         from intraclip.embed.encoders import open_encoder
 
-        encoder = open_encoder(args.encoder)
+        encoder = open_encoder(args.model)
     with progress_bar("ingesting") as update:
 
         def watch(now: IngestProgress) -> None:
@@ -95,11 +95,7 @@ def main(argv: Sequence[str]) -> int:
     else:
         print(summary)
         if summary.tracklets:
-            model = "--run RUN"
-            if args.encoder is not None:
-                model = (
-                    f"--{'encoder' if args.encoder.suffix == '.toml' else 'run'} {quote(str(args.encoder))}"
-                )
+            model = f"--model {'MODEL' if args.model is None else quote(str(args.model))}"
             say(
                 f"look at {quote(str(args.out / 'contact_sheets'))}, then: intraclip gallery add GALLERY "
                 f"--data {quote(str(args.out))} {model}"

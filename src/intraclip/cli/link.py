@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
-from intraclip.cli.common import parse, print_json, print_table, read_data, say, tell
+from intraclip.cli.common import parse, print_json, print_table, progress_bar, read_data, say, tell
+from intraclip.cli.model_flag import Networked
+from intraclip.cli.network import or_default
 
 if TYPE_CHECKING:
     from intraclip.link.people import People
@@ -22,7 +24,7 @@ SHOWN = 20
 
 
 @dataclass(frozen=True, kw_only=True)
-class LinkArgs:
+class LinkArgs(Networked):
     """Group the tracklets of several cameras into people.
 
     Tracklets that one camera saw at the same time are kept apart. How alike two must be comes from --calibration, from
@@ -30,7 +32,13 @@ class LinkArgs:
     """
 
     source: tyro.conf.Positional[str]
-    """Embeddings file (.npz or .parquet, of `intraclip extract` or any system), or a gallery."""
+    """Embeddings file (.npz or .parquet, of `intraclip extract` or any system), a gallery, or a folder of tracklets as
+    `intraclip ingest` writes it."""
+    model: Path | None = None
+    """For a folder of tracklets: a run folder or checkpoint, an exported file, a name of `intraclip models list`, or a
+    TOML file. Without it, the strongest network that is here by name."""
+    head: Path | None = None
+    """Run whose head aggregates the vectors of another network named by --model; by default they are averaged (TAP)."""
     out: Path
     """Folder for people.csv, people.html and, with --data, labels for training (tracklets.csv)."""
     calibration: Path | None = None
@@ -72,20 +80,24 @@ def main(argv: Sequence[str]) -> int:
         require_empty_folder,
         require_extra,
     )
-    from intraclip.link.source import is_gallery
+    from intraclip.link.source import is_data_folder, is_gallery
 
     require_empty_folder(args.out, remedy="choose another --out")
     require_extra("jinja2", extra="report", purpose="the page of people")
-    if args.calibration is None:
-        for name in ("prior", "save_calibration"):
-            if getattr(args, name) is not None and not (name == "prior" and is_gallery(args.source)):
-                raise ConfigError(f"--{name.replace('_', '-')} needs --calibration")
+    if args.calibration is None and args.save_calibration is not None:
+        raise ConfigError("--save-calibration needs --calibration")
     if args.save_calibration is not None and args.save_calibration.exists():
         raise OutputError(f"{args.save_calibration} exists; choose another --save-calibration")
     if args.data is not None and is_gallery(args.source):
         raise ConfigError("--data goes with an embeddings file; a gallery holds its own pictures")
     if args.save_calibration is not None and args.calibration and args.calibration.suffix.lower() == ".json":
         raise ConfigError(f"--save-calibration: {args.calibration} is a calibration already")
+    if is_data_folder(args.source):
+        if args.data is not None:
+            raise ConfigError(f"--data goes with an embeddings file; {args.source} is a data folder itself")
+        args = or_default(replace(args, data=Path(args.source)))
+    elif args.run is not None or args.encoder is not None:
+        raise ConfigError("--model embeds a folder of tracklets; a file or gallery is embedded already")
     with leaving_nothing(args.out):
         _link(args)
     return 0
@@ -94,26 +106,42 @@ def main(argv: Sequence[str]) -> int:
 def _link(args: LinkArgs) -> None:
     """Group, write and print."""
     from intraclip.core.files import write_json
+    from intraclip.embed.extract import open_extractor
+    from intraclip.embed.extractors import ExtractSettings
+    from intraclip.embed.network import Network
     from intraclip.errors import DataError
     from intraclip.link.linking import linking
     from intraclip.link.output import people_rows, write_labels, write_people
+    from intraclip.link.source import is_data_folder
     from intraclip.report.people import write_people_page
     from intraclip.report.strips import jpeg_address
 
+    network = None
+    if is_data_folder(args.source):
+        extractor, recipe = open_extractor(args.run, encoder=args.encoder)
+        network = Network(extractor, ExtractSettings.of(recipe))
+    split = read_data(args.data) if args.data is not None else None
     calibration = args.calibration
     labelled = calibration is not None and calibration.suffix.lower() != ".json"
-    with linking(
-        args.source,
-        data=read_data(args.data) if args.data is not None else None,
-        calibration=calibration if labelled or calibration is None else _read_calibration(args, calibration),
-        prior=args.prior,
-        probability=args.probability,
-        threshold=args.threshold,
-        distance=args.distance,
-        travel=args.travel,
-        one_clock=args.one_clock,
-        one_per_camera=args.one_per_camera,
-    ) as found:
+    with (
+        progress_bar("frames") as update,
+        linking(
+            args.source if network is None or split is None else split,
+            data=split if network is None else None,
+            network=network,
+            calibration=calibration
+            if labelled or calibration is None
+            else _read_calibration(args, calibration),
+            prior=args.prior,
+            probability=args.probability,
+            threshold=args.threshold,
+            distance=args.distance,
+            travel=args.travel,
+            one_clock=args.one_clock,
+            one_per_camera=args.one_per_camera,
+            progress=update,
+        ) as found,
+    ):
         people, given, notes = found.people, found.given, list(found.notes)
         if labelled and found.calibration is not None:
             say(

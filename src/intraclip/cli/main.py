@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import io
 import sys
+import traceback
 from collections.abc import Sequence
 from importlib import import_module
 
@@ -13,42 +14,35 @@ from intraclip.errors import IntraclipError
 from intraclip.process import tune
 
 COMMANDS: dict[str, tuple[str, str]] = {
-    "demo": ("intraclip.cli.demo", "Render a small benchmark, train two models on it, and write a report."),
-    "data": (
-        "intraclip.cli.data",
-        "Make the shipped benchmark, check a data folder, or pack one (data make, check, pack).",
+    "ingest": (
+        "intraclip.cli.ingest",
+        "Turn videos into tracklets: detect people, follow and crop them.",
     ),
-    "train": ("intraclip.cli.train", "Train a network with a recipe and write a run folder."),
+    "gallery": ("intraclip.cli.gallery", "Keep tracklets, search them, delete them for good."),
+    "serve": ("intraclip.cli.serve", "A search page in the browser and an HTTP API on a gallery."),
+    "link": ("intraclip.cli.link", "Group the tracklets of several cameras into people."),
+    "rank": ("intraclip.cli.rank", "Draw the tracklets most similar to a chosen one."),
+    "data": ("intraclip.cli.data", "Check a data folder, pack one, or render people to work with."),
+    "train": ("intraclip.cli.train", "Train a network with a recipe; writes a run folder."),
     "evaluate": ("intraclip.cli.evaluate", "Score a run on the test tracklets of a data folder."),
+    "report": ("intraclip.cli.report", "One page of a run, or of several side by side."),
     "score": ("intraclip.cli.score", "Score an embeddings file of any system under named protocols."),
-    "cross": ("intraclip.cli.cross", "Train on every split of one data set, test on every split of another."),
-    "extract": ("intraclip.cli.extract", "Write the embeddings of a data folder's test tracklets to a file."),
-    "reproduce": (
-        "intraclip.cli.reproduce",
-        "Make a table or figure of the paper: train, score, compare, with intervals.",
-    ),
-    "export": (
-        "intraclip.cli.export",
-        "Write a network as ONNX, OpenVINO or torch.export, checked, fp32 or int8.",
-    ),
-    "models": (
-        "intraclip.cli.models",
-        "Public networks and detectors by name: what they are, get them, check them (models list, get, check).",
-    ),
-    "ingest": ("intraclip.cli.ingest", "Turn videos into tracklets: detect, track, crop."),
-    "gallery": (
-        "intraclip.cli.gallery",
-        "Keep tracklets, search them, delete them for good (gallery add, search, show, list, delete, stats).",
-    ),
-    "serve": ("intraclip.cli.serve", "Serve a gallery: a search page in the browser and an HTTP API."),
-    "link": ("intraclip.cli.link", "Group the tracklets of several cameras into people, with a page."),
-    "rank": ("intraclip.cli.rank", "Draw the tracklets most similar to a chosen one, for own videos."),
-    "report": (
-        "intraclip.cli.report",
-        "Write report.html of a run: numbers, curves, ranked lists, Grad-CAM.",
-    ),
+    "cross": ("intraclip.cli.cross", "Train on one data set, test on another, over all splits."),
+    "reproduce": ("intraclip.cli.reproduce", "Make a table or figure of the paper, with intervals."),
+    "demo": ("intraclip.cli.demo", "The whole method at a small size, with a page to look at."),
+    "extract": ("intraclip.cli.extract", "Write the embeddings of a data folder to a file."),
+    "export": ("intraclip.cli.export", "Write a network as ONNX, OpenVINO or torch.export, checked."),
+    "models": ("intraclip.cli.models", "Public networks and detectors by name: list, get, check them."),
+    "completion": ("intraclip.cli.completion", "Print a script that completes commands in your shell."),
 }
 """Command -> module with `main(argv) -> exit code`, and its line in the help."""
+
+GROUPS = {
+    "videos": ("ingest", "gallery", "serve", "link", "rank"),
+    "data sets": ("data", "train", "evaluate", "report", "score", "cross", "reproduce", "demo"),
+    "Python, other programs and the shell": ("extract", "export", "models", "completion"),
+}
+"""Commands by what a person has, in the order of the help."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -66,7 +60,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(
             errors="backslashreplace"
         )  # names of files may be no text; stderr does so anyway
-    if not arguments or arguments[0] in ("-h", "--help"):
+    quiet, verbose = {"-q", "--quiet"} & set(arguments), {"-v", "--verbose"} & set(arguments)
+    arguments = [word for word in arguments if word not in {"-q", "--quiet", "-v", "--verbose"}]
+    if not arguments or arguments[0] in ("-h", "--help", "--help-all"):
         print(_help())
         return 0
     if arguments[0] in ("-V", "--version"):
@@ -79,6 +75,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: unknown command {name!r}{hint}; `intraclip --help` lists them", file=sys.stderr)
         return 2
     tune()
+    if quiet or verbose or "intraclip.cli.common" in sys.modules:
+        from intraclip.cli.common import VOICE
+
+        VOICE.quiet, VOICE.verbose = bool(quiet), bool(verbose)
     try:
         code: int = import_module(COMMANDS[name][0]).main(rest)
         return code
@@ -86,6 +86,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         exit_code: int = getattr(error, "exit_code", 2)
         from intraclip.cli.common import plain
 
+        if verbose:
+            traceback.print_exc()
         print(plain(f"error: {error}" if exit_code == 2 else error), file=sys.stderr)
         return exit_code
     except KeyboardInterrupt:
@@ -99,16 +101,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _help() -> str:
     width = max(map(len, COMMANDS))
-    lines = [f"  {name:<{width}}  {summary}" for name, (_, summary) in COMMANDS.items()]
+    lines = []
+    for title, names in GROUPS.items():
+        lines += [f"{title}:", *(f"  {name:<{width}}  {COMMANDS[name][1]}" for name in names), ""]
     return "\n".join(
         [
             "intraclip finds the same person across cameras, from video.",
             "",
-            "usage: intraclip COMMAND [options]       `intraclip COMMAND --help` explains one command",
+            "usage: intraclip COMMAND [options]     `intraclip COMMAND --help` explains one",
             "",
             *lines,
-            "",
-            "Start with `intraclip demo --out demo`: it needs no data, no GPU and no download.",
+            "-q leaves out progress and notes; -v says where an error was found; --version.",
+            "Start with `intraclip demo --out demo`: it needs no data, GPU or download.",
         ]
     )
 

@@ -11,18 +11,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from intraclip.cli.common import parse, print_json, say
+from intraclip.cli.common import VOICE, parse, print_json, say
 from intraclip.errors import ConfigError, IntraclipError
 
 if TYPE_CHECKING:
     from intraclip.models.zoo import Entry
     from intraclip.models.zoo.cache import Checked
 
-HELP = """usage: intraclip models list [NAME ...] [options]  public networks and detectors; with names, all about them
-       intraclip models get NAME ... [options]    download them, verified; or take files that came another way
-       intraclip models check [NAME ...]          compare what is here with the digests it should have
+HELP = """usage: intraclip models COMMAND [NAME ...] [options]
 
-A network that is here is opened by its name: --encoder NAME, --run NAME, --detector NAME, --model.weights NAME.
+  list [NAME ...]   public networks and detectors; with names, all about them
+  get NAME ...      download them, verified; or take files that came another way
+  check [NAME ...]  compare what is here with the digests it should have
+
+A network that is here is opened by its name: --model NAME, --detector NAME,
+and --model.weights NAME in `intraclip train`.
 `intraclip models list --help` and so on explain the options."""
 
 
@@ -59,7 +62,7 @@ class CheckArgs:
 
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
-    if not argv or argv[0] in ("-h", "--help"):
+    if not argv or argv[0] in ("-h", "--help", "--help-all"):
         print(HELP)
         return 0
     commands = {"list": _list, "get": _get, "check": _check}
@@ -122,13 +125,12 @@ def _check(argv: Sequence[str]) -> int:
     found = asked or [
         entry for entry in entries().values() if any(file.is_file() for file in files_of(entry))
     ]
-    found = [entry for entry in found if not entry.shipped]
-    if not found:
+    if all(entry.shipped for entry in found):
         say(f"no network is in {cache_folder()}")
     problems = 0
     for entry in found:
         try:
-            _say_checked(check(entry))
+            _say_checked(check(entry, files_of(entry)))
         except IntraclipError as error:
             problems += 1
             print(f"error: {error}", file=sys.stderr)
@@ -168,7 +170,8 @@ def _in_words(entry: Entry) -> str:
     ]
     for file in entry.files:
         digest = f"SHA-256 {file.sha256}" if file.sha256 else "SHA-256 is noted with the first download"
-        lines.append(f"  file         {file.name}: {file.url or 'by hand'}; {digest}")
+        source = "comes with the package" if entry.shipped else file.url or "by hand"
+        lines.append(f"  file         {file.name}: {source}; {digest}")
     if entry.backbone:
         lines.append(f"  trains as    --model.backbone {entry.backbone} --model.weights {entry.name}")
     if is_here(entry):
@@ -194,6 +197,8 @@ def _bytes_bar() -> Iterator[Callable[[str, int, int], None]]:
     tasks: dict[str, TaskID] = {}
 
     def update(name: str, done: int, total: int) -> None:
+        if VOICE.quiet:
+            return
         if not progress.live.is_started:
             progress.start()
         if name not in tasks:

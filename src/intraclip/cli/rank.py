@@ -10,26 +10,28 @@ from typing import Literal
 import tyro
 
 from intraclip.cli.common import parse, print_json, progress_bar, read_data_of_run, say, tell
+from intraclip.cli.model_flag import Networked
+from intraclip.cli.network import or_default
 
 
 @dataclass(frozen=True, kw_only=True)
-class RankArgs:
+class RankArgs(Networked):
     """Draw the tracklets of other cameras that are most similar to a chosen one.
 
     For folders without identity labels, such as those of `intraclip ingest`: the picture is for a person to judge.
     """
 
-    run: tyro.conf.Positional[Path | None] = None
-    """Run folder, or a checkpoint file. With --encoder its head aggregates the other network's vectors."""
+    model: tyro.conf.Positional[Path | None] = None
+    """Network: a run folder or checkpoint, an exported file, a name of `intraclip models list`, or a TOML file that
+    describes another one (docs/export.md). Without it, the strongest network that is here by name."""
     data: Path
     """Data folder."""
     query: str
     """Name of the tracklet to search for, such as cam1_t0003."""
     out: Path
     """Picture to write, .png or .jpg."""
-    encoder: Path | None = None
-    """Another network that embeds the frames: a name of `intraclip models list`, or a TOML file that describes it
-    (docs/export.md). Without a run, its vectors are averaged (TAP)."""
+    head: Path | None = None
+    """Run whose head aggregates the vectors of another network named by --model; by default they are averaged (TAP)."""
     engine: str | None = None
     """What runs the network: torch, onnxruntime, openvino, or auto for the fastest exact one that is installed. By
     default torch for a run, auto for another network."""
@@ -59,6 +61,7 @@ def main(argv: Sequence[str]) -> int:
         raise OutputError(f"{args.out} exists; choose another --out")
     if args.k < 1:
         raise ConfigError(f"--k {args.k}: at least one answer must be asked for")
+    args = or_default(args)
     extractor, recipe = open_extractor(args.run, encoder=args.encoder, engine=args.engine, device=args.device)
     split = read_data_of_run(args.data, recipe)
     by_name = {t.name: t for t in split.test}

@@ -13,6 +13,7 @@ from intraclip.cli.gallery_words import Address, Model, open_model
 from intraclip.errors import ConfigError, require_extra
 
 if TYPE_CHECKING:
+    from intraclip.gallery.gallery import Gallery
     from intraclip.serve.settings import ServeSettings
     from intraclip.serve.uploads import Embedder
 
@@ -22,7 +23,8 @@ class ServeArgs(Model):
     """Serve a gallery: a page in the browser, and an HTTP API under /api/v1.
 
     Only this machine can reach it, unless --host says otherwise; then a token is required. Searching for uploaded
-    pictures needs the model that the gallery was made with: --run or --encoder. It stops on Ctrl-C or SIGTERM.
+    pictures needs the model that the gallery was made with: it is found where it has a name here (`base`, or one of
+    `intraclip models list`), and named with --model where it has not. It stops on Ctrl-C or SIGTERM.
     """
 
     gallery: Address
@@ -63,8 +65,9 @@ def main(argv: Sequence[str]) -> int:
     with listen(settings) as listening, open_gallery(args.gallery) as gallery:
         # Cookies are kept by host and not by port: the service must know its own.
         settings = replace(settings, port=listening.getsockname()[1])
-        app = create_app(gallery, settings, embedder=_embedder(args))
-        _greet(args, settings, gallery.stats().tracklets)
+        embedder = _embedder(args, gallery)
+        app = create_app(gallery, settings, embedder=embedder)
+        _greet(args, settings, gallery.stats().tracklets, embeds=embedder is not None)
         run(app, settings, listening, tls_cert=args.tls_cert, tls_key=args.tls_key)
     return 0
 
@@ -92,24 +95,27 @@ def _settings(args: ServeArgs) -> ServeSettings:
     )
 
 
-def _embedder(args: ServeArgs) -> Embedder | None:
-    if args.run is None and args.encoder is None:
+def _embedder(args: ServeArgs, gallery: Gallery) -> Embedder | None:
+    """The model of the flags, else the one that made the gallery; None where that is not here by name."""
+    named = args.run is not None or args.encoder is not None
+    try:
+        extractor, _, clip = open_model(args, None if named else gallery)
+    except ConfigError:
+        if named:
+            raise
         return None
     from intraclip.serve.model import ModelEmbedder
 
-    extractor, _, clip = open_model(args)
     return ModelEmbedder(extractor, clip)
 
 
-def _greet(args: ServeArgs, settings: ServeSettings, tracklets: int) -> None:
+def _greet(args: ServeArgs, settings: ServeSettings, tracklets: int, *, embeds: bool) -> None:
     """On standard output: standard error carries one JSON object a line."""
     scheme = "https" if settings.tls else "http"
     host = f"[{args.host}]" if ":" in args.host else args.host
     print(f"{tracklets:,} tracklets of {args.gallery} at {scheme}://{host}:{settings.port}/")
-    if args.run is None and args.encoder is None:
-        print(
-            "no model: tracklets of the gallery can be searched for, uploaded pictures cannot (--run or --encoder)"
-        )
+    if not embeds:
+        print("no model: tracklets of the gallery can be searched for, uploaded pictures cannot (--model)")
     if settings.tokens:
         print(f"a token is required; there are {len(settings.tokens)}")
     if not settings.loopback and not settings.tls:

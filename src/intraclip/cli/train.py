@@ -20,9 +20,9 @@ from intraclip.errors import ConfigError
 class TrainArgs:
     """Train a network with a recipe and write a run folder.
 
-    A recipe is the name of a shipped one (paper, cpu-ablation, demo) or a TOML file. Every setting below can be
-    given as a flag too, which wins over the recipe, such as --optimizer.epochs 20. `train --resume RUN` continues a run
-    with its own recipe and data.
+    A recipe is a TOML file or the name of one, shipped (paper, strong, demo) or your own (docs/recipes.md). Every
+    setting below can be given as a flag too, which wins over the recipe, such as --optimizer.epochs 20.
+    `train --resume RUN` continues a run with its own recipe and data.
     """
 
     data: Path
@@ -32,7 +32,7 @@ class TrainArgs:
     out: Path
     """Run folder to write; must be empty, unless --resume continues it."""
     recipe: str = "paper"
-    """Shipped recipe or TOML file. Without it, a training that starts from a run (--model.weights) takes that run's."""
+    """Recipe by name, or TOML file. Without it, a training from a run (--model.weights) takes that run's."""
     resume: bool = False
     """Continue the run named here, or the one in --out, from its latest checkpoint."""
     settings: Annotated[Recipe, tyro.conf.arg(name="")] = field(default_factory=Recipe)

@@ -293,7 +293,7 @@ def _decode_with_pillow(data: Bytes, name: Path | str, limits: Limits, formats: 
                     image.info.get("exif", b"") if image.format != "TIFF" else b""
                 )  # Pillow turns TIFFs itself
                 pixels = _rgb(image, name)
-    except FrameError:
+    except (FrameError, MemoryError):
         raise
     except UnidentifiedImageError:
         raise NoPictureError(name, "no image that can be identified") from None

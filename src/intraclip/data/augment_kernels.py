@@ -165,20 +165,18 @@ def augment_vectorised(
     """
     units, length, channels, height, width = frames.shape
     device = frames.device
-    moves = bool(flip.any()) or bool((crop[:, 2:] != torch.tensor([height, width])).any())
-    rotates = bool(angle.any())
-    erases = bool(erase[:, 2].any())
-    # One transfer for the whole draw. float32 holds pixel positions exactly.
-    draw = torch.cat([crop, erase, flip[:, None], angle[:, None]], dim=1).to(torch.float32)
-    if device.type == "cuda":
-        draw = draw.pin_memory()
-    draw = draw.to(device, non_blocking=True)
+    table = _table(crop=crop, erase=erase, flip=flip, angle=angle, pinned=device.type == "cuda")
+    values = table.numpy()
+    rotates = bool(values[:, 9].any())
+    draw = table.to(device, non_blocking=True)
     scale, offset = _channel_constants(mean, std, device)
     if device.type == "cuda" and not rotates and out.dtype != torch.float64:
         fused = _fused(device)
         if fused:
             fused(frames, draw, scale=scale, offset=offset, out=out)
             return
+    moves = bool(values[:, 8].any() or (values[:, 2:4] != (height, width)).any())
+    erases = bool(values[:, 6].any())
     top, left, kept_height, kept_width, *box, flipped, degrees = draw.unbind(1)
     rows = torch.arange(height, device=device, dtype=torch.float32)
     columns = torch.arange(width, device=device, dtype=torch.float32)
@@ -203,6 +201,20 @@ def augment_vectorised(
     if erases:
         inside = _inside(rows, box[0], box[2])[:, :, None] & _inside(columns, box[1], box[3])[:, None, :]
         out.masked_fill_(inside[:, None, None], 0.0)
+
+
+def _table(
+    *, crop: torch.Tensor, erase: torch.Tensor, flip: torch.Tensor, angle: torch.Tensor, pinned: bool
+) -> torch.Tensor:
+    """The whole draw as one float32 ``[N, 10]`` on the CPU, for one transfer; float32 holds pixel positions exactly.
+
+    Filled by NumPy, whose operations on a few numbers cost a fraction of torch's.
+    """
+    table = torch.empty(len(flip), 10, dtype=torch.float32, pin_memory=pinned)
+    values = table.numpy()
+    values[:, :4], values[:, 4:8] = crop.numpy(), erase.numpy()
+    values[:, 8], values[:, 9] = flip.numpy(), angle.numpy()
+    return table
 
 
 @lru_cache(maxsize=8)

@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader, Dataset
 from intraclip.config import ClipConfig, InputConfig, Recipe
 from intraclip.data.clips import Clip, tracklet_clips, training_clip
 from intraclip.data.frames import read_tracklet_frame_into
-from intraclip.data.loaded import Encoded, Loaded, empty_frames, encode_clips
+from intraclip.data.loaded import Loaded, empty_frames
 from intraclip.data.pack.format import pack_of
 from intraclip.data.sampler import PKSampler
 from intraclip.errors import ConfigError, DataError, FrameError, IntraclipError
@@ -41,13 +41,11 @@ class FrameLoader:
         config: height and width to resize to.
         skip_unreadable: replace an unreadable frame by the nearest readable one of the clip (else of the
             tracklet) and mask it out, instead of raising.
-        encoded: hand JPEG frames over as they are stored, for `intraclip.data.decode.decode_batch`.
     """
 
-    def __init__(self, config: InputConfig, *, skip_unreadable: bool = False, encoded: bool = False) -> None:
+    def __init__(self, config: InputConfig, *, skip_unreadable: bool = False) -> None:
         self.config = config
         self.skip_unreadable = skip_unreadable
-        self.encoded = encoded
 
     def load(self, tracklet: Tracklet, clip: Clip) -> tuple[Frames, npt.NDArray[np.bool_], list[str]]:
         """Read one clip.
@@ -166,27 +164,20 @@ class FrameLoader:
             Frames ``[B, T, 3, H, W]`` are a view of ``[B, T, H, W, 3]`` in memory: networks want them channels last.
         """
         clips = [(tracklets[owner], clip) for owner, clip in chosen]
-        encoded: Encoded | None = None
-        ready = list(range(len(clips)))
-        if self.encoded:
-            try:
-                encoded, ready = encode_clips(clips)
-            except IntraclipError as error:
-                return error
-        shape = (len(ready), len(chosen[0][1].indices), self.config.height, self.config.width, 3)
+        shape = (len(clips), len(chosen[0][1].indices), self.config.height, self.config.width, 3)
         frames = empty_frames(shape)
         array = frames.numpy()
         mask = np.stack([clip.mask for _, clip in clips])
         messages: list[str] = []
         try:
-            for place, row in enumerate(ready):
-                mask[row], replaced = self.load_into(*clips[row], array[place])
+            for row, (tracklet, clip) in enumerate(clips):
+                mask[row], replaced = self.load_into(tracklet, clip, array[row])
                 messages += replaced
         except IntraclipError as error:
             return error
         return Loaded(
             clips=ClipBatch(
-                frames=frames.permute(0, 1, 4, 2, 3) if encoded is None else encoded.placeholder(len(clips)),
+                frames=frames.permute(0, 1, 4, 2, 3),
                 mask=torch.from_numpy(mask),
                 pids=torch.tensor([tracklet.pid for tracklet, _ in clips]),
                 camids=torch.tensor([tracklet.camid for tracklet, _ in clips]),
@@ -194,7 +185,6 @@ class FrameLoader:
             ),
             owners=torch.tensor([owner for owner, _ in chosen]),
             unreadable=tuple(messages),
-            encoded=None if encoded is None else encoded.with_ready(frames, ready),
         )
 
 
@@ -243,11 +233,7 @@ class TrainingBatches(Dataset["Loaded | IntraclipError"]):
         self.stop = stop
         share = sampler.identities // world_size * sampler.clips
         self.own = slice(rank * share, (rank + 1) * share)
-        self.loader = FrameLoader(
-            recipe.input,
-            skip_unreadable=recipe.data.on_unreadable == "skip",
-            encoded=recipe.data.decode == "cuda",
-        )
+        self.loader = FrameLoader(recipe.input, skip_unreadable=recipe.data.on_unreadable == "skip")
         self.loader.warn_if_enlarged(tracklets)
         self._epoch: tuple[int, list[list[int]]] = (-1, [])
 
@@ -278,7 +264,6 @@ class TestBatches(Dataset["Loaded | IntraclipError"]):
         input_config: frame size.
         max_frames: frames in a batch at most; a single longer clip still makes a batch.
         skip_unreadable: see `FrameLoader`.
-        encoded: see `FrameLoader`.
     """
 
     __test__ = False  # not a test of pytest
@@ -291,10 +276,9 @@ class TestBatches(Dataset["Loaded | IntraclipError"]):
         *,
         max_frames: int,
         skip_unreadable: bool = False,
-        encoded: bool = False,
     ) -> None:
         self.tracklets = tracklets
-        self.loader = FrameLoader(input_config, skip_unreadable=skip_unreadable, encoded=encoded)
+        self.loader = FrameLoader(input_config, skip_unreadable=skip_unreadable)
         self.loader.warn_if_enlarged(tracklets)
         self.batches: list[list[tuple[int, Clip]]] = []
         for owner, tracklet in enumerate(tracklets):
@@ -328,7 +312,6 @@ def iterate(
     workers: int,
     prefetch: int = 2,
     pin_memory: bool = False,
-    start_method: str | None = None,
 ) -> Iterator[BatchT]:
     """Yield the batches of a data set in order, read by `workers` processes (0: in this one).
 
@@ -337,7 +320,6 @@ def iterate(
         workers: processes.
         prefetch: batches that each worker reads ahead.
         pin_memory: put batches into page-locked memory, from which a GPU copies without waiting.
-        start_method: ``fork``, ``spawn`` or ``forkserver``; the system's usual one when None.
 
     Raises:
         IntraclipError: what a worker met, such as a `FrameError`; or a worker was killed.
@@ -350,7 +332,6 @@ def iterate(
         prefetch_factor=prefetch if processes else None,
         pin_memory=pin_memory,
         worker_init_fn=_start_worker,
-        multiprocessing_context=start_method if processes else None,
         generator=torch.Generator().manual_seed(0),  # seeds workers, leaves torch's global state alone
     )
     # The only reference: when the process ends in the middle, dropping it tells the workers to leave, who do not

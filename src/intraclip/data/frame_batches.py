@@ -7,9 +7,9 @@ each other, as do the clips of a tracklet: whoever adds vectors up needs to hold
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -86,6 +86,30 @@ class FrameBatch:
     ends_clip: torch.Tensor
     ends_tracklet: torch.Tensor
     unreadable: tuple[tuple[int, str], ...] = ()
+
+    def pin_memory(self) -> FrameBatch:
+        """The same with the pixels in page-locked memory; torch's data loader asks for it by this name."""
+        return replace(self, frames=self.frames.pin_memory())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Only the pixels are worth a file descriptor and a socket message: see `Loaded`.
+        small = (self.owners, self.clips, self.read, self.ends_clip, self.ends_tracklet)
+        return _rebuild, (self.frames, [tensor.numpy() for tensor in small], self.unreadable)
+
+
+def _rebuild(
+    frames: torch.Tensor, small: list[npt.NDArray[Any]], unreadable: tuple[tuple[int, str], ...]
+) -> FrameBatch:
+    owners, clips, read, ends_clip, ends_tracklet = map(torch.from_numpy, small)
+    return FrameBatch(
+        frames=frames,
+        owners=owners,
+        clips=clips,
+        read=read,
+        ends_clip=ends_clip,
+        ends_tracklet=ends_tracklet,
+        unreadable=unreadable,
+    )
 
 
 class FrameBatches(Dataset["FrameBatch | IntraclipError"]):

@@ -5,14 +5,11 @@ Whoever wants a frame of a tracklet asks `read_tracklet_frame`, which knows fold
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from intraclip.core.media import decode_jpeg_into, decode_picture, read_picture, read_picture_bytes
+from intraclip.core.media import decode_jpeg_into, decode_picture, read_picture_bytes
 from intraclip.data.pack.format import pack_of
 from intraclip.types import ArrayTracklet, Tracklet
 
@@ -98,18 +95,3 @@ def resize_into(frame: Frame, out: Frame) -> None:
         return
     shrinks = frame.shape[0] >= height and frame.shape[1] >= width
     cv2.resize(frame, (width, height), dst=out, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-
-
-def read_frames(paths: Sequence[Path], *, height: int, width: int) -> Frame:
-    """Decode and resize several frames.
-
-    Returns:
-        uint8 ``[T, 3, height, width]``, RGB.
-
-    Raises:
-        FrameError: at the first frame that cannot be read.
-    """
-    frames = np.empty((len(paths), height, width, 3), dtype=np.uint8)
-    for i, path in enumerate(paths):
-        resize_into(read_picture(path), frames[i])
-    return np.ascontiguousarray(frames.transpose(0, 3, 1, 2))

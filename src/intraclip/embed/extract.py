@@ -23,6 +23,7 @@ from intraclip.models.checkpoint import load_model, model_file, read_checkpoint
 from intraclip.models.embedder import ClipEmbedder
 from intraclip.models.heads import FrameHead
 from intraclip.models.heads.tap import TAP
+from intraclip.models.zoo import find, resolve, shipped_name
 from intraclip.types import Embeddings, Split, Tracklet
 
 
@@ -39,8 +40,9 @@ def open_extractor(
     """The extractor of a run on an engine, of somebody else's network, or of both.
 
     Args:
-        run: run folder or checkpoint file; its head aggregates. None: TAP aggregates.
-        encoder: TOML description of another network, which replaces the run's backbone.
+        run: run folder, checkpoint file, or a name of the zoo; its head aggregates. None: TAP aggregates.
+        encoder: TOML description or zoo name of another network, which replaces the run's backbone. A name may stand
+            in either place: a network of intraclip's own is a run, any other an encoder.
         engine: what runs the frame encoder, see `open_encoder`; by default torch for a run, and for another network
             what its file asks for.
         device: other device than the recipe's, for engines that have several.
@@ -55,28 +57,48 @@ def open_extractor(
         DeviceError: the device is not there.
         MissingExtraError: the engine is not installed.
     """
+    run, encoder = _in_place(run, encoder)
     source = encoder or run
     if source is None:
-        raise ConfigError("name a run, or another network with --encoder FILE.toml")
+        raise ConfigError("name the network with --model")
     engine = engine or ("torch" if encoder is None else "auto")
     recipe, head = Recipe(), None
     if run is not None:
         ours = encoder is None and engine == "torch"
         model, recipe = load_run(run, device=device if ours else "cpu")
         if encoder is None and engine == "auto" and not isinstance(model.head, FrameHead):
-            return extractor_of(model), recipe  # only torch runs heads that read maps
+            return _called(extractor_of(model), run), recipe  # only torch runs heads that read maps
         if ours:
-            return extractor_of(model), recipe
+            return _called(extractor_of(model), run), recipe
         if not isinstance(model.head, FrameHead):
             raise ConfigError(
                 f"{run}: the head {model.config.head} reads feature maps; other engines and networks give one "
-                "vector a frame. Use --engine torch and no --encoder"
+                "vector a frame. Use --engine torch and no other network"
             )
         head = model.head
     frames = open_encoder(source, engine=engine, device=device)
     if encoder is not None:
         recipe = replace(recipe, input=replace(recipe.input, height=frames.height, width=frames.width))
-    return FrameExtractor(frames, head or TAP(frames.num_features)), recipe
+    return _called(FrameExtractor(frames, head or TAP(frames.num_features)), encoder or run), recipe
+
+
+def _in_place(run: Path | None, encoder: Path | None) -> tuple[Path | None, Path | None]:
+    """Run and encoder, each where it belongs when the only one is a name of the zoo."""
+    only = run or encoder
+    if only is None or (run is not None and encoder is not None):
+        return run, encoder
+    entry = None if only.exists() else find(str(only))
+    if entry is None:
+        return run, encoder
+    return (resolve(only, kinds=(entry.kind,)), None) if entry.kind == "checkpoint" else (None, only)
+
+
+def _called(extractor: Extractor, source: Path | None) -> Extractor:
+    """With the name of the shipped network, where it is one: a gallery shows it to people."""
+    name = shipped_name(source) if source is not None else ""
+    if name:
+        extractor.name = f"{name} ({extractor.name.rpartition('(')[2]}"
+    return extractor
 
 
 def embed_tracklets(

@@ -155,7 +155,9 @@ class ExtractJob:
             kept += len(part.rows)
         wrong = failures or ([] if self.settings.skip else unreadable)
         if wrong and (not self.settings.skip or not kept):
-            remedy = f"; the others are kept in {self.store.folder}: --on-failure skip --resume writes them"
+            remedy = (
+                f"; the others are kept in {self.store.folder}: --on-unreadable skip --resume writes them"
+            )
             raise DataError(
                 f"{len(failures):,} of {len(self.tracklets):,} tracklets cannot be embedded: "
                 + shorten(wrong)

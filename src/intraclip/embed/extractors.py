@@ -16,10 +16,12 @@ import numpy.typing as npt
 import torch
 
 from intraclip.config import ClipConfig, InputConfig, Recipe
+from intraclip.core.transfer import Arriving, aside, one_ahead
 from intraclip.data.clips import tracklet_clips
 from intraclip.data.dataset import FrameLoader, TestBatches, iterate
-from intraclip.data.frame_batches import FrameBatches, frames_needed
-from intraclip.embed.encoders.base import FrameEncoder
+from intraclip.data.frame_batches import FrameBatch, FrameBatches, frames_needed
+from intraclip.data.loaded import Loaded
+from intraclip.embed.encoders.base import FrameEncoder, StartingEncoder
 from intraclip.embed.encoders.torch_encoder import TorchEncoder
 from intraclip.errors import ConfigError, DataError
 from intraclip.models.embedder import ClipEmbedder
@@ -153,8 +155,7 @@ class FrameExtractor:
     @torch.inference_mode()
     def from_means(self, means: torch.Tensor) -> torch.Tensor:
         """Embeddings, double ``[B, D]`` on the CPU, of the frame-vector means ``[B, F]`` of clips."""
-        weight = next(self.head.parameters(), None)
-        z = means.to(weight.device if weight is not None else "cpu", torch.float32)
+        z = means.to(self._device, torch.float32)
         return self.head.from_mean(z).embedding.double().cpu()
 
     def embed(
@@ -178,10 +179,9 @@ class FrameExtractor:
         clips, whole = RunningMean(self.encoder.num_features), RunningMean(self.embedding_size)
         notes = _Notes(tracklets)
         done = 0
-        for batch in iterate(batches, workers=settings.workers):
+        for batch, vectors in self._encoded(batches, settings.workers):
             for owner, message in batch.unreadable:
                 notes.unreadable(owner, message)
-            vectors = self.encoder.encode(batch.frames)
             means = clips.add(vectors, counted=batch.read, ends=batch.ends_clip)
             owners, numbers = batch.owners[batch.ends_clip].tolist(), batch.clips[batch.ends_clip].tolist()
             for row in (clips.empty.nonzero()[:, 0]).tolist():
@@ -190,13 +190,33 @@ class FrameExtractor:
                 except DataError as error:
                     notes.failed(owners[row], str(error))
             ends = batch.ends_tracklet[batch.ends_clip]
-            embeddings = whole.add(self.from_means(means), counted=torch.ones_like(ends), ends=ends).float()
+            with aside(self._device):  # not behind the next batch
+                of_clips = self.from_means(means)
+            embeddings = whole.add(of_clips, counted=torch.ones_like(ends), ends=ends).float()
             rows = batch.owners[batch.ends_tracklet].tolist()
             for row, embedding in zip(rows, embeddings.numpy(), strict=True):
                 yield notes.finished(row, embedding)
             done += len(batch.owners)
             if progress:
                 progress(done, batches.num_frames)
+
+    @property
+    def _device(self) -> torch.device:
+        """Where the head is."""
+        weight = next(self.head.parameters(), None)
+        return torch.device("cpu") if weight is None else weight.device
+
+    def _encoded(self, batches: FrameBatches, workers: int) -> Iterator[tuple[FrameBatch, torch.Tensor]]:
+        """Batches and the vectors of their frames; a GPU has the next batch before this one's vectors are read."""
+        encoder = self.encoder
+        if not (isinstance(encoder, StartingEncoder) and encoder.on_gpu):
+            for batch in iterate(batches, workers=workers):
+                yield batch, encoder.encode(batch.frames)
+            return
+        pin = torch.cuda.is_available()
+        yield from one_ahead(
+            iterate(batches, workers=workers, pin_memory=pin), lambda batch: encoder.start(batch.frames)
+        )
 
     def _replacement(
         self, tracklet: Tracklet, number: int, settings: ExtractSettings, size: InputConfig
@@ -281,8 +301,7 @@ class ClipExtractor:
         )
         left = [len(tracklet_clips(len(tracklets[row]), settings.clip)) for row in part]
         mean = RunningMean(self.embedding_size)
-        for batch in iterate(batches, workers=settings.workers):
-            embeddings = self.embed_clips(batch.clips.frames, batch.clips.mask, settings.max_frames)
+        for batch, embeddings in self._embedded(batches, settings):
             ends = torch.zeros(len(batch.owners), dtype=torch.bool)
             for i, owner in enumerate(batch.owners.tolist()):
                 left[owner] -= 1
@@ -295,15 +314,33 @@ class ClipExtractor:
             for owner, embedding in zip(batch.owners[ends].tolist(), means, strict=True):
                 yield notes.finished(part.start + owner, embedding)
 
-    @torch.inference_mode()
+    def _embedded(
+        self, batches: TestBatches, settings: ExtractSettings
+    ) -> Iterator[tuple[Loaded, torch.Tensor]]:
+        """Batches and the embeddings of their clips; see `FrameExtractor._encoded`."""
+
+        def start(batch: Loaded) -> Arriving:
+            return self._start(batch.clips.frames, batch.clips.mask, settings.max_frames)
+
+        if self.encoder.on_gpu:
+            pin = torch.cuda.is_available()
+            yield from one_ahead(iterate(batches, workers=settings.workers, pin_memory=pin), start)
+        else:
+            for batch in iterate(batches, workers=settings.workers):
+                yield batch, start(batch).read()
+
     def embed_clips(self, frames: torch.Tensor, mask: torch.Tensor, max_frames: int) -> torch.Tensor:
         """Embeddings ``[B, D]`` on the CPU of uint8 clips ``[B, T, 3, H, W]``; the backbone runs in pieces."""
+        return self._start(frames, mask, max_frames).read()
+
+    @torch.inference_mode()
+    def _start(self, frames: torch.Tensor, mask: torch.Tensor, max_frames: int) -> Arriving:
         maps = torch.cat(
             [m for piece in torch.split(frames.flatten(0, 1), max_frames) for m in self.encoder.maps(piece)]
         )
-        output = self.model.head(maps.reshape(*mask.shape, *maps.shape[1:]), mask.to(maps.device))
-        embedding: torch.Tensor = output.embedding
-        return embedding.double().cpu()
+        on_device = mask.to(maps.device, non_blocking=True)
+        output = self.model.head(maps.reshape(*mask.shape, *maps.shape[1:]), on_device)
+        return Arriving(output.embedding.double())
 
 
 class RunningMean:

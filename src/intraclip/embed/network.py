@@ -7,12 +7,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
 from intraclip.config import TIMM
 from intraclip.data.readers.common import list_images
+from intraclip.embed.default import SHIPPED
 from intraclip.embed.extract import collect, of_tracklets, open_extractor, require_test_tracklets
 from intraclip.embed.extractors import Extractor, ExtractSettings, Progress
 from intraclip.embed.streaming import LiveEmbedder
@@ -20,9 +20,6 @@ from intraclip.errors import ConfigError, DataError
 from intraclip.export.networks import RUNS
 from intraclip.models.zoo import entries, find
 from intraclip.types import UNKNOWN_PID, ArrayTracklet, Embeddings, Split, Tracklet
-
-BASE = "base"
-"""Name of the network that comes with the package."""
 
 
 class Network:
@@ -111,7 +108,7 @@ class Network:
 
 
 def load(
-    source: str | Path = BASE,
+    source: str | Path = SHIPPED,
     *,
     engine: str | None = None,
     device: str | None = None,
@@ -135,7 +132,7 @@ def load(
         MissingExtraError: a package is not installed; the message has the install command.
 
     >>> load("base")
-    Network(timm:tf_efficientnet_lite0 (torch), 256 numbers, ...)
+    Network(base (torch), 256 numbers, 67cd776ea426)
     """
     run, encoder = _run_or_encoder(source)
     extractor, recipe = open_extractor(run, encoder=encoder, engine=engine, device=device)
@@ -233,16 +230,15 @@ def _run_or_encoder(source: str | Path) -> tuple[Path | None, Path | None]:
         return path, None
     if entry is not None and entry.kind == "re-ID network":
         return None, path
-    if str(source) == BASE:
-        return Path(str(resources.files("intraclip"))) / "weights" / "base.safetensors", None
     if entry is not None:
         what = f"is a {entry.kind} of the zoo, and embeds nobody"
     else:
         what = "is none of these" if path.exists() else "is not there, and the zoo has no such name"
     zoo = [e.name for e in entries().values() if e.kind in ("checkpoint", "re-ID network")]
-    names = list(dict.fromkeys((BASE, *zoo)))
+    names = list(dict.fromkeys((SHIPPED, *zoo)))
     close = difflib.get_close_matches(str(source), names, n=1)
+    hint = f" (did you mean {close[0]!r}?)" if close else ""
     raise ConfigError(
-        f"{source!s} {what}{f' (did you mean {close[0]!r}?)' if close else ''}. A network is: {BASE}; a run folder; a "
+        f"{source!s} {what}{hint}. A network is: {SHIPPED}; a run folder; a "
         f"file .safetensors, {', '.join(RUNS)} or .toml; {TIMM}NAME; or one of {', '.join(names[1:])}"
     )

@@ -376,7 +376,7 @@ def damaged(folder: Path, what: str) -> DamagedError:
     """What is damaged, and what is to be done."""
     return DamagedError(
         f"the gallery {folder} is damaged: {what}; restore it from a copy, or save all that is intact with `intraclip "
-        f"gallery check {shlex.quote(str(folder))} --save-to NEW`"
+        f"gallery check {shlex.quote(str(folder))} --out NEW`"
     )
 
 

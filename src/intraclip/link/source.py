@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from intraclip.embed.network import Network
     from intraclip.gallery.gallery import Gallery
     from intraclip.metrics.match_probability import MatchCalibration
     from intraclip.types import Embeddings, Split, Tracklet
@@ -60,6 +61,29 @@ def is_gallery(source: str) -> bool:
     return is_server(source) or Path(source).is_dir()
 
 
+def is_data_folder(source: str) -> bool:
+    """Whether a source is a folder of tracklets with a manifest, such as `intraclip ingest` writes."""
+    from intraclip.data.readers.folder import find_manifest
+    from intraclip.gallery.folder_files import FILE
+
+    path = Path(source)
+    return path.is_dir() and not (path / FILE).exists() and find_manifest(path) is not None
+
+
+def from_folder(
+    split: Split, network: Network, *, progress: Callable[[int, int], None] | None = None
+) -> Input:
+    """A data folder, whose tracklets are embedded first."""
+    from tempfile import TemporaryDirectory
+
+    from intraclip.embed.extract_job import extract_split
+
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "embeddings.npz"
+        extract_split(network.extractor, split, network.settings, file, progress=progress)
+        return from_file(file, split)
+
+
 def from_embeddings(e: Embeddings) -> Input:
     """Embeddings in memory; junk is left out."""
     import numpy as np
@@ -75,6 +99,7 @@ def from_embeddings(e: Embeddings) -> Input:
         camids=e.camids[kept],
         pids=e.pids[kept],
         fingerprint=e.fingerprint,
+        calibration=_shipped_calibration(e.fingerprint),
         notes=(left_out,) if len(kept) < len(e) else (),
     )
 
@@ -107,6 +132,17 @@ def from_file(path: Path, data: Split | None) -> Input:
         manifest=manifest,
         notes=(*file.notes, *given.notes),
     )
+
+
+def _shipped_calibration(fingerprint: str) -> MatchCalibration | None:
+    """What is known of the distances of a network that comes with intraclip."""
+    from intraclip.config_io import parse_json
+    from intraclip.metrics.match_probability import MatchCalibration
+    from intraclip.models.zoo import shipped_calibrations
+
+    known = map(parse_json, shipped_calibrations())
+    found = next((data for data in known if data["fingerprint"] == fingerprint), None)
+    return None if found is None else MatchCalibration.from_json_dict(found)
 
 
 def _manifest(data: Path | None) -> dict[str, Mapping[str, str]]:

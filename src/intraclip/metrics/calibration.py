@@ -182,22 +182,6 @@ class Roc:
         """Area under the curve: how often a genuine pair is nearer than an impostor pair, ties for a half."""
         return float(np.trapezoid(self.true_match_rates, self.false_match_rates))
 
-    def thinned(self, points: int) -> Roc:
-        """At most `points` of the corners, for a picture: evenly by the logarithm of the false-match rate."""
-        if points < 2:
-            raise ValueError(f"a curve needs at least 2 points, not {points}")
-        if len(self.thresholds) <= points:
-            return self
-        positive = self.false_match_rates[self.false_match_rates > 0]
-        wanted = np.geomspace(positive[0], 1, points - 1)
-        chosen = np.searchsorted(self.false_match_rates, wanted, side="right") - 1
-        chosen = np.unique(np.concatenate([[0], chosen]))
-        return Roc(
-            thresholds=self.thresholds[chosen],
-            false_match_rates=self.false_match_rates[chosen],
-            true_match_rates=self.true_match_rates[chosen],
-        )
-
 
 @dataclass(frozen=True, kw_only=True)
 class EvidenceCurve:

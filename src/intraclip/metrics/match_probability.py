@@ -71,6 +71,7 @@ class MatchCalibration:
         people: identities it was fitted on.
         genuine_pairs: pairs of one person in two cameras it was fitted on.
         impostor_pairs: pairs of two people in two cameras it was fitted on.
+        learned_from: on whom it was fitted, for people, where that is not the user's own material.
     """
 
     metric: Distance
@@ -84,6 +85,7 @@ class MatchCalibration:
     people: int
     genuine_pairs: int
     impostor_pairs: int
+    learned_from: str = ""
 
     def __repr__(self) -> str:
         return (
@@ -209,6 +211,7 @@ class MatchCalibration:
             "people": self.people,
             "genuine_pairs": self.genuine_pairs,
             "impostor_pairs": self.impostor_pairs,
+            **({"learned_from": self.learned_from} if self.learned_from else {}),
         }
 
     @classmethod
@@ -243,6 +246,7 @@ class MatchCalibration:
             people=data["people"],
             genuine_pairs=data["genuine_pairs"],
             impostor_pairs=data["impostor_pairs"],
+            learned_from=data.get("learned_from", ""),
         )
 
 
@@ -407,6 +411,8 @@ def _problems(data: Mapping[str, Any]) -> list[str]:
         found.append(f"intercept is {data.get('intercept')!r}, not a number")
     if not _is_number(data.get("slope")) or not data["slope"] > 0:
         found.append(f"slope is {data.get('slope')!r}, not a number above 0")
+    if not isinstance(data.get("learned_from", ""), str):
+        found.append(f"learned_from is {data['learned_from']!r}, not a text")
     for name in ("people", "genuine_pairs", "impostor_pairs"):
         if not isinstance(data.get(name), int) or isinstance(data[name], bool) or data[name] < 1:
             found.append(f"{name} is {data.get(name)!r}, not a positive number")

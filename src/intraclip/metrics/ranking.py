@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from intraclip.arrays import as_array, as_flags, as_whole
+from intraclip.arrays import as_array, as_whole
 from intraclip.errors import DataError
 from intraclip.metrics.blocks import FLAGS, MAX_BYTES, Thresholds, count_not_above, count_not_farther
 from intraclip.metrics.distance import Distance, check_features, paired_distances
@@ -111,35 +111,6 @@ class Scores:
             "distance": self.distance,
             "cmc": [round(float(v), 6) for v in self.cmc],
         }
-
-
-def match_ranks(
-    distances: npt.NDArray[np.float32], *, matches: npt.NDArray[np.bool_], excluded: npt.NDArray[np.bool_]
-) -> npt.NDArray[np.int64]:
-    """Ranks of the right answers of one query.
-
-    Nothing is sorted but the few right answers: a rank is one plus the number of right answers before it plus the
-    number of wrong answers that are not farther.
-
-    Args:
-        distances: float ``[G]``.
-        matches: bool ``[G]``, right answers.
-        excluded: bool ``[G]``, items that leave the ranking; they are neither right nor wrong.
-
-    Returns:
-        int64 ``[number of matches]``, ascending, counted from 1.
-
-    >>> d = np.array([0.1, 0.2, 0.3, 0.3], dtype=np.float32)
-    >>> match_ranks(d, matches=np.array([0, 1, 1, 0], bool), excluded=np.zeros(4, bool)).tolist()
-    [2, 4]
-    """
-    distances = as_array(distances, name="distances")
-    matches, excluded = as_flags(matches, name="matches"), as_flags(excluded, name="excluded")
-    right = np.sort(distances[matches & ~excluded])
-    wrong = distances[~matches & ~excluded]
-    # Entry i: wrong answers whose distance lies above right answer i - 1 and not above right answer i.
-    counts = np.bincount(np.searchsorted(right, wrong, side="left"), minlength=len(right) + 1)
-    return np.asarray(np.arange(1, len(right) + 1) + np.cumsum(counts)[: len(right)], dtype=np.int64)
 
 
 def average_precision(ranks: npt.NDArray[np.int64], *, rule: str) -> float:

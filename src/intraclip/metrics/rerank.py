@@ -12,7 +12,7 @@ the same parameters alone, and a threshold or a calibration of plain distances s
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -21,9 +21,6 @@ from scipy import sparse
 from intraclip.arrays import as_reals, as_whole
 from intraclip.errors import DataError
 from intraclip.metrics.distance import Distance, distance_matrix, paired_distances
-from intraclip.metrics.protocols import Protocol
-from intraclip.metrics.ranking import Scores, score_distances, searched
-from intraclip.types import Embeddings
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -144,52 +141,6 @@ def rerank(
     return Reranked(
         distances=result, scale=scale, label=rerank_label(k1=k1, k2=k2, weight=weight), distance=distance
     )
-
-
-def score_reranked(
-    embeddings: Embeddings,
-    protocol: Protocol,
-    *,
-    distance: Distance = "euclidean",
-    k1: int = 20,
-    k2: int = 6,
-    weight: float = 0.3,
-    block: int = 256,
-) -> Scores:
-    """Score embeddings under one protocol, re-ranked.
-
-    The scores say so themselves: their `distance` is ``euclidean, k-reciprocal re-ranked (k1=20, ...)``, so that no
-    table or file shows them as plain ones. Neighbours are sought among the queries and the protocol's gallery,
-    own-camera tracklets included; only the ranking leaves these out.
-
-    Args:
-        embeddings: query and gallery together.
-        protocol: what is searched and how precision is averaged.
-        distance: ``euclidean`` or ``cosine``.
-        k1: see `rerank`.
-        k2: see `rerank`.
-        weight: see `rerank`.
-        block: see `rerank`.
-
-    Raises:
-        DataError: no query, an empty gallery, or no query with a right answer.
-        ValueError: a parameter out of range.
-    """
-    query, gallery = searched(embeddings, protocol)
-    found = rerank(
-        embeddings.features, query, gallery, distance=distance, k1=k1, k2=k2, weight=weight, block=block
-    )
-    scores = score_distances(
-        found.distances,
-        query_pids=embeddings.pids[query],
-        query_camids=embeddings.camids[query],
-        gallery_pids=embeddings.pids[gallery],
-        gallery_camids=embeddings.camids[gallery],
-        rule=protocol.average_precision,
-        name=protocol.name,
-    )
-    outcomes = replace(scores.outcomes, rows=query[scores.outcomes.rows])
-    return replace(scores, distance=f"{distance}, {found.label}", outcomes=outcomes)
 
 
 def _d(plain: npt.NDArray[np.float32], distance: Distance) -> npt.NDArray[np.float64]:

@@ -38,6 +38,7 @@ def write_report(
     runs: Mapping[str, Path],
     split: Split | None,
     title: str,
+    references: Mapping[str, Path] | None = None,
     baselines: Mapping[str, Mapping[str, Any]] | None = None,
     note: str = "",
     seed: int = 0,
@@ -51,6 +52,8 @@ def write_report(
         split: the data the runs were scored on. None, or data whose frames cannot be read, leaves out the sections
             that show pictures, with a sentence why.
         title: of the page.
+        references: display name -> folder of a scored network that was trained elsewhere, on other people: it stands
+            before the runs in the table, the CMC and the ranked lists, and nowhere else.
         baselines: display name -> scores as of `Scores.to_json_dict`.
         note: a sentence below the title.
         seed: of every choice made here: queries, clips, people, t-SNE.
@@ -74,9 +77,11 @@ def write_report(
         raise DataError("a report needs at least one run, got none")
     say("reading the runs")
     records = [read_record(name, folder) for name, folder in runs.items()]
+    others = [read_record(name, folder) for name, folder in (references or {}).items()]
+    shown = [*others, *records]
     given = dict(baselines or {})
-    protocol = main_protocol(records, split)
-    judged = judge(records, protocol=protocol)
+    protocol = main_protocol(shown, split)
+    judged = judge(shown, protocol=protocol)
     say("drawing the curves")
     context: dict[str, Any] = {
         "title": title,
@@ -85,9 +90,9 @@ def write_report(
         "seed": seed,
         "protocol": protocol,
         "ranks": RANKS,
-        "summary": summary(records, given, judged, protocol=protocol, seed=seed),
-        "tables": score_tables(records, given, first=protocol),
-        "curves": curves(records, given, protocol=protocol),
+        "summary": summary(shown, given, judged, protocol=protocol, seed=seed, references=len(others)),
+        "tables": score_tables(shown, given, first=protocol),
+        "curves": curves(shown, given, protocol=protocol),
         "making": [making(record) for record in records],
         "differences": recipe_differences(records),
         "run_names": [record.name for record in records],
@@ -101,7 +106,7 @@ def write_report(
         say("collecting ranked lists")
         context |= _tried(
             "ranked",
-            lambda: ranked_lists(records, judged, data, protocol=protocol, seed=seed),
+            lambda: ranked_lists(shown, judged, data, protocol=protocol, seed=seed),
         )
         say("augmenting clips")
         context |= _tried("augmented", lambda: augmented(data, records[0].recipe, seed=seed))

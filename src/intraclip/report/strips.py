@@ -13,7 +13,7 @@ import simplejpeg
 from PIL import Image, ImageDraw, ImageFont
 
 from intraclip.data.frames import read_tracklet_frame, resize_frame
-from intraclip.errors import DataError, OutputError
+from intraclip.errors import OutputError
 from intraclip.types import Tracklet
 
 Picture = npt.NDArray[np.uint8]
@@ -178,70 +178,6 @@ def write_picture(path: Path, picture: Picture) -> None:
         Image.fromarray(picture).save(path, quality=92)
     except (OSError, ValueError) as error:
         raise OutputError(f"the picture {path} cannot be written: {error}") from None
-
-
-def contact_sheet(
-    tracklets: Sequence[Tracklet],
-    *,
-    frames_per_tracklet: int = 8,
-    height: int = 128,
-    width: int = 64,
-    labels: Sequence[str] = (),
-) -> Picture:
-    """Tracklets at a glance: one labelled row each, with evenly spaced frames.
-
-    Args:
-        tracklets: at least one.
-        frames_per_tracklet: frames in a row; a shorter tracklet shows what it has.
-        height: of a frame in pixels.
-        width: of a frame in pixels.
-        labels: a further line for each tracklet; empty for none.
-
-    Returns:
-        uint8 ``[H, W, 3]``.
-
-    Raises:
-        DataError: no tracklets, or not one label for each.
-        FrameError: a frame cannot be read.
-    """
-    if not tracklets:
-        raise DataError("a contact sheet needs at least one tracklet, got none")
-    if labels and len(labels) != len(tracklets):
-        raise DataError(f"a contact sheet of {len(tracklets)} tracklets got {len(labels)} labels")
-    font, small = _font(13), _font(11)
-    lines = [
-        (
-            t.name,
-            f"person {t.pid}, camera {t.camid}",
-            f"{len(t)} frame{'s' if len(t) != 1 else ''}",
-            *(labels[row : row + 1]),
-        )
-        for row, t in enumerate(tracklets)
-    ]
-    column = max(round((font if i == 0 else small).getlength(x)) for row in lines for i, x in enumerate(row))
-    margin, gap = 12, 8
-    image = Image.new(
-        "RGB",
-        (
-            column + 3 * margin + frames_per_tracklet * (width + 2) - 2,
-            2 * margin + len(tracklets) * (height + gap) - gap,
-        ),
-        PAPER,
-    )
-    pen = ImageDraw.Draw(image)
-    for row, tracklet in enumerate(tracklets):
-        top = margin + row * (height + gap)
-        indices = evenly_spaced(len(tracklet), frames_per_tracklet)
-        strip = film_strip(load_frames(tracklet, indices, height=height, width=width))
-        image.paste(Image.fromarray(strip), (column + 2 * margin, top))
-        for number, line in enumerate(lines[row]):
-            pen.text(
-                (margin, top + 2 + 18 * number),
-                line,
-                fill=INK if number == 0 else MUTED,
-                font=font if number == 0 else small,
-            )
-    return np.asarray(image)
 
 
 def jpeg_uri(picture: Picture, *, quality: int = 84) -> str:

@@ -19,7 +19,6 @@ import select
 import signal
 import sys
 import tempfile
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -29,10 +28,11 @@ from typing import Any, BinaryIO
 import cv2
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
+from PIL import Image
 
+from intraclip.core.media import Limits, NoPictureError, PictureTooLargeError, decode_picture
 from intraclip.data.frames import resize_frame
-from intraclip.errors import DataError
+from intraclip.errors import DataError, FrameError
 from intraclip.ingest.config import IngestConfig
 from intraclip.ingest.sources import open_source
 from intraclip.serve.settings import DecodeLimits
@@ -77,7 +77,7 @@ def read_pictures(files: Sequence[bytes], limits: DecodeLimits) -> list[Picture]
 
     Args:
         files: pictures of one person in order of time, or one clip of one person.
-        limits: on sides, pixels, scans, frames; those on time and memory hold for the process only.
+        limits: on sides, pixels, frames; those on time and memory hold for the process only.
 
     Returns:
         uint8 ``[h, w, 3]``, RGB, upright, no side longer than `KEPT_SIDE`.
@@ -108,38 +108,19 @@ def is_clip(data: bytes) -> bool:
 
 
 def _picture(data: bytes, what: str, limits: DecodeLimits) -> Picture:
+    bounds = Limits(side=limits.image_side, pixels=limits.image_pixels, scanned=limits.scanned_pixels)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
-    except (OSError, ValueError, SyntaxError, Warning, Image.DecompressionBombError):
+        return _bounded(
+            decode_picture(
+                np.frombuffer(data, np.uint8), what, limits=bounds, formats=FORMATS, enough=KEPT_SIDE
+            )
+        )
+    except NoPictureError:
         raise UndecodableError(415, f"{what} is no picture that can be read; {TAKES}") from None
-    with image:
-        width, height = image.size
-        _require_size(width, height, what, limits)
-        if image.format == "JPEG":
-            # Entropy-coded data holds no such pair of bytes; each scan of a progressive JPEG touches every pixel.
-            scans = data.count(b"\xff\xda")
-            if scans > limits.scans or scans * width * height > 10 * limits.image_pixels:
-                raise UndecodableError(
-                    413,
-                    f"{what} is a JPEG of {scans:,} scans, too many for its size; save it as a plain JPEG",
-                )
-        try:
-            image.draft("RGB", (KEPT_SIDE, KEPT_SIDE))  # a large JPEG is decoded at a fraction of its size
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                ImageOps.exif_transpose(image, in_place=True)
-                return _bounded(_rgb(image))
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, OverflowError):
-            raise UndecodableError(400, f"{what} is damaged: its picture cannot be decoded") from None
-
-
-def _rgb(image: Image.Image) -> Picture:
-    if image.mode.startswith("I"):  # 16 bits a pixel; converting would clip nearly all of it to white
-        grey = (np.asarray(image).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8)
-        return np.repeat(grey[..., None], 3, axis=2)
-    return np.asarray(image.convert("RGB"))
+    except PictureTooLargeError as error:
+        raise UndecodableError(413, f"{what} is too large: {error.reason}") from None
+    except FrameError as error:
+        raise UndecodableError(400, f"{what} is damaged, or cannot be shown: {error.reason}") from None
 
 
 def _clip(data: bytes, limits: DecodeLimits) -> list[Picture]:
@@ -300,6 +281,7 @@ def main() -> int:
 
 def _warm_up() -> None:
     """Do once what every fork would do again: Pillow loads its formats when it first meets them."""
+    Image.init()
     for name in FORMATS:
         data = io.BytesIO()
         Image.new("RGB", (16, 16)).save(data, name)

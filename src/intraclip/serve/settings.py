@@ -23,7 +23,7 @@ class DecodeLimits:
     Attributes:
         image_side: pixels, of a picture or of a frame of a clip.
         image_pixels: of a picture, or of a frame of a clip.
-        scans: of a progressive JPEG; times its pixels they make at most ten times `image_pixels`.
+        scanned_pixels: of a progressive JPEG: its pixels times its scans, each of which goes over all of them.
         clip_s: longest clip, in seconds.
         clip_frames: frames of a clip that are looked at, whatever its container announces.
         clip_pixels: of all frames of a clip together; 60 s of 1,920 x 1,080 at 30 frames a second have 3.7e9.
@@ -33,7 +33,7 @@ class DecodeLimits:
 
     image_side: int = 16_384
     image_pixels: int = 40_000_000
-    scans: int = 100
+    scanned_pixels: int = 400_000_000
     clip_s: float = 60.0
     clip_frames: int = 4_000
     clip_pixels: int = 4_000_000_000

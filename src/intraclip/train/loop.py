@@ -22,7 +22,6 @@ from intraclip.core.devices import environment
 from intraclip.core.distributed import World, open_world
 from intraclip.core.files import write_json
 from intraclip.data.dataset import TrainingBatches, iterate, labels_of
-from intraclip.data.decode import decode_batch
 from intraclip.data.digest import tracklets_digest
 from intraclip.data.sampler import PKSampler
 from intraclip.errors import (
@@ -179,7 +178,8 @@ class _Training:
         self.steps, self.total = len(sampler), len(sampler) * recipe.optimizer.epochs
         _check_division(recipe, world)
         if not resume and not world.restarted:
-            require_empty_folder(folder, remedy=_REMEDY)
+            # The leader alone: it may have begun the folder before a slower process looks.
+            world.leader_does(lambda: require_empty_folder(folder, remedy=_REMEDY))
         # Before the folder is begun: what is wrong with the network must not stand in the way of the next attempt.
         self.step = TrainingStep(self._network(resume=resume or world.restarted), recipe, world)
         world.leader_does(lambda: _prepare(folder, recipe, resume=resume, restarted=world.restarted))
@@ -242,9 +242,7 @@ class _Training:
                     loaded = next(batches)
                 for text in loaded.unreadable:
                     self.watcher.message(f"replaced by a neighbour: {text}")
-                batch = decode_batch(
-                    loaded, device, height=self.recipe.input.height, width=self.recipe.input.width
-                )
+                batch = loaded.clips.to(device, non_blocking=True)
                 with meter.waiting_for("step" if device.type == "cpu" else "host"):
                     pending.append(
                         self.step(

@@ -12,6 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from intraclip.config import Recipe, StepConfig
 from intraclip.core.distributed import World, average, synchronise_batch_norm
+from intraclip.core.transfer import Arriving
 from intraclip.data.augment import apply, draw
 from intraclip.losses import TotalLoss
 from intraclip.models.embedder import ClipEmbedder, ClipOutput
@@ -44,23 +45,19 @@ class Done:
         step: number of the batch in the run.
         batch: what it saw, for inspection.
         names: of the values.
-        values: means over all processes, then those of the stop flags and of the unreadable frames; on the CPU.
-        arrived: on a GPU, says when `values` are there.
+        values: means over all processes, then those of the stop flags and of the unreadable frames.
         processes: how many the means are over.
     """
 
     step: int
     batch: ClipBatch
     names: tuple[str, ...]
-    values: torch.Tensor
-    arrived: torch.cuda.Event | None = None
+    values: Arriving
     processes: int = 1
 
     def read(self) -> Metrics:
         """The metrics; waits for a GPU to finish this step, and no later one."""
-        if self.arrived is not None:
-            self.arrived.synchronize()
-        *metrics, stop, unreadable = self.values.tolist()
+        *metrics, stop, unreadable = self.values.read().tolist()
         return Metrics(
             dict(zip(self.names, metrics, strict=True)), stop > 0, round(unreadable * self.processes)
         )
@@ -147,13 +144,8 @@ class TrainingStep:
         self.scaler.step(self.optimizer)
         self.scaler.update()
         values = average(self.world, logged, [float(stop), float(unreadable)])
-        arrived = None
-        if values.device.type == "cuda":
-            # To the host as soon as it is there; reading it later would wait for whatever was started in between.
-            on_gpu, values = values, torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
-            values.copy_(on_gpu, non_blocking=True)
-            arrived = torch.cuda.current_stream(on_gpu.device).record_event()
-        return Done(step, batch, tuple(logged), values, arrived, self.world.size)
+        # To the host as soon as it is there; reading it later would wait for whatever was started in between.
+        return Done(step, batch, tuple(logged), Arriving(values), self.world.size)
 
     def _augment(self, frames: torch.Tensor, step: int) -> torch.Tensor:
         clips, length, _, height, width = frames.shape

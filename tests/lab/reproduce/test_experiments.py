@@ -43,7 +43,8 @@ def test_table_3_holds_every_head():
     from intraclip.config import Head
 
     heads = {row.changes["model.head"] for row in TABLE_3.rows if row.changes is not None}
-    assert heads == set(get_args(Head))
+    # That of the shipped network joins frames as TAP does; it divides the map before that.
+    assert heads == set(get_args(Head)) - {"stripes"}
 
 
 def test_groups_name_experiments():

@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from reproduce.tiny import ilids, make, mars, planned, prid, write_recipe
 
 from data.miniature import write_folder_tree, write_lsvid, write_mars
 from intraclip.cli.main import main
@@ -25,6 +24,7 @@ from intraclip.lab.reproduce.scales import scale_named
 from intraclip.lab.reproduce.sources import layouts_for
 from intraclip.lab.reproduce.work import Slot, command_lines
 from intraclip.train.loop import train
+from lab.reproduce.tiny import ilids, make, mars, planned, prid, write_recipe
 
 
 def test_experiments_share_runs(tmp_path: Path):

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from reproduce.tiny import ilids, make, mars, planned, prid
 from scipy import stats
 
 from data.miniature import write_ilids_vid, write_mars
@@ -26,6 +25,7 @@ from intraclip.lab.reproduce.results import Scoring, table_result
 from intraclip.lab.reproduce.run import Plan, View, plan, reproduce
 from intraclip.lab.reproduce.tables import markdown, p_text, remarks, short_tables, tables
 from intraclip.types import Embeddings
+from lab.reproduce.tiny import ilids, make, mars, planned, prid
 
 
 def silent() -> View:

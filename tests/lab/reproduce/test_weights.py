@@ -8,12 +8,12 @@ from urllib.error import URLError
 
 import pytest
 import torch
-from reproduce.tiny import make, mars, write_recipe
 
 from intraclip.config import InputConfig, ModelConfig
 from intraclip.errors import CheckpointError, ConfigError
 from intraclip.lab.reproduce.run import Plan, Settings, View, plan, reproduce
 from intraclip.models.embedder import build_embedder
+from lab.reproduce.tiny import make, mars, write_recipe
 
 
 def planned_with(folder: Path, weights: str, *, backbone: str = "small", width: float = 0.5) -> Plan:

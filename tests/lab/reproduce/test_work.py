@@ -15,7 +15,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from reproduce.tiny import make, mars, planned, write_recipe
 
 from intraclip.cli.main import main
 from intraclip.config_io import load_recipe
@@ -23,6 +22,7 @@ from intraclip.errors import ConfigError, DeviceError, IntraclipError, OutputErr
 from intraclip.lab.reproduce.run import View, reproduce
 from intraclip.lab.reproduce.work import Failure, Slot, do_runs, last_words, slots, visible_gpus
 from intraclip.process import hold
+from lab.reproduce.tiny import make, mars, planned, write_recipe
 
 SILENT = View(say=lambda text: None, progress=lambda name: nullcontext(lambda *_: None))
 

@@ -177,10 +177,10 @@ def test_an_unknown_digest_is_pinned_and_says_so(server: Server):
     (found,) = download(unknown)
     assert found.known_by == ""
     assert read_pins(unknown) == {"net.bin": {"sha256": DIGEST, "from": server.url}}
-    assert check(unknown)[0].known_by == "the digest it had when it came"
+    assert check(unknown, files_of(unknown))[0].known_by == "the digest it had when it came"
     found.file.write_bytes(CONTENT[:-1] + b"!")
     with pytest.raises(CheckpointError, match="it was changed; delete it and get it again"):
-        check(unknown)
+        check(unknown, files_of(unknown))
     with pytest.raises(CheckpointError, match="it was changed"):
         download(unknown)
 
@@ -257,7 +257,7 @@ def test_files_that_came_another_way_are_verified_and_copied(server: Server, tmp
     (found,) = take(entry(server), [tmp_path / "mine.bin"])
     assert found.file == here / "net.bin"
     assert is_here(entry(server))
-    assert check(entry(server))[0].sha256 == DIGEST
+    assert check(entry(server), files_of(entry(server)))[0].sha256 == DIGEST
     (tmp_path / "other.bin").write_bytes(b"other")
     with pytest.raises(CheckpointError, match="but it should be"):
         take(entry(server), [tmp_path / "other.bin"])

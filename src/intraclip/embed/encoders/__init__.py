@@ -76,10 +76,12 @@ def open_encoder(source: Path, *, engine: str = "auto", device: str | None = Non
 def fastest_engine(model: ClipEmbedder, run: Path, device: torch.device) -> str:
     """The fastest engine that gives the same vectors as torch and can be used here (measured: docs/export.md).
 
-    It is ONNX Runtime, then OpenVINO, on a CPU, where they and the packages that write ONNX are installed and the run
-    folder can be written to; otherwise torch.
+    It is ONNX Runtime, then OpenVINO, on a CPU, where they and the packages that write ONNX are installed and the
+    exported file has somewhere to be; otherwise torch.
     """
-    folder = cache_folder(run).parent
+    folder = cache_folder(run)
+    while not folder.exists():
+        folder = folder.parent
     exportable = installed("onnx") and installed("onnxscript") and isinstance(model.head, FrameHead)
     if device.type != "cpu" or not exportable or not os.access(folder, os.W_OK):
         return "torch"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
+
+from intraclip.core.transfer import Arriving
 
 
 class FrameEncoder(Protocol):
@@ -33,5 +35,26 @@ class FrameEncoder(Protocol):
 
         Returns:
             float32 ``[N, F]`` on the CPU.
+        """
+        ...
+
+
+@runtime_checkable
+class StartingEncoder(Protocol):
+    """A frame encoder that can begin to encode, and be asked for the vectors later.
+
+    Attributes:
+        on_gpu: whether this gains anything: on a CPU the work is done when it is begun.
+    """
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether the network is on a GPU."""
+        ...
+
+    def start(self, frames: torch.Tensor) -> Arriving:
+        """As `FrameEncoder.encode`, without waiting for a GPU; frames in page-locked memory are not waited for either.
+
+        What is started later is computed later.
         """
         ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,11 @@ from intraclip.export.networks import Network, open_network
 from intraclip.export.write import write_network
 from intraclip.models.checkpoint import load_model, model_file, read_checkpoint
 from intraclip.models.fingerprint import encoder_fingerprint
+from intraclip.models.zoo import shipped_name
+from intraclip.models.zoo.cache import cache_folder as user_cache
 
 CACHE = "exported"
-"""Folder in a run that holds its frame encoder for other engines; it may be deleted at any time."""
+"""Folder of frame encoders for other engines, in a run or in the user's cache; it may be deleted at any time."""
 
 
 class ExportedEncoder:
@@ -73,9 +76,10 @@ def open_exported(path: Path, *, engine: str = "auto") -> ExportedEncoder:
 
 
 def cached_export(run: Path, *, engine: str) -> ExportedEncoder:
-    """The frame encoder of a run on another engine: exported and checked once, then read from a file in the run.
+    """The frame encoder of a run on another engine: exported and checked once, then read from a file.
 
-    The file is named after the fingerprint of the weights, so that other weights make another file. Several processes
+    The file is named after the fingerprint of the weights, so that other weights make another file, and
+    `cache_folder` says where it is. Several processes
     may do this at once: each writes its own, and the last one stays.
 
     Args:
@@ -116,6 +120,13 @@ def cached_export(run: Path, *, engine: str) -> ExportedEncoder:
 
 
 def cache_folder(run: Path) -> Path:
-    """Where the exported files of a run folder, or of a checkpoint inside one, are kept."""
+    """Where the exported files of a run folder, or of a checkpoint inside one, are kept.
+
+    For a network that comes with the package, and for a run that cannot be written to, it is the user's cache.
+    """
     folder = run if run.is_dir() else run.parent
-    return (folder.parent if folder.name == "checkpoints" else folder) / CACHE
+    if folder.name == "checkpoints":
+        folder = folder.parent
+    if shipped_name(run) or not os.access(folder, os.W_OK):
+        return user_cache() / CACHE
+    return folder / CACHE

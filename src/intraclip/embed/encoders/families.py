@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from intraclip.core.devices import choose_device
+from intraclip.core.transfer import Arriving
 from intraclip.embed.encoders.foreign import NetworkConfig, preparation, prepare
 from intraclip.embed.encoders.torch_encoder import CPU_FRAMES
 from intraclip.errors import CheckpointError, ConfigError, require_extra
@@ -48,17 +49,26 @@ class FamilyEncoder:
         self.num_features = self._try_out()
         self.fingerprint = digest({"model": config.network, **preparation(config)}, network.state_dict())
 
-    @torch.inference_mode()
+    @property
+    def on_gpu(self) -> bool:
+        """See `StartingEncoder`."""
+        return self._device.type == "cuda"
+
     def encode(self, frames: torch.Tensor) -> torch.Tensor:
         """See `FrameEncoder.encode`."""
-        step = CPU_FRAMES if self._device.type == "cpu" else max(1, len(frames))
+        return self.start(frames).read()
+
+    @torch.inference_mode()
+    def start(self, frames: torch.Tensor) -> Arriving:
+        """See `StartingEncoder.start`."""
+        step = max(1, len(frames)) if self.on_gpu else CPU_FRAMES
         found = [self._run(piece) for piece in torch.split(frames, step) if len(piece)]
-        return torch.cat(found) if found else torch.zeros(0, self.num_features)
+        return Arriving(torch.cat(found) if found else torch.zeros(0, self.num_features))
 
     def _run(self, frames: torch.Tensor) -> torch.Tensor:
-        pixels = prepare(frames.to(self._device), self.config)
+        pixels = prepare(frames.to(self._device, non_blocking=True), self.config)
         found: torch.Tensor = self._network(pixels.contiguous(memory_format=torch.channels_last))
-        return found.float().cpu()
+        return found.float()
 
     def _try_out(self) -> int:
         generator = torch.Generator().manual_seed(0)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import torch
 
+from intraclip.core.transfer import Arriving
 from intraclip.data.augment import normalise
 from intraclip.models.embedder import ClipEmbedder
 from intraclip.models.fingerprint import encoder_fingerprint
@@ -36,11 +37,25 @@ class TorchEncoder:
         self.fingerprint = encoder_fingerprint(model)
         model.backbone.to(memory_format=torch.channels_last)
 
-    @torch.inference_mode()
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return next(self.model.parameters()).device
+
+    @property
+    def on_gpu(self) -> bool:
+        """See `StartingEncoder`."""
+        return self.device.type == "cuda"
+
     def encode(self, frames: torch.Tensor) -> torch.Tensor:
         """See `FrameEncoder.encode`."""
-        vectors = [self.model.frame_vectors(piece).float().cpu() for piece in self._pieces(frames)]
-        return torch.cat(vectors) if vectors else torch.zeros(0, self.num_features)
+        return self.start(frames).read()
+
+    @torch.inference_mode()
+    def start(self, frames: torch.Tensor) -> Arriving:
+        """See `StartingEncoder.start`."""
+        vectors = [self.model.frame_vectors(piece).float() for piece in self._pieces(frames)]
+        return Arriving(torch.cat(vectors) if vectors else torch.zeros(0, self.num_features))
 
     def maps(self, frames: torch.Tensor) -> Iterator[torch.Tensor]:
         """Feature maps ``[n, F, h, w]`` of uint8 frames ``[N, 3, H, W]``, in pieces that the device likes."""
@@ -48,10 +63,10 @@ class TorchEncoder:
 
     def _pieces(self, frames: torch.Tensor) -> Iterator[torch.Tensor]:
         """Normalised frames on the device."""
-        device = next(self.model.parameters()).device
+        device = self.device
         mean, std = self.model.input_config.mean, self.model.input_config.std
         on_cpu = max(1, CPU_PIXELS // (self.height * self.width))
         size = on_cpu if device.type == "cpu" else max(1, len(frames))
         for piece in torch.split(frames, size):
-            batch = normalise(piece.to(device), mean=mean, std=std)
+            batch = normalise(piece.to(device, non_blocking=True), mean=mean, std=std)
             yield batch.contiguous(memory_format=torch.channels_last)

@@ -95,16 +95,3 @@ def masked_mean(features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """
     weights = mask.to(features.dtype)
     return (features * weights.unsqueeze(-1)).sum(dim=1) / weights.sum(dim=1, keepdim=True)
-
-
-def space_time_mean(maps: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Mean over the valid frames and all positions: Z of equation 3.
-
-    Args:
-        maps: float ``[B, T, F, h, w]``.
-        mask: bool ``[B, T]``.
-
-    Returns:
-        ``[B, F]``.
-    """
-    return masked_mean(maps.mean(dim=(3, 4)), mask)

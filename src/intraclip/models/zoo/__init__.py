@@ -8,19 +8,20 @@ get`).
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib import resources
 from pathlib import Path
 
 from intraclip.errors import CheckpointError, ConfigError
 from intraclip.models.zoo.cache import folder_of
+from intraclip.models.zoo.catalogue import WRITTEN
 from intraclip.models.zoo.catalogue import entries as entries
 from intraclip.models.zoo.entry import Entry as Entry
 
 
 def find(name: str) -> Entry | None:
     """The entry of a name; None for what is no name of the zoo."""
-    return entries().get(name)
+    return next((entry for entry in WRITTEN if entry.name == name), None) or entries().get(name)
 
 
 def named(name: str) -> Entry:
@@ -42,6 +43,18 @@ def files_of(entry: Entry) -> list[Path]:
     if entry.shipped:
         return [Path(str(resources.files("intraclip"))) / entry.shipped]
     return [folder_of(entry) / file.name for file in entry.files]
+
+
+def shipped_name(file: Path) -> str:
+    """The name of the network that comes with the package as this file; empty for any other file."""
+    return next((e.name for e in WRITTEN if e.shipped and files_of(e)[0] == file), "")
+
+
+def shipped_calibrations() -> Iterator[str]:
+    """What the distances of the networks that come with the package mean, as JSON texts; one a network."""
+    for entry in WRITTEN:
+        if entry.shipped:
+            yield files_of(entry)[0].with_suffix(".calibration.json").read_text(encoding="utf-8")
 
 
 def is_here(entry: Entry) -> bool:

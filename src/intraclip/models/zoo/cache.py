@@ -14,6 +14,7 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -112,15 +113,14 @@ def verify(entry: Entry, file: File, path: Path, *, pinned: str | None = None) -
     return Checked(file=path, sha256=found, known_by=known)
 
 
-def check(entry: Entry) -> list[Checked]:
-    """Compare all files of an entry in the cache with their digests.
+def check(entry: Entry, paths: Sequence[Path]) -> list[Checked]:
+    """Compare all files of an entry, which lie at `paths`, with their digests.
 
     Raises:
         CheckpointError: one is missing, damaged or exchanged.
     """
     pins, found = read_pins(entry), []
-    for file in entry.files:
-        path = folder_of(entry) / file.name
+    for file, path in zip(entry.files, paths, strict=True):
         if not path.is_file():
             raise CheckpointError(f"{entry.name}: {path} is missing")
         found.append(verify(entry, file, path, pinned=pins.get(file.name, {}).get("sha256")))

@@ -42,7 +42,7 @@ def download(entry: Entry, *, progress: Progress | None = None) -> list[Checked]
         ConfigError: the entry has no address that a program can download from.
         OutputError: the cache cannot be written, is full, or another process is downloading the same file.
     """
-    if entry.by_hand or not entry.files:
+    if entry.by_hand or entry.shipped:
         raise ConfigError(
             f"{entry.name} cannot be downloaded: {entry.by_hand or 'it comes with the package'}; then "
             f"`intraclip models get {entry.name} --from FILE`"

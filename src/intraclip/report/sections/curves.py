@@ -31,7 +31,7 @@ def curves(runs: Sequence[RunRecord], baselines: Mapping[str, Mapping[str, Any]]
     training = tuple(
         plots.svg(
             plots.training_curve(logged, key=key, title=title, share=share, legend=False),
-            label=f"{title} over the epochs of {', '.join(logged)}.",
+            label=f"{title} over the epochs of {', '.join(name for name in logged if logged[name])}.",
         )
         for key, title, share in wanted
         if any(key in entry for entries in logged.values() for entry in entries)

@@ -118,6 +118,7 @@ def summary(
     *,
     protocol: str,
     seed: int,
+    references: int = 0,
 ) -> list[str]:
     """The headline numbers in sentences, whichever way they fall.
 
@@ -127,6 +128,7 @@ def summary(
         judged: outcomes of the same queries under each run; None when the runs were scored on different ones.
         protocol: that the sentences talk about.
         seed: of the bootstrap.
+        references: how many of the first runs were trained elsewhere; they are not compared with the others.
     """
     scored = [(run, run.scores[protocol]) for run in runs if protocol in run.scores]
     sentences = []
@@ -138,8 +140,9 @@ def summary(
             f"(rank‑1 {percent(scores['rank1'])}); mAP {percent(scores['mAP'])}."
         )
     if judged is not None:
+        own, outcomes = runs[references:], judged[references:]
         sentences += [
-            _compared(runs, judged, number, protocol=protocol, seed=seed) for number in range(1, len(runs))
+            _compared(own, outcomes, number, protocol=protocol, seed=seed) for number in range(1, len(own))
         ]
     if scored:
         sentences += _against_baselines(scored, baselines)

@@ -51,7 +51,7 @@ export async function upload({ stats, query, go }) {
   if (!stats.uploads) {
     return h("div", { class: "plain" }, h("h2", {}, "Search for your own pictures"),
       h("p", {}, "This service runs without a model, so it cannot embed pictures. Start it with the model that the gallery was made with:"),
-      h("pre", {}, "intraclip serve GALLERY --run RUN"),
+      h("pre", {}, "intraclip serve GALLERY --model MODEL"),
       h("p", { class: "soft" }, `The gallery's model: ${stats.model || "unnamed"}, fingerprint ${stats.fingerprint.slice(0, 16)}.`));
   }
   const answers = h("div", { "aria-live": "polite" });

@@ -78,8 +78,8 @@ async def search_upload(
     if embedder is None:
         raise Refused(
             409,
-            "this service was started without a model, so pictures cannot be searched for; start it with --run or "
-            "--encoder, the model that the gallery was made with",
+            "this service was started without a model, so pictures cannot be searched for; start it with --model, "
+            "the network that the gallery was made with",
         )
     if len(files) > served.settings.max_files:
         raise Refused(

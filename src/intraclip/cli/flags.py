@@ -1,0 +1,154 @@
+"""The flags of a command, read from its dataclass: for the short help, completion, old spellings and `--config`."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Sequence
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from functools import cache
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import tyro
+
+Values = Literal["none", "one", "many"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flag:
+    """One flag, or one positional argument.
+
+    Attributes:
+        name: as it is typed, without the dashes, such as ``augment.mode``; of a positional, what help calls it.
+        help: its text.
+        values: how many words follow it; a switch takes none.
+        choices: the words it takes, if only some are taken.
+        positional: it is given by its place.
+        required: there is no default.
+        path: its values are files or folders.
+        default: the value without the flag, None where there is none.
+        top: the field's name, where it is a field of the command itself and not of a group.
+    """
+
+    name: str
+    help: str
+    values: Values
+    choices: tuple[str, ...] = ()
+    positional: bool = False
+    required: bool = False
+    path: bool = False
+    default: Any = None
+    top: str = ""
+
+    @property
+    def spelling(self) -> str:
+        """As it is typed; a switch that is on by default is switched off."""
+        if self.positional:
+            return self.name
+        group, _, last = self.name.rpartition(".")
+        off = "no-" if self.values == "none" and self.default is True else ""
+        return f"--{group}{'.' * bool(group)}{off}{last}"
+
+
+@cache
+def flags_of(kind: type[Any]) -> tuple[Flag, ...]:
+    """All flags of a command's dataclass, those of its groups too."""
+    return tuple(_walk(kind, prefix="", outer=True))
+
+
+def _walk(kind: type[Any], *, prefix: str, outer: bool) -> list[Flag]:
+    hints, texts = get_type_hints(kind, include_extras=True), _texts(kind)
+    found = []
+    for item in fields(kind):
+        hint, markers = hints[item.name], []
+        while get_origin(hint) is Annotated:
+            hint, *more = get_args(hint)
+            markers += more
+        name, metavar = item.name, ""
+        for marker in markers:
+            chosen = getattr(marker, "name", None)
+            name = chosen if isinstance(chosen, str) else name
+            metavar = getattr(marker, "metavar", None) or metavar
+        dashed = name.replace("_", "-")
+        if is_dataclass(hint):
+            found += _walk(hint, prefix=f"{prefix}{dashed}." if dashed else prefix, outer=False)
+            continue
+        default = item.default if item.default is not MISSING else None
+        if item.default_factory is not MISSING:
+            default = item.default_factory()
+        positional = tyro.conf.Positional[int].__metadata__[0] in markers
+        inner = _without_none(hint)
+        found.append(
+            Flag(
+                name=(metavar or name.upper()) if positional else prefix + dashed,
+                help=" ".join(texts.get(item.name, "").split()),
+                values=_values(inner),
+                choices=_choices(inner),
+                positional=positional,
+                required=item.default is MISSING and item.default_factory is MISSING,
+                path=inner is Path or Path in get_args(inner),
+                default=default,
+                top=item.name if outer else "",
+            )
+        )
+    return found
+
+
+def _without_none(hint: Any) -> Any:
+    if get_origin(hint) in (Union, UnionType):
+        kept = [one for one in get_args(hint) if one is not type(None)]
+        return kept[0] if len(kept) == 1 else hint
+    return hint
+
+
+def _values(hint: Any) -> Values:
+    if hint is bool:
+        return "none"
+    return "many" if get_origin(hint) in (tuple, dict, list) else "one"
+
+
+def _choices(hint: Any) -> tuple[str, ...]:
+    return tuple(map(str, get_args(hint))) if get_origin(hint) is Literal else ()
+
+
+def _texts(kind: type[Any]) -> dict[str, str]:
+    """What stands below each field of a dataclass and of those it inherits from."""
+    found: dict[str, str] = {}
+    for one in reversed(kind.__mro__):
+        if not is_dataclass(one):
+            continue
+        body = ast.parse(textwrap.dedent(inspect.getsource(one))).body[0]
+        assert isinstance(body, ast.ClassDef)
+        for item, below in zip(body.body, body.body[1:], strict=False):
+            if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name):
+                text = below.value if isinstance(below, ast.Expr) else None
+                if isinstance(text, ast.Constant) and isinstance(text.value, str):
+                    found[item.target.id] = text.value
+    return found
+
+
+def named(flags: Sequence[Flag], word: str) -> Flag | None:
+    """The flag that a word of the command line spells, such as ``--frame_stride=2`` or ``--no-camera-motion``."""
+    if not word.startswith("--"):
+        return None
+    name = word.partition("=")[0].removeprefix("--").replace("_", "-")
+    return next((f for f in flags if not f.positional and f.spelling == f"--{name}"), None) or next(
+        (f for f in flags if not f.positional and f.name.replace("_", "-") == name), None
+    )
+
+
+def first_sentence(text: str) -> str:
+    """The first sentence, or what stands before a semicolon where that is shorter.
+
+    >>> first_sentence("Data folder, such as a.b; or a pack. More.")
+    'Data folder, such as a.b.'
+    """
+    for place, letter in enumerate(text):
+        # "(.npz or .parquet" is open still: a sentence does not end within brackets.
+        closed = text[:place].count("(") == text[:place].count(")")
+        if letter in ".;" and closed and (place + 1 == len(text) or text[place + 1] == " "):
+            return f"{text[:place]}."
+    return text

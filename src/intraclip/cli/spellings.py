@@ -1,0 +1,123 @@
+"""Spellings of flags: those that commands share with one another, and old ones, which work for one more version."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from intraclip.cli.flags import Flag, flags_of, named
+
+Part = list[str]
+"""A flag with its values, or one word that is given by its place."""
+
+ALIASES: dict[str, dict[str, str]] = {
+    name: {"--layout": "--data.layout", "--on-unreadable": "--data.on-unreadable"}
+    for name in ("train", "cross")
+}
+ALIASES["train"]["--split"] = "--data.split"
+"""Flags that other commands have, by what they are called among a recipe's settings. They stay."""
+
+RENAMED: dict[str, dict[str, str]] = {
+    "ingest": {"--encoder": "--model"},
+    "extract": {"--on-failure": "--on-unreadable"},
+    "gallery add": {"--on-failure": "--on-unreadable"},
+    "gallery check": {"--save-to": "--out"},
+}
+"""Old spellings of flags, by command; `--run` and `--encoder` are in `NETWORK`, as they could be given together."""
+
+NETWORK = ("gallery add", "gallery search", "serve", "extract", "rank")
+"""Commands that took a run and another network, whose vectors the run's head aggregated; now --model and --head."""
+
+OUT_BY_PLACE = ("data pack", "gallery export-labels")
+"""Commands whose result was given by its place, after their subject; now with --out."""
+
+
+def modern(
+    kind: type[Any], argv: Sequence[str], *, command: str, note: Callable[[str], object] | None = None
+) -> list[str]:
+    """The words of a command line in today's spelling.
+
+    Args:
+        kind: dataclass of the command.
+        argv: its words.
+        command: as it is typed, such as ``gallery add``.
+        note: is told of every old spelling.
+    """
+    note = note or (lambda text: None)
+    flags = flags_of(kind)
+    parts = _split(flags, argv)
+    renamed, aliases = RENAMED.get(command, {}), ALIASES.get(command, {})
+    for part in parts:
+        flag = _flag(part)
+        if flag in renamed and not any(_flag(other) == renamed[flag] for other in parts):
+            _rename(part, renamed[flag])
+            note(f"{flag} is called {renamed[flag]} now; the old name goes with the next version")
+        elif flag in aliases:
+            _rename(part, aliases[flag])
+    if command in NETWORK:
+        parts = _network(parts, by_place=any(f.positional and f.top == "model" for f in flags), note=note)
+    elif any(f.positional and f.top == "model" for f in flags):
+        parts = _first(parts, "--model")
+    if command in OUT_BY_PLACE:
+        places = [part for part in parts if not _flag(part)]
+        if len(places) > 1 and not any(_flag(part) == "--out" for part in parts):
+            places[1][:] = ["--out", places[1][0]]
+            note("results go to --out now; a second word by its place goes with the next version")
+    return [word for part in parts for word in part]
+
+
+def _network(parts: list[Part], *, by_place: bool, note: Callable[[str], object]) -> list[Part]:
+    """`--run RUN` and `--encoder NETWORK` as `--model NETWORK` and `--head RUN`."""
+    run = next((part for part in parts if _flag(part) == "--run"), None)
+    other = next((part for part in parts if _flag(part) == "--encoder"), None)
+    if run is None and by_place and other is not None:
+        run = next((part for part in parts if not _flag(part)), None)
+    if run is not None and other is not None:
+        note(
+            "a run with --encoder is written --model NETWORK --head RUN now; the old names go with the next version"
+        )
+        if _flag(run):
+            _rename(run, "--head")
+        else:
+            run[:] = ["--head", *run]
+        _rename(other, "--model")
+    for part in (run, other):
+        if part is not None and (flag := _flag(part)) in ("--run", "--encoder"):
+            _rename(part, "--model")
+            note(f"{flag} is called --model now; the old name goes with the next version")
+    return _first(parts, "--model") if by_place else parts
+
+
+def _first(parts: list[Part], flag: str) -> list[Part]:
+    """The value of a flag as the first word: in these commands it has its place."""
+    found = next((part for part in parts if _flag(part) == flag), None)
+    if found is None:
+        return parts
+    value = found[0].partition("=")[2:] if "=" in found[0] else tuple(found[1:2])
+    return [list(value), *(part for part in parts if part is not found)]
+
+
+def _split(flags: Sequence[Flag], argv: Sequence[str]) -> list[Part]:
+    parts: list[Part] = []
+    room = 0  # how many words the part before still takes
+    for word in argv:
+        if word.startswith("--"):
+            parts.append([word])
+            flag = named(flags, word)
+            # A flag that is not known any more took one value; argparse says so if it never did.
+            takes = 1 if flag is None else {"none": 0, "one": 1, "many": len(argv)}[flag.values]
+            room = 0 if "=" in word and takes == 1 else takes
+        elif room:
+            parts[-1].append(word)
+            room -= 1
+        else:
+            parts.append([word])
+    return parts
+
+
+def _flag(part: Part) -> str:
+    return part[0].partition("=")[0].replace("_", "-") if part and part[0].startswith("--") else ""
+
+
+def _rename(part: Part, new: str) -> None:
+    part[0] = new + (f"={part[0].partition('=')[2]}" if "=" in part[0] else "")

@@ -1,0 +1,61 @@
+"""Which network embeds where none is named: a stronger one of the zoo that was fetched, else the shipped one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+from intraclip.config import Recipe
+from intraclip.embed.extract import open_extractor
+from intraclip.embed.extractors import Extractor
+from intraclip.export.networks import RUNS, installed
+from intraclip.models.zoo import Entry, is_here, local_file, named, shipped_calibrations
+from intraclip.models.zoo.catalogue import STRONGER
+
+SHIPPED = "base"
+
+
+def networks_here() -> Iterator[Entry]:
+    """Networks that may embed where none is named and that run here, the first choice first."""
+    for name in STRONGER:
+        entry = named(name)
+        if is_here(entry) and any(map(installed, RUNS[Path(entry.files[0].name).suffix])):
+            yield entry
+    yield named(SHIPPED)
+
+
+def path_of(entry: Entry) -> Path:
+    """What `open_extractor` opens an entry by: what is shipped by its file, which no folder of that name hides."""
+    return local_file(entry) if entry.shipped else Path(entry.name)
+
+
+def network_of(
+    fingerprint: str,
+    *,
+    sampling: Literal["dense", "even", "all"] | None = None,
+    engine: str | None = None,
+    device: str | None = None,
+) -> tuple[Entry, Extractor, Recipe] | None:
+    """The one of `networks_here` that made embeddings, opened; None where none did.
+
+    Args:
+        fingerprint: of the embeddings.
+        sampling: of test clips; by default as each network's recipe says.
+        engine: as in `open_extractor`.
+        device: as in `open_extractor`.
+    """
+    for entry in networks_here():
+        # Opening a network takes seconds; what the shipped one makes of its own sampling is written down.
+        if (
+            entry.shipped
+            and sampling is None
+            and not any(fingerprint in text for text in shipped_calibrations())
+        ):
+            continue
+        extractor, recipe = open_extractor(path_of(entry), engine=engine, device=device)
+        clip = replace(recipe.clip, test_sampling=sampling or recipe.clip.test_sampling)
+        if extractor.fingerprint(clip) == fingerprint:
+            return entry, extractor, recipe
+    return None

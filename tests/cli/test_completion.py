@@ -1,0 +1,70 @@
+"""Completion scripts: whole, and right in the shells that are here."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from intraclip.cli.main import COMMANDS, main
+from intraclip.cli.tree import TREE
+
+# How each shell is asked what it would offer for a line whose last word is being typed.
+ASK = {
+    "bash": 'source "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _intraclip; echo "${COMPREPLY[*]}"',
+    "zsh": 'compdef() { : }; source "$1"; shift; compadd() { shift; print -- "$@" }; _files() { : }; words=("$@"); '
+    "CURRENT=$#; _intraclip",
+    "fish": 'source "$argv[1]"; complete -C "$argv[2..]"',
+}
+LINES = {
+    ("intraclip", "ev"): "evaluate",
+    ("intraclip", "gallery", "ad"): "add",
+    ("intraclip", "evaluate", "run", "--dist"): "--distance",
+    ("intraclip", "gallery", "add", "people", "--samp"): "--sampling",
+    ("intraclip", "train", "--model.he"): "--model.head",
+    ("intraclip", "evaluate", "run", "--distance", "eu"): "euclidean",
+    ("intraclip", "completion", "z"): "zsh",
+}
+
+
+def test_every_command_is_in_the_tree():
+    assert {command.split()[0] for command in TREE} == set(COMMANDS)
+
+
+@pytest.mark.parametrize("shell", list(ASK))
+def test_a_shell_completes_commands_flags_and_values(
+    shell: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert main(["completion", shell]) == 0
+    script = tmp_path / f"script.{shell}"
+    script.write_text(capsys.readouterr().out)
+    for command in TREE:
+        assert command.split()[-1] in script.read_text()
+    found = shutil.which(shell)
+    if found is None:
+        pytest.skip(f"{shell} is not installed")
+    assert subprocess.run([found, "-n", script], capture_output=True, check=True).stderr == b""
+    for line, offered in LINES.items():
+        words = [" ".join(line)] if shell == "fish" else list(line)
+        options = ["--no-config"] if shell == "fish" else ["-f"] if shell == "zsh" else ["--norc"]
+        named = [] if shell == "fish" else [shell]
+        done = subprocess.run(
+            [found, *options, "-c", ASK[shell], *named, str(script), *words],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert offered in done.stdout.split(), (line, done.stdout, done.stderr)
+        assert done.stderr == ""
+        # bash and fish leave out what does not begin like the word; zsh does that itself, after the script.
+        if shell != "zsh":
+            assert "report" not in done.stdout.split()
+
+
+def test_another_shell_is_refused(capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as caught:
+        main(["completion", "tcsh"])
+    assert caught.value.code == 2
+    assert "fish" in capsys.readouterr().err

@@ -1,0 +1,98 @@
+"""The script that makes the shipped network, at toy size."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+
+from intraclip.embed.extract import load_run
+
+TOOLS = Path(__file__).parents[2] / "tools"
+
+
+@pytest.fixture(scope="module")
+def make_base():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(TOOLS))
+        import make_base
+
+        patch.setattr(make_base, "HEIGHT", 64)
+        patch.setattr(make_base, "WIDTH", 32)
+        yield make_base
+
+
+@pytest.fixture(scope="module")
+def people(make_base, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("people")
+    with pytest.MonkeyPatch.context() as patch:
+        run(make_base, patch, "render", "--folder", folder, "--sets", 2, "--people", 4, "--workers", 1)
+    return folder
+
+
+def run(make_base, monkeypatch: pytest.MonkeyPatch, *words: object) -> None:
+    monkeypatch.setattr(sys, "argv", ["make_base.py", *map(str, words)])
+    make_base.main()
+
+
+def train(make_base, monkeypatch: pytest.MonkeyPatch, folder: Path, out: Path) -> None:
+    size = ("--identities", 3, "--clips", 2, "--length", 2, "--steps", 5, "--save-every", 2)
+    network = ("--backbone", "small", "--weights", "", "--freeze", 1)
+    run(make_base, monkeypatch, "train", "--folder", folder, "--out", out, *size, *network)
+
+
+def test_a_stopped_training_goes_on_to_the_same_weights_and_the_people_are_left_out(
+    make_base, people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    assert sorted(p.name for p in people.iterdir()) == ["set0", "set1"]
+    train(make_base, monkeypatch, people, tmp_path / "whole.safetensors")
+
+    calls = []
+
+    def stopped(*args: object):
+        calls.append(args)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return photometric(*args)
+
+    photometric = make_base.photometric
+    monkeypatch.setattr(make_base, "photometric", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        train(make_base, monkeypatch, people, tmp_path / "parts.safetensors")
+    monkeypatch.setattr(make_base, "photometric", photometric)
+    train(make_base, monkeypatch, people, tmp_path / "parts.safetensors")
+
+    whole, parts = (safetensors.torch.load_file(tmp_path / f"{n}.safetensors") for n in ("whole", "parts"))
+    assert whole.keys() == parts.keys()
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+    model, recipe = load_run(tmp_path / "whole.safetensors", device="cpu")
+    assert (model.num_classes, recipe.model.head, recipe.model.standardise) == (1, "stripes", True)
+    assert not list(tmp_path.glob("*.resume"))
+
+
+def test_what_is_rendered_is_not_rendered_again(make_base, people: Path, monkeypatch: pytest.MonkeyPatch):
+    before = {p: p.stat().st_mtime_ns for p in people.rglob("*.npy")}
+    run(make_base, monkeypatch, "render", "--folder", people, "--sets", 2, "--people", 4, "--workers", 1)
+    assert before == {p: p.stat().st_mtime_ns for p in people.rglob("*.npy")}
+
+
+def test_sets_share_no_people_and_a_person_is_seen_by_several_cameras(make_base, people: Path):
+    found = make_base.load_people(people, torch.device("cpu"))
+    assert len(found.tracklets) == 8
+    assert all(len(cameras) == make_base.VISITS for cameras in found.tracklets)
+    rows = [
+        row for cameras in found.tracklets for parts in cameras.values() for part in parts for row in part
+    ]
+    assert sorted(rows) == list(range(len(found.frames)))
+
+
+def test_light_and_colour_change_alike_for_the_frames_of_a_clip(make_base):
+    frames = torch.rand(2, 3, 16, 8, generator=torch.Generator().manual_seed(0)).repeat_interleave(3, dim=0)
+    torch.manual_seed(0)
+    changed = make_base.photometric(frames, 3, 1.0, torch.Generator().manual_seed(1))
+    noise = 6 * 0.04  # of single pixels, at its strongest
+    assert (changed[0] - changed[2]).abs().max() < noise < (changed[0] - frames[0]).abs().max() + noise
+    assert (changed[0] - changed[3]).abs().mean() > 0.01
