@@ -309,7 +309,8 @@ class Embeddings:
 
     def __repr__(self) -> str:
         n, d = self.features.shape
-        return f"Embeddings({n} x {d}, {int(self.is_query.sum())} queries, {len(np.unique(self.pids))} pids)"
+        known = len(np.unique(self.pids[self.pids > 0]))
+        return f"Embeddings({n} x {d}, {int(self.is_query.sum())} queries, {known} pids)"
 
 
 def count_pids(tracklets: Iterable[Tracklet]) -> int:

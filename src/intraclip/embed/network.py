@@ -12,12 +12,13 @@ from typing import Any, Literal
 
 from intraclip.config import TIMM
 from intraclip.data.readers.common import list_images
-from intraclip.embed.default import SHIPPED
+from intraclip.embed.default import SHIPPED, calibration_of
 from intraclip.embed.extract import collect, of_tracklets, open_extractor, require_test_tracklets
 from intraclip.embed.extractors import Extractor, ExtractSettings, Progress
 from intraclip.embed.streaming import LiveEmbedder
 from intraclip.errors import ConfigError, DataError
 from intraclip.export.networks import RUNS
+from intraclip.metrics.match_probability import MatchCalibration
 from intraclip.models.zoo import entries, find
 from intraclip.types import UNKNOWN_PID, ArrayTracklet, Embeddings, Split, Tracklet
 
@@ -48,6 +49,11 @@ class Network:
         """Of network and sampling: embeddings with the same one can be compared."""
         return self.extractor.fingerprint(self.settings.clip)
 
+    @cached_property
+    def calibration(self) -> MatchCalibration | None:
+        """What its distances mean, where that came with it: for `similarity`; None for other networks."""
+        return calibration_of(self.fingerprint)
+
     def __repr__(self) -> str:
         return f"Network({self.name}, {self.embedding_size} numbers, {self.fingerprint[:12]})"
 
@@ -74,7 +80,7 @@ class Network:
         >>> import numpy as np
         >>> clips = np.random.default_rng(0).integers(0, 256, (2, 8, 128, 64, 3), dtype=np.uint8)
         >>> load("base").embed(clips)
-        Embeddings(2 x 256, 0 queries, 1 pids)
+        Embeddings(2 x 256, 0 queries, 0 pids)
         """
         split = clips if isinstance(clips, Split) else None
         if split is not None:

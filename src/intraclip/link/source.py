@@ -88,6 +88,7 @@ def from_embeddings(e: Embeddings) -> Input:
     """Embeddings in memory; junk is left out."""
     import numpy as np
 
+    from intraclip.embed.default import calibration_of
     from intraclip.types import JUNK_PID
 
     names = e.names or tuple(f"row {row}" for row in range(len(e)))
@@ -99,7 +100,7 @@ def from_embeddings(e: Embeddings) -> Input:
         camids=e.camids[kept],
         pids=e.pids[kept],
         fingerprint=e.fingerprint,
-        calibration=_shipped_calibration(e.fingerprint),
+        calibration=calibration_of(e.fingerprint),
         notes=(left_out,) if len(kept) < len(e) else (),
     )
 
@@ -132,17 +133,6 @@ def from_file(path: Path, data: Split | None) -> Input:
         manifest=manifest,
         notes=(*file.notes, *given.notes),
     )
-
-
-def _shipped_calibration(fingerprint: str) -> MatchCalibration | None:
-    """What is known of the distances of a network that comes with intraclip."""
-    from intraclip.config_io import parse_json
-    from intraclip.metrics.match_probability import MatchCalibration
-    from intraclip.models.zoo import shipped_calibrations
-
-    known = map(parse_json, shipped_calibrations())
-    found = next((data for data in known if data["fingerprint"] == fingerprint), None)
-    return None if found is None else MatchCalibration.from_json_dict(found)
 
 
 def _manifest(data: Path | None) -> dict[str, Mapping[str, str]]:
