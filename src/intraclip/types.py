@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from intraclip.arrays import as_array, as_flags, as_reals, as_whole
+from intraclip.arrays import as_array, as_flags, as_picture, as_reals, as_whole
 from intraclip.core.numbers import MAX_ID
 from intraclip.errors import DataError
 
@@ -107,29 +107,18 @@ class ArrayTracklet(Tracklet):
         Raises:
             DataError: no frame, or something else than such pictures.
         """
-        if isinstance(pictures, list | tuple):
-            frames: list[npt.NDArray[Any]] = [as_array(p, name=f"a frame of {name}") for p in pictures]
-        else:
-            whole = as_array(pictures, name=name)
-            if whole.ndim != 4:
+        if not isinstance(pictures, list | tuple):
+            pictures = as_array(pictures, name=name)
+            if pictures.ndim != 4:
                 raise DataError(
-                    f"{name} is {whole.dtype} {list(whole.shape)}; a clip is uint8 [T, H, W, 3] in RGB"
-                    + (", one picture is a clip of one: picture[None]" if whole.ndim == 3 else "")
+                    f"{name} is {pictures.dtype} {list(pictures.shape)}; a clip is uint8 [T, H, W, 3] in RGB"
+                    + (", one picture is a clip of one: picture[None]" if pictures.ndim == 3 else "")
                 )
-            frames = list(whole)
+        frames = tuple(as_picture(p, name=f"frame {number} of {name}") for number, p in enumerate(pictures))
         if not frames:
             raise DataError(f"{name} has no frames; give at least one")
-        for number, frame in enumerate(frames):
-            if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or 0 in frame.shape:
-                planes = frame.ndim == 3 and frame.shape[0] == 3
-                raise DataError(
-                    f"frame {number} of {name} is {frame.dtype} {list(frame.shape)}; uint8 [h, w, 3] in RGB is needed"
-                    + (": move the colours to the end" if planes else "")
-                )
         numbers = tuple(f"frame {number}" for number in range(len(frames)))
-        return cls(
-            name=name, root=Path("memory"), frames=numbers, pid=UNKNOWN_PID, camid=0, pictures=tuple(frames)
-        )
+        return cls(name=name, root=Path("memory"), frames=numbers, pid=UNKNOWN_PID, camid=0, pictures=frames)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
