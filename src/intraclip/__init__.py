@@ -1,3 +1,105 @@
-"""Video person re-identification: Intra-Clip Aggregation and Synchronous Data Augmentation."""
+"""Video person re-identification: Intra-Clip Aggregation and Synchronous Data Augmentation.
+
+::
+
+    import intraclip as ic
+
+    net = ic.load("base")                                # the network that comes with the package, or your own
+    e = net.embed(clips)                                 # arrays uint8 [T, H, W, 3], folders of frames, tracklets
+    ic.similarity(e[0], e[1])
+
+`docs/library.md` shows everything that is named here. A name is loaded when it is first used, so that the import itself
+takes no time; what is not named here may change from version to version.
+"""
+
+from importlib import import_module as _import_module
+from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from intraclip.config import Recipe as Recipe
+    from intraclip.data.augment import lift as lift
+    from intraclip.data.readers import read_split as read
+    from intraclip.data.sda import SDA as SDA
+    from intraclip.embed.evaluate import evaluate as evaluate
+    from intraclip.embed.network import Network as Network
+    from intraclip.embed.network import load as load
+    from intraclip.errors import IntraclipError as IntraclipError
+    from intraclip.gallery.gallery import Gallery as Gallery
+    from intraclip.ingest.from_python import ingest as ingest
+    from intraclip.link.linking import link as link
+    from intraclip.losses import BatchHardTriplet as BatchHardTriplet
+    from intraclip.losses import batch_hard_triplet as batch_hard_triplet
+    from intraclip.metrics.scoring import score as score
+    from intraclip.metrics.similarity import similarity as similarity
+    from intraclip.models.heads import heads as heads
+    from intraclip.models.heads.ica import ICA as ICA
+    from intraclip.models.heads.tap import TAP as TAP
+    from intraclip.train.from_python import train as train
+    from intraclip.types import Embeddings as Embeddings
+    from intraclip.types import Split as Split
+    from intraclip.types import Tracklet as Tracklet
+
+__all__ = [
+    "ICA",
+    "SDA",
+    "TAP",
+    "BatchHardTriplet",
+    "Embeddings",
+    "Gallery",
+    "IntraclipError",
+    "Network",
+    "Recipe",
+    "Split",
+    "Tracklet",
+    "batch_hard_triplet",
+    "evaluate",
+    "heads",
+    "ingest",
+    "lift",
+    "link",
+    "load",
+    "read",
+    "score",
+    "similarity",
+    "train",
+]
+
+_PLACES = {
+    "ICA": "models.heads.ica",
+    "SDA": "data.sda",
+    "TAP": "models.heads.tap",
+    "BatchHardTriplet": "losses",
+    "Embeddings": "types",
+    "Gallery": "gallery.gallery",
+    "IntraclipError": "errors",
+    "Network": "embed.network",
+    "Recipe": "config",
+    "Split": "types",
+    "Tracklet": "types",
+    "batch_hard_triplet": "losses",
+    "evaluate": "embed.evaluate",
+    "heads": "models.heads",
+    "lift": "data.augment",
+    "load": "embed.network",
+    "read": "data.readers",
+    "score": "metrics.scoring",
+    "similarity": "metrics.similarity",
+}
+_CALLABLE_PACKAGES = ("ingest", "link", "train")
+_OTHER_NAMES = {"read": "read_split"}
+
+
+def __getattr__(name: str) -> object:
+    if name in _CALLABLE_PACKAGES:
+        return _import_module(f"intraclip.{name}")
+    if name not in _PLACES:
+        raise AttributeError(f"module 'intraclip' has no attribute {name!r}")
+    found = getattr(_import_module(f"intraclip.{_PLACES[name]}"), _OTHER_NAMES.get(name, name))
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, "__version__"})

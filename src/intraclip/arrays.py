@@ -112,6 +112,22 @@ def as_flags(values: Any, *, name: str) -> npt.NDArray[np.bool_]:
     return found.astype(np.bool_)
 
 
+def as_picture(values: Any, *, name: str) -> npt.NDArray[np.uint8]:
+    """A picture, uint8 ``[h, w, 3]`` in RGB, as an array.
+
+    Raises:
+        DataError: as `as_array`, or another type or shape.
+    """
+    found = as_array(values, name=name)
+    if found.dtype != np.uint8 or found.ndim != 3 or found.shape[2] != 3 or 0 in found.shape:
+        planes = found.ndim == 3 and found.shape[0] == 3
+        raise DataError(
+            f"{name} is {found.dtype} {list(found.shape)}, uint8 [h, w, 3] in RGB is needed"
+            + ("; move the colours to the end" if planes else "")
+        )
+    return found
+
+
 def as_item(value: Any) -> Any:
     """The Python value of a NumPy number or of a tensor or array with one element and no axes; others as they are.
 

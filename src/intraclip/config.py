@@ -268,7 +268,13 @@ class RunConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """A whole training run."""
+    """A whole training run.
+
+    >>> from dataclasses import replace
+    >>> recipe = Recipe(seed=1, model=ModelConfig(backbone="resnet18", head="tap"))
+    >>> replace(recipe, optimizer=OptimizerConfig(epochs=20)).optimizer.epochs
+    20
+    """
 
     description: str = ""
     """One sentence for people."""

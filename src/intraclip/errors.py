@@ -28,7 +28,14 @@ from types import ModuleType
 
 
 class IntraclipError(Exception):
-    """Base class: something the user can mend."""
+    """Base class: something the user can mend.
+
+    >>> try:
+    ...     require_empty_folder(Path(__file__), remedy="choose another")
+    ... except IntraclipError as error:
+    ...     print(error)
+    /.../errors.py is a file, a folder is needed; choose another
+    """
 
 
 class ConfigError(IntraclipError):

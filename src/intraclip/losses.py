@@ -68,6 +68,11 @@ def batch_hard_triplet(
     Raises:
         ValueError: shapes do not belong together, or an anchor has no positive or no negative; labels on a GPU are
             not looked at, because that would make the processor wait for it.
+
+    >>> features = torch.tensor([[0.0], [1.0], [3.0], [4.0]])
+    >>> found = batch_hard_triplet(features, [0, 0, 1, 1], margin=1.5)
+    >>> found.loss.item(), found.active.item()
+    (0.25, 0.5)
     """
     features = torch.as_tensor(features)
     labels = torch.as_tensor(labels, device=features.device)

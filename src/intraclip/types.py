@@ -6,8 +6,9 @@ pixels, ``N`` tracklets, ``D`` embedding size.
 
 from __future__ import annotations
 
+import operator
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from intraclip.arrays import as_flags, as_reals, as_whole
+from intraclip.arrays import as_array, as_flags, as_picture, as_reals, as_whole
 from intraclip.core.numbers import MAX_ID
 from intraclip.errors import DataError
 
@@ -80,6 +81,46 @@ class Tracklet:
         )
 
 
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class ArrayTracklet(Tracklet):
+    """A tracklet whose frames are in memory: those of a tracker, a request, or somebody's own reader.
+
+    `root` and `frames` stand in messages only.
+
+    Attributes:
+        pictures: uint8 ``[h, w, 3]`` RGB, one a frame, of any sizes.
+
+    >>> ArrayTracklet.of(np.zeros((3, 128, 64, 3), np.uint8), name="clip 0")
+    Tracklet(name='clip 0', pid=-2, camid=0, 3 frames in memory)
+    """
+
+    pictures: Sequence[npt.NDArray[np.uint8]] = field(compare=False)
+
+    @classmethod
+    def of(cls, pictures: Any, *, name: str) -> ArrayTracklet:
+        """The frames of one person, in order of time.
+
+        Args:
+            pictures: uint8 ``[T, H, W, 3]`` RGB as array or tensor, or T pictures ``[h, w, 3]``.
+            name: of the tracklet, for messages and the names of embeddings.
+
+        Raises:
+            DataError: no frame, or something else than such pictures.
+        """
+        if not isinstance(pictures, list | tuple):
+            pictures = as_array(pictures, name=name)
+            if pictures.ndim != 4:
+                raise DataError(
+                    f"{name} is {pictures.dtype} {list(pictures.shape)}; a clip is uint8 [T, H, W, 3] in RGB"
+                    + (", one picture is a clip of one: picture[None]" if pictures.ndim == 3 else "")
+                )
+        frames = tuple(as_picture(p, name=f"frame {number} of {name}") for number, p in enumerate(pictures))
+        if not frames:
+            raise DataError(f"{name} has no frames; give at least one")
+        numbers = tuple(f"frame {number}" for number in range(len(frames)))
+        return cls(name=name, root=Path("memory"), frames=numbers, pid=UNKNOWN_PID, camid=0, pictures=frames)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Split:
     """Tracklets of one data set, divided into training and test.
@@ -96,6 +137,10 @@ class Split:
 
     Raises:
         DataError: a name occurs twice, or a pid is trained on and queried.
+
+    >>> seen = [Tracklet(name=f"c{c}", root=Path("d"), frames=("1.jpg",), pid=7, camid=c) for c in (1, 2)]
+    >>> Split(dataset="mine", root=Path("d"), train=(), query=(seen[0],), gallery=(seen[1],), protocol="cross-camera")
+    Split(mine #0: 0 train, 1 query, 1 gallery tracklets in d)
     """
 
     dataset: str
@@ -194,9 +239,14 @@ class Embeddings:
         camids: int64 ``[N]``.
         is_query: bool ``[N]``.
         names: tracklet names ``[N]``; empty when unknown.
+        fingerprint: of the network and sampling that made them (`intraclip.models.fingerprint`); empty when unknown.
 
     Raises:
         DataError: shapes differ, values are of another kind, or a feature is not finite.
+
+    >>> e = Embeddings(features=[[3, 4], [0, 1]], pids=[1, 2], camids=[1, 1], is_query=[True, False])
+    >>> e, e[0].tolist()
+    (Embeddings(2 x 2, 1 queries, 2 pids), [3.0, 4.0])
     """
 
     features: npt.NDArray[np.float32]
@@ -204,6 +254,7 @@ class Embeddings:
     camids: npt.NDArray[np.int64]
     is_query: npt.NDArray[np.bool_]
     names: tuple[str, ...] = field(default=())
+    fingerprint: str = ""
 
     def __post_init__(self) -> None:
         arrays: dict[str, npt.NDArray[Any]] = {
@@ -240,9 +291,15 @@ class Embeddings:
     def __len__(self) -> int:
         return len(self.features)
 
+    def __getitem__(self, row: int) -> npt.NDArray[np.float32]:
+        """The vector ``[D]`` of a row, counted from 0."""
+        found: npt.NDArray[np.float32] = self.features[operator.index(row)]
+        return found
+
     def __repr__(self) -> str:
         n, d = self.features.shape
-        return f"Embeddings({n} x {d}, {int(self.is_query.sum())} queries, {len(np.unique(self.pids))} pids)"
+        known = len(np.unique(self.pids[self.pids > 0]))
+        return f"Embeddings({n} x {d}, {int(self.is_query.sum())} queries, {known} pids)"
 
 
 def take(embeddings: Embeddings, rows: npt.NDArray[np.int64]) -> Embeddings:

@@ -18,11 +18,11 @@ from intraclip.embed.embeddings_io import read_embeddings
 from intraclip.embed.extract import extractor_of
 from intraclip.embed.extract_job import extract_split
 from intraclip.embed.extractors import ExtractSettings
+from intraclip.embed.network import Network
 from intraclip.errors import DataError
 from intraclip.gallery import adding
 from intraclip.gallery.adding import Naming, add_embeddings, add_tracklets, read_tracklets
 from intraclip.gallery.gallery import Gallery, create_gallery
-from intraclip.gallery.queries import embed_pictures
 from intraclip.gallery.records import Box
 from intraclip.ingest.tracklets import BOX_COLUMNS, COLUMNS
 from intraclip.models.embedder import build_embedder
@@ -216,7 +216,6 @@ def test_pictures_embed_as_a_tracklet_of_the_same_frames(world, tiny_recipe, hea
     tracklet, record = read_tracklets(world.data, Naming())[0]
     frames = [read_tracklet_frame(tracklet, i) for i in range(len(tracklet))]
     expected = next(iter(extractor.embed([tracklet], world.settings))).embedding
-    np.testing.assert_allclose(
-        embed_pictures(extractor, frames, world.settings.clip), expected, rtol=1e-4, atol=1e-6
-    )
+    network = Network(extractor, world.settings)
+    np.testing.assert_allclose(network.embed([frames])[0], expected, rtol=1e-4, atol=1e-6)
     assert record.id == "cam1_t0001"

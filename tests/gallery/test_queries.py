@@ -9,12 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from intraclip.config import ClipConfig, Recipe
-from intraclip.embed.extract import extractor_of
 from intraclip.errors import DataError, FrameError
 from intraclip.gallery import queries
-from intraclip.gallery.queries import embed_pictures, read_box, read_clip, read_images
-from intraclip.models.embedder import build_embedder
+from intraclip.gallery.queries import read_box, read_clip, read_images
 
 
 @pytest.fixture
@@ -91,28 +88,3 @@ def test_what_is_no_picture_and_no_video_is_refused(tmp_path):
     (tmp_path / "text.mp4").write_text("hello")
     with pytest.raises(DataError, match=r"text.mp4"):
         read_clip(tmp_path / "text.mp4")
-
-
-def test_arrays_of_another_kind_are_refused(tiny_recipe: Recipe):
-    extractor = extractor_of(
-        build_embedder(tiny_recipe.model, tiny_recipe.input, num_classes=2, seed=0).eval()
-    )
-    clip = ClipConfig(num_frames=2)
-    with pytest.raises(DataError, match="no pictures"):
-        embed_pictures(extractor, [], clip)
-    with pytest.raises(DataError, match=r"float32 \[4, 4, 3\]"):
-        embed_pictures(extractor, [np.zeros((4, 4, 3), np.float32)], clip)
-    with pytest.raises(DataError, match=r"uint8 \[4, 4\]"):
-        embed_pictures(extractor, [np.zeros((4, 4), np.uint8)], clip)
-    found = embed_pictures(extractor, [np.zeros((4, 9, 3), np.uint8)] * 5, clip)
-    assert found.shape == (extractor.embedding_size,)
-    assert found.dtype == np.float32
-
-
-def test_a_network_that_gives_no_numbers_is_refused(tiny_recipe: Recipe):
-    model = build_embedder(tiny_recipe.model, tiny_recipe.input, num_classes=2, seed=0).eval()
-    extractor = extractor_of(model)
-    for parameter in model.head.parameters():
-        parameter.data.fill_(float("nan"))
-    with pytest.raises(DataError, match="not finite"):
-        embed_pictures(extractor, [np.zeros((4, 9, 3), np.uint8)], ClipConfig(num_frames=2))

@@ -35,6 +35,11 @@ class EvaluateArgs:
     """Layout of the data folder."""
     split: int | None = None
     """Number of the split; by default the one the run was trained on."""
+    engine: str | None = None
+    """What runs the network: torch, onnxruntime, openvino, or auto for the fastest exact one that is installed; torch
+    by default."""
+    workers: int | None = None
+    """Processes that decode frames; by default as in the recipe."""
     device: str | None = None
     """auto, cpu, cuda or cuda:N; by default as in the recipe."""
     json: bool = False
@@ -59,6 +64,8 @@ def main(argv: Sequence[str]) -> int:
                 protocol=args.protocol,
                 distance=args.distance,
                 sampling=args.sampling,
+                engine=args.engine,
+                workers=args.workers,
                 device=ranks.device_name(args.device or recipe.device) if ranks.size > 1 else args.device,
                 progress=update,
                 ranks=ranks,

@@ -98,6 +98,7 @@ def add_folder(args: AddArgs, progress: Progress | None = None) -> tuple[AddSumm
         progress: called with frames done and in all, instead of a bar.
     """
     from intraclip.embed.extractors import ExtractSettings
+    from intraclip.embed.network import network_note
     from intraclip.gallery.adding import add_tracklets, read_tracklets
     from intraclip.gallery.gallery import opened_or_created
 
@@ -121,6 +122,10 @@ def add_folder(args: AddArgs, progress: Progress | None = None) -> tuple[AddSumm
         with nullcontext(progress) if progress else progress_bar("frames") as update:
             summary = add_tracklets(
                 gallery, tracklets, extractor, settings, crops=args.crops, progress=update
+            )
+        if summary.added and (args.run or args.encoder):  # what is here by name is found without
+            gallery.note_network(
+                network_note(args.run, args.encoder, engine=args.engine, sampling=args.sampling)
             )
         return _finish(gallery, summary)
 

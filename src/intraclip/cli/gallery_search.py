@@ -135,12 +135,13 @@ def _query_pictures(args: SearchArgs) -> list[npt.NDArray[np.uint8]]:
 
 
 def _embedded(args: SearchArgs, gallery: Gallery) -> tuple[npt.NDArray[np.float32], str]:
-    from intraclip.gallery.queries import embed_pictures
+    from intraclip.embed.extractors import ExtractSettings
+    from intraclip.embed.network import Network
 
-    extractor, _, clip = open_model(args, gallery)
-    fingerprint = extractor.fingerprint(clip)
-    gallery.require_fingerprint(fingerprint)
-    return embed_pictures(extractor, _query_pictures(args), clip), fingerprint
+    extractor, recipe, clip = open_model(args, gallery)
+    network = Network(extractor, ExtractSettings.of(recipe, clip=clip))
+    gallery.require_fingerprint(network.fingerprint)
+    return network.embed([_query_pictures(args)])[0], network.fingerprint
 
 
 def _print_matches(found: SearchResult) -> None:

@@ -3,30 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
-from intraclip.cli.common import parse, print_json, print_table, say, tell
-from intraclip.cli.link_input import (
-    Input,
-    from_file,
-    from_folder,
-    from_gallery,
-    is_data_folder,
-    is_gallery,
-)
+from intraclip.cli.common import parse, print_json, print_table, progress_bar, read_data, say, tell
+from intraclip.cli.gallery_words import audited
 from intraclip.cli.model_flag import Networked
 from intraclip.cli.network import or_default
 
 if TYPE_CHECKING:
     from intraclip.link.people import People
-    from intraclip.link.travel import TravelTimes
-    from intraclip.metrics.match_probability import MatchCalibration
-    from intraclip.types import Embeddings
+    from intraclip.link.source import Input
 
 SHOWN = 20
 """People in the table of the terminal; people.csv holds all."""
@@ -89,6 +79,7 @@ def main(argv: Sequence[str]) -> int:
         require_empty_folder,
         require_extra,
     )
+    from intraclip.link.source import is_data_folder, is_gallery
 
     require_empty_folder(args.out, remedy="choose another --out")
     require_extra("jinja2", extra="report", purpose="the page of people")
@@ -98,86 +89,89 @@ def main(argv: Sequence[str]) -> int:
         raise OutputError(f"{args.save_calibration} exists; choose another --save-calibration")
     if args.data is not None and is_gallery(args.source):
         raise ConfigError("--data goes with an embeddings file; a gallery holds its own pictures")
+    if args.save_calibration is not None and args.calibration and args.calibration.suffix.lower() == ".json":
+        raise ConfigError(f"--save-calibration: {args.calibration} is a calibration already")
     if is_data_folder(args.source):
         if args.data is not None:
             raise ConfigError(f"--data goes with an embeddings file; {args.source} is a data folder itself")
         args = or_default(replace(args, data=Path(args.source)))
     elif args.run is not None or args.encoder is not None:
         raise ConfigError("--model embeds a folder of tracklets; a file or gallery is embedded already")
-    # A gallery stays open until its pictures are on the page.
-    with ExitStack() as stack, leaving_nothing(args.out):
-        _link(args, stack)
+    with leaving_nothing(args.out):
+        _link(args)
     return 0
 
 
-def _link(args: LinkArgs, stack: ExitStack) -> None:
-    """Read, group, write and print."""
+def _link(args: LinkArgs) -> None:
+    """Group, write and print."""
     from intraclip.core.files import write_json
-    from intraclip.errors import ConfigError, DataError
-    from intraclip.link.evidence import Evidence
+    from intraclip.embed.extract import open_extractor
+    from intraclip.embed.extractors import ExtractSettings
+    from intraclip.embed.network import Network
+    from intraclip.errors import DataError
+    from intraclip.gallery.gallery import open_gallery
+    from intraclip.link.linking import linking
     from intraclip.link.output import people_rows, write_labels, write_people
-    from intraclip.link.people import link
-    from intraclip.link.travel import read_travel_times
+    from intraclip.link.source import is_data_folder, is_gallery
+    from intraclip.metrics.match_probability import read_calibration
     from intraclip.report.people import write_people_page
+    from intraclip.report.strips import jpeg_address
 
-    travel = read_travel_times(args.travel) if args.travel is not None else None
-    if args.data is not None and is_data_folder(args.source):
-        from intraclip.embed.extract import open_extractor
-
-        given = from_folder(args.data, *open_extractor(args.run, encoder=args.encoder))
-    elif is_gallery(args.source):
-        given = from_gallery(args.source, stack)
-    else:
-        given = from_file(Path(args.source), args.data)
-    notes = list(given.notes)
-    calibration = fitted = _calibration(args, given, notes)
-    if args.prior is not None:
-        if fitted is None:
-            raise ConfigError(
-                "--prior needs a calibration, and nothing here has one; name one with --calibration"
+    if is_gallery(args.source):
+        with open_gallery(args.source) as gallery:
+            audited(gallery, "link", {})
+    network = None
+    if is_data_folder(args.source):
+        extractor, recipe = open_extractor(args.run, encoder=args.encoder)
+        network = Network(extractor, ExtractSettings.of(recipe))
+    split = read_data(args.data) if args.data is not None else None
+    calibration = args.calibration
+    labelled = calibration is not None and calibration.suffix.lower() != ".json"
+    with (
+        progress_bar("frames") as update,
+        linking(
+            args.source if network is None or split is None else split,
+            data=split if network is None else None,
+            network=network,
+            calibration=calibration if labelled or calibration is None else read_calibration(calibration),
+            prior=args.prior,
+            probability=args.probability,
+            threshold=args.threshold,
+            distance=args.distance,
+            travel=args.travel,
+            one_clock=args.one_clock,
+            one_per_camera=args.one_per_camera,
+            progress=update,
+        ) as found,
+    ):
+        people, given, notes = found.people, found.given, list(found.notes)
+        if labelled and found.calibration is not None:
+            say(
+                f"calibrated on {found.calibration.people} people: {found.calibration.genuine_pairs:,} pairs of one "
+                f"person, {found.calibration.impostor_pairs:,} of two"
             )
-        calibration = fitted.with_prior(args.prior)
-    if fitted is not None and fitted.learned_from:
-        notes.append(
-            f"probabilities were learned from {fitted.learned_from}; your own labelled embeddings: --calibration"
+        write_people(args.out / "people.csv", people)
+        labels = None
+        if given.tracklets:
+            try:
+                labels = write_labels(
+                    args.out / "tracklets.csv", people, given.tracklets.values(), given.manifest
+                )
+            except DataError as error:
+                notes.append(f"no labels for training: {error}")
+        strip = given.strip
+        write_people_page(
+            args.out / "people.html",
+            people,
+            title=args.title,
+            picture=None if strip is None else lambda name: jpeg_address(strip(name)),
+            cameras=given.cameras,
+            sentences=notes,
         )
-    metric = args.distance or given.metric or (calibration.metric if calibration else "cosine")
-    if calibration is not None:
-        calibration.require(metric=metric, fingerprint=given.fingerprint)
-    if travel is not None and (strangers := sorted(travel.cameras - set(given.camids.tolist()))):
-        notes.append(f"{args.travel} names cameras without tracklets: {', '.join(map(str, strangers))}")
-    evidence = Evidence(
-        features=given.features,
-        camids=given.camids,
-        metric=metric,
-        calibration=calibration,
-        times=given.times,
-        sources=_sources(args, given, travel, notes),
-        travel=travel,
-        one_per_camera=args.one_per_camera,
-    )
-    people = link(evidence, given.names, threshold=args.threshold, probability=args.probability)
-    scores = _scores(given, people)
-    write_people(args.out / "people.csv", people)
-    labels = None
-    if given.tracklets:
-        try:
-            labels = write_labels(
-                args.out / "tracklets.csv", people, given.tracklets.values(), given.manifest
-            )
-        except DataError as error:
-            notes.append(f"no labels for training: {error}")
-    write_people_page(
-        args.out / "people.html",
-        people,
-        title=args.title,
-        picture=given.strip,
-        cameras=given.cameras,
-        sentences=notes,
-    )
-    if args.save_calibration is not None and fitted is not None:
+    if args.save_calibration is not None and found.calibration is not None:
         # Now that it is known to fit.
-        write_json(args.save_calibration, fitted.to_json_dict(), replace=False)
+        write_json(args.save_calibration, found.calibration.to_json_dict(), replace=False)
+    scores = found.scores.to_json_dict() if found.scores is not None else None
     if args.json:
         print_json(
             {
@@ -186,12 +180,12 @@ def _link(args: LinkArgs, stack: ExitStack) -> None:
                 "across_cameras": sum(len(people.cameras(p)) > 1 for p in range(1, people.count + 1)),
                 "tracklets": people_rows(people),
                 "scores": scores,
-                "notes": [*notes, *people.notes],
+                "notes": notes,
             }
         )
     else:
         _print(people, given, scores)
-        for note in (*notes, *people.notes):
+        for note in notes:
             tell(f"note: {note}")
         if labels is not None:
             tell(
@@ -200,84 +194,6 @@ def _link(args: LinkArgs, stack: ExitStack) -> None:
                 f"{args.out / 'tracklets.csv'} --model.weights RUN --out OUT"
             )
     say(f"the page is {args.out / 'people.html'}")
-
-
-def _sources(args: LinkArgs, given: Input, travel: TravelTimes | None, notes: list[str]) -> tuple[str, ...]:
-    """Recordings as `Evidence` takes them; where one is unknown, the tracklet's times are compared with none."""
-    import numpy as np
-
-    from intraclip.errors import ConfigError
-    from intraclip.link.recordings import kept_apart
-
-    if args.one_clock or given.times is None or not given.sources:
-        return ()
-    timed = np.flatnonzero(np.isfinite(given.times).all(axis=1)).tolist()
-    unknown = sum(not given.sources[row] for row in timed)
-    if not unknown:
-        return given.sources
-    why = f"nothing says which recordings {unknown} tracklets are from"
-    remedy = "if each camera has one recording, or all times are on its clock, add --one-clock"
-    if travel is not None and travel.travel:
-        raise ConfigError(f"--travel needs one clock a camera, and {why}; {remedy}")
-    notes.append(
-        f"{why}, so their times were compared with none and forbid nothing; name the folder of `intraclip ingest` "
-        f"with --data, or, {remedy}"
-    )
-    return kept_apart(given.sources)
-
-
-def _calibration(args: LinkArgs, given: Input, notes: list[str]) -> MatchCalibration | None:
-    """The calibration of --calibration, else of the gallery; none where a threshold is given instead."""
-    from intraclip.embed.embeddings_io import read_embeddings
-    from intraclip.errors import ConfigError
-    from intraclip.metrics.match_probability import fit_calibration, read_calibration
-
-    path = args.calibration
-    if path is None:
-        found = given.calibration if args.threshold is None else None
-        if found is not None and found.learned_from and args.distance not in (None, found.metric):
-            return None  # nobody asked for it
-        return found
-    if path.suffix.lower() == ".json":
-        if args.save_calibration is not None:
-            raise ConfigError(f"--save-calibration: {path} is a calibration already")
-        return read_calibration(path)
-    labelled = read_embeddings(path)
-    metric = args.distance or given.metric or "cosine"
-    found = fit_calibration(labelled.embeddings, metric=metric, fingerprint=labelled.fingerprint)
-    say(
-        f"calibrated on {found.people} people: {found.genuine_pairs:,} pairs of one person, "
-        f"{found.impostor_pairs:,} of two"
-    )
-    shared = _shared(given, labelled.embeddings)
-    if shared:
-        notes.append(
-            f"{shared} of the {len(given.names)} tracklets are among those that the calibration was fitted on, so "
-            "scores against known pids are too good; calibrate on other people to know how well it works"
-        )
-    return found
-
-
-def _shared(given: Input, labelled: Embeddings) -> int:
-    """Tracklets with a known pid that are in the labelled embeddings too: a copy has the same vectors."""
-    if given.pids is None or given.features.shape[1] != labelled.features.shape[1]:
-        return 0
-    fitted = {row.tobytes() for row in labelled.features[labelled.pids > 0]}
-    return sum(row.tobytes() in fitted for row in given.features[given.pids > 0])
-
-
-def _scores(given: Input, people: People) -> dict[str, Any] | None:
-    """Scores where identities are known."""
-    import numpy as np
-
-    from intraclip.link.scores import score_people
-
-    if given.pids is None or not (given.pids > 0).any():
-        return None
-    frames = None
-    if given.tracklets:
-        frames = np.array([len(given.tracklets[name]) for name in given.names], dtype=np.int64)
-    return score_people(people.person, given.pids, frames).to_json_dict()
 
 
 def _print(people: People, given: Input, scores: dict[str, Any] | None) -> None:

@@ -296,9 +296,7 @@ def _require_inside(boxes: torch.Tensor, height: int, width: int, *, operation: 
         )
 
 
-def lift(
-    transform: Callable[[torch.Tensor], torch.Tensor], *, synchronous: bool = True
-) -> Callable[[torch.Tensor, torch.Generator], torch.Tensor]:
+def lift(transform: Callable[[torch.Tensor], torch.Tensor], *, synchronous: bool = True) -> Lifted:
     """Make a clip transform of any image transform.
 
     Works for every transform that draws from the global random state of Python, NumPy or torch, such as those of
@@ -309,18 +307,40 @@ def lift(
         synchronous: one draw for all frames (SDA), or one for each.
 
     Returns:
-        A function of a clip ``[T, C, H, W]`` and a generator; the global random states are left as they were.
+        A function of a clip ``[T, C, H, W]``, and of a generator where draws shall not come from torch's own state.
+        Beside the draw of a seed from there, the global random states are left as they were.
+
+    >>> from torchvision.transforms import v2
+    >>> jitter = lift(v2.ColorJitter(brightness=0.5))
+    >>> clip = torch.full((4, 3, 8, 8), 100, dtype=torch.uint8)
+    >>> augmented = jitter(clip)
+    >>> augmented.shape, len(augmented.unique())  # one draw: every frame got the same brightness
+    (torch.Size([4, 3, 8, 8]), 1)
+    """
+    return Lifted(transform, synchronous)
+
+
+@dataclass(frozen=True)
+class Lifted:
+    """An image transform that takes clips; see `lift`. It can be pickled where the transform can.
+
+    Attributes:
+        transform: of one image.
+        synchronous: one draw a clip, or one a frame.
     """
 
-    def lifted(clip: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        seeds = torch.randint(0, 2**31, (1 if synchronous else len(clip),), generator=generator).tolist()
+    transform: Callable[[torch.Tensor], torch.Tensor]
+    synchronous: bool = True
+
+    def __call__(self, clip: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
+        """Transform a clip ``[T, C, H, W]``."""
+        shape = (1 if self.synchronous else len(clip),)
+        seeds = torch.randint(0, 2**31, shape, generator=generator).tolist()
         images = []
         for t, image in enumerate(clip):
             with _global_seed(seeds[t % len(seeds)]):
-                images.append(transform(image))
+                images.append(self.transform(image))
         return torch.stack(images)
-
-    return lifted
 
 
 @contextmanager

@@ -1,6 +1,6 @@
-"""Decode frames: a tracklet's files, or its place in a pack -> uint8 RGB, upright.
+"""Decode frames: a tracklet's files, its place in a pack, or in memory -> uint8 RGB, upright.
 
-Whoever wants a frame of a tracklet asks `read_tracklet_frame`, which knows folders and packs.
+Whoever wants a frame of a tracklet asks `read_tracklet_frame`, which knows folders, packs and memory.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from intraclip.core.media import decode_jpeg_into, decode_picture, read_picture_bytes
 from intraclip.data.pack.format import pack_of
-from intraclip.types import Tracklet
+from intraclip.types import ArrayTracklet, Tracklet
 
 Frame = npt.NDArray[np.uint8]
 
@@ -30,6 +30,8 @@ def read_tracklet_frame(tracklet: Tracklet, index: int) -> Frame:
         FrameError: the frame is missing, empty, truncated, or no image.
         DataError: the pack is damaged.
     """
+    if isinstance(tracklet, ArrayTracklet):
+        return tracklet.pictures[index]
     pack = pack_of(tracklet.root)
     if pack is not None and pack.kind == "raw":
         return pack.pixels(tracklet, index)
@@ -48,6 +50,9 @@ def read_tracklet_frame_into(tracklet: Tracklet, index: int, out: Frame) -> None
         FrameError: the frame is missing, empty, truncated, or no image.
         DataError: the pack is damaged.
     """
+    if isinstance(tracklet, ArrayTracklet):
+        resize_into(np.ascontiguousarray(tracklet.pictures[index]), out)
+        return
     pack = pack_of(tracklet.root)
     if pack is not None and pack.kind == "raw":
         resize_into(pack.pixels(tracklet, index), out)

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Literal
 
 from intraclip.config import Recipe
+from intraclip.config_io import parse_json
 from intraclip.embed.extract import open_extractor
 from intraclip.embed.extractors import Extractor
 from intraclip.export.networks import RUNS, installed
+from intraclip.metrics.match_probability import MatchCalibration
 from intraclip.models.zoo import Entry, is_here, local_file, named, shipped_calibrations
 from intraclip.models.zoo.catalogue import STRONGER
 
@@ -29,6 +31,13 @@ def networks_here() -> Iterator[Entry]:
 def path_of(entry: Entry) -> Path:
     """What `open_extractor` opens an entry by: what is shipped by its file, which no folder of that name hides."""
     return local_file(entry) if entry.shipped else Path(entry.name)
+
+
+def calibration_of(fingerprint: str) -> MatchCalibration | None:
+    """What is known of the distances of a network that comes with the package; None for any other."""
+    known = map(parse_json, shipped_calibrations())
+    found = next((data for data in known if data["fingerprint"] == fingerprint), None)
+    return None if found is None else MatchCalibration.from_json_dict(found)
 
 
 def network_of(

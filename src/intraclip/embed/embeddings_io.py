@@ -133,13 +133,16 @@ def read_embeddings(path: Path) -> EmbeddingsFile:
     names = _names(arrays["names"], problems) if lengths.get("names") else ()
     times = _times(arrays, problems)
     raise_problems(str(path), problems, _REMEDY)
-    return EmbeddingsFile(
-        path=path,
-        embeddings=Embeddings(features=features, pids=pids, camids=camids, is_query=is_query, names=names),
-        notes=tuple(notes),
-        times=times,
-        metadata=_metadata(metadata, path),
+    said = _metadata(metadata, path)
+    embeddings = Embeddings(
+        features=features,
+        pids=pids,
+        camids=camids,
+        is_query=is_query,
+        names=names,
+        fingerprint=str(said.get("fingerprint", "")),
     )
+    return EmbeddingsFile(path=path, embeddings=embeddings, notes=tuple(notes), times=times, metadata=said)
 
 
 def _digest(arrays: Arrays, metadata: str) -> str:

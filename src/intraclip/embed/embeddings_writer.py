@@ -50,13 +50,14 @@ def save_embeddings(
         path: ending in .npz or .parquet.
         embeddings: N of them.
         times: seconds of the first and last frame in the video, ``[N, 2]``, NaN where unknown; None writes none.
-        metadata: what JSON can hold, such as the model's fingerprint.
+        metadata: what JSON can hold; the fingerprint of the embeddings goes with it.
 
     Raises:
         OutputError: the name ends in something else, or the file cannot be written.
         MissingExtraError: a Parquet file, and pyarrow is not installed.
     """
-    save_chunks(path, [(embeddings, times)], metadata=metadata)
+    said = {"fingerprint": embeddings.fingerprint} if embeddings.fingerprint else {}
+    save_chunks(path, [(embeddings, times)], metadata={**said, **(metadata or {})})
 
 
 def save_chunks(

@@ -12,26 +12,23 @@ import numpy.typing as npt
 import torch
 import torch.distributed as dist
 
-from intraclip.config import ClipConfig, Recipe
 from intraclip.core.devices import choose_device, environment
 from intraclip.core.distributed import ALONE, Ranks
 from intraclip.core.files import file_digest, write_json
 from intraclip.data.digest import tracklets_digest
+from intraclip.data.readers import read_split
 from intraclip.embed.embeddings_io import save_embeddings
-from intraclip.embed.extract import (
-    Progress,
-    embed_tracklets,
-    require_test_tracklets,
-    with_ids,
-)
+from intraclip.embed.extract import Progress, collect, open_extractor, require_test_tracklets, with_ids
+from intraclip.embed.extractors import ExtractSettings
+from intraclip.embed.network import Network
+from intraclip.embed.origin import origin_of, times_of
 from intraclip.embed.sharding import balance
-from intraclip.errors import DataError
+from intraclip.errors import ConfigError, DataError
 from intraclip.metrics.distance import Distance
 from intraclip.metrics.protocols import Protocol, distinct, protocol_named, protocols_named
 from intraclip.metrics.ranking import Scores, score
 from intraclip.metrics.uncertainty import intervals_or_none
-from intraclip.models.checkpoint import Checkpoint, describe, load_model, model_file, read_checkpoint
-from intraclip.models.embedder import ClipEmbedder
+from intraclip.models.checkpoint import Checkpoint, describe, model_file, read_checkpoint
 from intraclip.types import Embeddings, Split, Tracklet
 
 Sampling = Literal["dense", "even", "all"]
@@ -64,6 +61,8 @@ def evaluate_run(
     protocol: str | None = None,
     distance: Distance = "euclidean",
     sampling: Sampling | None = None,
+    engine: str | None = None,
+    workers: int | None = None,
     device: str | None = None,
     progress: Progress | None = None,
     ranks: Ranks = ALONE,
@@ -79,6 +78,8 @@ def evaluate_run(
         protocol: see `protocols_for`.
         distance: ``euclidean`` or ``cosine``.
         sampling: other test sampling than the recipe's.
+        engine: what runs the network, see `open_extractor`; torch by default.
+        workers: processes that decode frames; by default as in the recipe.
         device: other device than the recipe's.
         progress: called after every batch.
         ranks: the processes that share the embedding; all return the result, the first one writes it.
@@ -86,16 +87,17 @@ def evaluate_run(
     Returns:
         ``scores`` by protocol, each with ``intervals`` (None for too few people) and ``same_as``, protocols that
         calculate the same; ``not_scored`` with the reason by protocol (``all`` only); and everything that makes them
-        what they are: ``data``, ``sampling``, ``model`` and ``environment``.
+        what they are: ``fingerprint``, ``data``, ``sampling``, ``model`` and ``environment``.
 
     Raises:
         CheckpointError: no trained model there.
         DataError: nothing to evaluate, or features that are not finite.
     """
-    ready = _ready(run, sampling=sampling, device=device)
     require_test_tracklets(split)
-    features, unreadable = _embed_shared(ready, split.test, ranks, progress)
-    embeddings = with_ids(features, split)
+    ready = _ready(run, sampling=sampling, engine=engine, workers=workers, device=device)
+    network = ready.network
+    features, unreadable = _embed_shared(network, split.test, ranks, progress)
+    embeddings = with_ids(features, split, fingerprint=network.fingerprint)
     scores: dict[str, Scores] = {}
     not_scored: dict[str, str] = {}
     same_as: dict[str, list[str]] = {}
@@ -124,6 +126,7 @@ def evaluate_run(
         },
         "not_scored": not_scored,
         "unreadable_frames": unreadable,
+        "fingerprint": network.fingerprint,
         "data": {
             "root": str(split.root),
             "dataset": split.dataset,
@@ -133,23 +136,87 @@ def evaluate_run(
         **ready.described(),
     }
     if run.is_dir() and ranks.leads:
-        save_embeddings(run / "embeddings.npz", embeddings, metadata={"protocol": split.protocol})
+        save_embeddings(
+            run / "embeddings.npz",
+            embeddings,
+            times=times_of(split),
+            metadata={
+                **origin_of(network.extractor, split, network.settings.clip),
+                "run": str(run.resolve()),
+                "unreadable_frames": len(unreadable),
+            },
+        )
         write_json(run / "evaluation.json", result)
     return result
 
 
+def evaluate(
+    run: str | Path,
+    *,
+    data: str | Path | Split,
+    protocol: str | None = None,
+    distance: Distance = "euclidean",
+    sampling: Sampling | None = None,
+    layout: str = "auto",
+    split: int | None = None,
+    engine: str | None = None,
+    workers: int | None = None,
+    device: str | None = None,
+    progress: Progress | None = None,
+    ranks: Ranks = ALONE,
+) -> dict[str, Any]:
+    """Embed the test tracklets of a data folder with a run's network, and score them; as `evaluate_run`.
+
+    Args:
+        run: run folder or checkpoint file.
+        data: folder in one of the known layouts, or what `read` gave.
+        protocol: by name, ``all`` for every one; by default the usual one of the data set.
+        distance: ``euclidean`` or ``cosine``.
+        sampling: other test sampling than the recipe's.
+        layout: of the data folder, see `read`.
+        split: its number; by default the one that the run was trained on, as another one tests on people of the
+            training.
+        engine: what runs the network: ``torch``, ``onnxruntime``, ``openvino`` or ``auto``; torch by default.
+        workers: processes that decode frames; by default as in the recipe.
+        device: other device than the recipe's.
+        progress: called with frames done and frames in all.
+        ranks: the processes that share the embedding.
+
+    >>> evaluate("no-such-run", data="MARS")
+    Traceback (most recent call last):
+    ...
+    intraclip.errors.CheckpointError: no-such-run holds no trained model: ...
+    """
+    run = Path(run)
+    if not isinstance(data, Split):
+        recipe = read_checkpoint(model_file(run)).recipe.data
+        number = recipe.split if split is None else split
+        data = read_split(data, layout=layout, split=number, direction=recipe.direction)
+    return evaluate_run(
+        run,
+        data,
+        protocol=protocol,
+        distance=distance,
+        sampling=sampling,
+        engine=engine,
+        workers=workers,
+        device=device,
+        progress=progress,
+        ranks=ranks,
+    )
+
+
 def _embed_shared(
-    ready: _Ready, tracklets: Sequence[Tracklet], ranks: Ranks, progress: Progress | None
+    network: Network, tracklets: Sequence[Tracklet], ranks: Ranks, progress: Progress | None
 ) -> tuple[npt.NDArray[np.float32], list[str]]:
     """Embed this process's share of the tracklets, and hand all of them to every process; and what was left out."""
     shares = balance([len(t) for t in tracklets], ranks.size)
     own = shares[ranks.rank]
     unreadable: list[str] = []
-    features = embed_tracklets(
-        ready.model,
+    features = collect(
+        network.extractor,
         [tracklets[i] for i in own],
-        ready.recipe,
-        clip=ready.clip,
+        network.settings,
         progress=progress,
         unreadable=unreadable,
     )
@@ -157,7 +224,7 @@ def _embed_shared(
         return features, unreadable
     gathered = [(features, unreadable)] * ranks.size
     dist.all_gather_object(gathered, (features, unreadable))
-    everyone = np.empty((len(tracklets), ready.model.embedding_size), dtype=np.float32)
+    everyone = np.empty((len(tracklets), network.embedding_size), dtype=np.float32)
     for share, (part, _) in zip(shares, gathered, strict=True):
         everyone[share] = part
     return everyone, [message for _, messages in gathered for message in messages]
@@ -209,7 +276,7 @@ def evaluate_splits(
     ready = _ready(run, sampling=sampling, device=device)
     tracklets = list({(t.root, t.name): t for split in splits for t in split.test}.values())
     row = {(t.root, t.name): i for i, t in enumerate(tracklets)}
-    features = embed_tracklets(ready.model, tracklets, ready.recipe, clip=ready.clip, progress=progress)
+    features = collect(ready.network.extractor, tracklets, ready.network.settings, progress=progress)
     scores = []
     for split in splits:
         embeddings = with_ids(features[[row[t.root, t.name] for t in split.test]], split)
@@ -228,9 +295,7 @@ def evaluate_splits(
 class _Ready:
     """A run's network on its device, and what is written beside its scores."""
 
-    model: ClipEmbedder
-    recipe: Recipe
-    clip: ClipConfig
+    network: Network
     checkpoint: Checkpoint
     device: torch.device
 
@@ -240,21 +305,34 @@ class _Ready:
         return str(self.device) if self.device.type == "cuda" else None
 
     def described(self) -> dict[str, Any]:
+        clip = self.network.settings.clip
         return {
-            "sampling": {"test_sampling": self.clip.test_sampling, "num_frames": self.clip.num_frames},
+            "sampling": {"test_sampling": clip.test_sampling, "num_frames": clip.num_frames},
             "model": {**describe(self.checkpoint), "sha256": file_digest(self.checkpoint.path)},
             "environment": environment(self.device),
         }
 
 
-def _ready(run: Path, *, sampling: Sampling | None, device: str | None) -> _Ready:
+def _ready(
+    run: Path,
+    *,
+    sampling: Sampling | None,
+    device: str | None,
+    engine: str | None = None,
+    workers: int | None = None,
+) -> _Ready:
+    if workers is not None and workers < 0:
+        raise ConfigError(f"--workers {workers}: 0 or more is needed")
     checkpoint = read_checkpoint(model_file(run))
-    recipe = checkpoint.recipe
-    target = choose_device(device or recipe.device)
+    extractor, recipe = open_extractor(run, engine=engine, device=device)
+    settings = ExtractSettings.of(
+        recipe, clip=replace(recipe.clip, test_sampling=sampling) if sampling else recipe.clip
+    )
+    if workers is not None:
+        settings = replace(settings, workers=workers)
+    ours = (engine or "torch") == "torch"
     return _Ready(
-        model=load_model(checkpoint, device=target),
-        recipe=recipe,
-        clip=replace(recipe.clip, test_sampling=sampling) if sampling else recipe.clip,
+        network=Network(extractor, settings),
         checkpoint=checkpoint,
-        device=target,
+        device=choose_device((device or recipe.device) if ours else "cpu"),
     )

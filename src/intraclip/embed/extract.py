@@ -128,23 +128,31 @@ def embed_tracklets(
         DataError: no frame of a tracklet can be read.
     """
     if not isinstance(model, ClipEmbedder):
-        return _collect(model, tracklets, ExtractSettings.of(recipe, clip=clip), progress, unreadable)
+        return collect(
+            model,
+            tracklets,
+            ExtractSettings.of(recipe, clip=clip),
+            progress=progress,
+            unreadable=unreadable,
+        )
     was_training = model.training
     model.eval()
     try:
         settings = ExtractSettings.of(recipe, clip=clip)
-        return _collect(extractor_of(model), tracklets, settings, progress, unreadable)
+        return collect(extractor_of(model), tracklets, settings, progress=progress, unreadable=unreadable)
     finally:
         model.train(was_training)
 
 
-def _collect(
+def collect(
     extractor: Extractor,
     tracklets: Sequence[Tracklet],
     settings: ExtractSettings,
-    progress: Progress | None,
-    unreadable: list[str] | None,
+    *,
+    progress: Progress | None = None,
+    unreadable: list[str] | None = None,
 ) -> npt.NDArray[np.float32]:
+    """The embeddings that an extractor makes, float32 ``[N, D]``; arguments and errors as of `embed_tracklets`."""
     features = np.empty((len(tracklets), extractor.embedding_size), dtype=np.float32)
     for finished in extractor.embed(tracklets, settings, progress=progress):
         if finished.embedding is None:
@@ -183,15 +191,26 @@ def require_test_tracklets(split: Split) -> None:
         raise DataError(f"{split.root} holds no test tracklets (layout {split.dataset}, split {split.index})")
 
 
-def with_ids(features: npt.NDArray[np.float32], split: Split) -> Embeddings:
+def with_ids(features: npt.NDArray[np.float32], split: Split, *, fingerprint: str = "") -> Embeddings:
     """Join features ``[N, D]`` of `split.test` with pids, camids, names and query flags."""
-    test = split.test
+    return of_tracklets(features, split.test, queries=len(split.query), fingerprint=fingerprint)
+
+
+def of_tracklets(
+    features: npt.NDArray[np.float32],
+    tracklets: Sequence[Tracklet],
+    *,
+    queries: int = 0,
+    fingerprint: str = "",
+) -> Embeddings:
+    """Join features ``[N, D]`` with what N tracklets say; the first `queries` of them are searched for."""
     return Embeddings(
         features=features,
-        pids=np.array([t.pid for t in test], dtype=np.int64),
-        camids=np.array([t.camid for t in test], dtype=np.int64),
-        is_query=np.arange(len(test)) < len(split.query),
-        names=tuple(t.name for t in test),
+        pids=np.array([t.pid for t in tracklets], dtype=np.int64),
+        camids=np.array([t.camid for t in tracklets], dtype=np.int64),
+        is_query=np.arange(len(tracklets)) < queries,
+        names=tuple(t.name for t in tracklets),
+        fingerprint=fingerprint,
     )
 
 

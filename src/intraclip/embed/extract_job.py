@@ -7,7 +7,6 @@ of them joins the parts to the file.
 
 from __future__ import annotations
 
-import hashlib
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -19,10 +18,10 @@ import numpy as np
 from intraclip.core.distributed import ALONE, Ranks
 from intraclip.data.frame_batches import frames_needed
 from intraclip.data.readers.common import shorten
-from intraclip.data.readers.folder import find_manifest, manifest_rows
 from intraclip.embed.embeddings_writer import Times, check_embeddings_name, save_chunks
 from intraclip.embed.extract import require_test_tracklets
 from intraclip.embed.extractors import Extractor, ExtractSettings, Finished, Progress
+from intraclip.embed.origin import data_digest, origin_of, times_of
 from intraclip.embed.parts import Part, PartStore
 from intraclip.embed.sharding import PART_FRAMES, balance, divide
 from intraclip.errors import DataError, OutputError
@@ -195,13 +194,10 @@ class ExtractJob:
             yield embeddings, None if times is None else times[part.rows]
 
     def _metadata(self, failures: Sequence[str], unreadable: Sequence[str]) -> dict[str, Any]:
-        described = dict(self.described)
         return {
-            "fingerprint": described.pop("model"),
-            **described,
-            "dataset": self.split.dataset,
-            "split": self.split.index,
-            "protocol": self.split.protocol,
+            **origin_of(self.extractor, self.split, self.settings.clip),
+            "format": FORMAT_VERSION,
+            "frames in a batch": self.settings.max_frames,
             "failures": list(failures),
             "unreadable_frames": len(unreadable),
         }
@@ -249,37 +245,3 @@ def extract_split(
     job.run_parts(numbers, progress=progress)
     ranks.wait()
     return job.merge() if ranks.leads else None
-
-
-def data_digest(split: Split) -> str:
-    """SHA-256 over names, numbers and frame lists of the test tracklets; frames are not opened."""
-    found = hashlib.sha256(f"{len(split.query)} queries".encode())
-    for t in split.test:
-        found.update("\0".join((t.name, str(t.pid), str(t.camid), *t.frames, "\n")).encode())
-    return found.hexdigest()
-
-
-def times_of(split: Split) -> Times | None:
-    """When the test tracklets begin and end in their videos, as `intraclip ingest` wrote it down.
-
-    Returns:
-        Seconds ``[N, 2]``, NaN where unknown; None if the data set's manifest knows no times.
-
-    Raises:
-        DataError: a time in the manifest is no number.
-    """
-    manifest = find_manifest(split.root)
-    if manifest is None:
-        return None
-    found: dict[str, tuple[float, float]] = {}
-    for line, row in manifest_rows(manifest):
-        if "start_s" not in row or "end_s" not in row:
-            return None
-        try:
-            start, end = (float(row[name] or "nan") for name in ("start_s", "end_s"))
-        except ValueError:
-            raise DataError(
-                f"{manifest}, line {line}: start_s {row['start_s']!r} and end_s {row['end_s']!r} must be seconds"
-            ) from None
-        found[row["tracklet"]] = (start, end)
-    return np.array([found.get(t.name, (np.nan, np.nan)) for t in split.test], dtype=np.float64)

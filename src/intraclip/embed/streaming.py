@@ -30,7 +30,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from intraclip.arrays import as_array, as_item
+from intraclip.arrays import as_item, as_picture
 from intraclip.config import ClipConfig
 from intraclip.data.frames import resize_frame
 from intraclip.embed.extractors import Extractor, FrameExtractor
@@ -129,7 +129,10 @@ class LiveEmbedder:
             DataError: lengths differ, an id is none, a frame is no such crop, or too many tracklets are live.
         """
         ids = [_id(tracklet) for tracklet in tracklets]
-        crops = [_crop(frame, tracklet) for tracklet, frame in zip(ids, frames, strict=False)]
+        crops = [
+            as_picture(frame, name=f"a frame of tracklet {tracklet!r}")
+            for tracklet, frame in zip(ids, frames, strict=False)
+        ]
         if len(ids) != len(frames):
             raise DataError(f"{len(ids)} tracklet ids for {len(frames)} frames; give one id a frame")
         new = len(set(ids) - self._live.keys())
@@ -246,12 +249,3 @@ def _id(tracklet: Any) -> Hashable:
             f"the tracklet id {tracklet!r} is none: use numbers or text, one of its own for each tracklet"
         )
     return tracklet
-
-
-def _crop(frame: Any, tracklet: Hashable) -> npt.NDArray[np.uint8]:
-    found = as_array(frame, name=f"a frame of tracklet {tracklet!r}")
-    if found.dtype != np.uint8 or found.ndim != 3 or found.shape[2] != 3 or 0 in found.shape:
-        raise DataError(
-            f"a frame of tracklet {tracklet!r} is {found.dtype} {list(found.shape)}, uint8 [h, w, 3] in RGB is needed"
-        )
-    return found

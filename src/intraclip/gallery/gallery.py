@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from intraclip.arrays import as_reals
 from intraclip.errors import ConfigError, DataError, IntraclipError, OutputError
 from intraclip.gallery.checks import checked_vectors, require_once, require_same_record, require_same_vector
 from intraclip.gallery.records import (
@@ -35,8 +36,10 @@ from intraclip.gallery.records import (
 from intraclip.gallery.store import Store
 from intraclip.metrics.distance import DISTANCES, Distance, paired_distances
 from intraclip.models.zoo import shipped_calibrations
+from intraclip.types import Embeddings, Tracklet
 
 if TYPE_CHECKING:
+    from intraclip.embed.network import Network
     from intraclip.gallery.salvage import Saved
     from intraclip.metrics.match_probability import MatchCalibration
 
@@ -49,6 +52,7 @@ TAKES_BACK = frozenset({"delete", "delete-failed", "retract", "label"})
 """Actions that are written to the audit log even when the disk is full, because they are done even then."""
 
 _CALIBRATION = "calibration"
+_NETWORK = "network"
 
 
 def open_gallery(address: str | Path) -> Gallery:
@@ -216,6 +220,13 @@ def save_intact(address: str | Path, new: Path) -> Saved:
     return save(Path(address), str(new))
 
 
+def _is_clip(query: Any) -> bool:
+    """Whether a query is pictures, not a vector."""
+    if isinstance(query, list | tuple):
+        return bool(query) and getattr(query[0], "ndim", 0) == 3
+    return isinstance(query, str | Path | Tracklet) or getattr(query, "ndim", 1) == 4
+
+
 def is_server(address: str | Path) -> bool:
     """Whether an address names a server rather than a folder."""
     return "://" in str(address)
@@ -227,13 +238,30 @@ class Gallery:
     One gallery may be open in several processes, and be used from several threads: a search sees what was added or
     deleted before it began. One at a time writes; another waits up to ten seconds, and is then refused.
 
+    `Gallery.open` opens one that is there; `intraclip gallery add` and `create_gallery` make one.
+
     Args:
         store: where it is kept.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     create_gallery(f"{folder}/people", fingerprint="f00d", dimension=2).close()
+    ...     with Gallery.open(f"{folder}/people") as gallery:
+    ...         record = TrackletRecord(id="cam1_t0001", camera="lobby", camid=1)
+    ...         added = gallery.add([record], np.array([[3, 4]], np.float32), fingerprint="f00d")
+    ...         gallery.search([4, 3]).matches[0].record.id
+    'cam1_t0001'
     """
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._calibration: tuple[str, MatchCalibration] | None = None
+        self._network: Network | None = None
+
+    @classmethod
+    def open(cls, address: str | Path) -> Gallery:
+        """Open a gallery that exists; see `open_gallery`."""
+        return open_gallery(address)
 
     @property
     def info(self) -> GalleryInfo:
@@ -354,18 +382,21 @@ class Gallery:
 
     def search(
         self,
-        vector: Vectors,
+        query: Any,
         *,
-        fingerprint: str,
+        fingerprint: str | None = None,
+        network: Network | None = None,
         k: int = 10,
         filters: Filters | None = None,
         false_match_rate: float | None = None,
     ) -> SearchResult:
-        """The tracklets most similar to an embedding.
+        """The tracklets most similar to an embedding, or to a clip.
 
         Args:
-            vector: float32 ``[D]``.
-            fingerprint: of the model that made it.
+            query: vector ``[D]``; `Embeddings` of one clip; or a clip as `Network.embed` takes it: uint8
+                ``[T, H, W, 3]``, a list of pictures, a folder of frames, a `Tracklet`.
+            fingerprint: of the model that made a vector. None: the caller answers for it.
+            network: that embeds a clip; by default the gallery's own, see `network`.
             k: answers wanted, 1 to `MAX_RESULTS`.
             filters: which tracklets count.
             false_match_rate: share of strangers that may pass as the same person, inside (0, 1); with a calibration
@@ -373,13 +404,61 @@ class Gallery:
 
         Raises:
             ConfigError: `k` or the rate is out of range, or a rate is asked of a gallery without calibration.
-            DataError: another model's vector, a wrong size, not finite, or zero under ``cosine``.
+            DataError: another model's vector, a wrong size, not finite, or zero under ``cosine``; or a clip, and the
+                gallery's network is not known.
         """
-        self.require_fingerprint(fingerprint)
+        if isinstance(query, Embeddings):
+            if len(query) != 1:
+                raise DataError(
+                    f"{len(query)} embeddings are {len(query)} queries; search with one at a time"
+                )
+            query, fingerprint = query[0], query.fingerprint
+        elif _is_clip(query):
+            network = network or self.network()
+            query, fingerprint = network.embed([query])[0], network.fingerprint
+        if fingerprint is not None:
+            self.require_fingerprint(fingerprint)
+        vector = as_reals(query, name="the query")
         if vector.ndim != 1:
             raise DataError(f"the query has the shape {list(vector.shape)}; one vector [D] is needed")
-        query = checked_vectors(self.info, vector[None], ["the query"])[0]
-        return self._search(query, k, filters or Filters(), false_match_rate)
+        found = checked_vectors(self.info, vector[None], ["the query"])[0]
+        return self._search(found, k, filters or Filters(), false_match_rate)
+
+    def network(self) -> Network:
+        """The network that the gallery was made with: the one that was noted, else one that is here by name.
+
+        Raises:
+            DataError: neither made the gallery's embeddings.
+        """
+        if self._network is not None:
+            return self._network
+        from intraclip.embed.default import network_of
+        from intraclip.embed.extractors import ExtractSettings
+        from intraclip.embed.network import Network, load_noted
+
+        why = ""
+        text = self._store.document(_NETWORK)
+        if text is not None:
+            try:
+                noted = load_noted(json.loads(text))
+                self.require_fingerprint(noted.fingerprint)
+            except IntraclipError as error:
+                why = f" ({error})"
+            else:
+                self._network = noted
+                return noted
+        found = network_of(self.info.fingerprint)
+        if found is None:
+            raise DataError(
+                f"the gallery {self.info.address} holds embeddings of {self.info.model or 'a model'}, which is not "
+                f"known here{why}; open it yourself: gallery.search(clip, network=ic.load(...))"
+            )
+        self._network = Network(found[1], ExtractSettings.of(found[2]))
+        return self._network
+
+    def note_network(self, note: Mapping[str, Any]) -> None:
+        """Keep what `network` opens; see `intraclip.embed.network.load_noted`."""
+        self._store.put_document(_NETWORK, json.dumps(dict(note)))
 
     def search_tracklet(
         self,

@@ -1,4 +1,4 @@
-"""Queries from outside a gallery: pictures, a clip, or a box in a video -> one embedding."""
+"""Queries from outside a gallery: pictures, a clip, or a box in a video. `Network.embed` makes vectors of them."""
 
 from __future__ import annotations
 
@@ -7,14 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
-from intraclip.config import ClipConfig
 from intraclip.core.media import read_picture
-from intraclip.data.clips import tracklet_clips
 from intraclip.data.frames import resize_frame
-from intraclip.embed.extractors import ClipExtractor, Extractor, FrameExtractor
-from intraclip.errors import ConfigError, DataError
+from intraclip.errors import DataError
 from intraclip.ingest.config import IngestConfig
 from intraclip.ingest.crops import cut
 from intraclip.ingest.sources import open_source
@@ -27,56 +23,6 @@ MAX_FRAMES = 64
 
 KEPT_SIDE = 1_280
 """Frames of a clip are made smaller than this at once: a hundred in 4K take 3 GB, and no network looks at more."""
-
-BATCH = 64
-
-
-def embed_pictures(
-    extractor: Extractor, pictures: Sequence[Picture], clip: ClipConfig
-) -> npt.NDArray[np.float32]:
-    """The embedding of pictures of one person, taken as the frames of a tracklet.
-
-    Args:
-        extractor: the gallery's model.
-        pictures: in order of time, any sizes.
-        clip: how tracklets are sampled at test; the fingerprint is `extractor.fingerprint(clip)`.
-
-    Returns:
-        float32 ``[D]``.
-
-    Raises:
-        DataError: no pictures, something else than a picture, or the network gives numbers that are not finite.
-        ConfigError: an extractor of another kind.
-    """
-    if not pictures:
-        raise DataError("no pictures to search with; give at least one")
-    for picture in pictures:
-        if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or 0 in picture.shape:
-            raise DataError(
-                f"a picture is {picture.dtype} {list(picture.shape)}; uint8 [h, w, 3] in RGB is needed"
-            )
-    if not isinstance(extractor, FrameExtractor | ClipExtractor):
-        raise ConfigError(f"{extractor.name}: an extractor of another kind; open it with open_extractor")
-    height, width = extractor.encoder.height, extractor.encoder.width
-    frames = torch.from_numpy(np.stack([resize_frame(p, height, width) for p in pictures])).permute(
-        0, 3, 1, 2
-    )
-    embeddings = []
-    for piece in tracklet_clips(len(pictures), clip):
-        if isinstance(extractor, FrameExtractor):
-            used = frames[torch.from_numpy(piece.indices[piece.mask])]
-            vectors = torch.cat([extractor.encoder.encode(part) for part in torch.split(used, BATCH)])
-            embeddings.append(extractor.from_means(vectors.double().mean(dim=0, keepdim=True))[0])
-        else:
-            whole = frames[torch.from_numpy(piece.indices)][None]
-            embeddings.append(extractor.embed_clips(whole, torch.from_numpy(piece.mask)[None], BATCH)[0])
-    found: npt.NDArray[np.float32] = torch.stack(embeddings).mean(dim=0).float().numpy()
-    if not np.isfinite(found).all():
-        raise DataError(
-            f"{extractor.name} gives an embedding of the query that is not finite (NaN or infinite); look at the "
-            "network's input range and weights"
-        )
-    return found
 
 
 def read_images(paths: Sequence[Path]) -> list[Picture]:

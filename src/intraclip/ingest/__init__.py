@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from intraclip.core.callable_package import make_callable
 from intraclip.ingest.config import IngestConfig as IngestConfig
 
 if TYPE_CHECKING:
@@ -24,3 +25,6 @@ def __getattr__(name: str) -> Any:
 
         return getattr(pipeline, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+make_callable(__name__, module="from_python", function="ingest")

@@ -14,7 +14,7 @@ import difflib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import pairwise
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,9 @@ from intraclip.metrics.blocks import FLAGS, MAX_BYTES, Thresholds, count_not_abo
 from intraclip.metrics.distance import Distance, check_features, paired_distances
 from intraclip.metrics.protocols import Protocol
 from intraclip.types import JUNK_PID, Embeddings
+
+if TYPE_CHECKING:
+    from intraclip.metrics.uncertainty import Intervals
 
 RANKS = (1, 5, 10, 20)
 CMC_LENGTH = 50
@@ -72,6 +75,7 @@ class Scores:
         queries_without_match: queries that have no right answer in the gallery; not counted.
         gallery: tracklets searched, junk taken out.
         outcomes: the same by query, for tests across runs.
+        intervals: where the scores would lie with other people; None where nobody asked, or too few were searched for.
     """
 
     protocol: str
@@ -83,6 +87,17 @@ class Scores:
     queries_without_match: int
     gallery: int
     outcomes: Outcomes
+    intervals: Intervals | None = None
+
+    def __repr__(self) -> str:
+        def shown(name: str, value: float) -> str:
+            found = self.intervals.scores.get(name) if self.intervals is not None else None
+            return f"{value:.3f}" + (f" ({found.low:.3f} to {found.high:.3f})" if found is not None else "")
+
+        return (
+            f"Scores({self.protocol}, {self.distance}: rank-1 {shown('rank1', self.rank(1))}, "
+            f"mAP {shown('mAP', self.mAP)}, mINP {self.mINP:.3f}; {self.queries:,} queries)"
+        )
 
     def rank(self, k: int) -> float:
         """Rank-k of the CMC curve, 0..1."""

@@ -184,7 +184,12 @@ def write_picture(path: Path, picture: Picture, *, replace: bool = True) -> None
 def jpeg_uri(picture: Picture, *, quality: int = 84) -> str:
     """A picture ``[H, W, 3]`` as a ``data:`` address with a JPEG inside."""
     data = simplejpeg.encode_jpeg(np.ascontiguousarray(picture), quality=quality, colorsubsampling="420")
-    return "data:image/jpeg;base64," + base64.b64encode(data).decode("ascii")
+    return jpeg_address(data)
+
+
+def jpeg_address(data: bytes) -> str:
+    """A JPEG file as a ``data:`` address; an empty one as an empty text."""
+    return "data:image/jpeg;base64," + base64.b64encode(data).decode("ascii") if data else ""
 
 
 def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:

@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from intraclip.config import ClipConfig
-from intraclip.embed.extractors import Extractor
-from intraclip.gallery.queries import Picture, embed_pictures
+from intraclip.embed.extractors import Extractor, ExtractSettings
+from intraclip.embed.network import Network
+from intraclip.gallery.queries import Picture
 
 
 class ModelEmbedder:
@@ -24,10 +25,9 @@ class ModelEmbedder:
     """
 
     def __init__(self, extractor: Extractor, clip: ClipConfig) -> None:
-        self._extractor = extractor
-        self._clip = clip
-        self.fingerprint = extractor.fingerprint(clip)
+        self._network = Network(extractor, ExtractSettings(clip=clip))
+        self.fingerprint = self._network.fingerprint
 
     def embed(self, pictures: Sequence[Picture]) -> npt.NDArray[np.float32]:
         """See `Embedder`."""
-        return embed_pictures(self._extractor, pictures, self._clip)
+        return self._network.embed([list(pictures)])[0]

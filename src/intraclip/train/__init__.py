@@ -16,3 +16,7 @@
       embeddings.npz       the scored embeddings
       report.html          written by `intraclip report`
 """
+
+from intraclip.core.callable_package import make_callable
+
+make_callable(__name__, module="from_python", function="train")

@@ -195,7 +195,7 @@ def find_dataset(root: Path, *, layout: str = "auto") -> tuple[str, Path]:
 
 
 def read_split(
-    root: Path,
+    root: str | Path,
     *,
     layout: str = "auto",
     split: int = 0,
@@ -216,8 +216,13 @@ def read_split(
     Raises:
         DataError: nothing is recognised, files are missing or contradict each other, or counts are wrong.
         MissingExtraError: a file needs a package that is not installed (LS-VID: h5py).
+
+    >>> read_split("no-such-folder")
+    Traceback (most recent call last):
+    ...
+    intraclip.errors.DataError: the data folder no-such-folder does not exist
     """
-    name, folder = find_dataset(root, layout=layout)
+    name, folder = find_dataset(Path(root), layout=layout)
     result = READERS[name].read(folder, split, direction)
     published = published_counts(name, result)
     if check_counts and published is not None and benchmark_info(folder) is None:

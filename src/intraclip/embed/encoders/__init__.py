@@ -8,10 +8,11 @@ from typing import Literal, get_args
 
 import torch
 
+from intraclip.config import TIMM
 from intraclip.core.devices import choose_device
 from intraclip.embed.encoders.base import FrameEncoder as FrameEncoder
 from intraclip.embed.encoders.exported import cache_folder, cached_export, open_exported
-from intraclip.embed.encoders.foreign import network_config, open_described, open_foreign
+from intraclip.embed.encoders.foreign import network_config, open_described, open_foreign, usual_network
 from intraclip.embed.encoders.torch_encoder import TorchEncoder
 from intraclip.errors import ConfigError, DeviceError
 from intraclip.export.networks import RUNS, installed
@@ -28,7 +29,8 @@ def open_encoder(source: Path, *, engine: str = "auto", device: str | None = Non
 
     Args:
         source: a run folder or checkpoint; a file that `intraclip export --part frame` wrote; a TOML file that
-            describes another network (`intraclip.embed.encoders.foreign`); or a name of the zoo.
+            describes another network (`intraclip.embed.encoders.foreign`); ``timm:NAME`` with its usual weights; or a
+            name of the zoo.
         engine: ``torch``, ``onnxruntime``, ``openvino``, or ``auto``: the fastest exact one that is installed and fits
             the source and the device.
         device: auto, cpu, cuda or cuda:N; by default as in the recipe, and the CPU for files. Only engine torch runs on
@@ -45,6 +47,8 @@ def open_encoder(source: Path, *, engine: str = "auto", device: str | None = Non
         raise ConfigError(f"engine {engine!r} is not one of {', '.join(get_args(Engine))}")
     if engine in ("onnxruntime", "openvino") and device not in (None, "auto", "cpu"):
         raise DeviceError(f"engine {engine} runs on the CPU, not on {device}; use --engine torch there")
+    if str(source).startswith(TIMM):
+        return open_described(usual_network(str(source)), Path(), engine=engine, device=device)
     entry = None if source.exists() else find(str(source))
     if entry is not None and entry.kind == "re-ID network":
         file = local_file(entry)

@@ -23,6 +23,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from intraclip.config import InputConfig
 from intraclip.config_io import dataclass_from_table, read_toml
 from intraclip.core.files import file_digest
 from intraclip.embed.encoders.base import FrameEncoder
@@ -99,6 +100,34 @@ def network_config(table: Mapping[str, Any], *, source: str) -> NetworkConfig:
         many = f"{len(found)} problems" if len(found) > 1 else "a problem"
         raise ConfigError(f"{many} in {source}:\n" + "\n".join(f"  {line}" for line in found))
     return config
+
+
+def usual_network(name: str) -> NetworkConfig:
+    """The description of ``timm:NAME`` with its usual weights and normalisation, on frames of the usual size.
+
+    Raises:
+        ConfigError: timm has no such network.
+    """
+    from intraclip.models.timm_backbones import (  # timm takes a second to import
+        check_name,
+        wanted_normalisation,
+    )
+
+    family, _, model = name.partition(":")
+    check_name(model)
+    mean, std = wanted_normalisation(model)
+    size = InputConfig()
+    table = {"height": size.height, "width": size.width, "channel_order": "RGB", "value_range": "0..1"}
+    return network_config(
+        {
+            "network": f"{family}:{model}",
+            **table,
+            "mean": list(mean),
+            "std": list(std),
+            "weights": "pretrained",
+        },
+        source=name,
+    )
 
 
 def _problems(config: NetworkConfig, table: Mapping[str, Any]) -> Iterator[str]:

@@ -54,6 +54,15 @@ HEADS: dict[str, Callable[[int, ModelConfig], Head]] = {
 """Of the paper's Table 3, STSRN [13] is missing: nothing public describes its layers (docs/heads.md)."""
 
 
+def heads() -> tuple[str, ...]:
+    """Names of all heads, as `model.head` in a recipe takes them; docs/heads.md describes them.
+
+    >>> heads()[:4]
+    ('tap', 'ica', 'qan', 'gao_ta')
+    """
+    return tuple(HEADS)
+
+
 def build_head(num_features: int, config: ModelConfig) -> Head:
     """Build the head that `config.head` names, with the neck that `config.neck` asks for.
 

@@ -74,8 +74,8 @@ class FrameHead(Head):
         return self.from_mean(masked_mean(features, mask))
 
     def forward(self, maps: torch.Tensor, mask: torch.Tensor | None = None) -> HeadOutput:
-        """See `Head.forward`: the vector of each frame, then `aggregate`."""
-        return self.aggregate(self.frame_vectors(maps), mask)
+        """See `Head.forward`: the vector of each frame, then `aggregate`. Frame vectors ``[B, T, V]`` are taken too."""
+        return self.aggregate(maps if maps.ndim == 3 else self.frame_vectors(maps), mask)
 
 
 def whole_mask(frames: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:

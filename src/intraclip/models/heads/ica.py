@@ -20,6 +20,10 @@ class ICA(FrameHead):
         reduction: F / reduction features in the bottleneck.
         expansion: bottleneck * expansion features in Y.
         order: "fc-relu-bn" or "fc-bn-relu".
+
+    >>> output = ICA(2048)(torch.rand(8, 4, 2048, 8, 4))  # maps [B, T, F, h, w]; frame vectors [B, T, F] will do too
+    >>> output.embedding.shape, output.pooled.shape
+    (torch.Size([8, 1024]), torch.Size([8, 2048]))
     """
 
     def __init__(

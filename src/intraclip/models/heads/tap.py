@@ -12,6 +12,9 @@ class TAP(FrameHead):
 
     Args:
         num_features: F, which is also D.
+
+    >>> TAP(2)(torch.tensor([[[1.0, 2.0], [3.0, 6.0]]])).embedding  # one clip of two frame vectors
+    tensor([[2., 4.]])
     """
 
     def __init__(self, num_features: int) -> None:

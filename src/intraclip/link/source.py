@@ -1,24 +1,20 @@
-"""What `intraclip link` reads: an embeddings file with its data folder, or a gallery."""
+"""What is linked: an embeddings file with its data folder, a gallery, or embeddings in memory."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
-
-from intraclip.cli.common import progress_bar, read_data
-from intraclip.cli.gallery_words import audited
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from intraclip.config import Recipe
-    from intraclip.embed.extractors import Extractor
+    from intraclip.embed.network import Network
+    from intraclip.gallery.gallery import Gallery
     from intraclip.metrics.match_probability import MatchCalibration
-    from intraclip.types import Tracklet
+    from intraclip.types import Embeddings, Split, Tracklet
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +32,7 @@ class Input:
         fingerprint: of what made the embeddings; empty if unknown.
         calibration: that the source holds.
         cameras: names of cameras, where they have any.
-        strip: name of a tracklet -> film strip as a ``data:`` address; None without pictures.
+        strip: name of a tracklet -> film strip, JPEG, empty where there is none; None without pictures.
         tracklets: of the data folder, by name.
         manifest: rows of the data folder's manifest, by name; empty without one.
         notes: in sentences.
@@ -52,7 +48,7 @@ class Input:
     fingerprint: str = ""
     calibration: MatchCalibration | None = None
     cameras: dict[int, str] = field(default_factory=dict)
-    strip: Callable[[str], str] | None = None
+    strip: Callable[[str], bytes] | None = None
     tracklets: dict[str, Tracklet] = field(default_factory=dict)
     manifest: dict[str, Mapping[str, str]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -74,73 +70,69 @@ def is_data_folder(source: str) -> bool:
     return path.is_dir() and not (path / FILE).exists() and find_manifest(path) is not None
 
 
-def from_folder(data: Path, extractor: Extractor, recipe: Recipe) -> Input:
+def from_folder(
+    split: Split, network: Network, *, progress: Callable[[int, int], None] | None = None
+) -> Input:
     """A data folder, whose tracklets are embedded first."""
     from tempfile import TemporaryDirectory
 
     from intraclip.embed.extract_job import extract_split
-    from intraclip.embed.extractors import ExtractSettings
 
-    split = read_data(data)
-    with TemporaryDirectory() as folder, progress_bar("frames") as update:
+    with TemporaryDirectory() as folder:
         file = Path(folder) / "embeddings.npz"
-        extract_split(extractor, split, ExtractSettings.of(recipe), file, progress=update)
-        return from_file(file, data)
+        extract_split(network.extractor, split, network.settings, file, progress=progress)
+        return from_file(file, split)
 
 
-def from_file(path: Path, data: Path | None) -> Input:
-    """An embeddings file, with its data folder if there is one."""
+def from_embeddings(e: Embeddings) -> Input:
+    """Embeddings in memory; junk is left out."""
     import numpy as np
 
+    from intraclip.embed.default import calibration_of
+    from intraclip.types import JUNK_PID
+
+    names = e.names or tuple(f"row {row}" for row in range(len(e)))
+    kept = np.flatnonzero(e.pids != JUNK_PID)
+    left_out = f"{len(e) - len(kept)} tracklets of pid -1 (junk) were left out"
+    return Input(
+        names=tuple(names[i] for i in kept.tolist()),
+        features=e.features[kept],
+        camids=e.camids[kept],
+        pids=e.pids[kept],
+        fingerprint=e.fingerprint,
+        calibration=calibration_of(e.fingerprint),
+        notes=(left_out,) if len(kept) < len(e) else (),
+    )
+
+
+def from_file(path: Path, data: Split | None) -> Input:
+    """An embeddings file, with the data that it was made from where they are there."""
     from intraclip.embed.embeddings_io import read_embeddings
     from intraclip.errors import DataError
     from intraclip.link.recordings import recordings
     from intraclip.types import JUNK_PID
 
     file = read_embeddings(path)
-    e = file.embeddings
-    notes = list(file.notes)
-    names = e.names or tuple(f"row {row}" for row in range(len(e)))
-    kept = np.flatnonzero(e.pids != JUNK_PID)
-    if len(kept) < len(e):
-        notes.append(f"{len(e) - len(kept)} tracklets of pid -1 (junk) were left out")
+    given = from_embeddings(file.embeddings)
     tracklets: dict[str, Tracklet] = {}
     if data is not None:
-        split = read_data(data)
-        tracklets = {t.name: t for t in (*split.train, *split.test)}
-        missing = [names[i] for i in kept.tolist() if names[i] not in tracklets]
+        tracklets = {t.name: t for t in (*data.train, *data.test)}
+        missing = [name for name in given.names if name not in tracklets]
         if missing:
             raise DataError(
-                f"{len(missing)} tracklets of {path} are not in {data}, such as {missing[0]}; name the folder that the "
-                "embeddings were made from"
+                f"{len(missing)} tracklets of {path} are not in {data.root}, such as {missing[0]}; name the folder "
+                "that the embeddings were made from"
             )
-    chosen = tuple(names[i] for i in kept.tolist())
-    manifest = _manifest(data)
-    return Input(
-        names=chosen,
-        features=e.features[kept],
-        camids=e.camids[kept],
-        pids=e.pids[kept],
-        times=None if file.times is None else file.times[kept],
-        sources=recordings(chosen, [manifest.get(name, {}).get("video", "") for name in chosen]),
-        fingerprint=file.fingerprint,
-        calibration=_shipped_calibration(file.fingerprint),
+    manifest = _manifest(data.root if data is not None else None)
+    return replace(
+        given,
+        times=None if file.times is None else file.times[file.embeddings.pids != JUNK_PID],
+        sources=recordings(given.names, [manifest.get(n, {}).get("video", "") for n in given.names]),
         strip=_strips(tracklets) if tracklets else None,
-        tracklets={name: tracklets[name] for name in chosen} if tracklets else {},
+        tracklets={name: tracklets[name] for name in given.names} if tracklets else {},
         manifest=manifest,
-        notes=tuple(notes),
+        notes=(*file.notes, *given.notes),
     )
-
-
-def _shipped_calibration(fingerprint: str) -> MatchCalibration | None:
-    """What is known of the distances of a network that comes with intraclip."""
-    from intraclip.config_io import parse_json
-    from intraclip.metrics.match_probability import MatchCalibration
-    from intraclip.models.zoo import shipped_calibrations
-
-    known = map(parse_json, shipped_calibrations())
-    found = next((data for data in known if data["fingerprint"] == fingerprint), None)
-    return None if found is None else MatchCalibration.from_json_dict(found)
 
 
 def _manifest(data: Path | None) -> dict[str, Mapping[str, str]]:
@@ -151,22 +143,19 @@ def _manifest(data: Path | None) -> dict[str, Mapping[str, str]]:
     return {} if path is None else {row["tracklet"]: row for _, row in manifest_rows(path)}
 
 
-def from_gallery(address: str, stack: ExitStack) -> Input:
+def from_gallery(gallery: Gallery) -> Input:
     """A gallery: what it holds, with its metric, calibration and pictures."""
-    import base64
-
     import numpy as np
 
     from intraclip.embed.embeddings_writer import PARQUET
     from intraclip.errors import DataError
-    from intraclip.gallery.gallery import open_gallery
     from intraclip.link.recordings import recordings
 
-    gallery = stack.enter_context(open_gallery(address))
-    audited(gallery, "link", {})
     records = list(gallery.all_records())
     if not records:
-        raise DataError(f"the gallery {address} is empty; add tracklets with `intraclip gallery add`")
+        raise DataError(
+            f"the gallery {gallery.info.address} is empty; add tracklets with `intraclip gallery add`"
+        )
     names = tuple(record.id for record in records)
     # Numbers of cameras are kept where each stands for one camera; two data folders may number theirs alike.
     cameras = sorted({(record.camid, record.camera) for record in records})
@@ -194,10 +183,6 @@ def from_gallery(address: str, stack: ExitStack) -> Input:
     # What was added from an embeddings file has that file as its source, which may hold many videos.
     videos = ["" if Path(r.source).suffix.lower() in (".npz", *PARQUET) else r.source for r in records]
 
-    def strip(name: str) -> str:
-        jpeg = gallery.strip(name)
-        return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode('ascii')}" if jpeg else ""
-
     return Input(
         names=names,
         features=np.asarray(gallery.vectors(names), dtype=np.float32),
@@ -208,17 +193,12 @@ def from_gallery(address: str, stack: ExitStack) -> Input:
         fingerprint=gallery.info.fingerprint,
         calibration=gallery.calibration(),
         cameras={number: camera[1] for camera, number in number_of.items()},
-        strip=strip,
+        strip=gallery.strip,
         notes=tuple(notes),
     )
 
 
-def _strips(tracklets: dict[str, Tracklet]) -> Callable[[str], str]:
-    from intraclip.report.strips import evenly_spaced, film_strip, jpeg_uri, load_frames
+def _strips(tracklets: dict[str, Tracklet]) -> Callable[[str], bytes]:
+    from intraclip.gallery.pictures import pictures_of
 
-    def strip(name: str) -> str:
-        tracklet = tracklets[name]
-        frames = load_frames(tracklet, evenly_spaced(len(tracklet), 3), height=128, width=64)
-        return jpeg_uri(film_strip(frames))
-
-    return strip
+    return lambda name: pictures_of(tracklets[name], crops=0).strip

@@ -1,0 +1,250 @@
+"""`load` opens a network, whatever it is; `Network` turns clips into embeddings."""
+
+from __future__ import annotations
+
+import difflib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from intraclip.config import TIMM
+from intraclip.data.readers.common import list_images
+from intraclip.embed.default import SHIPPED, calibration_of
+from intraclip.embed.extract import collect, of_tracklets, open_extractor, require_test_tracklets
+from intraclip.embed.extractors import Extractor, ExtractSettings, Progress
+from intraclip.embed.streaming import LiveEmbedder
+from intraclip.errors import ConfigError, DataError
+from intraclip.export.networks import RUNS
+from intraclip.metrics.match_probability import MatchCalibration
+from intraclip.models.zoo import entries, find
+from intraclip.types import UNKNOWN_PID, ArrayTracklet, Embeddings, Split, Tracklet
+
+
+class Network:
+    """A network with everything that turns clips into embeddings; `load` opens one.
+
+    Args:
+        extractor: frames to vectors to embeddings.
+        settings: how tracklets are sampled, read and batched.
+
+    Attributes:
+        name: of network and engine, for people.
+    """
+
+    def __init__(self, extractor: Extractor, settings: ExtractSettings) -> None:
+        self.extractor = extractor
+        self.settings = settings
+        self.name = extractor.name
+
+    @property
+    def embedding_size(self) -> int:
+        """D."""
+        return self.extractor.embedding_size
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of network and sampling: embeddings with the same one can be compared."""
+        return self.extractor.fingerprint(self.settings.clip)
+
+    @cached_property
+    def calibration(self) -> MatchCalibration | None:
+        """What its distances mean, where that came with it: for `similarity`; None for other networks."""
+        return calibration_of(self.fingerprint)
+
+    def __repr__(self) -> str:
+        return f"Network({self.name}, {self.embedding_size} numbers, {self.fingerprint[:12]})"
+
+    def embed(
+        self, clips: Any, *, workers: int | None = None, progress: Progress | None = None
+    ) -> Embeddings:
+        """One embedding a clip: the mean over its frames, as the network samples them.
+
+        Args:
+            clips: a list whose items may be arrays or tensors uint8 ``[T, H, W, 3]`` RGB of any size; lists of
+                pictures ``[h, w, 3]``; folders of frames; or `Tracklet`. A `Split` stands for its test tracklets,
+                and one item for a list of one.
+            workers: processes that decode files; by default as the network's recipe says, and none for arrays.
+            progress: called with frames done and frames in all.
+
+        Returns:
+            In the order of the clips, with names and fingerprint. What has no labels gets pid -2 (unknown), camid 0,
+            and is no query.
+
+        Raises:
+            DataError: nothing to embed, an item that is no clip, or an embedding that is not finite.
+            FrameError: a frame cannot be read.
+
+        >>> import numpy as np
+        >>> clips = np.random.default_rng(0).integers(0, 256, (2, 8, 128, 64, 3), dtype=np.uint8)
+        >>> load("base").embed(clips)
+        Embeddings(2 x 256, 0 queries, 0 pids)
+        """
+        split = clips if isinstance(clips, Split) else None
+        if split is not None:
+            require_test_tracklets(split)
+        tracklets = split.test if split is not None else tracklets_of(clips)
+        if workers is None and all(isinstance(t, ArrayTracklet) for t in tracklets):
+            workers = 0
+        settings = self.settings if workers is None else replace(self.settings, workers=workers)
+        features = collect(self.extractor, tracklets, settings, progress=progress)
+        queries = len(split.query) if split is not None else 0
+        found = of_tracklets(features, tracklets, queries=queries, fingerprint=self.fingerprint)
+        return replace(found, names=_distinct(found.names))
+
+    def live(self, *, max_frames: int = 256, max_tracklets: int = 10_000) -> LiveEmbedder:
+        """Embeddings of people who are still being followed: ``live.update(ids, crops)`` behind a tracker.
+
+        A network that samples tracklets evenly, which nobody can while they last, takes all frames.
+
+        Raises:
+            ConfigError: its head reads maps or the order of frames.
+
+        >>> import numpy as np
+        >>> live = load("base").live()
+        >>> live.update(["anna"], [np.zeros((128, 64, 3), np.uint8)]).shape
+        (1, 256)
+        """
+        clip = self.settings.clip
+        if clip.test_sampling == "even":
+            clip = replace(clip, test_sampling="all")
+        return LiveEmbedder(self.extractor, clip, max_frames=max_frames, max_tracklets=max_tracklets)
+
+
+def load(
+    source: str | Path = SHIPPED,
+    *,
+    engine: str | None = None,
+    device: str | None = None,
+    sampling: Literal["dense", "even", "all"] | None = None,
+) -> Network:
+    """Open a network.
+
+    Args:
+        source: ``base``, the network that comes with the package; a run folder; a file of weights (.safetensors),
+            of `intraclip export --part frame` (.onnx, .xml, .pt2), or a description of somebody's network (.toml);
+            ``timm:NAME`` with its usual weights; or a name of `intraclip models list`.
+        engine: ``torch``, ``onnxruntime``, ``openvino``, or ``auto`` for the fastest exact one that is installed; by
+            default torch for a run, and for other networks what they ask for.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``; by default as the network's recipe says.
+        sampling: of a tracklet's frames: ``dense``, ``even`` or ``all``; by default as its recipe says.
+
+    Raises:
+        ConfigError: nothing of that name, or something that does not embed people.
+        CheckpointError: no trained network there, a damaged one, or one of the zoo that is not here yet.
+        DeviceError: the device is not there.
+        MissingExtraError: a package is not installed; the message has the install command.
+
+    >>> load("base")
+    Network(base (torch), 256 numbers, 67cd776ea426)
+    """
+    run, encoder = _run_or_encoder(source)
+    extractor, recipe = open_extractor(run, encoder=encoder, engine=engine, device=device)
+    clip = recipe.clip if sampling is None else replace(recipe.clip, test_sampling=sampling)
+    return Network(extractor, ExtractSettings.of(recipe, clip=clip))
+
+
+def load_noted(note: Mapping[str, Any]) -> Network:
+    """Open what `network_note` noted; errors as `load`."""
+    run, encoder = (Path(note[key]) if note.get(key) else None for key in ("run", "encoder"))
+    if encoder is None and run is not None:
+        run, encoder = _run_or_encoder(run)
+    extractor, recipe = open_extractor(run, encoder=encoder, engine=note.get("engine"))
+    clip = recipe.clip
+    if note.get("sampling"):
+        clip = replace(clip, test_sampling=note["sampling"])
+    return Network(extractor, ExtractSettings.of(recipe, clip=clip))
+
+
+def network_note(
+    run: Path | None, encoder: Path | None, *, engine: str | None = None, sampling: str | None = None
+) -> dict[str, str | None]:
+    """What opens a network again from anywhere on this machine: for whoever keeps its embeddings."""
+
+    def whole(path: Path | None) -> str | None:
+        return None if path is None else str(path.resolve() if path.exists() else path)
+
+    return {"run": whole(run), "encoder": whole(encoder), "engine": engine, "sampling": sampling}
+
+
+def tracklets_of(clips: Any) -> list[Tracklet]:
+    """Clips of any kind that `Network.embed` takes, as tracklets.
+
+    Raises:
+        DataError: nothing there, or an item that is no clip.
+    """
+    alone = isinstance(clips, str | Path | Tracklet) or getattr(clips, "ndim", 5) == 4
+    try:
+        items: list[Any] = [clips] if alone else list(clips)
+    except TypeError:
+        raise DataError(f"{type(clips).__name__} is no list of clips; {_CLIPS}") from None
+    if not items:
+        raise DataError("no clips to embed; give at least one")
+    return [_tracklet(item, number) for number, item in enumerate(items)]
+
+
+def _distinct(names: Sequence[str]) -> tuple[str, ...]:
+    """Names with a number where one occurs twice, as those of embeddings must differ.
+
+    >>> _distinct(["a", "b", "a"])
+    ('a (1)', 'b', 'a (2)')
+    """
+    counts, seen = Counter(names), Counter[str]()
+    found = []
+    for name in names:
+        seen[name] += 1
+        found.append(f"{name} ({seen[name]})" if counts[name] > 1 else name)
+    return tuple(found)
+
+
+_CLIPS = "a clip is an array uint8 [T, H, W, 3] in RGB, a list of pictures [h, w, 3], a folder of frames, or a Tracklet"
+
+
+def _tracklet(item: Any, number: int) -> Tracklet:
+    if isinstance(item, Tracklet):
+        return item
+    if isinstance(item, str | Path):
+        folder = Path(item)
+        frames = list_images(folder)
+        if not frames:
+            what = (
+                "is a file"
+                if folder.is_file()
+                else "holds no pictures"
+                if folder.exists()
+                else "is not there"
+            )
+            raise DataError(f"{folder} {what}; {_CLIPS}. Videos become tracklets with ic.ingest")
+        name = folder.resolve().name
+        return Tracklet(name=name, root=folder, frames=tuple(frames), pid=UNKNOWN_PID, camid=0)
+    if not hasattr(item, "ndim") and not isinstance(item, list | tuple):
+        raise DataError(f"clip {number} is {type(item).__name__}; {_CLIPS}")
+    return ArrayTracklet.of(item, name=f"clip {number}")
+
+
+def _run_or_encoder(source: str | Path) -> tuple[Path | None, Path | None]:
+    """A source as the two arguments of `open_extractor`: a network of ours, or somebody else's."""
+    path = Path(source)
+    if path.is_dir() or path.suffix == ".safetensors":
+        return path, None
+    if path.suffix.lower() in (".toml", *RUNS) or str(source).startswith(TIMM):
+        return None, path
+    entry = None if path.exists() else find(str(source))
+    if entry is not None and entry.kind == "checkpoint":
+        return path, None
+    if entry is not None and entry.kind == "re-ID network":
+        return None, path
+    if entry is not None:
+        what = f"is a {entry.kind} of the zoo, and embeds nobody"
+    else:
+        what = "is none of these" if path.exists() else "is not there, and the zoo has no such name"
+    zoo = [e.name for e in entries().values() if e.kind in ("checkpoint", "re-ID network")]
+    names = list(dict.fromkeys((SHIPPED, *zoo)))
+    close = difflib.get_close_matches(str(source), names, n=1)
+    hint = f" (did you mean {close[0]!r}?)" if close else ""
+    raise ConfigError(
+        f"{source!s} {what}{hint}. A network is: {SHIPPED}; a run folder; a "
+        f"file .safetensors, {', '.join(RUNS)} or .toml; {TIMM}NAME; or one of {', '.join(names[1:])}"
+    )

@@ -1,0 +1,267 @@
+"""From embeddings or a gallery to people: everything `intraclip link` decides, without its files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from intraclip.data.readers import read_split
+from intraclip.embed.default import networks_here, path_of
+from intraclip.embed.embeddings_io import read_embeddings
+from intraclip.embed.extractors import Progress
+from intraclip.embed.network import Network, load
+from intraclip.errors import ConfigError
+from intraclip.gallery.gallery import Gallery, open_gallery
+from intraclip.link import people as grouping
+from intraclip.link.evidence import Evidence
+from intraclip.link.people import PROBABILITY, People
+from intraclip.link.recordings import kept_apart
+from intraclip.link.scores import LinkScores, score_people
+from intraclip.link.source import (
+    Input,
+    from_embeddings,
+    from_file,
+    from_folder,
+    from_gallery,
+    is_data_folder,
+    is_gallery,
+)
+from intraclip.link.travel import TravelTimes, read_travel_times
+from intraclip.metrics.distance import Distance
+from intraclip.metrics.match_probability import MatchCalibration, fit_calibration, read_calibration
+from intraclip.types import Embeddings, Split
+
+
+@dataclass(frozen=True, kw_only=True)
+class Linked:
+    """People, and what they were made of.
+
+    Attributes:
+        people: the groups.
+        given: what was linked.
+        notes: in sentences.
+        calibration: as it was read or fitted, before another prior; None without one.
+        scores: against known pids; None where there are none.
+    """
+
+    people: People
+    given: Input
+    notes: tuple[str, ...]
+    calibration: MatchCalibration | None
+    scores: LinkScores | None
+
+
+def link(
+    source: str | Path | Embeddings | Split | Gallery,
+    *,
+    data: str | Path | Split | None = None,
+    network: Network | None = None,
+    calibration: MatchCalibration | Embeddings | str | Path | None = None,
+    prior: float | None = None,
+    probability: float = PROBABILITY,
+    threshold: float | None = None,
+    distance: Distance | None = None,
+    travel: TravelTimes | str | Path | None = None,
+    one_clock: bool = False,
+    one_per_camera: bool = False,
+    progress: Progress | None = None,
+) -> People:
+    """Group the tracklets of several cameras into people.
+
+    Args:
+        source: embeddings, a file of them (.npz, .parquet), a gallery (its folder, its server's address, or open), or
+            tracklets to embed first: a folder with a manifest, as `ingest` writes it, or a `Split`.
+        network: that embeds tracklets; by default the strongest that is here by name.
+        data: folder that an embeddings file was made from; says which recording a tracklet is of.
+        calibration: what distances mean: fitted, its .json file, or labelled embeddings of the same network (or a file
+            of them) to fit one on. By default the gallery's own.
+        prior: chance that a random pair shows one person, about 1 / people; by default as where it was calibrated.
+        probability: with a calibration: join groups while their pairs are on average this likely.
+        threshold: without a calibration: join groups while their mean distance is below this; by default the grouping
+            with the best silhouette.
+        distance: ``euclidean`` or ``cosine``; by default that of calibration or gallery, else cosine.
+        travel: travel times between cameras, or a TOML file of them (docs/link.md).
+        one_clock: the times of each camera are on one clock, as of one recording.
+        one_per_camera: a person has at most one tracklet in each camera.
+        progress: called with frames done and in all, where tracklets are embedded.
+
+    Raises:
+        ConfigError: settings that do not go together, or are out of range.
+        DataError: nothing to link, or a calibration of another network or distance.
+
+    >>> features = [[1, 0], [0, 1], [0.9, 0.1], [0.1, 0.9]]
+    >>> e = Embeddings(features=features, pids=[-2] * 4, camids=[1, 1, 2, 2], is_query=[0] * 4)
+    >>> link(e, threshold=0.5).person.tolist()
+    [1, 2, 1, 2]
+    """
+    with linking(
+        source,
+        data=data,
+        network=network,
+        calibration=calibration,
+        prior=prior,
+        probability=probability,
+        threshold=threshold,
+        distance=distance,
+        travel=travel,
+        one_clock=one_clock,
+        one_per_camera=one_per_camera,
+        progress=progress,
+    ) as found:
+        return found.people
+
+
+@contextmanager
+def linking(
+    source: str | Path | Embeddings | Split | Gallery,
+    *,
+    data: str | Path | Split | None = None,
+    network: Network | None = None,
+    calibration: MatchCalibration | Embeddings | str | Path | None = None,
+    prior: float | None = None,
+    probability: float = PROBABILITY,
+    threshold: float | None = None,
+    distance: Distance | None = None,
+    travel: TravelTimes | str | Path | None = None,
+    one_clock: bool = False,
+    one_per_camera: bool = False,
+    progress: Progress | None = None,
+) -> Iterator[Linked]:
+    """As `link`, with everything around it; a gallery stays open for its pictures meanwhile."""
+    table = "the table of travel times"
+    if isinstance(travel, str | Path):
+        table, travel = str(travel), read_travel_times(Path(travel))
+    with _opened(source, data, network, progress) as given:
+        notes = list(given.notes)
+        fitted = given.calibration if threshold is None else None
+        if fitted is not None and fitted.learned_from and distance not in (None, fitted.metric):
+            fitted = None  # nobody asked for it
+        if calibration is not None:
+            fitted = _calibration(calibration, given, distance, notes)
+        used = fitted
+        if prior is not None:
+            if fitted is None:
+                raise ConfigError(
+                    "--prior needs a calibration, and nothing here has one; name one with --calibration"
+                )
+            used = fitted.with_prior(prior)
+        if fitted is not None and fitted.learned_from:
+            notes.append(
+                f"probabilities were learned from {fitted.learned_from}; your own labelled embeddings: --calibration"
+            )
+        metric = distance or given.metric or (used.metric if used else "cosine")
+        if used is not None:
+            used.require(metric=metric, fingerprint=given.fingerprint)
+        if travel is not None and (strangers := sorted(travel.cameras - set(given.camids.tolist()))):
+            notes.append(f"{table} names cameras without tracklets: {', '.join(map(str, strangers))}")
+        evidence = Evidence(
+            features=given.features,
+            camids=given.camids,
+            metric=metric,
+            calibration=used,
+            times=given.times,
+            sources=() if one_clock else _sources(given, travel, notes),
+            travel=travel,
+            one_per_camera=one_per_camera,
+        )
+        people = grouping.link(evidence, given.names, threshold=threshold, probability=probability)
+        yield Linked(
+            people=people,
+            given=given,
+            notes=(*notes, *people.notes),
+            calibration=fitted,
+            scores=_scores(given, people),
+        )
+
+
+@contextmanager
+def _opened(
+    source: str | Path | Embeddings | Split | Gallery,
+    data: str | Path | Split | None,
+    network: Network | None,
+    progress: Progress | None,
+) -> Iterator[Input]:
+    folder = isinstance(source, str | Path) and is_data_folder(str(source))
+    if isinstance(source, Split) or folder:
+        network = network or load(path_of(next(networks_here())))
+        split = source if isinstance(source, Split) else read_split(Path(str(source)))
+        yield from_folder(split, network, progress=progress)
+    elif isinstance(source, Embeddings | Gallery) or is_gallery(str(source)):
+        if data is not None:
+            raise ConfigError("--data goes with an embeddings file; a gallery holds its own pictures")
+        if isinstance(source, Embeddings):
+            yield from_embeddings(source)
+        elif isinstance(source, Gallery):
+            yield from_gallery(source)
+        else:
+            with open_gallery(source) as gallery:
+                yield from_gallery(gallery)
+    else:
+        chosen = data if isinstance(data, Split) or data is None else read_split(data)
+        yield from_file(Path(source), chosen)
+
+
+def _sources(given: Input, travel: TravelTimes | None, notes: list[str]) -> tuple[str, ...]:
+    """Recordings as `Evidence` takes them; where one is unknown, the tracklet's times are compared with none."""
+    if given.times is None or not given.sources:
+        return ()
+    timed = np.flatnonzero(np.isfinite(given.times).all(axis=1)).tolist()
+    unknown = sum(not given.sources[row] for row in timed)
+    if not unknown:
+        return given.sources
+    why = f"nothing says which recordings {unknown} tracklets are from"
+    remedy = "if each camera has one recording, or all times are on its clock, add --one-clock"
+    if travel is not None and travel.travel:
+        raise ConfigError(f"--travel needs one clock a camera, and {why}; {remedy}")
+    notes.append(
+        f"{why}, so their times were compared with none and forbid nothing; name the folder of `intraclip ingest` "
+        f"with --data, or, {remedy}"
+    )
+    return kept_apart(given.sources)
+
+
+def _calibration(
+    calibration: MatchCalibration | Embeddings | str | Path,
+    given: Input,
+    distance: Distance | None,
+    notes: list[str],
+) -> MatchCalibration:
+    """A calibration as it is, or fitted on labelled embeddings."""
+    if isinstance(calibration, MatchCalibration):
+        return calibration
+    if isinstance(calibration, str | Path):
+        path = Path(calibration)
+        if path.suffix.lower() == ".json":
+            return read_calibration(path)
+        calibration = read_embeddings(path).embeddings
+    metric = distance or given.metric or "cosine"
+    found = fit_calibration(calibration, metric=metric, fingerprint=calibration.fingerprint)
+    shared = _shared(given, calibration)
+    if shared:
+        notes.append(
+            f"{shared} of the {len(given.names)} tracklets are among those that the calibration was fitted on, so "
+            "scores against known pids are too good; calibrate on other people to know how well it works"
+        )
+    return found
+
+
+def _shared(given: Input, labelled: Embeddings) -> int:
+    """Tracklets with a known pid that are in the labelled embeddings too: a copy has the same vectors."""
+    if given.pids is None or given.features.shape[1] != labelled.features.shape[1]:
+        return 0
+    fitted = {row.tobytes() for row in labelled.features[labelled.pids > 0]}
+    return sum(row.tobytes() in fitted for row in given.features[given.pids > 0])
+
+
+def _scores(given: Input, people: People) -> LinkScores | None:
+    """Scores where identities are known."""
+    if given.pids is None or not (given.pids > 0).any():
+        return None
+    frames = None
+    if given.tracklets:
+        frames = np.array([len(given.tracklets[name]) for name in given.names], dtype=np.int64)
+    return score_people(people.person, given.pids, frames)
