@@ -27,7 +27,7 @@ from intraclip.metrics.protocols import Protocol
 from intraclip.types import JUNK_PID, Embeddings
 
 if TYPE_CHECKING:
-    from intraclip.metrics.uncertainty import Intervals
+    from intraclip.metrics.uncertainty import Estimates
 
 RANKS = (1, 5, 10, 20)
 CMC_LENGTH = 50
@@ -87,12 +87,16 @@ class Scores:
     queries_without_match: int
     gallery: int
     outcomes: Outcomes
-    intervals: Intervals | None = None
+    intervals: Estimates | None = None
 
     def __repr__(self) -> str:
         def shown(name: str, value: float) -> str:
             found = self.intervals.scores.get(name) if self.intervals is not None else None
-            return f"{value:.3f}" + (f" ({found.low:.3f} to {found.high:.3f})" if found is not None else "")
+            return f"{value:.3f}" + (
+                f" ({found.low:.3f} to {found.high:.3f})"
+                if found is not None and found.low is not None
+                else ""
+            )
 
         return (
             f"Scores({self.protocol}, {self.distance}: rank-1 {shown('rank1', self.rank(1))}, "
