@@ -36,7 +36,7 @@ from intraclip.data.pack.shards import OnUnreadable, Shard, pack_shard, start_wo
 from intraclip.data.pack.source import Source, read_source
 from intraclip.data.readers.common import BENCHMARK_FILE
 from intraclip.errors import ConfigError, DataError, OutputError, write_new
-from intraclip.process import hold, release
+from intraclip.process import hold
 from intraclip.types import Tracklet
 
 Progress = Callable[[int, int], None]
@@ -207,7 +207,8 @@ def _alone(out: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        release(lock)
+        if lock is not None:
+            lock.close()
 
 
 def _compare(out: Path, found: Mapping[str, Any], plan: Mapping[str, Any], *, state: str) -> None:
