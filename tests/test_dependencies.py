@@ -22,7 +22,7 @@ EXTRAS: dict[str, set[str]] = {
     "embed": {"export", "openvino", "open-clip", "parquet", "ray", "timm"},
     "export": {"export", "openvino"},
     "gallery": {"milvus"},
-    "ingest": {"ingest"},
+    "ingest": {"ingest", "openvino"},
     "report": {"report"},
     "lab": {"report"},
     "train": {"report"},

@@ -177,7 +177,7 @@ def _draw(args: SearchArgs, gallery: Gallery, found: SearchResult) -> None:
 
     from intraclip.core.media import decode_picture
     from intraclip.gallery.pictures import STRIP_HEIGHT, STRIP_WIDTH, film_strip
-    from intraclip.report.strips import Answer, ranked_picture, write_picture
+    from intraclip.report.strips import Answer, encode_picture, ranked_picture
 
     def strip(tracklet: str) -> npt.NDArray[np.uint8]:
         data = gallery.strip(tracklet)
@@ -196,6 +196,5 @@ def _draw(args: SearchArgs, gallery: Gallery, found: SearchResult) -> None:
         for m in found.matches
     ]
     assert args.out is not None
-    write_private(args.out, b"")  # the name is taken, for this user alone
-    write_picture(args.out, ranked_picture(query, answers), replace=False)
+    write_private(args.out, encode_picture(ranked_picture(query, answers), args.out.suffix))
     say(f"the picture is {args.out}")

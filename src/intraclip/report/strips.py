@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -168,17 +169,29 @@ def ranked_tracklets(
     return ranked_picture(strip(query), shown, title=f"query {query.name}")
 
 
+def encode_picture(picture: Picture, suffix: str) -> bytes:
+    """A picture ``[H, W, 3]`` as the content of a file of this suffix, such as ``.png``.
+
+    Raises:
+        OutputError: it is too large for that format.
+    """
+    data = io.BytesIO()
+    try:
+        Image.fromarray(picture).save(data, Image.registered_extensions()[suffix.lower()], quality=92)
+    except (OSError, ValueError) as error:
+        raise OutputError(f"the picture cannot be written as {suffix}: {error}") from None
+    return data.getvalue()
+
+
 def write_picture(path: Path, picture: Picture, *, replace: bool = True) -> None:
     """Write a picture ``[H, W, 3]`` as PNG or JPEG, by the file's suffix.
 
     Raises:
         OutputError: it cannot be written, or is there and not to be replaced.
     """
+    data = encode_picture(picture, path.suffix)
     with whole_file(path, replace=replace) as partial:
-        try:
-            Image.fromarray(picture).save(partial, quality=92)
-        except ValueError as error:  # too large for the format, for one
-            raise OutputError(f"the picture {path} cannot be written: {error}") from None
+        partial.write_bytes(data)
 
 
 def jpeg_uri(picture: Picture, *, quality: int = 84) -> str:

@@ -37,7 +37,7 @@ from intraclip.data.pack.shards import KEPT, OnUnreadable, Shard, pack_shard, st
 from intraclip.data.pack.source import Source, read_source
 from intraclip.data.readers.common import BENCHMARK_FILE
 from intraclip.errors import ConfigError, DataError, OutputError
-from intraclip.process import hold, release
+from intraclip.process import hold
 from intraclip.types import Tracklet
 
 SHARD_BYTES = 64 << 20
@@ -193,7 +193,8 @@ def _alone(out: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        release(lock)
+        if lock is not None:
+            lock.close()
 
 
 def _compare(out: Path, found: Mapping[str, Any], plan: Mapping[str, Any], *, state: str) -> None:
