@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from intraclip.metrics.match_probability import MatchCalibration
     from intraclip.types import Embeddings
 
+LIKELY, SURE = 0.2, 0.9
+"""Probabilities that join groups: of a calibration on labelled tracklets like these, and of one from elsewhere."""
+
 SHOWN = 20
 """People in the table of the terminal; people.csv holds all."""
 
@@ -58,9 +61,9 @@ class LinkArgs(Networked):
     prior: float | None = None
     """With a calibration: chance that a random pair shows one person, about 1 / people. By default as where it was
     calibrated."""
-    probability: float = 0.2
+    probability: float | None = None
     """With a calibration: join groups while their pairs are on average this likely. Higher: fewer wrong people in a
-    group, more people found as several."""
+    group, more people found as several. 0.2 where nothing is said, 0.9 with the calibration that comes with `base`."""
     threshold: float | None = None
     """Without a calibration: join groups while their mean distance is below this."""
     distance: Literal["euclidean", "cosine"] | None = None
@@ -157,7 +160,10 @@ def _link(args: LinkArgs, stack: ExitStack) -> None:
         travel=travel,
         one_per_camera=args.one_per_camera,
     )
-    people = link(evidence, given.names, threshold=args.threshold, probability=args.probability)
+    probability = args.probability
+    if probability is None:  # probabilities learned elsewhere are too sure of themselves (docs/base.md)
+        probability = SURE if fitted is not None and fitted.learned_from else LIKELY
+    people = link(evidence, given.names, threshold=args.threshold, probability=probability)
     scores = _scores(given, people)
     write_people(args.out / "people.csv", people)
     labels = None
