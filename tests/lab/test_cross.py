@@ -293,6 +293,24 @@ def test_what_cannot_work_is_refused_before_anything_is_trained(data: Path, reci
         cross_dataset(data / "ilids", tmp_path / "one", recipe, tmp_path / "out")
 
 
+def test_two_processes_do_not_train_into_one_folder(data: Path, tmp_path: Path):
+    """The second would take the runs of the first for its own, interrupted ones."""
+    out, refused = tmp_path / "out", []
+
+    class Second(Silent):
+        def step(self, **_: Any) -> None:
+            with pytest.raises(OutputError, match="another process is training into"):
+                cross_dataset(data / "ilids", data / "prid", RECIPE, out, resume=True)
+            refused.append(True)
+            raise Stop
+
+    view = CrossView(training=lambda _: nullcontext(Second()))
+    with pytest.raises(Stop):
+        cross_dataset(data / "ilids", data / "prid", RECIPE, out, view=view)
+    assert refused == [True]
+    assert not (out / "lock").exists()
+
+
 def test_existing_runs_are_tested_without_training(data: Path, finished: Path, tmp_path: Path):
     runs = [finished / "split-00", finished / "split-01", finished / "split-02"]
     view = View()

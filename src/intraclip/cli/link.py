@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -183,7 +182,8 @@ def _link(args: LinkArgs, stack: ExitStack) -> None:
         sentences=notes,
     )
     if args.save_calibration is not None and fitted is not None:
-        write_json(args.save_calibration, fitted.to_json_dict())  # now that it is known to fit
+        # Now that it is known to fit.
+        write_json(args.save_calibration, fitted.to_json_dict(), replace=False)
     if args.json:
         print_json(
             {
@@ -236,7 +236,7 @@ def _calibration(args: LinkArgs, given: Input, notes: list[str]) -> MatchCalibra
     """The calibration of --calibration, else of the gallery; none where a threshold is given instead."""
     from intraclip.embed.embeddings_io import read_embeddings
     from intraclip.errors import ConfigError
-    from intraclip.metrics.match_probability import fit_calibration
+    from intraclip.metrics.match_probability import fit_calibration, read_calibration
 
     path = args.calibration
     if path is None:
@@ -247,7 +247,7 @@ def _calibration(args: LinkArgs, given: Input, notes: list[str]) -> MatchCalibra
     if path.suffix.lower() == ".json":
         if args.save_calibration is not None:
             raise ConfigError(f"--save-calibration: {path} is a calibration already")
-        return _read_calibration(args, path)
+        return read_calibration(path)
     labelled = read_embeddings(path)
     metric = args.distance or given.metric or "cosine"
     found = fit_calibration(labelled.embeddings, metric=metric, fingerprint=labelled.fingerprint)
@@ -270,32 +270,6 @@ def _shared(given: Input, labelled: Embeddings) -> int:
         return 0
     fitted = {row.tobytes() for row in labelled.features[labelled.pids > 0]}
     return sum(row.tobytes() in fitted for row in given.features[given.pids > 0])
-
-
-def _read_calibration(args: LinkArgs, path: Path) -> MatchCalibration:
-    """Read --calibration; thresholds of `intraclip score` are refused with the command that makes the right file."""
-    from intraclip.config_io import parse_json
-    from intraclip.errors import DataError
-    from intraclip.metrics.match_probability import read_calibration
-
-    try:
-        return read_calibration(path)
-    except DataError:
-        try:
-            data = parse_json(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            data = None
-        if not (isinstance(data, dict) and "kind" not in data and {"thresholds", "equal_error"} <= set(data)):
-            raise
-    new = path.with_name(f"{path.stem}-link.json")
-    command = ["intraclip", "link", args.source, "--out", str(args.out), "--calibration", "LABELLED.npz"]
-    command += ["--distance", args.distance or str(data.get("distance", "euclidean"))]
-    command += ["--save-calibration", str(new)]
-    raise DataError(
-        f"{path} holds thresholds of `intraclip score --calibrate`, which give no probability to a distance; run "
-        f"`{shlex.join(command)}` with the embeddings that `score` read as LABELLED.npz: it links, and keeps the "
-        f"calibration in {new} for next time"
-    )
 
 
 def _scores(given: Input, people: People) -> dict[str, Any] | None:

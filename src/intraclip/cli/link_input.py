@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from intraclip.cli.common import progress_bar, read_data
+from intraclip.cli.gallery_words import audited
 
 if TYPE_CHECKING:
     import numpy as np
@@ -162,6 +163,7 @@ def from_gallery(address: str, stack: ExitStack) -> Input:
     from intraclip.link.recordings import recordings
 
     gallery = stack.enter_context(open_gallery(address))
+    audited(gallery, "link", {})
     records = list(gallery.all_records())
     if not records:
         raise DataError(f"the gallery {address} is empty; add tracklets with `intraclip gallery add`")
@@ -173,7 +175,18 @@ def from_gallery(address: str, stack: ExitStack) -> Input:
     # Wall clocks compare everywhere; seconds in a video only within that video.
     wall = all(record.started_at is not None for record in records)
     times = np.full((len(records), 2), np.nan)
+    notes = []
+    ahead = [wall and record.seen_at != record.started_at for record in records]
+    if any(ahead):
+        notes.append(
+            f"{sum(ahead)} tracklets, such as {names[ahead.index(True)]}, have times after they were added to the "
+            "gallery: a clock was wrong, or --started-at was; their times were compared with none and forbid nothing"
+        )
+    if not keep:
+        notes.append("the gallery numbers several cameras alike; they were numbered anew, by name")
     for row, record in enumerate(records):
+        if ahead[row]:
+            continue
         if record.start_s is not None and record.end_s is not None:
             start = record.started_at if wall and record.started_at is not None else record.start_s
             times[row] = start, start + record.end_s - record.start_s
@@ -196,9 +209,7 @@ def from_gallery(address: str, stack: ExitStack) -> Input:
         calibration=gallery.calibration(),
         cameras={number: camera[1] for camera, number in number_of.items()},
         strip=strip,
-        notes=()
-        if keep
-        else ("the gallery numbers several cameras alike; they were numbered anew, by name",),
+        notes=tuple(notes),
     )
 
 

@@ -18,12 +18,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from intraclip.core.files import write_text
 from intraclip.errors import ConfigError
 from intraclip.ingest.cameras import assign_cameras, view_names
 from intraclip.ingest.config import IngestConfig
 from intraclip.ingest.detection_log import DetectionLog
 from intraclip.ingest.detector import Detector, open_detector
-from intraclip.ingest.files import write_text
 from intraclip.ingest.follow import (
     DetectAndTrack,
     Follower,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 import torch
 import torchvision
 
+from intraclip.core.files import file_digest
 from intraclip.errors import ConfigError, DataError, DeviceError
 from intraclip.ingest.config import IngestConfig
 from intraclip.ingest.detections import Detections, suppress
@@ -69,7 +69,7 @@ class TorchvisionDetector:
         self.min_score, self.nms_iou = config.min_score, config.nms_iou
         self._device = _device(config.device)
         state = read_state_dict(path)
-        self.sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        self.sha256 = file_digest(path)
         classes = _count_classes(self.name, state, path)
         # Class 0 is the background in torchvision.
         self._label = config.person_class + 1

@@ -10,28 +10,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from intraclip.config import Recipe
 from intraclip.config_io import differing_in_effect, load_recipe, parse_json
 from intraclip.core.devices import choose_device
-from intraclip.core.files import write_json
+from intraclip.core.files import write_json, write_text
 from intraclip.data.dataset import labels_of
 from intraclip.data.readers import benchmark_info, differences
 from intraclip.data.readers.common import shorten
 from intraclip.data.readers.ilids_vid import ILIDS_VID_PUBLISHED
 from intraclip.data.readers.prid2011 import PRID2011_PUBLISHED
-from intraclip.embed.evaluate import Sampling, SplitsEvaluation, Spread, evaluate_splits, spread
+from intraclip.embed.evaluate import Sampling, SplitsEvaluation, evaluate_splits
 from intraclip.embed.extract import Progress
 from intraclip.errors import ConfigError, DataError, OutputError, require_empty_folder
+from intraclip.lab.reproduce.statistics import student
 from intraclip.lab.splits import raise_problems, read_testing, read_training
 from intraclip.metrics.distance import Distance
 from intraclip.metrics.ranking import Scores
 from intraclip.models.checkpoint import model_file, read_checkpoint
+from intraclip.process import hold
 from intraclip.train.loop import Silent, Watcher, train
 from intraclip.types import Split
 
@@ -183,26 +186,49 @@ def cross_dataset(
     for split, own, folder in zip(training, recipes, folders, strict=True):
         _check_kept(folder, split, own)
 
-    runs, results = [], []
-    for split, own, folder in zip(training, recipes, folders, strict=True):
-        if (folder / "model.safetensors").is_file():
-            view.say(f"training split {split.index}: {folder} is trained already and is used as it is")
-        else:
-            view.say(f"training split {split.index} of {split.dataset}")
-            with view.training(folder.name) as watcher:
-                train(split, own, folder, resume=(folder / "config.toml").is_file(), watcher=watcher)
-        run = CrossRun(
-            folder=folder,
-            dataset=split.dataset,
-            root=str(split.root),
-            split=split.index,
-            identities=len(labels_of(split.train)),
-        )
-        runs.append(run)
-        results.append(_test(run, testing, settings, view))
-    result = summarise(runs, testing, results)
-    write_cross(out, result)
-    return result
+    with _alone(out):
+        runs, results = [], []
+        for split, own, folder in zip(training, recipes, folders, strict=True):
+            if (folder / "model.safetensors").is_file():
+                view.say(f"training split {split.index}: {folder} is trained already and is used as it is")
+            else:
+                view.say(f"training split {split.index} of {split.dataset}")
+                with view.training(folder.name) as watcher:
+                    train(split, own, folder, resume=(folder / "config.toml").is_file(), watcher=watcher)
+            run = CrossRun(
+                folder=folder,
+                dataset=split.dataset,
+                root=str(split.root),
+                split=split.index,
+                identities=len(labels_of(split.train)),
+            )
+            runs.append(run)
+            results.append(_test(run, testing, settings, view))
+        result = summarise(runs, testing, results)
+        write_cross(out, result)
+        return result
+
+
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Keep another process from training into the folder."""
+    file = out / "lock"
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        lock = hold(file)
+    except BlockingIOError:
+        raise OutputError(
+            f"another process is training into {out}; wait for it, or choose another --out"
+        ) from None
+    except OSError as error:
+        raise OutputError(f"{out} cannot be written: {error}") from None
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # a file more does no harm
+            file.unlink(missing_ok=True)
+        if lock is not None:
+            lock.close()
 
 
 def cross_runs(
@@ -258,7 +284,7 @@ def cross_runs(
             )
     result = summarise(runs, testing, [_test(run, testing, settings, view) for run in runs])
     if out is not None:
-        write_cross(out, result)
+        write_cross(out, result, replace=False)
     return result
 
 
@@ -358,7 +384,7 @@ def _test(
             device=settings.device,
             progress=update,
         )
-    rank1 = spread([s.rank(1) for s in found.scores])
+    rank1 = _spread([s.rank(1) for s in found.scores])
     view.say(f"{run.folder}: rank-1 {_percent(rank1)} on {len(testing)} splits of {testing[0].dataset}")
     return found
 
@@ -395,7 +421,7 @@ def summarise(
         {
             "train_split": run.split,
             "run": str(run.folder),
-            **{m: spread([cell[m] for cell in row])._asdict() for m in MEASURES},
+            **{m: _spread([cell[m] for cell in row]) for m in MEASURES},
         }
         for run, row in zip(runs, grid, strict=True)
     ]
@@ -403,11 +429,9 @@ def summarise(
     for m in MEASURES:
         table = [[cell[m] for cell in row] for row in grid]
         summary[m] = {
-            **spread([value for row in table for value in row])._asdict(),
-            "between_train_splits": spread([spread(row).mean for row in table]).deviation,
-            "between_test_splits": spread(
-                [spread(column).mean for column in zip(*table, strict=True)]
-            ).deviation,
+            **_spread([value for row in table for value in row]),
+            "between_train_splits": student([fmean(row) for row in table]).deviation,
+            "between_test_splits": student([fmean(c) for c in zip(*table, strict=True)]).deviation,
         }
     printed, notes = printed_row(runs, testing)
     notes += _run_notes(runs)
@@ -513,14 +537,14 @@ def table_rows(result: Mapping[str, Any]) -> list[tuple[str, ...]]:
         (
             (f"{Path(entry['run']).name}, " if named else "")
             + f"training split {entry['train_split']} ({len(tests)} test splits)",
-            *(_percent(Spread(entry[m]["mean"], entry[m]["deviation"])) for m in COLUMNS),
+            *(_percent(entry[m]) for m in COLUMNS),
         )
         for entry in result["by_run"]
     ]
     rows.append(
         (
             f"all {len(result['pairs'])} pairs",
-            *(_percent(Spread(summary[m]["mean"], summary[m]["deviation"])) for m in COLUMNS),
+            *(_percent(summary[m]) for m in COLUMNS),
         )
     )
     for many, key, what in (
@@ -576,19 +600,22 @@ def markdown(result: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def write_cross(out: Path, result: Mapping[str, Any]) -> None:
+def write_cross(out: Path, result: Mapping[str, Any], *, replace: bool = True) -> None:
     """Write `cross.json` and `cross.md`.
 
     Raises:
-        OutputError: they cannot be written.
+        OutputError: they cannot be written, or are there and not to be replaced.
     """
-    write_json(out / "cross.json", result)
-    try:
-        (out / "cross.md").write_text(markdown(result), encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"{out / 'cross.md'} cannot be written: {error}") from None
+    write_json(out / "cross.json", result, replace=replace)
+    write_text(out / "cross.md", markdown(result), replace=replace)
 
 
-def _percent(value: Spread) -> str:
-    deviation = "" if value.deviation is None else f" ± {100 * value.deviation:.1f}"
-    return f"{100 * value.mean:.1f}{deviation}"
+def _spread(values: Sequence[float]) -> dict[str, float | None]:
+    """Mean and sample standard deviation."""
+    found = student(values)
+    return {"mean": found.value, "deviation": found.deviation}
+
+
+def _percent(found: Mapping[str, Any]) -> str:
+    deviation = "" if found["deviation"] is None else f" ± {100 * found['deviation']:.1f}"
+    return f"{100 * found['mean']:.1f}{deviation}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import json
 import multiprocessing
 import os
 import time
@@ -20,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import simplejpeg
 
+from intraclip.core.files import write_json
 from intraclip.data.silhouettes import silhouettes_file
 from intraclip.errors import ConfigError, OutputError, claim_folder, require_empty_folder
 from intraclip.studio.camera import draw_camera
@@ -200,11 +200,6 @@ def _write_truth(
         for number in range(1, config.cameras + 1)
     ]
     write_json(folder / "cameras.json", cameras)
-
-
-def write_json(path: Path, value: object) -> None:
-    """Plain values, one to a line."""
-    path.write_text(json.dumps(value, indent=1) + "\n")
 
 
 def cores() -> int:

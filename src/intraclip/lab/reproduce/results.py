@@ -23,7 +23,7 @@ from intraclip.lab.reproduce.estimate import trained_seconds
 from intraclip.lab.reproduce.experiments import MEASURES
 from intraclip.lab.reproduce.plan import ExperimentPlan, PlannedRun, read_json
 from intraclip.lab.reproduce.sources import Source
-from intraclip.lab.reproduce.statistics import FEWEST_PEOPLE, Trainings, gains, holm, measured, sample
+from intraclip.lab.reproduce.statistics import FEWEST_PEOPLE, Trainings, gains, holm, measured, plain, sample
 from intraclip.metrics.distance import Distance
 from intraclip.metrics.protocols import Protocol, protocol_named
 from intraclip.metrics.ranking import Outcomes, Scores, score
@@ -292,7 +292,7 @@ def _row_result(runs: Sequence[PlannedRun], trainings: Trainings) -> dict[str, A
     told = ("seconds", "training_accuracy", "training_identity", "training_triplet")
     known = {key: [e[key] for e in entries if e[key] is not None] for key in told}
     return {
-        "measures": {m: asdict(sample(trainings, m)) for m in (*MEASURES, "mINP")},
+        "measures": {m: plain(sample(trainings, m)) for m in (*MEASURES, "mINP")},
         **{key: fmean(values) if values else None for key, values in known.items()},
         "parameters": read_json(runs[0].folder / "environment.json").get("parameters"),
         "runs": entries,
