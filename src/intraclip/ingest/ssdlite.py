@@ -78,8 +78,8 @@ class SsdliteDetector:
 
     def __call__(self, image: Image) -> Detections:
         """See `Detector`."""
-        small = cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_LINEAR)
-        boxes, classes, scores = self._run(np.asarray(small, dtype=np.uint8))
+        small = np.asarray(cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
+        boxes, classes, scores = self._run(small)
         keep = (classes == self._class) & (scores >= self.min_score)
         height, width = image.shape[:2]
         shares = boxes[keep][:, [1, 0, 3, 2]]

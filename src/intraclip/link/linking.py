@@ -18,7 +18,7 @@ from intraclip.errors import ConfigError
 from intraclip.gallery.gallery import Gallery, open_gallery
 from intraclip.link import people as grouping
 from intraclip.link.evidence import Evidence
-from intraclip.link.people import PROBABILITY, People
+from intraclip.link.people import PROBABILITY, SURE, People
 from intraclip.link.recordings import kept_apart
 from intraclip.link.scores import LinkScores, score_people
 from intraclip.link.source import (
@@ -62,7 +62,7 @@ def link(
     network: Network | None = None,
     calibration: MatchCalibration | Embeddings | str | Path | None = None,
     prior: float | None = None,
-    probability: float = PROBABILITY,
+    probability: float | None = None,
     threshold: float | None = None,
     distance: Distance | None = None,
     travel: TravelTimes | str | Path | None = None,
@@ -80,7 +80,8 @@ def link(
         calibration: what distances mean: fitted, its .json file, or labelled embeddings of the same network (or a file
             of them) to fit one on. By default the gallery's own.
         prior: chance that a random pair shows one person, about 1 / people; by default as where it was calibrated.
-        probability: with a calibration: join groups while their pairs are on average this likely.
+        probability: with a calibration: join groups while their pairs are on average this likely; by default
+            `PROBABILITY`, or `SURE` with one that was learned elsewhere.
         threshold: without a calibration: join groups while their mean distance is below this; by default the grouping
             with the best silhouette.
         distance: ``euclidean`` or ``cosine``; by default that of calibration or gallery, else cosine.
@@ -123,7 +124,7 @@ def linking(
     network: Network | None = None,
     calibration: MatchCalibration | Embeddings | str | Path | None = None,
     prior: float | None = None,
-    probability: float = PROBABILITY,
+    probability: float | None = None,
     threshold: float | None = None,
     distance: Distance | None = None,
     travel: TravelTimes | str | Path | None = None,
@@ -168,6 +169,8 @@ def linking(
             travel=travel,
             one_per_camera=one_per_camera,
         )
+        if probability is None:
+            probability = SURE if fitted is not None and fitted.learned_from else PROBABILITY
         people = grouping.link(evidence, given.names, threshold=threshold, probability=probability)
         yield Linked(
             people=people,

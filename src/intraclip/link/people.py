@@ -25,6 +25,9 @@ lay at 0.15 to 0.24 on average, and a fixed 0.2 did as well on others (docs/link
 a group.
 """
 
+SURE = 0.9
+"""The same for a calibration that was learned elsewhere: its probabilities are too sure of themselves (docs/base.md)."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class People:
