@@ -85,10 +85,7 @@ def test_every_kind_of_numbers_gives_the_same_answers(kind):
     assert again[0].tolist() == again[1].tolist()
     calibration = calibrate(pair_distances(expected, protocol))
     distances = np.array([0.5, 3.0])
-    assert (
-        calibration.probability(of(distances), prior=0.5).tolist()
-        == calibration.probability(distances, prior=0.5).tolist()
-    )
+    assert calibration.curve.at(of(distances)).tolist() == calibration.curve.at(distances).tolist()
     evidence = Evidence(features=of(FEATURES), camids=of(CAMIDS), times=of(np.zeros((12, 2))))
     assert np.isneginf(evidence.score_matrix()).sum() == 12 * 5
     assert score_people(of(PIDS), of(PIDS)).idf1 == 1

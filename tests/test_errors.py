@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import errno
 from multiprocessing.pool import ThreadPool
+from pathlib import Path
 from threading import Barrier
 
 import pytest
 
 from intraclip import errors
-from intraclip.errors import OutputError, claim_folder, write_new
+from intraclip.errors import OutputError, claim_folder, leaving_nothing, write_new
 
 
 def rush(work, count: int = 8) -> list[object]:
@@ -59,3 +60,22 @@ def test_a_file_system_without_links_still_gets_its_file(tmp_path, monkeypatch):
         write_new(tmp_path / "a.txt", "second")
     assert list(tmp_path.iterdir()) == [tmp_path / "a.txt"]
     assert (tmp_path / "a.txt").read_text() == "first"
+
+
+def test_who_was_too_late_takes_nothing_away(tmp_path):
+    """Both found the folder empty; the one that fails must not clear away what the other one writes."""
+
+    def begin(out: Path, *, late: bool) -> None:
+        with leaving_nothing(out):
+            if late:
+                (out / "data").mkdir(parents=True)  # another process
+                (out / "data/its.txt").write_text("work of hours")
+            claim_folder(out, "data", remedy="choose another")
+            raise ValueError("ours")
+
+    with pytest.raises(OutputError, match="not empty"):
+        begin(tmp_path / "out", late=True)
+    assert (tmp_path / "out/data/its.txt").read_text() == "work of hours"
+    with pytest.raises(ValueError, match="ours"):
+        begin(tmp_path / "new", late=False)
+    assert not (tmp_path / "new").exists()

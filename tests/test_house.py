@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -79,6 +80,47 @@ def test_pictures_and_videos_are_read_in_one_place():
     # `sensor` decodes what it has just encoded: rendered frames have a camera's compression in them.
     elsewhere = {"studio/sensor.py", "studio/diverse_camera.py"}
     assert {path for path in found if not path.startswith("core/")} <= elsewhere
+
+
+def calls(names: set[str]) -> set[str]:
+    """Files that call one of these, as "owner.name" or as "name"."""
+    found = set()
+    for path in sorted(SOURCE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in names:
+                found.add(path.relative_to(SOURCE).as_posix())
+    return found
+
+
+def test_files_are_written_whole_in_one_place():
+    """`write_new` is for a file that only one of several processes may write; a training log is appended to."""
+    assert calls({"os.fsync"}) <= {"core/files.py", "errors.py", "train/logs.py"}
+
+
+def test_locks_are_taken_in_one_place():
+    """The gallery's counter waits for its turn, which is no lock that keeps others out."""
+    assert calls({"fcntl.flock"}) <= {"process.py", "gallery/folder_files.py"}
+
+
+def test_a_file_has_its_digest_from_one_place():
+    assert calls({"hashlib.file_digest"}) == {"core/files.py"}
+
+
+def test_the_picture_of_the_house_is_the_one_that_is_checked():
+    text = (SOURCE.parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    picture = " -> ".join(" | ".join(row) for row in ROWS)
+    assert picture in " ".join(text.split()), f"CONTRIBUTING.md should show: {picture}"
+
+
+def test_names_in_the_settings_are_those_of_the_registries():
+    from intraclip import config
+    from intraclip.data.readers import READERS
+    from intraclip.models.backbones import BACKBONES
+    from intraclip.models.heads import HEADS
+
+    assert set(get_args(config.Head)) == set(HEADS)
+    assert set(config.BACKBONES) == set(BACKBONES)
+    assert set(get_args(config.Layout)) == {"auto", *READERS}
 
 
 def test_only_the_command_line_opens_lab_and_studio():

@@ -126,11 +126,16 @@ def require_empty_folder(folder: Path, *, remedy: str) -> None:
         raise OutputError(f"the output folder {folder} is not empty; {remedy}")
 
 
+_CLAIMED: set[Path] = set()
+"""Folders in which this process was the first to make something; what is in others is not its own to take away."""
+
+
 @contextmanager
 def leaving_nothing(folder: Path, *, unless: Callable[[], bool] = lambda: False) -> Iterator[None]:
     """If the block fails, take away what it wrote into a folder that was empty or absent before.
 
-    A folder that holds something would be refused when the corrected command is given.
+    A folder that holds something would be refused when the corrected command is given. The block begins its output
+    with `claim_folder` or a file that `give_name` names; where another process was quicker, its files stay.
 
     Args:
         folder: the output folder; one that held something already is left alone.
@@ -140,10 +145,11 @@ def leaving_nothing(folder: Path, *, unless: Callable[[], bool] = lambda: False)
     if existed and (not folder.is_dir() or any(folder.iterdir())):
         yield
         return
+    _CLAIMED.discard(folder.resolve())
     try:
         yield
     except BaseException:
-        if not unless():
+        if folder.resolve() in _CLAIMED and not unless():
             with suppress(OSError):  # a failed clean-up must not hide the error
                 for inside in list(folder.iterdir()):
                     if inside.is_dir() and not inside.is_symlink():
@@ -170,6 +176,7 @@ def claim_folder(folder: Path, first: str, *, remedy: str) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / first).mkdir()
+        _CLAIMED.add(folder.resolve())
     except FileExistsError:
         raise OutputError(f"another process began to write to {folder} just now; {remedy}") from None
     except OSError as error:
@@ -189,13 +196,19 @@ def write_new(path: Path, text: str) -> None:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-            _give_name(partial, path)
+            give_name(partial, path)
         finally:
             with suppress(OSError):
                 partial.unlink()
 
 
-def _give_name(partial: Path, path: Path) -> None:
+def give_name(partial: Path, path: Path) -> None:
+    """Give a finished file its name if nothing has it yet; its own name may stay beside it.
+
+    Raises:
+        FileExistsError: something has it.
+        OSError: as `os.link`.
+    """
     try:
         os.link(partial, path)
     except FileExistsError:
@@ -206,3 +219,4 @@ def _give_name(partial: Path, path: Path) -> None:
         if path.exists():  # a file system without links: the moment between this and the next line stays
             raise FileExistsError(errno.EEXIST, "it is there", str(path)) from None
         partial.rename(path)
+    _CLAIMED.add(path.parent.resolve())

@@ -69,3 +69,15 @@ def hold(path: Path, *, patience: float = 0.0) -> IO[str] | None:
             return None
         else:
             return file
+
+
+def release(lock: IO[str] | None) -> None:
+    """Give back what `hold` returned, also where forked processes have a copy of it that would keep the lock."""
+    if lock is None:
+        return
+    import fcntl
+
+    try:
+        fcntl.flock(lock, fcntl.LOCK_UN)
+    finally:
+        lock.close()

@@ -302,6 +302,17 @@ class Embeddings:
         return f"Embeddings({n} x {d}, {int(self.is_query.sum())} queries, {known} pids)"
 
 
+def take(embeddings: Embeddings, rows: npt.NDArray[np.int64]) -> Embeddings:
+    """Some rows of embeddings, in the order given."""
+    return Embeddings(
+        features=embeddings.features[rows],
+        pids=embeddings.pids[rows],
+        camids=embeddings.camids[rows],
+        is_query=embeddings.is_query[rows],
+        names=tuple(embeddings.names[i] for i in rows) if embeddings.names else (),
+    )
+
+
 def count_pids(tracklets: Iterable[Tracklet]) -> int:
     """Number of real identities: junk, distractors and unknown are left out."""
     return len({t.pid for t in tracklets if t.pid > 0})

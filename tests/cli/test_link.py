@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-import shlex
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,9 @@ from intraclip.embed.embeddings_writer import save_embeddings
 from intraclip.embed.score import calibrate_file
 from intraclip.errors import ConfigError, DataError, IntraclipError, OutputError
 from intraclip.gallery.adding import Naming, add_embeddings
-from intraclip.gallery.gallery import create_gallery
+from intraclip.gallery.gallery import create_gallery, open_gallery
 from intraclip.gallery.records import TrackletRecord
+from intraclip.link import people as people_module
 from intraclip.metrics.match_probability import fit_calibration, read_calibration
 from intraclip.models.checkpoint import read_checkpoint
 from intraclip.types import Embeddings
@@ -243,7 +244,7 @@ def test_a_calibration_that_does_not_fit_is_not_kept(file: Path, tmp_path: Path,
     assert not (tmp_path / "cal.json").exists()
 
 
-def test_thresholds_of_score_are_refused_with_the_command_that_helps(
+def test_the_file_of_score_is_a_calibration_too(
     file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
     world = make_world(people=30, noise=0.15, seed=5)
@@ -251,19 +252,12 @@ def test_thresholds_of_score_are_refused_with_the_command_that_helps(
     e.is_query[::3] = True
     monkeypatch.chdir(tmp_path)
     save_embeddings(Path("LABELLED.npz"), e, times=None, metadata={"fingerprint": FINGERPRINT})
-    thresholds = calibrate_file(
-        read_embeddings(Path("LABELLED.npz")), protocol="cross-camera", distance="euclidean"
-    )
-    Path("cal.json").write_text(json.dumps(thresholds.to_json_dict()))
-    argv = [file.name, "--out", "out", "--calibration", "cal.json"]
-    with pytest.raises(DataError, match="holds thresholds of `intraclip score --calibrate`") as refused:
-        link_main(argv)
-    command = str(refused.value).split("run `")[1].split("`")[0]
-    # The command is one that works, and its file is the right one.
-    assert link_main(shlex.split(command)[2:]) == 0
-    assert read_calibration(Path("cal-link.json")).metric == "euclidean"
-    argv[2], argv[4] = "again", "cal-link.json"
+    labelled = read_embeddings(Path("LABELLED.npz"))
+    written = calibrate_file(labelled, protocol="cross-camera", distance="euclidean")
+    Path("cal.json").write_text(json.dumps(written.to_json_dict()))
+    argv = [file.name, "--out", "out", "--calibration", "cal.json", "--distance", "euclidean"]
     assert link_main(argv) == 0
+    assert read_calibration(Path("cal.json")).metric == "euclidean"
 
 
 def test_a_data_folder_brings_strips_frames_and_labels(run: Callable[..., str], tmp_path: Path):
@@ -396,3 +390,49 @@ def test_another_network_or_folder_is_refused(file: Path, labelled: Path, tmp_pa
     (tmp_path / "full" / "x").write_text("")
     with pytest.raises(OutputError, match="not empty"):
         link_main([str(file), "--out", str(tmp_path / "full")])
+
+
+def test_a_link_of_a_gallery_is_in_its_log(run: Callable[..., str], tmp_path: Path):
+    gallery_of(tmp_path / "gallery", make_world(people=3, noise=0.15), wall=True)
+    run(tmp_path / "gallery")
+    with open_gallery(str(tmp_path / "gallery")) as gallery:
+        (line,) = gallery.audit_log()
+    assert (line.action, line.origin) == ("link", "command line")
+    assert line.actor
+
+
+def test_times_after_a_tracklet_was_added_forbid_nothing(run: Callable[..., str], tmp_path: Path):
+    """Two of one camera at the same moment are two people, but not where a clock ran ahead."""
+    for name, start in (("right", 1e9), ("ahead", 1e11)):
+        with create_gallery(
+            tmp_path / name, fingerprint=FINGERPRINT, dimension=2, metric="cosine"
+        ) as gallery:
+            records = [
+                TrackletRecord(id=i, camera="a", camid=1, start_s=0.0, end_s=9.0, started_at=start)
+                for i in "xy"
+            ]
+            gallery.add(records, np.ones((2, 2), np.float32), fingerprint=FINGERPRINT)
+    found = json.loads(run(tmp_path / "right", "--threshold", 0.5, "--json"))
+    assert found["people"] == 2
+    shutil.rmtree(tmp_path / "out")
+    found = json.loads(run(tmp_path / "ahead", "--threshold", 0.5, "--json"))
+    assert found["people"] == 1
+    assert any("2 tracklets, such as x, have times after they were added" in note for note in found["notes"])
+
+
+def test_of_two_that_link_into_one_folder_one_is_refused(
+    run: Callable[..., str], file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Both found it empty; the second takes nothing of the first away."""
+    grouping = people_module.link
+
+    def meanwhile(*args: Any, **options: Any) -> Any:
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out/people.csv").write_text("of the other one")
+        return grouping(*args, **options)
+
+    monkeypatch.setattr(people_module, "link", meanwhile)
+    with pytest.raises(OutputError, match="made just now"):
+        link_main([str(file), "--out", str(tmp_path / "out")])
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["people.csv"]
+    assert (tmp_path / "out/people.csv").read_text() == "of the other one"

@@ -9,6 +9,7 @@ import pytest
 
 import intraclip
 from intraclip.cli.flags import flags_of
+from intraclip.cli.main import main
 from intraclip.cli.model_flag import is_ours
 from intraclip.cli.spellings import modern
 from intraclip.cli.tree import TREE, kind_of
@@ -82,6 +83,12 @@ def test_a_network_is_known_by_its_name(tmp_path: Path):
     assert is_ours(Path("model.safetensors"))
     (tmp_path / "person-reidentification-retail-0287").mkdir()  # a folder of that name is that folder
     assert is_ours(tmp_path / "person-reidentification-retail-0287")
+
+
+@pytest.mark.parametrize("more", [[], ["--model", "runs/other"]])
+def test_a_head_needs_another_network(more: list[str], capsys: pytest.CaptureFixture[str]):
+    assert main(["gallery", "add", "g", "--data", "d", "--head", "run", *more]) == 2
+    assert "--head run goes with another network" in capsys.readouterr().err
 
 
 def test_nothing_speaks_of_old_spellings():

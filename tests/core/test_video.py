@@ -51,6 +51,16 @@ def test_a_link_keeps_the_ending_and_what_lies_beside(tmp_path: Path):
     assert not Path(name).parent.exists()
 
 
+def test_a_link_to_a_folder_shows_what_lies_beside_whatever_its_name(tmp_path: Path):
+    folder = tmp_path / os.fsdecode(b"mod\xe8les")
+    folder.mkdir()
+    (folder / "net.onnx.data").write_text("weights")
+    with utf8_path(folder / "net.onnx") as name:
+        assert Path(name).with_name("net.onnx.data").read_text() == "weights"
+        Path(name).write_text("new")
+    assert (folder / "net.onnx").read_text() == "new"
+
+
 def test_libraries_say_nothing_about_a_damaged_video(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
     path = film(tmp_path / "a.mp4", frames=30)
     data = bytearray(path.read_bytes())

@@ -30,7 +30,15 @@ from intraclip.data.check import check_dataset
 from intraclip.data.frames import encoded_frame, read_tracklet_frame, resize_frame
 from intraclip.data.pack import shards as shards_module
 from intraclip.data.pack import write as write_module
-from intraclip.data.pack.format import INDEX, TABLES, PackSettings, forget_pack, open_pack, pack_of
+from intraclip.data.pack.format import (
+    INDEX,
+    TABLES,
+    UNFINISHED,
+    PackSettings,
+    forget_pack,
+    open_pack,
+    pack_of,
+)
 from intraclip.data.pack.verify import verify_pack
 from intraclip.data.pack.write import write_pack
 from intraclip.data.readers import find_dataset, num_splits, read_split
@@ -237,16 +245,15 @@ def test_a_crash_while_the_index_is_written_is_mended(
     step: str, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     out = tmp_path / "packed"
-    original = write_module.replace_file
+    original = Path.replace
 
-    def crash(partial: Path, path: Path) -> None:
+    def crash(partial: Path, path: Path) -> Path:
         if path.name == step:
             raise KeyboardInterrupt
-        original(partial, path)
+        return original(partial, path)
 
     with monkeypatch.context() as patch:
-        patch.setattr(write_module, "replace_file", crash)
-        patch.setattr("intraclip.data.pack.files.replace_file", crash)
+        patch.setattr(Path, "replace", crash)
         with pytest.raises(KeyboardInterrupt):
             write_pack(tree, out)
     assert not (out / INDEX).exists()
@@ -325,7 +332,7 @@ def test_a_full_disk_is_said_and_the_pack_goes_on_when_there_is_room(
         patch.setattr(shards_module, "save_file", full)
         with pytest.raises(
             OutputError,
-            match=r"the disk is full \(.*MiB are free, the next file needs more\); finished shards are kept",
+            match=r"the disk is full \(.*MiB are free, the file needs more\); finished shards are kept",
         ):
             write_pack(tree, out, shard_bytes=ONE_TRACKLET_A_SHARD)
     assert not list(out.glob("*.partial"))
@@ -573,3 +580,21 @@ def test_the_index_says_what_the_pack_is(tree: Path, tmp_path: Path):
     assert (index["dataset"], index["tracklets"], index["num_frames"]) == ("folder", 8, 24)
     modes = {path.stat().st_mode for path in (tmp_path / "packed").iterdir()}
     assert len(modes) == 1, "who may read one file of a pack may read all of them"
+
+
+def test_two_processes_do_not_pack_into_one_folder(tree: Path, tmp_path: Path, monkeypatch):
+    """The same command given twice: the second neither mixes with the first nor takes over what it has done."""
+    whole = write_module._pack_all
+    said = []
+
+    def meanwhile(*args, **options):
+        with pytest.raises(OutputError, match="another process is packing") as caught:
+            write_pack(tree, tmp_path / "pack", settings=SMALL_RAW)
+        said.append(str(caught.value))
+        return whole(*args, **options)
+
+    monkeypatch.setattr(write_module, "_pack_all", meanwhile)
+    write_pack(tree, tmp_path / "pack", settings=SMALL_RAW)
+    assert len(said) == 1
+    assert verify_pack(tmp_path / "pack") == []
+    assert not (tmp_path / "pack" / UNFINISHED).exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,16 @@ def test_damaged_embeddings_are_never_read_as_others(tmp_path, kind):
         else:
             assert found == expected
     assert refused > TRIALS / 3
+
+
+@pytest.mark.parametrize("kind", ["npz", "parquet"])
+def test_a_name_that_is_not_utf8_is_written_and_read(tmp_path, kind):
+    if kind == "parquet":
+        pytest.importorskip("pyarrow")
+    path = tmp_path / os.fsdecode(b"entr\xe9e") / os.fsdecode(b"\xe9." + kind.encode())
+    save_embeddings(path, embeddings(), times=TIMES)
+    assert np.array_equal(read_embeddings(path).embeddings.features, embeddings().features)
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
 @pytest.mark.parametrize("kind", ["npz", "parquet"])

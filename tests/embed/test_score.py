@@ -14,8 +14,9 @@ import pytest
 import torch
 
 from intraclip.embed.embeddings_io import EmbeddingsFile, load_embeddings, read_embeddings
-from intraclip.embed.score import aligned, calibrate_file, distinct, repeated_rows, score_file
+from intraclip.embed.score import aligned, calibrate_file, distinct, score_file
 from intraclip.errors import ConfigError, DataError
+from intraclip.metrics.audit import repeated_rows
 from intraclip.metrics.protocols import PROTOCOLS, protocols_named
 from intraclip.metrics.ranking import score
 

@@ -132,6 +132,26 @@ def test_clips_give_the_same_embeddings_in_any_batch_and_length(exported: Export
             np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=1e-5 * float(wanted.abs().max()))
 
 
+@pytest.mark.parametrize("kind", SUFFIXES)
+@pytest.mark.parametrize("file", [b"mod\xe8les/net", b"models/r\xe9seau"], ids=["folder", "file"])
+def test_names_that_are_not_utf8_are_written_and_opened(tmp_path: Path, kind: str, file: bytes):
+    """Old archives and disks bring them; ONNX Runtime and OpenVINO take text in UTF-8 alone."""
+    settings = recipe()
+    suffix = SUFFIXES[kind]  # type: ignore[index]
+    out = tmp_path / os.fsdecode(file + suffix.encode())
+    write_network(
+        network(settings),
+        settings,
+        out,
+        format=kind,
+        part="frame",
+        frames=pictures(settings),  # type: ignore[arg-type]
+    )
+    assert {path.name for path in out.parent.iterdir()} <= {out.name, out.with_suffix(".bin").name}
+    for engine in RUNS[suffix]:
+        assert open_network(out, engine=engine).run([noise(2, settings).numpy()]).shape[0] == 2
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("backbone", ["resnet50", "inception_v3", "alexnet"])
 def test_every_backbone_can_be_exported(tmp_path: Path, backbone: str):

@@ -11,6 +11,7 @@ import pytest
 from intraclip.cli.export import calibration_clips, loss_file, main
 from intraclip.config import InputConfig, ModelConfig, Recipe
 from intraclip.errors import ConfigError, OutputError
+from intraclip.export import write as write_module
 from intraclip.models.checkpoint import save_checkpoint
 from intraclip.models.embedder import build_embedder
 from intraclip.types import Split
@@ -40,6 +41,20 @@ def test_a_file_is_written_once_and_replaced_on_request(run: Path, capsys: pytes
     with pytest.raises(OutputError, match=r"exists; choose another --out, or add --force"):
         main(flags)
     assert main([*flags, "--force", "--part", "frame"]) == 0
+
+
+def test_a_file_that_another_process_wrote_meanwhile_stays(run: Path, monkeypatch: pytest.MonkeyPatch):
+    out = run / "a.pt2"
+    checking = write_module.check_reference
+
+    def meanwhile(network):
+        out.write_text("of the other one")
+        return checking(network)
+
+    monkeypatch.setattr(write_module, "check_reference", meanwhile)
+    with pytest.raises(OutputError, match="made just now"):
+        main([str(run), "--format", "torch", "--out", str(out)])
+    assert out.read_text() == "of the other one"
 
 
 def test_requests_that_cannot_be_met_are_refused_before_any_work(tmp_path: Path):

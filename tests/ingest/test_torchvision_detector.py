@@ -14,7 +14,8 @@ from intraclip.errors import CheckpointError, ConfigError, DataError, DeviceErro
 from intraclip.ingest import IngestConfig
 from intraclip.ingest.detections import suppress
 from intraclip.ingest.detector import open_detector
-from intraclip.ingest.torchvision_detector import _CLASSES, MODELS, TorchvisionDetector
+from intraclip.ingest.torchvision_detector import _CLASSES, TorchvisionDetector
+from intraclip.models.zoo.catalogue import DETECTORS
 
 NAME = "ssdlite320_mobilenet_v3_large"
 CONFIG = IngestConfig(min_score=0.3, track_score=0.4)
@@ -135,7 +136,7 @@ def test_gpu_that_is_not_there(weights: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", DETECTORS)
 def test_every_model_loads_its_own_weights_with_any_number_of_classes(name: str, tmp_path: Path) -> None:
     network = torchvision.models.get_model(name, weights=None, weights_backbone=None, num_classes=5)
     path = tmp_path / f"{name}.pth"

@@ -30,7 +30,6 @@ from intraclip.errors import ConfigError, DataError, DeviceError, IntraclipError
 from intraclip.lab.cross import (
     PRINTED_SOURCE,
     CrossRun,
-    CrossView,
     EvaluationSettings,
     cross_dataset,
     cross_runs,
@@ -38,6 +37,7 @@ from intraclip.lab.cross import (
     parse_splits,
     printed_row,
 )
+from intraclip.lab.view import View as LabView
 from intraclip.train.loop import Silent, Watcher
 from intraclip.types import Split, Tracklet
 
@@ -80,8 +80,8 @@ class View:
     def watcher(self, name: str) -> AbstractContextManager[Watcher]:
         return nullcontext(Recorder(self, name))
 
-    def view(self) -> CrossView:
-        return CrossView(say=self.said.append, training=self.watcher)
+    def view(self) -> LabView:
+        return LabView(say=self.said.append, training=self.watcher)
 
 
 def halves(test: Sequence[int]) -> dict[str, list[str]]:
@@ -291,6 +291,24 @@ def test_what_cannot_work_is_refused_before_anything_is_trained(data: Path, reci
         DataError, match=r"test data .* none of the 1 queries has a right answer in another camera"
     ):
         cross_dataset(data / "ilids", tmp_path / "one", recipe, tmp_path / "out")
+
+
+def test_two_processes_do_not_train_into_one_folder(data: Path, tmp_path: Path):
+    """The second would take the runs of the first for its own, interrupted ones."""
+    out, refused = tmp_path / "out", []
+
+    class Second(Silent):
+        def step(self, **_: Any) -> None:
+            with pytest.raises(OutputError, match="another process is at work on"):
+                cross_dataset(data / "ilids", data / "prid", RECIPE, out, resume=True)
+            refused.append(True)
+            raise Stop
+
+    view = LabView(training=lambda _: nullcontext(Second()))
+    with pytest.raises(Stop):
+        cross_dataset(data / "ilids", data / "prid", RECIPE, out, view=view)
+    assert refused == [True]
+    assert not (out / "lock").exists()
 
 
 def test_existing_runs_are_tested_without_training(data: Path, finished: Path, tmp_path: Path):

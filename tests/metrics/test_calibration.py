@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import copy
 import json
 
 import numpy as np
@@ -22,10 +21,17 @@ from intraclip.metrics.calibration import (
     threshold_at,
 )
 from intraclip.metrics.distance import distance_matrix
+from intraclip.metrics.match_probability import MatchCalibration
 from intraclip.metrics.protocols import PROTOCOLS, Protocol
 from intraclip.types import Embeddings
 
 FULL, NO_QUERY = PROTOCOLS["mars-full"], PROTOCOLS["mars-no-query"]
+
+
+def probability(found: Calibration, at: object, *, prior: float) -> np.ndarray:
+    """As a link or a gallery reads what was written."""
+    text = json.dumps({**found.to_json_dict(), "people": 50}, allow_nan=False)
+    return MatchCalibration.from_json_dict(json.loads(text)).with_prior(prior).probability(at)  # type: ignore[arg-type]
 
 
 def line(positions: list[float], pids: list[int], camids: list[int], queries: int = 1) -> Embeddings:
@@ -270,24 +276,19 @@ def test_probability_of_known_distributions() -> None:
     at = np.linspace(9.5, 12.5, 20)
     for prior in (0.5, 0.01):
         expected = 1 / (1 + np.exp(-(2 * (11 - at) + np.log(prior / (1 - prior)))))
-        assert np.abs(found.probability(at, prior=prior) - expected).max() < 0.06
-    everywhere = found.probability([[0.0, 1e6]], prior=0.5)
+        assert np.abs(probability(found, at, prior=prior) - expected).max() < 0.06
+    everywhere = probability(found, [[0.0, 1e6]], prior=0.5)
     assert everywhere.shape == (1, 2)
     assert 0.5 < everywhere[0, 0] < 1
     assert 0 < everywhere[0, 1] < 0.5
-    with pytest.raises(ValueError, match="prior is 1"):
-        found.probability(1.0, prior=1)
 
 
-def test_calibration_survives_json() -> None:
+def test_the_table_has_the_rates_that_were_asked_for() -> None:
     found = calibrate(pair_distances(world(5), FULL), false_match_rates=[0.01, 0.1])
-    text = json.dumps(found.to_json_dict(), allow_nan=False)
-    again = Calibration.from_json_dict(json.loads(text))
-    assert again == found
-    assert again.threshold(0.1).threshold > again.threshold(0.01).threshold
-    assert [t.false_match_rate for t in again.thresholds] == [0.1, 0.01]
+    assert found.threshold(0.1).threshold > found.threshold(0.01).threshold
+    assert [t.false_match_rate for t in found.thresholds] == [0.1, 0.01]
     with pytest.raises(DataError, match=r"no threshold for a false-match rate of 0\.5, only for 0\.1, 0\.01"):
-        again.threshold(0.5)
+        found.threshold(0.5)
 
 
 def test_the_usual_rates_stand_in_the_table() -> None:
@@ -295,44 +296,6 @@ def test_the_usual_rates_stand_in_the_table() -> None:
     assert [t.false_match_rate for t in found.thresholds] == [1e-1, 1e-2, 1e-3, 1e-4]
     assert [t.supported for t in found.thresholds] == [True, True, False, False]
     assert all(t.exact for t in found.thresholds)
-
-
-@pytest.mark.parametrize(
-    ("path", "value", "message"),
-    [
-        (["distance"], "manhattan", "distance is 'manhattan', not one of euclidean, cosine"),
-        (["protocol"], "", "protocol is ''"),
-        (["own_camera"], 1, "own_camera is 1"),
-        (["people"], 0, "people is 0"),
-        (["impostor_pairs"], True, "impostor_pairs is True"),
-        (["thresholds"], [], r"thresholds is \[\]"),
-        (["thresholds", 0, "threshold"], float("nan"), r"thresholds\[0\]"),
-        (["thresholds", 0, "achieved"], 0.2, r"thresholds\[0\] achieves 0.2, above"),
-        (["thresholds", 0, "false_match_rate"], 0.005, r"thresholds\[0\] achieves|largest rate"),
-        (["equal_error", "rate"], 2, "equal_error is"),
-        (["curve"], None, "curve wants lists"),
-        (["curve", "distances"], [1.0, 0.5], "curve"),
-        (["curve", "log_likelihood_ratios", 0], -1e9, "ratios that never rise"),
-    ],
-)
-def test_damaged_calibrations_are_refused(path, value, message) -> None:
-    data = copy.deepcopy(calibrate(pair_distances(world(5), FULL)).to_json_dict())
-    inner = data
-    for key in path[:-1]:
-        inner = inner[key]
-    inner[path[-1]] = value
-    with pytest.raises(DataError, match=message):
-        Calibration.from_json_dict(data)
-
-
-def test_all_problems_are_named_at_once_and_other_versions_refused() -> None:
-    data = calibrate(pair_distances(world(5), FULL)).to_json_dict()
-    with pytest.raises(DataError, match=r"people is 'x'.*queries is -1"):
-        Calibration.from_json_dict({**data, "people": "x", "queries": -1})
-    with pytest.raises(DataError, match=r"version 1 \(found 2\)"):
-        Calibration.from_json_dict({**data, "version": 2})
-    with pytest.raises(DataError, match="found 'list'"):
-        Calibration.from_json_dict([])  # type: ignore[arg-type]
 
 
 def test_nothing_to_calibrate_is_refused() -> None:
@@ -352,4 +315,4 @@ def test_one_pair_of_each_kind_is_enough_to_go_through() -> None:
     found = calibrate(drawn([1], [2]))
     assert found.equal_error.rate == 0
     assert not any(t.supported for t in found.thresholds)
-    assert found.probability(1, prior=0.5) > 0.5 > found.probability(2, prior=0.5)
+    assert found.curve.at(1) > 0 > found.curve.at(2)

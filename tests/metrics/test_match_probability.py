@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
 from intraclip.errors import DataError
-from intraclip.metrics.calibration import PairDistances, evidence_curve, pair_distances
+from intraclip.metrics.calibration import PairDistances, calibrate, evidence_curve, pair_distances
 from intraclip.metrics.distance import Distance, distance_matrix
 from intraclip.metrics.match_probability import (
     MIN_PEOPLE,
@@ -252,6 +254,8 @@ def test_damaged_files_are_refused_with_every_problem(calibration: MatchCalibrat
     good = calibration.to_json_dict()
     with pytest.raises(DataError, match="no match calibration"):
         MatchCalibration.from_json_dict({"version": 1, "distance": "euclidean"})
+    with pytest.raises(DataError, match="damaged: KeyError"):
+        MatchCalibration.from_json_dict({"thresholds": [], "equal_error": {}})
     with pytest.raises(DataError, match="has version 2, this program reads 1"):
         MatchCalibration.from_json_dict({**good, "version": 2})
     bad = {**good, "metric": "manhattan", "slope": -1.0, "people": True, "thresholds": [1.0, 2.0]}
@@ -265,3 +269,39 @@ def test_damaged_files_are_refused_with_every_problem(calibration: MatchCalibrat
     path.write_bytes(b"\xff{")
     with pytest.raises(DataError, match=r"x\.json is no JSON file"):
         read_calibration(path)
+
+
+CURVE = {"distances": [0.5, 1.0, 2.0], "log_likelihood_ratios": [4.0, 1.0, -3.0]}
+
+
+def of_score() -> dict[str, Any]:
+    people = world(50, seed=3)
+    everyone = replace(people, is_query=np.ones(len(people), dtype=np.bool_))
+    return calibrate(pair_distances(everyone, PROTOCOLS["mars-full"])).to_json_dict()
+
+
+def test_what_score_writes_is_read_too_and_survives_a_gallery():
+    written = of_score()
+    found = MatchCalibration.from_json_dict(written)
+    assert found.people == written["people"]
+    assert MatchCalibration.from_json_dict(json.loads(json.dumps(found.to_json_dict()))) == found
+    at = found.distance_of(0.3)
+    assert found.probability(at) == pytest.approx(0.3, abs=1e-6)
+    assert (np.diff(found.probability(np.linspace(0, 2 * at, 50))) <= 0).all()
+    supported = [row for row in written["thresholds"] if row["supported"]]
+    assert found.threshold(0.01) == next(r["threshold"] for r in supported if r["false_match_rate"] == 0.01)
+
+
+@pytest.mark.parametrize(
+    ("curve", "message"),
+    [
+        (None, "curve wants lists"),
+        ({**CURVE, "distances": [1.0, 0.5, 2.0]}, "curve must have ascending"),
+        ({**CURVE, "log_likelihood_ratios": [1.0, 2.0, 3.0]}, "never rise"),
+        ({**CURVE, "distances": [1.0]}, "1 distances and 3 ratios"),
+    ],
+)
+def test_a_damaged_curve_is_refused(curve: object, message: str):
+    written = of_score()
+    with pytest.raises(DataError, match=message):
+        MatchCalibration.from_json_dict({**written, "curve": curve})

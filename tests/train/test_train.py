@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import resource
 import signal
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from intraclip.errors import (
 )
 from intraclip.models.checkpoint import read_checkpoint, training_checkpoints
 from intraclip.models.embedder import build_embedder
-from intraclip.train.loop import learning_rate, train
+from intraclip.train.loop import Silent, learning_rate, train
 from intraclip.train.step import TrainingStep
 from intraclip.train.stopping import RunStopped
 from intraclip.types import Split
@@ -537,6 +538,54 @@ def test_what_fails_before_the_first_step_is_over_leaves_the_folder_as_it_was(
             train(tiny_split, tiny_recipe, run, resume=resume)
     assert list(tmp_path.rglob("*")) == ([run] if existed else [])
     assert train(tiny_split, tiny_recipe, run).is_file()
+
+
+@pytest.mark.parametrize("resume", [True, False])
+def test_a_run_that_was_killed_before_its_first_checkpoint_is_begun_anew(
+    tiny_split: Split, tiny_recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, resume: bool
+):
+    """With the corrected recipe; what is there is worth nothing."""
+    run = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr("intraclip.train.loop.leaving_nothing", lambda *_, **__: nullcontext())  # SIGKILL
+        patch.setattr(TrainingStep, "__call__", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            train(tiny_split, tiny_recipe, run)
+    assert (run / "config.toml").is_file()
+    other = replace(tiny_recipe, seed=8)
+    assert train(tiny_split, other, run, resume=resume).is_file()
+    assert read_checkpoint(run / "model.safetensors").recipe.seed == 8
+    assert load_recipe(str(run / "config.toml")).seed == 8
+    with pytest.raises(OutputError, match="is not empty"):
+        train(tiny_split, tiny_recipe, run)
+
+
+@pytest.mark.parametrize("resume", [True, False])
+def test_a_run_that_is_under_way_is_left_alone(
+    tiny_split: Split, tiny_recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, resume: bool
+):
+    monkeypatch.setattr("intraclip.train.loop._PATIENCE_S", 0.0)
+    tried = []
+
+    class Second(Silent):
+        def step(self, **_: object) -> None:
+            if not tried:
+                tried.append(True)
+                with pytest.raises(OutputError, match="another process is training into"):
+                    train(tiny_split, replace(tiny_recipe, seed=8), tmp_path / "run", resume=resume)
+
+    train(tiny_split, tiny_recipe, tmp_path / "run", watcher=Second())
+    assert tried
+    assert load_recipe(str(tmp_path / "run/config.toml")).seed == tiny_recipe.seed
+
+
+def test_a_config_of_something_else_is_no_run_that_came_to_nothing(
+    tiny_split: Split, tiny_recipe: Recipe, tmp_path: Path
+):
+    (tmp_path / "config.toml").write_text("[server]\nport = 80\n")
+    with pytest.raises(OutputError, match="is not empty"):
+        train(tiny_split, tiny_recipe, tmp_path)
+    assert (tmp_path / "config.toml").read_text() == "[server]\nport = 80\n"
 
 
 def test_a_failure_in_a_folder_that_holds_something_takes_nothing_away(

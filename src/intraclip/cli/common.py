@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin, get_type_hints
 
@@ -361,6 +362,13 @@ def progress_bar(description: str) -> Iterator[Any]:
 
     It appears with the first call, so that an error before any work is not hidden behind an empty bar.
     """
+    with progress_bars([description]) as update:
+        yield partial(update, description)
+
+
+@contextmanager
+def progress_bars(descriptions: Sequence[str]) -> Iterator[Any]:
+    """As `progress_bar`, with a bar for each stage of a job; the function takes the stage's description first."""
     from rich.console import RenderableType
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
     from rich.table import Column
@@ -383,14 +391,15 @@ def progress_bar(description: str) -> Iterator[Any]:
         console=console(stderr=True),
         expand=True,
     )
-    task = progress.add_task(description, total=None, extra="")
+    tasks = {name: progress.add_task(name, total=None, extra="", start=False) for name in descriptions}
 
-    def update(done: int, total: int, extra: str = "") -> None:
+    def update(description: str, done: int, total: int, extra: str = "") -> None:
         if VOICE.quiet:
             return
         if not progress.live.is_started:
             progress.start()
-        progress.update(task, completed=done, total=total, extra=extra)
+        progress.start_task(tasks[description])
+        progress.update(tasks[description], completed=done, total=total, extra=extra)
 
     try:
         yield update

@@ -105,14 +105,14 @@ def _check_flags(args: CrossArgs, recipe: Recipe) -> None:
 
 def _run(args: CrossArgs) -> dict[str, Any]:
     from intraclip.lab.cross import (
-        CrossView,
         EvaluationSettings,
         cross_dataset,
         cross_runs,
         parse_splits,
     )
+    from intraclip.lab.view import View
 
-    view = CrossView(say=say, training=training_bar, progress=progress_bar)
+    view = View(say=say, training=training_bar, progress=progress_bar)
     settings = EvaluationSettings(protocol=args.protocol, distance=args.distance, sampling=args.sampling)
     test_splits = parse_splits(args.test_splits)
     if args.runs:

@@ -39,8 +39,8 @@ class MakeArgs:
     folder: tyro.conf.Positional[Path]
     """Folder to write; must be empty or absent."""
     preset: Literal["benchmark", "diverse"] = "benchmark"
-    """`benchmark` is for measuring. `diverse` is for learning: many people, each in a few of many cameras, under many
-    lights, written as a tree of folders."""
+    """For measuring (benchmark) or for learning (diverse). The latter has many people, each in a few of many cameras,
+    under many lights, and is written as a tree of folders."""
     identities: int | None = None
     """People with a pid: 100 by default, 3000 for diverse. In the mars layout half of them train and half test."""
     cameras: int | None = None
@@ -119,8 +119,8 @@ class PackArgs:
     layout: Layout = "auto"
     """Layout of the data folder."""
     frames: Literal["keep", "jpeg", "raw"] = "keep"
-    """Bytes of the files as they are; JPEG at training size; or pixels at training size, the fastest and largest
-    (98 kB a frame of 256 x 128)."""
+    """Bytes of the files as they are, JPEG at training size, or pixels at training size (raw). The last is the fastest
+    and largest: 98 kB a frame of 256 x 128."""
     height: int = 256
     """Frame height in pixels, for jpeg and raw."""
     width: int = 128
@@ -132,7 +132,7 @@ class PackArgs:
     verify: bool = False
     """Read the finished pack once more and compare all checksums."""
     workers: int | None = None
-    """Processes; as many as there are cores by default, at most 8."""
+    """Processes that read and write; as many as there are cores by default, at most 8."""
     shard_megabytes: int = 64
     """Size of a shard, about, in MiB. Each process holds one in memory twice."""
     json: bool = False

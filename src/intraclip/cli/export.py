@@ -39,8 +39,8 @@ class ExportArgs:
     """The whole network (clips and masks to embeddings), or the frame encoder alone (frames to vectors), which embeds
     every frame once."""
     precision: Literal["fp32", "int8"] = "fp32"
-    """int8 needs --data: it is calibrated on training tracklets, and its loss is measured on the test tracklets and
-    written beside the file, as FILE.json."""
+    """Precision of the weights; int8 needs --data. It is calibrated on training tracklets, and its loss is measured on
+    the test tracklets and written beside the file, as FILE.json."""
     data: Path | None = None
     """Data folder with real frames to check the file with; without one, people are rendered for it."""
     layout: Layout = "auto"
@@ -101,6 +101,7 @@ def main(argv: Sequence[str]) -> int:
         precision=args.precision,
         frames=frames,
         calibration=clips,
+        force=args.force,
     )
     loss: dict[str, Any] | None = None
     if args.precision == "int8" and split is not None:

@@ -7,7 +7,6 @@ import inspect
 import textwrap
 from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
-from functools import cache
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -15,6 +14,9 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 import tyro
 
 Values = Literal["none", "one", "many"]
+
+_POSITIONAL = get_args(tyro.conf.Positional[int])[1]
+"""tyro's mark of what is given by its place."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +31,7 @@ class Flag:
         positional: it is given by its place.
         required: there is no default.
         path: its values are files or folders.
+        number: its values are numbers.
         default: the value without the flag, None where there is none.
         top: the field's name, where it is a field of the command itself and not of a group.
     """
@@ -40,6 +43,7 @@ class Flag:
     positional: bool = False
     required: bool = False
     path: bool = False
+    number: bool = False
     default: Any = None
     top: str = ""
 
@@ -53,7 +57,6 @@ class Flag:
         return f"--{group}{'.' * bool(group)}{off}{last}"
 
 
-@cache
 def flags_of(kind: type[Any]) -> tuple[Flag, ...]:
     """All flags of a command's dataclass, those of its groups too."""
     return tuple(_walk(kind, prefix="", outer=True))
@@ -73,13 +76,13 @@ def _walk(kind: type[Any], *, prefix: str, outer: bool) -> list[Flag]:
             name = chosen if isinstance(chosen, str) else name
             metavar = getattr(marker, "metavar", None) or metavar
         dashed = name.replace("_", "-")
-        if is_dataclass(hint):
+        if isinstance(hint, type) and is_dataclass(hint):
             found += _walk(hint, prefix=f"{prefix}{dashed}." if dashed else prefix, outer=False)
             continue
         default = item.default if item.default is not MISSING else None
         if item.default_factory is not MISSING:
             default = item.default_factory()
-        positional = tyro.conf.Positional[int].__metadata__[0] in markers
+        positional = _POSITIONAL in markers
         inner = _without_none(hint)
         found.append(
             Flag(
@@ -90,6 +93,8 @@ def _walk(kind: type[Any], *, prefix: str, outer: bool) -> list[Flag]:
                 positional=positional,
                 required=item.default is MISSING and item.default_factory is MISSING,
                 path=inner is Path or Path in get_args(inner),
+                number=inner in (int, float)
+                or (get_origin(inner) is tuple and bool({int, float} & set(get_args(inner)))),
                 default=default,
                 top=item.name if outer else "",
             )

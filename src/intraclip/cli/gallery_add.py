@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -14,7 +15,7 @@ from intraclip.errors import ConfigError
 
 if TYPE_CHECKING:
     from intraclip.config import ClipConfig, Recipe
-    from intraclip.embed.extractors import Extractor
+    from intraclip.embed.extractors import Extractor, Progress
     from intraclip.gallery.adding import AddSummary, Naming
     from intraclip.gallery.gallery import Gallery
 
@@ -67,7 +68,7 @@ def main(argv: Sequence[str]) -> int:
         raise ConfigError("--embeddings FILE holds embeddings already: leave out --model")
     if args.crops < 0:
         raise ConfigError(f"--crops {args.crops}: 0 or more is needed")
-    summary, tracklets, first = _add_file(args) if args.embeddings is not None else _add_folder(args)
+    summary, tracklets, first = _add_file(args) if args.embeddings is not None else add_folder(args)
     for title, messages in (
         ("frames could not be read and were left out", summary.unreadable),
         ("tracklets have no usable embedding and were left out", summary.failures),
@@ -89,7 +90,13 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def _add_folder(args: AddArgs) -> tuple[AddSummary, int, str]:
+def add_folder(args: AddArgs, progress: Progress | None = None) -> tuple[AddSummary, int, str]:
+    """Embed a data folder and add it: what became of it, tracklets there now, and the first one's id.
+
+    Args:
+        args: the flags.
+        progress: called with frames done and in all, instead of a bar.
+    """
     from intraclip.embed.extractors import ExtractSettings
     from intraclip.embed.network import network_note
     from intraclip.gallery.adding import add_tracklets, read_tracklets
@@ -112,7 +119,7 @@ def _add_folder(args: AddArgs) -> tuple[AddSummary, int, str]:
         model=extractor.name,
     ) as gallery:
         _tell_calibration(gallery)
-        with progress_bar("frames") as update:
+        with nullcontext(progress) if progress else progress_bar("frames") as update:
             summary = add_tracklets(
                 gallery, tracklets, extractor, settings, crops=args.crops, progress=update
             )

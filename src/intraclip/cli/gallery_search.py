@@ -197,5 +197,5 @@ def _draw(args: SearchArgs, gallery: Gallery, found: SearchResult) -> None:
     ]
     assert args.out is not None
     write_private(args.out, b"")  # the name is taken, for this user alone
-    write_picture(args.out, ranked_picture(query, answers))
+    write_picture(args.out, ranked_picture(query, answers), replace=False)
     say(f"the picture is {args.out}")

@@ -22,6 +22,7 @@ FEW: dict[str, str] = {
     "export": "model format out part precision data force json",
     "score": "file protocol distance against rerank calibrate json",
     "reproduce": "experiment out scale data plan seeds only jobs json",
+    "find": "videos out detector model serve port cameras max-fps",
     "ingest": "videos out detector model tracks cameras max-fps min-frames device resume json",
     "gallery add": "gallery data model embeddings sampling camera-name started-at on-unreadable json",
     "gallery search": "gallery tracklet images video frame box model k camera since until out json",
@@ -41,6 +42,21 @@ SHORTER: dict[str, str] = {
     "data.split": "Number of the split; --split for short.",
 }
 """Texts of a recipe's settings, for one line; --help-all has the whole."""
+
+METAVARS = {
+    "model": "MODEL",
+    "head": "RUN",
+    "box": "X,Y,W,H",
+    "tracklet": "ID",
+    "id": "ID",
+    "since": "TIME",
+    "until": "TIME",
+    "started-at": "TIME",
+    "older-than": "AGE",
+    "splits": "LIST",
+    "test-splits": "LIST",
+}
+"""What stands for the value of a flag, where its type does not say it."""
 
 
 def short_help(kind: type[Any], command: str, *, more: str = "") -> str:
@@ -67,13 +83,19 @@ def short_help(kind: type[Any], command: str, *, more: str = "") -> str:
     lines += ["", "  -v, -q                say more, or nothing but results and errors"]
     if more:
         lines.append(more)
-    lines.append(f"  --help-all            {f'{rest} more flags, and ' if rest else ''}every word about each")
+    lines.append(f"  --help-all            {f'{rest} more flags, and ' if rest else ''}all about each")
     return "\n".join(lines)
 
 
+def _place(flag: Flag) -> str:
+    """What a positional argument is called."""
+    if flag.values == "many":
+        return f"{flag.name.removesuffix('S')} ..."
+    return "DIR" if flag.name == "FOLDER" else flag.name
+
+
 def _usage(flag: Flag) -> str:
-    word = f"{flag.name} ..." if flag.values == "many" else flag.name
-    return word if flag.required else f"[{word}]"
+    return _place(flag) if flag.required else f"[{_place(flag)}]"
 
 
 def _metavar(flag: Flag) -> str:
@@ -81,16 +103,19 @@ def _metavar(flag: Flag) -> str:
         return ""
     if flag.choices and len("|".join(flag.choices)) <= 34:
         return "|".join(flag.choices)
-    if flag.path:
-        word = "DIR" if flag.help.lower().startswith(("data folder", "folder", "run folder")) else "FILE"
-    else:
-        word = "N" if isinstance(flag.default, int | float) else "WORD"
+    word = METAVARS.get(flag.name, "")
+    if not word and flag.path:
+        beginning = flag.help.lower()[:24]
+        word = "DIR" if "folder" in beginning or beginning.startswith(("run", "data set")) else "FILE"
+    word = word or ("N" if flag.number else "NAME")
     return f"{word} ..." if flag.values == "many" else word
 
 
 def _described(flag: Flag, width: int) -> list[str]:
-    head = f"  {flag.name}" if flag.positional else f"  {flag.spelling} {_metavar(flag)}".rstrip()
+    head = f"  {_place(flag)}" if flag.positional else f"  {flag.spelling} {_metavar(flag)}".rstrip()
     text = SHORTER.get(flag.name) or first_sentence(flag.help)
+    if flag.values == "none" and flag.default is True:
+        text = f"Switch off: {text[:1].lower()}{text[1:]}"
     unsaid = not flag.required and flag.default not in ("", False, True) and "default" not in text.lower()
     if unsaid and isinstance(flag.default, str | int | float):
         text = f"{text.removesuffix('.')} (default {flag.default})."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from shlex import quote
@@ -48,6 +48,21 @@ class IngestArgs:
     settings: Annotated[IngestConfig, tyro.conf.arg(name="")] = field(default_factory=IngestConfig)
 
 
+def watching(update: Callable[..., None]) -> Callable[[IngestProgress], None]:
+    """What an ingest tells a progress bar."""
+
+    def watch(now: IngestProgress) -> None:
+        doing = f"{now.people} people followed" if now.stage == "find" else "cutting out people"
+        which = f" ({now.number} of {now.videos})" if now.videos > 1 else ""
+        update(
+            now.done,
+            now.total or None,
+            f"{now.video.name}{which}  {doing}  {now.frames_per_second:.1f} frames/s",
+        )
+
+    return watch
+
+
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
     args = parse(IngestArgs, argv, command="ingest")
@@ -62,16 +77,6 @@ def main(argv: Sequence[str]) -> int:
 
         encoder = open_encoder(args.model)
     with progress_bar("ingesting") as update:
-
-        def watch(now: IngestProgress) -> None:
-            doing = f"{now.people} people followed" if now.stage == "find" else "cutting out people"
-            which = f" ({now.number} of {now.videos})" if now.videos > 1 else ""
-            update(
-                now.done,
-                now.total or None,
-                f"{now.video.name}{which}  {doing}  {now.frames_per_second:.1f} frames/s",
-            )
-
         summary = ingest(
             args.videos,
             args.detector,
@@ -80,7 +85,7 @@ def main(argv: Sequence[str]) -> int:
             tracks=args.tracks,
             encoder=encoder,
             resume=args.resume,
-            progress=watch,
+            progress=watching(update),
         )
     if args.json:
         print_json(

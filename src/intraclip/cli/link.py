@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,13 +10,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import tyro
 
 from intraclip.cli.common import parse, print_json, print_table, progress_bar, read_data, say, tell
+from intraclip.cli.gallery_words import audited
 from intraclip.cli.model_flag import Networked
 from intraclip.cli.network import or_default
 
 if TYPE_CHECKING:
     from intraclip.link.people import People
     from intraclip.link.source import Input
-    from intraclip.metrics.match_probability import MatchCalibration
 
 SHOWN = 20
 """People in the table of the terminal; people.csv holds all."""
@@ -110,12 +109,17 @@ def _link(args: LinkArgs) -> None:
     from intraclip.embed.extractors import ExtractSettings
     from intraclip.embed.network import Network
     from intraclip.errors import DataError
+    from intraclip.gallery.gallery import open_gallery
     from intraclip.link.linking import linking
     from intraclip.link.output import people_rows, write_labels, write_people
-    from intraclip.link.source import is_data_folder
+    from intraclip.link.source import is_data_folder, is_gallery
+    from intraclip.metrics.match_probability import read_calibration
     from intraclip.report.people import write_people_page
     from intraclip.report.strips import jpeg_address
 
+    if is_gallery(args.source):
+        with open_gallery(args.source) as gallery:
+            audited(gallery, "link", {})
     network = None
     if is_data_folder(args.source):
         extractor, recipe = open_extractor(args.run, encoder=args.encoder)
@@ -129,9 +133,7 @@ def _link(args: LinkArgs) -> None:
             args.source if network is None or split is None else split,
             data=split if network is None else None,
             network=network,
-            calibration=calibration
-            if labelled or calibration is None
-            else _read_calibration(args, calibration),
+            calibration=calibration if labelled or calibration is None else read_calibration(calibration),
             prior=args.prior,
             probability=args.probability,
             threshold=args.threshold,
@@ -167,7 +169,8 @@ def _link(args: LinkArgs) -> None:
             sentences=notes,
         )
     if args.save_calibration is not None and found.calibration is not None:
-        write_json(args.save_calibration, found.calibration.to_json_dict())  # now that it is known to fit
+        # Now that it is known to fit.
+        write_json(args.save_calibration, found.calibration.to_json_dict(), replace=False)
     scores = found.scores.to_json_dict() if found.scores is not None else None
     if args.json:
         print_json(
@@ -191,32 +194,6 @@ def _link(args: LinkArgs) -> None:
                 f"{args.out / 'tracklets.csv'} --model.weights RUN --out OUT"
             )
     say(f"the page is {args.out / 'people.html'}")
-
-
-def _read_calibration(args: LinkArgs, path: Path) -> MatchCalibration:
-    """Read --calibration; thresholds of `intraclip score` are refused with the command that makes the right file."""
-    from intraclip.config_io import parse_json
-    from intraclip.errors import DataError
-    from intraclip.metrics.match_probability import read_calibration
-
-    try:
-        return read_calibration(path)
-    except DataError:
-        try:
-            data = parse_json(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            data = None
-        if not (isinstance(data, dict) and "kind" not in data and {"thresholds", "equal_error"} <= set(data)):
-            raise
-    new = path.with_name(f"{path.stem}-link.json")
-    command = ["intraclip", "link", args.source, "--out", str(args.out), "--calibration", "LABELLED.npz"]
-    command += ["--distance", args.distance or str(data.get("distance", "euclidean"))]
-    command += ["--save-calibration", str(new)]
-    raise DataError(
-        f"{path} holds thresholds of `intraclip score --calibrate`, which give no probability to a distance; run "
-        f"`{shlex.join(command)}` with the embeddings that `score` read as LABELLED.npz: it links, and keeps the "
-        f"calibration in {new} for next time"
-    )
 
 
 def _print(people: People, given: Input, scores: dict[str, Any] | None) -> None:

@@ -14,6 +14,7 @@ from intraclip.errors import IntraclipError
 from intraclip.process import tune
 
 COMMANDS: dict[str, tuple[str, str]] = {
+    "find": ("intraclip.cli.find", "From videos to a page of who is the same, in one command."),
     "ingest": (
         "intraclip.cli.ingest",
         "Turn videos into tracklets: detect people, follow and crop them.",
@@ -38,7 +39,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 """Command -> module with `main(argv) -> exit code`, and its line in the help."""
 
 GROUPS = {
-    "videos": ("ingest", "gallery", "serve", "link", "rank"),
+    "videos": ("find", "ingest", "gallery", "serve", "link", "rank"),
     "data sets": ("data", "train", "evaluate", "report", "score", "cross", "reproduce", "demo"),
     "Python, other programs and the shell": ("extract", "export", "models", "completion"),
 }

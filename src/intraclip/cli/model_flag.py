@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from intraclip.errors import ConfigError
+
 
 class Networked:
     """What a command's flags say about its network; the dataclass has the fields."""
 
     model: Path | None
     head: Path | None
+
+    def __post_init__(self) -> None:
+        """Refuse a head without another network: a run has its own."""
+        if self.head is not None and self.encoder is None:
+            raise ConfigError(
+                f"--head {self.head} goes with another network, a file or a name of the zoo, named by --model; a run "
+                "has its own head"
+            )
 
     @property
     def run(self) -> Path | None:

@@ -72,7 +72,9 @@ def main(argv: Sequence[str]) -> int:
         embeddings, args.query, k=args.k, distance=args.distance, own_camera=args.own_camera
     )
     write_picture(
-        args.out, ranked_tracklets(by_name[args.query], [(by_name[a.name], a.distance) for a in answers])
+        args.out,
+        ranked_tracklets(by_name[args.query], [(by_name[a.name], a.distance) for a in answers]),
+        replace=False,
     )
     if args.json:
         print_json([a._asdict() for a in answers])

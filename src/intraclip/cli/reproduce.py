@@ -30,7 +30,8 @@ class ReproduceArgs:
     out: Path
     """Folder of everything that is written; experiments that share it share their runs."""
     scale: Literal["smoke", "cpu", "paper"] = "cpu"
-    """smoke: minutes on two cores, shows that it works. cpu: hours on two cores. paper: the printed recipe, GPUs."""
+    """Minutes on two cores, to see that it works (smoke), hours on two cores (cpu), or the printed recipe on GPUs
+    (paper)."""
     data: tuple[Path, ...] = ()
     """Data sets in their published layouts, such as MARS and iLIDS-VID, or of your own; none: people are rendered."""
     plan: bool = False
@@ -58,7 +59,8 @@ class ReproduceArgs:
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
     args = parse(ReproduceArgs, argv, command="reproduce")
-    from intraclip.lab.reproduce.run import RunsFailed, Settings, View, plan, reproduce
+    from intraclip.lab.reproduce.run import RunsFailed, Settings, plan, reproduce
+    from intraclip.lab.view import View
 
     planned = plan(
         Settings(

@@ -57,6 +57,13 @@ class ScoreArgs:
     """Seed of the resampling behind intervals and comparison."""
     device: str | None = None
     """Count rankings on this device, such as cuda; the scores are the same."""
+    audit: bool = False
+    """Name what makes numbers wrong instead: camera ids, copies, junk, ties and more (docs/audit.md); exits with 1 if
+    anything does."""
+    against_log: tuple[Path, ...] = ()
+    """With --audit: logs of an evaluator; says which way of counting this file gives the rank-1 and mAP in them."""
+    audit_train: Path | None = None
+    """With --audit: embeddings of the people that were trained on; nobody of them may be tested."""
     json: bool = False
     """Print the result as JSON, keyed by protocol."""
 
@@ -64,6 +71,7 @@ class ScoreArgs:
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
     args = parse(ScoreArgs, argv, command="score")
+    from intraclip.cli.score_audit import audit_command
     from intraclip.embed.embeddings_io import read_embeddings
     from intraclip.embed.score import calibrate_file, score_file
     from intraclip.errors import ConfigError, OutputError
@@ -72,7 +80,20 @@ def main(argv: Sequence[str]) -> int:
         raise OutputError(f"{args.calibrate} exists; name another file, or add --force to replace it")
     if args.seed < 0:
         raise ConfigError(f"--seed {args.seed}: 0 or more is needed")
+    if not args.audit and (args.against_log or args.audit_train):
+        raise ConfigError("--against-log and --audit-train belong to --audit; add it")
+    if args.audit and (args.against or args.rerank or args.calibrate):
+        raise ConfigError("--audit takes no --against, --rerank or --calibrate; run `score` again for these")
     file = read_embeddings(args.file)
+    if args.audit:
+        return audit_command(
+            file,
+            protocol=args.protocol,
+            distance=args.distance,
+            train=args.audit_train,
+            logs=args.against_log,
+            as_json=args.json,
+        )
     against = read_embeddings(args.against) if args.against is not None else None
     found = score_file(
         file,
@@ -88,7 +109,7 @@ def main(argv: Sequence[str]) -> int:
         from intraclip.core.files import write_json
 
         calibration = calibrate_file(file, protocol=args.protocol, distance=args.distance)
-        write_json(args.calibrate, calibration.to_json_dict())
+        write_json(args.calibrate, calibration.to_json_dict(), replace=args.force)
     if args.json:
         added = {} if calibration is None else {"calibration": calibration.to_json_dict()}
         print_json(

@@ -21,6 +21,7 @@ TREE: dict[str, str] = {
     "models list": "models:ListArgs",
     "models get": "models:GetArgs",
     "models check": "models:CheckArgs",
+    "find": "find:FindArgs",
     "ingest": "ingest:IngestArgs",
     "gallery add": "gallery_add:AddArgs",
     "gallery search": "gallery_search:SearchArgs",

@@ -2,39 +2,100 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
-from contextlib import suppress
+import os
+import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from intraclip.errors import OutputError
+from intraclip.errors import OutputError, give_name
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON so that the file appears whole or not at all.
+@contextmanager
+def whole_file(
+    path: Path, *, replace: bool = True, kept: str = "", also: tuple[type[Exception], ...] = ()
+) -> Iterator[Path]:
+    """Write a file whole or not at all, even if the machine loses its power: under another name, then renamed.
+
+    What fails leaves neither name behind, and an older file as it was. Several may write the same file at a time.
+
+    Args:
+        path: the file; folders above it are made.
+        replace: take the place of one that is there.
+        kept: what the reader of an error may rely on or do, as the end of "...; {kept}".
+        also: errors of the library that writes which mean the same as an OSError.
+
+    Yields:
+        The name to write to, beside it and with its ending.
 
     Raises:
-        OutputError: it cannot be written.
+        OutputError: it cannot be written, or is there and not to be replaced.
     """
-    write_text(path, json.dumps(value, indent=2) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file so that it appears whole or not at all.
-
-    Raises:
-        OutputError: it cannot be written.
-    """
-    partial = path.with_name(path.name + ".partial")
+    partial = path.with_name(f"{path.stem}.{os.getpid()}-{threading.get_ident()}.partial{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    except OSError as error:
+        yield partial
+        with partial.open("rb+") as file:
+            os.fsync(file.fileno())
+        # Some libraries (safetensors) write files that only their owner may read.
+        umask = os.umask(0)
+        os.umask(umask)
+        partial.chmod(0o666 & ~umask)
+        if replace:
+            partial.replace(path)
+            return
+        try:
+            give_name(partial, path)
+        except FileExistsError:
+            raise OutputError(f"{path} exists, it was made just now; choose another name") from None
+    except BaseException as error:
+        if not isinstance(error, (OSError, *also)):
+            raise
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        # A library may hide the number in its own words: "os error 28".
+        if f"os error {errno.ENOSPC}" in str(error) or getattr(error, "errno", None) == errno.ENOSPC:
+            free = shutil.disk_usage(path.parent).free / 2**20
+            reason = f"the disk is full ({free:,.0f} MiB are free, the file needs more)"
+        raise OutputError(f"{path} cannot be written: {reason}" + (f"; {kept}" if kept else "")) from error
+    finally:
         with suppress(OSError):  # a failed clean-up must not hide the error
             partial.unlink()
-        raise OutputError(f"{path} cannot be written: {error}") from None
+
+
+def write_json(
+    path: Path, value: Any, *, indent: int | None = 2, replace: bool = True, kept: str = ""
+) -> None:
+    """Write JSON as `write_text` writes text."""
+    write_text(path, json.dumps(value, indent=indent) + "\n", replace=replace, kept=kept)
+
+
+def write_text(path: Path, text: str, *, replace: bool = True, kept: str = "") -> None:
+    r"""Write a file in UTF-8 as `whole_file` does.
+
+    Bytes of a file's name that are no UTF-8 are written as JSON escapes them: ``entr\udce9e.avi``.
+
+    Raises:
+        OutputError: it cannot be written, or is there and not to be replaced.
+    """
+    with whole_file(path, replace=replace, kept=kept) as partial:
+        partial.write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it; it may be there.
+
+    Raises:
+        OutputError: it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make the folder {path}: {error.strerror}") from error
 
 
 def file_digest(path: Path) -> str:

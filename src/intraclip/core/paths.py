@@ -33,7 +33,7 @@ def is_utf8(path: Path) -> bool:
 
 @contextmanager
 def utf8_path(path: Path, *, beside: tuple[str, ...] = ()) -> Iterator[str]:
-    """The path as text in UTF-8: itself, or for as long as the context lasts a link to it.
+    """The path as text in UTF-8: itself, or for as long as the context lasts one that leads to it over a link.
 
     Args:
         path: a file; it need not exist if it is to be written.
@@ -43,10 +43,13 @@ def utf8_path(path: Path, *, beside: tuple[str, ...] = ()) -> Iterator[str]:
         yield str(path)
         return
     with tempfile.TemporaryDirectory(prefix="intraclip-") as folder:
-        full = path.absolute()
+        full, link = path.absolute(), Path(folder) / "link"
+        if is_utf8(Path(full.name)):  # all that lies beside it is found too
+            link.symlink_to(full.parent, target_is_directory=True)
+            yield str(link / full.name)
+            return
         suffix = full.suffix if is_utf8(Path(full.suffix)) else ""
-        for ending in (suffix, *beside):
-            (Path(folder) / f"file{ending}").symlink_to(
-                full.with_suffix(ending) if ending in beside else full
-            )
-        yield str(Path(folder) / f"file{suffix}")
+        link.with_suffix(suffix).symlink_to(full)
+        for ending in beside:
+            link.with_suffix(ending).symlink_to(full.with_suffix(ending))
+        yield str(link.with_suffix(suffix))

@@ -35,6 +35,7 @@ import numpy as np
 import numpy.typing as npt
 
 from intraclip.config_io import parse_json
+from intraclip.core.paths import utf8_path
 from intraclip.data.readers.common import raise_problems, shorten
 from intraclip.embed.content import DIGEST, ContentDigest
 from intraclip.embed.embeddings_writer import METADATA, PARQUET
@@ -270,10 +271,10 @@ def _read_parquet(path: Path) -> tuple[Arrays, str, str]:
     _first_bytes(path)
     parquet = require_extra("pyarrow.parquet", extra="parquet", purpose=f"reading {path.name}")
     try:
-        with parquet.ParquetFile(path) as file:
+        with utf8_path(path) as name, parquet.ParquetFile(name) as file:
             found = list(file.schema_arrow.names)
             _check_names(path, found)
-            table = file.read(columns=[name for name in (*REQUIRED, *OPTIONAL) if name in found])
+            table = file.read(columns=[column for column in (*REQUIRED, *OPTIONAL) if column in found])
             keys = {**(file.metadata.metadata or {}), **(file.schema_arrow.metadata or {})}
             texts = [keys.get(key.encode(), b"").decode() for key in (METADATA, DIGEST)]
     except DataError:

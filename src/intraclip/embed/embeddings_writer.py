@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from intraclip.core.files import whole_file
 from intraclip.embed.content import DIGEST, ContentDigest
 from intraclip.errors import OutputError, require_extra
 from intraclip.types import Embeddings
@@ -65,24 +65,18 @@ def save_chunks(
     chunks: Iterable[tuple[Embeddings, Times | None]],
     *,
     metadata: Mapping[str, Any] | None = None,
+    replace: bool = True,
 ) -> None:
     """Write embeddings that come in chunks to one file, as `save_embeddings`.
 
-    Parquet holds one chunk in memory at a time, .npz all of them. At least one chunk is needed.
+    Parquet holds one chunk in memory at a time, .npz all of them. At least one chunk is needed. A file that is there is
+    replaced, or refused.
     """
     check_embeddings_name(path)
-    partial = path.with_name(f"{path.stem}.{os.getpid()}.partial{path.suffix}")
     write = _write_parquet if path.suffix.lower() in PARQUET else _write_npz
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(partial, chunks, json.dumps(metadata, sort_keys=True) if metadata else "")
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())  # the parts it was made of are deleted next
-        partial.replace(path)
-    except OSError as error:
-        with suppress(OSError):  # a failed clean-up must not hide the error
-            partial.unlink()
-        raise OutputError(f"{path} cannot be written: {error}") from None
+    # The parts it was made of are deleted next. Opened here: pyarrow takes no names that are not UTF-8.
+    with whole_file(path, replace=replace) as partial, partial.open("wb") as file:
+        write(file, chunks, json.dumps(metadata, sort_keys=True) if metadata else "")
 
 
 def _columns(embeddings: Embeddings, times: Times | None) -> dict[str, npt.NDArray[Any]]:
@@ -98,7 +92,7 @@ def _columns(embeddings: Embeddings, times: Times | None) -> dict[str, npt.NDArr
     return columns
 
 
-def _write_npz(path: Path, chunks: Iterable[tuple[Embeddings, Times | None]], metadata: str) -> None:
+def _write_npz(file: IO[bytes], chunks: Iterable[tuple[Embeddings, Times | None]], metadata: str) -> None:
     columns = [_columns(*chunk) for chunk in chunks]
     arrays = {name: np.concatenate([c[name] for c in columns]) for name in columns[0]}
     if metadata:
@@ -106,14 +100,14 @@ def _write_npz(path: Path, chunks: Iterable[tuple[Embeddings, Times | None]], me
     digest = ContentDigest()
     digest.add({name: array for name, array in arrays.items() if name != METADATA})
     arrays[DIGEST] = np.array(digest.hexdigest(metadata))
-    np.savez(path, allow_pickle=False, **arrays)
+    np.savez(file, allow_pickle=False, **arrays)
 
 
-def _write_parquet(path: Path, chunks: Iterable[tuple[Embeddings, Times | None]], metadata: str) -> None:
-    arrow = require_extra("pyarrow", extra="parquet", purpose=f"writing {path.name}")
-    parquet = require_extra("pyarrow.parquet", extra="parquet", purpose=f"writing {path.name}")
+def _write_parquet(file: IO[bytes], chunks: Iterable[tuple[Embeddings, Times | None]], metadata: str) -> None:
+    arrow = require_extra("pyarrow", extra="parquet", purpose="writing Parquet")
+    parquet = require_extra("pyarrow.parquet", extra="parquet", purpose="writing Parquet")
     writer, digest = None, ContentDigest()
-    try:
+    with ExitStack() as stack:
         for embeddings, times in chunks:
             columns = _columns(embeddings, times)
             digest.add(columns)
@@ -124,10 +118,7 @@ def _write_parquet(path: Path, chunks: Iterable[tuple[Embeddings, Times | None]]
             table = arrow.table({"features": vectors, **columns})
             if metadata:
                 table = table.replace_schema_metadata({METADATA: metadata})
-            writer = writer or parquet.ParquetWriter(path, table.schema)
+            writer = writer or stack.enter_context(parquet.ParquetWriter(file, table.schema))
             writer.write_table(table)
         if writer is not None:
             writer.add_key_value_metadata({DIGEST: digest.hexdigest(metadata)})
-    finally:
-        if writer is not None:
-            writer.close()

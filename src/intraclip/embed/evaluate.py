@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import fmean, stdev
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -290,32 +289,6 @@ def evaluate_splits(
             )
         )
     return SplitsEvaluation(scores=tuple(scores), described=ready.described())
-
-
-class Spread(NamedTuple):
-    """Mean and deviation of several values.
-
-    Attributes:
-        mean: arithmetic mean.
-        deviation: sample standard deviation (divided by n - 1); None for a single value.
-    """
-
-    mean: float
-    deviation: float | None
-
-
-def spread(values: Sequence[float]) -> Spread:
-    """Mean and sample standard deviation.
-
-    Raises:
-        ValueError: no values.
-
-    >>> spread([0.25, 0.75])
-    Spread(mean=0.5, deviation=0.3535533905932738)
-    >>> spread([0.25]).deviation is None
-    True
-    """
-    return Spread(fmean(values), stdev(values) if len(values) > 1 else None)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -81,6 +81,7 @@ class ExtractJob:
         self.sizes = frames_needed(self.tracklets, settings.clip)
         # Small sets are divided too, else processes stand idle; but no part is smaller than a batch.
         fair = -(-int(self.sizes.sum()) // (8 * processes))
+        self.replace = False
         self.parts = divide(self.sizes.tolist(), min(PART_FRAMES, max(settings.max_frames, fair)))
         self.described: dict[str, Any] = {
             "format": FORMAT_VERSION,
@@ -100,6 +101,7 @@ class ExtractJob:
         if self.out.exists() and not force and not (resume and self.store.folder.is_dir()):
             raise OutputError(f"{self.out} exists; choose another --out, or add --force to replace it")
         self.parts = self.store.begin(self.described, self.parts, resume=resume, force=force)
+        self.replace = force or self.out.exists()  # one that appears in the meantime is another process's
 
     def join(self) -> None:
         """Take over the division that the first process wrote down."""
@@ -163,7 +165,9 @@ class ExtractJob:
                 + shorten(wrong)
                 + (remedy if kept else "")
             )
-        save_chunks(self.out, self._chunks(), metadata=self._metadata(failures, unreadable))
+        save_chunks(
+            self.out, self._chunks(), metadata=self._metadata(failures, unreadable), replace=self.replace
+        )
         self.store.remove()
         return Extracted(
             out=self.out,

@@ -7,7 +7,7 @@ yield tracklets one by one, so that memory does not grow with their number, nor 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -16,6 +16,7 @@ import numpy.typing as npt
 import torch
 
 from intraclip.config import ClipConfig, InputConfig, Recipe
+from intraclip.core.progress import Progress as Progress
 from intraclip.core.transfer import Arriving, aside, one_ahead
 from intraclip.data.clips import tracklet_clips
 from intraclip.data.dataset import FrameLoader, TestBatches, iterate
@@ -28,9 +29,6 @@ from intraclip.models.embedder import ClipEmbedder
 from intraclip.models.fingerprint import embedding_fingerprint, fingerprint_of
 from intraclip.models.heads import FrameHead
 from intraclip.types import Tracklet
-
-Progress = Callable[[int, int], None]
-"""Called with frames done and frames in all."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,10 +12,8 @@ Every file appears whole or not at all, so that whatever is there after a crash 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +21,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from intraclip.core.files import write_json
+from intraclip.core.files import whole_file
+from intraclip.core.jobs import Job
 from intraclip.embed.content import DIGEST, ContentDigest
 from intraclip.errors import OutputError
 
@@ -73,35 +72,25 @@ class PartStore:
             OutputError: there are parts already and neither `resume` nor `force` is said; or they are of another
                 job: what differs is named.
         """
+        anew = "add --force without --resume to begin anew"
+        now = Job(self.folder / "job.json", job, out=self.folder, anew=anew)
         if force and not resume:
             self.remove()
-        file = self.folder / "job.json"
-        if not file.is_file() or (not resume and not any(self.folder.glob("*.npz"))):  # none is finished
+        if not now.begun or (not resume and not any(self.folder.glob("*.npz"))):  # none is finished
             self.remove()  # parts without their job, of a removal that was interrupted, belong to nobody
-            write_json(file, {"job": job, "parts": [[p.start, p.stop] for p in parts]})
+            now.begin({"job": job, "parts": [[p.start, p.stop] for p in parts]})
             return parts
         if not resume:
             raise OutputError(
                 f"{self.folder} holds parts of an interrupted extraction; add --resume to go on with it, or --force "
                 "to begin anew"
             )
+        found = now.read()
         try:
-            found = json.loads(file.read_text(encoding="utf-8"))
             before, divided = dict(found["job"]), [range(*pair) for pair in found["parts"]]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise OutputError(
-                f"{file} is damaged: {error}; add --force without --resume to begin anew"
-            ) from None
-        now = json.loads(json.dumps(job))
-        different = [key for key in {**before, **now} if before.get(key) != now.get(key)]
-        if different:
-            changes = "; ".join(
-                f"{key}: {_short(before.get(key))} -> {_short(now.get(key))}" for key in different
-            )
-            raise OutputError(
-                f"{self.folder} was begun with another {' and '.join(different)} ({changes}); use the same again, "
-                "or --force without --resume to begin anew"
-            )
+        except (KeyError, ValueError, TypeError) as error:
+            raise OutputError(f"{now.file} is damaged: {error}; {anew}") from None
+        now.require_same(before)
         return divided
 
     def finished(self, number: int) -> bool:
@@ -115,21 +104,11 @@ class PartStore:
             OutputError: it cannot be written.
         """
         path = self._path(number)
-        partial = path.with_name(f"{path.stem}.{os.getpid()}.partial")
         notes = json.dumps({"failures": list(part.failures.items()), "unreadable": part.unreadable})
-        try:
-            with partial.open("wb") as file:
-                arrays: dict[str, npt.NDArray[Any]] = {"rows": part.rows, "features": part.features}
-                digest = np.array(_digest(arrays, notes))
-                arrays |= {"notes": np.array(notes), DIGEST: digest}
-                np.savez(file, allow_pickle=False, **arrays)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
-        except OSError as error:
-            with suppress(OSError):  # a failed clean-up must not hide the error
-                partial.unlink()
-            raise OutputError(f"{path} cannot be written: {error}; finished parts are kept") from None
+        arrays: dict[str, npt.NDArray[Any]] = {"rows": part.rows, "features": part.features}
+        arrays |= {"notes": np.array(notes), DIGEST: np.array(_digest(arrays, notes))}
+        with whole_file(path, kept="finished parts are kept") as partial, partial.open("wb") as file:
+            np.savez(file, allow_pickle=False, **arrays)
 
     def read(self, number: int) -> Part:
         """Read a finished part.
@@ -180,8 +159,3 @@ def _digest(arrays: Mapping[str, npt.NDArray[Any]], notes: str) -> str:
     found = ContentDigest()
     found.add(arrays)
     return found.hexdigest(notes)
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 40 else f"{text[:13]}…"

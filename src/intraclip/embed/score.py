@@ -13,13 +13,14 @@ import numpy.typing as npt
 from intraclip.data.readers.common import shorten
 from intraclip.embed.embeddings_io import EmbeddingsFile
 from intraclip.errors import ConfigError, DataError
+from intraclip.metrics.audit import repeated_rows
 from intraclip.metrics.calibration import Calibration, calibrate, pair_distances
 from intraclip.metrics.distance import Distance
 from intraclip.metrics.protocols import PROTOCOLS, Protocol, distinct, protocol_named, protocols_named
 from intraclip.metrics.ranking import score, score_distances, searched
 from intraclip.metrics.rerank import rerank as rerank_together
 from intraclip.metrics.uncertainty import intervals_or_none, paired
-from intraclip.types import DISTRACTOR_PID, JUNK_PID, Embeddings
+from intraclip.types import DISTRACTOR_PID, JUNK_PID, Embeddings, take
 
 DEFAULT_PROTOCOL = "cross-camera"
 """Queries search the gallery across cameras: what most people mean who do not know of protocols."""
@@ -250,32 +251,6 @@ def aligned(other: EmbeddingsFile, file: EmbeddingsFile) -> Embeddings:
                 "with the same labels, in the same order unless both files have names"
             )
     return b
-
-
-def take(embeddings: Embeddings, rows: npt.NDArray[np.int64]) -> Embeddings:
-    """Some rows of embeddings, in the order given."""
-    return Embeddings(
-        features=embeddings.features[rows],
-        pids=embeddings.pids[rows],
-        camids=embeddings.camids[rows],
-        is_query=embeddings.is_query[rows],
-        names=tuple(embeddings.names[i] for i in rows) if embeddings.names else (),
-    )
-
-
-def repeated_rows(features: npt.NDArray[np.float32]) -> list[tuple[int, int]]:
-    """Pairs (row, earlier row) with exactly the same features.
-
-    Args:
-        features: float32 ``[N, D]``.
-    """
-    first: dict[bytes, int] = {}
-    found = []
-    for i, row in enumerate(features):
-        earlier = first.setdefault(row.tobytes(), i)
-        if earlier != i:
-            found.append((i, earlier))
-    return found
 
 
 def _score(

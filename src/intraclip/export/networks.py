@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from intraclip.core.paths import utf8_path
 from intraclip.errors import CheckpointError, ConfigError, require_extra
 from intraclip.export.reference import check_reference
 
@@ -84,9 +85,10 @@ class OnnxRuntimeNetwork:
         if os.environ.get("OMP_WAIT_POLICY", "").lower() == "passive":
             options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
-            self._session = runtime.InferenceSession(
-                str(path), sess_options=options, providers=["CPUExecutionProvider"]
-            )
+            with utf8_path(path) as name:
+                self._session = runtime.InferenceSession(
+                    name, sess_options=options, providers=["CPUExecutionProvider"]
+                )
         except Exception as error:  # ONNX Runtime has a dozen classes of its own for a bad file
             raise CheckpointError(_not_a_network(path, "ONNX", error)) from None
         self.path = path
@@ -116,7 +118,8 @@ class OpenVinoNetwork:
             raise CheckpointError(f"{path}: its weights, {path.with_suffix('.bin').name}, are not beside it")
         try:
             # read_model, not convert_model: the converter reports every use to its makers.
-            model = core.read_model(path)
+            with utf8_path(path, beside=(".bin",)) as name:
+                model = core.read_model(name)
             settings = {
                 "PERFORMANCE_HINT": "LATENCY",
                 "INFERENCE_PRECISION_HINT": "f32",
@@ -165,7 +168,8 @@ class TorchNetwork:
         require_file(path)
         extra = {"description.json": ""}
         try:
-            program = torch.export.load(path, extra_files=extra)
+            with utf8_path(path) as name:
+                program = torch.export.load(name, extra_files=extra)
         except Exception as error:  # a damaged archive fails in a dozen ways
             raise CheckpointError(_not_a_network(path, "torch.export", error)) from None
         self._module = program.module().to(memory_format=torch.channels_last)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -13,7 +13,8 @@ import numpy.typing as npt
 import torch
 
 from intraclip.config import Recipe
-from intraclip.errors import ConfigError, OutputError
+from intraclip.core.paths import utf8_path
+from intraclip.errors import ConfigError, OutputError, give_name
 from intraclip.export.compare import Agreement, Frames, compare
 from intraclip.export.description import Description, describe_network
 from intraclip.export.formats import SUFFIXES, WRITERS, Format, Graph, onnx_to_openvino, write_onnx
@@ -62,6 +63,7 @@ def write_network(
     precision: ExportPrecision = "fp32",
     frames: Frames,
     calibration: Frames | None = None,
+    force: bool = True,
 ) -> Written:
     """Write a network to a file.
 
@@ -77,6 +79,7 @@ def write_network(
         precision: ``fp32``, or ``int8`` (not for torch).
         frames: uint8 ``[K, H, W, 3]`` RGB of the recipe's size, to check the file with.
         calibration: for int8: uint8 clips ``[K, T, H, W, 3]`` RGB of the recipe's size.
+        force: replace files that are there; else they are refused, also those that appear in the meantime.
 
     Raises:
         ConfigError: the suffix, or the precision, does not fit the format; or the head has no frame part.
@@ -97,8 +100,11 @@ def write_network(
     )
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.stem}-") as folder:
-            partial = Path(folder) / out.name
+        with (
+            tempfile.TemporaryDirectory(dir=out.parent, prefix=".export-") as folder,
+            utf8_path(Path(folder) / f"network{out.suffix}") as name,
+        ):
+            partial = Path(name)
             if precision == "int8" and calibration is not None:
                 description = _write_int8(graph, description, partial, format=format, calibration=calibration)
             else:
@@ -111,8 +117,7 @@ def write_network(
             files = sorted(Path(folder).iterdir())
             size = sum(file.stat().st_size for file in files)
             # The .bin comes before its .xml, so that whoever sees the .xml finds the weights.
-            for file in files:
-                file.replace(out.with_name(file.name))
+            _place(files, out, force=force)
     except OSError as error:
         raise OutputError(f"{out} cannot be written: {error}") from None
     return Written(
@@ -122,6 +127,23 @@ def write_network(
         engine=network.engine,
         megabytes=size / 1e6,
     )
+
+
+def _place(files: Sequence[Path], out: Path, *, force: bool) -> None:
+    """Give finished files the name of `out`, each with its own ending."""
+    placed: list[Path] = []
+    for file in files:
+        path = out.with_suffix(file.suffix)
+        if force:
+            file.replace(path)
+            continue
+        try:
+            give_name(file, path)
+        except FileExistsError:
+            for other in placed:
+                other.unlink()
+            raise OutputError(f"{path} exists, it was made just now; choose another name") from None
+        placed.append(path)
 
 
 def check_request(out: Path, *, format: Format, precision: ExportPrecision) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from intraclip.core.progress import Progress
 from intraclip.data.readers import read_split
 from intraclip.data.readers.folder import find_manifest, manifest_rows
 from intraclip.embed.embeddings_io import EmbeddingsFile
@@ -26,8 +27,6 @@ BATCH = 64
 
 FILE_BATCH = 1_000
 """Of a file of embeddings, where nothing has to be computed again."""
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)

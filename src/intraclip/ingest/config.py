@@ -143,8 +143,8 @@ min_frames is 0, must be at least 1
     0 divides none. Somebody who stands about for an hour is better found by several moments than by one mean."""
 
     cameras: dict[str, int] = field(default_factory=dict)
-    """Camera number of a video by its file name, such as `{"lobby.mp4": 4}`; the others are read from the
-    file name (`cam3`, `c3`, `camera_3`)."""
+    """Camera number of a video by its file name: `--cameras lobby.mp4 4`, or `{"lobby.mp4": 4}`; the others are read
+    from the file name (`cam3`, `c3`, `camera_3`)."""
 
     same_camera: bool = False
     """Allow several videos of one camera."""

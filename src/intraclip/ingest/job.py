@@ -17,15 +17,16 @@ import json
 import re
 import shutil
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from intraclip.core import jobs
+from intraclip.core.files import make_folder, write_text
 from intraclip.errors import OutputError
-from intraclip.ingest.files import make_folder, write_text
 
 RECORD = "ingest.json"
+KEPT = "what was finished is kept"
 FOLDERS = ("tracklets", "tracks", "boxes", "contact_sheets")
 
 
@@ -43,9 +44,10 @@ class Job:
     def __init__(self, out: Path, settings: Mapping[str, Any]) -> None:
         self.out = out
         self.folder = out / "unfinished"
-        self.settings: dict[str, Any] = json.loads(json.dumps(settings))
         self.record: dict[str, Any] | None = None
-        self._lock: Any = None
+        self._job = jobs.Job(
+            self.folder / "job.json", settings, out=out, anew="give a new folder, or remove it first"
+        )
 
     def begin(self, *, resume: bool) -> None:
         """Make the folder, or check that what is in it belongs to the same job.
@@ -60,12 +62,12 @@ class Job:
         """
         if self.out.exists() and not self.out.is_dir():
             raise OutputError(f"{self.out} is a file, a folder is needed; give another --out")
-        begun, finished = (self.folder / "job.json").is_file(), (self.out / RECORD).is_file()
+        begun, finished = self._job.begun, (self.out / RECORD).is_file()
         if not begun and not finished:
             self._refuse_strangers()
             make_folder(self.folder)
-            self._hold()
-            write_text(self.folder / "job.json", json.dumps(self.settings, indent=2) + "\n")
+            self._job.hold()
+            self._job.begin()
         elif not resume:
             state = "a finished ingest" if finished else "an interrupted ingest"
             remedy = "give a new folder" if finished else "add --resume to go on with it, give a new folder,"
@@ -73,12 +75,12 @@ class Job:
                 f"the output folder {self.out} is not empty, it holds {state}; {remedy} or remove it"
             )
         elif finished:
-            self.record = self._read(self.out / RECORD)
-            self._require_same(self.record.get("job"))
+            self.record = self._job.read(self.out / RECORD)
+            self._job.require_same(self.record.get("job"))
             shutil.rmtree(self.folder, ignore_errors=True)  # a crash came between the two
         else:
-            self._hold()
-            self._require_same(self._read(self.folder / "job.json"))
+            self._job.hold()
+            self._job.require_same(self._job.read())
         for name in FOLDERS:
             make_folder(self.out / name)
 
@@ -128,7 +130,7 @@ class Job:
             OutputError: it cannot be written.
         """
         sizes = {f"tracklets/{name}": _bytes_in(self.out / "tracklets" / name) for name in tracklets}
-        write_text(self.folder / f"{view}.json", json.dumps({**kept, "bytes": sizes}))
+        write_text(self.folder / f"{view}.json", json.dumps({**kept, "bytes": sizes}), kept=KEPT)
         self.log_of(view).unlink(missing_ok=True)
 
     def end(self, record: Mapping[str, Any]) -> None:
@@ -137,16 +139,14 @@ class Job:
         Raises:
             OutputError: it cannot be written.
         """
-        whole = {**record, "job": self.settings}
-        write_text(self.out / RECORD, json.dumps(whole, indent=2, ensure_ascii=False) + "\n")
+        whole = {**record, "job": self._job.settings}
+        write_text(self.out / RECORD, json.dumps(whole, indent=2, ensure_ascii=False) + "\n", kept=KEPT)
         self.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def close(self) -> None:
         """Let another process have the folder."""
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
+        self._job.close()
 
     def __enter__(self) -> Job:
         return self
@@ -163,65 +163,6 @@ class Job:
             raise OutputError(
                 f"the output folder {self.out} is not empty and holds {inside[0].name}, no ingest; give a new folder"
             )
-
-    def _hold(self) -> None:
-        try:
-            import fcntl
-        except ImportError:  # Windows: there it is the user's care
-            return
-        try:
-            self._lock = (self.folder / "lock").open("w")
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self.close()
-            raise OutputError(
-                f"another process is at work on {self.out}; wait for it, or give another folder"
-            ) from None
-        except OSError as error:
-            # Some network file systems know no locks.
-            with suppress(OSError):
-                self.close()
-            if not self.folder.is_dir():
-                raise OutputError(f"cannot write to {self.folder}: {error.strerror}") from error
-
-    def _read(self, path: Path) -> dict[str, Any]:
-        try:
-            return dict(json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError) as error:
-            raise OutputError(f"{path} is damaged: {error}; remove {self.out} and begin anew") from None
-
-    def _require_same(self, before: Any) -> None:
-        if not isinstance(before, dict):
-            raise OutputError(
-                f"{self.out} was written by an older version; give a new folder, or remove it first"
-            )
-        changes = list(_differences("", before, self.settings))
-        if changes:
-            raise OutputError(
-                f"{self.out} was begun with something else: {'; '.join(changes[:8])}; use the same again, or "
-                "give a new folder"
-            )
-
-
-def _differences(name: str, before: Any, now: Any) -> list[str]:
-    """Where two JSON values differ: `config.min_frames: 8 -> 5`."""
-    if isinstance(before, dict) and isinstance(now, dict):
-        return [
-            line
-            for key in {**before, **now}
-            for line in _differences(f"{name}.{key}".lstrip("."), before.get(key), now.get(key))
-        ]
-    if isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
-        pairs = enumerate(zip(before, now, strict=True), start=1)
-        return [line for i, (a, b) in pairs for line in _differences(f"{name} {i}", a, b)]
-    return [] if before == now else [f"{name}: {_short(before)} -> {_short(now)}"]
-
-
-def _short(value: Any) -> str:
-    if isinstance(value, list):
-        value = [v.get("name", v) if isinstance(v, dict) else v for v in value]
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _bytes_in(folder: Path) -> int:

@@ -10,7 +10,6 @@ unfinished, and `resume` goes on with it.
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -18,12 +17,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from intraclip.core.files import file_digest, write_text
 from intraclip.errors import ConfigError
 from intraclip.ingest.cameras import assign_cameras, view_names
 from intraclip.ingest.config import IngestConfig
 from intraclip.ingest.detection_log import DetectionLog
 from intraclip.ingest.detector import Detector, open_detector
-from intraclip.ingest.files import write_text
 from intraclip.ingest.follow import (
     DetectAndTrack,
     Follower,
@@ -111,7 +110,7 @@ def ingest(
         "videos": [s.fingerprint() | {"camera": c} for s, c in zip(sources, camids, strict=True)],
         "detector": None if network is None else {"name": network.name, "sha256": network.sha256},
         "encoder": None if encoder is None else encoder.fingerprint,
-        "tracks": [hashlib.sha256(f.path.read_bytes()).hexdigest() for f in files if f is not None],
+        "tracks": [file_digest(f.path) for f in files if f is not None],
     }
     with Job(out, settings) as job:
         job.begin(resume=resume)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +9,13 @@ import numpy as np
 import torch
 import torchvision
 
+from intraclip.core.files import file_digest
 from intraclip.errors import ConfigError, DataError, DeviceError
 from intraclip.ingest.config import IngestConfig
 from intraclip.ingest.detections import Detections, suppress
 from intraclip.ingest.frame_source import Image
 from intraclip.models.state_dicts import load_matching, read_state_dict
+from intraclip.models.zoo.catalogue import DETECTORS
 
 # The bias of the last classifying layer has one entry for every anchor of a place and class.
 _CLASSES = {
@@ -24,19 +25,6 @@ _CLASSES = {
     "ssd300": ("head.classification_head.module_list.5.bias", 4),
     "ssdlite320": ("head.classification_head.module_list.5.1.bias", 6),
 }
-MODELS = (
-    "fasterrcnn_mobilenet_v3_large_320_fpn",
-    "fasterrcnn_mobilenet_v3_large_fpn",
-    "fasterrcnn_resnet50_fpn",
-    "fasterrcnn_resnet50_fpn_v2",
-    "fcos_resnet50_fpn",
-    "retinanet_resnet50_fpn",
-    "retinanet_resnet50_fpn_v2",
-    "ssd300_vgg16",
-    "ssdlite320_mobilenet_v3_large",
-)
-"""Models whose weights can be loaded, by torchvision's names."""
-
 _WITHOUT_EPSILON = ("258fb6c6", "eeacb38b")
 """How the SHA-256 of files begins that torchvision runs with a batch normalisation epsilon of 0: its first weights of
 Faster R-CNN and RetinaNet on COCO were trained so."""
@@ -69,7 +57,7 @@ class TorchvisionDetector:
         self.min_score, self.nms_iou = config.min_score, config.nms_iou
         self._device = _device(config.device)
         state = read_state_dict(path)
-        self.sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        self.sha256 = file_digest(path)
         classes = _count_classes(self.name, state, path)
         # Class 0 is the background in torchvision.
         self._label = config.person_class + 1
@@ -126,14 +114,14 @@ def model_name(path: Path, chosen: str) -> str:
     'fasterrcnn_resnet50_fpn_v2'
     """
     if chosen:
-        if chosen not in MODELS:
-            raise ConfigError(f"detector_model is {chosen!r}, must be one of {', '.join(MODELS)}")
+        if chosen not in DETECTORS:
+            raise ConfigError(f"detector_model is {chosen!r}, must be one of {', '.join(DETECTORS)}")
         return chosen
-    fits = [name for name in MODELS if path.name.startswith(name)]
+    fits = [name for name in DETECTORS if path.name.startswith(name)]
     if not fits:
         raise ConfigError(
             f"the name of {path} does not begin with that of a detection model of torchvision; say which one it is "
-            f"with detector_model, one of {', '.join(MODELS)}"
+            f"with detector_model, one of {', '.join(DETECTORS)}"
         )
     return max(fits, key=len)
 
@@ -145,7 +133,7 @@ def _count_classes(name: str, state: dict[str, Any], path: Path) -> int:
     if bias is None or bias.ndim != 1 or len(bias) % anchors:
         raise DataError(
             f"{path} does not hold the weights of {name}: there is no {key} with {anchors} values a class; name the "
-            f"right model with detector_model, one of {', '.join(MODELS)}"
+            f"right model with detector_model, one of {', '.join(DETECTORS)}"
         )
     return len(bias) // anchors
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
+from intraclip.core.files import make_folder, write_text
 from intraclip.errors import DataError
 from intraclip.ingest.config import IngestConfig
 from intraclip.ingest.crops import cut, write_jpeg
-from intraclip.ingest.files import make_folder, write_text
 from intraclip.ingest.frame_source import FrameSource, Image
 from intraclip.ingest.gates import Observations, evenly, select
 from intraclip.ingest.sheets import Strip, thumbnail, write_sheets

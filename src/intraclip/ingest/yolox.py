@@ -8,13 +8,13 @@ Series in 2021", arXiv:2107.08430).
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from intraclip.core.files import file_digest
 from intraclip.core.paths import utf8_path
 from intraclip.errors import DataError, require_extra
 from intraclip.ingest.detections import Detections, Floats, suppress
@@ -134,7 +134,7 @@ class YoloxDetector:
         self._input, self.height, self.width = self._check_input()
         self._cells, self._strides = grid_of(self.height, self.width)
         self._check_output()
-        self.sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        self.sha256 = file_digest(path)
 
     def __call__(self, image: Image) -> Detections:
         """Find people in one image.

@@ -10,36 +10,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from intraclip.config import Recipe
 from intraclip.config_io import differing_in_effect, load_recipe, parse_json
 from intraclip.core.devices import choose_device
-from intraclip.core.files import write_json
+from intraclip.core.files import write_json, write_text
+from intraclip.core.jobs import alone
 from intraclip.data.dataset import labels_of
 from intraclip.data.readers import benchmark_info, differences
 from intraclip.data.readers.common import shorten
 from intraclip.data.readers.ilids_vid import ILIDS_VID_PUBLISHED
 from intraclip.data.readers.prid2011 import PRID2011_PUBLISHED
-from intraclip.embed.evaluate import Sampling, SplitsEvaluation, Spread, evaluate_splits, spread
-from intraclip.embed.extract import Progress
+from intraclip.embed.evaluate import Sampling, SplitsEvaluation, evaluate_splits
 from intraclip.errors import ConfigError, DataError, OutputError, require_empty_folder
+from intraclip.lab.reproduce.experiments import TABLE_4
+from intraclip.lab.reproduce.statistics import student
 from intraclip.lab.splits import raise_problems, read_testing, read_training
+from intraclip.lab.view import View
 from intraclip.metrics.distance import Distance
 from intraclip.metrics.ranking import Scores
 from intraclip.models.checkpoint import model_file, read_checkpoint
-from intraclip.train.loop import Silent, Watcher, train
+from intraclip.train.loop import train
 from intraclip.types import Split
 
 MEASURES = ("rank1", "rank5", "rank10", "rank20", "mAP", "mINP")
 COLUMNS = {"rank1": "rank-1", "rank5": "rank-5", "rank20": "rank-20", "mAP": "mAP"}
 """Measures in the table, and their headings: those of the paper's Table 4, and mAP."""
 
-PRINTED: Mapping[str, float] = {"rank1": 0.416, "rank5": 0.719, "rank20": 0.921}
+PRINTED = {m: round(v / 100, 4) for m, v in TABLE_4.row("model-4").printed["prid2011"].items()}
 """Printed in the paper's Table 4: ICA and SDA (model 4), trained on iLIDS-VID, tested on PRID-2011."""
 PRINTED_SOURCE = "printed in the paper (Table 4, ICA+SDA, trained on iLIDS-VID)"
 
@@ -48,23 +52,6 @@ DEVIATION = (
     "are not independent: the deviation between training splits is that of their means over the test splits, and "
     "the other way round"
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class CrossView:
-    """How a cross-dataset evaluation shows its progress; by default it does not.
-
-    Attributes:
-        say: takes a line of text.
-        training: makes a watcher for a training run of that name.
-        progress: makes a function of (done, total) for a task of that name.
-    """
-
-    say: Callable[[str], None] = lambda text: None
-    training: Callable[[str], AbstractContextManager[Watcher]] = lambda name: nullcontext(Silent())
-    progress: Callable[[str], AbstractContextManager[Progress]] = lambda name: nullcontext(
-        lambda done, total: None
-    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +123,7 @@ def cross_dataset(
     test_layout: str = "auto",
     settings: EvaluationSettings | None = None,
     resume: bool = False,
-    view: CrossView | None = None,
+    view: View | None = None,
 ) -> dict[str, Any]:
     """Train on every split of one data set, test on every split of another, write `cross.json` and `cross.md`.
 
@@ -164,7 +151,7 @@ def cross_dataset(
         OutputError: `out` is not empty and `resume` is not set.
         DeviceError: the device is not there.
     """
-    view, settings = view or CrossView(), settings or EvaluationSettings()
+    view, settings = view or View(), settings or EvaluationSettings()
     if out.is_file() or not resume:
         require_empty_folder(out, remedy="choose another --out, or continue that one with --resume")
     choose_device(recipe.device)
@@ -183,26 +170,27 @@ def cross_dataset(
     for split, own, folder in zip(training, recipes, folders, strict=True):
         _check_kept(folder, split, own)
 
-    runs, results = [], []
-    for split, own, folder in zip(training, recipes, folders, strict=True):
-        if (folder / "model.safetensors").is_file():
-            view.say(f"training split {split.index}: {folder} is trained already and is used as it is")
-        else:
-            view.say(f"training split {split.index} of {split.dataset}")
-            with view.training(folder.name) as watcher:
-                train(split, own, folder, resume=(folder / "config.toml").is_file(), watcher=watcher)
-        run = CrossRun(
-            folder=folder,
-            dataset=split.dataset,
-            root=str(split.root),
-            split=split.index,
-            identities=len(labels_of(split.train)),
-        )
-        runs.append(run)
-        results.append(_test(run, testing, settings, view))
-    result = summarise(runs, testing, results)
-    write_cross(out, result)
-    return result
+    with alone(out, remove=True):
+        runs, results = [], []
+        for split, own, folder in zip(training, recipes, folders, strict=True):
+            if (folder / "model.safetensors").is_file():
+                view.say(f"training split {split.index}: {folder} is trained already and is used as it is")
+            else:
+                view.say(f"training split {split.index} of {split.dataset}")
+                with view.training(folder.name) as watcher:
+                    train(split, own, folder, resume=(folder / "config.toml").is_file(), watcher=watcher)
+            run = CrossRun(
+                folder=folder,
+                dataset=split.dataset,
+                root=str(split.root),
+                split=split.index,
+                identities=len(labels_of(split.train)),
+            )
+            runs.append(run)
+            results.append(_test(run, testing, settings, view))
+        result = summarise(runs, testing, results)
+        write_cross(out, result)
+        return result
 
 
 def cross_runs(
@@ -213,7 +201,7 @@ def cross_runs(
     test_splits: Sequence[int] | None = None,
     test_layout: str = "auto",
     settings: EvaluationSettings | None = None,
-    view: CrossView | None = None,
+    view: View | None = None,
 ) -> dict[str, Any]:
     """Test runs that exist on every split of another data set.
 
@@ -235,7 +223,7 @@ def cross_runs(
         DataError: test splits cannot be read.
         OutputError: `out` is not empty.
     """
-    view, settings = view or CrossView(), settings or EvaluationSettings()
+    view, settings = view or View(), settings or EvaluationSettings()
     if out is not None:
         require_empty_folder(out, remedy="choose another --out")
     choose_device(settings.device or "auto")
@@ -258,7 +246,7 @@ def cross_runs(
             )
     result = summarise(runs, testing, [_test(run, testing, settings, view) for run in runs])
     if out is not None:
-        write_cross(out, result)
+        write_cross(out, result, replace=False)
     return result
 
 
@@ -346,7 +334,7 @@ def _described(folder: Path) -> CrossRun:
 
 
 def _test(
-    run: CrossRun, testing: Sequence[Split], settings: EvaluationSettings, view: CrossView
+    run: CrossRun, testing: Sequence[Split], settings: EvaluationSettings, view: View
 ) -> SplitsEvaluation:
     with view.progress(f"embedding with {run.folder.name}") as update:
         found = evaluate_splits(
@@ -358,7 +346,7 @@ def _test(
             device=settings.device,
             progress=update,
         )
-    rank1 = spread([s.rank(1) for s in found.scores])
+    rank1 = _spread([s.rank(1) for s in found.scores])
     view.say(f"{run.folder}: rank-1 {_percent(rank1)} on {len(testing)} splits of {testing[0].dataset}")
     return found
 
@@ -395,7 +383,7 @@ def summarise(
         {
             "train_split": run.split,
             "run": str(run.folder),
-            **{m: spread([cell[m] for cell in row])._asdict() for m in MEASURES},
+            **{m: _spread([cell[m] for cell in row]) for m in MEASURES},
         }
         for run, row in zip(runs, grid, strict=True)
     ]
@@ -403,11 +391,9 @@ def summarise(
     for m in MEASURES:
         table = [[cell[m] for cell in row] for row in grid]
         summary[m] = {
-            **spread([value for row in table for value in row])._asdict(),
-            "between_train_splits": spread([spread(row).mean for row in table]).deviation,
-            "between_test_splits": spread(
-                [spread(column).mean for column in zip(*table, strict=True)]
-            ).deviation,
+            **_spread([value for row in table for value in row]),
+            "between_train_splits": student([fmean(row) for row in table]).deviation,
+            "between_test_splits": student([fmean(c) for c in zip(*table, strict=True)]).deviation,
         }
     printed, notes = printed_row(runs, testing)
     notes += _run_notes(runs)
@@ -513,14 +499,14 @@ def table_rows(result: Mapping[str, Any]) -> list[tuple[str, ...]]:
         (
             (f"{Path(entry['run']).name}, " if named else "")
             + f"training split {entry['train_split']} ({len(tests)} test splits)",
-            *(_percent(Spread(entry[m]["mean"], entry[m]["deviation"])) for m in COLUMNS),
+            *(_percent(entry[m]) for m in COLUMNS),
         )
         for entry in result["by_run"]
     ]
     rows.append(
         (
             f"all {len(result['pairs'])} pairs",
-            *(_percent(Spread(summary[m]["mean"], summary[m]["deviation"])) for m in COLUMNS),
+            *(_percent(summary[m]) for m in COLUMNS),
         )
     )
     for many, key, what in (
@@ -576,19 +562,22 @@ def markdown(result: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def write_cross(out: Path, result: Mapping[str, Any]) -> None:
+def write_cross(out: Path, result: Mapping[str, Any], *, replace: bool = True) -> None:
     """Write `cross.json` and `cross.md`.
 
     Raises:
-        OutputError: they cannot be written.
+        OutputError: they cannot be written, or are there and not to be replaced.
     """
-    write_json(out / "cross.json", result)
-    try:
-        (out / "cross.md").write_text(markdown(result), encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"{out / 'cross.md'} cannot be written: {error}") from None
+    write_json(out / "cross.json", result, replace=replace)
+    write_text(out / "cross.md", markdown(result), replace=replace)
 
 
-def _percent(value: Spread) -> str:
-    deviation = "" if value.deviation is None else f" ± {100 * value.deviation:.1f}"
-    return f"{100 * value.mean:.1f}{deviation}"
+def _spread(values: Sequence[float]) -> dict[str, float | None]:
+    """Mean and sample standard deviation."""
+    found = student(values)
+    return {"mean": found.value, "deviation": found.deviation}
+
+
+def _percent(found: Mapping[str, Any]) -> str:
+    deviation = "" if found["deviation"] is None else f" ± {100 * found['deviation']:.1f}"
+    return f"{100 * found['mean']:.1f}{deviation}"

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from intraclip.core.files import whole_file
 from intraclip.data.readers.folder import COLUMNS
-from intraclip.errors import DataError, OutputError
+from intraclip.errors import DataError
 from intraclip.link.people import People
 from intraclip.types import Tracklet
 
@@ -41,7 +42,7 @@ def write_people(path: Path, people: People) -> None:
     """Write `people_rows` as CSV; unknown values are empty, and a name that begins as a formula gets an apostrophe.
 
     Raises:
-        OutputError: the file cannot be written.
+        OutputError: the file is there already, or cannot be written.
     """
     rows = [{**row, "tracklet": _no_formula(row["tracklet"])} for row in people_rows(people)]
     _write_csv(path, PEOPLE_COLUMNS, rows)
@@ -75,7 +76,7 @@ def write_labels(
 
     Raises:
         DataError: a tracklet has no folder of its own, so that no manifest can name it.
-        OutputError: the file cannot be written.
+        OutputError: the file is there already, or cannot be written.
     """
     person_of = dict(zip(people.names, people.person.tolist(), strict=True))
     taught = {p for p in range(1, people.count + 1) if len(people.cameras(p)) > 1}
@@ -114,13 +115,7 @@ def _known(value: float, digits: int) -> float | None:
 
 
 def _write_csv(path: Path, columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> None:
-    partial = path.with_name(f"{path.name}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, columns, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)  # None becomes an empty field
-        partial.replace(path)
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror}") from None
+    with whole_file(path, replace=False) as partial, partial.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)  # None becomes an empty field

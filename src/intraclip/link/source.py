@@ -164,7 +164,18 @@ def from_gallery(gallery: Gallery) -> Input:
     # Wall clocks compare everywhere; seconds in a video only within that video.
     wall = all(record.started_at is not None for record in records)
     times = np.full((len(records), 2), np.nan)
+    notes = []
+    ahead = [wall and record.seen_at != record.started_at for record in records]
+    if any(ahead):
+        notes.append(
+            f"{sum(ahead)} tracklets, such as {names[ahead.index(True)]}, have times after they were added to the "
+            "gallery: a clock was wrong, or --started-at was; their times were compared with none and forbid nothing"
+        )
+    if not keep:
+        notes.append("the gallery numbers several cameras alike; they were numbered anew, by name")
     for row, record in enumerate(records):
+        if ahead[row]:
+            continue
         if record.start_s is not None and record.end_s is not None:
             start = record.started_at if wall and record.started_at is not None else record.start_s
             times[row] = start, start + record.end_s - record.start_s
@@ -183,9 +194,7 @@ def from_gallery(gallery: Gallery) -> Input:
         calibration=gallery.calibration(),
         cameras={number: camera[1] for camera, number in number_of.items()},
         strip=gallery.strip,
-        notes=()
-        if keep
-        else ("the gallery numbers several cameras alike; they were numbered anew, by name",),
+        notes=tuple(notes),
     )
 
 

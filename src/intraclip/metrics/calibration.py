@@ -21,20 +21,18 @@ promised rate by a true count, but may be that much smaller than the largest tha
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import isotonic_regression
-from scipy.special import expit
 
 from intraclip.arrays import as_reals, as_wide
 from intraclip.errors import DataError
-from intraclip.metrics.distance import DISTANCES, Distance, distance_matrix
+from intraclip.metrics.distance import Distance, distance_matrix
 from intraclip.metrics.protocols import Protocol
 from intraclip.metrics.ranking import searched
 from intraclip.types import JUNK_PID, UNKNOWN_PID, Embeddings
@@ -246,29 +244,8 @@ class Calibration:
             f"{', '.join(f'{t.false_match_rate:g}' for t in self.thresholds)}; calibrate with that rate"
         )
 
-    def probability(self, distance: npt.ArrayLike, *, prior: float) -> npt.NDArray[np.float64]:
-        """Probability that a pair of tracklets shows the same person.
-
-        Bayes' rule: the prior odds times the likelihood ratio of the distance.
-
-        Args:
-            distance: any shape, of this calibration's distance.
-            prior: probability of the same person before looking, inside (0, 1): 0.5 for "one of two", about
-                1 / people for "somebody among these people". There is no neutral choice, so there is no default.
-
-        Returns:
-            float64 of the same shape, inside (0, 1), never rising with the distance.
-
-        Raises:
-            ValueError: prior out of range.
-        """
-        if not 0 < prior < 1:
-            raise ValueError(f"prior is {prior}; it must lie inside 0 and 1")
-        odds = math.log(prior) - math.log1p(-prior)
-        return np.asarray(expit(self.curve.at(distance) + odds), dtype=np.float64)
-
     def to_json_dict(self) -> dict[str, Any]:
-        """Plain values; `from_json_dict` gives the same calibration back."""
+        """Plain values; `intraclip.metrics.match_probability.read_calibration` reads them too."""
         return {
             "version": VERSION,
             "distance": self.distance,
@@ -285,50 +262,6 @@ class Calibration:
                 "log_likelihood_ratios": list(self.curve.log_likelihood_ratios),
             },
         }
-
-    @classmethod
-    def from_json_dict(cls, data: Mapping[str, Any]) -> Calibration:
-        """Read what `to_json_dict` gave.
-
-        Raises:
-            DataError: another version, or values that cannot be; all problems at once.
-        """
-        if not isinstance(data, Mapping) or data.get("version") != VERSION:
-            found = data.get("version") if isinstance(data, Mapping) else type(data).__name__
-            raise DataError(
-                f"not a calibration of version {VERSION} (found {found!r}); calibrate again with this version"
-            )
-        problems = _problems(data)
-        if problems:
-            raise DataError(f"the calibration is damaged: {'; '.join(problems)}; calibrate again")
-        return cls(
-            distance=data["distance"],
-            protocol=data["protocol"],
-            own_camera=data["own_camera"],
-            people=data["people"],
-            queries=data["queries"],
-            genuine_pairs=data["genuine_pairs"],
-            impostor_pairs=data["impostor_pairs"],
-            thresholds=tuple(
-                Threshold(
-                    false_match_rate=float(entry["false_match_rate"]),
-                    threshold=float(entry["threshold"]),
-                    achieved=float(entry["achieved"]),
-                    true_match_rate=float(entry["true_match_rate"]),
-                    false_matches=entry["false_matches"],
-                    supported=entry["supported"],
-                    exact=entry["exact"],
-                )
-                for entry in data["thresholds"]
-            ),
-            equal_error=EqualErrorRate(
-                rate=float(data["equal_error"]["rate"]), threshold=float(data["equal_error"]["threshold"])
-            ),
-            curve=EvidenceCurve(
-                distances=tuple(map(float, data["curve"]["distances"])),
-                log_likelihood_ratios=tuple(map(float, data["curve"]["log_likelihood_ratios"])),
-            ),
-        )
 
 
 def pair_distances(
@@ -600,76 +533,3 @@ def _bins(values: _FloatArray) -> npt.NDArray[np.int64]:
 def _next(values: Any) -> Any:
     """The next larger float32: pairs "at most this far" are those below it."""
     return np.nextafter(np.asarray(values, dtype=np.float32), np.float32(np.inf))
-
-
-def _problems(data: Mapping[str, Any]) -> list[str]:
-    """What is wrong with the JSON form of a calibration."""
-    found = []
-    if data.get("distance") not in DISTANCES:
-        found.append(f"distance is {data.get('distance')!r}, not one of {', '.join(DISTANCES)}")
-    if not isinstance(data.get("protocol"), str) or not data["protocol"]:
-        found.append(f"protocol is {data.get('protocol')!r}, not a name")
-    if not isinstance(data.get("own_camera"), bool):
-        found.append(f"own_camera is {data.get('own_camera')!r}, not true or false")
-    for name in ("people", "queries", "genuine_pairs", "impostor_pairs"):
-        if not _is_count(data.get(name)) or data[name] < 1:
-            found.append(f"{name} is {data.get(name)!r}, not a positive number")
-    found += _threshold_problems(data.get("thresholds"))
-    equal = data.get("equal_error")
-    if (
-        not isinstance(equal, Mapping)
-        or not _in_range(equal.get("rate"), 1)
-        or not _in_range(equal.get("threshold"))
-    ):
-        found.append(f"equal_error is {equal!r}, not a rate of 0..1 and a distance")
-    curve = data.get("curve")
-    lines = [curve.get(name) if isinstance(curve, Mapping) else None for name in _CURVE_KEYS]
-    if not all(isinstance(line, list) and line and all(map(_is_number, line)) for line in lines):
-        found.append(f"curve wants lists of numbers: {' and '.join(_CURVE_KEYS)}")
-    else:
-        distances, ratios = (np.array(line, dtype=np.float64) for line in lines)
-        if len(distances) != len(ratios):
-            found.append(f"curve has {len(distances)} distances and {len(ratios)} ratios")
-        elif (np.diff(distances) <= 0).any() or distances[0] < 0 or (np.diff(ratios) > 0).any():
-            found.append("curve must have ascending distances from 0 on and ratios that never rise")
-    return found
-
-
-_CURVE_KEYS = ("distances", "log_likelihood_ratios")
-
-
-def _threshold_problems(entries: Any) -> list[str]:
-    if not isinstance(entries, list) or not entries:
-        return [f"thresholds is {entries!r}, not a list of thresholds"]
-    found = []
-    for number, entry in enumerate(entries):
-        shares = ("false_match_rate", "achieved", "true_match_rate")
-        if (
-            not isinstance(entry, Mapping)
-            or not all(_in_range(entry.get(name), 1) for name in shares)
-            or not _in_range(entry.get("threshold"))
-            or not _is_count(entry.get("false_matches"))
-            or not all(isinstance(entry.get(name), bool) for name in ("supported", "exact"))
-        ):
-            found.append(
-                f"thresholds[{number}] is {entry!r}, not {', '.join(f.name for f in fields(Threshold))}"
-            )
-        elif entry["achieved"] > entry["false_match_rate"]:
-            found.append(f"thresholds[{number}] achieves {entry['achieved']}, above its false_match_rate")
-    if not found:
-        pairs = [(entry["false_match_rate"], entry["threshold"]) for entry in entries]
-        if any(b[0] >= a[0] or b[1] > a[1] for a, b in itertools.pairwise(pairs)):
-            found.append("thresholds must go from the largest rate and distance to the smallest")
-    return found
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
-
-
-def _in_range(value: Any, high: float = math.inf) -> bool:
-    return _is_number(value) and 0 <= value <= high

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ from scipy.special import expit, log_expit
 from intraclip.arrays import as_wide
 from intraclip.config_io import parse_json
 from intraclip.errors import DataError
-from intraclip.metrics.calibration import SUPPORT, PairDistances, pair_distances, threshold_at
+from intraclip.metrics.calibration import SUPPORT, EvidenceCurve, PairDistances, pair_distances, threshold_at
 from intraclip.metrics.distance import DISTANCES, Distance
 from intraclip.metrics.protocols import PROTOCOLS
 from intraclip.types import Embeddings
@@ -65,6 +65,8 @@ class MatchCalibration:
         prior: chance that a random candidate is the person, inside (0, 1).
         intercept: log likelihood ratio of distance 0, natural logarithm.
         slope: log likelihood ratio lost per unit of distance, above 0.
+        curve: evidence of a distance as a line through knots, in place of intercept and slope; of the files of
+            `intraclip score --calibrate`.
         false_match_rates: rates of the table, descending, inside (0, 1).
         thresholds: the largest distance that keeps each of them; never ascending.
         true_match_rates: share of the genuine pairs below each threshold, 0..1.
@@ -79,6 +81,7 @@ class MatchCalibration:
     prior: float
     intercept: float
     slope: float
+    curve: EvidenceCurve | None = None
     false_match_rates: tuple[float, ...]
     thresholds: tuple[float, ...]
     true_match_rates: tuple[float, ...]
@@ -95,6 +98,8 @@ class MatchCalibration:
 
     def log_likelihood_ratio(self, distances: npt.ArrayLike) -> _FloatArray:
         """Natural logarithm of how much more often one person than two have such a distance; float64, any shape."""
+        if self.curve is not None:
+            return self.curve.at(distances)
         return np.asarray(
             self.intercept - self.slope * as_wide(distances, name="distances"), dtype=np.float64
         )
@@ -125,8 +130,11 @@ class MatchCalibration:
         Raises:
             DataError: probability outside (0, 1).
         """
-        wanted = _log_odds(_inside(probability, "the probability"))
-        return max(0.0, (self.intercept + _log_odds(self.prior) - wanted) / self.slope)
+        wanted = _log_odds(_inside(probability, "the probability")) - _log_odds(self.prior)
+        if self.curve is not None:
+            distances, ratios = self.curve.distances, self.curve.log_likelihood_ratios
+            return 0.0 if wanted > ratios[0] else float(np.interp(-wanted, -np.array(ratios), distances))
+        return max(0.0, (self.intercept - wanted) / self.slope)
 
     def with_prior(self, prior: float) -> MatchCalibration:
         """The same evidence for another share of same-person pairs.
@@ -205,6 +213,7 @@ class MatchCalibration:
             "prior": self.prior,
             "intercept": self.intercept,
             "slope": self.slope,
+            **({} if self.curve is None else {"curve": asdict(self.curve)}),
             "false_match_rates": list(self.false_match_rates),
             "thresholds": list(self.thresholds),
             "true_match_rates": list(self.true_match_rates),
@@ -216,11 +225,13 @@ class MatchCalibration:
 
     @classmethod
     def from_json_dict(cls, data: Mapping[str, Any]) -> MatchCalibration:
-        """Read what `to_json_dict` gave.
+        """Read what `to_json_dict` gave, or what `intraclip.metrics.calibration.Calibration.to_json_dict` gave.
 
         Raises:
             DataError: something else, another version, or values that cannot be; all problems at once.
         """
+        if isinstance(data, Mapping) and "kind" not in data and {"thresholds", "equal_error"} <= set(data):
+            data = _of_thresholds(data)
         if not isinstance(data, Mapping) or data.get("kind") != _KIND:
             raise DataError(
                 "this is no match calibration; make one with `intraclip link EMBEDDINGS --out FOLDER "
@@ -240,6 +251,7 @@ class MatchCalibration:
             prior=float(data["prior"]),
             intercept=float(data["intercept"]),
             slope=float(data["slope"]),
+            curve=_curve(data),
             false_match_rates=tuple(map(float, data["false_match_rates"])),
             thresholds=tuple(map(float, data["thresholds"])),
             true_match_rates=tuple(map(float, data["true_match_rates"])),
@@ -399,8 +411,63 @@ def _inside(value: float, name: str) -> float:
     return float(value)
 
 
+def _of_thresholds(data: Mapping[str, Any]) -> dict[str, Any]:
+    """What `intraclip score --calibrate` writes, in the form of a match calibration; it is checked as such.
+
+    Rates that too few pairs support are left out, and the prior is the share of same-person pairs.
+
+    Raises:
+        DataError: it was made of fewer than `MIN_PEOPLE` people, or is damaged.
+    """
+    try:
+        genuine, impostors, people = data["genuine_pairs"], data["impostor_pairs"], data["people"]
+        rows = [row for row in data["thresholds"] if row["supported"]]
+        if people < MIN_PEOPLE:
+            raise DataError(f"the calibration was made of {people} people; at least {MIN_PEOPLE} are needed")
+        return {
+            "kind": _KIND,
+            "version": data.get("version"),
+            "metric": data.get("distance"),
+            "fingerprint": "",
+            "prior": genuine / (genuine + impostors),
+            "intercept": 0.0,
+            "slope": 1.0,
+            "false_match_rates": [row["false_match_rate"] for row in rows],
+            "thresholds": [row["threshold"] for row in rows],
+            "true_match_rates": [row["true_match_rate"] for row in rows],
+            "people": people,
+            "genuine_pairs": genuine,
+            "impostor_pairs": impostors,
+            "curve": data["curve"] or {},
+        }
+    except (KeyError, TypeError, ZeroDivisionError) as error:
+        raise DataError(f"the calibration is damaged: {error!r}; calibrate again") from None
+
+
+def _curve(data: Mapping[str, Any]) -> EvidenceCurve | None:
+    if data.get("curve") is None:
+        return None
+    return EvidenceCurve(**{name: tuple(map(float, data["curve"][name])) for name in _CURVE_KEYS})
+
+
+_CURVE_KEYS = ("distances", "log_likelihood_ratios")
+
+
+def _curve_problems(curve: Any) -> list[str]:
+    lines = [curve.get(name) if isinstance(curve, Mapping) else None for name in _CURVE_KEYS]
+    if not all(isinstance(line, list) and line and all(map(_is_number, line)) for line in lines):
+        return [f"curve wants lists of numbers: {' and '.join(_CURVE_KEYS)}"]
+    distances, ratios = (np.array(line, dtype=np.float64) for line in lines)
+    if len(distances) != len(ratios):
+        return [f"curve has {len(distances)} distances and {len(ratios)} ratios"]
+    if (np.diff(distances) <= 0).any() or distances[0] < 0 or (np.diff(ratios) > 0).any():
+        return ["curve must have ascending distances from 0 on and ratios that never rise"]
+    return []
+
+
 def _problems(data: Mapping[str, Any]) -> list[str]:
-    found = []
+    curve = data.get("curve")
+    found = [] if curve is None else _curve_problems(curve)
     if data.get("metric") not in DISTANCES:
         found.append(f"metric is {data.get('metric')!r}, not one of {', '.join(DISTANCES)}")
     if not isinstance(data.get("fingerprint"), str):

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from intraclip.arrays import as_array, as_whole
+from intraclip.arrays import as_array, as_flags, as_whole
 from intraclip.errors import DataError
 from intraclip.metrics.blocks import FLAGS, MAX_BYTES, Thresholds, count_not_above, count_not_farther
 from intraclip.metrics.distance import Distance, check_features, paired_distances
@@ -27,7 +27,7 @@ from intraclip.metrics.protocols import Protocol
 from intraclip.types import JUNK_PID, Embeddings
 
 if TYPE_CHECKING:
-    from intraclip.metrics.uncertainty import Intervals
+    from intraclip.metrics.uncertainty import Estimates
 
 RANKS = (1, 5, 10, 20)
 CMC_LENGTH = 50
@@ -54,6 +54,11 @@ class Outcomes:
     first_hits: npt.NDArray[np.int64]
     average_precisions: npt.NDArray[np.float64]
     inverse_negative_penalties: npt.NDArray[np.float64]
+
+    @classmethod
+    def joined(cls, parts: Sequence[Outcomes]) -> Outcomes:
+        """Those of several scores, one after the other."""
+        return cls(**{f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(cls)})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,12 +87,16 @@ class Scores:
     queries_without_match: int
     gallery: int
     outcomes: Outcomes
-    intervals: Intervals | None = None
+    intervals: Estimates | None = None
 
     def __repr__(self) -> str:
         def shown(name: str, value: float) -> str:
             found = self.intervals.scores.get(name) if self.intervals is not None else None
-            return f"{value:.3f}" + (f" ({found.low:.3f} to {found.high:.3f})" if found is not None else "")
+            return f"{value:.3f}" + (
+                f" ({found.low:.3f} to {found.high:.3f})"
+                if found is not None and found.low is not None
+                else ""
+            )
 
         return (
             f"Scores({self.protocol}, {self.distance}: rank-1 {shown('rank1', self.rank(1))}, "
@@ -111,6 +120,35 @@ class Scores:
             "distance": self.distance,
             "cmc": [round(float(v), 6) for v in self.cmc],
         }
+
+
+def match_ranks(
+    distances: npt.NDArray[np.floating], *, matches: npt.NDArray[np.bool_], excluded: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.int64]:
+    """Ranks of the right answers of one query.
+
+    Nothing is sorted but the few right answers: a rank is one plus the number of right answers before it plus the
+    number of wrong answers that are not farther.
+
+    Args:
+        distances: float ``[G]``.
+        matches: bool ``[G]``, right answers.
+        excluded: bool ``[G]``, items that leave the ranking; they are neither right nor wrong.
+
+    Returns:
+        int64 ``[number of matches]``, ascending, counted from 1.
+
+    >>> d = np.array([0.1, 0.2, 0.3, 0.3], dtype=np.float32)
+    >>> match_ranks(d, matches=np.array([0, 1, 1, 0], bool), excluded=np.zeros(4, bool)).tolist()
+    [2, 4]
+    """
+    distances = as_array(distances, name="distances")
+    matches, excluded = as_flags(matches, name="matches"), as_flags(excluded, name="excluded")
+    right = np.sort(distances[matches & ~excluded])
+    wrong = distances[~matches & ~excluded]
+    # Entry i: wrong answers whose distance lies above right answer i - 1 and not above right answer i.
+    counts = np.bincount(np.searchsorted(right, wrong, side="left"), minlength=len(right) + 1)
+    return np.asarray(np.arange(1, len(right) + 1) + np.cumsum(counts)[: len(right)], dtype=np.int64)
 
 
 def average_precision(ranks: npt.NDArray[np.int64], *, rule: str) -> float:
@@ -263,9 +301,7 @@ def _score_within(embeddings: Embeddings, protocol: Protocol, *, distance: Dista
             f"none of the {len(query)} queries has a right answer in its own camera under protocol {protocol.name}; "
             "check pids and camids"
         )
-    joined = Outcomes(
-        **{f.name: np.concatenate([getattr(o, f.name) for o in outcomes]) for f in fields(Outcomes)}
-    )
+    joined = Outcomes.joined(outcomes)
     order = np.argsort(joined.rows, kind="stable")
     return _summary(
         Outcomes(**{f.name: getattr(joined, f.name)[order] for f in fields(Outcomes)}),

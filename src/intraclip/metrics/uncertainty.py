@@ -9,7 +9,7 @@ trainings that differ "significantly" here may change places under other seeds.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -34,119 +34,64 @@ _CHUNK = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Interval:
-    """A score and where it would lie with other test people. Shares of 0..1.
+class Estimate:
+    """A number, and how sure it is: a score, a mean of repeated measurements, or a difference (second minus first).
 
     Attributes:
-        value: the score.
-        low: low end.
+        value: the number; shares and their differences are of 0..1.
+        low: low end of its interval; None where there is none, as of a single measurement.
         high: high end.
+        p_value: two-sided, 0..1: how often nothing but chance would be at least this far from 0; None as above.
+        exact: all flips were tried; otherwise a drawn p-value is never below 1 / (draws + 1).
+        count: independent measurements.
+        deviation: of the measurements, sample standard deviation (n - 1); None for a single one.
+        first: of a difference of two runs, the first run's number.
+        second: the second run's.
     """
 
     value: float
-    low: float
-    high: float
+    low: float | None = None
+    high: float | None = None
+    p_value: float | None = None
+    exact: bool = False
+    count: int = 1
+    deviation: float | None = None
+    first: float | None = None
+    second: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Intervals:
-    """Intervals of all scores of one run.
+class Estimates:
+    """All scores of one run, or of two runs on the same queries.
+
+    Several scores of two runs are tested at once and nothing is corrected for that: settle on one of them, usually
+    mAP, before looking.
 
     Attributes:
-        scores: by the name of the score: ``rank1``, ``rank5``, ``rank10``, ``rank20``, ``mAP``.
+        scores: by the name of the score: ``rank1``, ``rank5``, ``rank10``, ``rank20``, ``mAP``, ``mINP``.
         confidence: share of repetitions whose interval is meant to hold the true value, 0..1.
         resamples: draws of the bootstrap.
         people: identities among the counted queries.
         queries: counted queries.
     """
 
-    scores: Mapping[str, Interval]
+    scores: Mapping[str, Estimate]
     confidence: float
     resamples: int
     people: int
     queries: int
 
     def to_json_dict(self) -> dict[str, Any]:
-        """Plain values: for each score ``value``, ``low``, ``high``, and how they came about."""
-        return {
-            "scores": {
-                name: {"value": found.value, "low": found.low, "high": found.high}
-                for name, found in self.scores.items()
-            },
-            "confidence": self.confidence,
-            "resamples": self.resamples,
-            "people": self.people,
-            "queries": self.queries,
-        }
+        """Plain values: of each score ``value`` (or ``first``, ``second``, ``difference``), and how it came about."""
+        return {**asdict(self), "scores": {name: _plain(found) for name, found in self.scores.items()}}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Difference:
-    """One score of two runs, second minus first.
-
-    Attributes:
-        first: score of the first run, 0..1.
-        second: score of the second run, 0..1.
-        low: low end of the interval of the difference, -1..1.
-        high: high end of it.
-        p_value: two-sided, 0..1: how often runs that are the same but for chance would differ at least this much.
-        exact: all flips were tried; otherwise the p-value is drawn and never below 1 / (draws + 1).
-    """
-
-    first: float
-    second: float
-    low: float
-    high: float
-    p_value: float
-    exact: bool
-
-    @property
-    def value(self) -> float:
-        """Second minus first, -1..1."""
-        return self.second - self.first
-
-
-@dataclass(frozen=True, kw_only=True)
-class PairedComparison:
-    """Two runs on the same queries.
-
-    Several scores are tested at once and nothing is corrected for that: settle on one of them, usually mAP, before
-    looking.
-
-    Attributes:
-        scores: by the name of the score, as in `Intervals`.
-        confidence: of the intervals, 0..1.
-        resamples: draws of the bootstrap.
-        people: identities among the counted queries.
-        queries: counted queries.
-    """
-
-    scores: Mapping[str, Difference]
-    confidence: float
-    resamples: int
-    people: int
-    queries: int
-
-    def to_json_dict(self) -> dict[str, Any]:
-        """Plain values, as in `Intervals.to_json_dict`, each with its ``p_value``."""
-        return {
-            "scores": {
-                name: {
-                    "first": found.first,
-                    "second": found.second,
-                    "difference": found.value,
-                    "low": found.low,
-                    "high": found.high,
-                    "p_value": found.p_value,
-                    "exact": found.exact,
-                }
-                for name, found in self.scores.items()
-            },
-            "confidence": self.confidence,
-            "resamples": self.resamples,
-            "people": self.people,
-            "queries": self.queries,
-        }
+def _plain(found: Estimate) -> dict[str, Any]:
+    ends = {"low": found.low, "high": found.high}
+    if found.p_value is None:
+        return {"value": found.value, **ends}
+    runs = {"first": found.first, "second": found.second, "difference": found.value}
+    return {**runs, **ends, "p_value": found.p_value, "exact": found.exact}
 
 
 def intervals(
@@ -156,7 +101,7 @@ def intervals(
     confidence: float = 0.95,
     resamples: int = RESAMPLES,
     seed: int,
-) -> Intervals:
+) -> Estimates:
     """Confidence intervals of the scores of one run, by a bootstrap over people.
 
     People are drawn again with replacement, each with all their queries, as the queries of one person succeed or
@@ -198,8 +143,8 @@ def intervals(
             ends = missing, 1.0
         elif (value == 0).all():
             ends = 0.0, 1 - missing
-        scores[name] = Interval(value=float(value.mean()), low=ends[0], high=ends[1])
-    return Intervals(
+        scores[name] = Estimate(value=float(value.mean()), low=ends[0], high=ends[1])
+    return Estimates(
         scores=scores, confidence=confidence, resamples=resamples, people=count, queries=len(people)
     )
 
@@ -227,7 +172,7 @@ def paired(
     resamples: int = RESAMPLES,
     permutations: int = PERMUTATIONS,
     seed: int,
-) -> PairedComparison:
+) -> Estimates:
     """Compare two runs on the same queries.
 
     The interval comes from the bootstrap of `intervals`, over the differences of each person. The p-value comes from
@@ -273,7 +218,8 @@ def paired(
         p_value, exact = _flip_test(
             sums, permutations=permutations, rng=np.random.default_rng([seed, 14, number])
         )
-        scores[name] = Difference(
+        scores[name] = Estimate(
+            value=float(two[name].mean()) - float(one[name].mean()),
             first=float(one[name].mean()),
             second=float(two[name].mean()),
             low=float(low[number]),
@@ -281,7 +227,7 @@ def paired(
             p_value=p_value,
             exact=exact,
         )
-    return PairedComparison(
+    return Estimates(
         scores=scores,
         confidence=confidence,
         resamples=resamples,
@@ -290,9 +236,7 @@ def paired(
     )
 
 
-def paired_values(
-    first: npt.NDArray[np.float64], second: npt.NDArray[np.float64], *, seed: int
-) -> Difference:
+def paired_values(first: npt.NDArray[np.float64], second: npt.NDArray[np.float64], *, seed: int) -> Estimate:
     """Compare two runs by one number a person, or by units of another kind that are drawn independently.
 
     Interval (95 %) and p-value are those of `paired`; every unit counts equally. Of fewer than six units the flip test
@@ -325,7 +269,9 @@ def paired_values(
         rng=np.random.default_rng([seed, 12]),
     )
     p_value, exact = _flip_test(differences, permutations=PERMUTATIONS, rng=np.random.default_rng([seed, 14]))
-    return Difference(
+    return Estimate(
+        value=float(second.mean()) - float(first.mean()),
+        count=len(differences),
         first=float(first.mean()),
         second=float(second.mean()),
         low=float(low[0]),

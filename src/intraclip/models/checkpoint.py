@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +21,8 @@ from torch import nn
 
 from intraclip.config import Recipe
 from intraclip.config_io import parse_json, recipe_from_table
-from intraclip.errors import CheckpointError, ConfigError, OutputError
+from intraclip.core.files import whole_file
+from intraclip.errors import CheckpointError, ConfigError
 from intraclip.models.embedder import ClipEmbedder, build_embedder
 from intraclip.models.fingerprint import digest
 from intraclip.models.zoo import resolve
@@ -106,19 +105,8 @@ def save_checkpoint(
     for part in ("model", "optimizer"):
         meta[f"{part}_sha256"] = digest({}, {k: v for k, v in tensors.items() if k.startswith(f"{part}.")})
     meta[HEADER_DIGEST] = digest(meta, {})
-    partial = path.with_name(path.name + ".partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(path, kept="nothing older was changed", also=(safetensors.SafetensorError,)) as partial:
         safetensors.torch.save_file(tensors, partial, metadata=meta)
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except (OSError, safetensors.SafetensorError) as error:
-        with suppress(OSError):  # a failed clean-up must not hide the error
-            partial.unlink()
-        raise OutputError(
-            f"the checkpoint {path} cannot be written: {error}; nothing older was changed"
-        ) from None
 
 
 def read_checkpoint(path: Path) -> Checkpoint:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import simplejpeg
 from PIL import Image, ImageDraw, ImageFont
 
+from intraclip.core.files import whole_file
 from intraclip.data.frames import read_tracklet_frame, resize_frame
 from intraclip.errors import OutputError
 from intraclip.types import Tracklet
@@ -167,17 +168,17 @@ def ranked_tracklets(
     return ranked_picture(strip(query), shown, title=f"query {query.name}")
 
 
-def write_picture(path: Path, picture: Picture) -> None:
+def write_picture(path: Path, picture: Picture, *, replace: bool = True) -> None:
     """Write a picture ``[H, W, 3]`` as PNG or JPEG, by the file's suffix.
 
     Raises:
-        OutputError: it cannot be written.
+        OutputError: it cannot be written, or is there and not to be replaced.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(picture).save(path, quality=92)
-    except (OSError, ValueError) as error:
-        raise OutputError(f"the picture {path} cannot be written: {error}") from None
+    with whole_file(path, replace=replace) as partial:
+        try:
+            Image.fromarray(picture).save(partial, quality=92)
+        except ValueError as error:  # too large for the format, for one
+            raise OutputError(f"the picture {path} cannot be written: {error}") from None
 
 
 def jpeg_uri(picture: Picture, *, quality: int = 84) -> str:

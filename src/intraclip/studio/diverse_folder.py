@@ -5,19 +5,20 @@ from __future__ import annotations
 import csv
 import hashlib
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from intraclip.errors import OutputError, require_empty_folder
+from intraclip.core.files import write_json
+from intraclip.core.progress import Progress
+from intraclip.errors import OutputError, claim_folder, require_empty_folder
 from intraclip.studio.config import BenchmarkSummary
 from intraclip.studio.diverse import Visit, by_camera, plan_visits, render_visit
 from intraclip.studio.diverse_camera import draw_diverse_camera
 from intraclip.studio.diverse_config import DiverseConfig
 from intraclip.studio.diverse_person import draw_diverse_identity
-from intraclip.studio.make import encode_frame, write_json
+from intraclip.studio.make import encode_frame, write_summary
 
 DIVERSE_VERSION = 1
 """Rises when the same seed gives other pictures."""
@@ -28,7 +29,7 @@ def make_diverse(
     config: DiverseConfig,
     *,
     workers: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> BenchmarkSummary:
     """Render a diverse set and write it as a tree of folders, ``<train|query|gallery>/<pid>/<camid>/<tracklet>``.
 
@@ -45,9 +46,11 @@ def make_diverse(
         OutputError: `out` is not empty, or cannot be written.
         ConfigError: `workers` is below 1.
     """
-    require_empty_folder(out, remedy="choose another folder, or delete this one")
+    remedy = "choose another folder, or delete this one"
+    require_empty_folder(out, remedy=remedy)
     began = time.perf_counter()
     visits = plan_visits(config)
+    claim_folder(out, "ground_truth", remedy=remedy)
     total, done = len(visits) * config.frames, 0
     written: dict[int, _Written] = {}
     for numbers, part in by_camera(visits, partial(_write_batch, root=out, config=config), workers):
@@ -68,18 +71,12 @@ def make_diverse(
         sha256=digest.hexdigest(),
         seconds=round(time.perf_counter() - began, 3),
     )
-    write_json(
-        out / "benchmark.json",
-        {
-            "name": "diverse",
-            "preset": "diverse",
-            "renderer_version": DIVERSE_VERSION,
-            "config": asdict(config),
-            "tracklets": summary.tracklets,
-            "frames": summary.frames,
-            "queries": summary.queries,
-            "sha256": summary.sha256,
-        },
+    write_summary(
+        summary,
+        name="diverse",
+        preset="diverse",
+        renderer_version=DIVERSE_VERSION,
+        config=asdict(config),
     )
     return summary
 
@@ -133,7 +130,6 @@ def _write_batch(visits: list[Visit], *, root: Path, config: DiverseConfig) -> l
 
 def _write_truth(root: Path, config: DiverseConfig, visits: list[Visit], written: list[_Written]) -> None:
     folder = root / "ground_truth"
-    folder.mkdir()
     tracklets: list[dict[str, Any]] = [
         {
             "name": _name(visit),

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from intraclip.studio import scene
-from intraclip.studio.arrays import Array, Picture, blurred, f32
+from intraclip.studio.arrays import Array, Picture, f32
 from intraclip.studio.camera import PICTURE, Camera
 from intraclip.studio.randomness import Kind, generator
 
@@ -41,13 +41,7 @@ def render_diverse_place(seed: int, camera: Camera) -> Picture:
     rays = camera.rays(column, row)
     picture, depth = _ground(rng, camera, rays)
     picture, depth = _walls(rng, camera, rays, picture, depth)
-    things = _furniture(rng, camera)
-    scene._ground_shadows(camera, rays, picture, depth, things)
-    leaves = scene._noise(rng, (scene._TILE, scene._TILE), 5)
-    for thing in things:
-        scene._draw(camera, thing, rays, (0, 0), picture, depth, leaves, None)
-    soft = blurred(picture, 0.6)
-    return np.asarray(np.sqrt(np.clip(soft, 0, 1.6) / 1.6) * 255 + 0.5, dtype=np.uint8)
+    return scene.with_things(rng, camera, rays, picture, depth, _furniture(rng, camera))
 
 
 def clutter(rng: np.random.Generator, *, green: float, count: int = 420) -> Array:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import json
 import multiprocessing
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -20,6 +19,8 @@ import numpy as np
 import numpy.typing as npt
 import simplejpeg
 
+from intraclip.core.files import write_json
+from intraclip.core.progress import Progress
 from intraclip.data.silhouettes import silhouettes_file
 from intraclip.errors import ConfigError, OutputError, claim_folder, require_empty_folder
 from intraclip.studio.camera import draw_camera
@@ -42,7 +43,7 @@ def make_benchmark(
     config: BenchmarkConfig,
     *,
     workers: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> BenchmarkSummary:
     """Render a benchmark and write it.
 
@@ -109,18 +110,16 @@ def make_benchmark(
         sha256=digest.hexdigest(),
         seconds=round(time.perf_counter() - began, 3),
     )
-    write_json(
-        out / "benchmark.json",
-        {
-            "renderer_version": RENDERER_VERSION,
-            "config": asdict(config),
-            "tracklets": summary.tracklets,
-            "frames": summary.frames,
-            "queries": summary.queries,
-            "sha256": summary.sha256,
-        },
-    )
+    write_summary(summary, renderer_version=RENDERER_VERSION, config=asdict(config))
     return summary
+
+
+def write_summary(summary: BenchmarkSummary, **first: object) -> None:
+    """Write `benchmark.json`, last of all: what was made, with what comes first in the file."""
+    counts = ("tracklets", "frames", "queries", "sha256")
+    write_json(
+        summary.root / "benchmark.json", {**first, **{name: getattr(summary, name) for name in counts}}
+    )
 
 
 # -- one tracklet, in a worker -----------------------------------------------------------------------------
@@ -200,11 +199,6 @@ def _write_truth(
         for number in range(1, config.cameras + 1)
     ]
     write_json(folder / "cameras.json", cameras)
-
-
-def write_json(path: Path, value: object) -> None:
-    """Plain values, one to a line."""
-    path.write_text(json.dumps(value, indent=1) + "\n")
 
 
 def cores() -> int:

@@ -56,7 +56,13 @@ def render_scene(seed: int, camera: Camera) -> npt.NDArray[np.uint8]:
     column, row = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
     rays = camera.rays(column, row)
     picture, depth = _ground_and_wall(rng, camera, rays)
-    things = _furniture(rng, camera)
+    return with_things(rng, camera, rays, picture, depth, _furniture(rng, camera))
+
+
+def with_things(
+    rng: np.random.Generator, camera: Camera, rays: Array, picture: Array, depth: Array, things: list[Thing]
+) -> npt.NDArray[np.uint8]:
+    """Put things and their shadows into a place of ground and walls, whose arrays are changed; as `render_scene`."""
     _ground_shadows(camera, rays, picture, depth, things)
     leaves = _noise(rng, (_TILE, _TILE), 5)
     for thing in things:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import json
 import multiprocessing
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,6 +19,8 @@ from typing import Any
 import cv2
 import numpy as np
 
+from intraclip.core.files import write_json, write_text
+from intraclip.core.progress import Progress
 from intraclip.core.video import open_video, writing_video
 from intraclip.errors import ConfigError, DataError, OutputError, claim_folder, require_empty_folder
 from intraclip.studio.camera import draw_camera
@@ -73,7 +74,7 @@ def make_videos(
     config: VideosConfig,
     *,
     workers: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> VideosSummary:
     """Film people who walk from camera to camera, and write the videos with their truth.
 
@@ -107,7 +108,7 @@ def make_videos(
     filmed = _film_all(videos, config, visits, workers or cores(), progress)
     for camid, camera in filmed.items():
         lines = "".join(line.in_mot() for line in camera.lines)
-        _write(out / "ground_truth" / f"cam{camid}.txt", lines)
+        write_text(out / "ground_truth" / f"cam{camid}.txt", lines)
     rows = _visit_rows(config, visits, {camid: camera.lines for camid, camera in filmed.items()})
     _write_truth(out / "ground_truth", config, rows)
     boxes = sum(len(camera.lines) for camera in filmed.values())
@@ -125,7 +126,7 @@ def make_videos(
         seconds=round(time.perf_counter() - began, 3),
     )
     told = {key: value for key, value in vars(summary).items() if key not in ("root", "videos", "seconds")}
-    _write_json(out / "videos.json", {"videos_version": VIDEOS_VERSION, "config": asdict(config), **told})
+    write_json(out / "videos.json", {"videos_version": VIDEOS_VERSION, "config": asdict(config), **told})
     return summary
 
 
@@ -137,7 +138,7 @@ def _film_all(
     config: VideosConfig,
     visits: Sequence[Visit],
     workers: int,
-    progress: Callable[[int, int], None] | None,
+    progress: Progress | None,
 ) -> dict[int, _Filmed]:
     total = config.frames * config.cameras
     done = 0
@@ -276,11 +277,11 @@ def _write_truth(folder: Path, config: VideosConfig, rows: Sequence[Mapping[str,
             writer.writerows(rows)
     except OSError as error:
         raise OutputError(f"{folder / 'visits.csv'} cannot be written: {error.strerror}") from None
-    _write(folder / "travel.toml", _travel_toml(draw_ways(config).values()))
+    write_text(folder / "travel.toml", _travel_toml(draw_ways(config).values()))
     people = [draw_identity(config.seed, pid, config.difficulty) for pid in range(1, config.people + 1)]
-    _write_json(folder / "identities.json", [{"in_words": p.in_words(), **p.as_dict()} for p in people])
+    write_json(folder / "identities.json", [{"in_words": p.in_words(), **p.as_dict()} for p in people])
     cameras = [draw_camera(config.seed, n, config.difficulty) for n in range(1, config.cameras + 1)]
-    _write_json(folder / "cameras.json", [{**c.as_dict(), "fps": config.fps} for c in cameras])
+    write_json(folder / "cameras.json", [{**c.as_dict(), "fps": config.fps} for c in cameras])
 
 
 def _travel_toml(ways: Iterable[Way]) -> str:
@@ -289,14 +290,3 @@ def _travel_toml(ways: Iterable[Way]) -> str:
         f"usual_s = {way.usual_s}\n"
         for way in ways
     )
-
-
-def _write_json(path: Path, value: object) -> None:
-    _write(path, json.dumps(value, indent=1) + "\n")
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text)
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror}") from None

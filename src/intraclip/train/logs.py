@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from intraclip.core.files import whole_file
 from intraclip.errors import OutputError
 
 METRICS = "metrics.jsonl"
@@ -87,12 +88,8 @@ def _keep_epochs(path: Path, epochs_done: int) -> None:
         except (ValueError, TypeError, KeyError):
             return False
 
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as file:
-        file.write(b"".join(line + b"\n" for line in path.read_bytes().splitlines() if kept(line)))
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    with whole_file(path) as partial:
+        partial.write_bytes(b"".join(line + b"\n" for line in path.read_bytes().splitlines() if kept(line)))
 
 
 def _tensorboard(run: Path, epochs_done: int) -> Any:

@@ -7,7 +7,7 @@ import os
 import platform
 import shlex
 from collections import defaultdict, deque
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,7 +20,7 @@ from intraclip.config import OptimizerConfig, Recipe
 from intraclip.config_io import differing_in_effect, dump_recipe, load_recipe
 from intraclip.core.devices import environment
 from intraclip.core.distributed import World, open_world
-from intraclip.core.files import write_json
+from intraclip.core.files import write_json, write_text
 from intraclip.data.dataset import TrainingBatches, iterate, labels_of
 from intraclip.data.digest import tracklets_digest
 from intraclip.data.sampler import PKSampler
@@ -45,6 +45,7 @@ from intraclip.models.checkpoint import (
 )
 from intraclip.models.embedder import ClipEmbedder, build_embedder
 from intraclip.models.start import begin
+from intraclip.process import hold, release
 from intraclip.train.logs import METRICS, open_log
 from intraclip.train.step import Done, Metrics, TrainingStep, backend_settings
 from intraclip.train.stopping import RunStopped, StopRequest
@@ -121,12 +122,13 @@ def train(
         StopRequest() as stop,
         open_world(recipe.device) as world,
         backend_settings(recipe.step, world.device),
+        ExitStack() as held,
     ):
-        if not world.leads:
-            return _Training(split, recipe, run, world, stop, watcher or Silent(), resume=resume).run()
-        # What fails before the first step is over leaves the folder as it was, for the corrected command.
-        with leaving_nothing(run, unless=lambda: _began(run)):
-            return _Training(split, recipe, run, world, stop, watcher or Silent(), resume=resume).run()
+        if world.leads:
+            # What fails before the first step is over leaves the folder as it was, for the corrected command.
+            held.enter_context(leaving_nothing(run, unless=lambda: _began(run)))
+        training = _Training(split, recipe, run, world, stop, watcher or Silent(), held, resume=resume)
+        return training.run()
 
 
 def _began(run: Path) -> bool:
@@ -163,6 +165,7 @@ class _Training:
         world: World,
         stop: StopRequest,
         watcher: Watcher,
+        held: ExitStack,
         *,
         resume: bool,
     ) -> None:
@@ -179,10 +182,10 @@ class _Training:
         _check_division(recipe, world)
         if not resume and not world.restarted:
             # The leader alone: it may have begun the folder before a slower process looks.
-            world.leader_does(lambda: require_empty_folder(folder, remedy=_REMEDY))
+            world.leader_does(lambda: _require_free(folder))
         # Before the folder is begun: what is wrong with the network must not stand in the way of the next attempt.
         self.step = TrainingStep(self._network(resume=resume or world.restarted), recipe, world)
-        world.leader_does(lambda: _prepare(folder, recipe, resume=resume, restarted=world.restarted))
+        world.leader_does(lambda: _prepare(folder, recipe, held, resume=resume, restarted=world.restarted))
         resume = resume or world.restarted
         self.progress = self._restore() if resume else _Progress()
         self.batches = TrainingBatches(
@@ -450,7 +453,32 @@ def _check_pieces(model: ClipEmbedder, recipe: Recipe, world: World) -> None:
         ) from None
 
 
-def _prepare(run: Path, recipe: Recipe, *, resume: bool, restarted: bool) -> None:
+_BEGINNING = frozenset({"config.toml", "environment.json", METRICS, "checkpoints", "events"})
+"""What a run writes before its first checkpoint."""
+
+
+_PATIENCE_S = 15.0
+"""Workers that load data outlive a killed process for some seconds, and its locks with them."""
+
+
+def _came_to_nothing(run: Path) -> bool:
+    """Whether a folder holds the beginning of a run that was killed before its first checkpoint, and nothing else."""
+    if not (run / "config.toml").is_file():
+        return False
+    try:
+        load_recipe(str(run / "config.toml"))
+    except ConfigError:
+        return False
+    names = {path.name.removesuffix(".partial") for path in run.iterdir()}
+    return names <= _BEGINNING and not any(run.glob("checkpoints/*.safetensors*"))
+
+
+def _require_free(run: Path) -> None:
+    if not _came_to_nothing(run):
+        require_empty_folder(run, remedy=_REMEDY)
+
+
+def _prepare(run: Path, recipe: Recipe, held: ExitStack, *, resume: bool, restarted: bool) -> None:
     config, launch = run / "config.toml", run / "checkpoints" / "launch"
     if restarted and not resume:
         # torchrun starts everything again after any failure, also after this folder was refused as somebody else's.
@@ -459,13 +487,20 @@ def _prepare(run: Path, recipe: Recipe, *, resume: bool, restarted: bool) -> Non
     if resume:
         with suppress(OSError):  # what cannot be removed is found not to be empty below
             partial.unlink()  # of a run that died in its first moment
-    if resume and config.is_file():
-        different = differing_in_effect(load_recipe(str(config)), recipe)
+    anew = _came_to_nothing(run)
+    if anew or (resume and config.is_file()):
+        locked = _hold(run, held)
+        different = [] if anew else differing_in_effect(load_recipe(str(config)), recipe)
         if different:
             raise ConfigError(
                 f"{run} was started with another recipe; resume with the same, or start a new run. Different:\n"
                 + "\n".join(f"  {line}" for line in different)
             )
+        if anew:
+            if not (resume or locked):  # it may be running
+                require_empty_folder(run, remedy=_REMEDY)
+            write_text(config, dump_recipe(recipe))
+            _hold(run, held)  # the file is another one now
         _write_launch(launch)
         return
     require_empty_folder(run, remedy=_REMEDY)
@@ -476,7 +511,22 @@ def _prepare(run: Path, recipe: Recipe, *, resume: bool, restarted: bool) -> Non
         raise OutputError(f"another process began a run in {run} just now; choose another --out") from None
     except OSError as error:
         raise OutputError(f"the run folder {run} cannot be written: {error}") from None
+    _hold(run, held)
     _write_launch(launch)
+
+
+def _hold(run: Path, held: ExitStack) -> bool:
+    """Keep other processes from training into the folder while this one does; False where there are no locks."""
+    try:
+        lock = hold(run / "config.toml", patience=_PATIENCE_S)
+    except BlockingIOError:
+        raise OutputError(
+            f"another process is training into {run}; wait for it, or choose another --out"
+        ) from None
+    except OSError as error:
+        raise OutputError(f"the run folder {run} cannot be written: {error}") from None
+    held.callback(release, lock)
+    return lock is not None
 
 
 def _launch() -> str:

@@ -211,7 +211,7 @@ def test_the_same_run_twice_shows_no_difference(made: Made, tmp_path: Path) -> N
         fig3.draw(runs, made.split, tmp_path, identities=3, frames=3, draws=2),
     ):
         for m in found.measures:
-            assert m.comparisons[0].units.mean == 0
+            assert m.comparisons[0].units.value == 0
             assert m.comparisons[0].units.p_value == 1
         assert "The claim is not shown" in " ".join(found.caption)
         assert "± " not in found.to_markdown().split("Where there is one seed")[0]

@@ -8,6 +8,7 @@ import pytest
 from intraclip.lab.reproduce.figures_compare import Direction, over_seeds, over_units
 from intraclip.lab.reproduce.figures_result import Measure, measure, verdict
 from intraclip.lab.reproduce.statistics import agreed
+from intraclip.metrics.uncertainty import Estimate
 
 
 def test_flip_test_counts_the_flips_that_reach_as_far() -> None:
@@ -16,7 +17,7 @@ def test_flip_test_counts_the_flips_that_reach_as_far() -> None:
     assert over_units(np.zeros(2), np.array([1.0, -1.0])).p_value == 1
     many = over_units(np.zeros(200), np.random.default_rng(0).normal(1, 1, 200))
     assert many.p_value == pytest.approx(1 / 10_001)
-    assert many.low < many.mean < many.high
+    assert many.low < many.value < many.high
 
 
 def test_comparison_over_units_does_not_cry_wolf() -> None:
@@ -31,7 +32,7 @@ def test_values_that_are_not_known_are_left_out_on_both_sides() -> None:
     found = measure("k", "n", values, {"a": [0], "b": [0]}, claimed="higher", percent=True)
     assert found.runs["a"].mean == pytest.approx(0.2)
     assert found.comparisons[0].units.count == 1
-    assert found.comparisons[0].units.mean == pytest.approx(0.1)
+    assert found.comparisons[0].units.value == pytest.approx(0.1)
     assert "one observation" in verdict(found, found.comparisons[0], unit="people")
 
 
@@ -44,10 +45,16 @@ def test_one_seed_has_no_deviation_and_several_are_matched_by_seed() -> None:
     both = measure("k", "n", several, {"a": [0, 1, 2], "b": [1, 0]}, claimed="higher", percent=False)
     assert both.runs["b"].per_seed == {1: 6, 0: 2}
     assert both.runs["b"].deviation == pytest.approx(np.std([6, 2], ddof=1))
-    assert (both.comparisons[0].seeds.count, both.comparisons[0].seeds.mean) == (2, 1)
+    assert (both.comparisons[0].seeds.count, both.comparisons[0].seeds.value) == (2, 1)
     # Both seeds differ by 1, without scatter: that is no certainty.
-    assert np.isnan(both.comparisons[0].seeds.p_value)
+    assert both.comparisons[0].seeds.p_value is None
     assert both.comparisons[0].seeds == over_seeds(np.array([1.0, 1.0]))
+
+
+def ends_of(pair: Estimate, sign: int) -> tuple[float | None, float | None]:
+    if pair.low is None or pair.high is None:
+        return None, None
+    return (pair.low, pair.high) if sign > 0 else (-pair.high, -pair.low)
 
 
 def compared(
@@ -121,7 +128,7 @@ def test_a_claim_holds_where_seeds_and_people_agree(
     assert said in sentence
     # The rule is the one of the tables.
     pairs = (comparison.seeds, comparison.units)
-    ends = [(pair.low, pair.high) if sign > 0 else (-pair.high, -pair.low) for pair in pairs]
+    ends = [ends_of(pair, sign) for pair in pairs]
     expected = agreed(*ends, count=units)
     assert comparison.verdict == comparison.to_json_dict()["verdict"] == expected
     assert ("claim holds" in sentence, "the other way" in sentence) == (

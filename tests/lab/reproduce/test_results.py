@@ -22,8 +22,9 @@ from intraclip.embed.embeddings_io import save_embeddings
 from intraclip.lab.reproduce.experiments import EXPERIMENTS, MEASURES, Experiment
 from intraclip.lab.reproduce.plan import PlannedRun
 from intraclip.lab.reproduce.results import Scoring, table_result
-from intraclip.lab.reproduce.run import Plan, View, plan, reproduce
+from intraclip.lab.reproduce.run import Plan, plan, reproduce
 from intraclip.lab.reproduce.tables import markdown, p_text, remarks, short_tables, tables
+from intraclip.lab.view import View
 from intraclip.types import Embeddings
 from lab.reproduce.tiny import ilids, make, mars, planned, prid
 

@@ -43,7 +43,7 @@ def test_shared_people_widen_the_interval():
     values = [0.1, 0.2, 0.3, 0.2]
     plain, wide = student(values), student(values, overlap=1.0)
     # Nadeau & Bengio: variance (1/n + 1) instead of 1/n.
-    assert (wide.high - wide.mean) / (plain.high - plain.mean) == pytest.approx(np.sqrt((0.25 + 1) / 0.25))
+    assert (wide.high - wide.value) / (plain.high - plain.value) == pytest.approx(np.sqrt((0.25 + 1) / 0.25))
     assert wide.p_value > plain.p_value
 
 
@@ -56,7 +56,7 @@ def test_splits_and_seeds_are_told_apart():
     a, b = scores([0.2, 0.4], [1, 2]), scores([0.4, 0.6], [1, 1])
     over_seeds = sample({(0, 0): a, (0, 1): b}, "mAP")
     over_splits = sample({(0, 0): a, (1, 0): b}, "mAP")
-    assert over_seeds.mean == over_splits.mean == pytest.approx(0.4)
+    assert over_seeds.value == over_splits.value == pytest.approx(0.4)
     assert over_splits.high > over_seeds.high
 
 
@@ -76,7 +76,7 @@ def test_seeds_of_a_split_are_one_training():
     worse = split_trainings(np.full((2, 5), 0.4))
     pids = dict.fromkeys((0, 1), np.arange(2))
     found = gains(better, worse, pids, ("mAP",))["mAP"].trainings
-    assert (found.count, found.mean) == (2, pytest.approx(0.05))
+    assert (found.count, found.value) == (2, pytest.approx(0.05))
     # Two numbers, 2 and 8: Student's t with one degree of freedom (12.71), variance of the mean (1/2 + 1) times theirs.
     reach = stats.t.ppf(0.975, 1) * np.sqrt(1.5) * np.std([2, 8], ddof=1) / 100
     assert (found.low, found.high) == (pytest.approx(0.05 - reach), pytest.approx(0.05 + reach))
@@ -166,8 +166,8 @@ def test_a_clear_gain_holds_and_its_reverse_is_reversed():
     better, worse = trainings(0.2, 0.02), trainings(0.0, 0.02)
     found = gain(better, worse, PIDS)
     assert found.verdict == "holds"
-    assert found.trainings.mean == pytest.approx(0.2, abs=0.03)
-    assert found.people.value == pytest.approx(found.trainings.mean)
+    assert found.trainings.value == pytest.approx(0.2, abs=0.03)
+    assert found.people.value == pytest.approx(found.trainings.value)
     assert gain(worse, better, PIDS).verdict == "reversed"
 
 

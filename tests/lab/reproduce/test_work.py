@@ -19,8 +19,9 @@ import pytest
 from intraclip.cli.main import main
 from intraclip.config_io import load_recipe
 from intraclip.errors import ConfigError, DeviceError, IntraclipError, OutputError
-from intraclip.lab.reproduce.run import View, reproduce
+from intraclip.lab.reproduce.run import reproduce
 from intraclip.lab.reproduce.work import Failure, Slot, do_runs, last_words, slots, visible_gpus
+from intraclip.lab.view import View
 from intraclip.process import hold
 from lab.reproduce.tiny import make, mars, planned, write_recipe
 
@@ -125,7 +126,7 @@ def test_one_process_at_a_time_works_on_a_folder(tmp_path: Path):
     found.settings.out.mkdir()
     with (
         hold(found.settings.out / "lock"),
-        pytest.raises(OutputError, match="another `reproduce` is at work"),
+        pytest.raises(OutputError, match="another process is at work"),
     ):
         reproduce(found, SILENT)
 

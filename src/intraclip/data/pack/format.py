@@ -17,6 +17,7 @@ import numpy.typing as npt
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
+from intraclip.core.files import file_digest
 from intraclip.errors import DataError, FrameError
 from intraclip.types import Tracklet
 
@@ -234,12 +235,6 @@ def forget_pack(root: Path) -> None:
     _OPEN.pop(root, None)
 
 
-def sha256_of(path: Path) -> str:
-    """Hexadecimal digest of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 _OPEN: dict[Path, Pack | None] = {}
 
 
@@ -314,7 +309,7 @@ def _check_index(index: Mapping[str, Any]) -> None:
 def _require_benchmark(root: Path, index: Mapping[str, Any]) -> None:
     entry = index.get("benchmark")
     path = root / str(entry["file"]) if entry is not None else root
-    if entry is not None and not (path.is_file() and sha256_of(path) == entry["sha256"]):
+    if entry is not None and not (path.is_file() and file_digest(path) == entry["sha256"]):
         raise DataError(f"{path} is missing or damaged; {REMEDY}")
 
 
@@ -325,7 +320,7 @@ def _read_tables(
     if not path.is_file():
         raise DataError(f"{path} is missing; copy the whole pack, or pack the data set again")
     try:
-        if sha256_of(path) != index["tables"]["sha256"]:
+        if file_digest(path) != index["tables"]["sha256"]:
             raise DataError(f"{path} is damaged, or does not belong to {root / INDEX}; {REMEDY}")
         tables = load_file(path)
         names, frames = (_split_text(tables[key]) for key in ("names", "frames"))

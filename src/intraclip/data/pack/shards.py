@@ -20,8 +20,10 @@ from typing import Any, Literal
 
 import numpy as np
 import simplejpeg
+from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
+from intraclip.core.files import file_digest, whole_file, write_json
 from intraclip.core.media import is_ordinary_jpeg
 from intraclip.data.frames import (
     Frame,
@@ -30,12 +32,13 @@ from intraclip.data.frames import (
     read_tracklet_frame_into,
     resize_frame,
 )
-from intraclip.data.pack.files import replace_file, write_json, writing
-from intraclip.data.pack.format import FORMAT, FORMAT_VERSION, PackSettings, index_digest, pack_of, sha256_of
+from intraclip.data.pack.format import FORMAT, FORMAT_VERSION, PackSettings, index_digest, pack_of
 from intraclip.errors import FrameError
 from intraclip.types import Tracklet
 
 OnUnreadable = Literal["stop", "skip"]
+
+KEPT = "finished shards are kept, make room and run the same command again"
 
 _BLOCK = 16  # frames between two signs of progress
 
@@ -110,23 +113,21 @@ def pack_shard(shard: Shard) -> tuple[dict[str, Any], int]:
         unreadable += [
             {"tracklet": tracklet.name, "frame": index, "reason": reason} for index, reason in failed.items()
         ]
-    partial = shard.path.with_name(shard.path.name + ".partial")
-    with writing(shard.path.parent, partial):
+    with whole_file(shard.path, kept=KEPT, also=(SafetensorError,)) as partial:
         # One entry only: safetensors writes several in random order, and equal packs shall be equal files.
         save_file(arrays, partial, metadata={"format": f"{FORMAT} {FORMAT_VERSION}"})
         offsets = _offsets(partial)
         record = {
             "bytes": partial.stat().st_size,
-            "sha256": sha256_of(partial),
+            "sha256": file_digest(partial),
             "tracklets": [
                 {**entry, "offset": offsets[tracklet.name]}
                 for entry, tracklet in zip(tracklets, shard.tracklets, strict=True)
             ],
             "unreadable": unreadable,
         }
-        replace_file(partial, shard.path)
-        record["digest"] = index_digest(record)
-        write_json(shard.record, record)
+    record["digest"] = index_digest(record)
+    write_json(shard.record, record, kept=KEPT)
     return record, shard.frames
 
 
@@ -134,7 +135,7 @@ def _valid_record(shard: Shard) -> dict[str, Any] | None:
     """Record of a shard that an earlier run has finished; None when it has to be written (again)."""
     try:
         record: dict[str, Any] = json.loads(shard.record.read_text(encoding="utf-8"))
-        if shard.path.stat().st_size != record["bytes"] or sha256_of(shard.path) != record["sha256"]:
+        if shard.path.stat().st_size != record["bytes"] or file_digest(shard.path) != record["sha256"]:
             return None
         if record["digest"] != index_digest(record):  # of an older version there is none: it is packed again
             return None

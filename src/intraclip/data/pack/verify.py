@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from intraclip.data.pack.format import REMEDY, Pack, open_pack, sha256_of
+from intraclip.core.files import file_digest
+from intraclip.core.progress import Progress
+from intraclip.data.pack.format import REMEDY, Pack, open_pack
 from intraclip.data.readers.common import shorten
-
-Progress = Callable[[int, int], None]
-"""Called with bytes done and bytes in all."""
 
 
 def verify_pack(root: Path, *, progress: Progress | None = None) -> list[str]:
@@ -36,7 +34,7 @@ def verify_pack(root: Path, *, progress: Progress | None = None) -> list[str]:
             problems.append(
                 f"{path} has {path.stat().st_size:,} bytes, the index says {shard['bytes']:,}; {REMEDY}"
             )
-        elif sha256_of(path) != shard["sha256"]:
+        elif file_digest(path) != shard["sha256"]:
             damaged = [
                 pack.names[i]
                 for i in np.flatnonzero(pack.tables["shard"] == number)

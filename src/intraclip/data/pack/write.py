@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import multiprocessing
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
+from intraclip.core.files import file_digest, whole_file, write_json
+from intraclip.core.jobs import Job
+from intraclip.core.progress import Progress
 from intraclip.data.frames import Frame
-from intraclip.data.pack.files import replace_file, write_json, writing
 from intraclip.data.pack.format import (
     FORMAT,
     FORMAT_VERSION,
@@ -29,16 +32,13 @@ from intraclip.data.pack.format import (
     index_digest,
     pack_of,
     read_index,
-    sha256_of,
 )
-from intraclip.data.pack.shards import OnUnreadable, Shard, pack_shard, start_worker
+from intraclip.data.pack.shards import KEPT, OnUnreadable, Shard, pack_shard, start_worker
 from intraclip.data.pack.source import Source, read_source
 from intraclip.data.readers.common import BENCHMARK_FILE
-from intraclip.errors import ConfigError, DataError, OutputError, write_new
+from intraclip.errors import ConfigError, DataError, OutputError
+from intraclip.process import hold, release
 from intraclip.types import Tracklet
-
-Progress = Callable[[int, int], None]
-"""Called with frames done and frames in all."""
 
 SHARD_BYTES = 64 << 20
 MAX_SHARDS = 500
@@ -135,7 +135,9 @@ def write_pack(
         )
         for number, tracklets in enumerate(_divide(source, settings, shard_bytes))
     ]
-    with writing(out):
+    with _alone(out):
+        if (out / INDEX).is_file():  # another process was at it, and has finished
+            return _finished_before(out, plan, began)
         records, written = _pack_all(shards, workers, progress)
         _finish(out, plan, source, shards, records)
     forget_pack(out)
@@ -168,27 +170,30 @@ def _is_raw(source: Source) -> bool:
 
 def _begin(out: Path, plan: Mapping[str, Any]) -> None:
     """Make the folder, or see that it holds the beginning of this very pack."""
-    path = out / UNFINISHED
-    if not path.is_file():
-        if out.exists() and not (
-            out.is_dir() and {path.name for path in out.iterdir()} <= {f"{UNFINISHED}.partial"}
-        ):
-            raise OutputError(f"{out} is not empty and no pack; choose another folder for the pack")
-        with writing(out):
-            out.mkdir(parents=True, exist_ok=True)
-            path.with_name(f"{path.name}.partial").unlink(missing_ok=True)
-            try:
-                write_new(path, json.dumps(plan, indent=1))
-            except FileExistsError:
-                raise OutputError(f"another process began a pack in {out} just now; wait for it") from None
+    job = Job(out / UNFINISHED, plan, out=out, anew=f"delete the folder {out} and pack again")
+    if job.begun:
+        _compare(out, job.read(), plan, state="begun")
         return
+    if out.exists() and not (
+        out.is_dir() and {path.name for path in out.iterdir()} <= {f"{UNFINISHED}.partial"}
+    ):
+        raise OutputError(f"{out} is not empty and no pack; choose another folder for the pack")
+    job.begin()
+
+
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Keep another process from packing into the folder; an interrupted one holds nothing any more."""
     try:
-        begun = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(begun, dict):
-            raise ValueError("no JSON object")
-    except (ValueError, RecursionError) as error:
-        raise OutputError(f"{path} is damaged ({error}); delete the folder {out} and pack again") from None
-    _compare(out, begun, plan, state="begun")
+        lock = hold(out / UNFINISHED)
+    except BlockingIOError:
+        raise OutputError(
+            f"another process is packing into {out}; wait for it, or choose another folder"
+        ) from None
+    try:
+        yield
+    finally:
+        release(lock)
 
 
 def _compare(out: Path, found: Mapping[str, Any], plan: Mapping[str, Any], *, state: str) -> None:
@@ -310,10 +315,9 @@ def _finish(
     for number, entry in enumerate(source.splits):
         for subset, members in entry.members.items():
             tables[f"split/{number}/{subset}"] = np.array(members, dtype=np.int64)
-    partial = out / f"{TABLES}.partial"
-    save_file(tables, partial)
-    tables_sha256 = sha256_of(partial)
-    replace_file(partial, out / TABLES)
+    with whole_file(out / TABLES, kept=KEPT, also=(SafetensorError,)) as partial:
+        save_file(tables, partial)
+    tables_sha256 = file_digest(out / TABLES)
     numbers = {t.name: number for number, t in enumerate(source.tracklets)}
     index: dict[str, Any] = {
         **plan,
@@ -336,9 +340,10 @@ def _finish(
         ],
     }
     if source.benchmark is not None:
-        (out / BENCHMARK_FILE).write_bytes(source.benchmark)
+        with whole_file(out / BENCHMARK_FILE, kept=KEPT) as partial:
+            partial.write_bytes(source.benchmark)
         index["benchmark"] = {"file": BENCHMARK_FILE, "sha256": hashlib.sha256(source.benchmark).hexdigest()}
-    write_json(out / INDEX, {**index, "digest": index_digest(index)})
+    write_json(out / INDEX, {**index, "digest": index_digest(index)}, indent=1, kept=KEPT)
     _tidy(out, len(shards))
 
 

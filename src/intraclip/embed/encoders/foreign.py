@@ -15,7 +15,6 @@ How frames are prepared has no defaults: a wrong guess costs accuracy, and nothi
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,6 +25,7 @@ import torch
 
 from intraclip.config import InputConfig
 from intraclip.config_io import dataclass_from_table, read_toml
+from intraclip.core.files import file_digest
 from intraclip.embed.encoders.base import FrameEncoder
 from intraclip.embed.encoders.torch_encoder import CPU_FRAMES
 from intraclip.errors import CheckpointError, ConfigError
@@ -347,4 +347,4 @@ def preparation(config: NetworkConfig) -> dict[str, Any]:
 
 def _digests(path: Path) -> list[str]:
     files = [path, path.with_suffix(".bin")] if path.suffix == ".xml" else [path]
-    return [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
+    return [file_digest(file) for file in files]

@@ -8,49 +8,19 @@ cannot answer it at all. A claim holds when both answers are yes (`intraclip.lab
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from intraclip.lab.reproduce.statistics import Verdict, agreed, student
-from intraclip.metrics.uncertainty import paired_values
+from intraclip.lab.reproduce.statistics import Verdict, agreed, plain, student
+from intraclip.metrics.uncertainty import Estimate, paired_values
 
 NOT_KNOWN = float("nan")
 
 Direction = Literal["higher", "lower", ""]
 """What the paper's claim makes of a number for the second run; nothing where it is empty."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Paired:
-    """Second minus first, observed several times.
-
-    Attributes:
-        count: observations.
-        mean: of the differences.
-        low: low end of the 95 % interval of the mean; nan below two observations, or where all seeds are the same.
-        high: high end.
-        p_value: two-sided; nan where there is no interval.
-    """
-
-    count: int
-    mean: float
-    low: float = NOT_KNOWN
-    high: float = NOT_KNOWN
-    p_value: float = NOT_KNOWN
-
-    def to_json_dict(self) -> dict[str, Any]:
-        """Plain values; None for what is unknown."""
-        return {
-            "count": self.count,
-            "mean": plain(self.mean),
-            "low": plain(self.low),
-            "high": plain(self.high),
-            "p_value": plain(self.p_value),
-        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,14 +37,14 @@ class Comparison:
 
     first: str
     second: str
-    units: Paired
-    seeds: Paired
+    units: Estimate
+    seeds: Estimate
     claimed: Direction
 
     @property
     def difference(self) -> float:
         """Second minus first, of the seeds that both have; of units where they share none."""
-        return self.seeds.mean if self.seeds.count else self.units.mean
+        return self.seeds.value if self.seeds.count else self.units.value
 
     @property
     def towards(self) -> bool:
@@ -95,38 +65,31 @@ class Comparison:
         return {
             "first": self.first,
             "second": self.second,
-            "units": self.units.to_json_dict(),
-            "seeds": self.seeds.to_json_dict(),
+            "units": _plain(self.units),
+            "seeds": _plain(self.seeds),
             "verdict": self.verdict,
         }
 
 
-def over_units(first: npt.NDArray[np.float64], second: npt.NDArray[np.float64], *, seed: int = 0) -> Paired:
+def over_units(first: npt.NDArray[np.float64], second: npt.NDArray[np.float64], *, seed: int = 0) -> Estimate:
     """Compare numbers ``[units]`` of two kinds of run by bootstrap and flip test; units that lack one are left out.
 
     >>> found = over_units(np.zeros(4), np.array([1.0, 2.0, 3.0, float("nan")]))
-    >>> found.count, found.mean, found.p_value
+    >>> found.count, found.value, found.p_value
     (3, 2.0, 0.25)
     """
     known = np.isfinite(first) & np.isfinite(second)
     count = int(known.sum())
     if count < 2:
-        return Paired(count=count, mean=float((second - first)[known][0]) if count else NOT_KNOWN)
-    found = paired_values(first[known], second[known], seed=seed)
-    return Paired(count=count, mean=found.value, low=found.low, high=found.high, p_value=found.p_value)
+        return Estimate(count=count, value=float((second - first)[known][0]) if count else NOT_KNOWN)
+    return paired_values(first[known], second[known], seed=seed)
 
 
-def over_seeds(differences: npt.NDArray[np.float64]) -> Paired:
+def over_seeds(differences: npt.NDArray[np.float64]) -> Estimate:
     """Student's t over the differences ``[seeds]``; those that are nan are left out."""
     known = differences[np.isfinite(differences)]
-    if not len(known):
-        return Paired(count=0, mean=NOT_KNOWN)
-    found = student(known)
-    if found.low is None or found.high is None or found.p_value is None:
-        return Paired(count=found.count, mean=found.mean)
-    return Paired(count=found.count, mean=found.mean, low=found.low, high=found.high, p_value=found.p_value)
+    return student(known) if len(known) else Estimate(count=0, value=NOT_KNOWN)
 
 
-def plain(value: float | None) -> float | None:
-    """A number for JSON; None where it is not known."""
-    return None if value is None or not math.isfinite(value) else float(value)
+def _plain(found: Estimate) -> dict[str, Any]:
+    return {key: value for key, value in plain(found).items() if key != "deviation"}

@@ -14,12 +14,11 @@ import numpy.typing as npt
 from intraclip.lab.reproduce.figures_compare import (
     Comparison,
     Direction,
-    Paired,
     over_seeds,
     over_units,
-    plain,
 )
 from intraclip.lab.reproduce.statistics import FEWEST_PEOPLE
+from intraclip.metrics.uncertainty import Estimate
 
 Values = npt.NDArray[np.float64]
 """float ``[seeds, units]`` of one kind of run: units are people or draws; nan where nothing could be measured."""
@@ -55,10 +54,10 @@ class Series:
     def to_json_dict(self) -> dict[str, Any]:
         """Plain values; None for what is unknown."""
         return {
-            "mean": plain(self.mean),
-            "deviation": plain(self.deviation),
-            "unit_deviation": plain(self.unit_deviation),
-            "per_seed": {str(seed): plain(value) for seed, value in self.per_seed.items()},
+            "mean": known_or_none(self.mean),
+            "deviation": known_or_none(self.deviation),
+            "unit_deviation": known_or_none(self.unit_deviation),
+            "per_seed": {str(seed): known_or_none(value) for seed, value in self.per_seed.items()},
         }
 
 
@@ -91,7 +90,7 @@ class Measure:
             "name": self.name,
             "claimed": self.claimed,
             "runs": {name: found.to_json_dict() for name, found in self.runs.items()},
-            "references": {name: plain(value) for name, value in self.references.items()},
+            "references": {name: known_or_none(value) for name, value in self.references.items()},
             "comparisons": [c.to_json_dict() for c in self.comparisons],
         }
 
@@ -236,7 +235,11 @@ def verdict(found: Measure, comparison: Comparison, *, unit: str) -> str:
         f"{comparison.seeds.count} seeds": comparison.seeds,
         f"{comparison.units.count} {unit}": comparison.units,
     }
-    known = {over: pair for over, pair in asked.items() if math.isfinite(pair.low)}
+    known = {
+        over: (pair.low, pair.high)
+        for over, pair in asked.items()
+        if pair.low is not None and pair.high is not None
+    }
     numbers = (
         f"{name}: {comparison.first} {first}, {comparison.second} {second}; difference "
         f"{found.difference(comparison.difference)}{' points' if found.percent else ''}"
@@ -245,8 +248,8 @@ def verdict(found: Measure, comparison: Comparison, *, unit: str) -> str:
         return f"{numbers}. That is one observation, and says nothing about the claim."
     if known:
         ends = (
-            f"{found.difference(pair.low)} to {found.difference(pair.high)} over {over}"
-            for over, pair in known.items()
+            f"{found.difference(low)} to {found.difference(high)} over {over}"
+            for over, (low, high) in known.items()
         )
         numbers += f" (95 % interval {', '.join(ends)})"
     if comparison.verdict == "holds":
@@ -255,7 +258,7 @@ def verdict(found: Measure, comparison: Comparison, *, unit: str) -> str:
         return (
             f"{numbers}. The paper's claim does not hold in this number: the difference goes the other way."
         )
-    within = [over for over, pair in known.items() if not (pair.low > 0 or pair.high < 0)]
+    within = [over for over, (low, high) in known.items() if not (low > 0 or high < 0)]
     if within:
         why = f"within chance over {' and over '.join(within)}"
     elif comparison.seeds.count < 2:
@@ -280,6 +283,11 @@ def _mean(values: npt.NDArray[np.float64], *, axis: int) -> npt.NDArray[np.float
     return np.asarray(np.where(count > 0, total / np.maximum(count, 1), np.nan), dtype=np.float64)
 
 
+def known_or_none(value: float | None) -> float | None:
+    """A number for JSON; None where it is not known."""
+    return None if value is None or not math.isfinite(value) else float(value)
+
+
 def _deviation(values: npt.NDArray[np.float64]) -> float | None:
     known = values[np.isfinite(values)]
     return float(known.std(ddof=1)) if len(known) > 1 else None
@@ -292,14 +300,14 @@ def _series_text(found: Measure, series: Series | None) -> str:
     return found.text(series.mean) + spread
 
 
-def _paired_text(found: Measure, pair: Paired) -> str:
+def _paired_text(found: Measure, pair: Estimate) -> str:
     if pair.count < 2:
         return "–"
-    if not math.isfinite(pair.low):
-        return f"{found.difference(pair.mean)} (n {pair.count})"
+    if pair.low is None or pair.high is None or pair.p_value is None:
+        return f"{found.difference(pair.value)} (n {pair.count})"
     ends = f"{found.difference(pair.low)} to {found.difference(pair.high)}"
     p_value = "below 0.001" if pair.p_value < 0.001 else f"{pair.p_value:.3f}"
-    return f"{found.difference(pair.mean)} ({ends}; {p_value}; n {pair.count})"
+    return f"{found.difference(pair.value)} ({ends}; {p_value}; n {pair.count})"
 
 
 def _row(cells: Sequence[str]) -> str:

@@ -23,7 +23,7 @@ from intraclip.lab.reproduce.estimate import trained_seconds
 from intraclip.lab.reproduce.experiments import MEASURES
 from intraclip.lab.reproduce.plan import ExperimentPlan, PlannedRun, read_json
 from intraclip.lab.reproduce.sources import Source
-from intraclip.lab.reproduce.statistics import FEWEST_PEOPLE, Trainings, gains, holm, measured, sample
+from intraclip.lab.reproduce.statistics import FEWEST_PEOPLE, Trainings, gains, holm, measured, plain, sample
 from intraclip.metrics.distance import Distance
 from intraclip.metrics.protocols import Protocol, protocol_named
 from intraclip.metrics.ranking import Outcomes, Scores, score
@@ -228,14 +228,7 @@ def _on_other(
         cmc=np.mean([part.cmc for part in parts], axis=0),
         mAP=fmean(part.mAP for part in parts),
         mINP=fmean(part.mINP for part in parts),
-        outcomes=Outcomes(
-            rows=np.concatenate([part.outcomes.rows for part in parts]),
-            first_hits=np.concatenate([part.outcomes.first_hits for part in parts]),
-            average_precisions=np.concatenate([part.outcomes.average_precisions for part in parts]),
-            inverse_negative_penalties=np.concatenate(
-                [part.outcomes.inverse_negative_penalties for part in parts]
-            ),
-        ),
+        outcomes=Outcomes.joined([part.outcomes for part in parts]),
     )
     return joined, np.concatenate([np.asarray(entry["pids"], dtype=np.int64) for entry in entries])
 
@@ -292,7 +285,7 @@ def _row_result(runs: Sequence[PlannedRun], trainings: Trainings) -> dict[str, A
     told = ("seconds", "training_accuracy", "training_identity", "training_triplet")
     known = {key: [e[key] for e in entries if e[key] is not None] for key in told}
     return {
-        "measures": {m: asdict(sample(trainings, m)) for m in (*MEASURES, "mINP")},
+        "measures": {m: plain(sample(trainings, m)) for m in (*MEASURES, "mINP")},
         **{key: fmean(values) if values else None for key, values in known.items()},
         "parameters": read_json(runs[0].folder / "environment.json").get("parameters"),
         "runs": entries,

@@ -15,13 +15,13 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from intraclip.config import Recipe
 from intraclip.config_io import load_recipe
+from intraclip.core.jobs import alone
 from intraclip.errors import ConfigError, IntraclipError, OutputError, require_extra
 from intraclip.lab.reproduce.estimate import estimates, wall_seconds
 from intraclip.lab.reproduce.experiments import experiments_named
@@ -40,25 +40,12 @@ from intraclip.lab.reproduce.sources import Source, choose_sources, layouts_for
 from intraclip.lab.reproduce.weights import Weights, load_once, weights_of
 from intraclip.lab.reproduce.work import Failure, Slot, do_runs, slots, visible_gpus
 from intraclip.lab.reproduce.written import write_figure, write_table
+from intraclip.lab.view import View
 from intraclip.metrics.distance import Distance
 from intraclip.metrics.protocols import protocol_named
-from intraclip.process import hold
 from intraclip.studio import make_benchmark
 
 PICTURED = ("matplotlib", "sklearn", "captum")
-
-
-@dataclass(frozen=True, kw_only=True)
-class View:
-    """How the work shows itself.
-
-    Attributes:
-        say: takes a line of text.
-        progress: makes a function of (done, total, what is going on) for a task of that name.
-    """
-
-    say: Callable[[str], None]
-    progress: Callable[[str], AbstractContextManager[Callable[..., None]]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -259,7 +246,7 @@ def reproduce(planned: Plan, view: View) -> list[Path]:
     """
     settings = planned.settings
     failures: list[Failure] = []
-    with _alone(settings.out):
+    with alone(settings.out):
         load_once(planned.weights, say=view.say)
         if planned.rendered:
             for source in planned.rendered:
@@ -347,29 +334,6 @@ def _command(settings: Settings, one: ExperimentPlan, only: Sequence[str]) -> st
     if settings.distance != "euclidean":
         words += ["--distance", settings.distance]
     return shlex.join([*words, "--only", *only])
-
-
-@contextmanager
-def _alone(out: Path) -> Iterator[None]:
-    """Keep other processes out of an output folder.
-
-    Raises:
-        OutputError: one is at work there, or the folder cannot be written.
-    """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        lock = hold(out / "lock")
-    except BlockingIOError:
-        raise OutputError(
-            f"another `reproduce` is at work on {out}; wait for it, or choose another --out"
-        ) from None
-    except OSError as error:
-        raise OutputError(f"{out} cannot be written: {error}") from None
-    try:
-        yield
-    finally:
-        if lock is not None:
-            lock.close()
 
 
 def _write(one: ExperimentPlan, planned: Plan, view: View) -> Path:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, Literal
 
@@ -19,7 +19,7 @@ import numpy.typing as npt
 from scipy.special import stdtr, stdtrit
 
 from intraclip.metrics.ranking import Outcomes, Scores
-from intraclip.metrics.uncertainty import Difference, paired
+from intraclip.metrics.uncertainty import Estimate, paired
 
 Verdict = Literal["holds", "reversed", "open"]
 Ends = tuple[float | None, float | None]
@@ -31,28 +31,7 @@ FEWEST_PEOPLE = 6
 """Fewer people show nothing: no flip test of them reaches 0.05, and the bootstrap's interval is too narrow."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Sample:
-    """Repeated measurements of one number.
-
-    Attributes:
-        count: independent measurements, n.
-        mean: of them.
-        deviation: sample standard deviation (n - 1); None for a single one.
-        low: low end of the 95 % interval of the mean; None for a single one, or where all are the same.
-        high: high end.
-        p_value: two-sided, that the mean is 0; None as above.
-    """
-
-    count: int
-    mean: float
-    deviation: float | None
-    low: float | None
-    high: float | None
-    p_value: float | None
-
-
-def student(values: Sequence[float] | npt.NDArray[np.float64], *, overlap: float = 0.0) -> Sample:
+def student(values: Sequence[float] | npt.NDArray[np.float64], *, overlap: float = 0.0) -> Estimate:
     """Mean, deviation, interval and test of repeated measurements, by Student's t.
 
     Args:
@@ -62,7 +41,7 @@ def student(values: Sequence[float] | npt.NDArray[np.float64], *, overlap: float
             their mean is taken as (1/n + overlap) times theirs instead of 1/n (Nadeau & Bengio 2003, "Inference for
             the Generalization Error", equation 9).
 
-    >>> student([1.0, 2.0, 3.0]).mean, round(student([1.0, 2.0, 3.0]).low, 4)
+    >>> student([1.0, 2.0, 3.0]).value, round(student([1.0, 2.0, 3.0]).low, 4)
     (2.0, -0.4841)
     >>> student([0.1]).deviation is None
     True
@@ -70,21 +49,36 @@ def student(values: Sequence[float] | npt.NDArray[np.float64], *, overlap: float
     found = np.asarray(values, dtype=np.float64)
     count, mean = len(found), math.fsum(found) / len(found)
     if count == 1:
-        return Sample(count=1, mean=mean, deviation=None, low=None, high=None, p_value=None)
+        return Estimate(value=mean)
     deviation = float(found.std(ddof=1))
     error = deviation * math.sqrt(1 / count + overlap)
     reach = -float(stdtrit(count - 1, (1 - CONFIDENCE) / 2)) * error
     if error == 0:
         # Shares of few queries can agree to the last digit by chance: no scatter is no certainty.
-        return Sample(count=count, mean=mean, deviation=0.0, low=None, high=None, p_value=None)
-    return Sample(
+        return Estimate(value=mean, count=count, deviation=0.0)
+    return Estimate(
+        value=mean,
         count=count,
-        mean=mean,
         deviation=deviation,
         low=mean - reach,
         high=mean + reach,
         p_value=2 * float(stdtr(count - 1, -abs(mean) / error)),
     )
+
+
+def plain(found: Estimate) -> dict[str, Any]:
+    """Plain values of a mean; None for what is not known."""
+    numbers = {
+        "count": found.count,
+        "mean": found.value,
+        "deviation": found.deviation,
+        "low": found.low,
+        "high": found.high,
+        "p_value": found.p_value,
+    }
+    return {
+        key: None if value is None or not math.isfinite(value) else value for key, value in numbers.items()
+    }
 
 
 def agreed(trainings: Ends, people: Ends, *, count: int) -> Verdict:
@@ -134,8 +128,8 @@ class Gain:
         persons: number of test people.
     """
 
-    trainings: Sample
-    people: Difference | None
+    trainings: Estimate
+    people: Estimate | None
     persons: int
 
     @property
@@ -155,7 +149,7 @@ class Gain:
                 "high": self.people.high,
                 "p_value": self.people.p_value,
             }
-        return {"trainings": asdict(self.trainings), "people": people, "verdict": self.verdict}
+        return {"trainings": plain(self.trainings), "people": people, "verdict": self.verdict}
 
 
 Trainings = Mapping[tuple[int, int], Scores]
@@ -169,7 +163,7 @@ def measured(scores: Scores, measure: str) -> float:
     return float(getattr(scores, measure))
 
 
-def sample(trainings: Trainings, measure: str) -> Sample:
+def sample(trainings: Trainings, measure: str) -> Estimate:
     """A measure over the trainings of a row."""
     return _over_trainings({key: measured(found, measure) for key, found in trainings.items()})
 
@@ -198,11 +192,11 @@ def gains(
     if not shared:
         return {}
     persons = len({pid for split, _ in shared for pid in pids[split].tolist()})
-    people: Mapping[str, Difference] = {}
+    people: Mapping[str, Estimate] = {}
     if persons > 1:
         people = paired(
-            _joined([worse[key].outcomes for key in shared]),
-            _joined([better[key].outcomes for key in shared]),
+            Outcomes.joined([worse[key].outcomes for key in shared]),
+            Outcomes.joined([better[key].outcomes for key in shared]),
             # The same person in several trainings is one person.
             np.concatenate([pids[split] for split, _ in shared]),
             seed=seed,
@@ -219,7 +213,7 @@ def gains(
     }
 
 
-def _over_trainings(values: Mapping[tuple[int, int], float]) -> Sample:
+def _over_trainings(values: Mapping[tuple[int, int], float]) -> Estimate:
     """Student's t over splits, each the mean of its seeds; over seeds where there is one split."""
     by_split: dict[int, list[float]] = {}
     for (split, _), value in values.items():
@@ -229,12 +223,3 @@ def _over_trainings(values: Mapping[tuple[int, int], float]) -> Sample:
     # Every data set with several splits here trains on one half of its people. Within one data set the other half
     # tests; across data sets (Table 4) all trainings share the test people, and their training people overlap as much.
     return student([fmean(found) for found in by_split.values()], overlap=1.0)
-
-
-def _joined(parts: Sequence[Outcomes]) -> Outcomes:
-    return Outcomes(
-        rows=np.concatenate([part.rows for part in parts]),
-        first_hits=np.concatenate([part.first_hits for part in parts]),
-        average_precisions=np.concatenate([part.average_precisions for part in parts]),
-        inverse_negative_penalties=np.concatenate([part.inverse_negative_penalties for part in parts]),
-    )

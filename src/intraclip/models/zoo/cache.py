@@ -10,7 +10,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -18,7 +17,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from intraclip.errors import CheckpointError, OutputError
+from intraclip.core.files import file_digest, whole_file, write_json
+from intraclip.errors import CheckpointError
 from intraclip.models.zoo.entry import Entry, File
 
 PINS = "pins.json"
@@ -68,14 +68,8 @@ def pin(entry: Entry, file: File, *, sha256: str, source: str) -> None:
     Raises:
         OutputError: it cannot be written.
     """
-    path = folder_of(entry) / PINS
     pins = {**read_pins(entry), file.name: {"sha256": sha256, "from": source}}
-    partial = path.with_name(f"{PINS}.partial")
-    try:
-        partial.write_text(json.dumps(pins, indent=2) + "\n", encoding="utf-8")
-        partial.replace(path)
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror}") from None
+    write_json(folder_of(entry) / PINS, pins)
 
 
 def verify(entry: Entry, file: File, path: Path, *, pinned: str | None = None) -> Checked:
@@ -91,8 +85,7 @@ def verify(entry: Entry, file: File, path: Path, *, pinned: str | None = None) -
         CheckpointError: it is another file than is known, or cannot be read.
     """
     try:
-        with path.open("rb") as opened:
-            found = hashlib.file_digest(opened, "sha256").hexdigest()
+        found = file_digest(path)
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}") from None
     if file.sha256 and not found.startswith(file.sha256):
@@ -152,14 +145,8 @@ def take(entry: Entry, sources: list[Path]) -> list[Checked]:
             )
         checked = verify(entry, file, source)
         target = folder_of(entry) / file.name
-        partial = target.with_name(f"{file.name}.copy")
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(target) as partial:
             shutil.copyfile(source, partial)
-            partial.replace(target)
-        except OSError as error:
-            partial.unlink(missing_ok=True)
-            raise OutputError(f"{target} cannot be written: {error.strerror or error}") from None
         pin(entry, file, sha256=checked.sha256, source=str(source))
         found.append(Checked(file=target, sha256=checked.sha256, known_by=checked.known_by))
     return found

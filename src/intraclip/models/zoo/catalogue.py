@@ -189,7 +189,7 @@ _BACKBONES = {
     "inception_v3": "inception_v3",
     "alexnet": "alexnet",
 }
-_DETECTORS = (
+DETECTORS = (
     "fasterrcnn_mobilenet_v3_large_320_fpn",
     "fasterrcnn_mobilenet_v3_large_fpn",
     "fasterrcnn_resnet50_fpn",
@@ -200,6 +200,7 @@ _DETECTORS = (
     "ssd300_vgg16",
     "ssdlite320_mobilenet_v3_large",
 )
+"""Detection models of torchvision whose weights can be loaded, by its names."""
 
 
 def _torchvision() -> list[Entry]:
@@ -207,8 +208,8 @@ def _torchvision() -> list[Entry]:
     import torchvision  # loads torch
 
     found = []
-    for model in (*_BACKBONES, *_DETECTORS):
-        detects = model in _DETECTORS
+    for model in (*_BACKBONES, *DETECTORS):
+        detects = model in DETECTORS
         enum = torchvision.models.get_model_weights(model)
         weights = enum["COCO_V1" if detects else "IMAGENET1K_V1"]
         data, metrics = next(iter(weights.meta["_metrics"].items()))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import http.client
 import shutil
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -16,6 +15,7 @@ from intraclip import __version__
 from intraclip.errors import CheckpointError, ConfigError, OutputError
 from intraclip.models.zoo.cache import Checked, folder_of, pin, read_pins, verify
 from intraclip.models.zoo.entry import Entry, File
+from intraclip.process import hold
 
 ATTEMPTS = 3
 """Times that a cut connection is taken up again before giving up; each that brings bytes counts as the first."""
@@ -170,11 +170,11 @@ def _check_room(partial: Path, length: int) -> None:
 
 @contextmanager
 def _locked(partial: Path) -> Iterator[BinaryIO]:
-    with partial.open("ab") as out:
-        try:
-            fcntl.flock(out, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise OutputError(f"another process is downloading {partial}; wait for it") from None
+    try:
+        lock = hold(partial)
+    except BlockingIOError:
+        raise OutputError(f"another process is downloading {partial}; wait for it") from None
+    with lock or nullcontext(), partial.open("ab") as out:
         yield out
 
 

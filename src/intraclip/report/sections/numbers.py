@@ -164,14 +164,15 @@ def _compared(
         return text
     found = paired(judged[0], judged[number], pids, seed=seed)
     difference = found.scores["mAP"]
+    low, high = difference.low or 0.0, difference.high or 0.0  # never None of a pair
     verdict = (
         "with other people the difference could turn round"
-        if difference.low <= 0 <= difference.high
+        if low <= 0 <= high
         else "more than the choice of people explains"
     )
     return (
-        f"{text} Had other people been tested, the mAP difference would lie between {signed(difference.low)} and "
-        f"{signed(difference.high)} points (95 % interval, {found.resamples} bootstrap draws of {found.people} "
+        f"{text} Had other people been tested, the mAP difference would lie between {signed(low)} and "
+        f"{signed(high)} points (95 % interval, {found.resamples} bootstrap draws of {found.people} "
         f"people): {verdict}. This is one training each; another seed moves both."
     )
 

