@@ -135,7 +135,7 @@ class CalibrateArgs:
     gallery: Address
     """Folder, or milvus+http://host:port/name."""
     labelled: Path
-    """File of `intraclip extract`, with pids."""
+    """File of `intraclip evaluate` or `extract`, with pids."""
     prior: float | None = None
     """Chance that a random candidate is the person, such as 0.01; by default the share of same-person pairs in the
     labelled file."""

@@ -34,7 +34,8 @@ class AddArgs(Model):
     data: Path | None = None
     """Data folder, such as `intraclip ingest` writes."""
     embeddings: Path | None = None
-    """File of `intraclip extract` instead of a model; with --data it gets the folder's pictures and times."""
+    """File of `intraclip extract` or `evaluate` instead of a model; with --data it gets the folder's pictures and
+    times."""
     distance: Literal["cosine", "euclidean"] | None = None
     """Distance of a new gallery, cosine where nothing is said; a gallery that is there keeps its own."""
     prefix: str = ""
@@ -139,7 +140,8 @@ def _add_file(args: AddArgs) -> tuple[AddSummary, int, str]:
     file = read_embeddings(args.embeddings)
     if not file.fingerprint:
         raise ConfigError(
-            f"{args.embeddings} does not say which model made it; a gallery takes files of `intraclip extract`"
+            f"{args.embeddings} does not say which model made it; a gallery takes files of `intraclip extract` and "
+            "`intraclip evaluate`"
         )
     naming = _naming(args)
     tracklets = (

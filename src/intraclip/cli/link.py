@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,8 +16,10 @@ from intraclip.cli.model_flag import Networked
 from intraclip.cli.network import or_default
 
 if TYPE_CHECKING:
+    from intraclip.gallery.gallery import Gallery
     from intraclip.link.people import People
     from intraclip.link.source import Input
+    from intraclip.types import Split
 
 SHOWN = 20
 """People in the table of the terminal; people.csv holds all."""
@@ -113,37 +116,37 @@ def _link(args: LinkArgs) -> None:
     from intraclip.link.linking import linking
     from intraclip.link.output import people_rows, write_labels, write_people
     from intraclip.link.source import is_data_folder, is_gallery
-    from intraclip.metrics.match_probability import read_calibration
     from intraclip.report.people import write_people_page
     from intraclip.report.strips import jpeg_address
 
-    if is_gallery(args.source):
-        with open_gallery(args.source) as gallery:
-            audited(gallery, "link", {})
     network = None
     if is_data_folder(args.source):
         extractor, recipe = open_extractor(args.run, encoder=args.encoder)
         network = Network(extractor, ExtractSettings.of(recipe))
     split = read_data(args.data) if args.data is not None else None
-    calibration = args.calibration
-    labelled = calibration is not None and calibration.suffix.lower() != ".json"
-    with (
-        progress_bar("frames") as update,
-        linking(
-            args.source if network is None or split is None else split,
-            data=split if network is None else None,
-            network=network,
-            calibration=calibration if labelled or calibration is None else read_calibration(calibration),
-            prior=args.prior,
-            probability=args.probability,
-            threshold=args.threshold,
-            distance=args.distance,
-            travel=args.travel,
-            one_clock=args.one_clock,
-            one_per_camera=args.one_per_camera,
-            progress=update,
-        ) as found,
-    ):
+    source: str | Split | Gallery = args.source if network is None or split is None else split
+    labelled = args.calibration is not None and args.calibration.suffix.lower() != ".json"
+    with ExitStack() as stack:
+        if isinstance(source, str) and is_gallery(source):
+            source = stack.enter_context(open_gallery(source))
+            audited(source, "link", {})
+        update = stack.enter_context(progress_bar("frames"))
+        found = stack.enter_context(
+            linking(
+                source,
+                data=split if network is None else None,
+                network=network,
+                calibration=args.calibration,
+                prior=args.prior,
+                probability=args.probability,
+                threshold=args.threshold,
+                distance=args.distance,
+                travel=args.travel,
+                one_clock=args.one_clock,
+                one_per_camera=args.one_per_camera,
+                progress=update,
+            )
+        )
         people, given, notes = found.people, found.given, list(found.notes)
         if labelled and found.calibration is not None:
             say(

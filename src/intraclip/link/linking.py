@@ -202,6 +202,7 @@ def _opened(
             yield from_gallery(source)
         else:
             with open_gallery(source) as gallery:
+                gallery.audit("link", {}, origin="library")
                 yield from_gallery(gallery)
     else:
         chosen = data if isinstance(data, Split) or data is None else read_split(data)

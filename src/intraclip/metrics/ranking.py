@@ -92,15 +92,12 @@ class Scores:
     def __repr__(self) -> str:
         def shown(name: str, value: float) -> str:
             found = self.intervals.scores.get(name) if self.intervals is not None else None
-            return f"{value:.3f}" + (
-                f" ({found.low:.3f} to {found.high:.3f})"
-                if found is not None and found.low is not None
-                else ""
-            )
+            known = found is not None and found.low is not None and found.high is not None
+            return f"{value:.3f}" + (f" ({found.low:.3f} to {found.high:.3f})" if found and known else "")
 
         return (
             f"Scores({self.protocol}, {self.distance}: rank-1 {shown('rank1', self.rank(1))}, "
-            f"mAP {shown('mAP', self.mAP)}, mINP {self.mINP:.3f}; {self.queries:,} queries)"
+            f"mAP {shown('mAP', self.mAP)}, mINP {shown('mINP', self.mINP)}; {self.queries:,} queries)"
         )
 
     def rank(self, k: int) -> float:

@@ -46,7 +46,7 @@ def score(
     >>> found.rank(1), found.mAP
     (1.0, 1.0)
     >>> found
-    Scores(cross-camera, euclidean: rank-1 1.000 (0.158 to 1.000), mAP 1.000 (0.158 to 1.000), mINP 1.000; 2 queries)
+    Scores(cross-camera, euclidean: rank-1 1.000 (0.158 to 1.000), mAP 1.000 (0.158 to 1.000), ...; 2 queries)
     """
     if isinstance(features, Embeddings):
         if not (pids is None and camids is None and is_query is None):
