@@ -26,7 +26,7 @@ a group.
 """
 
 SURE = 0.9
-"""The same for a calibration that was learned elsewhere: its probabilities are too sure of themselves (docs/base.md)."""
+"""The same for a calibration that was learned elsewhere, whose probabilities are too sure (docs/base.md)."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
