@@ -20,7 +20,9 @@ CAMERAS, EACH = 4, 2
 def clean(people: int = 30, seed: int = 0, *, names: bool = True) -> Embeddings:
     """Like the test set of MARS: people in four cameras, the first tracklet of each queried; distractors and junk."""
     rng = np.random.default_rng(seed)
-    pids = np.concatenate([np.repeat(np.arange(1, people + 1), CAMERAS * EACH), np.zeros(40), np.full(20, -1)])
+    pids = np.concatenate(
+        [np.repeat(np.arange(1, people + 1), CAMERAS * EACH), np.zeros(40), np.full(20, -1)]
+    )
     pids = pids.astype(np.int64)
     camids = np.concatenate(
         [np.tile(np.repeat(np.arange(1, CAMERAS + 1), EACH), people), rng.integers(1, CAMERAS + 1, size=60)]
@@ -31,7 +33,9 @@ def clean(people: int = 30, seed: int = 0, *, names: bool = True) -> Embeddings:
     order = np.lexsort((np.arange(len(pids)), ~is_query))
     folders = ["00-1" if pid == -1 else f"{pid:04d}" for pid in pids]
     texts = [f"{f}C{c}T{i:04d}" for i, (f, c) in enumerate(zip(folders, camids, strict=True))]
-    e = Embeddings(features=features, pids=pids, camids=camids, is_query=is_query, names=texts if names else ())
+    e = Embeddings(
+        features=features, pids=pids, camids=camids, is_query=is_query, names=texts if names else ()
+    )
     return take(e, order)
 
 
@@ -40,7 +44,10 @@ def with_rows(e: Embeddings, source: np.ndarray, **changes: Any) -> Embeddings:
     added = take(replace(e, names=()), source)
     added = replace(added, is_query=np.zeros(len(source), bool), **changes)
     return Embeddings(
-        **{k: np.concatenate([getattr(e, k), getattr(added, k)]) for k in ("features", "pids", "camids", "is_query")}
+        **{
+            k: np.concatenate([getattr(e, k), getattr(added, k)])
+            for k in ("features", "pids", "camids", "is_query")
+        }
     )
 
 

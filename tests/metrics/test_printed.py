@@ -55,7 +55,9 @@ def by_hand(e: Embeddings, way: Counting) -> dict[str, float]:
             if left_out:
                 continue
             d = float(np.float32(np.sqrt(((e.features[q].astype(float) - e.features[g]) ** 2).sum())))
-            answers.append((d, {"against": float(right), "for": float(~right), "order": float(g)}[way.ties], bool(right)))
+            answers.append(
+                (d, {"against": float(right), "for": float(~right), "order": float(g)}[way.ties], bool(right))
+            )
         ranks = [place for place, (*_, right) in enumerate(sorted(answers), start=1) if right]
         if ranks:
             hits = range(1, len(ranks) + 1)

@@ -95,4 +95,6 @@ def _origin(found: Trace) -> str:
 def _percent(scores: Mapping[str, Any] | None) -> str:
     if scores is None:
         return "cannot be scored"
-    return " and ".join(f"{SHOWN_SCORES[key]} {100 * scores[key]:.1f}" for key in SHOWN_SCORES if key in scores)
+    return " and ".join(
+        f"{SHOWN_SCORES[key]} {100 * scores[key]:.1f}" for key in SHOWN_SCORES if key in scores
+    )

@@ -133,7 +133,9 @@ def count(embeddings: Embeddings, ways: Sequence[Counting]) -> list[Counted]:
                 key = (rule, way.own_camera, way.junk, way.ties)
                 if key not in known:
                     ranks = _ranks(embeddings, row, gallery, distances, way)
-                    known[key] = (float(ranks[0]), average_precision(ranks, rule=rule)) if len(ranks) else None
+                    known[key] = (
+                        (float(ranks[0]), average_precision(ranks, rule=rule)) if len(ranks) else None
+                    )
                 found = known[key] or ((float("inf"), 0.0) if way.unmatched else None)
                 if found is not None:
                     results[number].append((row, *found))
