@@ -158,3 +158,69 @@ def test_parquet_without_its_extra_names_the_command(
     for name in ("pyarrow", "pyarrow.parquet"):
         monkeypatch.setitem(sys.modules, name, None)
     assert "pip install 'intraclip[parquet]'" in refused(capsys, "score", tmp_path / "a.parquet")
+
+
+# -- audit -------------------------------------------------------------------------------------------------
+
+
+def test_the_audit_names_faults_and_rows_and_exits_with_1(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert main(["score", str(file), "--audit"]) == 0
+    assert "theirs.npz: no findings in 16 rows" in capsys.readouterr().out
+    names = np.array([f"cam{c}_p{i:02d}" for i, c in enumerate(np.tile([1, 2], 8))])
+    camids = np.tile([1, 2], 8)
+    camids[5] = 1
+    wrong = write(tmp_path / "wrong.npz", names=names, camids=camids)
+    assert main(["score", str(wrong), "--audit"]) == 1
+    out = capsys.readouterr().out
+    assert "camids-against-names: camids are not the cameras of the names; 1 of 16 rows" in out
+    assert "  rows: cam2_p05" in out
+    assert "  cross-camera, euclidean: rank-1 " in out
+    assert "; mended rank-1 " in out
+    assert "  do: write the camera of each tracklet" in out
+    assert main(["score", str(wrong), "--audit", "--json", "--protocol", "mars-full"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert (found["protocol"], found["distance"], found["logs"]) == ("mars-full", "euclidean", {})
+    assert [(f["fault"], f["rows"], f["names"]) for f in found["findings"]] == [
+        ("camids-against-names", [5], ["cam2_p05"])
+    ]
+
+
+def test_numbers_of_a_log_are_traced(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(["score", str(file), "--json", "--distance", "cosine"]) == 0
+    log, other = tmp_path / "theirs.json", tmp_path / "other.txt"
+    log.write_text(capsys.readouterr().out)
+    other.write_text("Rank-1: 12.34%\n")
+    argv = ["score", str(file), "--audit", "--against-log", str(log), "--against-log", str(other)]
+    assert main(argv) == 0
+    out = capsys.readouterr().out
+    assert "theirs.json, line " in out
+    assert "mars-no-query, cosine" in out
+    assert "other.txt, line 1: rank-1 12.3 is given by no way of counting; the nearest, rank-1 " in out
+    assert main([*argv, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["logs"]
+    assert "cosine" in {way["distance"] for way in found[str(log)][0]["given_by"]}
+    assert found[str(other)][0]["given_by"] == []
+
+
+def test_people_of_the_training_set_are_named(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(["score", str(file), "--audit", "--audit-train", str(file)]) == 1
+    assert "train-people: 8 people of the test were trained on" in capsys.readouterr().out
+
+
+def test_wrong_audits_get_one_clear_error(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    log = tmp_path / "a.log"
+    argv = ["score", str(file)]
+    assert "belong to --audit; add it" in refused(capsys, *argv, "--against-log", log)
+    assert "cannot be read: No such file" in refused(capsys, *argv, "--audit", "--against-log", log)
+    log.write_text("nothing here")
+    assert "holds no rank-1 and no mAP" in refused(capsys, *argv, "--audit", "--against-log", log)
+    assert "takes no --against, --rerank" in refused(capsys, *argv, "--audit", "--rerank")
+    within = refused(capsys, *argv, "--audit", "--protocol", "within-camera")
+    assert "looks across cameras; protocol within-camera does not" in within
+    assert "protocol 'all' is not one of" in refused(capsys, *argv, "--audit", "--protocol", "all")
+    nan = np.full((16, 5), np.nan)
+    assert "16 of 16 embeddings are not finite" in refused(
+        capsys, "score", write(tmp_path / "n.npz", features=nan), "--audit"
+    )
