@@ -32,7 +32,7 @@ class TrainArgs:
     out: Path
     """Run folder to write; must be empty, unless --resume continues it."""
     recipe: str = "paper"
-    """Recipe by name, or TOML file. Without it, a training that starts from a run (--model.weights) takes that run's."""
+    """Name of a recipe, or TOML file. Without it, a training from a run (--model.weights) takes that run's recipe."""
     resume: bool = False
     """Continue the run named here, or the one in --out, from its latest checkpoint."""
     settings: Annotated[Recipe, tyro.conf.arg(name="")] = field(default_factory=Recipe)
