@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from intraclip.config import LossConfig
-from intraclip.losses import TotalLoss, batch_hard_triplet, euclidean_distances
+from intraclip.losses import LOSSES, TotalLoss, batch_hard_triplet, circle_loss, euclidean_distances
 from intraclip.models.embedder import ClipOutput
 
 
@@ -95,3 +95,99 @@ def test_total_is_the_weighted_sum():
     )
     assert float(total) == pytest.approx(expected, rel=1e-5)
     assert float(logged["accuracy"]) == float((logits.argmax(1) == labels).float().mean())
+
+
+def plain_circle(features: torch.Tensor, labels: torch.Tensor, margin: float, scale: float) -> float:
+    """Sun et al. 2020, equation 6, in loops; its factors count as numbers."""
+    unit = F.normalize(features.double(), dim=1)
+    losses = []
+    for a in range(len(unit)):
+        positive = negative = 0.0
+        for b in range(len(unit)):
+            s = float(unit[a] @ unit[b])
+            if labels[a] != labels[b]:
+                negative += math.exp(scale * max(0.0, s + margin) * (s - margin))
+            elif a != b:
+                positive += math.exp(-scale * max(0.0, 1 + margin - s) * (s - 1 + margin))
+        losses.append(math.log1p(positive * negative))
+    return sum(losses) / len(losses)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_circle_loss_equals_plain_loops(seed: int):
+    features, labels = batch(seed)
+    found = circle_loss(features, labels, margin=0.25, scale=8.0)
+    assert float(found) == pytest.approx(plain_circle(features, labels, 0.25, 8.0), rel=1e-4)
+
+
+def output_of(features: torch.Tensor, classes: int = 6) -> ClipOutput:
+    return ClipOutput(features, features, features @ torch.ones(features.shape[1], classes), None)
+
+
+def test_a_loss_without_weight_costs_and_logs_nothing():
+    features, labels = batch()
+    plain = TotalLoss(LossConfig())
+    value, logged = plain(output_of(features), labels)
+    assert set(logged) == {
+        "loss", "triplet", "identity", "accuracy", "positive_distance", "negative_distance", "active_triplets",
+    }  # fmt: skip
+    assert not plain.state_dict()
+    more = TotalLoss(LossConfig(circle_weight=0.5, memory_weight=2.0), num_classes=6, num_features=8)
+    total, said = more(output_of(features), labels)
+    assert {"circle", "memory"} <= set(said)
+    assert float(total) == pytest.approx(float(value + 0.5 * said["circle"] + 2 * said["memory"]), rel=1e-5)
+
+
+def test_every_loss_has_a_title_and_a_weight_of_its_own():
+    titles = [kind.title for kind in LOSSES.values()]
+    assert len(set(titles)) == len(titles)
+    for name, kind in LOSSES.items():
+        config = LossConfig(**{f"{name}_weight": 3.5})
+        assert kind(config, 4, 8).weight == 3.5
+
+
+def test_triplet_on_unit_vectors_does_not_see_their_length():
+    features, labels = batch()
+    loss = TotalLoss(LossConfig(triplet_unit=True))
+    near, far = (float(loss(output_of(f), labels)[1]["triplet"]) for f in (features, 100 * features))
+    assert near == pytest.approx(far, rel=1e-5)
+
+
+def memory(**settings: float) -> TotalLoss:
+    config = LossConfig(triplet_weight=0, identity_weight=0, memory_weight=1, **settings)
+    return TotalLoss(config, num_classes=6, num_features=8)
+
+
+def test_the_memory_holds_means_and_the_hardest_example_by_momentum():
+    loss = memory(memory_momentum=0.0, memory_temperature=0.1)
+    features, labels = batch(p=2, k=4)
+    unit = F.normalize(features, dim=1)
+    _, first = loss(output_of(features), labels)
+    means = F.normalize(unit.view(2, 4, 8).mean(dim=1), dim=1)
+    bank = loss.losses["memory"]
+    assert torch.allclose(bank.means[:2], means, atol=1e-6)
+    assert bank.seen.tolist() == [True, True, False, False, False, False]
+    for person in range(2):
+        own = unit[4 * person : 4 * person + 4]
+        assert torch.allclose(bank.hardest[person], own[(own @ means[person]).argmin()], atol=1e-6)
+    # Of the first batch: both memories hold the means of the two people that were seen.
+    expected = F.cross_entropy(unit @ means.T / 0.1, labels)
+    assert float(first["memory"]) == pytest.approx(float(expected), rel=1e-5)
+    kept = memory(memory_momentum=1.0)
+    kept(output_of(features), labels)
+    kept(output_of(-features), labels)
+    assert torch.allclose(kept.losses["memory"].means[:2], means, atol=1e-6)
+
+
+def test_the_memory_pulls_people_apart_without_a_classifier():
+    torch.manual_seed(0)
+    features = torch.nn.Parameter(0.1 * torch.randn(12, 8) + torch.ones(8))
+    labels = torch.arange(4).repeat_interleave(3)
+    loss, optimizer = memory(), torch.optim.SGD([features], lr=0.5)
+    for _ in range(60):
+        optimizer.zero_grad()
+        value, said = loss(output_of(features), labels)
+        value.backward()
+        optimizer.step()
+    assert float(said["memory_accuracy"]) == 1
+    assert float(said["memory"]) < 0.5

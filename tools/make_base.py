@@ -36,6 +36,7 @@ from intraclip.models.checkpoint import load_model, read_checkpoint, save_checkp
 from intraclip.models.embedder import ClipEmbedder, build_embedder
 from intraclip.models.finetune import parameter_groups, set_trainable
 from intraclip.models.fingerprint import fingerprint_of
+from intraclip.models.generalise import MixStyle
 from intraclip.models.start import begin
 from intraclip.studio.diverse import render_arrays
 from intraclip.studio.diverse_config import DiverseConfig
@@ -209,58 +210,10 @@ SDA = AugmentConfig(
     rotate_probability=0.2,
     rotate_degrees=8.0,
     erase_area=(0.02, 0.3),
+    colour_probability=1.0,
+    blur_probability=0.3,
+    noise_probability=0.4,
 )
-
-
-def photometric(
-    frames: torch.Tensor, shared: int, strength: float, generator: torch.Generator
-) -> torch.Tensor:
-    """Change light, colour, sharpness and noise, one draw for each run of `shared` frames.
-
-    Args:
-        frames: float ``[N, 3, H, W]`` in 0..1.
-        shared: frames of a clip that share a draw; 1 draws for each frame.
-        strength: 0 changes nothing, 1 is usual.
-        generator: on the CPU.
-    """
-
-    def uniform(low: float, high: float, channels: int = 1) -> torch.Tensor:
-        found = torch.rand(len(frames) // shared, channels, 1, 1, generator=generator) * (high - low) + low
-        return found.repeat_interleave(shared, dim=0).to(frames.device)
-
-    luma = torch.tensor([0.299, 0.587, 0.114], device=frames.device).view(1, 3, 1, 1)
-    grey = (frames * luma).sum(dim=1, keepdim=True)
-    out = grey + (frames - grey) * uniform(1 - 0.5 * strength, 1 + 0.3 * strength)
-    out = out * (uniform(-0.2, 0.2, 3) * strength).exp() * (uniform(-0.4, 0.4) * strength).exp()
-    mean = out.mean(dim=(1, 2, 3), keepdim=True)
-    out = mean + (out - mean) * (uniform(-0.3, 0.3) * strength).exp() + uniform(-0.1, 0.1) * strength
-    chosen = uniform(0, 1).flatten()
-    for low, high, factor in ((0.0, 0.18, 0.6), (0.18, 0.3, 0.4)):
-        which = ((chosen >= low) & (chosen < high)).nonzero().flatten()
-        if len(which):
-            small = F.interpolate(out[which], scale_factor=factor, mode="bilinear", antialias=True)
-            out = out.index_copy(0, which, F.interpolate(small, size=out.shape[-2:], mode="bilinear"))
-    noise = uniform(0, 0.04) * (uniform(0, 1) < 0.4)
-    return (out + torch.randn_like(out) * noise * strength).clamp(0, 1)
-
-
-class MixStyle:
-    """Mixes channel statistics of the maps behind a block between the frames of a batch (Zhou et al. 2021)."""
-
-    def __init__(self, share: float) -> None:
-        self.share, self.active = share, False
-
-    def __call__(self, module: nn.Module, inputs: Any, maps: torch.Tensor) -> torch.Tensor | None:
-        """A forward hook; None leaves the maps as they are."""
-        if not (self.active and module.training):
-            return None
-        mean = maps.mean(dim=(2, 3), keepdim=True)
-        deviation = maps.std(dim=(2, 3), keepdim=True) + 1e-4
-        other = torch.randperm(len(maps), device=maps.device)
-        kept = torch.distributions.Beta(0.1, 0.1).sample((len(maps), 1, 1, 1)).to(maps)
-        return (maps - mean) / deviation * (kept * deviation + (1 - kept) * deviation[other]) + (
-            kept * mean + (1 - kept) * mean[other]
-        )
 
 
 # -- training ------------------------------------------------------------------------------------------------
@@ -295,10 +248,9 @@ def train(args: argparse.Namespace, settings: Settings) -> dict[str, Any]:
     optimizer = torch.optim.AdamW(groups, weight_decay=settings.weight_decay, fused=on_gpu)
     rates = [group["lr"] for group in optimizer.param_groups]
     averaged = copy.deepcopy(model).requires_grad_(False)
-    mixing = MixStyle(settings.mix_style)
     if settings.mix_style:
         for block in mixed_blocks(model):
-            block.register_forward_hook(mixing)
+            block.register_forward_hook(MixStyle(settings.mix_style))
     step, spent = 0, 0.0
     args.out.parent.mkdir(parents=True, exist_ok=True)
     saved = args.out.with_suffix(".resume")
@@ -315,8 +267,9 @@ def train(args: argparse.Namespace, settings: Settings) -> dict[str, Any]:
         if on_gpu:
             torch.cuda.set_rng_state(found["random_on_gpu"].cpu())
     began = time.perf_counter() - spent
-    shared = settings.length if settings.augment == "synchronous" else 1
-    sda = replace(SDA, mode=settings.augment, erase_probability=settings.erase)
+    sda = replace(
+        SDA, mode=settings.augment, erase_probability=settings.erase, colour_strength=settings.colour
+    )
     log: dict[str, Any] = {}
     while True:
         spent = time.perf_counter() - began
@@ -349,11 +302,8 @@ def train(args: argparse.Namespace, settings: Settings) -> dict[str, Any]:
             generator=generator,
         )
         half = (0.5, 0.5, 0.5)
-        pictures = apply(clips.permute(0, 1, 4, 2, 3), drawn, mean=half, std=half).flatten(0, 1) * 0.5 + 0.5
-        pictures = photometric(pictures, shared, settings.colour, generator)
-        frames = (pictures * 2 - 1).contiguous(memory_format=torch.channels_last)
-        frames = frames.unflatten(0, (-1, settings.length))
-        mixing.active = float(torch.rand((), generator=generator)) < settings.mix_style
+        frames = apply(clips.permute(0, 1, 4, 2, 3), drawn, mean=half, std=half)
+        pictures = frames.flatten(0, 1) * 0.5 + 0.5
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=on_gpu):
             maps = model.maps(frames)
         out = model.head(maps.float(), torch.ones(frames.shape[:2], dtype=torch.bool, device=device))

@@ -83,6 +83,9 @@ class BatchConfig:
     """P, identities in a batch (paper, section 3.2)."""
     clips: int = 8
     """K, clips of each identity (paper, section 3.2)."""
+    cameras: Literal["random", "balanced"] = "random"
+    """An identity's clips take its cameras in turn, in random order, or those first that the epoch has shown least so
+    far, so that cameras with few people are seen as often as they can be."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +110,14 @@ class AugmentConfig:
     """Range of the erased share of the frame's area; drawn evenly."""
     erase_aspect: tuple[float, float] = (0.3, 3.33)
     """Range of height / width of the erased rectangle; drawn evenly on a logarithmic scale."""
+    colour_probability: float = 0.0
+    """Chance that saturation, gain of each channel, contrast and brightness change; none in the paper."""
+    colour_strength: float = 1.0
+    """How much they change: 1 is up to half the saturation and about 1.5 times the gain, 0 nothing."""
+    blur_probability: float = 0.0
+    """Chance that a frame is made smaller, to 0.6 or 0.4 of its sides, and large again; none in the paper."""
+    noise_probability: float = 0.0
+    """Chance of normal noise with a deviation of up to 0.04 of the range; none in the paper."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,9 +151,20 @@ class ModelConfig:
     standardise: bool = False
     """Bring every frame to one mean and deviation a colour channel before the backbone (instance normalisation of the
     input), so that a camera's exposure and white balance say less."""
+    pooling: Literal["mean", "gem"] = "mean"
+    """How the positions of a frame's map become one vector, for heads that read one a frame: their mean, or a
+    generalised mean with a learned exponent that begins at 3 (GeM, Radenovic et al. 2019)."""
+    ibn: bool = False
+    """ResNets: half of the channels of each block's first normalisation, in the first three stages, are normalised
+    frame by frame (IBN-a, Pan et al. 2018). For other backbones there is `standardise`."""
+    mix_style: float = 0.0
+    """Share of the batches in which the channel statistics of early maps are mixed between frames (MixStyle, Zhou et
+    al. 2021)."""
     neck: Literal["none", "bn"] = "none"
     """`bn` puts batch normalisation between head and classifier (BNNeck, Luo et al. 2019): the triplet loss reads the
     head's output before it, classifier and search what comes after. ICA ends with one of its own."""
+    neck_test: Literal["after", "before"] = "after"
+    """What the search reads of a network with a neck."""
     triplet_reads: Literal["auto", "embedding", "pooled"] = "auto"
     """Vector of the triplet loss: the head's output Y, or the average Z before it (the same for TAP). `auto` is Z for
     ICA (docs/results.md compares; the paper does not say) and the output of every other head."""
@@ -161,7 +183,7 @@ class ModelConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class LossConfig:
-    """Batch-hard triplet plus cross-entropy (paper, section 3.2)."""
+    """Batch-hard triplet plus cross-entropy (paper, section 3.2), and what other recipes add."""
 
     triplet: Literal["margin", "soft"] = "margin"
     """Hinge with a margin, or softplus (Hermans et al. 2017)."""
@@ -176,11 +198,23 @@ class LossConfig:
     """Weight of the cross-entropy over training identities."""
     label_smoothing: float = 0.0
     """Label smoothing of the cross-entropy."""
+    circle_weight: float = 0.0
+    """Weight of the circle loss on what the triplet loss reads (Sun et al. 2020); none in the paper."""
+    circle_margin: float = 0.25
+    """Margin of the circle loss."""
+    circle_scale: float = 64.0
+    """Scale of the circle loss, gamma."""
+    memory_weight: float = 0.0
+    """Weight of the loss against a memory of identity means and hard examples (docs/training.md); none in the paper."""
+    memory_temperature: float = 0.05
+    """What cosines to the memory are divided by."""
+    memory_momentum: float = 0.2
+    """Share of a memory's entry that a step keeps."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerConfig:
-    """Adam with step decay (paper, section 3.2)."""
+    """Adam with step decay (paper, section 3.2), or what other recipes use."""
 
     learning_rate: float = 4e-4
     """Start of the learning rate."""
@@ -188,12 +222,19 @@ class OptimizerConfig:
     """Adam's moment decay."""
     weight_decay: float = 5e-4
     """L2 penalty that Adam adds to the gradient."""
+    decay: Literal["step", "cosine"] = "step"
+    """A factor every some epochs (the paper), or half a cosine from the end of the warm-up to the last epoch."""
+    final_rate: float = 0.01
+    """Share of the learning rate that half a cosine ends with."""
     decay_every: int = 200
     """Epochs between two decays of the learning rate."""
     decay_factor: float = 0.005
     """Factor of each decay. The paper prints "a factor of 1/200"; the code its recipe follows uses 0.1."""
     warmup_epochs: int = 0
     """Epochs over which the learning rate rises evenly from a tenth; none in the paper."""
+    average: float = 0.0
+    """The final model holds a running average of weights and statistics that keeps this share a step (less during the
+    first steps); 0 keeps the last weights. None in the paper."""
     epochs: int = 500
     """Epochs in all. One epoch shows every training identity once, in batches of P."""
 
@@ -319,6 +360,9 @@ def problems(recipe: Recipe) -> Iterator[str]:
         "loss.margin": 0,
         "loss.triplet_weight": 0,
         "loss.identity_weight": 0,
+        "loss.circle_weight": 0,
+        "loss.circle_margin": 0,
+        "loss.memory_weight": 0,
         "optimizer.weight_decay": 0,
         "optimizer.decay_every": 1,
         "optimizer.warmup_epochs": 0,
@@ -333,13 +377,25 @@ def problems(recipe: Recipe) -> Iterator[str]:
         "run.keep_checkpoints": 1,
         "run.test_batch_frames": 1,
     }
-    positive = ("model.width", "optimizer.learning_rate", "optimizer.decay_factor")
+    positive = (
+        "model.width",
+        "loss.circle_scale",
+        "loss.memory_temperature",
+        "optimizer.learning_rate",
+        "optimizer.decay_factor",
+    )
     shares = (
         "augment.crop_probability",
         "augment.flip_probability",
         "augment.rotate_probability",
         "augment.erase_probability",
+        "augment.colour_probability",
+        "augment.blur_probability",
+        "augment.noise_probability",
+        "model.mix_style",
         "loss.label_smoothing",
+        "loss.memory_momentum",
+        "optimizer.final_rate",
     )
     ranges: dict[str, tuple[float, float]] = {
         "augment.crop_scale": (0.05, 1.0),
@@ -381,6 +437,10 @@ def problems(recipe: Recipe) -> Iterator[str]:
             yield f"{key}: {found} is too large, below 2**63"
         elif isinstance(found, float) and not math.isfinite(found):
             yield f"{key}: {found} is not finite"
+    if not 0 <= recipe.optimizer.average < 1:
+        yield f"optimizer.average: {recipe.optimizer.average} must lie in 0..1, 1 excluded"
+    if not 0 <= recipe.augment.colour_strength <= 2:
+        yield f"augment.colour_strength: {recipe.augment.colour_strength} must lie in 0..2"
     if not 0 <= recipe.augment.rotate_degrees <= 180:
         yield f"augment.rotate_degrees: {recipe.augment.rotate_degrees} must lie in 0..180"
     if recipe.batch.identities * recipe.batch.clips % max(recipe.step.pieces, 1):
@@ -392,8 +452,11 @@ def problems(recipe: Recipe) -> Iterator[str]:
         yield f"input.std: {recipe.input.std} must be above 0"
     if any(not 0 <= beta < 1 for beta in recipe.optimizer.betas):
         yield f"optimizer.betas: {recipe.optimizer.betas} must lie in 0..1, 1 excluded"
-    if recipe.loss.triplet_weight == 0 and recipe.loss.identity_weight == 0:
-        yield "loss.triplet_weight: 0, and loss.identity_weight is 0 too: nothing is left to train on"
+    loss = recipe.loss
+    if not any((loss.triplet_weight, loss.identity_weight, loss.circle_weight, loss.memory_weight)):
+        yield "loss.triplet_weight: 0, and so is every other weight of [loss]: nothing is left to train on"
+    if recipe.model.neck_test == "before" and recipe.model.neck == "none":
+        yield "model.neck_test: there is nothing before a neck where model.neck is none"
 
 
 def _numbers(config: Any, prefix: str = "") -> Iterator[tuple[str, int | float]]:

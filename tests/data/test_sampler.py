@@ -64,3 +64,20 @@ def test_too_few_identities_are_named():
         DataError, match=r"needs 4 identities, the training set has 2; lower batch\.identities"
     ):
         PKSampler(tracklets({1: [1], 2: [1]}), identities=4, clips=2, seed=0)
+
+
+def test_balanced_cameras_are_shown_as_evenly_as_their_people_allow():
+    # Camera 3 is passed by every fourth person only.
+    found = tracklets({pid: [1, 2, 3] if pid % 4 == 0 else [1, 2] for pid in range(1, 41)})
+
+    def shown(balanced: bool) -> Counter[int]:
+        sampler = PKSampler(found, identities=4, clips=2, seed=0, balanced=balanced)
+        return Counter(found[i].camid for epoch in range(5) for batch in sampler.epoch(epoch) for i in batch)
+
+    assert shown(balanced=True)[3] >= 48  # of 50 visits of people who pass it
+    assert shown(balanced=False)[3] < 45
+    sampler = PKSampler(found, identities=4, clips=2, seed=0, balanced=True)
+    for batch in sampler.epoch(0):
+        assert all(found[a].camid != found[b].camid for a, b in zip(batch[::2], batch[1::2], strict=True))
+    again = PKSampler(found, identities=4, clips=2, seed=0, balanced=True)
+    assert again.epoch(3) == sampler.epoch(3)

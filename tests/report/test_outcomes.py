@@ -30,6 +30,8 @@ def test_choice_of_two_runs_takes_from_all_three_groups() -> None:
     choice = choose_queries([made([1] * 50 + [2] * 50), made([1] * 25 + [2] * 75)], count=6, seed=0)
     groups = [sum(low <= row < high for row in choice.rows) for low, high in ((0, 25), (25, 50), (50, 100))]
     assert groups == [2, 2, 2]
+    assert [row < 25 for row in choice.rows] == [True, True, False, False, False, False]  # successes first
+    assert all(row >= 50 for row in choice.rows[4:])
 
 
 def test_choice_takes_what_there_is() -> None:

@@ -9,7 +9,8 @@ The synchronous mode (equation 2) and the asynchronous one (equation 1) are the 
 draws one column of parameters a clip, the asynchronous one draws T. Parameters therefore have shape ``[B, U]``
 with ``U = 1`` or ``U = T``.
 
-Order of operations: crop, flip, rotate, normalise, erase. What is erased is 0 *after* normalisation.
+Order of operations: crop, flip, rotate, colour (`intraclip.data.augment_colour`), normalise, erase. What is erased is 0
+*after* normalisation.
 
 Frames are fastest with channels-last memory, a permuted view of ``[B, T, H, W, 3]``; any layout works. How the pixels
 are touched: `intraclip.data.augment_kernels`.
@@ -27,6 +28,7 @@ import torch
 from torch.autograd.graph import increment_version
 
 from intraclip.config import AugmentConfig
+from intraclip.data import augment_colour
 from intraclip.data.augment_kernels import (
     Channels,
     augment_threaded,
@@ -54,17 +56,23 @@ class AugmentParameters:
         flip: bool ``[B, U]``.
         angle: float ``[B, U]``, counter-clockwise degrees; 0 where left out.
         erase: int64 ``[B, U, 4]``: top, left, height, width of the erased box in pixels; height 0 where left out.
+        colour: float32 ``[B, U, 9]``, see `intraclip.data.augment_colour`; None where no colours change.
     """
 
     crop: torch.Tensor
     flip: torch.Tensor
     angle: torch.Tensor
     erase: torch.Tensor
+    colour: torch.Tensor | None = None
 
     def __post_init__(self) -> None:
-        shapes = {f.name: tuple(getattr(self, f.name).shape) for f in fields(self)}
+        there = {f.name: getattr(self, f.name) for f in fields(self)}
+        shapes = {name: tuple(found.shape) for name, found in there.items() if found is not None}
         lead = shapes["flip"]
-        if len(lead) != 2 or shapes != {"crop": (*lead, 4), "flip": lead, "angle": lead, "erase": (*lead, 4)}:
+        wanted = {"crop": (*lead, 4), "flip": lead, "angle": lead, "erase": (*lead, 4)}
+        if self.colour is not None:
+            wanted["colour"] = (*lead, augment_colour.FIELDS)
+        if len(lead) != 2 or shapes != wanted:
             raise ValueError(f"parameters want [B, U] with boxes [B, U, 4], got {shapes}")
 
     @property
@@ -80,7 +88,11 @@ class AugmentParameters:
         """The draw of the clips from `start` up to, not including, `stop`: one process's share of a batch."""
         part = slice(start, stop)
         return AugmentParameters(
-            crop=self.crop[part], flip=self.flip[part], angle=self.angle[part], erase=self.erase[part]
+            crop=self.crop[part],
+            flip=self.flip[part],
+            angle=self.angle[part],
+            erase=self.erase[part],
+            colour=None if self.colour is None else self.colour[part],
         )
 
 
@@ -144,7 +156,9 @@ def draw(
         [place(erase_height, height), place(erase_width, width), erase_height, erase_width], dim=-1
     )
 
-    return AugmentParameters(crop=crop, flip=flip, angle=angle, erase=erase)
+    # Last: a recipe that changes no colours draws what it always drew.
+    colour = augment_colour.draw_colour(config, shape, generator) if augment_colour.wanted(config) else None
+    return AugmentParameters(crop=crop, flip=flip, angle=angle, erase=erase, colour=colour)
 
 
 def normalise(
@@ -257,7 +271,23 @@ def apply(
         std=std,
         out=out.view(shape),
     )
+    if parameters.colour is not None:
+        _change_colours(out.view(shape), parameters.colour, parameters.erase, mean=mean, std=std)
     return out
+
+
+def _change_colours(
+    units: torch.Tensor, colour: torch.Tensor, erase: torch.Tensor, *, mean: Channels, std: Channels
+) -> None:
+    """Change colours of normalised units ``[N, F, 3, H, W]`` in place; what is erased stays 0."""
+    middle, scale = (torch.tensor(c, device=units.device).view(1, 1, 3, 1, 1) for c in (mean, std))
+    changed = augment_colour.change_colours(
+        units.float() * scale + middle, colour.reshape(-1, augment_colour.FIELDS)
+    )
+    changed = (changed - middle) / scale
+    for number, (top, left, height, width) in enumerate(erase.reshape(-1, 4).tolist()):
+        changed[number, ..., top : top + height, left : left + width] = 0
+    units.copy_(changed)
 
 
 def _result(frames: torch.Tensor, out: torch.Tensor | None, dtype: torch.dtype) -> torch.Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 import numpy as np
@@ -20,6 +20,9 @@ class PKSampler:
     tracklets come in random order, and again from the start when there are fewer than needed (every clip draws
     its own frames, so this gives other clips of the same tracklet).
 
+    Balanced, an identity begins with the cameras that the epoch has shown least so far: with fewer clips than cameras,
+    or with cameras that few people pass, the batches see the cameras as evenly as they can.
+
     The order depends on seed and epoch alone: a resumed run continues with the same batches.
 
     Args:
@@ -27,12 +30,21 @@ class PKSampler:
         identities: P.
         clips: K.
         seed: source of the order.
+        balanced: see above; else an identity's cameras come in random order.
 
     Raises:
         DataError: fewer than P identities.
     """
 
-    def __init__(self, tracklets: Sequence[Tracklet], *, identities: int, clips: int, seed: int) -> None:
+    def __init__(
+        self,
+        tracklets: Sequence[Tracklet],
+        *,
+        identities: int,
+        clips: int,
+        seed: int,
+        balanced: bool = False,
+    ) -> None:
         by_pid: dict[int, dict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
         for i, tracklet in enumerate(tracklets):
             by_pid[tracklet.pid][tracklet.camid].append(i)
@@ -46,6 +58,7 @@ class PKSampler:
         self.identities = identities
         self.clips = clips
         self.seed = seed
+        self.balanced = balanced
 
     def __len__(self) -> int:
         """Batches in an epoch."""
@@ -56,15 +69,19 @@ class PKSampler:
         rng = np.random.default_rng([self.seed, 1, epoch])
         pids = rng.permutation(list(self.by_pid))
         batches = pids[: len(self) * self.identities].reshape(-1, self.identities)
-        return [[i for pid in batch for i in self._clips_of(int(pid), rng)] for batch in batches]
+        shown: Counter[int] = Counter()
+        return [[i for pid in batch for i in self._clips_of(int(pid), rng, shown)] for batch in batches]
 
-    def _clips_of(self, pid: int, rng: np.random.Generator) -> list[int]:
+    def _clips_of(self, pid: int, rng: np.random.Generator, shown: Counter[int]) -> list[int]:
         cameras = self.by_pid[pid]
-        order = rng.permutation(list(cameras))
+        order = rng.permutation(list(cameras)).tolist()
+        if self.balanced:
+            order.sort(key=lambda camid: shown[camid])
         queues = {int(camid): rng.permutation(cameras[int(camid)]).tolist() for camid in order}
         chosen: list[int] = []
         for turn in range(self.clips):
             camid = int(order[turn % len(order)])
             queue = queues[camid]
+            shown[camid] += 1
             chosen.append(int(queue[(turn // len(order)) % len(queue)]))
         return chosen

@@ -30,6 +30,8 @@ from intraclip.models.zoo import resolve
 FORMAT = "intraclip-checkpoint"
 FORMAT_VERSION = 1
 HEADER_DIGEST = "header_sha256"
+MORE = ("average", "loss")
+"""Parts of a training checkpoint besides weights and optimizer: averaged weights, and what the losses remember."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +65,7 @@ def save_checkpoint(
     step: int,
     optimizer: torch.optim.Optimizer | None = None,
     progress: Mapping[str, Any] | None = None,
+    more: Mapping[str, Mapping[str, torch.Tensor]] | None = None,
 ) -> None:
     """Write a checkpoint. The file appears whole or not at all.
 
@@ -75,6 +78,7 @@ def save_checkpoint(
         step: batches finished.
         optimizer: to be able to go on training.
         progress: what else the training loop needs to go on, as JSON can hold it.
+        more: and its tensors, by part (`MORE`) and name.
 
     Raises:
         OutputError: it cannot be written (disk full, no permission); an older file of that name stays.
@@ -102,7 +106,9 @@ def save_checkpoint(
         for index, entry in state["state"].items():
             for key, tensor in entry.items():
                 tensors[f"optimizer.{index}.{key}"] = tensor.detach().cpu().contiguous()
-    for part in ("model", "optimizer"):
+    for part, found in (more or {}).items():
+        tensors |= {f"{part}.{k}": v.detach().cpu().contiguous() for k, v in found.items()}
+    for part in ("model", "optimizer", *(part for part, found in (more or {}).items() if found)):
         meta[f"{part}_sha256"] = digest({}, {k: v for k, v in tensors.items() if k.startswith(f"{part}.")})
     meta[HEADER_DIGEST] = digest(meta, {})
     with whole_file(path, kept="nothing older was changed", also=(safetensors.SafetensorError,)) as partial:
@@ -216,6 +222,11 @@ def load_optimizer(optimizer: torch.optim.Optimizer, checkpoint: Checkpoint) -> 
             if tensor.shape == parameter.shape:
                 # Fused optimizers walk through memory: moments must lie there as their weight does (channels last).
                 entry[key] = torch.empty_like(parameter, dtype=tensor.dtype).copy_(tensor)
+
+
+def load_more(checkpoint: Checkpoint) -> dict[str, dict[str, torch.Tensor]]:
+    """The tensors of the parts in `MORE` by name; a part that was not written is empty."""
+    return {part: _tensors(checkpoint.path, f"{part}.") for part in MORE}
 
 
 def model_file(run: Path) -> Path:

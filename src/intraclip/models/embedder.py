@@ -9,6 +9,7 @@ from torch import nn
 
 from intraclip.config import InputConfig, ModelConfig
 from intraclip.models.backbones import build_backbone
+from intraclip.models.generalise import add_ibn, mix_styles
 from intraclip.models.heads import FrameHead, build_head
 
 
@@ -63,6 +64,10 @@ class ClipEmbedder(nn.Module):
         self.num_classes = num_classes
         built = build_backbone(config, input_config)
         self.backbone = built.network
+        if config.ibn:
+            add_ibn(self.backbone, config.backbone)
+        if config.mix_style:
+            mix_styles(self.backbone, config.mix_style)
         self.standardise = StandardiseFrames() if config.standardise else nn.Identity()
         self.num_features = built.num_features
         self.head = build_head(built.num_features, config)
@@ -73,6 +78,11 @@ class ClipEmbedder(nn.Module):
     def embedding_size(self) -> int:
         """D."""
         return self.head.embedding_size
+
+    @property
+    def num_pooled(self) -> int:
+        """Size of Z, the average before any learned layer."""
+        return self.num_features
 
     @property
     def vector_size(self) -> int:
@@ -104,7 +114,8 @@ class ClipEmbedder(nn.Module):
         out = self.head(self.maps(frames), mask)
         output = out.embedding if out.before_neck is None else out.before_neck
         triplet = out.pooled if self.config.triplet_vector == "pooled" else output
-        return ClipOutput(out.embedding, triplet, self.classifier(out.embedding), out.auxiliary_loss)
+        classified = out.embedding if out.after_neck is None else out.after_neck
+        return ClipOutput(out.embedding, triplet, self.classifier(classified), out.auxiliary_loss)
 
     def embed(self, frames: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
         """Embeddings ``[B, D]`` alone; arguments as in `forward`."""

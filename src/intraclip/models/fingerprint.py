@@ -53,7 +53,16 @@ def encoder_fingerprint(model: ClipEmbedder) -> str:
         told["standardise"] = True
     if model.config.head == "stripes":
         told["stripes"] = model.config.stripes
-    return digest(told, model.backbone.state_dict())
+    if model.config.ibn:
+        told["ibn"] = True
+    tensors = dict(model.backbone.state_dict())
+    if isinstance(model.head, FrameHead) and model.config.pooling == "gem":
+        told["pooling"] = "gem"
+        exponents = {
+            name: value for name, value in model.head.state_dict().items() if name.endswith("space.exponent")
+        }
+        tensors |= exponents
+    return digest(told, tensors)
 
 
 def embedding_fingerprint(
@@ -74,17 +83,26 @@ def embedding_fingerprint(
     return digest({**told, "settings": settings} if settings else told, head.state_dict())
 
 
+UNREAD = (
+    *("weights", "triplet_reads", "mix_style"),
+    # Told by the names of its weights, and where search reads before it, below.
+    *("neck", "neck_test"),
+    # Told by the encoder.
+    *("stripes", "stripes_size", "standardise", "pooling", "ibn"),
+)
+"""Model settings that are not told as settings of a head that reads more than frame vectors."""
+
+
 def fingerprint_of(model: ClipEmbedder, clip: ClipConfig) -> str:
     """Fingerprint of the embeddings that a network makes of tracklets sampled as `clip` says."""
     settings = asdict(model.config)
-    # A neck is told by the names of its weights, what concerns `stripes` and `standardise` by the encoder.
-    for unread in ("weights", "triplet_reads", "neck", "stripes", "stripes_size", "standardise"):
+    for unread in UNREAD:
         del settings[unread]
     # The frame heads can be told apart by names and shapes of their weights, and go with encoders of any kind.
-    known = isinstance(model.head, FrameHead)
-    return embedding_fingerprint(
-        encoder_fingerprint(model), model.head, clip, settings=None if known else settings
-    )
+    told: dict[str, Any] | None = None if isinstance(model.head, FrameHead) else settings
+    if model.config.neck_test == "before":
+        told = {**(told or {}), "neck_test": "before"}
+    return embedding_fingerprint(encoder_fingerprint(model), model.head, clip, settings=told)
 
 
 def _size(model: ClipEmbedder) -> tuple[int, int]:

@@ -15,7 +15,7 @@ class Choice:
     """Queries to show.
 
     Attributes:
-        rows: rows in the embeddings; failures first, then disagreements, then successes.
+        rows: rows in the embeddings; successes first, then disagreements, then failures.
         by_all: queries whose first answer is right in every run.
         by_some: in some runs, but not in all.
         by_none: in no run.
@@ -50,7 +50,7 @@ def choose_queries(runs: Sequence[Outcomes], *, count: int, seed: int) -> Choice
             if group and sum(map(len, chosen)) < count:
                 taken.append(group.pop())
     return Choice(
-        rows=tuple(int(runs[0].rows[i]) for taken in chosen for i in sorted(taken)),
+        rows=tuple(int(runs[0].rows[i]) for taken in reversed(chosen) for i in sorted(taken)),
         by_all=len(groups[2]),
         by_some=len(groups[1]),
         by_none=len(groups[0]),

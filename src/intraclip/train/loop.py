@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import os
 import platform
 import shlex
@@ -34,7 +35,9 @@ from intraclip.errors import (
     require_empty_folder,
     write_new,
 )
+from intraclip.losses import LOSSES
 from intraclip.models.checkpoint import (
+    load_more,
     load_optimizer,
     load_weights,
     read_checkpoint,
@@ -82,8 +85,17 @@ def learning_rate(config: OptimizerConfig, epoch: int) -> float:
 
     >>> [learning_rate(OptimizerConfig(decay_factor=0.1), e) for e in (0, 199, 200)]
     [0.0004, 0.0004, 4e-05]
+    >>> cosine = OptimizerConfig(decay="cosine", warmup_epochs=2, epochs=5, final_rate=0.0)
+    >>> [learning_rate(cosine, e) for e in range(5)]
+    [0.00022, 0.0004, 0.0004, 0.0002, 0.0]
     """
-    rate = config.learning_rate * config.decay_factor ** (epoch // config.decay_every)
+    if config.decay == "cosine":
+        left = config.epochs - config.warmup_epochs
+        done = min(max(epoch - config.warmup_epochs, 0) / max(left - 1, 1), 1.0)
+        share = config.final_rate + (1 - config.final_rate) * (1 + math.cos(math.pi * done)) / 2
+        rate = config.learning_rate * share
+    else:
+        rate = config.learning_rate * config.decay_factor ** (epoch // config.decay_every)
     if epoch < config.warmup_epochs:
         rate *= 0.1 + 0.9 * (epoch + 1) / config.warmup_epochs
     return float(f"{rate:.12g}")  # without the last digits' noise, which would show in every log
@@ -176,7 +188,11 @@ class _Training:
         self.recipe, self.folder, self.world, self.stop, self.watcher = recipe, folder, world, stop, watcher
         self.labels = labels_of(split.train)
         sampler = PKSampler(
-            split.train, identities=recipe.batch.identities, clips=recipe.batch.clips, seed=recipe.seed
+            split.train,
+            identities=recipe.batch.identities,
+            clips=recipe.batch.clips,
+            seed=recipe.seed,
+            balanced=recipe.batch.cameras == "balanced",
         )
         self.steps, self.total = len(sampler), len(sampler) * recipe.optimizer.epochs
         _check_division(recipe, world)
@@ -274,6 +290,7 @@ class _Training:
                     self._say_goodbye()
         final = self.folder / "model.safetensors"
         self._save()
+        self.step.take_average()
         self.world.leader_does(
             lambda: save_checkpoint(
                 final,
@@ -322,10 +339,10 @@ class _Training:
             saved = f"its batch is saved as {file}"
         except (OSError, safetensors.SafetensorError) as error:
             saved = f"its batch could not be saved as {file}: {error}"
+        terms = ", ".join(f"{name} {metrics[name]}" for name in LOSSES if name in metrics)
         raise IntraclipError(
-            f"the loss is {metrics['loss']} at step {done.step} (triplet {metrics['triplet']}, identity "
-            f"{metrics['identity']}); {saved}. Lower optimizer.learning_rate, or look at the weights it started from; "
-            "the checkpoints up to here are kept"
+            f"the loss is {metrics['loss']} at step {done.step} ({terms}); {saved}. Lower optimizer.learning_rate, or "
+            "look at the weights it started from; the checkpoints up to here are kept"
         )
 
     def _epoch_entry(self, epoch: int, throughput: Throughput) -> dict[str, Any]:
@@ -357,6 +374,7 @@ class _Training:
             epoch=self.progress.step // self.steps,
             step=self.progress.step,
             optimizer=self.step.optimizer,
+            more=self.step.state(),
             progress={
                 "sums": dict(self.progress.sums),
                 "unreadable": self.progress.unreadable,
@@ -394,6 +412,7 @@ class _Training:
             )
         load_weights(self.step.model, checkpoint)
         load_optimizer(self.step.optimizer, checkpoint)
+        self.step.load_state(load_more(checkpoint))
         self.step.scaler.load_state_dict(dict(checkpoint.progress["scaler"]))
         if self.world.leads:
             self.watcher.message(f"resuming after step {checkpoint.step} from {checkpoint.path.name}")

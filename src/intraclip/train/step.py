@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -80,6 +80,14 @@ class TrainingStep:
         self.world = world
         self.model: ClipEmbedder = model.train().to(memory_format=torch.channels_last)
         set_trainable(self.model, recipe.finetune, epoch=0)
+        size = model.num_pooled if model.config.triplet_vector == "pooled" else model.embedding_size
+        self.loss = TotalLoss(
+            recipe.loss,
+            gather=world.gather if world.size > 1 else None,
+            num_classes=model.num_classes,
+            num_features=size,
+        ).to(world.device)
+        self.average = _copies(self.model) if recipe.optimizer.average else None
         self.model.backbone.recompute = recipe.step.recompute
         if recipe.step.sync_batch_norm and world.size > 1:
             self.model = synchronise_batch_norm(self.model, world)  # type: ignore[assignment]
@@ -95,7 +103,6 @@ class TrainingStep:
             fused=True,
         )
         self.scaler = torch.amp.GradScaler(world.device.type, enabled=recipe.step.precision == "fp16")
-        self.loss = TotalLoss(recipe.loss, gather=world.gather if world.size > 1 else None)
         self.network: torch.nn.Module = self.model
         self._share()
         self._frames: torch.Tensor | None = None
@@ -143,9 +150,38 @@ class TrainingStep:
             self.scaler.scale(loss).backward()
         self.scaler.step(self.optimizer)
         self.scaler.update()
+        self._follow(step)
         values = average(self.world, logged, [float(stop), float(unreadable)])
         # To the host as soon as it is there; reading it later would wait for whatever was started in between.
         return Done(step, batch, tuple(logged), Arriving(values), self.world.size)
+
+    def _follow(self, step: int) -> None:
+        """Bring the running average nearer to the weights: at once in the first steps, slowly later on."""
+        if self.average is None:
+            return
+        nearer = 1 - min(self.recipe.optimizer.average, (1 + step) / (10 + step))
+        with torch.no_grad():
+            for name, value in self.model.state_dict().items():
+                if value.is_floating_point():
+                    self.average[name].lerp_(value, nearer)
+                else:
+                    self.average[name].copy_(value)
+
+    def take_average(self) -> None:
+        """Give the network the averaged weights, where there are any: training is over."""
+        if self.average is not None:
+            self.model.load_state_dict(self.average)
+
+    def state(self) -> dict[str, dict[str, torch.Tensor]]:
+        """What goes on from step to step besides weights and optimizer, by part: ``average`` and ``loss``."""
+        return {"average": self.average or {}, "loss": self.loss.state_dict()}
+
+    def load_state(self, state: Mapping[str, Mapping[str, torch.Tensor]]) -> None:
+        """Restore what `state` gave."""
+        if self.average is not None:
+            for name, value in state["average"].items():
+                self.average[name].copy_(value)
+        self.loss.load_state_dict(dict(state["loss"]))
 
     def _augment(self, frames: torch.Tensor, step: int) -> torch.Tensor:
         clips, length, _, height, width = frames.shape
@@ -225,6 +261,10 @@ class TrainingStep:
         if wanted and isinstance(self.network, DistributedDataParallel):
             return self.network.no_sync()
         return nullcontext()
+
+
+def _copies(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {name: value.detach().clone() for name, value in model.state_dict().items()}
 
 
 def autocast(config: StepConfig, device: torch.device) -> AbstractContextManager[Any]:

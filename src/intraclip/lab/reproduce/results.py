@@ -24,6 +24,7 @@ from intraclip.lab.reproduce.experiments import MEASURES
 from intraclip.lab.reproduce.plan import ExperimentPlan, PlannedRun, read_json
 from intraclip.lab.reproduce.sources import Source
 from intraclip.lab.reproduce.statistics import FEWEST_PEOPLE, Trainings, gains, holm, measured, plain, sample
+from intraclip.losses import LOSSES
 from intraclip.metrics.distance import Distance
 from intraclip.metrics.protocols import Protocol, protocol_named
 from intraclip.metrics.ranking import Outcomes, Scores, score
@@ -158,8 +159,8 @@ def differing(runs: Sequence[PlannedRun]) -> dict[str, list[str]]:
 
 
 def write_curves(path: Path, runs: Sequence[PlannedRun]) -> None:
-    """Write the training metrics of runs as one small CSV file: run, epoch, loss, triplet, identity, accuracy."""
-    columns = ("loss", "triplet", "identity", "accuracy")
+    """Write the training metrics of runs as one small CSV file: run, epoch, loss, each loss of its own, accuracy."""
+    columns = ("loss", *LOSSES, "accuracy")
     lines = [",".join(("run", "epoch", *columns))]
     for run in runs:
         for line in (run.folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines():
@@ -278,11 +279,10 @@ def _row_result(runs: Sequence[PlannedRun], trainings: Trainings) -> dict[str, A
                 **{m: measured(scores, m) for m in (*MEASURES, "mINP")},
                 "seconds": trained_seconds(run.folder),
                 "training_accuracy": last.get("accuracy"),
-                "training_identity": last.get("identity"),
-                "training_triplet": last.get("triplet"),
+                **{f"training_{name}": last.get(name) for name in LOSSES},
             }
         )
-    told = ("seconds", "training_accuracy", "training_identity", "training_triplet")
+    told = ("seconds", "training_accuracy", *(f"training_{name}" for name in LOSSES))
     known = {key: [e[key] for e in entries if e[key] is not None] for key in told}
     return {
         "measures": {m: plain(sample(trainings, m)) for m in (*MEASURES, "mINP")},

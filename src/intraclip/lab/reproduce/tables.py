@@ -13,6 +13,7 @@ from intraclip.core.files import write_text
 from intraclip.errors import require_extra
 from intraclip.lab.reproduce.estimate import duration
 from intraclip.lab.reproduce.experiments import MEASURES
+from intraclip.losses import LOSSES
 
 HEADINGS = {
     "mars": "MARS",
@@ -66,7 +67,7 @@ def short_tables(result: Mapping[str, Any]) -> list[Table]:
             cells += _training_cells(own)
             rows.append(cells if own else [cells[0], "not trained", *cells[2:]])
         header = ["", *(text for m in shown for text in (MEASURES[m], "paper"))]
-        header += ["training", "accuracy", "identity", "triplet"]
+        header += ["training", "accuracy", *LOSS_COLUMNS]
         found.append(_without_empty(_dataset_title(layout, data), header, rows))
         gains = []
         for claim in result["claims"]:
@@ -192,18 +193,22 @@ def _scores(result: Mapping[str, Any], layout: str, data: Mapping[str, Any]) -> 
 
 def _training(result: Mapping[str, Any], layout: str, data: Mapping[str, Any]) -> Table:
     rows = [[row["label"], *_training_cells(own)] for row, own, _ in _rows_of(result, layout) if own]
-    chance = f"identity loss (chance {data['chance_identity_loss']:.2f})"
-    return _without_empty("Training, last epoch", ["", "time", "accuracy", chance, "triplet loss"], rows)
+    titles = {name: LOSSES[name].title.lower() for name in LOSS_COLUMNS}
+    titles["identity"] += f" (chance {data['chance_identity_loss']:.2f})"
+    return _without_empty("Training, last epoch", ["", "time", "accuracy", *titles.values()], rows)
 
 
-def _training_cells(own: Row | None) -> tuple[str, str, str, str]:
-    """Time, accuracy, identity loss, triplet loss."""
+LOSS_COLUMNS = sorted(LOSSES, key=lambda name: name != "identity")
+"""The identity loss stands beside the accuracy; a column without values is left out."""
+
+
+def _training_cells(own: Row | None) -> tuple[str, ...]:
+    """Time, accuracy, and the losses."""
     if own is None:
-        return ("",) * 4
+        return ("",) * (2 + len(LOSS_COLUMNS))
     time = own["seconds"]
-    known = (own[f"training_{name}"] for name in ("accuracy", "identity", "triplet"))
-    accuracy, identity, triplet = ("" if value is None else f"{value:.2f}" for value in known)
-    return "" if time is None else duration(time), accuracy, identity, triplet
+    known = (own.get(f"training_{name}") for name in ("accuracy", *LOSS_COLUMNS))
+    return "" if time is None else duration(time), *("" if v is None else f"{v:.2f}" for v in known)
 
 
 def _trained_on(layout: str, data: Mapping[str, Any]) -> str:

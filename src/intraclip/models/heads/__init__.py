@@ -13,7 +13,7 @@ from intraclip.models.heads.base import HeadOutput as HeadOutput
 from intraclip.models.heads.drsa import DRSA
 from intraclip.models.heads.gao_rnn import GaoRNN
 from intraclip.models.heads.gao_ta import GaoTA
-from intraclip.models.heads.gem import GeM
+from intraclip.models.heads.gem import GeM, SpaceGeM
 from intraclip.models.heads.gltr import GLTR
 from intraclip.models.heads.ica import ICA
 from intraclip.models.heads.neck import with_neck
@@ -72,4 +72,10 @@ def build_head(num_features: int, config: ModelConfig) -> Head:
     if config.head not in HEADS:
         raise ConfigError(f"model.head: {config.head!r} is not one of {', '.join(HEADS)}")
     head = HEADS[config.head](num_features, config)
-    return with_neck(head) if config.neck == "bn" else head
+    if config.pooling == "gem":
+        if not isinstance(head, FrameHead):
+            raise ConfigError(
+                f"model.pooling: the head {config.head} does not read one vector a frame alone; leave it at mean"
+            )
+        head.pool_space_with(SpaceGeM())
+    return with_neck(head, search_before=config.neck_test == "before") if config.neck == "bn" else head

@@ -16,12 +16,14 @@ class HeadOutput(NamedTuple):
         pooled: ``[B, F]``, the average before any learned layer (Z of equation 3).
         auxiliary_loss: scalar that the head adds to the training loss, or None.
         before_neck: ``[B, D]``, the embedding before a `neck`; None without one.
+        after_neck: ``[B, D]``, likewise after it, which the classifier reads.
     """
 
     embedding: torch.Tensor
     pooled: torch.Tensor
     auxiliary_loss: torch.Tensor | None = None
     before_neck: torch.Tensor | None = None
+    after_neck: torch.Tensor | None = None
 
 
 class Head(nn.Module):
@@ -55,9 +57,19 @@ class FrameHead(Head):
 
     num_features: int
 
+    def pool_space_with(self, pooling: nn.Module) -> None:
+        """Pool positions with a module, ``[..., F, h, w]`` -> ``[..., F]``, in place of their mean."""
+        self.add_module("space", pooling)
+
     def frame_vectors(self, maps: torch.Tensor) -> torch.Tensor:
-        """One vector a frame: maps ``[..., F, h, w]`` -> ``[..., V]``, the spatial mean unless a head overrides it."""
-        return maps.mean(dim=(-2, -1))
+        """One vector a frame: maps ``[..., F, h, w]`` -> ``[..., V]``; pooled over space unless a head overrides it."""
+        return self.pooled_over_space(maps)
+
+    def pooled_over_space(self, maps: torch.Tensor) -> torch.Tensor:
+        """``[..., F, h, w]`` -> ``[..., F]``: the spatial mean, or what `pool_space_with` was given."""
+        pooling = self._modules.get("space")
+        pooled: torch.Tensor = maps.mean(dim=(-2, -1)) if pooling is None else pooling(maps)
+        return pooled
 
     def from_mean(self, z: torch.Tensor) -> HeadOutput:
         """The head's output for means of frame vectors: Z of equation 3, float ``[B, V]``."""

@@ -1,4 +1,4 @@
-"""Generalised-mean pooling (Radenovic, Tolias, Chum, TPAMI 2019, section 3.2), over time."""
+"""Generalised-mean pooling (Radenovic, Tolias, Chum, TPAMI 2019, section 3.2), over time or space."""
 
 from __future__ import annotations
 
@@ -36,3 +36,20 @@ class GeM(SequenceHead):
         largest = positive.detach().amax(dim=1, keepdim=True)
         mean = masked_mean((positive / largest).pow(p), mask)
         return HeadOutput(largest.squeeze(1) * mean.pow(1 / p), masked_mean(features, mask))
+
+
+class SpaceGeM(nn.Module):
+    """``(mean over h x w of x^p)^(1/p)`` a channel: the original's pooling, for maps that are not negative.
+
+    Args:
+        exponent: start of p; it stays at 1 or above.
+    """
+
+    def __init__(self, *, exponent: float = 3.0) -> None:
+        super().__init__()
+        self.exponent = nn.Parameter(torch.tensor([exponent]))
+
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        """Maps ``[..., F, h, w]`` -> ``[..., F]``; what is negative counts as 0."""
+        p = self.exponent.clamp_min(1.0)
+        return maps.float().clamp_min(1e-6).pow(p).mean(dim=(-2, -1)).pow(1 / p).to(maps.dtype)

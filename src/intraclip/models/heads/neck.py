@@ -1,8 +1,8 @@
 """Batch normalisation between any head and the classifier (BNNeck).
 
 Luo, Gu, Liao, Lai, Jiang, "Bag of Tricks and A Strong Baseline for Deep Person Re-identification", CVPR Workshops 2019,
-section 3.5: the triplet loss reads what comes before it, the classifier and the search what comes after. Its bias stays
-0, so that classes are told apart by direction.
+section 3.5: the triplet loss reads what comes before it, the classifier and, unless a recipe says otherwise, the search
+what comes after. Its bias stays 0, so that classes are told apart by direction.
 """
 
 from __future__ import annotations
@@ -18,10 +18,12 @@ class Neck(Head):
 
     Args:
         head: any head.
+        search_before: in evaluation mode the embedding is what comes before the neck.
     """
 
-    def __init__(self, head: Head) -> None:
+    def __init__(self, head: Head, *, search_before: bool = False) -> None:
         super().__init__()
+        self.search_before = search_before
         self.head = head
         self.embedding_size = head.embedding_size
         self.norm = nn.BatchNorm1d(head.embedding_size)
@@ -32,7 +34,11 @@ class Neck(Head):
         return self._normalised(self.head(maps, mask))
 
     def _normalised(self, out: HeadOutput) -> HeadOutput:
-        return out._replace(embedding=self.norm(out.embedding), before_neck=out.embedding)
+        after = self.norm(out.embedding)
+        before = self.search_before and not self.training
+        return out._replace(
+            embedding=out.embedding if before else after, before_neck=out.embedding, after_neck=after
+        )
 
 
 class FrameNeck(Neck, FrameHead):
@@ -40,12 +46,13 @@ class FrameNeck(Neck, FrameHead):
 
     Args:
         head: such a head.
+        search_before: see `Neck`.
     """
 
     head: FrameHead
 
-    def __init__(self, head: FrameHead) -> None:
-        super().__init__(head)
+    def __init__(self, head: FrameHead, *, search_before: bool = False) -> None:
+        super().__init__(head, search_before=search_before)
         self.num_features = head.num_features
 
     def frame_vectors(self, maps: torch.Tensor) -> torch.Tensor:
@@ -57,6 +64,8 @@ class FrameNeck(Neck, FrameHead):
         return self._normalised(self.head.from_mean(z))
 
 
-def with_neck(head: Head) -> Neck:
-    """Put batch normalisation behind a head."""
-    return FrameNeck(head) if isinstance(head, FrameHead) else Neck(head)
+def with_neck(head: Head, *, search_before: bool = False) -> Neck:
+    """Put batch normalisation behind a head; arguments as `Neck`."""
+    if isinstance(head, FrameHead):
+        return FrameNeck(head, search_before=search_before)
+    return Neck(head, search_before=search_before)

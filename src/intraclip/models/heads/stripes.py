@@ -39,7 +39,7 @@ class Stripes(FrameHead):
             for i in range(self.stripes)
         ]
         parts = [maps, *(maps[..., part, :] for part in rows)]
-        return torch.cat([part.mean(dim=(-2, -1)) for part in parts], dim=-1)
+        return torch.cat([self.pooled_over_space(part) for part in parts], dim=-1)
 
     def from_mean(self, z: torch.Tensor) -> HeadOutput:
         """See `FrameHead.from_mean`."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from intraclip.losses import LOSSES
 from intraclip.report import plots
 from intraclip.report.records import RunRecord
 
@@ -23,8 +24,7 @@ def curves(runs: Sequence[RunRecord], baselines: Mapping[str, Mapping[str, Any]]
     """Draw the curves; the key stands beside them once instead of in each."""
     logged = {run.name: run.epochs for run in runs}
     wanted = (
-        ("triplet", "Triplet loss", False),
-        ("identity", "Identity loss", False),
+        *((key, loss.title, False) for key, loss in LOSSES.items()),
         ("accuracy", "Training accuracy", True),
         ("active_triplets", "Active triplets", True),
     )

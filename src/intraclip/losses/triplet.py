@@ -1,18 +1,15 @@
-"""Losses: batch-hard triplet and cross-entropy (paper, section 3.2)."""
+"""Batch-hard triplet loss (paper, section 3.2; Hermans et al. 2017)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from intraclip.config import LossConfig
-
-if TYPE_CHECKING:
-    from intraclip.models.embedder import ClipOutput  # brings torchvision, which takes seconds to import
+from intraclip.losses.base import Loss, LossInput, LossOutput
 
 
 def euclidean_distances(features: torch.Tensor) -> torch.Tensor:
@@ -119,55 +116,25 @@ class BatchHardTriplet(nn.Module):
         return batch_hard_triplet(features, labels, margin=self.margin, soft=self.soft).loss
 
 
-Gather = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
-"""Features and labels of this process -> those of all processes."""
+class Triplet(Loss):
+    """`batch_hard_triplet` of the recipe's kind; logged even at weight 0."""
 
+    title = "Triplet loss"
+    always = True
 
-class TotalLoss(nn.Module):
-    """Weighted sum of triplet, cross-entropy and the head's own loss.
+    def __init__(self, config: LossConfig, num_classes: int, num_features: int) -> None:
+        super().__init__(config, num_classes, num_features)
+        self.weight = config.triplet_weight
 
-    Args:
-        config: weights, margin and label smoothing.
-        gather: with several processes, brings the triplet's features and labels of all of them together, so that
-            it is mined over the whole batch; None with one.
-    """
-
-    def __init__(self, config: LossConfig, *, gather: Gather | None = None) -> None:
-        super().__init__()
-        self.config = config
-        self.gather = gather
-
-    def forward(
-        self, output: ClipOutput, labels: torch.Tensor
-    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """Compute the loss.
-
-        Args:
-            output: of the network.
-            labels: int64 ``[B]``, training classes.
-
-        Returns:
-            The scalar to minimise, and detached scalars to log: loss, triplet, identity, accuracy,
-            positive and negative distance, active share.
-        """
-        config = self.config
-        mined, mined_labels = output.triplet_features.float(), labels
-        if config.triplet_unit:
-            mined = F.normalize(mined, dim=1)
-        if self.gather is not None:
-            mined, mined_labels = self.gather(mined, labels)
-        triplet = batch_hard_triplet(mined, mined_labels, margin=config.margin, soft=config.triplet == "soft")
-        identity = F.cross_entropy(output.logits.float(), labels, label_smoothing=config.label_smoothing)
-        total = config.triplet_weight * triplet.loss + config.identity_weight * identity
-        if output.auxiliary_loss is not None:
-            total = total + output.auxiliary_loss
-        accuracy = (output.logits.argmax(dim=1) == labels).float().mean()
-        return total, {
-            "loss": total.detach(),
-            "triplet": triplet.loss.detach(),
-            "identity": identity.detach(),
-            "accuracy": accuracy.detach(),
-            "positive_distance": triplet.positive,
-            "negative_distance": triplet.negative,
-            "active_triplets": triplet.active,
+    def forward(self, given: LossInput) -> LossOutput:
+        """See `Loss.forward`."""
+        features = F.normalize(given.features, dim=1) if self.config.triplet_unit else given.features
+        found = batch_hard_triplet(
+            features, given.feature_labels, margin=self.config.margin, soft=self.config.triplet == "soft"
+        )
+        watched = {
+            "positive_distance": found.positive,
+            "negative_distance": found.negative,
+            "active_triplets": found.active,
         }
+        return LossOutput(found.loss, watched)

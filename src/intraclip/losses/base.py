@@ -1,0 +1,65 @@
+"""What every loss takes and gives. A new one is a file with a `Loss` and a line in `intraclip.losses.LOSSES`."""
+
+from __future__ import annotations
+
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import nn
+
+from intraclip.config import LossConfig
+
+
+class LossInput(NamedTuple):
+    """What losses read of a batch.
+
+    Attributes:
+        features: float32 ``[N, D]``, what the triplet loss reads (`ModelConfig.triplet_reads`), of all processes.
+        feature_labels: int64 ``[N]``, training classes of the features.
+        logits: float32 ``[B, C]``, of this process.
+        labels: int64 ``[B]``, training classes of the logits.
+    """
+
+    features: torch.Tensor
+    feature_labels: torch.Tensor
+    logits: torch.Tensor
+    labels: torch.Tensor
+
+
+class LossOutput(NamedTuple):
+    """What a loss gives.
+
+    Attributes:
+        loss: scalar, without its weight.
+        watched: detached scalars for the log, by name.
+    """
+
+    loss: torch.Tensor
+    watched: dict[str, torch.Tensor]
+
+
+class Loss(nn.Module):
+    """One term of the training's loss. Buffers that it keeps are part of a run's checkpoints.
+
+    Args:
+        config: all loss settings.
+        num_classes: training identities, C.
+        num_features: D of the features.
+
+    Attributes:
+        title: of its curve in the report and its column in the tables; its key in the log is its name in `LOSSES`.
+        always: it is computed and logged even where its weight is 0.
+        weight: its share of the sum.
+    """
+
+    title: ClassVar[str]
+    always: ClassVar[bool] = False
+    weight: float
+
+    def __init__(self, config: LossConfig, num_classes: int, num_features: int) -> None:
+        super().__init__()
+        self.config, self.num_classes, self.num_features = config, num_classes, num_features
+
+    def forward(self, given: LossInput) -> LossOutput:
+        """Compute the loss of a batch; called once a step."""
+        raise TypeError(f"{type(self).__name__} defines no forward")

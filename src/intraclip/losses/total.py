@@ -1,0 +1,70 @@
+"""The weighted sum of a recipe's losses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from intraclip.config import LossConfig
+from intraclip.losses.base import Loss, LossInput
+
+if TYPE_CHECKING:
+    from intraclip.models.embedder import ClipOutput  # brings torchvision, which takes seconds to import
+
+Gather = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
+"""Features and labels of this process -> those of all processes."""
+
+
+class WeightedSum(nn.Module):
+    """Weighted sum of losses and the head's own.
+
+    Args:
+        losses: by name; those without weight are left out unless they are always logged.
+        gather: with several processes, brings features and labels of all of them together, so that pairs are mined
+            over the whole batch; None with one.
+    """
+
+    def __init__(self, losses: Mapping[str, Loss], *, gather: Gather | None = None) -> None:
+        super().__init__()
+        self.losses = nn.ModuleDict({n: loss for n, loss in losses.items() if loss.weight > 0 or loss.always})
+        self.gather = gather
+
+    def forward(
+        self, output: ClipOutput, labels: torch.Tensor
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """Compute the loss.
+
+        Args:
+            output: of the network.
+            labels: int64 ``[B]``, training classes.
+
+        Returns:
+            The scalar to minimise, and detached scalars to log: `loss`, each loss by its name, and what they watch.
+        """
+        features, feature_labels = output.triplet_features.float(), labels
+        if self.gather is not None:
+            features, feature_labels = self.gather(features, labels)
+        given = LossInput(features, feature_labels, output.logits.float(), labels)
+        total: torch.Tensor | None = None
+        values: dict[str, torch.Tensor] = {}
+        watched: dict[str, torch.Tensor] = {}
+        for name, loss in self.losses.items():
+            value, seen = loss(given)
+            weighted: torch.Tensor = loss.weight * value
+            total = weighted if total is None else total + weighted
+            values[name] = value.detach()
+            watched |= seen
+        assert total is not None  # the identity loss is always there
+        if output.auxiliary_loss is not None:
+            total = total + output.auxiliary_loss
+        return total, {"loss": total.detach(), **values, **watched}
+
+
+def instances(
+    kinds: Mapping[str, type[Loss]], config: LossConfig, num_classes: int, num_features: int
+) -> dict[str, Loss]:
+    """One loss of every kind, by name."""
+    return {name: kind(config, num_classes, num_features) for name, kind in kinds.items()}
