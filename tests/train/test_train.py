@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import resource
 import signal
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -489,10 +489,12 @@ def test_a_restart_by_torchrun_does_not_continue_somebody_elses_run(
 
     train(tiny_split, tiny_recipe, tmp_path / "old")
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "this launch")
-    with pytest.raises(OutputError, match="not empty"):
-        _prepare(tmp_path / "old", tiny_recipe, resume=False, restarted=True)
-    _prepare(tmp_path / "new", tiny_recipe, resume=False, restarted=False)
-    _prepare(tmp_path / "new", tiny_recipe, resume=False, restarted=True)
+    with ExitStack() as held:
+        with pytest.raises(OutputError, match="not empty"):
+            _prepare(tmp_path / "old", tiny_recipe, held, resume=False, restarted=True)
+        _prepare(tmp_path / "new", tiny_recipe, held, resume=False, restarted=False)
+    with ExitStack() as held:
+        _prepare(tmp_path / "new", tiny_recipe, held, resume=False, restarted=True)
 
 
 def with_pieces(recipe: Recipe, pieces: int, **model: object) -> Recipe:

@@ -160,8 +160,8 @@ def verify(path: Path) -> Checkpoint:
         CheckpointError: as `read_checkpoint`, or other bytes than were written.
     """
     checkpoint = read_checkpoint(path)
-    for part in ("model.", "optimizer."):
-        _tensors(path, part)
+    for part in ("model", "optimizer", *MORE):
+        _tensors(path, f"{part}.")
     return checkpoint
 
 

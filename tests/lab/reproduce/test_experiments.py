@@ -123,7 +123,7 @@ def rows_of_the_paper(text: str, number: int) -> dict[str, tuple[str, ...]]:
 
 @pytest.fixture(scope="module")
 def paper() -> str:
-    texts = sorted((Path(__file__).resolve().parents[3] / "shared" / "paper").glob("*.txt"))
+    texts = sorted((Path(__file__).resolve().parents[4] / "shared" / "paper").glob("*.txt"))
     if not texts:
         pytest.skip("the paper's text does not lie beside the checkout")
     return texts[0].read_text(encoding="utf-8")

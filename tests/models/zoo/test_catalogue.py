@@ -4,8 +4,8 @@ import pytest
 
 from intraclip.embed.encoders.foreign import network_config
 from intraclip.errors import CheckpointError, ConfigError
-from intraclip.ingest.torchvision_detector import MODELS
 from intraclip.models.zoo import entries, find_weights, how_to_get, named, settings_of
+from intraclip.models.zoo.catalogue import DETECTORS
 
 WANTED = (
     *(f"person-reidentification-retail-{number}" for number in ("0277", "0286", "0287", "0288")),
@@ -14,7 +14,7 @@ WANTED = (
     "yolox_nano",
     "yolox_tiny",
     "resnet50-imagenet",
-    *MODELS,
+    *DETECTORS,
 )
 
 
