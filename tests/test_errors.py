@@ -53,7 +53,7 @@ def test_one_of_several_writes_a_file(tmp_path):
 def test_what_a_killed_process_was_writing_blocks_nobody(tmp_path):
     out = tmp_path / "out"
     out.mkdir()
-    for name in ("config.toml.partial", "config.toml.4711-42.partial", "net.4711-42.partial.onnx"):
+    for name in ("config.toml.partial", "config.toml.4711-42.partial", "net.onnx.4711-42.partial"):
         (out / name).write_text("half")
     require_empty_folder(out, remedy="choose another")
     write_new(out / "config.toml", "whole")

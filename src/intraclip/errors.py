@@ -128,8 +128,17 @@ def require_empty_folder(folder: Path, *, remedy: str) -> None:
 
 
 def _holds_something(folder: Path) -> bool:
-    """More than half-written files (`whole_file`, `write_new`), which a killed process leaves behind."""
-    return any(".partial" not in path.suffixes or path.is_dir() for path in folder.iterdir())
+    return any(not is_half_written(path) for path in folder.iterdir())
+
+
+def half_written(path: Path) -> Path:
+    """Where this thread writes a file before the file gets its name; no pattern for finished files finds it."""
+    return path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}.partial")
+
+
+def is_half_written(path: Path) -> bool:
+    """Whether a file is one that was not finished: a killed process leaves it behind."""
+    return path.suffix == ".partial" and not path.is_dir()
 
 
 _CLAIMED: set[Path] = set()
@@ -196,8 +205,7 @@ def write_new(path: Path, text: str) -> None:
         FileExistsError: it is there; it stays as it is.
         OSError: it cannot be written.
     """
-    # A name of this thread's own: what a killed process leaves behind must not block the next one.
-    partial = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}.partial")
+    partial = half_written(path)
     with partial.open("w", encoding="utf-8") as file:
         try:
             file.write(text)
