@@ -109,7 +109,7 @@ def usual_network(name: str) -> NetworkConfig:
     Raises:
         ConfigError: timm has no such network.
     """
-    from intraclip.models.timm_backbones import (  # timm takes a second to import
+    from intraclip.models.backbones.timm import (  # timm takes a second to import
         check_name,
         wanted_normalisation,
     )
