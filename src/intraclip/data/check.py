@@ -156,7 +156,6 @@ def check_dataset(
 
     Raises:
         DataError: no data set is recognised at all, or `decode` is unknown.
-        MissingExtraError: a file needs a package that is not installed (LS-VID: h5py).
     """
     if decode not in ("none", "sample", "all"):
         raise DataError(f"decode is {decode!r}, expected none, sample or all")

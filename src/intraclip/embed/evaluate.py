@@ -40,9 +40,6 @@ def protocols_for(split: Split, name: str | None) -> list[Protocol]:
     Args:
         split: names its usual protocol.
         name: a protocol, ``all`` for every one across cameras, or None for the usual one.
-
-    Raises:
-        ConfigError: unknown name.
     """
     return protocols_named(name or split.protocol)
 
@@ -88,10 +85,6 @@ def evaluate_run(
         ``scores`` by protocol, each with ``intervals`` (None for too few people) and ``same_as``, protocols that
         calculate the same; ``not_scored`` with the reason by protocol (``all`` only); and everything that makes them
         what they are: ``fingerprint``, ``data``, ``sampling``, ``model`` and ``environment``.
-
-    Raises:
-        CheckpointError: no trained model there.
-        DataError: nothing to evaluate, or features that are not finite.
     """
     require_test_tracklets(split)
     ready = _ready(run, sampling=sampling, engine=engine, workers=workers, device=device)
@@ -267,9 +260,7 @@ def evaluate_splits(
         progress: called after every batch.
 
     Raises:
-        CheckpointError: no trained model there.
         ConfigError: unknown protocol.
-        DataError: nothing to evaluate, or features that are not finite.
     """
     for split in splits:
         require_test_tracklets(split)

@@ -74,9 +74,7 @@ def extract_with_ray(
         progress: called after every part, with parts done and parts to do.
 
     Raises:
-        MissingExtraError: Ray is not installed.
         DataError: what a worker met, such as an unreadable frame that is not to be skipped; finished parts stay.
-        OutputError: as `extract_split`.
     """
     with _cluster(address) as (ray, data):
         resources = ray.cluster_resources()

@@ -98,11 +98,7 @@ class PartStore:
         return self._read_if_whole(number) is not None
 
     def write(self, number: int, part: Part) -> None:
-        """Keep a finished part.
-
-        Raises:
-            OutputError: it cannot be written.
-        """
+        """Keep a finished part."""
         path = self._path(number)
         notes = json.dumps({"failures": list(part.failures.items()), "unreadable": part.unreadable})
         arrays: dict[str, npt.NDArray[Any]] = {"rows": part.rows, "features": part.features}

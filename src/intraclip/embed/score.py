@@ -135,7 +135,6 @@ def score_file(
 
     Raises:
         ConfigError: unknown protocol.
-        DeviceError: the device is not there.
         DataError: no queries, nothing to find, or `against` holds other tracklets.
     """
     chosen = protocols_named(protocol or default_protocol(file))

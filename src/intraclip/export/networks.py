@@ -146,9 +146,6 @@ def openvino_core(purpose: str) -> Any:
 
     It is never let go: with its last core OpenVINO unloads its plugins, and a process that forks after that
     (to decode frames, or to ask git for the commit) dies of a segmentation fault (seen with 2026.4).
-
-    Raises:
-        MissingExtraError: OpenVINO is not installed.
     """
     openvino = require_extra("openvino", extra="openvino", purpose=purpose)
     return _openvino_core(openvino.Core)
@@ -222,9 +219,6 @@ def open_network(path: Path, *, engine: str = "auto", check: bool = True) -> Net
 
     Raises:
         ConfigError: the engine cannot run this kind of file.
-        CheckpointError: there is no such file, or it is no network, or one that `intraclip export` wrote and that
-            computes something else here than where it was written.
-        MissingExtraError: the engine is not installed; the message has the install command.
     """
     fitting = RUNS.get(path.suffix.lower())
     if fitting is None:

@@ -83,7 +83,6 @@ def write_network(
 
     Raises:
         ConfigError: the suffix, or the precision, does not fit the format; or the head has no frame part.
-        MissingExtraError: a package is not installed.
         OutputError: the file cannot be written, or does not agree with the network; nothing is left behind.
     """
     check_request(out, format=format, precision=precision)

@@ -184,7 +184,6 @@ def read_info(folder: Path) -> GalleryInfo:
 
     Raises:
         DataError: there is no gallery, or one of another version.
-        DamagedError: it is damaged.
     """
     path = folder / FILE
     if not path.is_file():

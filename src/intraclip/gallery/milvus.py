@@ -60,12 +60,7 @@ _ROW_BYTES = 4_000_000
 
 
 def create_milvus(info: GalleryInfo) -> MilvusStore:
-    """Create the collections of an empty gallery.
-
-    Raises:
-        MissingExtraError: pymilvus is not installed.
-        OutputError: a collection of that name is there, or the server does not answer.
-    """
+    """Create the collections of an empty gallery."""
     info = replace(info, format_version=FORMAT_VERSION)
     connection = Server(info.address)
     connection.create(info.dimension)
@@ -79,8 +74,6 @@ def open_milvus(address: str) -> MilvusStore:
 
     Raises:
         DataError: there is none, or one of another version.
-        MissingExtraError: pymilvus is not installed.
-        OutputError: the server does not answer.
     """
     connection = Server(address)
     connection.require()

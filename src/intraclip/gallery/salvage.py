@@ -50,7 +50,6 @@ def save_intact(folder: Path, new: str) -> Saved:
 
     Raises:
         DamagedError: nothing can be read, not even for which model it was made.
-        OutputError: the new folder is not empty, or cannot be written.
     """
     with explained(folder), closing_connection(connect(folder)) as db:
         saved = Saved()

@@ -30,9 +30,6 @@ def colour_histograms(tracklets: Sequence[Tracklet], *, frames: int = 8) -> npt.
 
     Returns:
         float32 ``[N, 768]``.
-
-    Raises:
-        FrameError: a frame cannot be read.
     """
     loader = FrameLoader(InputConfig(height=96, width=48))
     config = ClipConfig(num_frames=frames, test_sampling="even")

@@ -149,7 +149,6 @@ def cross_dataset(
         DataError: splits cannot be read, or cannot be trained or tested on: all of them at once; or runs in `out` were
             trained on other people.
         OutputError: `out` is not empty and `resume` is not set.
-        DeviceError: the device is not there.
     """
     view, settings = view or View(), settings or EvaluationSettings()
     if out.is_file() or not resume:
@@ -218,10 +217,7 @@ def cross_runs(
         As `cross_dataset`.
 
     Raises:
-        CheckpointError: no trained model in a run.
         ConfigError: a run is named twice, runs were trained on several data sets, or on the test data set itself.
-        DataError: test splits cannot be read.
-        OutputError: `out` is not empty.
     """
     view, settings = view or View(), settings or EvaluationSettings()
     if out is not None:
@@ -268,7 +264,6 @@ def read_both(
 
     Raises:
         ConfigError: unknown protocol, or both are one data set.
-        DataError: everything that is wrong with either, at once.
     """
     problems: list[str] = []
     training = read_training(train_root, splits, layout=train_layout, recipe=recipe, problems=problems)
@@ -283,12 +278,7 @@ def read_both(
 
 
 def read_test(root: Path, *, splits: Sequence[int] | None, layout: str, protocol: str | None) -> list[Split]:
-    """Read and check every split of the test data set.
-
-    Raises:
-        ConfigError: unknown protocol.
-        DataError: everything that is wrong with it, at once.
-    """
+    """Read and check every split of the test data set."""
     problems: list[str] = []
     testing = read_testing(root, splits, layout=layout, protocol=protocol, problems=problems)
     raise_problems(problems)

@@ -64,9 +64,6 @@ def read_testing(
 
     Returns:
         The splits that can be read.
-
-    Raises:
-        ConfigError: unknown protocol.
     """
     if protocol is not None:
         protocol_named(protocol)

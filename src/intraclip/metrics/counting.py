@@ -102,9 +102,6 @@ def count(embeddings: Embeddings, ways: Sequence[Counting]) -> list[Counted]:
     Args:
         embeddings: query and gallery together.
         ways: of counting.
-
-    Raises:
-        DataError: features without distances.
     """
     results: list[list[tuple[int, float, float]]] = [[] for _ in ways]
 

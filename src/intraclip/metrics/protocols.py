@@ -95,9 +95,6 @@ PROTOCOLS: dict[str, Protocol] = {
 def protocols_named(name: str) -> list[Protocol]:
     """One protocol by name, or ``all`` that search across cameras.
 
-    Raises:
-        ConfigError: unknown name.
-
     >>> len(protocols_named("all")), len(protocols_named("within-camera"))
     (7, 1)
     """

@@ -224,7 +224,6 @@ def score(
 
     Raises:
         DataError: no query, an empty gallery, no query with a right answer, or features without distances.
-        DeviceError: the device is not there.
     """
     query, gallery = searched(embeddings, protocol)
     features = embeddings.features

@@ -81,7 +81,6 @@ def save_checkpoint(
         more: and its tensors, by part (`MORE`) and name.
 
     Raises:
-        OutputError: it cannot be written (disk full, no permission); an older file of that name stays.
         CheckpointError: a weight is not finite; nothing is written, older checkpoints stay.
     """
     tensors = {f"model.{k}": v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
@@ -166,11 +165,7 @@ def verify(path: Path) -> Checkpoint:
 
 
 def load_model(checkpoint: Checkpoint, *, device: torch.device) -> ClipEmbedder:
-    """Build the network of a checkpoint with its weights, in evaluation mode.
-
-    Raises:
-        CheckpointError: the tensors do not fit the network that the header describes.
-    """
+    """Build the network of a checkpoint with its weights, in evaluation mode."""
     model = build_embedder(
         checkpoint.recipe.model,
         checkpoint.recipe.input,
@@ -233,7 +228,6 @@ def model_file(run: Path) -> Path:
     """The checkpoint that a run folder, a checkpoint file or a name of the zoo stands for.
 
     Raises:
-        ConfigError: the zoo's network of that name is none of intraclip's own.
         CheckpointError: there is none; says what was looked for.
     """
     run = resolve(run, kinds=("checkpoint",))

@@ -133,9 +133,6 @@ def build_embedder(
         input_config: frame size.
         num_classes: training identities.
         seed: of the random weights; the global random state is left as it was.
-
-    Raises:
-        ConfigError: unknown name, or the input is too small.
     """
     # A network that is opened inside somebody's inference mode can be trained all the same.
     with torch.inference_mode(False), torch.random.fork_rng(devices=[]):

@@ -52,11 +52,7 @@ def set_trainable(model: ClipEmbedder, config: FinetuneConfig, *, epoch: int) ->
 
 
 def parameter_groups(model: ClipEmbedder, config: FinetuneConfig) -> list[tuple[list[nn.Parameter], float]]:
-    """Parameters with the factor of their learning rate; one group where all learn alike.
-
-    Raises:
-        ConfigError: the rates fall by block, and the backbone has no blocks.
-    """
+    """Parameters with the factor of their learning rate; one group where all learn alike."""
     if config.body_rate == 1 and config.block_decay == 1:
         return [(list(model.parameters()), 1.0)]
     body = dict(model.backbone.named_parameters())

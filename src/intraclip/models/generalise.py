@@ -90,10 +90,6 @@ class MixStyle:
 
 
 def mix_styles(network: StagedNetwork, share: float) -> None:
-    """Mix behind the second and the third stage of a backbone.
-
-    Raises:
-        ConfigError: it is no plain chain of stages.
-    """
+    """Mix behind the second and the third stage of a backbone."""
     for stage in network.stages()[1:3]:
         stage[-1].register_forward_hook(MixStyle(share))

@@ -25,10 +25,6 @@ def trained_before(weights: str) -> Path | None:
 
     Returns:
         None where it is something else: a word, a file of a backbone's weights alone, or nothing that is there.
-
-    Raises:
-        CheckpointError: the folder holds no trained model; or the zoo's file is not here yet.
-        ConfigError: the zoo's network cannot be trained.
     """
     if not weights or weights in USUAL_WEIGHTS:
         return None
@@ -58,7 +54,6 @@ def begin(model: ClipEmbedder, config: ModelConfig, input_config: InputConfig) -
 
     Raises:
         ConfigError: there are no such weights, or they are of another backbone or another normalisation.
-        CheckpointError: the weights are missing, damaged, or do not fit.
     """
     file = trained_before(config.weights)
     if file is not None:

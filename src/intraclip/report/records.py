@@ -62,7 +62,6 @@ def read_record(name: str, folder: Path) -> RunRecord:
 
     Raises:
         DataError: no run folder, not scored yet (the message names the command), or a damaged file.
-        ConfigError: a damaged recipe.
     """
     config = folder / "config.toml"
     if not config.is_file():

@@ -94,9 +94,6 @@ def frame_features(
 
     Returns:
         float32 ``[N, F]``, clip after clip.
-
-    Raises:
-        FrameError: a frame cannot be read.
     """
     images = np.concatenate(
         [

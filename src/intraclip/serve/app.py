@@ -38,9 +38,6 @@ def create_app(
         gallery: is used, not closed; other processes may change it meanwhile.
         settings: what is allowed; by default for this machine alone.
         embedder: makes queries of uploads; without it they are refused with a reason.
-
-    Raises:
-        DataError: the embedder is another model than the gallery's.
     """
     settings = settings or ServeSettings()
     if embedder is not None:

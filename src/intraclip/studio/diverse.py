@@ -142,9 +142,6 @@ def render_arrays(
         config: what to render.
         workers: processes; as many as there are cores when None; 1 renders in this process.
         progress: called with the frames done and the frames in all.
-
-    Raises:
-        ConfigError: `workers` is below 1.
     """
     visits = plan_visits(config)
     n = len(visits) * config.frames

@@ -41,10 +41,6 @@ def make_diverse(
         config: what to render.
         workers: processes; as many as there are cores when None.
         progress: called with the frames done and the frames in all.
-
-    Raises:
-        OutputError: `out` is not empty, or cannot be written.
-        ConfigError: `workers` is below 1.
     """
     remedy = "choose another folder, or delete this one"
     require_empty_folder(out, remedy=remedy)

@@ -205,21 +205,13 @@ class Pack:
 
 
 def open_pack(root: Path) -> Pack:
-    """Open a finished pack; later frame reads of this process use what was opened last.
-
-    Raises:
-        DataError: the pack is not finished, of another format version, or damaged.
-    """
+    """Open a finished pack; later frame reads of this process use what was opened last."""
     pack = _OPEN[root] = Pack(root)
     return pack
 
 
 def pack_of(root: Path) -> Pack | None:
-    """The pack at `root`, opened once a process; None when `root` is an ordinary folder.
-
-    Raises:
-        DataError: as `open_pack`.
-    """
+    """The pack at `root`, opened once a process; None when `root` is an ordinary folder."""
     if root not in _OPEN:
         _OPEN[root] = Pack(root) if is_pack(root) else None
     return _OPEN[root]

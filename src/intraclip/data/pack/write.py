@@ -105,7 +105,6 @@ def write_pack(
     Raises:
         ConfigError: a setting is out of range.
         DataError: the data set cannot be read, or has changed since the pack was begun.
-        FrameError: a frame cannot be read.
         OutputError: `out` holds something else, or the disk is full; run again when there is room.
     """
     settings = settings or PackSettings()

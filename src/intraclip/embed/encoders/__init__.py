@@ -37,11 +37,8 @@ def open_encoder(source: Path, *, engine: str = "auto", device: str | None = Non
             GPUs.
 
     Raises:
-        CheckpointError: there is no network, or a damaged one.
         ConfigError: unknown engine, one that cannot run the source, or a wrong TOML file.
         DeviceError: the device is not there, or the engine does not run on it.
-        MissingExtraError: the engine is not installed; the message has the install command.
-        OutputError: a run cannot be exported for the engine.
     """
     if engine not in get_args(Engine):
         raise ConfigError(f"engine {engine!r} is not one of {', '.join(get_args(Engine))}")

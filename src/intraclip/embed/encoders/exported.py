@@ -58,7 +58,6 @@ def open_exported(path: Path, *, engine: str = "auto") -> ExportedEncoder:
     Raises:
         CheckpointError: no network, or one that `intraclip export` did not write.
         ConfigError: it holds the clip part, or the engine cannot run it.
-        MissingExtraError: the engine is not installed.
     """
     network = open_network(path, engine=engine)
     description = description_of(network.metadata, source=str(path))
@@ -87,9 +86,6 @@ def cached_export(run: Path, *, engine: str) -> ExportedEncoder:
         engine: ``onnxruntime`` or ``openvino``.
 
     Raises:
-        CheckpointError: no trained model there.
-        ConfigError: the head has no frame part.
-        MissingExtraError: the engine, or what writes ONNX, is not installed.
         OutputError: the run folder cannot be written to, or the exported network disagrees.
     """
     checkpoint = read_checkpoint(model_file(run))

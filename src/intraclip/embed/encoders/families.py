@@ -34,7 +34,6 @@ class FamilyEncoder:
     Raises:
         ConfigError: there is no such model.
         CheckpointError: the weights do not fit, or it gives no finite vectors.
-        MissingExtraError: the family's package is not installed.
     """
 
     def __init__(

@@ -52,9 +52,6 @@ def measure_loss(
     Returns:
         ``original`` and ``exported`` (rank1 and mAP, in 0..1), ``loss`` (the first minus the second), ``cosine`` of the
         tracklet embeddings, and what makes them what they are. JSON can hold it.
-
-    Raises:
-        DataError: nothing to test on, or features that are not finite.
     """
     require_test_tracklets(split)
     network = open_network(written.path, engine=engine)

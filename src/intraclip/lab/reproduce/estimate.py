@@ -45,9 +45,6 @@ def estimates(runs: Sequence[PlannedRun], place: Slot) -> dict[Path, float]:
     Args:
         runs: any; finished ones need none.
         place: where a run is made; all places are alike.
-
-    Raises:
-        DeviceError: the device is not there, or its memory is too small.
     """
     measured: dict[Path, list[float]] = {}
     for run in runs:

@@ -48,11 +48,7 @@ class Column:
 
     @classmethod
     def of(cls, tracklet: Tracklet, clip: Clip, outline: npt.NDArray[np.bool_] | None) -> Column:
-        """Read the frames of a clip; `outline` is ``[T, H, W]`` of its frames.
-
-        Raises:
-            FrameError: a frame cannot be read.
-        """
+        """Read the frames of a clip; `outline` is ``[T, H, W]`` of its frames."""
         valid = clip.indices[clip.mask]
         kept = strips.evenly_spaced(len(valid), FRAMES)
         frames = strips.load_frames(tracklet, valid[kept].tolist(), height=HEIGHT, width=WIDTH)
@@ -83,9 +79,6 @@ def picture(columns: Sequence[Column], kinds: Sequence[str]) -> strips.Picture:
 
     Returns:
         uint8 ``[H, W, 3]``.
-
-    Raises:
-        MissingExtraError: matplotlib is not installed.
     """
     figures = require_extra("matplotlib.figure", extra="report", purpose="the picture of Fig. 1")
     backend = require_extra(

@@ -45,9 +45,6 @@ def picture(planes: Sequence[Plane]) -> Picture:
 
     Returns:
         uint8 ``[H, W, 3]``.
-
-    Raises:
-        MissingExtraError: matplotlib is not installed.
     """
     figures = require_extra("matplotlib.figure", extra="report", purpose="the picture of Fig. 3")
     backend = require_extra(

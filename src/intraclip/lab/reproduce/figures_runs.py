@@ -62,7 +62,6 @@ def open_runs(runs: Mapping[str, Sequence[Path]], split: Split) -> Kinds:
 
     Raises:
         DataError: fewer than two kinds, a kind without runs, one seed twice, or a run trained on people of test.
-        CheckpointError: a run without a model, or a damaged one.
     """
     if len(runs) < 2:
         raise DataError(f"a figure compares two kinds of run, got {', '.join(runs) or 'none'}")

@@ -225,9 +225,6 @@ def row_recipe(base: Recipe, row: Row, also: Mapping[str, Any]) -> Recipe:
         row: says what it changes.
         also: what the scale changes for the whole experiment.
 
-    Raises:
-        ConfigError: an unknown key or a wrong value.
-
     >>> row = Row(key="a", label="a", changes={"model.head": "tap"}, times=2)
     >>> changed = row_recipe(Recipe(), row, {"input.width": 64})
     >>> changed.model.head, changed.input.width, changed.optimizer.epochs, changed.optimizer.decay_every
@@ -292,11 +289,7 @@ def _planned(
 
 
 def look_again(runs: Sequence[PlannedRun]) -> list[PlannedRun]:
-    """The same runs, as far as they are now.
-
-    Raises:
-        IntraclipError: what is there is not what was planned.
-    """
+    """The same runs, as far as they are now."""
     refused: list[Refusal] = []
     found = [replace(run, state=_looked_at(run.folder, run.recipe, run.source, refused)) for run in runs]
     raise_refused(refused)

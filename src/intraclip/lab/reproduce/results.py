@@ -62,9 +62,6 @@ def table_result(
         Plain values: ``rows`` with their recipes and their measures by data set, ``claims`` with their gains,
         ``datasets``, ``machines`` and ``notes``. Shares are in 0..1; what the paper prints is in percent. ``p_holm``
         is a p-value over people, adjusted for the claims of its data set and measure.
-
-    Raises:
-        DataError: a run's embeddings are damaged.
     """
     experiment = plan.experiment
     rows: dict[str, dict[str, Any]] = {

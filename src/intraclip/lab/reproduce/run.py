@@ -145,10 +145,6 @@ def plan(settings: Settings, *, recipe: Recipe | None = None) -> Plan:
 
     Raises:
         ConfigError: unknown names, wrong numbers, or weights that are not there.
-        DataError: everything that is wrong with the data, at once.
-        IntraclipError: everything in the output folder that is not what is planned, at once.
-        DeviceError: more GPUs asked for than there are.
-        MissingExtraError: what draws the figures is not installed.
     """
     chosen = experiments_named(settings.experiment, only=settings.only)
     scale = scale_named(settings.scale)
@@ -239,9 +235,7 @@ def reproduce(planned: Plan, view: View) -> list[Path]:
 
     Raises:
         RunsFailed: some runs failed; the others are done, and what does not need the failed ones is written.
-        CheckpointError: weights cannot be downloaded, or do not fit; nothing was trained.
         IntraclipError: a failure that must hit every run, or finished runs that are not what was planned.
-        RunStopped: SIGTERM or Ctrl-C; what was going on has saved itself.
         OutputError: something cannot be written.
     """
     settings = planned.settings

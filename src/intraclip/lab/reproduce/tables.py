@@ -141,10 +141,6 @@ def write_page(out: Path, *, title: str, sections: Sequence[Mapping[str, Any]], 
         sections: each with ``title``, ``about``, ``tables`` (of `Table`), ``remarks`` and ``pictures`` (data URIs with
             ``alt``).
         note: a sentence below the title.
-
-    Raises:
-        MissingExtraError: the ``report`` extra is not installed.
-        OutputError: the file cannot be written.
     """
     jinja2 = require_extra("jinja2", extra="report", purpose="the HTML tables")
     environment = jinja2.Environment(

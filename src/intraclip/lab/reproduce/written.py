@@ -35,10 +35,6 @@ def write_table(
 
     Returns:
         The Markdown file.
-
-    Raises:
-        DataError: a run's embeddings are damaged.
-        OutputError: a file cannot be written.
     """
     name = one.experiment.name
     result = table_result(one, scoring, scale=scale, recipe=recipe, say=say)

@@ -63,11 +63,7 @@ def read_pins(entry: Entry) -> dict[str, dict[str, str]]:
 
 
 def pin(entry: Entry, file: File, *, sha256: str, source: str) -> None:
-    """Note the digest that a file had when it came.
-
-    Raises:
-        OutputError: it cannot be written.
-    """
+    """Note the digest that a file had when it came."""
     pins = {**read_pins(entry), file.name: {"sha256": sha256, "from": source}}
     write_json(folder_of(entry) / PINS, pins)
 
@@ -129,7 +125,6 @@ def take(entry: Entry, sources: list[Path]) -> list[Checked]:
 
     Raises:
         CheckpointError: a file is missing, or another one than is known.
-        OutputError: it cannot be written.
     """
     by_name = {source.name: source for source in sources}
     found = []

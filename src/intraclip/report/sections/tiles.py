@@ -54,11 +54,7 @@ def picture_tile(
 def tracklet_tile(
     tracklet: Tracklet, count: int, *, alt: str, correct: bool = True, caption: tuple[str, ...] = ()
 ) -> Tile:
-    """Inline `count` evenly spaced frames of a tracklet, fewer if it is shorter.
-
-    Raises:
-        FrameError: a frame cannot be read.
-    """
+    """Inline `count` evenly spaced frames of a tracklet, fewer if it is shorter."""
     frames = strips.load_frames(
         tracklet, strips.evenly_spaced(len(tracklet), count), height=STRIP_HEIGHT, width=STRIP_WIDTH
     )
