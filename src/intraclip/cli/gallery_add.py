@@ -92,12 +92,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def add_folder(args: AddArgs, progress: Progress | None = None) -> tuple[AddSummary, int, str]:
-    """Embed a data folder and add it: what became of it, tracklets there now, and the first one's id.
-
-    Args:
-        args: the flags.
-        progress: called with frames done and in all, instead of a bar.
-    """
+    """Embed a data folder and add it: what became of it, tracklets there now, and the first one's id."""
     from intraclip.embed.extractors import ExtractSettings
     from intraclip.embed.network import network_note
     from intraclip.gallery.adding import add_tracklets, read_tracklets

@@ -31,11 +31,6 @@ class Clip(NamedTuple):
 def training_clip(length: int, config: ClipConfig, rng: np.random.Generator) -> Clip:
     """Draw one training clip.
 
-    Args:
-        length: frames in the tracklet, at least 1.
-        config: `num_frames`, `sampling`, `stride` and `short` are read.
-        rng: source of the draw.
-
     >>> config = ClipConfig(num_frames=4)
     >>> training_clip(100, config, np.random.default_rng(0)).indices
     array([82, 83, 84, 85])

@@ -308,12 +308,6 @@ def iterate(
 ) -> Iterator[BatchT]:
     """Yield the batches of a data set in order, read by `workers` processes (0: in this one).
 
-    Args:
-        dataset: what to read.
-        workers: processes.
-        prefetch: batches that each worker reads ahead.
-        pin_memory: put batches into page-locked memory, from which a GPU copies without waiting.
-
     Raises:
         IntraclipError: what a worker met, such as a `FrameError`; or a worker was killed.
     """

@@ -19,10 +19,6 @@ Frame = npt.NDArray[np.uint8]
 def read_tracklet_frame(tracklet: Tracklet, index: int) -> Frame:
     """Read one frame of a tracklet, from its folder or its pack.
 
-    Args:
-        tracklet: where from.
-        index: number of the frame, counted from 0.
-
     Returns:
         uint8 ``[H, W, 3]``, RGB, at the stored size. Of a raw pack it is a read-only view of the mapped file.
     """

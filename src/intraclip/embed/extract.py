@@ -204,12 +204,7 @@ def of_tracklets(
 
 
 def load_run(run: Path, *, device: str | None = None) -> tuple[ClipEmbedder, Recipe]:
-    """The trained network of a run folder or checkpoint file, ready to embed, and its recipe.
-
-    Args:
-        run: run folder or checkpoint file.
-        device: other device than the recipe's.
-    """
+    """The trained network of a run folder or checkpoint file, ready to embed, and its recipe."""
     checkpoint = read_checkpoint(model_file(run))
     target = choose_device(device or checkpoint.recipe.device)
     return load_model(checkpoint, device=target), checkpoint.recipe

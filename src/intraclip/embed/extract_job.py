@@ -54,13 +54,6 @@ class Extracted:
 class ExtractJob:
     """One extraction.
 
-    Args:
-        extractor: what embeds.
-        split: its test tracklets are embedded.
-        settings: how.
-        out: the file to write, .npz or .parquet.
-        processes: how many will share the work.
-
     Raises:
         DataError: nothing to embed, or a tracklet is too short and the policy is ``error``.
         OutputError: the output has the wrong name.

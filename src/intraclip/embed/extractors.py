@@ -123,10 +123,6 @@ class Extractor(Protocol):
 class FrameExtractor:
     """A frame encoder of any engine, and a head that reads the mean of its vectors.
 
-    Args:
-        encoder: frames -> vectors.
-        head: in evaluation mode, on any device.
-
     Raises:
         ConfigError: the head was made for vectors of another size.
     """
@@ -342,11 +338,7 @@ class ClipExtractor:
 
 
 class RunningMean:
-    """Means of runs of rows that arrive in batches; only the sum of the open run is held.
-
-    Args:
-        size: length of a row.
-    """
+    """Means of runs of rows that arrive in batches; only the sum of the open run is held."""
 
     def __init__(self, size: int) -> None:
         self._sum = torch.zeros(size, dtype=torch.float64)

@@ -45,11 +45,7 @@ class Part:
 
 
 class PartStore:
-    """The folder of parts of one output file.
-
-    Args:
-        out: the output file.
-    """
+    """The folder of parts of one output file."""
 
     def __init__(self, out: Path) -> None:
         self.folder = out.with_name(out.name + ".parts")

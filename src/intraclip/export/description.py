@@ -113,10 +113,6 @@ def describe_network(
 def description_of(metadata: Mapping[str, str], *, source: str) -> Description | None:
     """Read a file's metadata back.
 
-    Args:
-        metadata: text by key, as the file holds it.
-        source: file name for the message.
-
     Returns:
         None for a file that `intraclip export` did not write.
 

@@ -7,7 +7,6 @@ import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -17,6 +16,7 @@ import torch
 
 from intraclip.core.paths import utf8_path
 from intraclip.errors import CheckpointError, ConfigError, require_extra
+from intraclip.export.engines import RUNS, installed
 from intraclip.export.reference import check_reference
 
 Array = npt.NDArray[Any]
@@ -195,18 +195,6 @@ NETWORKS: dict[str, Callable[[Path], Network]] = {
 }
 """Engines by name."""
 
-RUNS: dict[str, tuple[str, ...]] = {
-    ".onnx": ("onnxruntime", "openvino"),
-    ".xml": ("openvino",),
-    ".pt2": ("torch",),
-}
-"""Engines that run a kind of file, the fastest exact one first (docs/export.md)."""
-
-
-def installed(engine: str) -> bool:
-    """Whether an engine's package is installed; nothing is imported."""
-    return find_spec(engine) is not None
-
 
 def open_network(path: Path, *, engine: str = "auto", check: bool = True) -> Network:
     """Open a network file.
@@ -237,10 +225,6 @@ def open_network(path: Path, *, engine: str = "auto", check: bool = True) -> Net
 
 def find_output(network: Network, name: str = "") -> int:
     """Number of the output to use.
-
-    Args:
-        network: opened.
-        name: of the output; may be empty when there is one only.
 
     Raises:
         ConfigError: no such output, or several and none named; the message lists them.

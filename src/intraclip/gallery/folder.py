@@ -52,12 +52,7 @@ def open_folder(folder: Path) -> FolderStore:
 
 
 class FolderStore:
-    """See `intraclip.gallery.store.Store`.
-
-    Args:
-        folder: with the database.
-        info: what stands in it.
-    """
+    """See `intraclip.gallery.store.Store`."""
 
     def __init__(self, folder: Path, info: GalleryInfo) -> None:
         self.info = info

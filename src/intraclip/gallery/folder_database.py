@@ -393,9 +393,6 @@ def _full(folder: Path, reason: str) -> DiskFullError:
 class Connections:
     """One connection that writes, and as many that read as are needed at once.
 
-    Args:
-        folder: of the gallery.
-
     Attributes:
         damage: the first damage that was met; empty while there was none.
         full: whether the last change found no room.

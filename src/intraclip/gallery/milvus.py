@@ -92,12 +92,7 @@ def open_milvus(address: str) -> MilvusStore:
 
 
 class MilvusStore:
-    """See `intraclip.gallery.store.Store`.
-
-    Args:
-        connection: to the server; its collections exist.
-        info: what stands in them.
-    """
+    """See `intraclip.gallery.store.Store`."""
 
     def __init__(self, connection: Server, info: GalleryInfo) -> None:
         self.info = info

@@ -44,10 +44,6 @@ class Saved:
 def save_intact(folder: Path, new: str) -> Saved:
     """Copy all that is as it was written into a new gallery; the damaged one is left as it is.
 
-    Args:
-        folder: of the damaged gallery.
-        new: folder of the new one.
-
     Raises:
         DamagedError: nothing can be read, not even for which model it was made.
     """

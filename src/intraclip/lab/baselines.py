@@ -24,10 +24,6 @@ def colour_histograms(tracklets: Sequence[Tracklet], *, frames: int = 8) -> npt.
     cast away. HSV histograms of 8 x 4 x 4 bins in six stripes, averaged over evenly spaced frames, each stripe
     scaled to sum 1, then the square root (Euclidean distance is then the Hellinger distance).
 
-    Args:
-        tracklets: N of them.
-        frames: frames looked at a tracklet.
-
     Returns:
         float32 ``[N, 768]``.
     """

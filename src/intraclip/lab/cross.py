@@ -129,18 +129,6 @@ def cross_dataset(
 
     Everything that can be checked is checked before anything is trained.
 
-    Args:
-        train_root: the data set that is trained on.
-        test_root: the data set that is tested on.
-        recipe: of every run; `data.split` is set to the training split, `data.layout` is that of `train_root`.
-        out: the output folder; must be empty or absent unless resuming.
-        splits: numbers of the training splits; None for all.
-        test_splits: numbers of the test splits; None for all.
-        test_layout: layout of `test_root`.
-        settings: how the runs are tested.
-        resume: keep the finished runs in `out`, continue the interrupted one, train what is missing.
-        view: shows the progress.
-
     Returns:
         The content of `cross.json`.
 
@@ -203,15 +191,6 @@ def cross_runs(
     view: View | None = None,
 ) -> dict[str, Any]:
     """Test runs that exist on every split of another data set.
-
-    Args:
-        run_folders: run folders or checkpoint files.
-        test_root: the data set that is tested on.
-        out: folder for `cross.json` and `cross.md`; nothing is written without it.
-        test_splits: numbers of the test splits; None for all.
-        test_layout: layout of `test_root`.
-        settings: how the runs are tested.
-        view: shows the progress.
 
     Returns:
         As `cross_dataset`.
@@ -345,11 +324,6 @@ def summarise(
     runs: Sequence[CrossRun], testing: Sequence[Split], results: Sequence[SplitsEvaluation]
 ) -> dict[str, Any]:
     """Everything `cross.json` holds.
-
-    Args:
-        runs: one a training split.
-        testing: the test splits.
-        results: one a run, with one entry a test split.
 
     Returns:
         ``pairs`` (one a training and test split), ``by_run``, ``summary`` (mean and deviations by measure),

@@ -93,13 +93,6 @@ def run_demo(
 ) -> DemoResult:
     """Render a small benchmark, train model 1 and model 4, score them, `base` and two baselines, write the report.
 
-    Args:
-        out: folder for data, runs and report.html; must be empty or absent unless resuming.
-        view: shows the progress.
-        seed: of benchmark, weights and training.
-        resume: keep what an interrupted demo in `out` finished.
-        recipe: instead of the shipped one, see `demo_recipe`; its head and augmentation are replaced.
-
     Raises:
         OutputError: `out` is not empty.
     """

@@ -97,12 +97,7 @@ class Counted:
 
 
 def count(embeddings: Embeddings, ways: Sequence[Counting]) -> list[Counted]:
-    """Count the same embeddings in several ways; each block of distances is computed once for all of them.
-
-    Args:
-        embeddings: query and gallery together.
-        ways: of counting.
-    """
+    """Count the same embeddings in several ways; each block of distances is computed once for all of them."""
     results: list[list[tuple[int, float, float]]] = [[] for _ in ways]
 
     def source(number: int) -> tuple[bool, Distance, bool]:

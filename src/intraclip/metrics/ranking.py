@@ -610,15 +610,7 @@ class RankedList:
 def ranked_list(
     embeddings: Embeddings, protocol: Protocol, query: int, *, k: int, distance: Distance = "euclidean"
 ) -> RankedList:
-    """The k best answers to one query; ties as in the module's rule, then in the order of the rows.
-
-    Args:
-        embeddings: query and gallery together.
-        protocol: what is searched.
-        query: row of the query.
-        k: answers wanted; fewer come back from a smaller gallery.
-        distance: ``euclidean`` or ``cosine``.
-    """
+    """The k best answers to one query; ties as in the module's rule, then in the order of the rows."""
     gallery = searched(embeddings, protocol).gallery
     same = embeddings.pids[gallery] == embeddings.pids[query]
     own_camera = embeddings.camids[gallery] == embeddings.camids[query]
@@ -669,13 +661,6 @@ def most_similar(
     embeddings: Embeddings, query: str, *, k: int, distance: Distance = "cosine", own_camera: bool = False
 ) -> list[Similar]:
     """The tracklets nearest to a named one, without regard to pids: for data without labels.
-
-    Args:
-        embeddings: with names.
-        query: name of a tracklet in them.
-        k: answers wanted.
-        distance: ``euclidean`` or ``cosine``.
-        own_camera: whether tracklets of the query's own camera may answer.
 
     Raises:
         DataError: no tracklet of that name, or nothing is left to search.

@@ -152,13 +152,7 @@ def intervals(
 def intervals_or_none(
     outcomes: Outcomes, pids: npt.NDArray[np.int64], *, seed: int = 0
 ) -> dict[str, Any] | None:
-    """`intervals` as plain values, or None where one person, or none, was searched for: nothing can be drawn again.
-
-    Args:
-        outcomes: of a score.
-        pids: int64 ``[N]``, person of every row of the embeddings.
-        seed: of the draws.
-    """
+    """`intervals` as plain values, or None where one person, or none, was searched for: nothing can be drawn again."""
     people = pids[outcomes.rows]
     return intervals(outcomes, people, seed=seed).to_json_dict() if len(np.unique(people)) > 1 else None
 

@@ -16,11 +16,6 @@ def set_trainable(model: ClipEmbedder, config: FinetuneConfig, *, epoch: int) ->
     What is frozen gets no gradient, and its modules are in evaluation mode: batch normalisation uses the statistics
     that it has and learns no new ones, dropout is off.
 
-    Args:
-        model: changed in place.
-        config: what is frozen.
-        epoch: counted from 0.
-
     Returns:
         Whether other parameters learn now than before.
 

@@ -64,9 +64,6 @@ class MixStyle:
     """Mixes channel statistics of maps between the frames of a batch (Zhou, Yang, Qiao, Xiang, ICLR 2021).
 
     A forward hook of a stage in training mode. It draws from torch's global random state, which a step seeds.
-
-    Args:
-        share: of the batches.
     """
 
     CONCENTRATION = 0.1

@@ -52,9 +52,6 @@ class Package:
     def read(self, network: nn.Module) -> dict[str, torch.Tensor]:
         """The weights under timm's names.
 
-        Args:
-            network: timm's; its blocks are counted.
-
         Raises:
             CheckpointError: the file is damaged.
         """

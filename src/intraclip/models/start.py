@@ -44,11 +44,6 @@ def trained_before(weights: str) -> Path | None:
 def begin(model: ClipEmbedder, config: ModelConfig, input_config: InputConfig) -> str:
     """Fill a network as `config.weights` says. The classifier always begins anew: other people, other classes.
 
-    Args:
-        model: with seeded random weights; changed in place.
-        config: `weights` and what they must fit.
-        input_config: how frames are normalised.
-
     Returns:
         What was taken from where, for people; empty for random weights.
 

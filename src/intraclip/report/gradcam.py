@@ -188,10 +188,6 @@ def evenness(maps: npt.NDArray[np.float32]) -> float:
 def silhouettes_of(root: Path, tracklet: Tracklet) -> npt.NDArray[np.bool_] | None:
     """True outlines of the person in a tracklet's frames, where the data came with them.
 
-    Args:
-        root: the data set's folder.
-        tracklet: of that data set.
-
     Returns:
         bool ``[n, H, W]``, or None: real data, or outlines of another number of frames.
     """

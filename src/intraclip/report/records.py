@@ -55,11 +55,6 @@ class RunRecord:
 def read_record(name: str, folder: Path) -> RunRecord:
     """Read a run folder.
 
-    Args:
-        name: display name.
-        folder: with `config.toml`, `evaluation.json` and `embeddings.npz`; `metrics.jsonl`,
-            `environment.json` and `throughput.json` are read when they are there.
-
     Raises:
         DataError: no run folder, not scored yet (the message names the command), or a damaged file.
     """

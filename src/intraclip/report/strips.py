@@ -142,12 +142,6 @@ def ranked_tracklets(
 ) -> Picture:
     """A tracklet and the ones most similar to it, without a verdict: for data without labels.
 
-    Args:
-        query: what was searched for.
-        answers: tracklets with their distances, best first.
-        frames: evenly spaced frames shown of each.
-        height: of a frame in pixels; it is half as wide.
-
     Returns:
         uint8 ``[H', W', 3]`` on white.
     """

@@ -82,13 +82,7 @@ class Body:
 
 
 def build_body(identity: Identity, spacing: float, rng: np.random.Generator) -> Body:
-    """Lay out the surface of a dressed person.
-
-    Args:
-        identity: who.
-        spacing: distance between points, metres; about 0.65 of what a pixel covers leaves no holes.
-        rng: jitter and the folds of the clothes.
-    """
+    """Lay out the surface of a dressed person."""
     return _Tailor(identity, spacing, rng).body()
 
 

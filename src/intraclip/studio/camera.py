@@ -128,13 +128,7 @@ class Camera:
 
 
 def draw_camera(seed: int, number: int, difficulty: Difficulty) -> Camera:
-    """Draw one camera.
-
-    Args:
-        seed: the benchmark's seed.
-        number: the camid, from 1.
-        difficulty: how strong casts, exposure, noise and compression are, and how often resolution is low.
-    """
+    """Draw one camera."""
     rng = generator(seed, Kind.CAMERA, number)
     indoor = bool(rng.random() < 0.3)
     low = rng.random() < difficulty.low_resolution

@@ -83,13 +83,7 @@ class _Drawn:
 
 
 class Crowd:
-    """Draws the frames of one camera.
-
-    Args:
-        config: the videos' settings.
-        camid: which camera.
-        visits: those of all cameras or of this one.
-    """
+    """Draws the frames of one camera."""
 
     def __init__(self, config: VideosConfig, camid: int, visits: Sequence[Visit]) -> None:
         self.config = config

@@ -35,12 +35,6 @@ def make_diverse(
 
     The last `config.test` people are in query (their first visit) and gallery (the others). `benchmark.json` is
     written last: a folder without it is not finished.
-
-    Args:
-        out: the output folder; new or empty.
-        config: what to render.
-        workers: processes; as many as there are cores when None.
-        progress: called with the frames done and the frames in all.
     """
     remedy = "choose another folder, or delete this one"
     require_empty_folder(out, remedy=remedy)

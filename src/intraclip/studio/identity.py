@@ -244,11 +244,6 @@ def draw_identity(seed: int, number: int, difficulty: Difficulty) -> Identity:
     """Draw one person.
 
     People come in groups of three by number; with probability `difficulty.alike` a group wears one outfit.
-
-    Args:
-        seed: the benchmark's seed.
-        number: the true identity.
-        difficulty: decides how often people are dressed alike and how muted clothes are.
     """
     group = number // 3
     shared = generator(seed, Kind.GROUP, group)

@@ -50,12 +50,6 @@ def make_benchmark(
     The same seed and settings give the same bytes on one machine and with one set of libraries, whatever the
     number of workers. `benchmark.json` is written last: a folder without it is not finished.
 
-    Args:
-        out: the output folder; new or empty.
-        config: what to render.
-        workers: processes; as many as there are processor cores when None.
-        progress: called with the frames done and the frames in all.
-
     Returns:
         Counts, the digest of all frames and the time it took.
 

@@ -107,12 +107,7 @@ def _outline(seed: int, number: int, difficulty: Difficulty) -> Body:
 
 
 def render_tracklet(plan: TrackletPlan, config: BenchmarkConfig) -> Rendered:
-    """Render one tracklet.
-
-    Args:
-        plan: who, where and how long.
-        config: sizes, seed and difficulty.
-    """
+    """Render one tracklet."""
     cv2.setNumThreads(0)
     difficulty = config.difficulty
     camera, scene, atlas = _place(config.seed, plan.camid, difficulty)

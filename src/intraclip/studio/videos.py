@@ -84,12 +84,6 @@ def make_videos(
     written last: a folder without it is not finished. The same settings give the same bytes on one machine and with
     one set of libraries, whatever the number of workers.
 
-    Args:
-        out: the output folder; new or empty.
-        config: what to film.
-        workers: processes, at most one a camera; as many as there are processor cores when None.
-        progress: called with the frames done and the frames in all.
-
     Returns:
         Counts, the digest of all frames and the time it took.
 

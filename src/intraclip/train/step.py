@@ -68,11 +68,6 @@ class TrainingStep:
 
     Every random draw depends on the seed and the number of the step alone, so a run that is resumed draws as it
     would have.
-
-    Args:
-        model: on the world's device; put into training mode.
-        recipe: augmentation, loss, optimizer and step settings.
-        world: the processes.
     """
 
     def __init__(self, model: ClipEmbedder, recipe: Recipe, world: World) -> None:
@@ -108,12 +103,7 @@ class TrainingStep:
         self._frames: torch.Tensor | None = None
 
     def begin_epoch(self, epoch: int, learning_rate: float) -> None:
-        """Set what learns in an epoch, and how fast; before the epoch's first batch that is computed here.
-
-        Args:
-            epoch: counted from 0.
-            learning_rate: of head and classifier.
-        """
+        """Set what learns in an epoch, and how fast; before the epoch's first batch that is computed here."""
         for group, factor in zip(self.optimizer.param_groups, self.rate_factors, strict=True):
             group["lr"] = learning_rate * factor
         if set_trainable(self.model, self.recipe.finetune, epoch=epoch):

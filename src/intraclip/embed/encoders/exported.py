@@ -24,12 +24,7 @@ CACHE = "exported"
 
 
 class ExportedEncoder:
-    """A frame network that `intraclip export` wrote; see `FrameEncoder`.
-
-    Args:
-        network: opened.
-        description: its metadata.
-    """
+    """A frame network that `intraclip export` wrote; see `FrameEncoder`."""
 
     def __init__(self, network: Network, description: Description) -> None:
         self._network = network
@@ -80,10 +75,6 @@ def cached_export(run: Path, *, engine: str) -> ExportedEncoder:
     The file is named after the fingerprint of the weights, so that other weights make another file, and
     `cache_folder` says where it is. Several processes
     may do this at once: each writes its own, and the last one stays.
-
-    Args:
-        run: run folder or checkpoint file.
-        engine: ``onnxruntime`` or ``openvino``.
 
     Raises:
         OutputError: the run folder cannot be written to, or the exported network disagrees.

@@ -81,10 +81,6 @@ def load_network_config(path: Path) -> NetworkConfig:
 def network_config(table: Mapping[str, Any], *, source: str) -> NetworkConfig:
     """Check a description.
 
-    Args:
-        table: as TOML gives it.
-        source: of the table, for the message.
-
     Raises:
         ConfigError: unknown, missing and wrong values: all of them at once.
     """
@@ -205,11 +201,6 @@ class FileEncoder:
 
     It is tried when it is opened: a network that gives other vectors in a batch than one by one (many are exported so)
     is refused, and so is one that answers NaN.
-
-    Args:
-        config: how frames are prepared.
-        path: the file.
-        engine: see `open_network`.
 
     Raises:
         ConfigError: the description does not fit the network.

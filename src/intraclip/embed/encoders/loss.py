@@ -41,14 +41,6 @@ def measure_loss(
 ) -> dict[str, Any]:
     """Embed the test tracklets with a network and with a file of it, from the same decoded frames, and score both.
 
-    Args:
-        model: the network, on the CPU, in evaluation mode.
-        recipe: test clips, and decoding workers.
-        split: its queries and gallery, under its usual protocol and Euclidean distance.
-        written: the file.
-        engine: that runs it.
-        progress: called after every batch, with batches done and in all.
-
     Returns:
         ``original`` and ``exported`` (rank1 and mAP, in 0..1), ``loss`` (the first minus the second), ``cosine`` of the
         tracklet embeddings, and what makes them what they are. JSON can hold it.

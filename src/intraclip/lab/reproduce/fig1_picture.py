@@ -73,10 +73,6 @@ class Column:
 def picture(columns: Sequence[Column], kinds: Sequence[str]) -> strips.Picture:
     """All clips side by side, at most two in a row of the page.
 
-    Args:
-        columns: at least one, all with the maps of every kind.
-        kinds: names, from top to bottom.
-
     Returns:
         uint8 ``[H, W, 3]``.
     """

@@ -186,19 +186,7 @@ def measure(
     tested: slice = slice(None),
     flip_seed: int = 0,
 ) -> Measure:
-    """Sum up one number.
-
-    Args:
-        key: see `Measure`.
-        name: see `Measure`.
-        values: kind of run -> ``[seeds, units]``, the same units everywhere.
-        seeds: kind of run -> its seeds.
-        claimed: see `Measure`.
-        percent: see `Measure`.
-        references: see `Measure`.
-        tested: units that are independent of each other; only they enter the comparison over units.
-        flip_seed: of the sign flips.
-    """
+    """Sum up one number."""
     first, *others = values
     comparisons = []
     for second in others:

@@ -56,10 +56,6 @@ def open_runs(runs: Mapping[str, Sequence[Path]], split: Split) -> Kinds:
 
     Where kinds share a seed, each starts with the same one: pictures then show runs of one seed.
 
-    Args:
-        runs: kind of run -> run folders, one a seed.
-        split: what the figure is drawn of.
-
     Raises:
         DataError: fewer than two kinds, a kind without runs, one seed twice, or a run trained on people of test.
     """

@@ -167,17 +167,6 @@ def make_plan(
 ) -> ExperimentPlan:
     """List the runs of an experiment and look how far each of them is.
 
-    Args:
-        experiment: what is asked.
-        scale: says what its rows change as well.
-        out: runs lie in ``out/runs``.
-        sources: from `choose_sources`; other experiments may need more of them.
-        layouts: those of the experiment that are wanted.
-        seeds: training seeds.
-        base: name or file of the recipe that rows change.
-        recipe: what was read from it.
-        refused: run folders in `out` that hold something else are appended.
-
     Raises:
         DataError: a data set that the experiment needs was not given.
         ConfigError: a row's recipe has wrong values.
@@ -219,11 +208,6 @@ def lacking(experiment: Experiment, layouts: Sequence[str], sources: Mapping[str
 
 def row_recipe(base: Recipe, row: Row, also: Mapping[str, Any]) -> Recipe:
     """The recipe of a row.
-
-    Args:
-        base: the scale's.
-        row: says what it changes.
-        also: what the scale changes for the whole experiment.
 
     >>> row = Row(key="a", label="a", changes={"model.head": "tap"}, times=2)
     >>> changed = row_recipe(Recipe(), row, {"input.width": 64})

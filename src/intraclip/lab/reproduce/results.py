@@ -51,13 +51,6 @@ def table_result(
 ) -> dict[str, Any]:
     """Score every run of a table and test its claims.
 
-    Args:
-        plan: whose runs are all done.
-        scoring: protocol and distance.
-        scale: name, for the record.
-        recipe: name or file, for the record.
-        say: told about what takes time.
-
     Returns:
         Plain values: ``rows`` with their recipes and their measures by data set, ``claims`` with their gains,
         ``datasets``, ``machines`` and ``notes``. Shares are in 0..1; what the paper prints is in percent. ``p_holm``

@@ -139,10 +139,6 @@ class RunsFailed(IntraclipError):
 def plan(settings: Settings, *, recipe: Recipe | None = None) -> Plan:
     """Find out what there is to do; nothing is trained, rendered, downloaded or written.
 
-    Args:
-        settings: what is wanted.
-        recipe: of an earlier plan for the same settings; None to read it.
-
     Raises:
         ConfigError: unknown names, wrong numbers, or weights that are not there.
     """
@@ -225,10 +221,6 @@ def plan(settings: Settings, *, recipe: Recipe | None = None) -> Plan:
 
 def reproduce(planned: Plan, view: View) -> list[Path]:
     """Do what a plan says.
-
-    Args:
-        planned: from `plan`.
-        view: shows the progress.
 
     Returns:
         The Markdown files, one an experiment.

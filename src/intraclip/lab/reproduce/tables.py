@@ -133,15 +133,7 @@ def markdown(result: Mapping[str, Any]) -> str:
 
 
 def write_page(out: Path, *, title: str, sections: Sequence[Mapping[str, Any]], note: str = "") -> Path:
-    """Write one self-contained HTML page.
-
-    Args:
-        out: the file.
-        title: of the page.
-        sections: each with ``title``, ``about``, ``tables`` (of `Table`), ``remarks`` and ``pictures`` (data URIs with
-            ``alt``).
-        note: a sentence below the title.
-    """
+    """Write one self-contained HTML page."""
     jinja2 = require_extra("jinja2", extra="report", purpose="the HTML tables")
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True

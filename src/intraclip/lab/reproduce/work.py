@@ -145,13 +145,6 @@ def do_runs(
     A run that fails does not stop the others, unless its failure must hit all of them: the disk is full, or the first
     two runs that ended were of different variants and both failed at once with the same words.
 
-    Args:
-        runs: those that are not done, in the order in which they are started.
-        places: one run at a time in each.
-        estimates: run folder -> seconds it will take; for the progress.
-        say: told about every run that ends.
-        progress: called several times a second.
-
     Returns:
         The runs that failed.
 

@@ -71,12 +71,6 @@ def pin(entry: Entry, file: File, *, sha256: str, source: str) -> None:
 def verify(entry: Entry, file: File, path: Path, *, pinned: str | None = None) -> Checked:
     """Compare a file's digest with what is known.
 
-    Args:
-        entry: the file's.
-        file: what the catalogue says of it.
-        path: where it is.
-        pinned: its digest when it came to this cache.
-
     Raises:
         CheckpointError: it is another file than is known, or cannot be read.
     """
@@ -118,10 +112,6 @@ def check(entry: Entry, paths: Sequence[Path]) -> list[Checked]:
 
 def take(entry: Entry, sources: list[Path]) -> list[Checked]:
     """Copy files of an entry into the cache that came another way.
-
-    Args:
-        entry: whose.
-        sources: its files, in any order, under their own names; for an entry of one file under any name.
 
     Raises:
         CheckpointError: a file is missing, or another one than is known.

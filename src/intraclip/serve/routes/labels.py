@@ -131,12 +131,7 @@ def timeline(
 
 
 def same_person(gallery: Gallery, start: TrackletRecord) -> tuple[list[TrackletRecord], list[Judgement]]:
-    """Tracklets that are the same person by what people said, also by way of others; and rejections among them.
-
-    Args:
-        gallery: that holds them.
-        start: is always among them.
-    """
+    """Tracklets that are the same person by what people said, also by way of others; and rejections among them."""
     judgements = gallery.judgements()
     confirmed: dict[str, set[str]] = {}
     for j in judgements:
