@@ -18,7 +18,7 @@ from intraclip.core.files import write_json, write_text
 from intraclip.data.readers import read_split
 from intraclip.embed.evaluate import evaluate_run, protocols_for, score_all
 from intraclip.embed.extract import embed_split, with_ids
-from intraclip.errors import OutputError, leaving_nothing, require_empty_folder
+from intraclip.errors import OutputError, is_half_written, leaving_nothing, require_empty_folder
 from intraclip.lab.baselines import colour_histograms
 from intraclip.metrics.distance import Distance
 from intraclip.metrics.ranking import Scores
@@ -201,7 +201,7 @@ def _data(folder: Path, view: DemoView, *, seed: int) -> Split:
         if found != seed:
             raise OutputError(f"{folder} was rendered with seed {found}, not {seed}; choose another --out")
     else:
-        if folder.is_dir() and any(folder.iterdir()):
+        if folder.is_dir() and not all(map(is_half_written, folder.iterdir())):
             raise OutputError(
                 f"{folder} holds a benchmark that was interrupted; delete it, or choose another --out"
             )

@@ -162,7 +162,7 @@ def test_a_run_that_died_in_its_first_moment_is_started_again(tmp_path: Path):
     data = mars(tmp_path)
     run = planned(tmp_path, "table1", data).runs[0]
     run.folder.mkdir(parents=True)
-    (run.folder / "config.toml.partial").write_text("")
+    (run.folder / "config.toml.4711-42.partial").write_text("")
     again = planned(tmp_path, "table1", data).runs[0]
     assert again.state == "interrupted"
     assert main(again.train_arguments()) == 0

@@ -20,7 +20,14 @@ from intraclip.config_io import differing_in_effect, differing_keys, load_recipe
 from intraclip.core.files import file_digest
 from intraclip.data.dataset import labels_of
 from intraclip.data.digest import tracklets_digest
-from intraclip.errors import CheckpointError, ConfigError, DataError, IntraclipError, OutputError
+from intraclip.errors import (
+    CheckpointError,
+    ConfigError,
+    DataError,
+    IntraclipError,
+    OutputError,
+    is_half_written,
+)
 from intraclip.lab.cross import same_people
 from intraclip.lab.reproduce.experiments import Experiment, Row
 from intraclip.lab.reproduce.scales import Scale
@@ -318,8 +325,8 @@ def _state(folder: Path, recipe: Recipe, source: Source) -> State:
     """
     config = folder / "config.toml"
     if not config.is_file():
-        found = [path.name for path in folder.iterdir()] if folder.is_dir() else []
-        if set(found) - {"config.toml.partial"}:  # that one is of a run that died in its first moment
+        found = list(folder.iterdir()) if folder.is_dir() else []
+        if not all(map(is_half_written, found)):  # what a run leaves that died in its first moment
             raise OutputError("not empty, and is no run folder")
         return "interrupted" if found else "missing"
     # Another device may change the last digits; a table may hold runs of several machines, and says so.
