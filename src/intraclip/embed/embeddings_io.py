@@ -67,8 +67,6 @@ class EmbeddingsFile:
     """A checked embeddings file.
 
     Attributes:
-        path: the file.
-        embeddings: its content.
         notes: what was accepted although it is unusual, in sentences.
         times: seconds of the first and last frame, float64 ``[N, 2]``, NaN where unknown; None if the file has none.
         metadata: what the writer said about the embeddings; empty if it said nothing.

@@ -35,10 +35,8 @@ class Extracted:
     """What an extraction came to.
 
     Attributes:
-        out: the file.
         tracklets: embeddings in it.
         size: D.
-        fingerprint: of model and settings.
         failures: why tracklets are missing from it, one message each.
         unreadable: messages about frames that were left out.
     """

@@ -42,7 +42,6 @@ class Description:
         size: length of the vectors that come out.
         backbone: name.
         head: name of the head that the network was trained with; only ``clip`` holds it.
-        fingerprint: of weights and preprocessing.
         recipe: the resolved recipe of the training run.
         versions: of the packages that wrote the file.
         engines: that it was made for. Others may run it more slowly.
@@ -50,8 +49,6 @@ class Description:
             files of earlier versions.
         reference: pictures by rule, the vectors that the file gave for them when it was written, how well they must
             be met, and on what processor that was; see `intraclip.export.reference`. None in files of earlier versions.
-        format: `FORMAT`.
-        format_version: `FORMAT_VERSION`.
     """
 
     part: Part

@@ -26,7 +26,6 @@ class Port(NamedTuple):
     """An input or output of a network.
 
     Attributes:
-        name: as the file has it.
         shape: one entry an axis; None where any length is allowed.
         dtype: ``uint8``, ``float32``, ``bool``, ...
     """
@@ -44,8 +43,6 @@ class Network(Protocol):
     """A network file, ready to run.
 
     Attributes:
-        engine: name of the engine.
-        path: the file.
         inputs: in the order in which `run` takes them.
         outputs: all of them; `run` gives one.
         metadata: text by key, as the file holds it.

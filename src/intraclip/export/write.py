@@ -40,11 +40,8 @@ class Written:
     """What `write_network` wrote.
 
     Attributes:
-        path: the file.
-        description: its metadata.
         agreement: with the network it came from.
         engine: that ran it for the check.
-        megabytes: size on disk.
     """
 
     path: Path

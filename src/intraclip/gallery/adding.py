@@ -51,8 +51,6 @@ class AddSummary:
     """What became of a folder or a file.
 
     Attributes:
-        added: tracklets that are new.
-        skipped: tracklets that were there already.
         failures: why tracklets have no usable embedding; they were left out.
         unreadable: messages about frames that were left out.
     """

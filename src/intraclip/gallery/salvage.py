@@ -29,7 +29,6 @@ class Saved:
     Attributes:
         tracklets: with their vectors.
         without_pictures: ids of those whose pictures are damaged.
-        judgements: saved.
         audit: lines of the log saved; they are numbered anew.
         lost: what could not be saved, in words.
     """

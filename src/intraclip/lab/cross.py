@@ -62,8 +62,6 @@ class CrossRun:
         folder: run folder or checkpoint file.
         dataset: name of the training data set; empty when the run does not say.
         root: its folder; empty when the run does not say.
-        split: number of the training split.
-        identities: training identities.
     """
 
     folder: Path
@@ -75,14 +73,7 @@ class CrossRun:
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationSettings:
-    """How the runs are tested.
-
-    Attributes:
-        protocol: by name; None for the usual one of the test data set.
-        distance: ``euclidean`` or ``cosine``.
-        sampling: other test sampling than the recipe's.
-        device: other device than the recipe's.
-    """
+    """How the runs are tested."""
 
     protocol: str | None = None
     distance: Distance = "euclidean"

@@ -55,15 +55,10 @@ class PairDistances:
     """Distances of all pairs of a test set, in bounded memory.
 
     Attributes:
-        distance: ``euclidean`` or ``cosine``.
-        protocol: name of the protocol that chose queries and gallery.
         own_camera: whether impostor pairs of one camera were counted too.
         people: identities that have a genuine pair.
-        queries: queries that were compared.
         genuine: float32 ``[genuine pairs]``, ascending.
-        impostors: number of impostor pairs.
         nearest_impostors: float32 ``[min(keep, impostors)]``, the smallest impostor distances, ascending.
-        farthest_impostor: the largest impostor distance.
         below_bin: int64 ``[bins]``, impostors in lower bins of the histogram.
     """
 
@@ -119,7 +114,6 @@ class Threshold:
 
     Attributes:
         false_match_rate: that was asked for, inside (0, 1).
-        threshold: distance.
         achieved: false-match rate by count, never above the one asked for.
         true_match_rate: share of the genuine pairs below the threshold, 0..1.
         false_matches: impostor pairs below the threshold.

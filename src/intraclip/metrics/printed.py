@@ -51,7 +51,6 @@ class Trace:
     """Where printed numbers come from.
 
     Attributes:
-        printed: the numbers.
         ways: those that give them with the fewest departures from a protocol; empty where none does.
         nearest: the way whose scores are nearest.
         nearest_scores: rank-1 and mAP that it gives.

@@ -20,11 +20,9 @@ class Protocol:
     protocol of the own camera searches nothing but that camera, and there every other tracklet of the pid is right.
 
     Attributes:
-        name: what reports print.
         queries_in_gallery: whether the query tracklets are searched too.
         average_precision: ``rectangular`` (the usual mean of precisions at the hits) or ``trapezoidal`` (the
             MATLAB code of MARS, as in Oxford Buildings).
-        about: one sentence for people.
         own_camera: search the query's own camera, instead of the others.
     """
 

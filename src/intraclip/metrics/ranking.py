@@ -66,12 +66,10 @@ class Scores:
     """What one protocol says about one set of embeddings. Shares lie in 0..1.
 
     Attributes:
-        protocol: name.
         distance: ``euclidean`` or ``cosine``; ``given`` when the distances came from outside.
         cmc: ``[50]``, share of queries whose first right answer has rank k or better; entry 0 is rank 1.
         mAP: mean over queries of the average precision.
         mINP: mean over queries of matches / rank of the last match.
-        queries: queries counted.
         queries_without_match: queries that have no right answer in the gallery; not counted.
         gallery: tracklets searched, junk taken out.
         outcomes: the same by query, for tests across runs.
@@ -473,7 +471,6 @@ class _Pairs:
     """Pairs of a query and a gallery item of its pid, sorted by query.
 
     Attributes:
-        queries: how many there are, with or without pairs.
         rows: int64 ``[pairs]``, queries counted from 0.
         columns: int64 ``[pairs]``, gallery items.
         right: bool ``[pairs]``, right answers; the others are of the query's own camera.
@@ -632,13 +629,7 @@ def _distances_to(
 
 
 class Similar(NamedTuple):
-    """One answer of `most_similar`.
-
-    Attributes:
-        name: of the tracklet.
-        camid: its camera.
-        distance: to the query.
-    """
+    """One answer of `most_similar`."""
 
     name: str
     camid: int

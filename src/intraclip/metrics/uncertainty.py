@@ -70,9 +70,6 @@ class Estimates:
     Attributes:
         scores: by the name of the score: ``rank1``, ``rank5``, ``rank10``, ``rank20``, ``mAP``, ``mINP``.
         confidence: share of repetitions whose interval is meant to hold the true value, 0..1.
-        resamples: draws of the bootstrap.
-        people: identities among the counted queries.
-        queries: counted queries.
     """
 
     scores: Mapping[str, Estimate]

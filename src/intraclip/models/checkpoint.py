@@ -39,11 +39,7 @@ class Checkpoint:
     """What a checkpoint file says, tensors excepted.
 
     Attributes:
-        path: the file.
-        recipe: resolved recipe of the run.
         pids: training identities; class i is pid `pids[i]`.
-        epoch: epochs finished.
-        step: batches finished.
         progress: state of the training loop inside its epoch, as it was handed to `save_checkpoint`.
     """
 

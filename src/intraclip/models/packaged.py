@@ -27,7 +27,6 @@ class Package:
     """A package with weights.
 
     Attributes:
-        distribution: its name.
         file: inside the installed package.
         rename: its keys to those of timm.
     """

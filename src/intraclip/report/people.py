@@ -59,7 +59,6 @@ class Shown:
     """A person on the page.
 
     Attributes:
-        number: of the person.
         about: cameras, tracklets, times, in words.
         rows: camera -> its bars; empty without times.
         strips: in order of time.

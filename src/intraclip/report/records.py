@@ -21,13 +21,10 @@ class RunRecord:
 
     Attributes:
         name: what the page calls it.
-        folder: the run folder.
-        recipe: resolved recipe.
         environment: of the training; empty when it was not written.
         throughput: where the training's time went; empty when it was not measured.
         epochs: one entry an epoch, as in `metrics.jsonl`; empty when there is none.
         evaluation: as `intraclip.embed.evaluate.evaluate_run` wrote it.
-        embeddings: the scored embeddings.
     """
 
     name: str

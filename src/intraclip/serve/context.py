@@ -38,12 +38,8 @@ class Context:
     """The parts of one running service.
 
     Attributes:
-        gallery: what is served.
-        settings: the limits.
         embedder: for uploads; None where no model was given.
-        metrics: counters.
         tokens: that count now.
-        sessions: of the page.
         attempts: wrong tokens of the last minute.
         decoders: processes that decode uploads.
         searching: slots of searches.

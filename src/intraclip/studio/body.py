@@ -64,7 +64,6 @@ class Body:
     """A person's surface, n points.
 
     Attributes:
-        groups: points by the bones that move them.
         albedo: float32 ``[3, n]`` linear colour.
         gloss: float32 ``[n]`` strength of highlights.
         tag: uint8 ``[n]``, see `Tag`.

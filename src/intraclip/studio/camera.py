@@ -65,8 +65,6 @@ class Camera:
     """One camera and the place it watches.
 
     Attributes:
-        number: the camid.
-        indoor: whether the place is inside.
         height: metres above ground.
         pitch: radians downward.
         focal: pixels.
@@ -74,8 +72,6 @@ class Camera:
         person_pixels: how tall a 1.75 m person is there, pixels.
         walkway: direction of the walkway, radians; 0 leads away from the camera, positive turns left.
         fps: frames a second.
-        light: the light.
-        sensor: the sensor.
         roll: radians by which the picture is tilted.
     """
 

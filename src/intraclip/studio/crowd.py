@@ -44,7 +44,6 @@ class Seen:
     """One person in one frame.
 
     Attributes:
-        pid: who.
         box: left, top, right, bottom in pixels, around the whole person whether hidden or not, as far as it lies
             in the picture.
         visibility: share of the person's silhouette that is seen, 0..1; what other people or things hide and what

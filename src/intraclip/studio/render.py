@@ -26,11 +26,7 @@ class Window:
 
     Attributes:
         left: of the box, pixels of the picture.
-        top: of the box.
-        width: of the box.
-        height: of the box.
         columns: width of the raster that is drawn.
-        rows: its height.
     """
 
     left: float
@@ -56,7 +52,6 @@ class Figure:
     """One person in one frame.
 
     Attributes:
-        body: the surface.
         bones: float32 ``[bones, 3, 4]`` rest position to world position.
     """
 

@@ -29,7 +29,6 @@ class Metrics(NamedTuple):
     Attributes:
         values: what `TotalLoss` logs, by name.
         stop: whether some process was asked to stop.
-        unreadable: frames that could not be read.
     """
 
     values: dict[str, float]
@@ -44,7 +43,6 @@ class Done:
     Attributes:
         step: number of the batch in the run.
         batch: what it saw, for inspection.
-        names: of the values.
         values: means over all processes, then those of the stop flags and of the unreadable frames.
         processes: how many the means are over.
     """

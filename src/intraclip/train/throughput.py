@@ -25,7 +25,6 @@ class Throughput:
 
     Attributes:
         clips: clips trained on, over all processes.
-        seconds: wall time.
         data_share: share of the time this process waited for its data.
         step_share: share of the time in the step: on a CPU computing it, with a GPU waiting for it to finish.
         host_share: the rest: on a CPU writing and logging, with a GPU also the work of starting its kernels.

@@ -66,15 +66,11 @@ class Pack:
     of workers reads without locks. A pickled pack is only its folder.
 
     Attributes:
-        root: its folder.
-        index: content of the index file.
         tables: arrays of the tables file. ``N`` tracklets have ``M`` frames: ``first_frame`` int64 ``[N + 1]``;
             ``pids``, ``camids``, ``shard``, ``offset`` (bytes into the shard's file) and ``crc32`` int64 ``[N]``;
             ``ends`` int64 ``[M]`` (end of a frame, bytes after its tracklet's offset) and ``frame_crc32`` int64
             ``[M]`` (absent in the first packs); ``split/<n>/<subset>`` int64, numbers of
             tracklets.
-        names: of the tracklets.
-        frames: names of all frames, those of a tracklet one after the other.
     """
 
     def __init__(self, root: Path) -> None:

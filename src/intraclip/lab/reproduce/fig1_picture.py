@@ -31,7 +31,6 @@ class Column:
     """One clip with its maps.
 
     Attributes:
-        title: one short line.
         frames: uint8 ``[T, HEIGHT, WIDTH, 3]``.
         kept: which of the clip's valid frames are shown.
         outline: bool ``[T, HEIGHT, WIDTH]``, or None.

@@ -26,11 +26,9 @@ class Plane:
     """Frame features of one run on a plane.
 
     Attributes:
-        title: kind of run.
         points: float ``[N, 2]``, frames of a clip in order.
         pids: int64 ``[N]``.
         clips: int64 ``[N]``, 0 or 1 within a person.
-        note: a line below.
     """
 
     title: str

@@ -20,7 +20,6 @@ class SeedRun:
     """One training of one kind.
 
     Attributes:
-        folder: the run folder.
         checkpoint: what its last checkpoint says; the weights are read when they are needed.
     """
 

@@ -43,13 +43,8 @@ class PlannedRun:
     """One training.
 
     Attributes:
-        source: what it is trained on.
-        split: number of the split.
-        recipe: all settings.
         changes: keys that differ from the scale's recipe, as flags of `intraclip train` set them.
         base: name or file of the scale's recipe.
-        folder: its run folder.
-        state: how far it is.
     """
 
     source: Source
@@ -114,7 +109,6 @@ class ExperimentPlan:
     """The runs of one experiment.
 
     Attributes:
-        experiment: what is asked.
         sources: the data sets; for `cross` the second one is only tested on.
         runs: data set -> row -> its runs, over splits and seeds. Rows that cannot be trained are absent.
     """
@@ -150,8 +144,6 @@ class Refusal:
     """A run folder that holds something else than the planned run.
 
     Attributes:
-        folder: the run folder.
-        kind: of the error.
         reason: what it holds, without the folder's name.
     """
 

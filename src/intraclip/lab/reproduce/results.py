@@ -35,12 +35,7 @@ CROSS_FILE = "cross-{layout}.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Scoring:
-    """How embeddings are scored.
-
-    Attributes:
-        protocol: by name; None for the usual one of each data set.
-        distance: ``euclidean`` or ``cosine``.
-    """
+    """How embeddings are scored."""
 
     protocol: str | None = None
     distance: Distance = "euclidean"

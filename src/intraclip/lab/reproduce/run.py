@@ -53,18 +53,9 @@ class Settings:
     """What is run, how large and how often.
 
     Attributes:
-        experiment: a name or group of `intraclip.lab.reproduce.experiments`.
-        scale: a name of `intraclip.lab.reproduce.scales`.
-        out: the folder of everything that is written.
-        data: data sets; none for rendered people.
         seeds: how many training seeds, from 0; None for the scale's.
         splits: numbers of splits; None for the scale's, empty for all.
-        only: keys of the rows that are wanted; all when empty.
-        recipe: another recipe than the scale's: name or file.
         jobs: runs at a time; None for as many as the machine has room for.
-        processes: processes (GPUs) of each run.
-        protocol: other than the usual one of each data set.
-        distance: ``euclidean`` or ``cosine``.
     """
 
     experiment: str
@@ -86,17 +77,9 @@ class Plan:
     """Everything that would be done.
 
     Attributes:
-        settings: that it was made from.
-        scale: its scale.
-        base: name or file of its recipe.
-        recipe: what was read from it.
-        plans: one an experiment.
         runs: every run once, in the order of work.
         estimated: run folder -> seconds.
         places: where runs are made, one at a time in each.
-        weights: files that runs start from.
-        rendered: data sets that have to be rendered.
-        frames: frames to render.
         seconds: wall time of all of it, about.
         left_out: experiments of a group that the given data do not allow.
     """

@@ -25,8 +25,6 @@ class Source:
 
     Attributes:
         layout: its layout, which is also its name here.
-        root: its folder.
-        numbers: numbers of the splits that are used.
         splits: the splits; empty as long as a rendered data set is not there yet.
         benchmark: what to render where the folder is not there yet.
     """

@@ -27,14 +27,7 @@ VERDICTS = {"holds": "yes", "reversed": "no, the reverse", "open": "not shown"}
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """Text in rows and columns.
-
-    Attributes:
-        title: above it.
-        header: one text a column.
-        rows: one text a cell.
-        below: sentences below it.
-    """
+    """Text in rows and columns."""
 
     title: str
     header: tuple[str, ...]

@@ -107,10 +107,7 @@ class Failure:
     """A run that failed.
 
     Attributes:
-        run: which one.
-        code: exit code of its command.
         reason: the last line of its log that says something.
-        seconds: from its start to its end.
     """
 
     run: PlannedRun

@@ -43,8 +43,6 @@ class Checked:
     """What is known of a file in the cache.
 
     Attributes:
-        file: where it is.
-        sha256: its digest now.
         known_by: what that digest agrees with, for people.
     """
 

@@ -22,8 +22,6 @@ class Tile:
 
     Attributes:
         image: a ``data:`` address.
-        width: of the picture in pixels.
-        height: of the picture in pixels.
         alt: read aloud in place of the picture.
         correct: for answers: whether it is the right person.
         caption: short lines.
