@@ -205,7 +205,7 @@ class FrameExtractor:
 
     def _start(self, batch: FrameBatch) -> Arriving:
         encoder = self.encoder
-        if isinstance(encoder, StartingEncoder):
+        if isinstance(encoder, StartingEncoder) and encoder.on_gpu:
             return encoder.start(batch.frames)
         return Arriving(encoder.encode(batch.frames))
 
