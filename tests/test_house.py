@@ -124,9 +124,7 @@ def test_names_in_the_settings_are_those_of_the_registries():
     from intraclip import config
     from intraclip.data.readers import READERS
     from intraclip.models.backbones import BACKBONES
-    from intraclip.models.heads import HEADS
 
-    assert set(get_args(config.Head)) == set(HEADS)
     assert set(config.BACKBONES) == set(BACKBONES)
     assert set(get_args(config.Layout)) == {"auto", *READERS}
 

@@ -107,8 +107,6 @@ def recipe_of(args: argparse.Namespace) -> Recipe:
             backbone=args.backbone,
             weights=args.weights,
             head=args.head,
-            stripes=2,
-            stripes_size=256,
             standardise=args.standardise,
             triplet_reads="embedding",
         ),

@@ -21,7 +21,7 @@ from intraclip.embed.extractors import Progress as Progress
 from intraclip.errors import ConfigError, DataError
 from intraclip.models.checkpoint import load_model, model_file, read_checkpoint
 from intraclip.models.embedder import ClipEmbedder
-from intraclip.models.heads import FrameHead
+from intraclip.models.heads.base import FrameHead
 from intraclip.models.heads.tap import TAP
 from intraclip.models.zoo import find, resolve, shipped_name
 from intraclip.types import Embeddings, Split, Tracklet

@@ -10,7 +10,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from intraclip.config import TIMM, Augmentation, Head, Recipe
+from intraclip.config import TIMM, Augmentation, Recipe
 from intraclip.config_io import dump_recipe, load_recipe
 from intraclip.core.devices import choose_device
 from intraclip.core.files import write_json, write_text
@@ -42,7 +42,7 @@ class Model(NamedTuple):
     """One row of the paper's Table 1: its name in the report, its head, its augmentation."""
 
     name: str
-    head: Head
+    head: str
     augmentation: Augmentation
 
 
@@ -85,7 +85,7 @@ def run_demo(
     recipes = {
         folder: replace(
             plain,
-            model=replace(plain.model, head=model.head),
+            model=plain.model.with_head(model.head),
             augment=replace(plain.augment, mode=model.augmentation),
         )
         for folder, model in MODELS.items()

@@ -10,7 +10,8 @@ from torch import nn
 from intraclip.config import InputConfig, ModelConfig
 from intraclip.models.backbones import build_backbone
 from intraclip.models.generalise import add_ibn, mix_styles
-from intraclip.models.heads import FrameHead, build_head
+from intraclip.models.heads.base import FrameHead
+from intraclip.models.heads.build import build_head
 
 
 class ClipOutput(NamedTuple):
@@ -71,6 +72,7 @@ class ClipEmbedder(nn.Module):
         self.standardise = StandardiseFrames() if config.standardise else nn.Identity()
         self.num_features = built.num_features
         self.head = build_head(built.num_features, config)
+        self._triplet_vector = config.triplet_vector
         self.classifier = nn.Linear(self.head.embedding_size, num_classes, bias=False)
         nn.init.normal_(self.classifier.weight, std=0.01)
 
@@ -113,7 +115,7 @@ class ClipEmbedder(nn.Module):
         """
         out = self.head(self.maps(frames), mask)
         output = out.embedding if out.before_neck is None else out.before_neck
-        triplet = out.pooled if self.config.triplet_vector == "pooled" else output
+        triplet = out.pooled if self._triplet_vector == "pooled" else output
         classified = out.embedding if out.after_neck is None else out.after_neck
         return ClipOutput(out.embedding, triplet, self.classifier(classified), out.auxiliary_loss)
 

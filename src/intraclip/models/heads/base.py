@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import nn
+
+from intraclip.core.registry import NoSettings
 
 
 class HeadOutput(NamedTuple):
@@ -29,10 +33,20 @@ class HeadOutput(NamedTuple):
 class Head(nn.Module):
     """Base of all heads. One that reads maps, or the order of frames, derives from this class directly.
 
+    A head is made with F, the number of features, and its settings by name.
+
     Attributes:
+        Settings: dataclass of what a recipe can set, ``[model.head] name = ...``.
+        triplet_reads: what the triplet loss reads where the recipe leaves it to the head; either where both are one.
+        weights_tell: names and shapes of its weights tell its settings, so that fingerprints need not.
+        told: settings that are not by default, where the weights do not tell them.
         embedding_size: D.
     """
 
+    Settings: ClassVar[type] = NoSettings
+    triplet_reads: ClassVar[Literal["embedding", "pooled", "either"]] = "embedding"
+    weights_tell: ClassVar[bool] = False
+    told: Mapping[str, Any] = MappingProxyType({})
     embedding_size: int
 
     def forward(self, maps: torch.Tensor, mask: torch.Tensor | None = None) -> HeadOutput:
@@ -64,6 +78,10 @@ class FrameHead(Head):
     def frame_vectors(self, maps: torch.Tensor) -> torch.Tensor:
         """One vector a frame: maps ``[..., F, h, w]`` -> ``[..., V]``; pooled over space unless a head overrides it."""
         return self.pooled_over_space(maps)
+
+    def frame_settings(self) -> dict[str, Any]:
+        """Settings that the frame vectors depend on, for the fingerprint of what makes them."""
+        return {}
 
     def pooled_over_space(self, maps: torch.Tensor) -> torch.Tensor:
         """``[..., F, h, w]`` -> ``[..., F]``: the spatial mean, or what `pool_space_with` was given."""
