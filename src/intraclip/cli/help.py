@@ -62,13 +62,7 @@ METAVARS = {
 
 
 def short_help(kind: type[Any], command: str, *, more: str = "") -> str:
-    """The help of a command on one screen.
-
-    Args:
-        kind: its dataclass.
-        command: as it is typed.
-        more: a line on flags that stand in no dataclass.
-    """
+    """The help of a command on one screen."""
     width = max(50, min(shutil.get_terminal_size((80, 40)).columns, 100))
     flags = flags_of(kind)
     by_name = {f.top if f.positional else f.name: f for f in flags}
