@@ -165,7 +165,7 @@ def dataclass_from_table(
     kind: type[ConfigT], table: Mapping[str, Any], *, prefix: str, found: list[str]
 ) -> ConfigT:
     """Build one config dataclass, appending every problem to `found` and keeping defaults there."""
-    hints = _hints(kind)
+    hints = _hints(kind)  # type: ignore[arg-type]
     known = {f.name: f for f in fields(kind) if "settings" not in f.metadata}  # type: ignore[arg-type]
     values: dict[str, Any] = {}
     for key, raw in table.items():
@@ -286,7 +286,7 @@ def merged(kind: type[Any], below: Mapping[str, Any], above: Mapping[str, Any]) 
         above: the other one.
     """
     found = dict(below)
-    known, hints = {f.name: f for f in fields(kind)}, _hints(kind)
+    known, hints = {f.name: f for f in fields(kind)}, _hints(kind)  # type: ignore[arg-type]
     for key, value in above.items():
         registry = registry_of(known[key]) if key in known else None
         own = below.get(key)
