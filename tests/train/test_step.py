@@ -33,7 +33,7 @@ RECIPE = Recipe(
     input=InputConfig(height=32, width=16),
     clip=ClipConfig(num_frames=2),
     batch=BatchConfig(identities=4, clips=2),
-    model=ModelConfig(backbone="small", head="ica", weights="", width=0.5),
+    model=ModelConfig(backbone="small", head="ica", weights="", backbone_settings={"width": 0.5}),
     augment=AugmentConfig(mode="none"),
     optimizer=OptimizerConfig(learning_rate=1e-3),
 )

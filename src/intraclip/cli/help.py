@@ -37,7 +37,7 @@ FEW: dict[str, str] = {
 
 SHORTER: dict[str, str] = {
     "model.backbone": "Network of the frames, such as resnet50, small or timm:NAME.",
-    "model.head": "What makes a clip's embedding: ica, tap, ... (docs/heads.md)",
+    "model.head": "Head: ica, tap, ...; --model.head.KEY sets what it has (docs/heads.md).",
     "model.weights": "Start: imagenet, a file, a run, a name of the zoo, or empty.",
     "augment.mode": "One draw for a clip (SDA), one for each frame, or none.",
     "data.layout": "Layout of the data folder; --layout for short.",

@@ -214,7 +214,7 @@ def row_recipe(base: Recipe, row: Row, also: Mapping[str, Any]) -> Recipe:
     >>> changed.model.head, changed.input.width, changed.optimizer.epochs, changed.optimizer.decay_every
     ('tap', 64, 1000, 400)
     """
-    table = merged(table_of(base, whole=False), nested({**also, **(row.changes or {})}))
+    table = merged(Recipe, table_of(base, whole=False), nested({**also, **(row.changes or {})}))
     for name in ("epochs", "decay_every", "warmup_epochs"):
         table["optimizer"][name] *= row.times
     return recipe_from_table(table, source=f"the row {row.label!r}")
@@ -234,7 +234,7 @@ def _planned(
     # Settings of another part than the base's are told against that part's defaults.
     parts = {"backbone": recipe.model.backbone, "head": recipe.model.head}
     aligned = recipe_from_table(
-        merged(table_of(base_recipe, whole=False), {"model": parts}), source=f"the recipe {base}"
+        merged(Recipe, table_of(base_recipe, whole=False), {"model": parts}), source=f"the recipe {base}"
     )
     changed = [line.partition(":")[0] for line in differing_keys(aligned, recipe)]
     recipe = replace(recipe, seed=seed, data=replace(recipe.data, split=split))
