@@ -54,7 +54,7 @@ def test_what_a_camera_adds_to_all_it_sees_is_taken_out():
 
     def told_apart(e: Evidence) -> float:
         distances = e.distances(rows, rows)
-        return float((distances[same & across].mean() - distances[~same & across].mean()))
+        return float(distances[same & across].mean() - distances[~same & across].mean())
 
     assert told_apart(without_cameras(shifted)) < 5 * told_apart(shifted) < 0
     np.testing.assert_allclose(

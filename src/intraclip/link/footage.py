@@ -5,8 +5,8 @@ and angle, so that two people in one camera look alike and one person in two cam
 each camera's mean out (the mean alone of Zhuang et al., "Rethinking the distribution gap of person re-identification
 with camera-based batch normalization", ECCV 2020). And how near two people come by chance depends on network, place and
 crowd: `fit_tail` reads it from the pairs across cameras. Nearly all of them show two people; pairs that one camera saw
-at once surely do. The few nearest are a mixture: two people, ever fewer the nearer (an exponential tail, as of maxima of
-most distributions: Pickands, "Statistical inference using extreme order statistics", Annals of Statistics 3, 1975), and
+at once surely do. The few nearest are a mixture: two people, ever fewer the nearer (an exponential tail, as most
+distributions have: Pickands, "Statistical inference using extreme order statistics", Annals of Statistics 3, 1975), and
 one person, around a mean of their own. Expectation maximisation finds both.
 """
 
