@@ -19,7 +19,8 @@ from intraclip.ingest.detector import Detector
 from intraclip.ingest.frame_source import FrameSource, Image, VideoFrame
 from intraclip.ingest.gates import Observations, overlap_in_front, sharpness
 from intraclip.ingest.mot import MotFile
-from intraclip.ingest.tiling import PROBE_FRAMES, Tile, detect_tiled, tiles_find_more, tiles_of
+from intraclip.ingest.search import Cadence, Still, filled, finder
+from intraclip.ingest.tiling import PROBE_FRAMES, Detect, tiles_find_more
 from intraclip.ingest.tracking import PeopleTracker
 
 
@@ -30,11 +31,14 @@ class Followed(NamedTuple):
         numbers: int64 ``[N]``, of the tracks.
         people: their boxes and scores.
         hidden: float32 ``[N]`` in 0..1, share of each that is known not to be seen; 0 where nobody knows.
+        searched: whether the frame was searched. Where it was not, nobody is given: who was there is known only
+            after the next search.
     """
 
     numbers: npt.NDArray[np.int64]
     people: Detections
     hidden: Floats
+    searched: bool = True
 
 
 class Follower(Protocol):
@@ -70,11 +74,11 @@ class TracksFromFile:
 
 
 class DetectAndTrack:
-    """Finds people in every frame and continues their tracks.
+    """Finds people in the frames of one camera and continues their tracks; passes over frames as `quality` allows.
 
     Args:
-        detect: people in a frame.
-        config: of the tracker.
+        detect: people in a frame; asked for frames that are searched only.
+        config: of the tracker, and `quality`.
         fps: nominal frames a second of the frames that will come.
     """
 
@@ -86,14 +90,23 @@ class DetectAndTrack:
         self._detect = detect
         self._track_score = config.track_score
         self._tracker = PeopleTracker(config, fps=fps)
+        self._cadence = Cadence(config, fps=fps)
 
     def __call__(self, frame: VideoFrame) -> Followed:
         """See `Follower`."""
+        if not self._cadence.due(frame.time_s):
+            return Followed(
+                np.zeros(0, np.int64), Detections.join([]), np.zeros(0, np.float32), searched=False
+            )
         with timed(self.seconds, "detect"):
             found = self._detect(frame)
         self.detections += int((found.scores >= self._track_score).sum())
         with timed(self.seconds, "track"):
-            numbers, people = self._tracker.update(found, time_s=frame.time_s, image=frame.image)
+            numbers, people = self._tracker.update(
+                found, time_s=frame.time_s, image=frame.image, confirm=self._cadence.confirm
+            )
+            newcomers = int((found.scores >= self._track_score).sum() - (people.scores >= self._track_score).sum())
+            self._cadence.searched(frame.time_s, numbers, people.boxes, newcomers=newcomers)
         return Followed(numbers, people, np.zeros(len(people), np.float32))
 
 
@@ -107,21 +120,19 @@ def from_file(detections: MotFile) -> Callable[[VideoFrame], Detections]:
     return detect
 
 
-def from_network(
-    detector: Detector, tiles: list[Tile], log: DetectionLog, *, nms_iou: float
-) -> Callable[[VideoFrame], Detections]:
-    """A detector that asks the network, on tiles as well if there are any, unless the log knows already."""
+def from_network(find: Detect, log: DetectionLog, config: IngestConfig) -> Callable[[VideoFrame], Detections]:
+    """A detector that asks the network, unless the log knows already or, but for `quality=full`, nothing has moved."""
 
-    def search(image: Image) -> Detections:
-        return detect_tiled(image, detector, tiles, nms_iou=nms_iou) if tiles else detector(image)
+    def search(frame: VideoFrame) -> Detections:
+        return log(frame.index, lambda: find(frame.image))
 
-    return lambda frame: log(frame.index, lambda: search(frame.image))
+    return search if config.quality == "full" else Still(search)
 
 
 def choose_tiles(
     source: FrameSource, detector: Detector, config: IngestConfig
 ) -> tuple[bool, tuple[int, int] | None]:
-    """Whether to search a video on tiles, and what `tiling=auto` found without and with them."""
+    """Whether to search a video for small people too, and what `tiling=auto` found without and with them."""
     height, width = source.info.height, source.info.width
     if config.tiling == "off" or (height <= detector.height and width <= detector.width):
         return False, None
@@ -130,23 +141,11 @@ def choose_tiles(
     pays, without, with_tiles = tiles_find_more(
         source.probe(PROBE_FRAMES),
         detector,
-        tiles_for(source, detector, config),
-        nms_iou=config.nms_iou,
+        finder(detector, config, height=height, width=width, small=True),
         score=config.track_score,
         gain=config.tiling_gain,
     )
     return pays, (without, with_tiles)
-
-
-def tiles_for(source: FrameSource, detector: Detector, config: IngestConfig) -> list[Tile]:
-    """Tiles of the detector's input size over a video's frames."""
-    return tiles_of(
-        source.info.height,
-        source.info.width,
-        tile_height=detector.height,
-        tile_width=detector.width,
-        overlap=config.tile_overlap,
-    )
 
 
 def observe(
@@ -171,9 +170,10 @@ def observe(
     """
     parts: list[Observations] = []
     tracks: set[int] = set()
-    used = 0
+    frames: list[tuple[int, float, bool]] = []
     for frame in source.frames():
-        numbers, people, hidden = follower(frame)
+        numbers, people, hidden, searched = follower(frame)
+        frames.append((frame.index, frame.time_s, searched))
         with timed(follower.seconds, "track"):
             parts.append(
                 Observations(
@@ -186,14 +186,18 @@ def observe(
                     sharpness=_sharpness(frame.image, people, measure=config.min_sharpness > 0),
                 )
             )
-        if look is not None:
+        if look is not None and searched:
             with timed(follower.seconds, "encode"):
                 look(frame, parts[-1])
         tracks.update(numbers.tolist())
-        used += 1
         if watch is not None:
             watch(len(tracks))
-    return Observations.join(parts), used
+    seen = Observations.join(parts)
+    if not all(searched for _, _, searched in frames):
+        with timed(follower.seconds, "track"):
+            index, time_s, searched_ones = zip(*frames, strict=True)
+            seen = filled(seen, np.array(index, np.int64), np.array(time_s), np.array(searched_ones))
+    return seen, len(frames)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -31,12 +31,12 @@ from intraclip.ingest.follow import (
     from_file,
     from_network,
     observe,
-    tiles_for,
 )
 from intraclip.ingest.frame_source import FrameSource
 from intraclip.ingest.gates import Observations
-from intraclip.ingest.job import Job
+from intraclip.ingest.job import Job, begun_in_full
 from intraclip.ingest.mot import MotFile, read_mot, write_mot
+from intraclip.ingest.search import finder
 from intraclip.ingest.sources import find_videos, match_tracks, open_source
 from intraclip.ingest.summary import IngestProgress, IngestSummary, VideoSummary
 from intraclip.ingest.tracking import PeopleTracker
@@ -97,6 +97,8 @@ def ingest(
             "give a detector, or tracks in MOTChallenge format instead"
             + ("; both were given" if tracks else "")
         )
+    if resume and begun_in_full(out):
+        config = replace(config, quality="full")
     paths = find_videos(videos)
     camids, notes = assign_cameras(paths, mapping=config.cameras, same_camera=config.same_camera)
     views = view_names(camids)
@@ -182,7 +184,8 @@ def _ingest_video(
         follower = (
             TracksFromFile(tracks)
             if tracks.followed
-            else DetectAndTrack(from_file(tracks), config, fps=source.sampled_fps)
+            # Looking into a file costs nothing.
+            else DetectAndTrack(from_file(tracks), replace(config, quality="full"), fps=source.sampled_fps)
         )
         seen = _observe(source, follower, encoder, config, summary, watch)
         tracks = tracks.within(summary.frames, source.path)
@@ -193,8 +196,10 @@ def _ingest_video(
             probing = time.perf_counter() - probing - source.seconds
             summary.tiled, probe = log.decided
             summary.probe = tuple(probe) if probe else None
-            tiles = tiles_for(source, network, config) if summary.tiled else []
-            detect = from_network(network, tiles, log, nms_iou=config.nms_iou)
+            find = finder(
+                network, config, height=source.info.height, width=source.info.width, small=summary.tiled
+            )
+            detect = from_network(find, log, config)
             follower = DetectAndTrack(detect, config, fps=source.sampled_fps)
             follower.seconds["detect"] = probing
             seen = _observe(source, follower, encoder, config, summary, watch)

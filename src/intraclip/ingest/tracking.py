@@ -57,7 +57,7 @@ class PeopleTracker:
             )
 
     def update(
-        self, detections: Detections, *, time_s: float, image: Image
+        self, detections: Detections, *, time_s: float, image: Image, confirm: int | None = None
     ) -> tuple[npt.NDArray[np.int64], Detections]:
         """Continue all tracks by one frame.
 
@@ -65,11 +65,14 @@ class PeopleTracker:
             detections: people in the frame.
             time_s: time stamp, later than that of the frame before.
             image: the frame; only looked at for the camera's own motion.
+            confirm: how often in succession somebody must be seen to count; `confirm_frames` by default.
 
         Returns:
             The detections that belong to a confirmed track, with their track numbers ``[N]``: from 1 on, in
             order of confirmation.
         """
+        if confirm is not None:
+            self._tracker.minimum_consecutive_frames = confirm
         found = self._supervision.Detections(xyxy=detections.boxes, confidence=detections.scores)
         tracked = self._tracker.update(found, image if self._wants_image else None, timestamp=time_s)
         if not len(tracked):
