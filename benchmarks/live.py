@@ -166,7 +166,7 @@ def tell(args: argparse.Namespace, live: Live, samples: list[tuple[float, ...]],
         print(
             f"  {camera.name}: {camera.width} x {camera.height}, {camera.received:,} frames came, {camera.used:,} "
             f"looked at, {camera.dropped:,} dropped, {camera.skipped:,} left out by --max-fps; opened "
-            f"{camera.connections} times, tiles {'on' if camera.tiled else 'off'}; {camera.tracklets:,} tracklets, left "
+            f"{camera.connections} times, tiles {camera.tiled}; {camera.tracklets:,} tracklets, left "
             f"out {camera.left_out}"
         )
     print(f"{status.tracklets:,} tracklets, {status.alerts:,} alerts")

@@ -55,7 +55,9 @@ class LiveArgs:
     detector: Path | None = None
     """Person detector, as `intraclip ingest` takes it; without it, one that is here."""
     loop: bool = False
-    """Video files begin again when they are over; all of them play at the speed of the clock."""
+    """Video files begin again when they are over."""
+    speed: float = 1.0
+    """Video files play so many times as fast as the clock; 0 for as fast as frames are looked at, with none dropped."""
     keep: str | None = None
     """Delete what is older than this, every hour: 30d, 12h, 4w. Who is on the watch-list is kept."""
     part_seconds: float = 20.0
@@ -110,6 +112,7 @@ def main(argv: Sequence[str]) -> int:
 
     settings = LiveSettings(
         loop=args.loop,
+        speed=args.speed,
         longest_s=args.part_seconds,
         alert_gap_s=args.alert_gap,
         keep_s=0.0 if args.keep is None else age(args.keep, flag="--keep"),
