@@ -19,7 +19,7 @@ from intraclip.ingest.detector import Detector
 from intraclip.ingest.frame_source import FrameSource, Image, VideoFrame
 from intraclip.ingest.gates import Observations, overlap_in_front, sharpness
 from intraclip.ingest.mot import MotFile
-from intraclip.ingest.search import Cadence, Still, filled, finder
+from intraclip.ingest.search import PIECE_PRICE, Cadence, Still, filled, finder
 from intraclip.ingest.tiling import PROBE_FRAMES, Detect, tiles_find_more
 from intraclip.ingest.tracking import PeopleTracker
 
@@ -52,6 +52,10 @@ class Follower(Protocol):
     seconds: dict[str, float]
     detections: int
 
+    def due(self, time_s: float) -> bool:
+        """Whether it wants to see the frame of this time."""
+        ...
+
     def __call__(self, frame: VideoFrame) -> Followed:
         """Everyone in the next frame."""
         ...
@@ -64,6 +68,10 @@ class TracksFromFile:
         self.seconds: dict[str, float] = defaultdict(float)
         self.detections = 0
         self._tracks = tracks
+
+    def due(self, time_s: float) -> bool:
+        """See `Follower`."""
+        return True
 
     def __call__(self, frame: VideoFrame) -> Followed:
         """See `Follower`."""
@@ -92,9 +100,13 @@ class DetectAndTrack:
         self._tracker = PeopleTracker(config, fps=fps)
         self._cadence = Cadence(config, fps=fps)
 
+    def due(self, time_s: float) -> bool:
+        """See `Follower`."""
+        return self._cadence.due(time_s)
+
     def __call__(self, frame: VideoFrame) -> Followed:
         """See `Follower`."""
-        if not self._cadence.due(frame.time_s):
+        if not self.due(frame.time_s):
             return Followed(
                 np.zeros(0, np.int64), Detections.join([]), np.zeros(0, np.float32), searched=False
             )
@@ -105,8 +117,8 @@ class DetectAndTrack:
             numbers, people = self._tracker.update(
                 found, time_s=frame.time_s, image=frame.image, confirm=self._cadence.confirm
             )
-            newcomers = int((found.scores >= self._track_score).sum() - (people.scores >= self._track_score).sum())
-            self._cadence.searched(frame.time_s, numbers, people.boxes, newcomers=newcomers)
+            strong = found[found.scores >= self._track_score]
+            self._cadence.searched(frame.time_s, numbers, people.boxes, strong.boxes)
         return Followed(numbers, people, np.zeros(len(people), np.float32))
 
 
@@ -144,6 +156,7 @@ def choose_tiles(
         finder(detector, config, height=height, width=width, small=True),
         score=config.track_score,
         gain=config.tiling_gain,
+        price=1.0 if config.quality == "full" else PIECE_PRICE,
     )
     return pays, (without, with_tiles)
 
@@ -154,7 +167,7 @@ def observe(
     config: IngestConfig,
     *,
     look: Callable[[VideoFrame, Observations], None] | None = None,
-    watch: Callable[[int], None] | None = None,
+    watch: Callable[[], None] | None = None,
 ) -> tuple[Observations, int]:
     """Everyone in one video.
 
@@ -163,17 +176,20 @@ def observe(
         follower: says who is where.
         config: whether sharpness is measured.
         look: called for every frame with everyone in it.
-        watch: called after every frame with the number of people followed so far.
+        watch: called after every frame.
 
     Returns:
         Every followed box, by frame and then by track; and the number of frames used.
     """
     parts: list[Observations] = []
-    tracks: set[int] = set()
     frames: list[tuple[int, float, bool]] = []
-    for frame in source.frames():
-        numbers, people, hidden, searched = follower(frame)
-        frames.append((frame.index, frame.time_s, searched))
+
+    def wanted(index: int, time_s: float) -> bool:
+        frames.append((index, time_s, follower.due(time_s)))
+        return frames[-1][2]
+
+    for frame in source.frames(wanted=wanted):
+        numbers, people, hidden, _ = follower(frame)
         with timed(follower.seconds, "track"):
             parts.append(
                 Observations(
@@ -186,12 +202,11 @@ def observe(
                     sharpness=_sharpness(frame.image, people, measure=config.min_sharpness > 0),
                 )
             )
-        if look is not None and searched:
+        if look is not None:
             with timed(follower.seconds, "encode"):
                 look(frame, parts[-1])
-        tracks.update(numbers.tolist())
         if watch is not None:
-            watch(len(tracks))
+            watch()
     seen = Observations.join(parts)
     if not all(searched for _, _, searched in frames):
         with timed(follower.seconds, "track"):

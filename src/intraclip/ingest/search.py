@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from intraclip.ingest.config import IngestConfig
-from intraclip.ingest.detections import Detections, Floats
+from intraclip.ingest.detections import Detections, Floats, box_iou
 from intraclip.ingest.detector import Detector
 from intraclip.ingest.frame_source import Image, VideoFrame
 from intraclip.ingest.gates import Observations, overlap_in_front
@@ -53,8 +53,20 @@ FASTEST = 0.9
 LARGEST = 1088, 1920
 """Height and width in pixels of what is searched in one piece; larger frames are divided."""
 
+PIECE_PRICE = 0.5
+"""What a frame in one piece costs, of what it costs on overlapping tiles and as a whole; less in fact."""
+
 WHOLE_TOO = 1.5
 """A frame this many times as high as the detector's input is searched as a whole too: somebody may fill it."""
+
+WALK = 2.5
+"""Widths a second of somebody whose speed is not known yet: 1.4 m/s, and 0.55 m from elbow to elbow."""
+
+SAME = 0.9
+"""Overlap (IoU) of a tracked box and the detection that it was made of."""
+
+NEAR = 0.2
+"""Below this overlap (IoU) the tracker does not take two boxes of successive searches for one person."""
 
 STILL_BLOCK = 8
 """Pixels: frames are compared by means of blocks of this side, in which a sensor's noise has gone."""
@@ -170,6 +182,7 @@ class Cadence:
         self._interval = 0.0
         self._last: float | None = None
         self._boxes: dict[int, Floats] = {}
+        self._found = self._new = np.zeros((0, 4), np.float32)
 
     def due(self, time_s: float) -> bool:
         """Whether the frame of this time is searched."""
@@ -183,32 +196,49 @@ class Cadence:
         frames = max(1, round(self._interval / self._period))
         return self._confirm if frames == 1 else max(min(2, self._confirm), -(-self._confirm // frames))
 
-    def searched(self, time_s: float, numbers: npt.NDArray[np.int64], boxes: Floats, *, newcomers: int) -> None:
+    def searched(self, time_s: float, numbers: npt.NDArray[np.int64], boxes: Floats, found: Floats) -> None:
         """Learn how fast people move.
 
         Args:
             time_s: of the frame that was searched.
             numbers: of the tracks in it.
-            boxes: float32 ``[N, 4]``.
-            newcomers: people in it who may begin a track: how fast they are is not known yet.
+            boxes: float32 ``[N, 4]``, where they are.
+            found: float32 ``[M, 4]``, everyone who was found and may begin a track, those of tracks too.
         """
         if self._thrift is None:
             return
         passed = time_s - self._last if self._last is not None else 0.0
         speeds = [
             float(
-                np.hypot(*((box[:2] + box[2:] - before[:2] - before[2:]) / 2))
+                np.hypot(*(box[:2] + box[2:] - before[:2] - before[2:]) / 2)
                 / max(box[2] - box[0], 1.0)
                 / passed
             )
             for number, box in zip(numbers.tolist(), boxes, strict=True)
             if passed > 0 and (before := self._boxes.get(number)) is not None
         ]
+        speed = float(np.quantile(speeds, FASTEST)) if speeds else 0.0
+        new = found[box_iou(found, boxes).max(axis=1, initial=0.0) < SAME]
+        vanished = self._new[box_iou(self._new, found).max(axis=1, initial=0.0) < NEAR]
+        arrived = new[box_iou(new, self._found).max(axis=1, initial=0.0) < NEAR]
+        if len(new):
+            speed = max(speed, WALK)
         self._last, self._boxes = time_s, dict(zip(numbers.tolist(), boxes, strict=True))
+        self._found, self._new = found, new
         longest = max(self._thrift.longest_s, self._period)
-        wanted = self._thrift.reach / max(float(np.quantile(speeds, FASTEST)), 1e-3) if speeds else longest
-        frames = max(1, int(min(wanted, longest) / self._period + 1e-6))
-        self._interval = (1 if newcomers else frames) * self._period
+        frames = max(1, int(min(self._thrift.reach / max(speed, 1e-3), longest) / self._period + 1e-6))
+        if _reach_each_other(vanished, arrived):
+            frames = 1
+        self._interval = frames * self._period
+
+
+def _reach_each_other(gone: Floats, come: Floats) -> bool:
+    """Whether somebody may have gone from one box to another that does not overlap it: less than two widths away."""
+    if not len(gone) or not len(come):
+        return False
+    way = (gone[:, None, :2] + gone[:, None, 2:] - come[None, :, :2] - come[None, :, 2:]) / 2
+    width = gone[:, None, 2] - gone[:, None, 0]
+    return bool((np.hypot(way[..., 0], way[..., 1]) < 2 * width).any())
 
 
 def filled(

@@ -96,7 +96,7 @@ def detect_tiled(
 
 
 def tiles_find_more(
-    images: list[Image], detect: Detect, with_tiles: Detect, *, score: float, gain: float
+    images: list[Image], detect: Detect, with_tiles: Detect, *, score: float, gain: float, price: float = 1.0
 ) -> tuple[bool, int, int]:
     """The rule behind `tiling=auto`.
 
@@ -109,10 +109,12 @@ def tiles_find_more(
         with_tiles: finds small people as well.
         score: people count from this score on.
         gain: see above.
+        price: what searching for small people costs, of what tiles cost. Where it is less, as much less is asked for.
 
     Returns:
         Whether to use tiles, people found without them, people found with them.
     """
     few = sum(int((detect(image).scores >= score).sum()) for image in images)
     many = sum(int((with_tiles(image).scores >= score).sum()) for image in images)
-    return many >= max(gain * few, few + len(images)) and bool(images), few, many
+    least = max((1 + (gain - 1) * price) * few, few + price * len(images))
+    return many >= least and bool(images), few, many

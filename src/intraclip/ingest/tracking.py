@@ -12,6 +12,9 @@ from intraclip.ingest.config import IngestConfig
 from intraclip.ingest.detections import Detections
 from intraclip.ingest.frame_source import Image
 
+CORNERS = 200
+"""By which the camera's own motion is told; more cost more."""
+
 
 class PeopleTracker:
     """Follows people through one video; a thin layer over the trackers library.
@@ -46,11 +49,17 @@ class PeopleTracker:
                 track_activation_threshold=config.track_score,
                 high_conf_det_threshold=config.track_score,
                 minimum_iou_threshold_first_assoc=config.match_iou,
-                enable_cmc=config.camera_motion,
+                enable_cmc=self._wants_image,
                 # Everyone must be seen `confirm_frames` times, on the first frame too.
                 instant_first_frame_activation=False,
                 **common,
             )
+            if self._wants_image and config.quality != "full":
+                motion = require_extra("trackers.utils.cmc", extra="ingest", purpose="tracking people")
+                # A camera moves as one: two hundred corners tell how as well as the thousand of the library.
+                self._tracker.cmc = motion.CMC(
+                    motion.CMCConfig(method="sparseOptFlow", downscale=2, sof_max_corners=CORNERS)
+                )
         else:
             self._tracker = library.OCSORTTracker(
                 high_conf_det_threshold=config.track_score, minimum_iou_threshold=config.match_iou, **common
