@@ -27,6 +27,7 @@ ROWS: list[list[str]] = [
     ["train"],
     ["gallery"],
     ["link"],
+    ["adapt"],
     ["report"],
     ["serve"],
     ["lab"],
