@@ -36,7 +36,7 @@ from intraclip.live.watchlist import Matcher, WatchList
 WAITING = 512
 """Tracklets that may wait to be written; while as many do, frames are dropped instead."""
 
-SAVE_S = 60.0
+SAVE_S = 10.0
 """Between two times that counts of comparisons are kept."""
 
 
