@@ -60,7 +60,7 @@ def filmed(folder: Path) -> list[str]:
         device="cpu",
         input=InputConfig(height=32, width=16),
         clip=ClipConfig(num_frames=2),
-        model=ModelConfig(backbone="small", head="tap", weights="", width=0.25),
+        model=ModelConfig(backbone="small", head="tap", weights="", backbone_settings={"width": 0.25}),
     )
     model = build_embedder(recipe.model, recipe.input, num_classes=2, seed=0).eval()
     run = folder / "run"

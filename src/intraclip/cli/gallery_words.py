@@ -71,10 +71,6 @@ class Chosen:
 def open_model(args: Model, gallery: Gallery | None = None) -> tuple[Extractor, Recipe, ClipConfig]:
     """The model, its recipe, and how tracklets are sampled.
 
-    Args:
-        args: where they name none, it is the gallery's, and without a gallery the default one.
-        gallery: what is added to or searched, if it holds anything.
-
     Raises:
         ConfigError: none is named, and the gallery's is not here by name.
     """

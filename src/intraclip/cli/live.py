@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from intraclip.cli.common import command_line, parse, plain, print_json, say
+from intraclip.cli.common import command, parse, plain, print_json, say
 from intraclip.cli.gallery_words import Address, Model, age, learned_in_words, login, open_model
 from intraclip.errors import ConfigError, require_extra
 from intraclip.ingest import IngestConfig
@@ -273,7 +273,7 @@ def _teller(args: LiveArgs, gallery: Gallery) -> Any:
             print(json.dumps({"alert": alert.to_json_dict()}), flush=True)
             return
         who = alert.name or f"number {alert.watched}"
-        answer = command_line("alerts", "confirm", gallery.info.address, alert.id.lstrip("0"))
+        answer = command("alerts", "confirm", gallery.info.address, alert.id.lstrip("0"))
         print(
             plain(
                 f"alert: {who} in {alert.camera}, tracklet {alert.tracklet}, {100 * alert.probability:.0f} % likely; "

@@ -18,10 +18,6 @@ COMMANDS = ("ingest", "find", "extract", "link", "live", "serve", "gallery add")
 def with_settings(kind: type[Any], argv: Sequence[str]) -> tuple[list[str], str]:
     """The words of a command line, with those that its ``--config FILE`` adds.
 
-    Args:
-        kind: dataclass of the command.
-        argv: its words.
-
     Returns:
         The words, and the file; the argv as it is, and an empty text, where no file is named.
 

@@ -47,9 +47,6 @@ def create_app(
         settings: what is allowed; by default for this machine alone.
         embedder: makes queries of uploads; without it they are refused with a reason.
         live: the cameras that fill the gallery meanwhile, if this process watches any.
-
-    Raises:
-        DataError: the embedder is another model than the gallery's.
     """
     settings = settings or ServeSettings()
     if embedder is not None:

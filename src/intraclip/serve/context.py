@@ -41,13 +41,9 @@ class Context:
     """The parts of one running service.
 
     Attributes:
-        gallery: what is served.
-        settings: the limits.
         embedder: for uploads; None where no model was given.
-        metrics: counters.
         live: cameras that this process watches; None where it watches none.
         tokens: that count now.
-        sessions: of the page.
         attempts: wrong tokens of the last minute.
         decoders: processes that decode uploads.
         searching: slots of searches.
@@ -173,13 +169,6 @@ class Context:
     ) -> Result:
         """Do something that the audit log must know, which is written first: what cannot be logged is not done.
 
-        Args:
-            action: see `Gallery.audit`.
-            detail: likewise.
-            asker: who, and from where.
-            work: is done.
-            needs: tracklets that it is about. They were there; somebody may delete them just now.
-
         Raises:
             Refused: one of them is not there any more (404).
         """
@@ -196,13 +185,7 @@ class Context:
             raise
 
     def looked(self, asker: Asker, action: str, item: str = "") -> None:
-        """Somebody is about to see people; returns when the audit log has it.
-
-        Args:
-            asker: who, and from where.
-            action: ``look`` at pictures or details of a tracklet, or what else is shown.
-            item: the tracklet.
-        """
+        """Somebody is about to see people; returns when the audit log has it."""
         self.looks.note((action, asker.name, asker.address), item)
 
     def _write_look(self, who: Who, items: list[str]) -> None:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import Query
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from intraclip.errors import DataError
 from intraclip.gallery.gallery import MAX_RESULTS
-from intraclip.gallery.records import MAX_ID_BYTES, Filters, Match, TrackletRecord, check_name
+from intraclip.gallery.records import (
+    MAX_ID_BYTES,
+    AuditEntry,
+    Filters,
+    Judgement,
+    Match,
+    TrackletRecord,
+    check_name,
+)
 from intraclip.live.watchlist import MOST_TRACKLETS
 
 MAX_NAME = 512
@@ -70,13 +78,6 @@ class Chosen(Strict):
             since=self.since,
             until=self.until,
         )
-
-    def for_the_log(self) -> dict[str, Any]:
-        """For the audit log, which outlives people's labels: how many were named, not which."""
-        told = self.filters().to_json_dict()
-        if "people" in told:
-            told["people"] = len(told["people"])
-        return {"filters": told} if told else {}
 
 
 class Listing(Chosen):
@@ -166,23 +167,13 @@ class TrackletOut(BaseModel):
         return cls(**{name: getattr(record, name) for name in cls.model_fields})
 
 
-class JudgementOut(BaseModel):
-    """What somebody said about two tracklets."""
-
-    query: str
-    tracklet: str
-    same: bool
-    by: str
-    at: float
-
-
 class TrackletDetail(TrackletOut):
     """All that is known about a tracklet."""
 
     frames: int = Field(description="Pictures to play: /tracklet/frames/0 and so on.")
     strip: bool = Field(description="Whether there is a film strip.")
     boxes: list[list[float]] = Field(description="frame, left, top, width, height in pixels of the source.")
-    judgements: list[JudgementOut]
+    judgements: list[Judgement]
 
 
 class TrackletPage(BaseModel):
@@ -240,23 +231,10 @@ class TimelineOut(BaseModel):
     person: str = Field(description="The label; empty where nobody gave one.")
     tracklets: list[TrackletOut]
     cameras: dict[str, int]
-    conflicts: list[JudgementOut] = Field(
+    conflicts: list[Judgement] = Field(
         description="Rejections inside the group: the judgements contradict each other."
     )
     truncated: bool = Field(description="There are more than are shown.")
-
-
-class DeletedOut(BaseModel):
-    """What a deletion removed."""
-
-    ids: list[str]
-    cameras: dict[str, int]
-    people: dict[str, int]
-    pictures: int
-    judgements: int
-    dry_run: bool
-    complete: bool
-    note: str
 
 
 class StatsOut(BaseModel):
@@ -286,21 +264,10 @@ class StatsOut(BaseModel):
     read_only: bool = Field(description="Whether your token may look and search only.")
 
 
-class AuditOut(BaseModel):
-    """A line of the audit log."""
-
-    number: int
-    at: float
-    action: str
-    actor: str
-    origin: str = Field(description="From where: a network address, or the command line.")
-    detail: dict[str, Any]
-
-
 class AuditPage(BaseModel):
     """Lines, newest first."""
 
-    entries: list[AuditOut]
+    entries: list[AuditEntry]
     cursor: int | None = Field(description="Hand it in as `before` for older lines; none at the end.")
 
 
