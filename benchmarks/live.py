@@ -90,8 +90,8 @@ def watch(args: argparse.Namespace) -> None:
             shutil.copy(video, clips[-1])
         gallery, network = new_gallery(Path(folder) / "people", args.model, args.engine)
         config = IngestConfig(
-            max_fps=args.max_fps, camera_motion=False, tiling=args.tiling, quality=args.quality, min_height=args.min_height,
-            min_width=args.min_width,
+            max_fps=args.max_fps, camera_motion=False, tiling=args.tiling, quality=args.quality,
+            min_height=args.min_height, min_width=args.min_width,
         )  # fmt: skip
         server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Received)
         threading.Thread(target=server.serve_forever, daemon=True).start()

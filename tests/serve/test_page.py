@@ -202,7 +202,7 @@ def test_somebody_is_looked_for_and_an_alert_is_judged(tab, tmp_path):
     page.goto(opened.origin)
     page.get_by_role("button", name="Look for the person on p3_gate").click()
     page.get_by_label("Name in alerts").fill("<b>anna</b>")
-    page.get_by_label("Strangers that may pass").select_option("0.03")
+    page.get_by_label("Strangers that may pass").select_option("0.1")
     page.get_by_role("button", name="Look for", exact=True).last.click()
     playwright.expect(page.get_by_text("On the watch-list")).to_be_visible()
     with open_gallery(tmp_path / "served") as gallery:
