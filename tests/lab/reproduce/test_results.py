@@ -305,7 +305,7 @@ def test_the_paper_stands_beside_ours(table1):
         assert printed in text
     assert "rank-1 +9.7, mAP +7.1" in text
     assert "differs" not in text
-    scores, training, curves, gains = tables(result)
+    scores, training, _, gains = tables(result)
     for table in (scores, training):
         assert {len(row) for row in table.rows} == {len(table.header)}
     assert {len(row) for row in gains.rows} == {len(gains.header)}
