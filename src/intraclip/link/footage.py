@@ -151,8 +151,8 @@ def _maximised(nearest: Values, scale: float, quantile: float) -> tuple[float, f
 def _strangers(evidence: Evidence, start: float) -> Values:
     """How far pairs that are not each other's nearest reach into the tail: nearly all show two people.
 
-    Of each other camera, a tracklet's nearest is taken for its own person, together with all that are as near to it as the
-    tracklet is. Where both take each other, the pair may be one person and is left out.
+    Of each other camera, a tracklet's nearest is taken for its own person, together with all that are as near to it as
+    the tracklet is. Where both take each other, the pair may be one person and is left out.
     """
     count = len(evidence)
     rows = np.unique(np.linspace(0, count - 1, min(SAMPLE, count)).astype(np.int64))
