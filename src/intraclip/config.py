@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Literal
 
-BACKBONES = ("resnet50", "inception_v3", "alexnet", "resnet18", "small")
+BACKBONES = ("resnet50", "inception_v3", "alexnet", "resnet18", "small", "resnet50_3d", "amoc")
 """Backbones by name; ``timm:NAME`` is any network of timm beside them."""
 TIMM = "timm:"
 """What the name of a network of timm begins with."""
@@ -31,6 +31,7 @@ Head = Literal[
     "gltr",
     "nonlocal3d",
     "amoc",
+    "amoc_rnn",
     "transformer",
     "gem",
     "stripes",

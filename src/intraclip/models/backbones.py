@@ -1,4 +1,4 @@
-"""Backbones: frames ``[N, 3, H, W]`` -> feature maps ``[N, F, h, w]``.
+"""Backbones: frames ``[N, 3, H, W]`` -> feature maps ``[N, F, h, w]``; or clips, see `clip_network`.
 
 Those by name are built from torchvision's blocks and keep torchvision's key names, so that its ImageNet files load;
 ``timm:NAME`` is any network of timm (`intraclip.models.timm_backbones`).
@@ -18,7 +18,9 @@ from torchvision.models.resnet import BasicBlock
 
 from intraclip.config import TIMM, USUAL_WEIGHTS, InputConfig, ModelConfig
 from intraclip.errors import CheckpointError, ConfigError
+from intraclip.models.amoc import AMOCBody
 from intraclip.models.network import Built, Stage, StagedNetwork
+from intraclip.models.resnet3d import ResNet3D
 from intraclip.models.state_dicts import load_matching, read_state_dict, reason
 from intraclip.models.timm_backbones import TimmBody, build_timm, load_pretrained, load_state
 
@@ -171,12 +173,24 @@ def _small(config: ModelConfig) -> Built:
     return Built(network, network.num_features, 1)
 
 
+def _resnet50_3d(config: ModelConfig) -> Built:
+    network = ResNet3D(width=config.width, last_stride=config.last_stride)
+    return Built(network, network.num_features, 1)
+
+
+def _amoc(config: ModelConfig) -> Built:
+    network = AMOCBody(width=config.width)
+    return Built(network, network.num_features, 16)
+
+
 BACKBONES: dict[str, Callable[[ModelConfig], Built]] = {
     "resnet50": _resnet50,
     "inception_v3": _inception_v3,
     "alexnet": _alexnet,
     "resnet18": _resnet18,
     "small": _small,
+    "resnet50_3d": _resnet50_3d,
+    "amoc": _amoc,
 }
 
 
@@ -235,12 +249,16 @@ def imagenet_weights(config: ModelConfig) -> WeightsEnum:
     Raises:
         ConfigError: there are none for a backbone of this width.
     """
-    if config.backbone == "small" or (config.backbone == "resnet18" and config.width != 1):
+    if config.backbone in ("small", "amoc") or (
+        config.backbone in ("resnet18", "resnet50_3d") and config.width != 1
+    ):
         raise ConfigError(
             f"model.weights: there are no ImageNet weights for {config.backbone} of width {config.width}; "
             'set model.weights = "" for random weights'
         )
-    found: WeightsEnum = torchvision.models.get_model_weights(config.backbone)["IMAGENET1K_V1"]
+    found: WeightsEnum = torchvision.models.get_model_weights(config.backbone.removesuffix("_3d"))[
+        "IMAGENET1K_V1"
+    ]
     return found
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from intraclip.config import ModelConfig
 from intraclip.errors import ConfigError
 from intraclip.models.heads.amoc import AMOC
+from intraclip.models.heads.amoc_rnn import AMOCRNN
 from intraclip.models.heads.base import FrameHead as FrameHead
 from intraclip.models.heads.base import Head as Head
 from intraclip.models.heads.base import HeadOutput as HeadOutput
@@ -45,6 +46,7 @@ HEADS: dict[str, Callable[[int, ModelConfig], Head]] = {
     "gltr": lambda features, config: GLTR(features),
     "nonlocal3d": lambda features, config: NonLocal3D(features),
     "amoc": lambda features, config: AMOC(features),
+    "amoc_rnn": lambda features, config: AMOCRNN(features),
     "transformer": lambda features, config: TemporalTransformer(features),
     "gem": lambda features, config: GeM(features),
     "stripes": lambda features, config: Stripes(
@@ -63,8 +65,15 @@ def heads() -> tuple[str, ...]:
     return tuple(HEADS)
 
 
-def build_head(num_features: int, config: ModelConfig) -> Head:
+def build_head(
+    num_features: int, config: ModelConfig, *, middle_features: Callable[[], int] = lambda: 0
+) -> Head:
     """Build the head that `config.head` names, with the neck that `config.neck` asks for.
+
+    Args:
+        num_features: F.
+        config: the head's name and settings.
+        middle_features: tells how many features the maps in the middle of the backbone have, to heads that read them.
 
     Raises:
         ConfigError: unknown name.

@@ -1,0 +1,19 @@
+"""Batch-hard triplet loss of parts of the body (Liu, Yuan, Zhou, Li, AAAI 2019, multi-level training objective)."""
+
+from __future__ import annotations
+
+import torch
+
+from intraclip.losses.triplet import batch_hard_triplet
+
+
+def part_triplet(parts: torch.Tensor, labels: torch.Tensor, *, margin: float = 0.4) -> torch.Tensor:
+    """`batch_hard_triplet` of each part by itself; the mean over the parts.
+
+    Args:
+        parts: float ``[N, K, F]``.
+        labels: int64 ``[N]``; every row has a positive and a negative.
+        margin: the authors' code has 0.4.
+    """
+    found = [batch_hard_triplet(part, labels, margin=margin).loss for part in parts.unbind(dim=1)]
+    return torch.stack(found).mean()
