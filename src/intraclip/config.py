@@ -211,6 +211,20 @@ class LossConfig:
     """What cosines to the memory are divided by."""
     memory_momentum: float = 0.2
     """Share of a memory's entry that a step keeps."""
+    oim_weight: float = 0.0
+    """Weight of online instance matching on what the triplet loss reads (Xiao et al. 2017); DRSA has it alone."""
+    oim_scale: float = 30.0
+    """What cosines to the table are multiplied by."""
+    oim_momentum: float = 0.5
+    """Share of an identity's row in the table that a feature leaves."""
+    siamese_weight: float = 0.0
+    """Weight of the contrastive loss on what the triplet loss reads (AMOC, QAN); none in the paper."""
+    siamese_margin: float = 2.0
+    """How far apart the contrastive loss wants two people."""
+    parts_weight: float = 0.0
+    """Weight of the triplet loss on each part of the body that the head gives: the stripes of stmp, 1 in its paper."""
+    parts_margin: float = 0.4
+    """Margin of the parts' triplet loss."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -364,6 +378,11 @@ def problems(recipe: Recipe) -> Iterator[str]:
         "loss.circle_weight": 0,
         "loss.circle_margin": 0,
         "loss.memory_weight": 0,
+        "loss.oim_weight": 0,
+        "loss.siamese_weight": 0,
+        "loss.siamese_margin": 0,
+        "loss.parts_weight": 0,
+        "loss.parts_margin": 0,
         "optimizer.weight_decay": 0,
         "optimizer.decay_every": 1,
         "optimizer.warmup_epochs": 0,
@@ -381,6 +400,7 @@ def problems(recipe: Recipe) -> Iterator[str]:
     positive = (
         "model.width",
         "loss.circle_scale",
+        "loss.oim_scale",
         "loss.memory_temperature",
         "optimizer.learning_rate",
         "optimizer.decay_factor",
@@ -396,6 +416,7 @@ def problems(recipe: Recipe) -> Iterator[str]:
         "model.mix_style",
         "loss.label_smoothing",
         "loss.memory_momentum",
+        "loss.oim_momentum",
         "optimizer.final_rate",
     )
     ranges: dict[str, tuple[float, float]] = {
@@ -454,7 +475,8 @@ def problems(recipe: Recipe) -> Iterator[str]:
     if any(not 0 <= beta < 1 for beta in recipe.optimizer.betas):
         yield f"optimizer.betas: {recipe.optimizer.betas} must lie in 0..1, 1 excluded"
     loss = recipe.loss
-    if not any((loss.triplet_weight, loss.identity_weight, loss.circle_weight, loss.memory_weight)):
+    weights = [getattr(loss, item.name) for item in fields(loss) if item.name.endswith("_weight")]
+    if not any(weights) and recipe.model.backbone != "amoc":  # which can learn flow alone
         yield "loss.triplet_weight: 0, and so is every other weight of [loss]: nothing is left to train on"
     if recipe.model.neck_test == "before" and recipe.model.neck == "none":
         yield "model.neck_test: there is nothing before a neck where model.neck is none"

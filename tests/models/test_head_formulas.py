@@ -43,7 +43,8 @@ def test_qan_weighs_embeddings_by_their_quality():
 
 
 def test_qan_reads_the_quality_from_all_positions_of_the_middle_maps():
-    head = QAN(8, embedding_size=5, middle_features=3).eval()
+    head = QAN(8, embedding_size=5, quality="middle").eval()
+    head.take_middle(3)
     maps, middle = random_maps(), random_maps(f=3, h=16, w=8)
     mask = full(maps)
     mask[0, 2:] = False

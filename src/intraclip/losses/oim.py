@@ -9,6 +9,9 @@ from __future__ import annotations
 import torch
 from torch.nn import functional as F
 
+from intraclip.config import LossConfig
+from intraclip.losses.base import Loss, LossInput, LossOutput
+
 
 def match(
     features: torch.Tensor, labels: torch.Tensor, table: torch.Tensor, *, scale: float = 30.0
@@ -41,3 +44,22 @@ def follow(
         place = row.unsqueeze(0)
         moved = momentum * table.index_select(0, place) + (1 - momentum) * feature.unsqueeze(0)
         table.index_copy_(0, place, F.normalize(moved, dim=1))
+
+
+class OIM(Loss):
+    """`match`, then `follow`, with a table of the training identities; it reads what the triplet loss reads."""
+
+    title = "Instance matching loss"
+    table: torch.Tensor
+
+    def __init__(self, config: LossConfig, num_classes: int, num_features: int) -> None:
+        super().__init__(config, num_classes, num_features)
+        self.weight = config.oim_weight
+        self.register_buffer("table", torch.zeros(num_classes, num_features))
+
+    def forward(self, given: LossInput) -> LossOutput:
+        """See `Loss.forward`."""
+        features, labels = given.features, given.feature_labels
+        loss = match(features, labels, self.table, scale=self.config.oim_scale)
+        follow(features.detach(), labels, self.table, momentum=self.config.oim_momentum)
+        return LossOutput(loss, {})

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from intraclip.config import LossConfig
+from intraclip.losses.base import Loss, LossInput, LossOutput
 from intraclip.losses.triplet import euclidean_distances
 
 
@@ -28,3 +30,18 @@ def contrastive_loss(features: torch.Tensor, labels: torch.Tensor, *, margin: fl
 
 def _mean(values: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
     return (values * where).sum() / where.sum().clamp_min(1)
+
+
+class Siamese(Loss):
+    """`contrastive_loss` with the recipe's margin."""
+
+    title = "Contrastive loss"
+
+    def __init__(self, config: LossConfig, num_classes: int, num_features: int) -> None:
+        super().__init__(config, num_classes, num_features)
+        self.weight = config.siamese_weight
+
+    def forward(self, given: LossInput) -> LossOutput:
+        """See `Loss.forward`."""
+        loss = contrastive_loss(given.features, given.feature_labels, margin=self.config.siamese_margin)
+        return LossOutput(loss, {})

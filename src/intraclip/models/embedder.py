@@ -77,12 +77,14 @@ class ClipEmbedder(nn.Module):
             mix_styles(self.backbone, config.mix_style)
         self.standardise = StandardiseFrames() if config.standardise else nn.Identity()
         self.num_features = built.num_features
-        self.head = build_head(built.num_features, config, middle_features=self._middle_features)
+        self.head = build_head(built.num_features, config)
         if isinstance(self.backbone, ClipNetwork) and (self.head.reads_middle or self.head.aligns):
             raise ConfigError(
                 f"model.head: {config.head} with these settings reads a backbone of frames, and {config.backbone} is "
                 "one of clips"
             )
+        if self.head.reads_middle:
+            self.head.take_middle(self._middle_features())
         self.classifier = nn.Linear(self.head.embedding_size, num_classes, bias=False)
         nn.init.normal_(self.classifier.weight, std=0.01)
 

@@ -65,15 +65,8 @@ def heads() -> tuple[str, ...]:
     return tuple(HEADS)
 
 
-def build_head(
-    num_features: int, config: ModelConfig, *, middle_features: Callable[[], int] = lambda: 0
-) -> Head:
+def build_head(num_features: int, config: ModelConfig) -> Head:
     """Build the head that `config.head` names, with the neck that `config.neck` asks for.
-
-    Args:
-        num_features: F.
-        config: the head's name and settings.
-        middle_features: tells how many features the maps in the middle of the backbone have, to heads that read them.
 
     Raises:
         ConfigError: unknown name.

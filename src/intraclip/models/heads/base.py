@@ -41,6 +41,10 @@ class Head(nn.Module):
     reads_middle = False
     aligns = False
 
+    def take_middle(self, features: int) -> None:
+        """Make what reads the middle maps, of F' features, in heads that say `reads_middle`; before anything else."""
+        raise TypeError(f"{type(self).__name__} reads no middle maps")
+
     def with_middle(
         self, maps: torch.Tensor, middle: torch.Tensor, mask: torch.Tensor | None = None
     ) -> HeadOutput:

@@ -34,6 +34,10 @@ class Neck(Head):
         """See `Head.forward`."""
         return self._normalised(self.head(maps, mask))
 
+    def take_middle(self, features: int) -> None:
+        """See `Head.take_middle`."""
+        self.head.take_middle(features)
+
     def with_middle(
         self, maps: torch.Tensor, middle: torch.Tensor, mask: torch.Tensor | None = None
     ) -> HeadOutput:

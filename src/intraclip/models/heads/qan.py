@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import nn
 
@@ -25,21 +27,31 @@ class QAN(SequenceHead):
     Args:
         num_features: F.
         embedding_size: D, at most F.
-        middle_features: F' of the middle maps; 0 takes the quality from the frame vectors.
+        quality: where it is read from, the frame vectors (``last``) or the middle maps.
     """
 
-    def __init__(self, num_features: int, *, embedding_size: int = 1024, middle_features: int = 0) -> None:
+    def __init__(
+        self,
+        num_features: int,
+        *,
+        embedding_size: int = 1024,
+        quality: Literal["last", "middle"] = "last",
+    ) -> None:
         super().__init__()
         self.num_features = num_features
         self.embedding_size = min(embedding_size, num_features)
-        self.reads_middle = middle_features > 0
-        self.quality = nn.Linear(middle_features * GRID[0] * GRID[1] or num_features, 1)
+        self.reads_middle = quality == "middle"
+        self.quality = nn.Linear(num_features, 1)
         self.project = nn.Linear(num_features, self.embedding_size, bias=False)
         self.norm = nn.BatchNorm1d(self.embedding_size)
 
     def aggregate(self, features: torch.Tensor, mask: torch.Tensor | None = None) -> HeadOutput:
         """See `SequenceHead.aggregate`."""
         return self._weighted(features, features, whole_mask(features, mask))
+
+    def take_middle(self, features: int) -> None:
+        """See `Head.take_middle`."""
+        self.quality = nn.Linear(features * GRID[0] * GRID[1], 1)
 
     def with_middle(
         self, maps: torch.Tensor, middle: torch.Tensor, mask: torch.Tensor | None = None
