@@ -15,7 +15,7 @@ from intraclip.data.augment import normalise
 from intraclip.data.clips import tracklet_clips
 from intraclip.data.dataset import FrameLoader
 from intraclip.models.embedder import ClipEmbedder, build_embedder
-from intraclip.models.heads import Head, HeadOutput
+from intraclip.models.heads.base import Head, HeadOutput
 from intraclip.types import Tracklet
 
 SIZE = InputConfig(height=32, width=16)

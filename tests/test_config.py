@@ -155,7 +155,7 @@ def test_every_numeric_setting_is_range_checked():
     for section, config in sections:
         for field in fields(config):
             value = getattr(config, field.name)
-            if isinstance(value, bool | str) or is_dataclass(value):
+            if isinstance(value, bool | str | dict) or is_dataclass(value):
                 continue
             bad = tuple(-1e9 for _ in value) if isinstance(value, tuple) else type(value)(-1e9)
             changed = replace(config, **{field.name: bad})
@@ -173,7 +173,6 @@ def of_model(**keys) -> Recipe:
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        (of_model(head="tap", ica_order="fc-bn-relu", ica_reduction=8), of_model(head="tap")),
         (of_model(head="tap", triplet_reads="embedding"), of_model(head="tap", triplet_reads="pooled")),
         (of_model(head="trl", triplet_reads="embedding"), of_model(head="trl", triplet_reads="auto")),
         (of_model(head="ica", triplet_reads="pooled"), of_model(head="ica", triplet_reads="auto")),
@@ -188,10 +187,18 @@ def test_recipes_that_train_the_same_network_do_not_differ_in_effect(old: Recipe
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        (of_model(ica_order="fc-bn-relu"), of_model(), "model.ica_order: fc-bn-relu -> fc-relu-bn"),
+        (
+            of_model(head_settings={"order": "fc-bn-relu"}),
+            of_model(),
+            "model.head.order: fc-bn-relu -> fc-relu-bn",
+        ),
         (of_model(triplet_reads="embedding"), of_model(), "model.triplet_reads: embedding -> pooled"),
         (of_model(head="trl", triplet_reads="pooled"), of_model(head="trl"), "pooled -> embedding"),
-        (of_model(head="ica", ica_reduction=8), of_model(head="tap"), "model.head: ica -> tap"),
+        (
+            of_model(head="ica", head_settings={"reduction": 8}),
+            of_model(head="tap"),
+            "model.head: ica -> tap",
+        ),
         (Recipe(seed=3), Recipe(), "seed: 3 -> 0"),
     ],
 )

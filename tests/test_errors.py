@@ -10,7 +10,7 @@ from threading import Barrier
 import pytest
 
 from intraclip import errors
-from intraclip.errors import OutputError, claim_folder, leaving_nothing, write_new
+from intraclip.errors import OutputError, claim_folder, leaving_nothing, require_empty_folder, write_new
 
 
 def rush(work, count: int = 8) -> list[object]:
@@ -48,6 +48,18 @@ def test_one_of_several_writes_a_file(tmp_path):
         (winner,) = [f for f in found if isinstance(f, int)]
         assert path.read_text() == str(winner)
     assert not list(tmp_path.glob("*.partial"))
+
+
+def test_what_a_killed_process_was_writing_blocks_nobody(tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    for name in ("config.toml.partial", "config.toml.4711-42.partial", "net.onnx.4711-42.partial"):
+        (out / name).write_text("half")
+    require_empty_folder(out, remedy="choose another")
+    write_new(out / "config.toml", "whole")
+    assert (out / "config.toml").read_text() == "whole"
+    with pytest.raises(OutputError, match="not empty"):
+        require_empty_folder(out, remedy="choose another")
 
 
 def test_a_file_system_without_links_still_gets_its_file(tmp_path, monkeypatch):

@@ -4,9 +4,11 @@
     python tools/make_base.py train  --folder base-data --out base.safetensors [--teacher NETWORK.xml] [--real FOLDER]
     python tools/make_base.py render --folder others --sets 1 --people 150 --seed 2000
     python tools/make_base.py calibrate --folder others --network base.safetensors --out base.calibration.json
+    python tools/make_base.py ladder --folder ladder-data --out ladder.json --viper VIPER.npz [--parallel 4]
 
-Rendering goes on where it was stopped, set by set; training from its last checkpoint. Both run on a CPU or a GPU. What
-was learned from, and what was measured: docs/base.md, the model card.
+The ladder trains one network for each ingredient and group of rendering settings, all for as many steps, and scores
+them. Rendering goes on where it was stopped, set by set; training from its last checkpoint; the ladder row by row. All
+of it runs on a CPU or a GPU. What was learned from, and what was measured: docs/base.md, the model card.
 """
 
 from __future__ import annotations
@@ -16,9 +18,14 @@ import copy
 import itertools
 import json
 import math
+import subprocess
+import sys
 import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -27,6 +34,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from intraclip.config import AugmentConfig, ClipConfig, FinetuneConfig, InputConfig, ModelConfig, Recipe
+from intraclip.core.files import write_json
 from intraclip.data.augment import apply, draw
 from intraclip.data.clips import tracklet_clips
 from intraclip.embed.encoders.torch_encoder import TorchEncoder
@@ -39,7 +47,7 @@ from intraclip.models.fingerprint import fingerprint_of
 from intraclip.models.generalise import MixStyle
 from intraclip.models.start import begin
 from intraclip.studio.diverse import render_arrays
-from intraclip.studio.diverse_config import DiverseConfig
+from intraclip.studio.diverse_config import Diverse, DiverseConfig
 from intraclip.types import Embeddings
 
 HEIGHT, WIDTH = 192, 96
@@ -99,8 +107,6 @@ def recipe_of(args: argparse.Namespace) -> Recipe:
             backbone=args.backbone,
             weights=args.weights,
             head=args.head,
-            stripes=2,
-            stripes_size=256,
             standardise=args.standardise,
             triplet_reads="embedding",
         ),
@@ -113,7 +119,13 @@ def recipe_of(args: argparse.Namespace) -> Recipe:
 # -- rendered people -----------------------------------------------------------------------------------------
 
 
-def render(folder: Path, *, sets: int, people: int, seed: int, workers: int | None) -> None:
+GROUPS = tuple(asdict(Diverse()))
+"""Of rendering settings; `--without` switches them off one by one."""
+
+
+def render(
+    folder: Path, *, sets: int, people: int, seed: int, workers: int | None, without: Sequence[str] = ()
+) -> None:
     """Render what is not there yet; a set appears whole or not at all."""
     for number in range(sets):
         done = folder / f"set{number}"
@@ -129,6 +141,7 @@ def render(folder: Path, *, sets: int, people: int, seed: int, workers: int | No
                 seed=seed + number,
                 height=HEIGHT,
                 width=WIDTH,
+                diverse=Diverse(**dict.fromkeys(without, False)),
             ),
             workers=workers,
         )
@@ -350,6 +363,8 @@ def train(args: argparse.Namespace, settings: Settings) -> dict[str, Any]:
     if args.viper:
         result["viper"] = viper_rank1(averaged, args.viper, device)
     print("RESULT", args.out.name, json.dumps(result), flush=True)
+    if args.result:
+        write_json(args.result, result)
     return result
 
 
@@ -408,6 +423,104 @@ def load_real(path: Path, device: torch.device) -> torch.Tensor:
         files = [np.fromfile(p, np.uint8) for p in sorted(path.rglob("*")) if p.suffix in {".jpg", ".png"}]
     pictures = [cv2.resize(cv2.imdecode(f, 1), (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA) for f in files]
     return torch.from_numpy(np.stack(pictures)[..., ::-1].copy()).to(device)
+
+
+# -- what each part of it is worth ------------------------------------------------------------------------------
+
+LADDER: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
+    "rendered as the default benchmark": (GROUPS, {}),
+    **{f"diverse without {group}": ((group,), {}) for group in GROUPS},
+    "diverse": ((), {}),
+    "diverse, frames augmented one by one": ((), {"augment": "asynchronous", "length": 2, "clips": 2}),
+    "diverse, clips augmented as one (SDA)": ((), {"length": 2, "clips": 2}),
+    "diverse, nothing erased": ((), {"erase": 0.0}),
+    "diverse, colours as they are": ((), {"colour": 0.0}),
+    "diverse, MixStyle": ((), {"mix_style": 0.5}),
+    "diverse, each frame standardised": ((), {"standardise": True}),
+    "diverse, no block frozen": ((), {"freeze": 0, "block_decay": 0.85}),
+    "diverse, teacher": ((), {"teacher": True}),
+    "diverse, teacher and real pictures": ((), {"teacher": True, "real": True}),
+    "diverse, teacher, real pictures, MixStyle": ((), {"teacher": True, "real": True, "mix_style": 0.5}),
+}
+"""Row -> the groups of rendering settings that are off, and what differs from labels alone."""
+
+
+def ladder(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Train every row once a seed, several at a time, and write what came out; what is there is not made again.
+
+    Writes `args.out`, a JSON list with a row's name, seed, steps, settings and rank-1, and prints a Markdown table.
+    """
+    done: list[dict[str, Any]] = json.loads(args.out.read_text()) if args.out.exists() else []
+    jobs = [
+        (name, seed)
+        for seed in args.seeds
+        for name, (_, change) in LADDER.items()
+        if not (change.get("teacher") and args.teacher is None)
+        and not (change.get("real") and args.real is None)
+        and not any((row["row"], row["seed"]) == (name, seed) for row in done)
+    ]
+    for off in dict.fromkeys(LADDER[name][0] for name, _ in jobs):
+        folder = args.folder / ("all" if not off else "without-" + "-".join(off))
+        render(folder, sets=args.sets, people=args.people, seed=1000, workers=args.workers, without=off)
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    with ThreadPoolExecutor(args.parallel) as pool, TemporaryDirectory() as scratch:
+        for row in pool.map(lambda job: _rung(args, *job, scratch=Path(scratch)), jobs):
+            done.append(row)
+            write_json(args.out, done, indent=1)
+    print("| trained on | VIPeR rank-1, a seed each | steps |\n| --- | --- | --- |")
+    for name in LADDER:
+        if rows := [row for row in done if row["row"] == name]:
+            scores = ", ".join(f"{row['viper']:.1f}" for row in sorted(rows, key=lambda row: row["seed"]))
+            print(f"| {name} | {scores} | {rows[0]['steps']} |")
+    return done
+
+
+def _rung(args: argparse.Namespace, name: str, seed: int, *, scratch: Path) -> dict[str, Any]:
+    off, change = LADDER[name]
+    change = {"standardise": False} | change
+    folder = args.folder / ("all" if not off else "without-" + "-".join(off))
+    result = scratch / f"{name}-{seed}.json"
+    words = [
+        "--folder",
+        str(folder),
+        "--out",
+        str(result.with_suffix(".safetensors")),
+        "--result",
+        str(result),
+    ]
+    words += [
+        "--viper",
+        str(args.viper),
+        "--steps",
+        str(args.steps),
+        "--seed",
+        str(seed),
+        "--save-every",
+        "0",
+    ]
+    words += ["--backbone", args.backbone, "--weights", args.weights, "--identities", str(args.identities)]
+    words += ["--average", "0.99"]  # the running mean must reach back over a short training, not before it
+    for key, value in change.items():
+        option = f"--{key.replace('_', '-')}"
+        if key in ("teacher", "real"):
+            words += [option, str(getattr(args, key))]
+        elif isinstance(value, bool):
+            words.append(option if value else f"--no-{key}")
+        else:
+            words += [option, str(value)]
+    run = subprocess.run([sys.executable, __file__, "train", *words], stdout=subprocess.DEVNULL, check=False)
+    if run.returncode:
+        raise SystemExit(f"the row {name!r}, seed {seed}, failed; what it said stands above")
+    said = json.loads(result.read_text())
+    row = {
+        "row": name,
+        "seed": seed,
+        "steps": said["steps"],
+        "viper": said["viper"],
+        "settings": said["settings"],
+    }
+    print(f"{name}, seed {seed}: {said['viper']:.1f}", flush=True)
+    return row
 
 
 # -- what a distance means -----------------------------------------------------------------------------------
@@ -495,6 +608,7 @@ def main() -> None:
     rendering.add_argument("--people", type=int, default=PEOPLE, help="of a set")
     rendering.add_argument("--seed", type=int, default=1000)
     rendering.add_argument("--workers", type=int, default=None)
+    rendering.add_argument("--without", nargs="+", choices=GROUPS, default=())
     training = commands.add_parser("train")
     training.add_argument("--folder", type=Path, required=True)
     training.add_argument("--out", type=Path, required=True)
@@ -511,6 +625,7 @@ def main() -> None:
     training.add_argument("--people", type=int, default=None)
     training.add_argument("--standardise", action=argparse.BooleanOptionalAction, default=True)
     training.add_argument("--save-every", type=int, default=500)
+    training.add_argument("--result", type=Path, default=None, help="JSON file for settings and scores")
     for name, value in asdict(Settings()).items():
         option = f"--{name.replace('_', '-')}" if name != "teacher" else "--teacher-weight"
         training.add_argument(option, dest=f"set_{name}", type=type(value), default=value)
@@ -519,11 +634,35 @@ def main() -> None:
     calibrating.add_argument("--network", type=Path, required=True)
     calibrating.add_argument("--out", type=Path, required=True)
     calibrating.add_argument("--prior", type=float, default=0.02)
+    climbing = commands.add_parser("ladder")
+    climbing.add_argument("--folder", type=Path, required=True)
+    climbing.add_argument("--out", type=Path, required=True)
+    climbing.add_argument("--viper", type=Path, required=True)
+    climbing.add_argument("--teacher", type=Path, default=None)
+    climbing.add_argument("--real", type=Path, default=None)
+    climbing.add_argument("--steps", type=int, default=500)
+    climbing.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+    climbing.add_argument("--parallel", type=int, default=1)
+    climbing.add_argument("--sets", type=int, default=2)
+    climbing.add_argument("--people", type=int, default=PEOPLE, help="of a set")
+    climbing.add_argument("--workers", type=int, default=None)
+    climbing.add_argument("--identities", type=int, default=Settings.identities)
+    climbing.add_argument("--backbone", default="timm:tf_efficientnet_lite0")
+    climbing.add_argument("--weights", default="imagenet")
     args = parser.parse_args()
-    if args.command == "calibrate":
+    if args.command == "ladder":
+        ladder(args)
+    elif args.command == "calibrate":
         calibrate(args.folder, args.network, args.out, prior=args.prior)
     elif args.command == "render":
-        render(args.folder, sets=args.sets, people=args.people, seed=args.seed, workers=args.workers)
+        render(
+            args.folder,
+            sets=args.sets,
+            people=args.people,
+            seed=args.seed,
+            workers=args.workers,
+            without=args.without,
+        )
     else:
         args.seed = args.set_seed
         train(args, Settings(**{name: getattr(args, f"set_{name}") for name in asdict(Settings())}))

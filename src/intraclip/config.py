@@ -7,10 +7,13 @@ the attribute's text names the section; where the paper is silent, it says so.
 from __future__ import annotations
 
 import difflib
-import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields, is_dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, field, fields, replace
+from typing import Literal
+
+from intraclip.core import settings
+from intraclip.core.registry import open_registry
+from intraclip.core.settings import OF_PART, Given, bounded, part, share
 
 BACKBONES = ("resnet50", "inception_v3", "alexnet", "resnet18", "small", "resnet50_3d", "amoc")
 """Backbones by name; ``timm:NAME`` is any network of timm beside them."""
@@ -18,24 +21,8 @@ TIMM = "timm:"
 """What the name of a network of timm begins with."""
 USUAL_WEIGHTS = ("imagenet", "pretrained")
 """Words for a backbone's usual weights."""
-Head = Literal[
-    "tap",
-    "ica",
-    "qan",
-    "gao_ta",
-    "gao_rnn",
-    "drsa",
-    "trl",
-    "stmp",
-    "sta",
-    "gltr",
-    "nonlocal3d",
-    "amoc",
-    "amoc_rnn",
-    "transformer",
-    "gem",
-    "stripes",
-]
+HEADS = "intraclip.models.heads:HEADS"
+"""Where heads are registered; `Registry` imports none of them."""
 Augmentation = Literal["synchronous", "asynchronous", "none"]
 Layout = Literal["auto", "mars", "ilids-vid", "prid2011", "lsvid", "folder", "pack"]
 Direction = Literal["first-half-tests", "last-half-tests"]
@@ -47,13 +34,13 @@ ShortPolicy = Literal["repeat_last", "wrap", "error"]
 class InputConfig:
     """How a frame becomes a tensor."""
 
-    height: int = 256
+    height: int = bounded(256, 16)
     """Height in pixels that frames are resized to (paper, section 3.2)."""
-    width: int = 128
+    width: int = bounded(128, 16)
     """Width in pixels that frames are resized to (paper, section 3.2)."""
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     """Subtracted from RGB scaled to 0..1. Mean and deviation of 0.5 give the paper's [-1, 1]."""
-    std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    std: tuple[float, float, float] = bounded((0.5, 0.5, 0.5), 0, above=True)
     """Divides RGB after the mean is subtracted."""
 
 
@@ -61,12 +48,12 @@ class InputConfig:
 class ClipConfig:
     """Which frames of a tracklet make a clip."""
 
-    num_frames: int = 4
+    num_frames: int = bounded(4, 1)
     """Frames in a clip, T (paper, section 3.2)."""
     sampling: Literal["consecutive", "strided", "restricted"] = "consecutive"
     """Training: T consecutive frames from a random start (the paper), every `stride`-th frame, or one random
     frame from each of T equal chunks of the tracklet (restricted random sampling)."""
-    stride: int = 8
+    stride: int = bounded(8, 1)
     """Distance between frames for `strided`; a shorter tracklet takes the largest stride that fits."""
     short: ShortPolicy = "repeat_last"
     """A tracklet shorter than T: repeat its last frame, wrap around to its first, or stop with an error.
@@ -80,9 +67,9 @@ class ClipConfig:
 class BatchConfig:
     """PK sampling."""
 
-    identities: int = 4
+    identities: int = bounded(4, 2)
     """P, identities in a batch (paper, section 3.2)."""
-    clips: int = 8
+    clips: int = bounded(8, 2)
     """K, clips of each identity (paper, section 3.2)."""
     cameras: Literal["random", "balanced"] = "random"
     """An identity's clips take its cameras in turn, in random order, or those first that the epoch has shown least so
@@ -95,29 +82,29 @@ class AugmentConfig:
 
     mode: Augmentation = "synchronous"
     """One draw for all frames of a clip (SDA, equation 2), one draw for each frame (equation 1), or none."""
-    crop_probability: float = 0.5
+    crop_probability: float = share(0.5)
     """Chance that a clip (or frame) is cropped and resized back. The paper does not print it."""
-    crop_scale: tuple[float, float] = (0.8, 1.0)
+    crop_scale: tuple[float, float] = bounded((0.8, 1.0), 0.05, 1.0, pair=True)
     """Range of the crop's side length as a share of the frame's; drawn evenly."""
-    flip_probability: float = 0.5
+    flip_probability: float = share(0.5)
     """Chance of a horizontal flip."""
-    rotate_probability: float = 0.0
+    rotate_probability: float = share(0.0)
     """Chance of a rotation; section 2.1 names the angle, the paper's experiments do not use it."""
-    rotate_degrees: float = 10.0
+    rotate_degrees: float = bounded(10.0, 0, 180)
     """Largest angle of a rotation, either way, in degrees."""
-    erase_probability: float = 0.5
+    erase_probability: float = share(0.5)
     """Chance that a rectangle is erased (Zhong et al. 2017)."""
-    erase_area: tuple[float, float] = (0.02, 0.4)
+    erase_area: tuple[float, float] = bounded((0.02, 0.4), 0.0, 1.0, pair=True)
     """Range of the erased share of the frame's area; drawn evenly."""
-    erase_aspect: tuple[float, float] = (0.3, 3.33)
+    erase_aspect: tuple[float, float] = bounded((0.3, 3.33), 0.01, 100.0, pair=True)
     """Range of height / width of the erased rectangle; drawn evenly on a logarithmic scale."""
-    colour_probability: float = 0.0
+    colour_probability: float = share(0.0)
     """Chance that saturation, gain of each channel, contrast and brightness change; none in the paper."""
-    colour_strength: float = 1.0
+    colour_strength: float = bounded(1.0, 0, 2)
     """How much they change: 1 is up to half the saturation and about 1.5 times the gain, 0 nothing."""
-    blur_probability: float = 0.0
+    blur_probability: float = share(0.0)
     """Chance that a frame is made smaller, to 0.6 or 0.4 of its sides, and large again; none in the paper."""
-    noise_probability: float = 0.0
+    noise_probability: float = share(0.0)
     """Chance of normal noise with a deviation of up to 0.04 of the range; none in the paper."""
 
 
@@ -128,27 +115,19 @@ class ModelConfig:
     backbone: str = "resnet50"
     """Network that turns a frame into feature maps: resnet50, inception_v3, alexnet, resnet18, small, or `timm:NAME`
     for any network of timm, such as timm:tf_efficientnet_lite0 (docs/backbones.md)."""
-    head: Head = "ica"
+    head: str = part("ica", HEADS)
     """How a clip's feature maps become one embedding: temporal average pooling, Intra-Clip Aggregation, or one of the
     methods that the paper compares with (docs/heads.md)."""
+    head_settings: Given = field(default_factory=dict, metadata=OF_PART)
+    """Settings of the head that are given for it: in a recipe ``[model.head] name = "ica"  reduction = 8``."""
     weights: str = "imagenet"
     """Start of the backbone: `imagenet` or `pretrained` (its usual weights: of an installed package, or downloaded
     once), a local .pth or .safetensors file with the key names of torchvision or timm, a run folder or checkpoint of
     intraclip (backbone and head), a name of the zoo (`intraclip models list`), or empty for random weights."""
     last_stride: Literal[1, 2] = 2
     """Stride of the last stage; 1 keeps maps twice as large."""
-    width: float = 1.0
+    width: float = bounded(1.0, 0, above=True)
     """Channel multiplier of `resnet18` and `small`."""
-    ica_reduction: int = 4
-    """ICA's bottleneck: d to d / ica_reduction (first public version of the paper, Fig. 2)."""
-    ica_expansion: int = 2
-    """ICA's output: the bottleneck times ica_expansion."""
-    ica_order: Literal["fc-relu-bn", "fc-bn-relu"] = "fc-relu-bn"
-    """Order inside ICA's first block; the paper does not draw it, docs/results.md compares. The last block is FC-BN."""
-    stripes: int = 2
-    """Horizontal stripes that the head `stripes` averages besides the whole map."""
-    stripes_size: int = 256
-    """Size of the embedding of the head `stripes`."""
     standardise: bool = False
     """Bring every frame to one mean and deviation a colour channel before the backbone (instance normalisation of the
     input), so that a camera's exposure and white balance say less."""
@@ -158,7 +137,7 @@ class ModelConfig:
     ibn: bool = False
     """ResNets: half of the channels of each block's first normalisation, in the first three stages, are normalised
     frame by frame (IBN-a, Pan et al. 2018). For other backbones there is `standardise`."""
-    mix_style: float = 0.0
+    mix_style: float = share(0.0)
     """Share of the batches in which the channel statistics of early maps are mixed between frames (MixStyle, Zhou et
     al. 2021)."""
     neck: Literal["none", "bn"] = "none"
@@ -170,15 +149,15 @@ class ModelConfig:
     """Vector of the triplet loss: the head's output Y, or the average Z before it (the same for TAP). `auto` is Z for
     ICA (docs/results.md compares; the paper does not say) and the output of every other head."""
 
+    def with_head(self, head: str) -> ModelConfig:
+        """The same with another head, whose settings are by default then."""
+        return self if head == self.head else replace(self, head=head, head_settings={})
+
     @property
     def triplet_vector(self) -> Literal["embedding", "pooled"]:
-        """`triplet_reads` with `auto` decided.
-
-        >>> ModelConfig(head="ica").triplet_vector, ModelConfig(head="trl").triplet_vector
-        ('pooled', 'embedding')
-        """
+        """`triplet_reads` with `auto` decided, as the head says."""
         if self.triplet_reads == "auto":
-            return "pooled" if self.head == "ica" else "embedding"
+            return "pooled" if open_registry(HEADS).load(self.head).triplet_reads == "pooled" else "embedding"
         return self.triplet_reads
 
 
@@ -188,42 +167,42 @@ class LossConfig:
 
     triplet: Literal["margin", "soft"] = "margin"
     """Hinge with a margin, or softplus (Hermans et al. 2017)."""
-    margin: float = 0.3
+    margin: float = bounded(0.3, 0)
     """Margin of the hinge; the paper does not print it, 0.3 is what code of this recipe uses."""
     triplet_unit: bool = False
     """The triplet loss reads vectors of unit length, so that they cannot shrink to one point to please it. The paper
     does not say; its vectors are taken as they are."""
-    triplet_weight: float = 1.0
+    triplet_weight: float = bounded(1.0, 0)
     """Weight of the triplet loss."""
-    identity_weight: float = 1.0
+    identity_weight: float = bounded(1.0, 0)
     """Weight of the cross-entropy over training identities."""
-    label_smoothing: float = 0.0
+    label_smoothing: float = share(0.0)
     """Label smoothing of the cross-entropy."""
-    circle_weight: float = 0.0
+    circle_weight: float = bounded(0.0, 0)
     """Weight of the circle loss on what the triplet loss reads (Sun et al. 2020); none in the paper."""
-    circle_margin: float = 0.25
+    circle_margin: float = bounded(0.25, 0)
     """Margin of the circle loss."""
-    circle_scale: float = 64.0
+    circle_scale: float = bounded(64.0, 0, above=True)
     """Scale of the circle loss, gamma."""
-    memory_weight: float = 0.0
+    memory_weight: float = bounded(0.0, 0)
     """Weight of the loss against a memory of identity means and hard examples (docs/training.md); none in the paper."""
-    memory_temperature: float = 0.05
+    memory_temperature: float = bounded(0.05, 0, above=True)
     """What cosines to the memory are divided by."""
-    memory_momentum: float = 0.2
+    memory_momentum: float = share(0.2)
     """Share of a memory's entry that a step keeps."""
-    oim_weight: float = 0.0
+    oim_weight: float = bounded(0.0, 0)
     """Weight of online instance matching on what the triplet loss reads (Xiao et al. 2017); DRSA has it alone."""
-    oim_scale: float = 30.0
+    oim_scale: float = bounded(30.0, 0, above=True)
     """What cosines to the table are multiplied by."""
-    oim_momentum: float = 0.5
+    oim_momentum: float = share(0.5)
     """Share of an identity's row in the table that a feature leaves."""
-    siamese_weight: float = 0.0
+    siamese_weight: float = bounded(0.0, 0)
     """Weight of the contrastive loss on what the triplet loss reads (AMOC, QAN); none in the paper."""
-    siamese_margin: float = 2.0
+    siamese_margin: float = bounded(2.0, 0)
     """How far apart the contrastive loss wants two people."""
-    parts_weight: float = 0.0
+    parts_weight: float = bounded(0.0, 0)
     """Weight of the triplet loss on each part of the body that the head gives: the stripes of stmp, 1 in its paper."""
-    parts_margin: float = 0.4
+    parts_margin: float = bounded(0.4, 0)
     """Margin of the parts' triplet loss."""
 
 
@@ -231,26 +210,26 @@ class LossConfig:
 class OptimizerConfig:
     """Adam with step decay (paper, section 3.2), or what other recipes use."""
 
-    learning_rate: float = 4e-4
+    learning_rate: float = bounded(4e-4, 0, above=True)
     """Start of the learning rate."""
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[float, float] = bounded((0.9, 0.999), 0, 1, below=True)
     """Adam's moment decay."""
-    weight_decay: float = 5e-4
+    weight_decay: float = bounded(5e-4, 0)
     """L2 penalty that Adam adds to the gradient."""
     decay: Literal["step", "cosine"] = "step"
     """A factor every some epochs (the paper), or half a cosine from the end of the warm-up to the last epoch."""
-    final_rate: float = 0.01
+    final_rate: float = share(0.01)
     """Share of the learning rate that half a cosine ends with."""
-    decay_every: int = 200
+    decay_every: int = bounded(200, 1)
     """Epochs between two decays of the learning rate."""
-    decay_factor: float = 0.005
+    decay_factor: float = bounded(0.005, 0, above=True)
     """Factor of each decay. The paper prints "a factor of 1/200"; the code its recipe follows uses 0.1."""
-    warmup_epochs: int = 0
+    warmup_epochs: int = bounded(0, 0)
     """Epochs over which the learning rate rises evenly from a tenth; none in the paper."""
-    average: float = 0.0
+    average: float = bounded(0.0, 0, 1, below=True)
     """The final model holds a running average of weights and statistics that keeps this share a step (less during the
     first steps); 0 keeps the last weights. None in the paper."""
-    epochs: int = 500
+    epochs: int = bounded(500, 1)
     """Epochs in all. One epoch shows every training identity once, in batches of P."""
 
 
@@ -258,16 +237,16 @@ class OptimizerConfig:
 class FinetuneConfig:
     """What of the backbone's first weights is kept, and how fast the rest moves (docs/backbones.md)."""
 
-    freeze_blocks: int = 0
+    freeze_blocks: int = bounded(0, 0)
     """The first blocks of the backbone that stay as they are, with their statistics; the stem goes with the first."""
     freeze_batch_norm: bool = False
     """All batch normalisation of the backbone uses the statistics that it began with, and does not learn new ones; its
     scale and shift do learn."""
-    head_epochs: int = 0
+    head_epochs: int = bounded(0, 0)
     """Epochs at the start in which head and classifier alone learn, over a backbone in evaluation mode."""
-    body_rate: float = 1.0
+    body_rate: float = bounded(1.0, 0, 1, above=True)
     """Learning rate of the backbone as a share of that of head and classifier."""
-    block_decay: float = 1.0
+    block_decay: float = bounded(1.0, 0, 1, above=True)
     """Factor from each block of the backbone to the one before it, down from the last one's `body_rate`."""
 
 
@@ -280,7 +259,7 @@ class StepConfig:
     its TF32 units, `bf16` and `fp16` autocast (fp16 with a loss scale)."""
     compile: bool = False
     """Compile the network with torch.compile: minutes at the start, and a C++ compiler on a CPU."""
-    pieces: int = 1
+    pieces: int = bounded(1, 1)
     """Pieces that a batch goes through the network in, for batches larger than memory. Triplets are still mined
     over the whole batch, for one more forward pass; batch normalisation sees one piece at a time."""
     recompute: bool = False
@@ -296,13 +275,13 @@ class DataConfig:
 
     layout: Layout = "auto"
     """Layout of the data folder; `pack` is what `intraclip data pack` writes."""
-    split: int = 0
+    split: int = bounded(0, 0)
     """Number of the split, for data sets with several."""
     direction: Direction = "first-half-tests"
     """Which half of an iLIDS-VID split tests: the first in torchreid and AP3D, the last in TF-CLIP and GRL."""
-    workers: int = 2
+    workers: int = bounded(2, 0)
     """Processes that decode frames; 0 decodes in the main process. The batches are the same for any number."""
-    prefetch: int = 2
+    prefetch: int = bounded(2, 1)
     """Batches that each worker reads ahead."""
     on_unreadable: Literal["stop", "skip"] = "stop"
     """A frame that cannot be read: stop, or replace it by its neighbour and go on, named and counted."""
@@ -312,13 +291,13 @@ class DataConfig:
 class RunConfig:
     """What happens around the training loop."""
 
-    checkpoint_every: int = 10
+    checkpoint_every: int = bounded(10, 1)
     """Epochs between two checkpoints; the last epoch always writes one."""
-    keep_checkpoints: int = 2
+    keep_checkpoints: int = bounded(2, 1)
     """Checkpoints kept; older ones are deleted."""
     tensorboard: bool = True
     """Write TensorBoard events when the `report` extra is installed."""
-    test_batch_frames: int = 256
+    test_batch_frames: int = bounded(256, 1)
     """Frames in one forward pass at test; bounds memory, changes nothing else."""
 
 
@@ -334,7 +313,7 @@ class Recipe:
 
     description: str = ""
     """One sentence for people."""
-    seed: int = 0
+    seed: int = bounded(0, 0)
     """Seed of weights, sampling and augmentation."""
     device: str = "auto"
     """`auto`, `cpu`, `cuda` or `cuda:N`."""
@@ -354,139 +333,25 @@ class Recipe:
 def problems(recipe: Recipe) -> Iterator[str]:
     """Yield every value of a recipe that is out of range, as "section.key: what is wrong".
 
-    >>> from dataclasses import replace
     >>> list(problems(Recipe()))
     []
     >>> list(problems(Recipe(clip=ClipConfig(num_frames=0))))
     ['clip.num_frames: 0 is too small, at least 1']
     """
-    at_least: dict[str, float] = {
-        "seed": 0,
-        "input.height": 16,
-        "input.width": 16,
-        "clip.num_frames": 1,
-        "clip.stride": 1,
-        "batch.identities": 2,
-        "batch.clips": 2,
-        "model.ica_reduction": 1,
-        "model.ica_expansion": 1,
-        "model.stripes": 1,
-        "model.stripes_size": 1,
-        "loss.margin": 0,
-        "loss.triplet_weight": 0,
-        "loss.identity_weight": 0,
-        "loss.circle_weight": 0,
-        "loss.circle_margin": 0,
-        "loss.memory_weight": 0,
-        "loss.oim_weight": 0,
-        "loss.siamese_weight": 0,
-        "loss.siamese_margin": 0,
-        "loss.parts_weight": 0,
-        "loss.parts_margin": 0,
-        "optimizer.weight_decay": 0,
-        "optimizer.decay_every": 1,
-        "optimizer.warmup_epochs": 0,
-        "optimizer.epochs": 1,
-        "finetune.freeze_blocks": 0,
-        "finetune.head_epochs": 0,
-        "step.pieces": 1,
-        "data.split": 0,
-        "data.workers": 0,
-        "data.prefetch": 1,
-        "run.checkpoint_every": 1,
-        "run.keep_checkpoints": 1,
-        "run.test_batch_frames": 1,
-    }
-    positive = (
-        "model.width",
-        "loss.circle_scale",
-        "loss.oim_scale",
-        "loss.memory_temperature",
-        "optimizer.learning_rate",
-        "optimizer.decay_factor",
-    )
-    shares = (
-        "augment.crop_probability",
-        "augment.flip_probability",
-        "augment.rotate_probability",
-        "augment.erase_probability",
-        "augment.colour_probability",
-        "augment.blur_probability",
-        "augment.noise_probability",
-        "model.mix_style",
-        "loss.label_smoothing",
-        "loss.memory_momentum",
-        "loss.oim_momentum",
-        "optimizer.final_rate",
-    )
-    ranges: dict[str, tuple[float, float]] = {
-        "augment.crop_scale": (0.05, 1.0),
-        "augment.erase_area": (0.0, 1.0),
-        "augment.erase_aspect": (0.01, 100.0),
-    }
-
-    def value(key: str) -> object:
-        section, _, name = key.rpartition(".")
-        return getattr(getattr(recipe, section) if section else recipe, name)
-
-    def number(key: str) -> float:
-        found = value(key)
-        return found if isinstance(found, int | float) else float("nan")
-
-    for key, low in at_least.items():
-        if not number(key) >= low:
-            yield f"{key}: {value(key)} is too small, at least {low}"
-    for key in positive:
-        if not 0 < number(key) < float("inf"):
-            yield f"{key}: {value(key)} must be above 0"
-    for key in shares:
-        if not 0 <= number(key) <= 1:
-            yield f"{key}: {value(key)} must lie in 0..1"
-    for key, (low, high) in ranges.items():
-        pair = value(key)
-        if not (isinstance(pair, tuple) and low <= pair[0] <= pair[1] <= high):
-            yield f"{key}: {value(key)} must be a pair (low, high) with {low} <= low <= high <= {high}"
-    for key in ("finetune.body_rate", "finetune.block_decay"):
-        if not 0 < number(key) <= 1:
-            yield f"{key}: {value(key)} must lie above 0, up to 1"
+    yield from settings.problems(recipe)
     backbone = recipe.model.backbone
     if backbone not in BACKBONES and not (backbone.startswith(TIMM) and len(backbone) > len(TIMM)):
         close = difflib.get_close_matches(backbone, BACKBONES, n=1)
         hint = f" (did you mean '{close[0]}'?)" if close else ""
         yield f"model.backbone: {backbone!r} is not one of {', '.join(BACKBONES)}, nor {TIMM}NAME{hint}"
-    for key, found in _numbers(recipe):
-        if isinstance(found, int) and found >= 2**63:
-            yield f"{key}: {found} is too large, below 2**63"
-        elif isinstance(found, float) and not math.isfinite(found):
-            yield f"{key}: {found} is not finite"
-    if not 0 <= recipe.optimizer.average < 1:
-        yield f"optimizer.average: {recipe.optimizer.average} must lie in 0..1, 1 excluded"
-    if not 0 <= recipe.augment.colour_strength <= 2:
-        yield f"augment.colour_strength: {recipe.augment.colour_strength} must lie in 0..2"
-    if not 0 <= recipe.augment.rotate_degrees <= 180:
-        yield f"augment.rotate_degrees: {recipe.augment.rotate_degrees} must lie in 0..180"
     if recipe.batch.identities * recipe.batch.clips % max(recipe.step.pieces, 1):
         yield (
             f"step.pieces: {recipe.step.pieces} must divide the batch of {recipe.batch.identities} x "
             f"{recipe.batch.clips} clips"
         )
-    if any(std <= 0 for std in recipe.input.std):
-        yield f"input.std: {recipe.input.std} must be above 0"
-    if any(not 0 <= beta < 1 for beta in recipe.optimizer.betas):
-        yield f"optimizer.betas: {recipe.optimizer.betas} must lie in 0..1, 1 excluded"
     loss = recipe.loss
     weights = [getattr(loss, item.name) for item in fields(loss) if item.name.endswith("_weight")]
     if not any(weights) and recipe.model.backbone != "amoc":  # which can learn flow alone
         yield "loss.triplet_weight: 0, and so is every other weight of [loss]: nothing is left to train on"
     if recipe.model.neck_test == "before" and recipe.model.neck == "none":
         yield "model.neck_test: there is nothing before a neck where model.neck is none"
-
-
-def _numbers(config: Any, prefix: str = "") -> Iterator[tuple[str, int | float]]:
-    for field_ in fields(config):
-        found = getattr(config, field_.name)
-        if is_dataclass(found):
-            yield from _numbers(found, f"{prefix}{field_.name}.")
-        for number in found if isinstance(found, tuple) else (found,):
-            if isinstance(number, int | float):
-                yield f"{prefix}{field_.name}", number

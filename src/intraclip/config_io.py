@@ -12,17 +12,16 @@ import os
 import tomllib
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields, is_dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any
 
 import tomli_w
 
-from intraclip.config import Recipe, problems
+from intraclip.config import HEADS, Recipe, problems
+from intraclip.core.registry import open_registry
+from intraclip.core.settings import dataclass_from_table, flat, merged, shown, table_of
 from intraclip.errors import ConfigError
-
-ConfigT = TypeVar("ConfigT")
 
 RETIRED = {
     "data.decode": (
@@ -31,6 +30,16 @@ RETIRED = {
     )
 }
 """Keys that recipes of earlier versions have: the value that means what is done now, and what is said of others."""
+
+MOVED = {
+    "model.ica_reduction": ("model.head", ("ica",), "reduction"),
+    "model.ica_expansion": ("model.head", ("ica",), "expansion"),
+    "model.ica_order": ("model.head", ("ica",), "order"),
+    "model.stripes": ("model.head", ("stripes",), "stripes"),
+    "model.stripes_size": ("model.head", ("stripes",), "embedding_size"),
+}
+"""Keys that recipes of earlier versions have for settings of a part: where the part is named now, the parts that have
+the setting, and its name there. Earlier versions wrote them for every network; for other parts they mean nothing."""
 
 
 RECIPES = "INTRACLIP_RECIPES"
@@ -109,10 +118,10 @@ def _whole_table(path: Path, heirs: tuple[Path, ...]) -> dict[str, Any]:
         raise ConfigError(f"base: recipes that inherit from each other in a circle: {circle}")
     table = read_toml(path, what="the recipe")
     if "base" not in table:
-        return table
+        return migrated(table, {})
     base = table.pop("base")
     if not isinstance(base, str) or not base:
-        raise ConfigError(f"a problem in {path}:\n  base: {_shown(base)} is no name and no file of a recipe")
+        raise ConfigError(f"a problem in {path}:\n  base: {shown(base)} is no name and no file of a recipe")
     try:
         parent = _find_recipe(base, beside=path.parent)
     except ConfigError as error:
@@ -123,16 +132,49 @@ def _whole_table(path: Path, heirs: tuple[Path, ...]) -> dict[str, Any]:
     if wrong:  # said of the file that it stands in
         raise ConfigError(_message(wrong, str(parent)))
     inherited.pop("description", None)
-    return _merged(inherited, table)
+    return merged(inherited, migrated(table, inherited))
 
 
-def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(below)
-    for key, value in above.items():
-        own = merged.get(key)
-        both = isinstance(own, Mapping) and isinstance(value, Mapping)
-        merged[key] = _merged(own, value) if both else value  # type: ignore[arg-type]
-    return merged
+def migrated(table: Mapping[str, Any], below: Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe's table with the keys of earlier versions (`MOVED`, `RETIRED`) as they are now.
+
+    Args:
+        table: of this version or an earlier one.
+        below: what it inherits, of this version: it may name the part that a key belongs to.
+
+    >>> migrated({"model": {"head": "ica", "ica_reduction": 8, "stripes": 3}}, {})
+    {'model': {'head': {'name': 'ica', 'reduction': 8}}}
+    """
+    found = {key: dict(value) if isinstance(value, Mapping) else value for key, value in table.items()}
+    for key in (*RETIRED, *MOVED):
+        section, name = key.split(".")
+        keys = found.get(section)
+        if not isinstance(keys, dict) or name not in keys:
+            continue
+        raw = keys.pop(name)
+        if key in RETIRED:
+            means_now, note = RETIRED[key]
+            if raw != means_now:
+                warnings.warn(f"{key} = {shown(raw)} is not read any more: {note}", stacklevel=2)
+            continue
+        place, owners, new = MOVED[key]
+        _, chooses = place.split(".")
+        own, inherited = _part(found, section, chooses), _part(below, section, chooses)
+        chosen = own.get("name", inherited.get("name", _default_part(section, chooses)))
+        if chosen in owners or (isinstance(chosen, str) and chosen.partition(":")[0] + ":" in owners):
+            keys[chooses] = {**own, new: own.get(new, raw)}
+    return found
+
+
+def _part(table: Mapping[str, Any], section: str, key: str) -> dict[str, Any]:
+    """The table of a part, where it may be named alone."""
+    keys = table.get(section)
+    raw = keys.get(key, {}) if isinstance(keys, Mapping) else {}
+    return dict(raw) if isinstance(raw, Mapping) else {"name": raw}
+
+
+def _default_part(section: str, key: str) -> Any:
+    return getattr(getattr(Recipe(), section), key)
 
 
 def _same_file(a: Path, b: Path) -> bool:
@@ -190,7 +232,7 @@ def recipe_from_table(table: Mapping[str, Any], *, source: str) -> Recipe:
         ConfigError: lists every unknown key and every wrong value, with suggestions.
     """
     found: list[str] = []
-    recipe = dataclass_from_table(Recipe, table, prefix="", found=found)
+    recipe = dataclass_from_table(Recipe, migrated(table, {}), prefix="", found=found)
     found.extend(problems(recipe))
     if found:
         raise ConfigError(_message(found, source))
@@ -210,7 +252,7 @@ def dump_recipe(recipe: Recipe) -> str:
     >>> recipe_from_table(tomllib.loads(dump_recipe(Recipe(seed=7))), source="memory").seed
     7
     """
-    return tomli_w.dumps(asdict(recipe))
+    return tomli_w.dumps(table_of(recipe))
 
 
 def differing_keys(old: Recipe, new: Recipe) -> list[str]:
@@ -219,7 +261,7 @@ def differing_keys(old: Recipe, new: Recipe) -> list[str]:
     >>> differing_keys(Recipe(), Recipe(seed=7))
     ['seed: 0 -> 7']
     """
-    return _differing(_flatten(asdict(old)), _flatten(asdict(new)))
+    return _differing(flat(table_of(old)), flat(table_of(new)))
 
 
 NO_EFFECT = ("description", "data.workers", "data.prefetch", "run.")
@@ -229,9 +271,9 @@ NO_EFFECT = ("description", "data.workers", "data.prefetch", "run.")
 def differing_in_effect(old: Recipe, new: Recipe, *, ignore: Sequence[str] = ()) -> list[str]:
     """Keys in which two recipes differ so that they train another network, as "section.key: old -> new".
 
-    Keys that a recipe does not read do not count: ICA's without the head ``ica``, and the triplet loss's vector for
-    TAP, which has only one. ``model.triplet_reads`` is compared as what it comes to, not as it is written: a default
-    that becomes a name for the same thing makes no other recipe.
+    Keys that a recipe does not read do not count: the triplet loss's vector for TAP, which has only one.
+    ``model.triplet_reads`` is compared as what it comes to, not as it is written: a default that becomes a name for the
+    same thing makes no other recipe.
 
     Args:
         old: such as that of a run that is there.
@@ -241,10 +283,10 @@ def differing_in_effect(old: Recipe, new: Recipe, *, ignore: Sequence[str] = ())
     >>> from dataclasses import replace
     >>> def model(**keys):
     ...     return replace(Recipe(), model=replace(Recipe().model, **keys))
-    >>> differing_in_effect(model(head="tap"), model(head="tap", ica_order="fc-bn-relu"))
+    >>> differing_in_effect(model(head="tap"), model(head="tap", triplet_reads="pooled"))
     []
-    >>> differing_in_effect(model(), model(triplet_reads="pooled", ica_reduction=8))
-    ['model.ica_reduction: 4 -> 8']
+    >>> differing_in_effect(model(), model(triplet_reads="pooled", head_settings={"reduction": 8}))
+    ['model.head.reduction: 4 -> 8']
     """
     read = [
         {
@@ -259,97 +301,16 @@ def differing_in_effect(old: Recipe, new: Recipe, *, ignore: Sequence[str] = ())
 
 def _in_effect(recipe: Recipe) -> dict[str, Any]:
     """The values that a training reads, by their keys."""
-    flat = _flatten(asdict(recipe))
-    flat["model.triplet_reads"] = recipe.model.triplet_vector
-    if recipe.model.head == "tap":
-        del flat["model.triplet_reads"]
-    if recipe.model.head != "ica":
-        flat = {key: value for key, value in flat.items() if not key.startswith("model.ica_")}
-    return flat
+    read = flat(table_of(recipe))
+    read["model.triplet_reads"] = recipe.model.triplet_vector
+    if open_registry(HEADS).load(recipe.model.head).triplet_reads == "either":
+        del read["model.triplet_reads"]
+    return read
 
 
 def _differing(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
     # A key that only one of them has belongs to its head, and the heads differ.
     return [f"{key}: {a[key]} -> {b[key]}" for key in a if key in b and a[key] != b[key]]
-
-
-def dataclass_from_table(
-    kind: type[ConfigT], table: Mapping[str, Any], *, prefix: str, found: list[str]
-) -> ConfigT:
-    """Build one config dataclass, appending every problem to `found` and keeping defaults there."""
-    hints = get_type_hints(kind)
-    names = [f.name for f in fields(kind)]  # type: ignore[arg-type]
-    values: dict[str, Any] = {}
-    for key, raw in table.items():
-        where = f"{prefix}{key}"
-        if where in RETIRED:
-            means_now, note = RETIRED[where]
-            if raw != means_now:
-                warnings.warn(f"{where} = {_shown(raw)} is not read any more: {note}", stacklevel=2)
-            continue
-        if key not in names:
-            close = difflib.get_close_matches(key, names, n=1)
-            found.append(f"{where}: unknown key" + (f" (did you mean '{close[0]}'?)" if close else ""))
-            continue
-        hint = hints[key]
-        if is_dataclass(hint):
-            if not isinstance(raw, Mapping):
-                found.append(f"{where}: {_shown(raw)} is no table; write [{where}] and keys below it")
-                continue
-            values[key] = dataclass_from_table(hint, raw, prefix=f"{where}.", found=found)  # type: ignore[arg-type]
-            continue
-        try:
-            values[key] = _convert(raw, hint)
-        except ValueError as error:
-            found.append(f"{where}: {error}")
-    return kind(**values)
-
-
-def _convert(raw: Any, hint: Any) -> Any:
-    origin = get_origin(hint)
-    if origin is Literal:
-        options = get_args(hint)
-        if raw in options and not isinstance(raw, bool):
-            return raw
-        close = difflib.get_close_matches(_shown(raw).strip("'"), [str(o) for o in options], n=1)
-        suggestion = f" (did you mean '{close[0]}'?)" if close else ""
-        raise ValueError(f"{_shown(raw)} is not one of {', '.join(map(str, options))}{suggestion}")
-    if origin is tuple:
-        kinds = get_args(hint)
-        if not isinstance(raw, list | tuple) or len(raw) != len(kinds):
-            raise ValueError(f"{_shown(raw)} is no list of {len(kinds)} numbers")
-        return tuple(_convert(item, kind) for item, kind in zip(raw, kinds, strict=True))
-    if isinstance(raw, int) and abs(raw) >= 2**63:
-        raise ValueError(f"{_shown(raw)} is too large, below 2**63")
-    if hint is float and isinstance(raw, int) and not isinstance(raw, bool):
-        return float(raw)
-    if isinstance(raw, hint) and (hint is bool or not isinstance(raw, bool)):
-        return raw
-    words = {int: "whole number", float: "number", bool: "true or false", str: "text"}
-    raise ValueError(
-        f"{_shown(raw)} is no {words.get(hint, hint)}"
-        if hint is not bool
-        else f"{_shown(raw)} is not true or false"
-    )
-
-
-def _shown(raw: Any) -> str:
-    """A value for a message, of bounded length."""
-    try:
-        text = repr(raw)
-    except ValueError:  # Python prints no number of thousands of digits
-        return "a number of thousands of digits"
-    return text if len(text) <= 80 else f"{text[:60]}... ({len(text):,} characters)"
-
-
-def _flatten(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in table.items():
-        if isinstance(value, Mapping):
-            flat.update(_flatten(value, f"{prefix}{key}."))
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
 
 
 def _message(found: list[str], source: str) -> str:

@@ -20,6 +20,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from importlib import import_module
@@ -122,8 +123,22 @@ def require_empty_folder(folder: Path, *, remedy: str) -> None:
     """
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"{folder} is a file, a folder is needed; {remedy}")
-    if folder.is_dir() and any(folder.iterdir()):
+    if folder.is_dir() and _holds_something(folder):
         raise OutputError(f"the output folder {folder} is not empty; {remedy}")
+
+
+def _holds_something(folder: Path) -> bool:
+    return any(not is_half_written(path) for path in folder.iterdir())
+
+
+def half_written(path: Path) -> Path:
+    """Where this thread writes a file before the file gets its name; no pattern for finished files finds it."""
+    return path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}.partial")
+
+
+def is_half_written(path: Path) -> bool:
+    """Whether a file is one that was not finished: a killed process leaves it behind."""
+    return path.suffix == ".partial" and not path.is_dir()
 
 
 _CLAIMED: set[Path] = set()
@@ -142,7 +157,7 @@ def leaving_nothing(folder: Path, *, unless: Callable[[], bool] = lambda: False)
         unless: asked after a failure; true keeps what is there, such as work that can be resumed.
     """
     existed = folder.exists()
-    if existed and (not folder.is_dir() or any(folder.iterdir())):
+    if existed and (not folder.is_dir() or _holds_something(folder)):
         yield
         return
     _CLAIMED.discard(folder.resolve())
@@ -187,11 +202,11 @@ def write_new(path: Path, text: str) -> None:
     """Write a file whole, in one step, and only if it is not there: `Path.replace` would take another one's place.
 
     Raises:
-        FileExistsError: it is there, or another process is writing it; it stays as it is.
+        FileExistsError: it is there; it stays as it is.
         OSError: it cannot be written.
     """
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("x", encoding="utf-8") as file:
+    partial = half_written(path)
+    with partial.open("w", encoding="utf-8") as file:
         try:
             file.write(text)
             file.flush()

@@ -33,7 +33,7 @@ def test_only_one_process_begins(tmp_path: Path):
 
 
 def test_a_process_that_died_in_its_first_moment_is_no_obstacle(tmp_path: Path):
-    (tmp_path / "job.json.partial").write_text("{")
+    (tmp_path / "job.json.4711-42.partial").write_text("{")
     one = job(tmp_path, seed=1)
     one.begin()
     assert one.read() == {"seed": 1}

@@ -232,7 +232,7 @@ def test_an_interrupted_pack_goes_on_after_its_last_shard(
         read_split(out)
     with pytest.raises(DataError, match="was not finished"):
         pack_of(out)
-    (out / f"shard-{finished:05d}.safetensors.partial").write_bytes(b"half of it")
+    (out / f"shard-{finished:05d}.safetensors.4711-42.partial").write_bytes(b"half of it")
     before = {path.name: path.stat().st_mtime_ns for path in out.glob("*.safetensors")}
     summary = write_pack(tree, out, shard_bytes=ONE_TRACKLET_A_SHARD)
     assert summary.frames_written == summary.frames - 3 * finished

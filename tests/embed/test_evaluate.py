@@ -74,7 +74,7 @@ def test_training_beats_the_untrained_network(tiny_split: Split, tiny_recipe: Re
     # Of the two orders inside ICA, the one whose random weights happen to tell these six people apart less well.
     recipe = replace(
         tiny_recipe,
-        model=replace(tiny_recipe.model, ica_order="fc-bn-relu"),
+        model=replace(tiny_recipe.model, head_settings={"order": "fc-bn-relu"}),
         optimizer=replace(tiny_recipe.optimizer, epochs=25),
     )
     protocol = PROTOCOLS["mars-no-query"]

@@ -54,6 +54,15 @@ def contents(folder: Path) -> bytes:
     return b"".join(file.read_bytes() for file in sorted(folder.rglob("*")) if file.is_file())
 
 
+def pieces(trace: bytes) -> list[bytes]:
+    """A long value may lie in two pages of the file: each piece of it is looked for by itself."""
+    return [trace[start : start + 16] for start in range(0, max(1, len(trace) - 15), 16)]
+
+
+def found_in(traces: dict[str, bytes], there: bytes) -> list[str]:
+    return [name for name, trace in traces.items() if any(piece in there for piece in pieces(trace))]
+
+
 def test_deleted_bytes_are_gone_from_every_file(folder):
     with open_gallery(folder) as gallery:
         filled = fill(gallery)
@@ -67,14 +76,13 @@ def test_deleted_bytes_are_gone_from_every_file(folder):
         }
         # A tracklet of a later transaction, so that the deleted one lies in the middle of everything.
         gallery.add([record(90)], vectors(1, seed=3), fingerprint=MODEL, pictures=[pictures(9)])
-        there = contents(folder)
-        assert [name for name, trace in traces.items() if trace not in there] == []
+        assert found_in(traces, contents(folder)) == list(traces)
         deleted = gallery.delete(Filters(people=frozenset({"Annabel Secret"})))
         assert deleted.complete
         after = contents(folder)
-        assert [name for name, trace in traces.items() if trace in after] == []
-        assert filled.vectors[2].tobytes() in after
-        assert pictures(9).strip[-80:] in after
+        assert found_in(traces, after) == []
+        kept = {"vector": filled.vectors[2].tobytes(), "strip": pictures(9).strip[-80:]}
+        assert found_in(kept, after) == list(kept)
 
 
 def test_a_reader_in_the_middle_delays_the_wiping_and_the_deletion_says_so(folder, monkeypatch):

@@ -1,7 +1,11 @@
-"""Backbones of clips by the same rules: shapes, padding, order of frames, gradients, recomputing, export."""
+"""Networks that read clips whole by the same rules: shapes, padding, order, gradients, recomputing, export.
+
+They are backbones of clips, and heads that want more of a backbone of frames than its last maps.
+"""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,22 +22,36 @@ from intraclip.export.write import write_network
 from intraclip.models.backbones import BACKBONES, build_backbone
 from intraclip.models.clip_network import ClipNetwork
 from intraclip.models.embedder import ClipEmbedder, build_embedder
+from intraclip.models.heads.trl import FrameTransformer
 from intraclip.models.resnet3d import NON_LOCAL, OverTime, ResNet3D
 from intraclip.models.state_dicts import load_matching
 
 SIZE = InputConfig(height=32, width=16)
-HEADS = {"resnet50_3d": "tap", "amoc": "amoc_rnn"}
-WIDTHS = {"resnet50_3d": 0.05, "amoc": 0.25}
-NAMES = sorted(HEADS)
+CLIPS = {
+    "resnet50_3d": ModelConfig(backbone="resnet50_3d", head="tap", weights="", width=0.05),
+    "amoc": ModelConfig(backbone="amoc", head="amoc_rnn", weights="", width=0.25),
+}
+WIDE = {
+    "qan": ModelConfig(
+        backbone="small", head="qan", head_settings={"quality": "middle"}, weights="", width=0.25, neck="bn"
+    ),
+    "trl": ModelConfig(
+        backbone="small", head="trl", head_settings={"transformer": True}, weights="", width=0.25
+    ),
+}
+CASES = CLIPS | WIDE
+NAMES, ALL = sorted(CLIPS), sorted(CASES)
 SHORT = (1, 2, 1, 1)
 """Blocks of a shorter inflated ResNet, with one non-local block."""
 
 
-def network_of(name: str, head: str = "", *, seed: int = 0, size: InputConfig = SIZE) -> ClipEmbedder:
+def network_of(name: str, head: str = "") -> ClipEmbedder:
     """A network whose layers are all awake: what starts as the identity, or at 0, gets a value."""
-    config = ModelConfig(backbone=name, head=head or HEADS[name], weights="", width=WIDTHS[name])  # type: ignore[arg-type]
-    model = build_embedder(config, size, num_classes=4, seed=seed)
-    torch.manual_seed(seed)
+    config = replace(CASES[name], head=head, head_settings={}) if head else CASES[name]
+    model = build_embedder(config, SIZE, num_classes=4, seed=0)
+    torch.manual_seed(0)
+    if isinstance(model.backbone, ResNet3D):
+        model.backbone = ResNet3D(width=config.width, blocks=SHORT)  # what repeats, repeats
     for module in model.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             nn.init.uniform_(module.weight, 0.5, 1.5)
@@ -41,6 +59,8 @@ def network_of(name: str, head: str = "", *, seed: int = 0, size: InputConfig = 
             module.running_var.uniform_(0.5, 1.5)
         if isinstance(module, OverTime):
             nn.init.normal_(module.conv.weight, std=0.3)
+        if isinstance(module, FrameTransformer):
+            nn.init.normal_(module.locate.weight, std=0.3)
     return model
 
 
@@ -50,6 +70,10 @@ def clips_of(b: int, t: int, *, height: int = 32, width: int = 16, seed: int = 0
 
 def close(found: torch.Tensor, expected: torch.Tensor) -> bool:
     return ((found - expected).norm() / expected.norm()).item() < 1e-5
+
+
+def learning(model: ClipEmbedder) -> dict[str, nn.Parameter]:
+    return {key: parameter for key, parameter in model.named_parameters() if parameter.requires_grad}
 
 
 def masked(*rows: list[int]) -> torch.Tensor:
@@ -63,7 +87,7 @@ def test_every_backbone_of_clips_is_tested_here():
     assert clips == set(NAMES)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize(("t", "height", "width"), [(1, 32, 16), (5, 32, 16), (3, 57, 31)])
 def test_any_clip_length_and_frame_size_gives_an_embedding(name, t, height, width):
     model = network_of(name)
@@ -87,7 +111,7 @@ def test_what_padding_holds_changes_nothing(name, training):
         assert torch.equal(a.auxiliary_loss, b.auxiliary_loss)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize("valid", [[0], [0, 1, 2], [1, 2, 4], [0, 3]])
 def test_a_padded_clip_is_the_clip_of_its_valid_frames(name, valid):
     model = network_of(name).eval()
@@ -97,7 +121,7 @@ def test_a_padded_clip_is_the_clip_of_its_valid_frames(name, valid):
     assert close(model.embed(clips, mask), model.embed(clips[:, valid]))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ALL)
 def test_evaluation_is_repeatable_and_clips_do_not_touch_each_other(name):
     model = network_of(name).eval()
     clips, mask = clips_of(3, 4), masked([1, 1, 1, 1], [1, 0, 0, 0], [1, 1, 1, 0])
@@ -115,7 +139,7 @@ def test_the_order_of_frames_counts(name):
     assert ((before - after).norm() / before.norm()).item() > 1e-3
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ALL)
 def test_every_parameter_and_every_valid_frame_get_a_gradient(name):
     model = network_of(name).train()
     clips = clips_of(4, 3).requires_grad_()
@@ -123,20 +147,21 @@ def test_every_parameter_and_every_valid_frame_get_a_gradient(name):
     out = model(clips, mask)
     loss = (out.embedding * torch.randn(out.embedding.shape)).sum() + out.logits.square().sum()
     (loss if out.auxiliary_loss is None else loss + out.auxiliary_loss).backward()
-    for key, parameter in model.named_parameters():
+    for key, parameter in learning(model).items():
         assert parameter.grad is not None, key
         assert bool(parameter.grad.isfinite().all()), key
         assert bool(parameter.grad.abs().sum() > 0), key
     assert clips.grad is not None
-    assert torch.equal(clips.grad.abs().sum(dim=(2, 3, 4)) > 0, mask)
+    reached = clips.grad.abs().sum(dim=(2, 3, 4)) > 0
+    assert torch.equal(reached, mask) if name in CLIPS else bool(reached[mask].all())
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ALL)
 def test_as_built_a_clip_of_one_frame_uses_every_layer(name):
     model = network_of(name).train()
     out = model(torch.zeros(4, 1, 3, 32, 16))
     (out.logits.sum() + (0 if out.auxiliary_loss is None else out.auxiliary_loss)).backward()
-    assert all(p.grad is not None and bool(p.grad.isfinite().all()) for p in model.parameters())
+    assert all(p.grad is not None and bool(p.grad.isfinite().all()) for p in learning(model).values())
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -160,7 +185,7 @@ def test_blocks_name_every_parameter_once(name):
     assert sorted(named) == sorted(key for key, _ in backbone.named_parameters())
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ALL)
 def test_bfloat16_stays_near_float32(name):
     model = network_of(name).eval()
     clips = clips_of(3, 3)
@@ -171,11 +196,16 @@ def test_bfloat16_stays_near_float32(name):
     assert ((half - expected).norm() / expected.norm()).item() < 0.1
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ALL)
 def test_one_frame_by_itself_is_refused_with_the_way_out(name):
     model = network_of(name).eval()
     assert model.frame_head is None
-    with pytest.raises(ConfigError, match=rf"the backbone {name} reads whole clips.*--part clip"):
+    why = (
+        f"the backbone {name} reads whole clips"
+        if name in CLIPS
+        else f"the head {name} reads whole feature maps"
+    )
+    with pytest.raises(ConfigError, match=rf"{why}.*--part clip"):
         build_graph(model, SIZE, "frame")
 
 
@@ -189,20 +219,16 @@ def check_export(model: ClipEmbedder, format: str, folder: Path) -> None:
     assert written.agreement.cosine > 0.9999
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ALL)
 def test_torch_export_agrees_for_any_batch_length_and_mask(name, tmp_path):
-    """Of the inflated ResNet a shorter one: what repeats, repeats."""
-    model = network_of(name)
-    if name == "resnet50_3d":
-        model.backbone = ResNet3D(width=WIDTHS[name], blocks=SHORT)
-    check_export(model, "torch", tmp_path)
+    check_export(network_of(name), "torch", tmp_path)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("format", ["torch", "onnx", "openvino"])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ALL)
 def test_exported_files_agree_for_any_batch_length_and_mask(name, format, tmp_path):
-    check_export(network_of(name), format, tmp_path)
+    check_export(build_embedder(CASES[name], SIZE, num_classes=4, seed=0), format, tmp_path)
 
 
 def test_a_convolution_over_time_is_torchs_3d_convolution():
@@ -250,6 +276,32 @@ def test_five_non_local_blocks_stand_inside():
     found = {key.split(".attention")[0] for key in own.state_dict() if ".attention." in key}
     assert found == {f"layer{stage}.{block}" for stage, block in NON_LOCAL}
     assert len(found) == 5
+
+
+@pytest.mark.parametrize("backbone", NAMES)
+@pytest.mark.parametrize("head", sorted(WIDE))
+def test_a_head_that_wants_a_backbone_of_frames_is_refused_behind_one_of_clips(head, backbone):
+    config = replace(WIDE[head], backbone=backbone)
+    with pytest.raises(ConfigError, match=rf"model.head: {head} .*{backbone} is one of clips"):
+        build_embedder(config, SIZE, num_classes=2, seed=0)
+
+
+def test_the_transformer_starts_with_the_embeddings_of_plain_trl():
+    plain = build_embedder(replace(CASES["trl"], head_settings={}), SIZE, num_classes=2, seed=0).eval()
+    aligned = build_embedder(CASES["trl"], SIZE, num_classes=2, seed=0).eval()
+    assert set(aligned.state_dict()) - set(plain.state_dict()) == {
+        "head.transformer.locate.weight",
+        "head.transformer.locate.bias",
+    }
+    aligned.load_state_dict(plain.state_dict(), strict=False)
+    assert close(aligned.embed(clips_of(2, 3)), plain.embed(clips_of(2, 3)))
+
+
+def test_a_pass_that_looks_where_people_are_does_not_count_in_the_statistics():
+    model = network_of("trl").train()
+    model(clips_of(4, 2))
+    counts = {key: int(v) for key, v in model.backbone.state_dict().items() if key.endswith("tracked")}
+    assert set(counts.values()) == {1}
 
 
 def test_too_small_frames_are_refused():

@@ -44,10 +44,13 @@ def test_what_changes_an_embedding_changes_the_fingerprint():
         fingerprint_of(changed, clip),
         fingerprint_of(statistics, clip),
         fingerprint_of(build(replace(CONFIG, head="tap")), clip),
-        fingerprint_of(build(replace(CONFIG, ica_order="fc-bn-relu")), clip),
+        fingerprint_of(build(replace(CONFIG, head_settings={"order": "fc-bn-relu"})), clip),
         fingerprint_of(build(replace(CONFIG, neck="bn")), clip),
         fingerprint_of(build(replace(CONFIG, standardise=True)), clip),
-        *(fingerprint_of(build(replace(CONFIG, head="stripes", stripes=n)), clip) for n in (2, 3)),
+        *(
+            fingerprint_of(build(replace(CONFIG, head="stripes", head_settings={"stripes": n})), clip)
+            for n in (2, 3)
+        ),
         *(fingerprint_of(build(replace(CONFIG, head="trl", neck=neck)), clip) for neck in ("none", "bn")),
         fingerprint_of(build(size=replace(SIZE, height=48)), clip),
         fingerprint_of(build(size=replace(SIZE, mean=(0.4, 0.5, 0.5))), clip),

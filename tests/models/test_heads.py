@@ -10,7 +10,9 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from intraclip.config import LossConfig, ModelConfig
 from intraclip.losses import TotalLoss
 from intraclip.models.embedder import ClipOutput
-from intraclip.models.heads import HEADS, FrameHead, Head, build_head
+from intraclip.models.heads import HEADS
+from intraclip.models.heads.base import FrameHead, Head
+from intraclip.models.heads.build import build_head
 from models.head_toys import TOYS, accuracy_after_training
 
 FEATURES = 16

@@ -13,7 +13,7 @@ from intraclip.config import InputConfig, ModelConfig
 from intraclip.errors import CheckpointError, ConfigError
 from intraclip.models.backbones import BACKBONES, build_backbone, load_backbone_weights
 from intraclip.models.embedder import build_embedder
-from intraclip.models.heads import build_head
+from intraclip.models.heads.build import build_head
 from intraclip.models.heads.ica import ICA
 from intraclip.models.state_dicts import read_state_dict
 

@@ -64,7 +64,7 @@ def test_another_head_begins_anew_and_it_is_said(tmp_path: Path):
 
 def test_what_of_a_head_does_not_fit_begins_anew_and_it_is_said(tmp_path: Path):
     run, _ = run_of(tmp_path)
-    other = replace(MODEL, ica_expansion=1, weights=str(run))
+    other = replace(MODEL, head_settings={"expansion": 1}, weights=str(run))
     model = network(other)
     said = begin(model, other, SMALL)
     assert "tensors of the head, such as bottleneck" in said

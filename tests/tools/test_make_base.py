@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
@@ -87,3 +90,30 @@ def test_sets_share_no_people_and_a_person_is_seen_by_several_cameras(make_base,
         row for cameras in found.tracklets for parts in cameras.values() for part in parts for row in part
     ]
     assert sorted(rows) == list(range(len(found.frames)))
+
+
+@pytest.mark.slow
+def test_the_ladder_renders_trains_and_scores_each_row_once(
+    make_base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    pictures = [cv2.imencode(".jpg", np.full((128, 48, 3), 40 * n, np.uint8))[1] for n in range(4)]
+    offsets = np.cumsum([0, *map(len, pictures)])
+    held = {"data": np.concatenate(pictures), "offsets": offsets, "a": np.array([True, False] * 2)}
+    np.savez(tmp_path / "pairs.npz", **held)
+    rows = {"plain": (("cameras", "light"), {"freeze": 1, "erase": 0.5}), "taught": ((), {"teacher": True})}
+    monkeypatch.setattr(make_base, "LADDER", rows)
+    # The training is a process of its own, which does not know of the toy size.
+    monkeypatch.setattr(make_base, "HEIGHT", 192)
+    monkeypatch.setattr(make_base, "WIDTH", 96)
+    out, data = tmp_path / "ladder.json", tmp_path / "data"
+    size = ("--steps", 2, "--identities", 2, "--seeds", 0, "--sets", 1, "--people", 2, "--workers", 1)
+    words = ("ladder", "--folder", data, "--out", out, "--viper", tmp_path / "pairs.npz", *size)
+    words += ("--backbone", "small", "--weights", "")
+    run(make_base, monkeypatch, *words)
+    (row,) = json.loads(out.read_text())  # the other one wants a teacher
+    assert (row["row"], row["seed"], row["steps"], row["settings"]["erase"]) == ("plain", 0, 2, 0.5)
+    assert 0 <= row["viper"] <= 100
+    assert [p.name for p in data.iterdir()] == ["without-cameras-light"]
+    assert f"| plain | {row['viper']:.1f} | 2 |" in capsys.readouterr().out
+    run(make_base, monkeypatch, *words)
+    assert json.loads(out.read_text()) == [row]

@@ -72,6 +72,10 @@ def test_a_run_killed_at_random_moments_equals_the_one_left_alone(tmp_path: Path
     resumed = re.findall(r"resuming after step (\d+)", said())
     print(f"{KILLS} kills, resumed after steps {', '.join(resumed)} of {STEPS}")
     assert len(resumed) >= KILLS - 1
+    assert "set aside" not in said()  # half-written checkpoints are no damaged ones
+    assert not [
+        path for path in (tmp_path / "rough").rglob("*") if {".partial", ".damaged"} & set(path.suffixes)
+    ]
     metrics, weights = outcome(tmp_path / "rough")
     expected_metrics, expected_weights = outcome(tmp_path / "calm")
     assert metrics == expected_metrics

@@ -458,12 +458,12 @@ def test_settings_that_cannot_change_the_result_may_change_on_resume(
 def test_settings_that_the_head_does_not_read_may_change_on_resume(
     tiny_split: Split, tiny_recipe: Recipe, tmp_path: Path
 ):
-    tap = replace(tiny_recipe.model, head="tap", ica_order="fc-bn-relu", triplet_reads="embedding")
+    tap = replace(tiny_recipe.model, head="tap", triplet_reads="embedding")
     recipe = replace(tiny_recipe, model=tap)
     train(tiny_split, recipe, tmp_path / "run")
     train(
         tiny_split,
-        replace(recipe, model=replace(tap, ica_order="fc-relu-bn", triplet_reads="auto")),
+        replace(recipe, model=replace(tap, triplet_reads="auto")),
         tmp_path / "run",
         resume=True,
     )

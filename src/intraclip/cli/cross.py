@@ -10,7 +10,6 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from intraclip.cli.common import (
-    parse,
     print_json,
     print_table,
     progress_bar,
@@ -19,8 +18,9 @@ from intraclip.cli.common import (
     tell,
     training_bar,
 )
+from intraclip.cli.recipe_flags import parse_with_recipe
 from intraclip.config import Layout, Recipe
-from intraclip.config_io import check_recipe, differing_keys, load_recipe
+from intraclip.config_io import differing_keys, load_recipe
 from intraclip.errors import ConfigError
 
 
@@ -64,8 +64,8 @@ class CrossArgs:
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
     recipe = load_recipe(recipe_name(argv))
-    args = parse(CrossArgs, argv, command="cross", default=CrossArgs(test=tyro.MISSING, settings=recipe))
-    check_recipe(args.settings, source="the recipe and flags")
+    default = CrossArgs(test=tyro.MISSING, settings=recipe)
+    args = parse_with_recipe(CrossArgs, argv, command="cross", default=default)
     _check_flags(args, recipe)
     result = _run(args)
     if args.json:

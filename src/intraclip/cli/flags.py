@@ -6,12 +6,14 @@ import ast
 import inspect
 import textwrap
 from collections.abc import Sequence
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import tyro
+
+from intraclip.core.settings import registry_of
 
 Values = Literal["none", "one", "many"]
 
@@ -66,6 +68,8 @@ def _walk(kind: type[Any], *, prefix: str, outer: bool) -> list[Flag]:
     hints, texts = get_type_hints(kind, include_extras=True), _texts(kind)
     found = []
     for item in fields(kind):
+        if "settings" in item.metadata:
+            continue  # of a part: `intraclip.cli.recipe_flags`
         hint, markers = hints[item.name], []
         while get_origin(hint) is Annotated:
             hint, *more = get_args(hint)
@@ -89,7 +93,7 @@ def _walk(kind: type[Any], *, prefix: str, outer: bool) -> list[Flag]:
                 name=(metavar or name.upper()) if positional else prefix + dashed,
                 help=" ".join(texts.get(item.name, "").split()),
                 values=_values(inner),
-                choices=_choices(inner),
+                choices=_choices(inner) or _parts(item),
                 positional=positional,
                 required=item.default is MISSING and item.default_factory is MISSING,
                 path=inner is Path or Path in get_args(inner),
@@ -117,6 +121,13 @@ def _values(hint: Any) -> Values:
 
 def _choices(hint: Any) -> tuple[str, ...]:
     return tuple(map(str, get_args(hint))) if get_origin(hint) is Literal else ()
+
+
+def _parts(item: Field[Any]) -> tuple[str, ...]:
+    """Names of the parts that a setting chooses among, where only these can be chosen."""
+    registry = registry_of(item)
+    names = () if registry is None else tuple(registry)
+    return () if any(name.endswith(":") for name in names) else names
 
 
 def _texts(kind: type[Any]) -> dict[str, str]:

@@ -10,9 +10,10 @@ from typing import Annotated
 
 import tyro
 
-from intraclip.cli.common import command, flag_value, parse, read_data, recipe_name, say, training_bar
+from intraclip.cli.common import command, flag_value, read_data, recipe_name, say, training_bar
+from intraclip.cli.recipe_flags import parse_with_recipe
 from intraclip.config import Recipe
-from intraclip.config_io import check_recipe, load_recipe, parse_json
+from intraclip.config_io import load_recipe, parse_json
 from intraclip.errors import ConfigError
 
 
@@ -42,13 +43,12 @@ def main(argv: Sequence[str]) -> int:
     """Run the command."""
     argv = resumed(argv)
     recipe = _defaults(argv)
-    args = parse(
+    args = parse_with_recipe(
         TrainArgs,
         argv,
         command="train",
         default=TrainArgs(data=tyro.MISSING, out=tyro.MISSING, settings=recipe),
     )
-    check_recipe(args.settings, source="the recipe and flags")
     from intraclip.train.loop import train
 
     settings = args.settings

@@ -7,13 +7,12 @@ import hashlib
 import json
 import os
 import shutil
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from intraclip.errors import OutputError, give_name
+from intraclip.errors import OutputError, give_name, half_written, is_half_written
 
 
 @contextmanager
@@ -31,12 +30,12 @@ def whole_file(
         also: errors of the library that writes which mean the same as an OSError.
 
     Yields:
-        The name to write to, beside it and with its ending.
+        The name to write to, beside it; it ends in `.partial`.
 
     Raises:
         OutputError: it cannot be written, or is there and not to be replaced.
     """
-    partial = path.with_name(f"{path.stem}.{os.getpid()}-{threading.get_ident()}.partial{path.suffix}")
+    partial = half_written(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield partial
@@ -96,6 +95,14 @@ def make_folder(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"cannot make the folder {path}: {error.strerror}") from error
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed processes left half-written in a folder that no other process writes to now."""
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if is_half_written(path):
+            with suppress(OSError):
+                path.unlink()
 
 
 def file_digest(path: Path) -> str:

@@ -49,8 +49,6 @@ class Job:
         """
         try:
             self.file.parent.mkdir(parents=True, exist_ok=True)
-            # Of a process that died in its first moment.
-            self.file.with_name(f"{self.file.name}.partial").unlink(missing_ok=True)
             write_new(self.file, json.dumps(self.settings if content is None else content, indent=2) + "\n")
         except FileExistsError:
             raise OutputError(

@@ -28,7 +28,7 @@ from intraclip.embed.encoders.torch_encoder import CPU_FRAMES, TorchEncoder
 from intraclip.errors import ConfigError, DataError
 from intraclip.models.embedder import ClipEmbedder
 from intraclip.models.fingerprint import embedding_fingerprint, fingerprint_of
-from intraclip.models.heads import FrameHead
+from intraclip.models.heads.base import FrameHead
 from intraclip.types import Tracklet
 
 

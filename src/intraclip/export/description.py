@@ -10,6 +10,7 @@ from typing import Any
 
 from intraclip.config import Recipe
 from intraclip.config_io import parse_json
+from intraclip.core.settings import table_of
 from intraclip.errors import CheckpointError
 from intraclip.export.graph import Part
 from intraclip.models.embedder import ClipEmbedder
@@ -103,7 +104,7 @@ def describe_network(
         backbone=recipe.model.backbone,
         head=recipe.model.head,
         fingerprint=fingerprint,
-        recipe=asdict(recipe),
+        recipe=table_of(recipe),
         versions=_versions(),
         engines=engines,
         weight_bits=WEIGHT_BITS if precision == "int8" else 32,

@@ -12,10 +12,11 @@ from typing import Any, Literal
 
 import torch
 
+from intraclip.core.openvino_cpu import openvino_core
 from intraclip.errors import OutputError, require_extra
 from intraclip.export.description import Description
 from intraclip.export.graph import ClipGraph, FrameGraph
-from intraclip.export.networks import openvino_core, require_file
+from intraclip.export.networks import require_file
 
 Format = Literal["onnx", "openvino", "torch"]
 SUFFIXES: dict[Format, str] = {"onnx": ".onnx", "openvino": ".xml", "torch": ".pt2"}

@@ -6,7 +6,6 @@ import difflib
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -15,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from intraclip.core.openvino_cpu import compiled, openvino_core
 from intraclip.core.paths import utf8_path
 from intraclip.errors import CheckpointError, ConfigError, require_extra
 from intraclip.export.reference import check_reference
@@ -104,10 +104,7 @@ class OnnxRuntimeNetwork:
 
 
 class OpenVinoNetwork:
-    """An ONNX file or an OpenVINO .xml file (its .bin beside it) on OpenVINO's CPU plugin; see `Network`.
-
-    It is told to compute in fp32 even where the processor has bf16 units: the engines should agree.
-    """
+    """An ONNX file or an OpenVINO .xml file (its .bin beside it) on OpenVINO's CPU plugin; see `Network`."""
 
     engine = "openvino"
 
@@ -120,13 +117,7 @@ class OpenVinoNetwork:
             # read_model, not convert_model: the converter reports every use to its makers.
             with utf8_path(path, beside=(".bin",)) as name:
                 model = core.read_model(name)
-            settings = {
-                "PERFORMANCE_HINT": "LATENCY",
-                "INFERENCE_PRECISION_HINT": "f32",
-                "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-                "ENABLE_CPU_PINNING": False,  # a pinned thread waits where a decoding process holds its core
-            }
-            self._request = core.compile_model(model, "CPU", settings).create_infer_request()
+            self._request = compiled(core, model, threads=torch.get_num_threads()).create_infer_request()
         except Exception as error:  # OpenVINO raises RuntimeError, and its own classes
             raise CheckpointError(_not_a_network(path, "ONNX or OpenVINO", error)) from None
         self.path = path
@@ -139,24 +130,6 @@ class OpenVinoNetwork:
         self._request.infer(dict(enumerate(arrays)), share_inputs=True)
         # A copy: the request writes its next answer into the same memory.
         return np.array(self._request.get_output_tensor(output).data)
-
-
-def openvino_core(purpose: str) -> Any:
-    """The one OpenVINO core of this process.
-
-    It is never let go: with its last core OpenVINO unloads its plugins, and a process that forks after that
-    (to decode frames, or to ask git for the commit) dies of a segmentation fault (seen with 2026.4).
-
-    Raises:
-        MissingExtraError: OpenVINO is not installed.
-    """
-    openvino = require_extra("openvino", extra="openvino", purpose=purpose)
-    return _openvino_core(openvino.Core)
-
-
-@cache
-def _openvino_core(make: Callable[[], Any]) -> Any:
-    return make()
 
 
 class TorchNetwork:

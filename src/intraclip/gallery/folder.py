@@ -23,6 +23,7 @@ from intraclip.gallery.folder_database import (
     read_info,
 )
 from intraclip.gallery.folder_memory import Memory
+from intraclip.gallery.papers import is_paper, without
 from intraclip.gallery.records import (
     AuditEntry,
     Box,
@@ -302,7 +303,24 @@ class FolderStore:
     def document(self, name: str) -> str | None:
         """See `Store`."""
         with self._connections.snapshot() as db:
-            return dict(digests.verified(db, "documents")).get(name)
+            row = db.execute("SELECT name, text, digest FROM documents WHERE name = ?", (name,)).fetchone()
+            if row is None:  # or it vanished
+                return dict(digests.verified(db, "documents")).get(name)
+            return _document(row)[1]
+
+    def documents(
+        self, prefix: str, *, after: str = "", newest: bool = False, limit: int = 0
+    ) -> dict[str, str]:
+        """See `Store`."""
+        with self._connections.snapshot() as db:
+            rows = db.execute(
+                "SELECT name, text, digest FROM documents WHERE substr(name, 1, ?) = ? AND name >= ? AND name > ? "
+                f"ORDER BY name {'DESC' if newest else 'ASC'} LIMIT ?",
+                (len(prefix), prefix, prefix, after, limit or -1),
+            ).fetchall()
+            if not rows:
+                digests.verified(db, "documents")
+            return dict(map(_document, rows))
 
     def ready(self) -> None:
         """See `Store`."""
@@ -526,6 +544,18 @@ def _pictures(db: Connection, row: tuple[Any, ...]) -> Pictures:
     )
 
 
+def _document(row: tuple[str, str, int]) -> tuple[str, str]:
+    """Name and text of a row of documents.
+
+    Raises:
+        Damage: it is not what was written.
+    """
+    name, text, digest = row
+    if digests.row_digest((name, text)) != digest:
+        raise Damage(f"row {name!r} of its table of documents")
+    return name, text
+
+
 _CHOSEN = f"SELECT number FROM tracklets WHERE {_IDS}"
 
 
@@ -555,6 +585,12 @@ def _delete(db: Connection, ids: Sequence[str]) -> tuple[int, int]:
     found = _belonging(db, ids)
     # All that refers to them follows.
     db.execute(f"DELETE FROM tracklets WHERE {_IDS}", (json.dumps(list(ids)),))
+    gone = set(ids)
+    for name, text in digests.verified(db, "documents"):
+        if is_paper(name) and (left := without(text, gone)) != text:
+            db.execute("DELETE FROM documents WHERE name = ?", (name,))
+            if left is not None:
+                digests.insert(db, "documents", (name, left))
     _bump(db, "deletions")
     return found
 

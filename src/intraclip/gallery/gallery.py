@@ -18,6 +18,7 @@ import numpy.typing as npt
 from intraclip.arrays import as_reals
 from intraclip.errors import ConfigError, DataError, IntraclipError, OutputError
 from intraclip.gallery.checks import checked_vectors, require_once, require_same_record, require_same_vector
+from intraclip.gallery.papers import paper
 from intraclip.gallery.records import (
     AddResult,
     AuditEntry,
@@ -731,6 +732,38 @@ class Gallery:
     def keep_calibration(self, text: str) -> None:
         """As `set_calibration`, for one that is known to fit: its JSON text."""
         self._store.put_document(_CALIBRATION, text)
+
+    # -- papers: what else is kept about tracklets -----------------------------------------------------------
+
+    def papers(
+        self, kind: str, *, after: str = "", newest: bool = False, limit: int = 0
+    ) -> dict[str, dict[str, Any]]:
+        """Papers of a kind by key, in order of their keys; see `intraclip.gallery.papers`.
+
+        Args:
+            kind: of them.
+            after: only those whose key is greater.
+            newest: the greatest key first.
+            limit: at most so many; 0 for all.
+        """
+        start = f"{kind}/"
+        found = self._store.documents(start, after=after and start + after, newest=newest, limit=limit)
+        return {name.removeprefix(start): json.loads(text) for name, text in found.items()}
+
+    def put_paper(
+        self, kind: str, key: str, content: Mapping[str, Any], tracklets: Sequence[str], *, needs_all: bool
+    ) -> None:
+        """Keep a paper, in place of one with the same key.
+
+        Raises:
+            DataError: one of its tracklets is not there.
+        """
+        self._require(tracklets)
+        self._store.put_document(f"{kind}/{key}", paper(content, tracklets, needs_all=needs_all))
+
+    def drop_paper(self, kind: str, key: str) -> None:
+        """Forget a paper, if it is there."""
+        self._store.put_document(f"{kind}/{key}", None)
 
     def audit(self, action: str, detail: Mapping[str, Any], *, actor: str = "", origin: str = "") -> None:
         """Append a line to the audit log, which outlives what it is about: put no names of people into it.

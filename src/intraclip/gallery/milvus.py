@@ -26,6 +26,7 @@ import numpy as np
 from intraclip.errors import DataError, OutputError
 from intraclip.gallery import milvus_server as server
 from intraclip.gallery.milvus_server import Server, quoted
+from intraclip.gallery.papers import is_paper, without
 from intraclip.gallery.records import (
     AuditEntry,
     Box,
@@ -159,6 +160,9 @@ class MilvusStore:
             self._server.delete(server.PICTURES, _any("tracklet", part))
         for judgement in about:
             self.drop_judgement(judgement.query, judgement.tracklet)
+        for name, text in self.documents("").items():
+            if is_paper(name) and (left := without(text, gone)) != text:
+                self.put_document(name, left)
         for part in _parts(ids):
             self._server.delete(server.TRACKLETS, _any("id", part))
         self._server.flush()
@@ -285,6 +289,15 @@ class MilvusStore:
         """See `Store`."""
         rows = self._server.query(server.NOTES, f"key == {quoted(f'document:{name}')}", ["text"])
         return str(rows[0]["text"]) if rows else None
+
+    def documents(
+        self, prefix: str, *, after: str = "", newest: bool = False, limit: int = 0
+    ) -> dict[str, str]:
+        """See `Store`."""
+        rows = self._server.walk(server.NOTES, "key", 'kind == "document"', ["key", "text"])
+        found = {str(row["key"]).removeprefix("document:"): str(row["text"]) for row in rows}
+        names = sorted((n for n in found if n.startswith(prefix) and n > after), reverse=newest)
+        return {name: found[name] for name in names[: limit or None]}
 
     def counts(self) -> Counts:
         """See `Store`."""

@@ -15,6 +15,7 @@ from intraclip.errors import DamagedError
 from intraclip.gallery.digests import COVERED, Damage, row_digest
 from intraclip.gallery.folder import FolderStore, create_folder, read_whole
 from intraclip.gallery.folder_database import closing_connection, connect, explained
+from intraclip.gallery.papers import TRACKLETS, is_paper, without
 from intraclip.gallery.records import AuditEntry, GalleryInfo, Judgement, Pictures, TrackletRecord
 
 BATCH = 500
@@ -111,8 +112,11 @@ def _save_rest(db: sqlite3.Connection, store: FolderStore, numbers: dict[int, st
                 Judgement(query=numbers[query], tracklet=numbers[tracklet], same=bool(same), by=by, at=at)
             )
             saved.judgements += 1
+    kept = set(numbers.values())
     for name, text in _rows(db, "documents", saved):
-        store.put_document(name, text)
+        lost = set(json.loads(text).get(TRACKLETS, [])) - kept if is_paper(name) else set()
+        if (left := without(text, lost) if lost else text) is not None:
+            store.put_document(name, left)
     for _, at, action, actor, origin, detail in _rows(db, "audit", saved):
         entry = AuditEntry(
             number=0, at=at, action=action, actor=actor, origin=origin, detail=json.loads(detail)

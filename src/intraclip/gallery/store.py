@@ -140,7 +140,20 @@ class Store(Protocol):
         ...
 
     def put_document(self, name: str, text: str | None) -> None:
-        """Keep a text, or with None forget it."""
+        """Keep a text, or with None forget it. A paper (`intraclip.gallery.papers`) goes with its tracklets too."""
+        ...
+
+    def documents(
+        self, prefix: str, *, after: str = "", newest: bool = False, limit: int = 0
+    ) -> dict[str, str]:
+        """Texts by name of all documents whose name begins with `prefix` and is greater than `after`.
+
+        Args:
+            prefix: of the name.
+            after: a name.
+            newest: in falling order of the names instead of rising.
+            limit: at most so many; 0 for all.
+        """
         ...
 
     def counts(self) -> Counts:

@@ -104,7 +104,7 @@ class Job:
         Raises:
             OutputError: it cannot be removed.
         """
-        ours = re.compile(rf"{view}(_t\d+(p\d+)?)?(-\d+)?(\.\w+)?(\.partial)?")
+        ours = re.compile(rf"{view}(_t\d+(p\d+)?)?(-\d+)?(\.\w+)?(\.[\d-]+\.partial)?")
         try:
             (self.folder / f"{view}.json").unlink(missing_ok=True)
             for folder in FOLDERS:

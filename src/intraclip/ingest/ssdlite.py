@@ -15,8 +15,9 @@ import cv2
 import numpy as np
 
 from intraclip.core.files import file_digest
+from intraclip.core.openvino_cpu import compiled, openvino_core
 from intraclip.core.paths import utf8_path
-from intraclip.errors import DataError, require_extra
+from intraclip.errors import DataError
 from intraclip.ingest.detections import Detections, Floats, suppress
 from intraclip.ingest.frame_source import Image
 
@@ -53,10 +54,9 @@ class SsdliteDetector:
     height = width = SIDE
 
     def __init__(self, path: Path, *, person_class: int, min_score: float, nms_iou: float) -> None:
-        openvino = require_extra("openvino", extra="openvino", purpose=f"the detector {path.name}")
+        core = openvino_core(f"the detector {path.name}")
         self.path, self.min_score, self.nms_iou = path, min_score, nms_iou
         self._class = person_class + 1
-        core = openvino.Core()
         try:
             with utf8_path(path) as name:
                 model = core.read_model(name)
@@ -65,7 +65,7 @@ class SsdliteDetector:
                 raise DataError(
                     f"{path}: the network has no output {', '.join(missing)}; wanted is an SSD detector"
                 )
-            self._network = core.compile_model(model, "CPU", {"PERFORMANCE_HINT": "LATENCY"})
+            self._network = compiled(core, model)
             found = self._run(np.zeros((SIDE, SIDE, 3), np.uint8))
         except RuntimeError as error:
             reason = next((line for line in reversed(str(error).splitlines()) if line.strip()), "")

@@ -28,7 +28,7 @@ from intraclip.data.readers.common import shorten
 from intraclip.data.readers.ilids_vid import ILIDS_VID_PUBLISHED
 from intraclip.data.readers.prid2011 import PRID2011_PUBLISHED
 from intraclip.embed.evaluate import Sampling, SplitsEvaluation, evaluate_splits
-from intraclip.errors import ConfigError, DataError, OutputError, require_empty_folder
+from intraclip.errors import ConfigError, DataError, OutputError, is_half_written, require_empty_folder
 from intraclip.lab.reproduce.experiments import TABLE_4
 from intraclip.lab.reproduce.statistics import student
 from intraclip.lab.splits import raise_problems, read_testing, read_training
@@ -304,7 +304,7 @@ def _check_kept(folder: Path, split: Split, recipe: Recipe) -> None:
                 f"{folder} was started with another recipe; resume with the same, or choose another --out. Different:\n"
                 + "\n".join(f"  {line}" for line in different)
             )
-    elif folder.is_dir() and any(folder.iterdir()):
+    elif folder.is_dir() and not all(map(is_half_written, folder.iterdir())):
         raise OutputError(f"{folder} is not empty and is no run folder; choose another --out")
     if (folder / "model.safetensors").is_file():
         trained_on = read_checkpoint(folder / "model.safetensors").pids

@@ -11,14 +11,14 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from intraclip.config import TIMM, Augmentation, Head, Recipe
+from intraclip.config import TIMM, Augmentation, Recipe
 from intraclip.config_io import dump_recipe, load_recipe
 from intraclip.core.devices import choose_device
 from intraclip.core.files import write_json, write_text
 from intraclip.data.readers import read_split
 from intraclip.embed.evaluate import evaluate_run, protocols_for, score_all
 from intraclip.embed.extract import embed_split, with_ids
-from intraclip.errors import OutputError, leaving_nothing, require_empty_folder
+from intraclip.errors import OutputError, is_half_written, leaving_nothing, require_empty_folder
 from intraclip.lab.baselines import colour_histograms
 from intraclip.metrics.distance import Distance
 from intraclip.metrics.ranking import Scores
@@ -42,7 +42,7 @@ class Model(NamedTuple):
     """One row of the paper's Table 1: its name in the report, its head, its augmentation."""
 
     name: str
-    head: Head
+    head: str
     augmentation: Augmentation
 
 
@@ -110,7 +110,7 @@ def run_demo(
     recipes = {
         folder: replace(
             plain,
-            model=replace(plain.model, head=model.head),
+            model=plain.model.with_head(model.head),
             augment=replace(plain.augment, mode=model.augmentation),
         )
         for folder, model in MODELS.items()
@@ -208,7 +208,7 @@ def _data(folder: Path, view: DemoView, *, seed: int) -> Split:
         if found != seed:
             raise OutputError(f"{folder} was rendered with seed {found}, not {seed}; choose another --out")
     else:
-        if folder.is_dir() and any(folder.iterdir()):
+        if folder.is_dir() and not all(map(is_half_written, folder.iterdir())):
             raise OutputError(
                 f"{folder} holds a benchmark that was interrupted; delete it, or choose another --out"
             )

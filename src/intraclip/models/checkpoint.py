@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from torch import nn
 from intraclip.config import Recipe
 from intraclip.config_io import parse_json, recipe_from_table
 from intraclip.core.files import whole_file
+from intraclip.core.settings import flat, table_of
 from intraclip.errors import CheckpointError, ConfigError
 from intraclip.models.embedder import ClipEmbedder, build_embedder
 from intraclip.models.fingerprint import digest
@@ -94,7 +95,7 @@ def save_checkpoint(
     meta = {
         "format": FORMAT,
         "format_version": str(FORMAT_VERSION),
-        "recipe": json.dumps(asdict(recipe)),
+        "recipe": json.dumps(table_of(recipe)),
         "pids": json.dumps([int(p) for p in pids]),
         "epoch": str(epoch),
         "step": str(step),
@@ -270,7 +271,7 @@ def describe(checkpoint: Checkpoint) -> Mapping[str, Any]:
         "file": str(checkpoint.path),
         "epoch": checkpoint.epoch,
         "seed": checkpoint.recipe.seed,
-        **dataclasses.asdict(checkpoint.recipe.model),
+        **flat(table_of(checkpoint.recipe.model)),
         "augmentation": checkpoint.recipe.augment.mode,
     }
 

@@ -12,8 +12,8 @@ from intraclip.errors import ConfigError
 from intraclip.models.backbones import build_backbone
 from intraclip.models.clip_network import ClipNetwork
 from intraclip.models.generalise import add_ibn, mix_styles
-from intraclip.models.heads import FrameHead, build_head
-from intraclip.models.heads.base import HeadOutput, whole_mask
+from intraclip.models.heads.base import FrameHead, HeadOutput, whole_mask
+from intraclip.models.heads.build import build_head
 from intraclip.models.heads.sequence import pack_maps
 from intraclip.models.network import frozen_statistics
 
@@ -85,6 +85,7 @@ class ClipEmbedder(nn.Module):
             )
         if self.head.reads_middle:
             self.head.take_middle(self._middle_features())
+        self._triplet_vector = config.triplet_vector
         self.classifier = nn.Linear(self.head.embedding_size, num_classes, bias=False)
         nn.init.normal_(self.classifier.weight, std=0.01)
 
@@ -145,7 +146,7 @@ class ClipEmbedder(nn.Module):
         """
         out, own_loss = self._run(frames, mask)
         output = out.embedding if out.before_neck is None else out.before_neck
-        triplet = out.pooled if self.config.triplet_vector == "pooled" else output
+        triplet = out.pooled if self._triplet_vector == "pooled" else output
         classified = out.embedding if out.after_neck is None else out.after_neck
         losses = [loss for loss in (out.auxiliary_loss, own_loss) if loss is not None]
         auxiliary = sum(losses[1:], losses[0]) if losses else None
@@ -165,7 +166,7 @@ class ClipEmbedder(nn.Module):
         elif self.head.reads_middle:
             mask = whole_mask(frames, mask)
             both = self.backbone.with_middle(self.standardise(frames.flatten(0, 1)))
-            maps, middle = (found.reshape(*mask.shape, *found.shape[1:]) for found in both)
+            maps, middle = (found.reshape(*frames.shape[:2], *found.shape[1:]) for found in both)
             return self.head.with_middle(maps, middle, mask), None
         elif self.head.aligns:
             mask = whole_mask(frames, mask)

@@ -51,8 +51,8 @@ def encoder_fingerprint(model: ClipEmbedder) -> str:
     # What later versions added is told where it is used only, so that earlier fingerprints stay as they are.
     if model.config.standardise:
         told["standardise"] = True
-    if model.config.head == "stripes":
-        told["stripes"] = model.config.stripes
+    if isinstance(model.head, FrameHead):
+        told |= model.head.frame_settings()
     if model.config.ibn:
         told["ibn"] = True
     tensors = dict(model.backbone.state_dict())
@@ -74,12 +74,13 @@ def embedding_fingerprint(
         encoder: fingerprint of the frame encoder.
         head: its kind and weights count.
         clip: the test sampling counts; padding is masked out of every clip, so `short` does not.
-        settings: of the head, where its weights alone do not tell what it does.
+        settings: of the network, where its weights alone do not tell what it does; the head's own stand in `Head.told`.
     """
     sampling: list[Any] = [clip.test_sampling]
     if clip.test_sampling != "all":
         sampling.append(clip.num_frames)
     told = {"encoder": encoder, "head": type(head).__name__, "clip": sampling}
+    settings = {**(settings or {}), **({"head_settings": dict(head.told)} if head.told else {})}
     return digest({**told, "settings": settings} if settings else told, head.state_dict())
 
 
@@ -88,14 +89,19 @@ UNREAD = (
     # Told by the names of its weights, and where search reads before it, below.
     *("neck", "neck_test"),
     # Told by the encoder.
-    *("stripes", "stripes_size", "standardise", "pooling", "ibn"),
+    *("standardise", "pooling", "ibn"),
+    "head_settings",  # `Head.told`
 )
 """Model settings that are not told as settings of a head that reads more than frame vectors."""
 
 
+EARLIER = {"ica_reduction": 4, "ica_expansion": 2, "ica_order": "fc-relu-bn"}
+"""What the first version told of every head that reads more than frame vectors, though it was of another one."""
+
+
 def fingerprint_of(model: ClipEmbedder, clip: ClipConfig) -> str:
     """Fingerprint of the embeddings that a network makes of tracklets sampled as `clip` says."""
-    settings = asdict(model.config)
+    settings = {**asdict(model.config), **EARLIER}
     for unread in UNREAD:
         del settings[unread]
     # The frame heads can be told apart by names and shapes of their weights, and go with encoders of any kind.

@@ -21,7 +21,7 @@ from intraclip.config import OptimizerConfig, Recipe
 from intraclip.config_io import differing_in_effect, dump_recipe, load_recipe
 from intraclip.core.devices import environment
 from intraclip.core.distributed import World, open_world
-from intraclip.core.files import write_json, write_text
+from intraclip.core.files import sweep, write_json, write_text
 from intraclip.data.dataset import TrainingBatches, iterate, labels_of
 from intraclip.data.digest import tracklets_digest
 from intraclip.data.sampler import PKSampler
@@ -31,6 +31,7 @@ from intraclip.errors import (
     DataError,
     IntraclipError,
     OutputError,
+    is_half_written,
     leaving_nothing,
     require_empty_folder,
     write_new,
@@ -488,7 +489,7 @@ def _came_to_nothing(run: Path) -> bool:
         load_recipe(str(run / "config.toml"))
     except ConfigError:
         return False
-    names = {path.name.removesuffix(".partial") for path in run.iterdir()}
+    names = {path.name for path in run.iterdir() if not is_half_written(path)}
     return names <= _BEGINNING and not any(run.glob("checkpoints/*.safetensors*"))
 
 
@@ -502,10 +503,6 @@ def _prepare(run: Path, recipe: Recipe, held: ExitStack, *, resume: bool, restar
     if restarted and not resume:
         # torchrun starts everything again after any failure, also after this folder was refused as somebody else's.
         resume = not config.exists() or (launch.is_file() and launch.read_text() == _launch())
-    partial = config.with_name(config.name + ".partial")
-    if resume:
-        with suppress(OSError):  # what cannot be removed is found not to be empty below
-            partial.unlink()  # of a run that died in its first moment
     anew = _came_to_nothing(run)
     if anew or (resume and config.is_file()):
         locked = _hold(run, held)
@@ -520,6 +517,8 @@ def _prepare(run: Path, recipe: Recipe, held: ExitStack, *, resume: bool, restar
                 require_empty_folder(run, remedy=_REMEDY)
             write_text(config, dump_recipe(recipe))
             _hold(run, held)  # the file is another one now
+        for folder in (run, run / "checkpoints"):
+            sweep(folder)
         _write_launch(launch)
         return
     require_empty_folder(run, remedy=_REMEDY)

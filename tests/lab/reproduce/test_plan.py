@@ -82,11 +82,11 @@ def test_all_runs_of_another_recipe_are_refused_at_once(tmp_path: Path):
     runs = planned(tmp_path, "table1", data, seeds=2).runs
     changed = [run for run in runs if run.recipe.model.head == "ica"]
     for run in changed:
-        left_there(run, ica_order="fc-bn-relu")
+        left_there(run, head_settings={"order": "fc-bn-relu"})
     with pytest.raises(ConfigError, match="4 run folders hold something else") as caught:
         planned(tmp_path, "table1", data, seeds=2)
     told = str(caught.value)
-    assert told.count("model.ica_order: fc-bn-relu -> fc-relu-bn") == 1
+    assert told.count("model.head.order: fc-bn-relu -> fc-relu-bn") == 1
     assert all(told.count(str(run.folder)) == 1 for run in changed)
 
 
@@ -103,7 +103,7 @@ def test_refusals_of_several_kinds_come_together(tmp_path: Path):
 def test_runs_that_do_not_read_a_changed_key_are_still_theirs(tmp_path: Path):
     data = mars(tmp_path)
     run = next(r for r in planned(tmp_path, "table1", data).runs if r.recipe.model.head == "tap")
-    left_there(run, ica_order="fc-bn-relu", ica_reduction=8, triplet_reads="embedding")
+    left_there(run, triplet_reads="embedding")
     again = next(r for r in planned(tmp_path, "table1", data).runs if r.folder == run.folder)
     assert again.state == "interrupted"
 
@@ -162,7 +162,7 @@ def test_a_run_that_died_in_its_first_moment_is_started_again(tmp_path: Path):
     data = mars(tmp_path)
     run = planned(tmp_path, "table1", data).runs[0]
     run.folder.mkdir(parents=True)
-    (run.folder / "config.toml.partial").write_text("")
+    (run.folder / "config.toml.4711-42.partial").write_text("")
     again = planned(tmp_path, "table1", data).runs[0]
     assert again.state == "interrupted"
     assert main(again.train_arguments()) == 0

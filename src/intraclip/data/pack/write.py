@@ -17,7 +17,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
-from intraclip.core.files import file_digest, whole_file, write_json
+from intraclip.core.files import file_digest, sweep, whole_file, write_json
 from intraclip.core.jobs import Job
 from intraclip.core.progress import Progress
 from intraclip.data.frames import Frame
@@ -36,7 +36,7 @@ from intraclip.data.pack.format import (
 from intraclip.data.pack.shards import KEPT, OnUnreadable, Shard, pack_shard, start_worker
 from intraclip.data.pack.source import Source, read_source
 from intraclip.data.readers.common import BENCHMARK_FILE
-from intraclip.errors import ConfigError, DataError, OutputError
+from intraclip.errors import ConfigError, DataError, OutputError, is_half_written
 from intraclip.process import hold
 from intraclip.types import Tracklet
 
@@ -174,9 +174,7 @@ def _begin(out: Path, plan: Mapping[str, Any]) -> None:
     if job.begun:
         _compare(out, job.read(), plan, state="begun")
         return
-    if out.exists() and not (
-        out.is_dir() and {path.name for path in out.iterdir()} <= {f"{UNFINISHED}.partial"}
-    ):
+    if out.exists() and not (out.is_dir() and all(is_half_written(path) for path in out.iterdir())):
         raise OutputError(f"{out} is not empty and no pack; choose another folder for the pack")
     job.begin()
 
@@ -352,8 +350,7 @@ def _tidy(out: Path, shards: int) -> None:
     """Remove what only an unfinished pack needs."""
     for number in range(shards):
         (out / f"shard-{number:05d}.json").unlink(missing_ok=True)
-    for left in out.glob("*.partial"):
-        left.unlink(missing_ok=True)
+    sweep(out)
     (out / UNFINISHED).unlink(missing_ok=True)
 
 

@@ -24,8 +24,9 @@ import numpy as np
 import torch
 
 from intraclip.config import InputConfig
-from intraclip.config_io import dataclass_from_table, read_toml
+from intraclip.config_io import read_toml
 from intraclip.core.files import file_digest
+from intraclip.core.settings import dataclass_from_table
 from intraclip.embed.encoders.base import FrameEncoder
 from intraclip.embed.encoders.torch_encoder import CPU_FRAMES
 from intraclip.errors import CheckpointError, ConfigError

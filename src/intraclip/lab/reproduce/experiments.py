@@ -309,18 +309,20 @@ def _against_default(*rows: Row) -> tuple[Claim, ...]:
 
 
 _ICA_ROWS = (
-    _ablated("fc-bn-relu", "order FC-BN-ReLU", model__ica_order="fc-bn-relu"),
+    _ablated("fc-bn-relu", "order FC-BN-ReLU", model__head__order="fc-bn-relu"),
     _ablated("reads-y", "triplet reads Y, the output", model__triplet_reads="embedding"),
     _ablated(
         "fc-bn-relu-reads-y",
         "order FC-BN-ReLU, triplet reads Y",
-        model__ica_order="fc-bn-relu",
+        model__head__order="fc-bn-relu",
         model__triplet_reads="embedding",
     ),
-    _ablated("reduction-2", "bottleneck d/2", model__ica_reduction=2),
-    _ablated("reduction-8", "bottleneck d/8", model__ica_reduction=8),
-    _ablated("expansion-4", "output as wide as the input", model__ica_expansion=4),
-    _ablated("no-bottleneck", "no bottleneck: d to d to d", model__ica_reduction=1, model__ica_expansion=1),
+    _ablated("reduction-2", "bottleneck d/2", model__head__reduction=2),
+    _ablated("reduction-8", "bottleneck d/8", model__head__reduction=8),
+    _ablated("expansion-4", "output as wide as the input", model__head__expansion=4),
+    _ablated(
+        "no-bottleneck", "no bottleneck: d to d to d", model__head__reduction=1, model__head__expansion=1
+    ),
 )
 
 ABLATION_ICA = Experiment(

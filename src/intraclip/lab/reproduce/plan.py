@@ -11,16 +11,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from intraclip.config import Recipe
 from intraclip.config_io import differing_in_effect, differing_keys, load_recipe, recipe_from_table
 from intraclip.core.files import file_digest
+from intraclip.core.settings import flat, merged, nested, table_of
 from intraclip.data.dataset import labels_of
 from intraclip.data.digest import tracklets_digest
-from intraclip.errors import CheckpointError, ConfigError, DataError, IntraclipError, OutputError
+from intraclip.errors import (
+    CheckpointError,
+    ConfigError,
+    DataError,
+    IntraclipError,
+    OutputError,
+    is_half_written,
+)
 from intraclip.lab.cross import same_people
 from intraclip.lab.reproduce.experiments import Experiment, Row
 from intraclip.lab.reproduce.scales import Scale
@@ -233,26 +241,10 @@ def row_recipe(base: Recipe, row: Row, also: Mapping[str, Any]) -> Recipe:
     >>> changed.model.head, changed.input.width, changed.optimizer.epochs, changed.optimizer.decay_every
     ('tap', 64, 1000, 400)
     """
-    table = asdict(base)
-    for key, value in {**also, **(row.changes or {})}.items():
-        _set(table, key, value)
+    table = merged(table_of(base, whole=False), nested({**also, **(row.changes or {})}))
     for name in ("epochs", "decay_every", "warmup_epochs"):
         table["optimizer"][name] *= row.times
     return recipe_from_table(table, source=f"the row {row.label!r}")
-
-
-def _set(table: dict[str, Any], key: str, value: Any) -> None:
-    *sections, name = key.split(".")
-    for section in sections:
-        table = table[section]
-    table[name] = value
-
-
-def _get(table: Mapping[str, Any], key: str) -> Any:
-    value: Any = table
-    for part in key.split("."):
-        value = value[part]
-    return value
 
 
 def _planned(
@@ -266,20 +258,25 @@ def _planned(
     split: int,
     seed: int,
 ) -> PlannedRun:
-    changed = [line.partition(":")[0] for line in differing_keys(base_recipe, recipe)]
+    # Settings of another part than the base's are told against that part's defaults.
+    parts = {"backbone": recipe.model.backbone, "head": recipe.model.head}
+    aligned = recipe_from_table(
+        merged(table_of(base_recipe, whole=False), {"model": parts}), source=f"the recipe {base}"
+    )
+    changed = [line.partition(":")[0] for line in differing_keys(aligned, recipe)]
     recipe = replace(recipe, seed=seed, data=replace(recipe.data, split=split))
-    table = asdict(recipe)
+    values = flat(table_of(recipe))
     in_name = ("model.backbone", "model.head", "augment.mode")
     others = [
-        f"+{key.rpartition('.')[2]}={_get(table, key):g}"
-        if isinstance(_get(table, key), float)
-        else f"+{key.rpartition('.')[2]}={_get(table, key)}"
+        f"+{_short(key, recipe)}={values[key]:g}"
+        if isinstance(values[key], float)
+        else f"+{_short(key, recipe)}={values[key]}"
         for key in changed
         if key not in in_name
     ]
-    variant = "-".join(str(_get(table, key)) for key in in_name) + "".join(others)
+    variant = "-".join(str(values[key]) for key in in_name) + "".join(others)
     folder = out / "runs" / source.layout / variant / f"split-{split}-seed-{seed}"
-    changes = {key: _get(table, key) for key in (*in_name, *(k for k in changed if k not in in_name))}
+    changes = {key: values[key] for key in (*in_name, *(k for k in changed if k not in in_name))}
     return PlannedRun(
         source=source,
         split=split,
@@ -289,6 +286,12 @@ def _planned(
         folder=folder,
         state=_looked_at(folder, recipe, source, refused),
     )
+
+
+def _short(key: str, recipe: Recipe) -> str:
+    """A key in the name of a folder; a head's setting has the head's name with it, such as ``ica_reduction``."""
+    name = key.rpartition(".")[2]
+    return f"{recipe.model.head}_{name}" if key.startswith("model.head.") else name
 
 
 def look_again(runs: Sequence[PlannedRun]) -> list[PlannedRun]:
@@ -341,8 +344,8 @@ def _state(folder: Path, recipe: Recipe, source: Source) -> State:
     """
     config = folder / "config.toml"
     if not config.is_file():
-        found = [path.name for path in folder.iterdir()] if folder.is_dir() else []
-        if set(found) - {"config.toml.partial"}:  # that one is of a run that died in its first moment
+        found = list(folder.iterdir()) if folder.is_dir() else []
+        if not all(map(is_half_written, found)):  # what a run leaves that died in its first moment
             raise OutputError("not empty, and is no run folder")
         return "interrupted" if found else "missing"
     # Another device may change the last digits; a table may hold runs of several machines, and says so.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import fmean
@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from intraclip.core.files import file_digest, write_json, write_text
+from intraclip.core.settings import table_of
 from intraclip.data.digest import tracklets_digest
 from intraclip.data.readers import benchmark_info, differences, published_counts
 from intraclip.embed.embeddings_io import load_embeddings
@@ -178,7 +179,7 @@ def _recipe(plan: ExperimentPlan, key: str) -> dict[str, Any] | None:
     """All settings of a row but seed and split, which its runs differ in; None where it cannot be trained."""
     for by_row in plan.runs.values():
         for run in by_row.get(key, ()):
-            found = asdict(run.recipe)
+            found = table_of(run.recipe)
             del found["seed"], found["data"]["split"]
             return found
     return None

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import nn
+
+from intraclip.core.registry import NoSettings
 
 
 class HeadOutput(NamedTuple):
@@ -31,12 +35,22 @@ class HeadOutput(NamedTuple):
 class Head(nn.Module):
     """Base of all heads. One that reads maps, or the order of frames, derives from this class directly.
 
+    A head is made with F, the number of features, and its settings by name.
+
     Attributes:
+        Settings: dataclass of what a recipe can set, ``[model.head] name = ...``.
+        triplet_reads: what the triplet loss reads where the recipe leaves it to the head; either where both are one.
+        weights_tell: names and shapes of its weights tell its settings, so that fingerprints need not.
+        told: settings that are not by default, where the weights do not tell them.
         embedding_size: D.
         reads_middle: `with_middle` takes the place of `forward`: maps of the middle of the backbone are wanted too.
         aligns: `align` changes the frames from what the backbone makes of them, and the backbone reads them again.
     """
 
+    Settings: ClassVar[type] = NoSettings
+    triplet_reads: ClassVar[Literal["embedding", "pooled", "either"]] = "embedding"
+    weights_tell: ClassVar[bool] = False
+    told: Mapping[str, Any] = MappingProxyType({})
     embedding_size: int
     reads_middle = False
     aligns = False
@@ -99,6 +113,10 @@ class FrameHead(Head):
     def frame_vectors(self, maps: torch.Tensor) -> torch.Tensor:
         """One vector a frame: maps ``[..., F, h, w]`` -> ``[..., V]``; pooled over space unless a head overrides it."""
         return self.pooled_over_space(maps)
+
+    def frame_settings(self) -> dict[str, Any]:
+        """Settings that the frame vectors depend on, for the fingerprint of what makes them."""
+        return {}
 
     def pooled_over_space(self, maps: torch.Tensor) -> torch.Tensor:
         """``[..., F, h, w]`` -> ``[..., F]``: the spatial mean, or what `pool_space_with` was given."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -10,6 +11,14 @@ from torch.nn import functional as F
 
 from intraclip.models.heads.base import Head, HeadOutput, masked_mean, whole_mask
 from intraclip.models.heads.sequence import pack_frames, softmax_over_time
+
+
+@dataclass(frozen=True, kw_only=True)
+class DRSASettings:
+    """Settings of the head ``drsa``."""
+
+    penalty: Literal["frame", "batch"] = "frame"
+    """What one root of the penalty is taken over: a frame, or, as in the authors' code, the whole batch."""
 
 
 class DRSA(Head):
@@ -35,6 +44,9 @@ class DRSA(Head):
         hidden: between features and maps.
         penalty: one root a frame, or over the batch.
     """
+
+    Settings = DRSASettings
+    weights_tell = True  # the penalty is for training alone
 
     def __init__(
         self,

@@ -7,6 +7,8 @@ what comes after. Its bias stays 0, so that classes are told apart by direction.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -29,6 +31,7 @@ class Neck(Head):
         self.reads_middle, self.aligns = head.reads_middle, head.aligns
         self.norm = nn.BatchNorm1d(head.embedding_size)
         self.norm.bias.requires_grad_(False)
+        self.told = head.told
 
     def forward(self, maps: torch.Tensor, mask: torch.Tensor | None = None) -> HeadOutput:
         """See `Head.forward`."""
@@ -73,6 +76,10 @@ class FrameNeck(Neck, FrameHead):
     def frame_vectors(self, maps: torch.Tensor) -> torch.Tensor:
         """See `FrameHead.frame_vectors`."""
         return self.head.frame_vectors(maps)
+
+    def frame_settings(self) -> dict[str, Any]:
+        """See `FrameHead.frame_settings`."""
+        return self.head.frame_settings()
 
     def from_mean(self, z: torch.Tensor) -> HeadOutput:
         """See `FrameHead.from_mean`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -9,6 +10,14 @@ from torch import nn
 
 from intraclip.models.heads.base import HeadOutput, masked_mean, whole_mask
 from intraclip.models.heads.sequence import GRID, SequenceHead, to_grid
+
+
+@dataclass(frozen=True, kw_only=True)
+class QANSettings:
+    """Settings of the head ``qan``."""
+
+    quality: Literal["last", "middle"] = "last"
+    """Where a frame's quality is read from: its vector, or as published the maps in the middle of the backbone."""
 
 
 class QAN(SequenceHead):
@@ -29,6 +38,9 @@ class QAN(SequenceHead):
         embedding_size: D, at most F.
         quality: where it is read from, the frame vectors (``last``) or the middle maps.
     """
+
+    Settings = QANSettings
+    weights_tell = True
 
     def __init__(
         self,
@@ -60,7 +72,7 @@ class QAN(SequenceHead):
         mask = whole_mask(maps, mask)
         # Zeros in place of padding: 0 * nan would reach the sum.
         pooled = maps.mean(dim=(3, 4)).masked_fill(~mask.unsqueeze(-1), 0.0)
-        places = to_grid(middle.flatten(0, 1), GRID).reshape(*mask.shape, -1)
+        places = to_grid(middle.flatten(0, 1), GRID).flatten(1).reshape(*maps.shape[:2], -1)
         return self._weighted(pooled, places.masked_fill(~mask.unsqueeze(-1), 0.0), mask)
 
     def _weighted(self, features: torch.Tensor, judged: torch.Tensor, mask: torch.Tensor) -> HeadOutput:

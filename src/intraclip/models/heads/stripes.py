@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+from intraclip.core.settings import bounded
 from intraclip.models.heads.base import FrameHead, HeadOutput
+
+
+@dataclass(frozen=True, kw_only=True)
+class StripesSettings:
+    """Settings of the head ``stripes``."""
+
+    stripes: int = bounded(2, 1)
+    """Horizontal stripes that are averaged besides the whole map."""
+    embedding_size: int = bounded(256, 1)
+    """Size of the embedding."""
 
 
 class Stripes(FrameHead):
@@ -21,7 +35,16 @@ class Stripes(FrameHead):
         embedding_size: D.
     """
 
-    def __init__(self, num_features: int, *, stripes: int = 2, embedding_size: int = 256) -> None:
+    Settings = StripesSettings
+    weights_tell = True
+
+    def __init__(
+        self,
+        num_features: int,
+        *,
+        stripes: int = StripesSettings.stripes,
+        embedding_size: int = StripesSettings.embedding_size,
+    ) -> None:
         super().__init__()
         self.stripes = stripes
         self.num_features = num_features * (1 + stripes)
@@ -40,6 +63,10 @@ class Stripes(FrameHead):
         ]
         parts = [maps, *(maps[..., part, :] for part in rows)]
         return torch.cat([self.pooled_over_space(part) for part in parts], dim=-1)
+
+    def frame_settings(self) -> dict[str, Any]:
+        """See `FrameHead.frame_settings`."""
+        return {"stripes": self.stripes}
 
     def from_mean(self, z: torch.Tensor) -> HeadOutput:
         """See `FrameHead.from_mean`."""

@@ -17,6 +17,8 @@ class TAP(FrameHead):
     tensor([[2., 4.]])
     """
 
+    triplet_reads = "either"
+
     def __init__(self, num_features: int) -> None:
         super().__init__()
         self.num_features = num_features

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -9,6 +11,14 @@ from torch.nn import functional as F
 from intraclip.errors import ConfigError
 from intraclip.models.heads.base import HeadOutput, masked_mean, whole_mask
 from intraclip.models.heads.sequence import LSTM, SequenceHead, clear_padding
+
+
+@dataclass(frozen=True, kw_only=True)
+class TRLSettings:
+    """Settings of the head ``trl``."""
+
+    transformer: bool = False
+    """Align the frames by the paper's spatial-temporal transformer; the backbone reads them twice."""
 
 
 class TRL(SequenceHead):
@@ -29,6 +39,9 @@ class TRL(SequenceHead):
     Raises:
         ConfigError: F is odd.
     """
+
+    Settings = TRLSettings
+    weights_tell = True
 
     def __init__(self, num_features: int, *, transformer: bool = False) -> None:
         super().__init__()

@@ -1,0 +1,332 @@
+"""Settings as dataclasses: bounds stand on the field they bound, and all problems of a table are found at once.
+
+A field made by `part` chooses among the parts of a `Registry`: ``head = "ica"``, or as a table with the settings that
+the part itself declares, ``[model.head] name = "ica"  reduction = 4``. What is given of them is kept in the field's
+neighbour, ``head_settings``, and only what differs from the part's defaults, so that equal settings are equal.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import Field, asdict, dataclass, field, fields, is_dataclass
+from functools import cache
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+from intraclip.core.registry import Registry, open_registry
+from intraclip.errors import ConfigError
+
+ConfigT = TypeVar("ConfigT")
+Given = Mapping[str, Any]
+"""Settings of a part that are given for it, by name."""
+OF_PART = {"settings": True}
+"""Metadata of the field that holds them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Bounds:
+    low: float
+    high: float = math.inf
+    above: bool = False
+    below: bool = False
+    pair: bool = False
+
+    def wrong(self, value: Any) -> str:
+        """What is wrong with a value; empty when nothing is."""
+        if self.pair:
+            fits = self.low <= value[0] <= value[1] <= self.high
+            return "" if fits else f"must be a pair (low, high) with {self.low} <= low <= high <= {self.high}"
+        for number in value if isinstance(value, tuple) else (value,):
+            low = number > self.low if self.above else number >= self.low
+            high = number < self.high if self.below else number <= self.high
+            if not (low and high):
+                return self._said()
+        return ""
+
+    def _said(self) -> str:
+        if self.high == math.inf:
+            return f"must be above {self.low}" if self.above else f"is too small, at least {self.low}"
+        if self.above:
+            return f"must lie above {self.low}, up to {self.high}"
+        return f"must lie in {self.low}..{self.high}" + (f", {self.high} excluded" if self.below else "")
+
+
+def bounded(
+    default: Any,
+    low: float,
+    high: float = math.inf,
+    *,
+    above: bool = False,
+    below: bool = False,
+    pair: bool = False,
+) -> Any:
+    """A field of a dataclass with bounds; of a tuple, each number has them.
+
+    Args:
+        default: its value where none is given.
+        low: smallest value.
+        high: largest value.
+        above: `low` itself is out of range.
+        below: `high` itself is out of range.
+        pair: it is a lower and an upper end of something.
+    """
+    bounds = _Bounds(low=low, high=high, above=above, below=below, pair=pair)
+    return field(default=default, metadata={"bounds": bounds})
+
+
+def share(default: float) -> Any:
+    """A field of a dataclass that lies in 0..1."""
+    return bounded(default, 0, 1)
+
+
+def part(default: str, registry: str) -> Any:
+    """A field that names a part; its neighbour, with ``_settings`` added to its name, is has `OF_PART`.
+
+    Args:
+        default: name of the part where none is given.
+        registry: as `open_registry` takes it.
+    """
+    return field(default=default, metadata={"registry": registry})
+
+
+def registry_of(item: Field[Any]) -> Registry | None:
+    """The registry of a field made by `part`; None of any other."""
+    place = item.metadata.get("registry")
+    return None if place is None else open_registry(place)
+
+
+def settings_of(kind: Registry, name: str, given: Given, *, where: str = "") -> Any:
+    """The settings of a part, as the dataclass that it declares.
+
+    Args:
+        kind: its registry.
+        name: of the part.
+        given: the settings that are not as by default.
+        where: key for messages; the registry's own by default.
+
+    Raises:
+        ConfigError: there is no such part, or it has no such settings: all problems at once.
+    """
+    found: list[str] = []
+    made = _part_settings(kind, name, given, where=where or kind.key, found=found)
+    if found:
+        raise ConfigError("\n".join(found))
+    return made
+
+
+def _part_settings(kind: Registry, name: str, given: Given, *, where: str, found: list[str]) -> Any:
+    wrong = kind.problem(name)
+    if wrong:
+        found.append(f"{where}: {wrong}")
+        return None
+    declared = kind.load(name).Settings
+    known = [f.name for f in fields(declared)]
+    for key in [key for key in given if key not in known]:
+        has = f"its settings are {', '.join(known)}" if known else "it has no settings"
+        found.append(f"{where}.{key}: unknown key{_did_you_mean(key, known)}; {where} is {name}, and {has}")
+    made = dataclass_from_table(
+        declared, {k: v for k, v in given.items() if k in known}, prefix=f"{where}.", found=found
+    )
+    found.extend(problems(made, prefix=f"{where}."))
+    return made
+
+
+def problems(config: Any, *, prefix: str = "") -> Iterator[str]:
+    """Yield every value of a dataclass that is out of its bounds, as "section.key: what is wrong"."""
+    for item in fields(config):
+        value, where = getattr(config, item.name), f"{prefix}{item.name}"
+        registry = registry_of(item)
+        if is_dataclass(value):
+            yield from problems(value, prefix=f"{where}.")
+        elif registry is not None:
+            given = getattr(config, f"{item.name}_settings")
+            found: list[str] = []
+            if given:  # a part is imported only where something of it must be known
+                _part_settings(registry, value, given, where=where, found=found)
+            elif wrong := registry.problem(value):
+                found.append(f"{where}: {wrong}")
+            yield from found
+        else:
+            yield from (f"{where}: {value} {wrong}" for wrong in _wrong(item, value) if wrong)
+
+
+def _wrong(item: Field[Any], value: Any) -> list[str]:
+    for number in value if isinstance(value, tuple) else (value,):
+        if isinstance(number, int) and number >= 2**63:
+            return ["is too large, below 2**63"]
+        if isinstance(number, float) and not math.isfinite(number):
+            return ["is not finite"]
+    bounds = item.metadata.get("bounds")
+    return [] if bounds is None else [bounds.wrong(value)]
+
+
+def dataclass_from_table(
+    kind: type[ConfigT], table: Mapping[str, Any], *, prefix: str, found: list[str]
+) -> ConfigT:
+    """Build one config dataclass, appending every problem to `found` and keeping defaults there."""
+    hints = _hints(kind)
+    known = {f.name: f for f in fields(kind) if "settings" not in f.metadata}  # type: ignore[arg-type]
+    values: dict[str, Any] = {}
+    for key, raw in table.items():
+        where = f"{prefix}{key}"
+        if key not in known:
+            found.append(f"{where}: unknown key{_did_you_mean(key, known)}")
+            continue
+        registry = registry_of(known[key])
+        if registry is not None:
+            values |= _chosen(registry, known[key], raw, where=where, found=found)
+            continue
+        hint = hints[key]
+        if is_dataclass(hint):
+            if not isinstance(raw, Mapping):
+                found.append(f"{where}: {shown(raw)} is no table; write [{where}] and keys below it")
+                continue
+            values[key] = dataclass_from_table(hint, raw, prefix=f"{where}.", found=found)  # type: ignore[arg-type]
+            continue
+        try:
+            values[key] = _convert(raw, hint)
+        except ValueError as error:
+            found.append(f"{where}: {error}")
+    return kind(**values)
+
+
+@cache
+def _hints(kind: type[Any]) -> dict[str, Any]:
+    return get_type_hints(kind)
+
+
+def _chosen(
+    registry: Registry, item: Field[Any], raw: Any, *, where: str, found: list[str]
+) -> dict[str, Any]:
+    """The two fields of a part, of its name or its table. A name that is unknown is said by `problems`."""
+    table = dict(raw) if isinstance(raw, Mapping) else {"name": raw}
+    name = table.pop("name", item.default)
+    if not isinstance(name, str):
+        found.append(f"{where}: {shown(name)} is no text; {registry.names()}")
+        return {}
+    if not table or registry.problem(name):
+        return {item.name: name}
+    wrong: list[str] = []
+    made = _part_settings(registry, name, table, where=where, found=wrong)
+    found.extend(wrong)
+    return {item.name: name, f"{item.name}_settings": {} if wrong else differing(made)}
+
+
+def differing(settings: Any) -> dict[str, Any]:
+    """Those of a dataclass that are not as by default, by name."""
+    default = asdict(type(settings)())
+    return {key: value for key, value in asdict(settings).items() if value != default[key]}
+
+
+def table_of(config: Any, *, whole: bool = True) -> dict[str, Any]:
+    """A dataclass as nested dictionaries, which `dataclass_from_table` reads back.
+
+    Args:
+        config: the dataclass.
+        whole: with every setting of its parts, not just with those that are given. Imports the parts.
+    """
+    table: dict[str, Any] = {}
+    for item in fields(config):
+        value, registry = getattr(config, item.name), registry_of(item)
+        if "settings" in item.metadata:
+            continue
+        if registry is not None:
+            given = getattr(config, f"{item.name}_settings")
+            settings = asdict(settings_of(registry, value, given)) if whole else dict(given)
+            value = {"name": value, **settings} if settings else value
+        table[item.name] = table_of(value, whole=whole) if is_dataclass(value) else value
+    return table
+
+
+def flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Values by their keys, such as ``model.head.reduction``; the name of a part has the part's own key.
+
+    >>> flat({"seed": 3, "model": {"head": {"name": "ica", "reduction": 4}}})
+    {'seed': 3, 'model.head': 'ica', 'model.head.reduction': 4}
+    """
+    found: dict[str, Any] = {}
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            found |= flat(value, f"{prefix}{key}.")
+        else:
+            found[prefix.removesuffix(".") if key == "name" and prefix else f"{prefix}{key}"] = value
+    return found
+
+
+def nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The table of values by their keys, as `flat` gives them.
+
+    >>> nested({"model.head": "ica", "model.head.reduction": 4, "seed": 3})
+    {'model': {'head': {'name': 'ica', 'reduction': 4}}, 'seed': 3}
+    """
+    table: dict[str, Any] = {}
+    for key, value in values.items():
+        one = value
+        for name in reversed(key.split(".")):
+            one = {name: one}
+        table = merged(table, one)
+    return table
+
+
+def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """A table over another one, table by table. Settings of a part go with it when another one takes its place.
+
+    >>> merged({"head": {"name": "ica", "reduction": 8}}, {"head": {"reduction": 2}})
+    {'head': {'name': 'ica', 'reduction': 2}}
+    >>> merged({"head": {"name": "ica", "reduction": 8}}, {"head": "tap"})
+    {'head': 'tap'}
+    """
+    found = dict(below)
+    for key, value in above.items():
+        own: Any = found.get(key)
+        new: Any = value
+        if isinstance(own, Mapping) and "name" in own and isinstance(new, str):
+            new = {"name": new}
+        if isinstance(own, str) and isinstance(new, Mapping):
+            own = {"name": own}
+        both = isinstance(own, Mapping) and isinstance(new, Mapping)
+        same = both and new.get("name", own.get("name")) == own.get("name")
+        found[key] = merged(own, new) if same else value
+    return found
+
+
+def _convert(raw: Any, hint: Any) -> Any:
+    origin = get_origin(hint)
+    if origin is Literal:
+        options = get_args(hint)
+        if raw in options and not isinstance(raw, bool):
+            return raw
+        suggestion = _did_you_mean(shown(raw).strip("'"), [str(o) for o in options])
+        raise ValueError(f"{shown(raw)} is not one of {', '.join(map(str, options))}{suggestion}")
+    if origin is tuple:
+        kinds = get_args(hint)
+        if not isinstance(raw, list | tuple) or len(raw) != len(kinds):
+            raise ValueError(f"{shown(raw)} is no list of {len(kinds)} numbers")
+        return tuple(_convert(item, kind) for item, kind in zip(raw, kinds, strict=True))
+    if isinstance(raw, int) and abs(raw) >= 2**63:
+        raise ValueError(f"{shown(raw)} is too large, below 2**63")
+    if hint is float and isinstance(raw, int) and not isinstance(raw, bool):
+        return float(raw)
+    if isinstance(raw, hint) and (hint is bool or not isinstance(raw, bool)):
+        return raw
+    words = {int: "whole number", float: "number", bool: "true or false", str: "text"}
+    raise ValueError(
+        f"{shown(raw)} is no {words.get(hint, hint)}"
+        if hint is not bool
+        else f"{shown(raw)} is not true or false"
+    )
+
+
+def _did_you_mean(word: str, known: Any) -> str:
+    close = difflib.get_close_matches(word, known, n=1)
+    return f" (did you mean '{close[0]}'?)" if close else ""
+
+
+def shown(raw: Any) -> str:
+    """A value for a message, of bounded length."""
+    try:
+        text = repr(raw)
+    except ValueError:  # Python prints no number of thousands of digits
+        return "a number of thousands of digits"
+    return text if len(text) <= 80 else f"{text[:60]}... ({len(text):,} characters)"

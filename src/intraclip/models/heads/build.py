@@ -1,0 +1,32 @@
+"""From a recipe's settings to a head."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from intraclip.config import ModelConfig
+from intraclip.core.settings import differing, settings_of
+from intraclip.errors import ConfigError
+from intraclip.models.heads import HEADS
+from intraclip.models.heads.base import FrameHead, Head
+from intraclip.models.heads.gem import SpaceGeM
+from intraclip.models.heads.neck import with_neck
+
+
+def build_head(num_features: int, config: ModelConfig) -> Head:
+    """Build the head that `config.head` names, with the neck that `config.neck` asks for.
+
+    Raises:
+        ConfigError: unknown name, or settings that the head does not have.
+    """
+    settings = settings_of(HEADS, config.head, config.head_settings)
+    head: Head = HEADS.load(config.head)(num_features, **asdict(settings))
+    if not head.weights_tell:
+        head.told = differing(settings)
+    if config.pooling == "gem":
+        if not isinstance(head, FrameHead):
+            raise ConfigError(
+                f"model.pooling: the head {config.head} does not read one vector a frame alone; leave it at mean"
+            )
+        head.pool_space_with(SpaceGeM())
+    return with_neck(head, search_before=config.neck_test == "before") if config.neck == "bn" else head
