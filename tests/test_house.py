@@ -26,7 +26,7 @@ ROWS: list[list[str]] = [
     ["embed", "ingest"],
     ["train"],
     ["gallery"],
-    ["link"],
+    ["link", "live"],
     ["report"],
     ["serve"],
     ["lab"],

@@ -22,9 +22,10 @@ from intraclip.data.augment import normalise
 from intraclip.errors import CheckpointError, ConfigError, MissingExtraError, OutputError
 from intraclip.export.compare import agreement, check_frames, compare
 from intraclip.export.description import describe_network, description_of
+from intraclip.export.engines import RUNS
 from intraclip.export.formats import SUFFIXES, WRITERS
 from intraclip.export.graph import FrameGraph, build_graph
-from intraclip.export.networks import RUNS, find_output, open_network
+from intraclip.export.networks import find_output, open_network
 from intraclip.export.reference import make_reference, processor, reference_inputs
 from intraclip.export.write import Written, write_network
 from intraclip.models.embedder import ClipEmbedder, build_embedder

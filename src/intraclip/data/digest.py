@@ -14,10 +14,6 @@ def tracklets_digest(split: Split, tracklets: Sequence[Tracklet]) -> str:
 
     Rendered data bring the checksum of all their frames, which is counted in. Pixels of real data are not read.
 
-    Args:
-        split: whose data set they belong to.
-        tracklets: such as ``split.train``.
-
     Returns:
         64 hexadecimal digits.
     """

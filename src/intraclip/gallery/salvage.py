@@ -30,7 +30,6 @@ class Saved:
     Attributes:
         tracklets: with their vectors.
         without_pictures: ids of those whose pictures are damaged.
-        judgements: saved.
         audit: lines of the log saved; they are numbered anew.
         lost: what could not be saved, in words.
     """
@@ -45,13 +44,8 @@ class Saved:
 def save_intact(folder: Path, new: str) -> Saved:
     """Copy all that is as it was written into a new gallery; the damaged one is left as it is.
 
-    Args:
-        folder: of the damaged gallery.
-        new: folder of the new one.
-
     Raises:
         DamagedError: nothing can be read, not even for which model it was made.
-        OutputError: the new folder is not empty, or cannot be written.
     """
     with explained(folder), closing_connection(connect(folder)) as db:
         saved = Saved()

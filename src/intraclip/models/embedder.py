@@ -199,17 +199,7 @@ def needs_clips(model: ClipEmbedder) -> str:
 def build_embedder(
     config: ModelConfig, input_config: InputConfig, *, num_classes: int, seed: int
 ) -> ClipEmbedder:
-    """Build a network with seeded random weights; `intraclip.models.start` fills it with others.
-
-    Args:
-        config: model settings.
-        input_config: frame size.
-        num_classes: training identities.
-        seed: of the random weights; the global random state is left as it was.
-
-    Raises:
-        ConfigError: unknown name, or the input is too small.
-    """
+    """Build a network with seeded random weights; `intraclip.models.start` fills it with others."""
     # A network that is opened inside somebody's inference mode can be trained all the same.
     with torch.inference_mode(False), torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)

@@ -25,10 +25,6 @@ def trained_before(weights: str) -> Path | None:
 
     Returns:
         None where it is something else: a word, a file of a backbone's weights alone, or nothing that is there.
-
-    Raises:
-        CheckpointError: the folder holds no trained model; or the zoo's file is not here yet.
-        ConfigError: the zoo's network cannot be trained.
     """
     if not weights or weights in USUAL_WEIGHTS:
         return None
@@ -48,17 +44,11 @@ def trained_before(weights: str) -> Path | None:
 def begin(model: ClipEmbedder, config: ModelConfig, input_config: InputConfig) -> str:
     """Fill a network as `config.weights` says. The classifier always begins anew: other people, other classes.
 
-    Args:
-        model: with seeded random weights; changed in place.
-        config: `weights` and what they must fit.
-        input_config: how frames are normalised.
-
     Returns:
         What was taken from where, for people; empty for random weights.
 
     Raises:
         ConfigError: there are no such weights, or they are of another backbone or another normalisation.
-        CheckpointError: the weights are missing, damaged, or do not fit.
     """
     file = trained_before(config.weights)
     if file is not None:

@@ -24,17 +24,9 @@ from intraclip.models.timm_backbones import check_name
 class FamilyEncoder:
     """A model of timm or open_clip; see `FrameEncoder`. It runs in PyTorch.
 
-    Args:
-        config: how frames are prepared, and which weights.
-        family: ``timm`` or ``open_clip``.
-        name: of the model in its family.
-        folder: that a weights file is relative to.
-        device: auto, cpu, cuda or cuda:N; the CPU by default.
-
     Raises:
         ConfigError: there is no such model.
         CheckpointError: the weights do not fit, or it gives no finite vectors.
-        MissingExtraError: the family's package is not installed.
     """
 
     def __init__(

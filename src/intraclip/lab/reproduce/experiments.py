@@ -27,12 +27,8 @@ class Row:
     """One row of a table.
 
     Attributes:
-        key: names it inside the experiment.
-        label: as people read it.
         changes: keys of the recipe and their values; None for a row that cannot be trained.
-        printed: what the paper prints.
         times: length of the schedule, its decay included, as a multiple of the scale's.
-        note: shown below the table.
     """
 
     key: str
@@ -45,13 +41,7 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """That one row is better than another.
-
-    Attributes:
-        text: the claim in words.
-        better: key of the row that is said to be better.
-        worse: key of the other row.
-    """
+    """That one row is better than another."""
 
     text: str
     better: str
@@ -63,12 +53,6 @@ class Experiment:
     """A table or figure.
 
     Attributes:
-        name: as on the command line.
-        title: its heading.
-        about: what it asks, in a sentence or two.
-        kind: what is made of the runs.
-        rows: what is trained, in the order shown.
-        claims: gains that are tested.
         layouts: data sets, by their layout. For `cross`: trained on the first, tested on the second.
         measured_by: the measure that decides about claims.
     """

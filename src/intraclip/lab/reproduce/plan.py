@@ -44,13 +44,8 @@ class PlannedRun:
     """One training.
 
     Attributes:
-        source: what it is trained on.
-        split: number of the split.
-        recipe: all settings.
         changes: keys that differ from the scale's recipe, as flags of `intraclip train` set them.
         base: name or file of the scale's recipe.
-        folder: its run folder.
-        state: how far it is.
     """
 
     source: Source
@@ -115,7 +110,6 @@ class ExperimentPlan:
     """The runs of one experiment.
 
     Attributes:
-        experiment: what is asked.
         sources: the data sets; for `cross` the second one is only tested on.
         runs: data set -> row -> its runs, over splits and seeds. Rows that cannot be trained are absent.
     """
@@ -151,8 +145,6 @@ class Refusal:
     """A run folder that holds something else than the planned run.
 
     Attributes:
-        folder: the run folder.
-        kind: of the error.
         reason: what it holds, without the folder's name.
     """
 
@@ -174,17 +166,6 @@ def make_plan(
     refused: list[Refusal],
 ) -> ExperimentPlan:
     """List the runs of an experiment and look how far each of them is.
-
-    Args:
-        experiment: what is asked.
-        scale: says what its rows change as well.
-        out: runs lie in ``out/runs``.
-        sources: from `choose_sources`; other experiments may need more of them.
-        layouts: those of the experiment that are wanted.
-        seeds: training seeds.
-        base: name or file of the recipe that rows change.
-        recipe: what was read from it.
-        refused: run folders in `out` that hold something else are appended.
 
     Raises:
         DataError: a data set that the experiment needs was not given.
@@ -227,14 +208,6 @@ def lacking(experiment: Experiment, layouts: Sequence[str], sources: Mapping[str
 
 def row_recipe(base: Recipe, row: Row, also: Mapping[str, Any]) -> Recipe:
     """The recipe of a row.
-
-    Args:
-        base: the scale's.
-        row: says what it changes.
-        also: what the scale changes for the whole experiment.
-
-    Raises:
-        ConfigError: an unknown key or a wrong value.
 
     >>> row = Row(key="a", label="a", changes={"model.head": "tap"}, times=2)
     >>> changed = row_recipe(Recipe(), row, {"input.width": 64})
@@ -295,11 +268,7 @@ def _short(key: str, recipe: Recipe) -> str:
 
 
 def look_again(runs: Sequence[PlannedRun]) -> list[PlannedRun]:
-    """The same runs, as far as they are now.
-
-    Raises:
-        IntraclipError: what is there is not what was planned.
-    """
+    """The same runs, as far as they are now."""
     refused: list[Refusal] = []
     found = [replace(run, state=_looked_at(run.folder, run.recipe, run.source, refused)) for run in runs]
     raise_refused(refused)

@@ -36,12 +36,7 @@ CROSS_FILE = "cross-{layout}.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Scoring:
-    """How embeddings are scored.
-
-    Attributes:
-        protocol: by name; None for the usual one of each data set.
-        distance: ``euclidean`` or ``cosine``.
-    """
+    """How embeddings are scored."""
 
     protocol: str | None = None
     distance: Distance = "euclidean"
@@ -52,20 +47,10 @@ def table_result(
 ) -> dict[str, Any]:
     """Score every run of a table and test its claims.
 
-    Args:
-        plan: whose runs are all done.
-        scoring: protocol and distance.
-        scale: name, for the record.
-        recipe: name or file, for the record.
-        say: told about what takes time.
-
     Returns:
         Plain values: ``rows`` with their recipes and their measures by data set, ``claims`` with their gains,
         ``datasets``, ``machines`` and ``notes``. Shares are in 0..1; what the paper prints is in percent. ``p_holm``
         is a p-value over people, adjusted for the claims of its data set and measure.
-
-    Raises:
-        DataError: a run's embeddings are damaged.
     """
     experiment = plan.experiment
     rows: dict[str, dict[str, Any]] = {

@@ -15,10 +15,7 @@ class Scale:
     """A size to run everything at.
 
     Attributes:
-        name: as on the command line.
-        about: what it takes and what it is good for.
         recipe: shipped recipe that the rows change.
-        seeds: training seeds of every row.
         splits: splits of data sets that have several; None for all.
         benchmarks: layout -> what is rendered where no data folder is given. People differ between layouts, so that
             nobody who is trained on is tested on in Table 4.

@@ -178,13 +178,6 @@ def gains(
 ) -> dict[str, Gain]:
     """Compare two rows on the splits and seeds that both have; empty when there are none.
 
-    Args:
-        better: the row that is said to be better.
-        worse: the other one.
-        pids: split -> int64 ``[queries counted]``, who was searched for.
-        measures: see `measured`.
-        seed: of the resampling over people.
-
     Returns:
         Measure -> gain.
     """

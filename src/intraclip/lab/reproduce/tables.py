@@ -27,14 +27,7 @@ VERDICTS = {"holds": "yes", "reversed": "no, the reverse", "open": "not shown"}
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """Text in rows and columns.
-
-    Attributes:
-        title: above it.
-        header: one text a column.
-        rows: one text a cell.
-        below: sentences below it.
-    """
+    """Text in rows and columns."""
 
     title: str
     header: tuple[str, ...]
@@ -133,19 +126,7 @@ def markdown(result: Mapping[str, Any]) -> str:
 
 
 def write_page(out: Path, *, title: str, sections: Sequence[Mapping[str, Any]], note: str = "") -> Path:
-    """Write one self-contained HTML page.
-
-    Args:
-        out: the file.
-        title: of the page.
-        sections: each with ``title``, ``about``, ``tables`` (of `Table`), ``remarks`` and ``pictures`` (data URIs with
-            ``alt``).
-        note: a sentence below the title.
-
-    Raises:
-        MissingExtraError: the ``report`` extra is not installed.
-        OutputError: the file cannot be written.
-    """
+    """Write one self-contained HTML page."""
     jinja2 = require_extra("jinja2", extra="report", purpose="the HTML tables")
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True

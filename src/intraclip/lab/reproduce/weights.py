@@ -57,9 +57,6 @@ class Weights:
 def weights_of(runs: Sequence[PlannedRun]) -> list[Weights]:
     """The files that runs start from, each once for every backbone; nothing is downloaded or read.
 
-    Args:
-        runs: any; only those that are still trained need weights.
-
     Raises:
         ConfigError: everything that can be known to be wrong: a file that is not there or cannot be opened, or a
             network of which there are no ImageNet weights.
@@ -82,10 +79,6 @@ def weights_of(runs: Sequence[PlannedRun]) -> list[Weights]:
 
 def load_once(needed: Sequence[Weights], *, say: Callable[[str], None]) -> None:
     """Download what is missing, and fill every backbone once.
-
-    Args:
-        needed: from `weights_of`.
-        say: told about downloads.
 
     Raises:
         CheckpointError: files that cannot be downloaded, are damaged or do not fit; all of them are named.
