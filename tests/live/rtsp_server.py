@@ -24,7 +24,7 @@ def main() -> None:
     factory = GstRtspServer.RTSPMediaFactory()
     factory.set_launch(
         f'( multifilesrc location="{sys.argv[1]}" loop=true '
-        "caps=\"video/x-h264,stream-format=byte-stream,framerate=10/1\" "
+        'caps="video/x-h264,stream-format=byte-stream,framerate=10/1" '
         "! h264parse ! identity sync=true ! rtph264pay name=pay0 pt=96 config-interval=-1 )"
     )
     server.get_mount_points().add_factory("/live", factory)
