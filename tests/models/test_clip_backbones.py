@@ -25,6 +25,7 @@ from intraclip.models.embedder import ClipEmbedder, build_embedder
 from intraclip.models.heads.trl import FrameTransformer
 from intraclip.models.resnet3d import NON_LOCAL, OverTime, ResNet3D
 from intraclip.models.state_dicts import load_matching
+from plain_extraction import one_thread  # noqa: F401 - autouse
 
 SIZE = InputConfig(height=32, width=16)
 CLIPS = {

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from intraclip.models.amoc import AMOCBody
 from intraclip.models.motion import MotionNetwork, flow_loss, searched_flow
+from plain_extraction import one_thread  # noqa: F401 - autouse
 
 
 def moved_pictures(count: int, *, seed: int = 0, farthest: int = 3) -> tuple[torch.Tensor, torch.Tensor]:

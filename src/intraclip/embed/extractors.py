@@ -326,7 +326,7 @@ class ClipExtractor:
     def _whole(self, frames: torch.Tensor, mask: torch.Tensor, max_frames: int) -> Iterator[torch.Tensor]:
         """Embeddings of clips that the backbone cannot read in pieces, as many at a time as the device likes."""
         device, length = self.encoder.device, frames.shape[1]
-        at_once = max(1, (max_frames if self.encoder.on_gpu else CPU_FRAMES) // length)
+        at_once = max(1, (CPU_FRAMES if device.type == "cpu" else max_frames) // length)
         config = self.model.input_config
         for clips, valid in zip(torch.split(frames, at_once), torch.split(mask, at_once), strict=True):
             normalised = normalise(clips.to(device, non_blocking=True), mean=config.mean, std=config.std)

@@ -100,8 +100,15 @@ def searched_flow(earlier: torch.Tensor, later: torch.Tensor, size: tuple[int, i
     grey = (255 * (both - lowest) / (highest - lowest).clamp_min(1e-6)).round().byte().cpu().numpy()
     search = _search()
     found = np.empty((len(grey), *grey.shape[2:], 2), np.float32)
-    for row, (before, after) in enumerate(grey):
-        found[row] = search.calc(np.ascontiguousarray(before), np.ascontiguousarray(after), None)
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(
+        1
+    )  # frames this small lose more to waiting threads than they gain, above all beside other work
+    try:
+        for row, (before, after) in enumerate(grey):
+            found[row] = search.calc(np.ascontiguousarray(before), np.ascontiguousarray(after), None)
+    finally:
+        cv2.setNumThreads(threads)
     flow = torch.from_numpy(found).permute(0, 3, 1, 2).to(earlier.device)
     scale = torch.tensor([size[1] / flow.shape[3], size[0] / flow.shape[2]], device=flow.device)
     return F.adaptive_avg_pool2d(flow, size) * scale.view(1, 2, 1, 1)
