@@ -36,7 +36,7 @@ RECIPE = Recipe(
     input=InputConfig(height=32, width=16),
     clip=ClipConfig(num_frames=2),
     batch=BatchConfig(identities=4, clips=2),
-    model=ModelConfig(backbone="small", head="ica", weights="", width=0.5),
+    model=ModelConfig(backbone="small", head="ica", weights="", backbone_settings={"width": 0.5}),
     augment=AugmentConfig(mode="none"),
     optimizer=OptimizerConfig(learning_rate=1e-3),
 )
@@ -111,7 +111,9 @@ def test_a_head_without_parts_refuses_the_loss_on_them():
 
 @pytest.mark.parametrize(("backbone", "head"), [("amoc", "amoc_rnn"), ("resnet50_3d", "tap")])
 def test_backbones_of_clips_take_a_step_whole_and_in_pieces(backbone, head):
-    recipe = replace(RECIPE, model=ModelConfig(backbone=backbone, head=head, weights="", width=0.05))
+    recipe = replace(
+        RECIPE, model=ModelConfig(backbone=backbone, head=head, weights="", backbone_settings={"width": 0.05})
+    )
     for pieces in (1, 4):
         metrics, gradients, weights = after_one_step(with_step(recipe, pieces=pieces), batch())
         assert all(np.isfinite(value) for value in metrics.values())
@@ -123,7 +125,7 @@ def test_backbones_of_clips_take_a_step_whole_and_in_pieces(backbone, head):
 def test_the_motion_network_can_learn_flow_alone():
     recipe = replace(
         RECIPE,
-        model=ModelConfig(backbone="amoc", head="amoc_rnn", weights="", width=0.05),
+        model=ModelConfig(backbone="amoc", head="amoc_rnn", weights="", backbone_settings={"width": 0.05}),
         loss=LossConfig(triplet_weight=0, identity_weight=0),
     )
     assert not list(problems(recipe))
@@ -152,11 +154,11 @@ def test_without_batch_normalisation_pieces_equal_the_whole_batch():
     ("backbone", "size"), [("small", 32), ("resnet18", 32), ("resnet50", 32), ("alexnet", 64)]
 )
 def test_recomputing_gives_the_same_bits_for_less_memory(backbone: str, size: int):
-    width = 0.25 if backbone in ("small", "resnet18") else 1.0
+    narrow = {"width": 0.25} if backbone in ("small", "resnet18") else {}
     recipe = replace(
         RECIPE,
         input=InputConfig(height=size, width=size),
-        model=ModelConfig(backbone=backbone, head="ica", weights="", width=width),  # type: ignore[arg-type]
+        model=ModelConfig(backbone=backbone, head="ica", weights="", backbone_settings=narrow),
     )
     clips = batch(size, size)
     torch.set_num_threads(1)  # sums of several threads may differ in their last bit

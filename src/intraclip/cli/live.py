@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from intraclip.cli.common import command_line, parse, plain, print_json, say
+from intraclip.cli.common import command, parse, plain, print_json, say
 from intraclip.cli.gallery_words import Address, Model, age, learned_in_words, login, open_model
 from intraclip.errors import ConfigError, require_extra
 from intraclip.ingest import IngestConfig
@@ -55,7 +55,9 @@ class LiveArgs:
     detector: Path | None = None
     """Person detector, as `intraclip ingest` takes it; without it, one that is here."""
     loop: bool = False
-    """Video files begin again when they are over; all of them play at the speed of the clock."""
+    """Video files begin again when they are over."""
+    speed: float = 1.0
+    """Video files play so many times as fast as the clock; 0 for as fast as frames are looked at, with none dropped."""
     keep: str | None = None
     """Delete what is older than this, every hour: 30d, 12h, 4w. Who is on the watch-list is kept."""
     part_seconds: float = 20.0
@@ -85,7 +87,7 @@ class LiveArgs:
     json: bool = False
     """Print alerts and, at the end, all counts as JSON, one object a line."""
     settings: Annotated[IngestConfig, tyro.conf.arg(name="")] = field(
-        default_factory=lambda: IngestConfig(max_fps=MAX_FPS, camera_motion=False)
+        default_factory=lambda: IngestConfig(max_fps=MAX_FPS, camera_motion=False, quality="balanced")
     )
 
 
@@ -110,6 +112,7 @@ def main(argv: Sequence[str]) -> int:
 
     settings = LiveSettings(
         loop=args.loop,
+        speed=args.speed,
         longest_s=args.part_seconds,
         alert_gap_s=args.alert_gap,
         keep_s=0.0 if args.keep is None else age(args.keep, flag="--keep"),
@@ -270,7 +273,7 @@ def _teller(args: LiveArgs, gallery: Gallery) -> Any:
             print(json.dumps({"alert": alert.to_json_dict()}), flush=True)
             return
         who = alert.name or f"number {alert.watched}"
-        answer = command_line("alerts", "confirm", gallery.info.address, alert.id.lstrip("0"))
+        answer = command("alerts", "confirm", gallery.info.address, alert.id.lstrip("0"))
         print(
             plain(
                 f"alert: {who} in {alert.camera}, tracklet {alert.tracklet}, {100 * alert.probability:.0f} % likely; "

@@ -9,7 +9,7 @@ from torch import nn
 
 from intraclip.config import InputConfig, ModelConfig
 from intraclip.errors import ConfigError
-from intraclip.models.backbones import build_backbone
+from intraclip.models.backbones.build import build_backbone
 from intraclip.models.clip_network import ClipNetwork
 from intraclip.models.generalise import add_ibn, mix_styles
 from intraclip.models.heads.base import FrameHead, HeadOutput, whole_mask
@@ -69,15 +69,14 @@ class ClipEmbedder(nn.Module):
         self.config = config
         self.input_config = input_config
         self.num_classes = num_classes
-        built = build_backbone(config, input_config)
-        self.backbone = built.network
+        self.backbone = build_backbone(config, input_config)
         if config.ibn:
             add_ibn(self.backbone, config.backbone)
         if config.mix_style:
             mix_styles(self.backbone, config.mix_style)
         self.standardise = StandardiseFrames() if config.standardise else nn.Identity()
-        self.num_features = built.num_features
-        self.head = build_head(built.num_features, config)
+        self.num_features = self.backbone.num_features
+        self.head = build_head(self.num_features, config)
         if isinstance(self.backbone, ClipNetwork) and (self.head.reads_middle or self.head.aligns):
             raise ConfigError(
                 f"model.head: {config.head} with these settings reads a backbone of frames, and {config.backbone} is "

@@ -355,7 +355,7 @@ class WatchedOut(BaseModel):
     name: str
     rate: float
     added_at: float
-    tracklets: list[str]
+    tracklets: list[TrackletOut]
     compared: int
     expected: float
     alerts: int

@@ -9,8 +9,8 @@ from fastapi import APIRouter, Query, Response
 
 from intraclip.errors import ConfigError, DataError
 from intraclip.live.alerts import Alerts
-from intraclip.live.watchlist import WatchList
-from intraclip.serve.context import Actor, Served
+from intraclip.live.watchlist import Learned, Watched, WatchList
+from intraclip.serve.context import Actor, Context, Served
 from intraclip.serve.errors import Refused
 from intraclip.serve.schemas import AlertOut, ErrorOut, LiveOut, TrackletOut, WatchedOut, WatchIn
 from intraclip.serve.settings import API
@@ -59,10 +59,7 @@ def list_alerts(
 def list_watched(served: Served, actor: Actor) -> list[WatchedOut]:
     """Who is looked for, and what was learned from what people said of the alerts."""
     served.looked(actor, "watch-list")
-    return [
-        WatchedOut(**asdict(person), **asdict(learned))
-        for person, learned in WatchList(served.gallery).with_learned()
-    ]
+    return [_watched(served, *found) for found in WatchList(served.gallery).with_learned()]
 
 
 @router.post("/watch-list", responses={409: {"model": ErrorOut, "description": "There is no calibration."}})
@@ -90,7 +87,7 @@ def watch(served: Served, actor: Actor, wanted: WatchIn) -> WatchedOut:
         lambda: people.add(wanted.tracklets, rate=wanted.rate, name=wanted.name),
         needs=wanted.tracklets,
     )
-    return WatchedOut(**asdict(added), **asdict(people.learned()[added.id]))
+    return _watched(served, added, people.learned()[added.id])
 
 
 @router.delete("/watch-list", status_code=204)
@@ -106,3 +103,13 @@ def unwatch(
     except DataError:  # somebody else was quicker
         raise Refused(404, "nobody on the watch-list has this number") from None
     return Response(status_code=204)
+
+
+def _watched(served: Context, person: Watched, learned: Learned) -> WatchedOut:
+    found = served.gallery.find(person.tracklets)
+    told = {k: v for k, v in asdict(person).items() if k != "tracklets"}
+    return WatchedOut(
+        **told,
+        **asdict(learned),
+        tracklets=[TrackletOut.of(found[t]) for t in person.tracklets if t in found],
+    )

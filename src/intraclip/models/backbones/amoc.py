@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+from intraclip.core.settings import bounded
+from intraclip.models.backbones.motion import MotionNetwork, flow_loss, searched_flow
 from intraclip.models.clip_network import ClipNetwork, Run
-from intraclip.models.motion import MotionNetwork, flow_loss, searched_flow
 from intraclip.models.network import Stage
+
+
+@dataclass(frozen=True, kw_only=True)
+class AMOCSettings:
+    """Settings of the backbone ``amoc``."""
+
+    width: float = bounded(1.0, 0, above=True)
+    """Channel multiplier."""
+    flow_weight: float = bounded(1.0, 0)
+    """Weight of the loss on flow; 0 leaves the flow to what re-identification makes of it."""
 
 
 class AMOCBody(ClipNetwork):
@@ -28,14 +41,19 @@ class AMOCBody(ClipNetwork):
     et al., CVPR 2016, authors' code). **Not known**: whether the original changed their widths.
 
     Args:
-        width: channel multiplier.
-        flow_weight: of the loss on flow; 0 leaves the flow to what re-identification makes of it.
+        settings: width and weight of the loss on flow.
     """
 
-    def __init__(self, *, width: float = 1.0, flow_weight: float = 1.0) -> None:
+    Settings = AMOCSettings
+    same_weights = ("flow_weight",)
+    min_size = 16
+    own_loss = True
+
+    def __init__(self, settings: AMOCSettings) -> None:
         super().__init__()
+        width = settings.width
         a, b = (max(4, round(width * size)) for size in (16, 32))
-        self.flow_weight = flow_weight
+        self.flow_weight = settings.flow_weight
         self.motion = MotionNetwork(width=width)
         self.spatial1, self.spatial2 = _reading(3, a), _reading(a, b)
         self.temporal1, self.temporal2 = _reading(2, a), _reading(a, b)

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-import torch
-from torch import nn
+from dataclasses import dataclass
+from typing import Literal
 
+import torch
+import torchvision
+from torch import nn
+from torchvision.models import WeightsEnum
+
+from intraclip.core.settings import bounded
 from intraclip.models.clip_network import ClipNetwork, Run
 from intraclip.models.heads.sequence import NonLocal, with_neighbours
 from intraclip.models.network import Stage
@@ -16,6 +22,16 @@ NON_LOCAL = {(2, 1), (2, 3), (3, 1), (3, 3), (3, 5)}
 """Stage and block that a non-local block follows: every other block of the second and third stage."""
 
 EXPANSION = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResNet3DSettings:
+    """Settings of the backbone ``resnet50_3d``."""
+
+    last_stride: Literal[1, 2] = 2
+    """Stride of the last stage over space; 1 keeps maps twice as large."""
+    width: float = bounded(1.0, 0, above=True)
+    """Channel multiplier."""
 
 
 class OverTime(nn.Module):
@@ -109,23 +125,23 @@ class ResNet3D(ClipNetwork):
     torchvision's, whose ImageNet weights load; convolutions over time and non-local blocks start as the identity.
 
     Args:
-        width: channel multiplier.
-        last_stride: of the last stage over space, 1 or 2.
+        settings: width and last stride.
         blocks: residual blocks in each stage; a non-local block goes with its residual block.
     """
 
-    def __init__(
-        self, *, width: float = 1.0, last_stride: int = 2, blocks: tuple[int, int, int, int] = BLOCKS
-    ) -> None:
+    Settings = ResNet3DSettings
+    same_weights = ("last_stride",)
+
+    def __init__(self, settings: ResNet3DSettings, *, blocks: tuple[int, int, int, int] = BLOCKS) -> None:
         super().__init__()
-        inner = [max(8, round(width * c)) for c in (64, 128, 256, 512)]
+        inner = [max(8, round(settings.width * c)) for c in (64, 128, 256, 512)]
         self.conv1 = nn.Conv2d(3, inner[0], 7, stride=2, padding=3, bias=False)
         self.over_time = OverTime(inner[0])
         self.bn1 = nn.BatchNorm2d(inner[0])
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
         channels = inner[0]
         for stage, (count, size, stride) in enumerate(
-            zip(blocks, inner, (1, 2, 2, last_stride), strict=True), start=1
+            zip(blocks, inner, (1, 2, 2, settings.last_stride), strict=True), start=1
         ):
             layer = [
                 Bottleneck3D(
@@ -148,6 +164,11 @@ class ResNet3D(ClipNetwork):
         self.anew = frozenset(
             name for name in self.state_dict() if "over_time." in name or "attention." in name
         )
+
+    @classmethod
+    def usual_weights(cls, settings: ResNet3DSettings) -> WeightsEnum | None:
+        """See `StagedNetwork.usual_weights`: ResNet50's, of width 1."""
+        return torchvision.models.ResNet50_Weights.IMAGENET1K_V1 if settings.width == 1 else None
 
     def stages(self) -> list[Stage]:
         """The stem, then the four stages of residual blocks."""
