@@ -71,7 +71,7 @@ def test_without_anything_else_the_data_choose_the_threshold(
     run: Callable[..., str], file: Path, tmp_path: Path
 ):
     out = run(file, "--distance", "euclidean")
-    assert "the cut with the best mean silhouette" in out
+    assert "by this footage itself" in out
     assert "24 tracklets, 8 people: 8 in two cameras or more, 0 seen once" in out
     assert "against known pids" in out
     assert "note: no calibration" in out

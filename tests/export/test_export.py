@@ -43,7 +43,7 @@ def recipe(backbone: str = "small", head: str = "ica", **size: int) -> Recipe:
     return Recipe(
         input=InputConfig(**{"height": 64, "width": 32, **size}, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.25)),
         clip=ClipConfig(num_frames=2),
-        model=ModelConfig(backbone=backbone, head=head, weights="", width=0.25),  # type: ignore[arg-type]
+        model=ModelConfig(backbone=backbone, head=head, weights="", backbone_settings={"width": 0.25}),  # type: ignore[arg-type]
     )
 
 

@@ -114,11 +114,11 @@ def moment(text: str, flag: str) -> float:
         ) from None
 
 
-def age(text: str) -> float:
+def age(text: str, *, flag: str = "--older-than") -> float:
     """Seconds of a text such as 30d."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw])", text.strip())
     if match is None:
-        raise ConfigError(f"--older-than {text!r}: write a number and s, m, h, d or w, such as 30d")
+        raise ConfigError(f"{flag} {text!r}: write a number and s, m, h, d or w, such as 30d")
     return float(match[1]) * _UNITS[match[2]]
 
 

@@ -11,7 +11,7 @@ from intraclip.cli.flags import Flag, flags_of, named
 from intraclip.config_io import read_toml
 from intraclip.errors import ConfigError
 
-COMMANDS = ("ingest", "find", "extract", "link", "serve", "gallery add")
+COMMANDS = ("ingest", "find", "extract", "link", "live", "serve", "gallery add")
 """Commands with so many settings that a file of them helps; `train` and `cross` have recipes."""
 
 

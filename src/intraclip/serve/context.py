@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import anyio.to_thread
 from fastapi import Depends, Request
@@ -25,6 +25,9 @@ from intraclip.serve.telemetry import LOGGER, Metrics
 from intraclip.serve.tokens import Attempts, Token, Tokens
 from intraclip.serve.uploads import Decoders, Embedder
 
+if TYPE_CHECKING:
+    from intraclip.live.live import Live
+
 Result = TypeVar("Result")
 
 GONE = "the gallery has no such tracklet; it may have been deleted"
@@ -39,6 +42,7 @@ class Context:
 
     Attributes:
         embedder: for uploads; None where no model was given.
+        live: cameras that this process watches; None where it watches none.
         tokens: that count now.
         attempts: wrong tokens of the last minute.
         decoders: processes that decode uploads.
@@ -53,6 +57,7 @@ class Context:
     settings: ServeSettings
     embedder: Embedder | None
     metrics: Metrics
+    live: Live | None = None
     tokens: Tokens = field(init=False)
     sessions: Sessions = field(init=False)
     attempts: Attempts = field(init=False)
@@ -75,6 +80,8 @@ class Context:
         self.looks = Looks(self._write_look)
         for name, slots in (("search", self.searching), ("decode", self.decoding), ("embed", self.embedding)):
             self.metrics.watch(name, slots)
+        if self.live is not None:
+            self.metrics.watch_cameras(self.live.status)
 
     # -- what is there -------------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from intraclip.gallery.records import (
     TrackletRecord,
     check_name,
 )
+from intraclip.live.watchlist import MOST_TRACKLETS
 
 MAX_NAME = 512
 NAME_PATTERN = r"^[^\x00-\x1f\x7f]*$"
@@ -113,6 +114,16 @@ class JudgementIn(Strict):
     query: Id
     tracklet: Id
     same: bool = Field(description="True confirms that both show the same person, False rejects it.")
+
+
+class WatchIn(Strict):
+    """Whom to look for."""
+
+    tracklets: Annotated[list[Id], Field(min_length=1, max_length=MOST_TRACKLETS)]
+    name: Label = Field(default="", description="What the person is called in alerts.")
+    rate: float = Field(
+        default=0.001, gt=0, lt=0.5, description="Share of strangers' tracklets that may pass as this person."
+    )
 
 
 class LabelIn(Strict):
@@ -278,3 +289,76 @@ class InvalidOut(ErrorOut):
     """A request with wrong values."""
 
     problems: list[ProblemOut] = []
+
+
+class CameraOut(BaseModel):
+    """A camera that is watched."""
+
+    number: int
+    name: str
+    source: str
+    state: str = Field(description="connecting, live, waiting or ended.")
+    problem: str
+    width: int
+    height: int
+    fps: float
+    used_fps: float
+    received: int
+    skipped: int
+    dropped: int
+    used: int
+    connections: int
+    failures: int
+    tiled: bool | None
+    people: int
+    tracklets: int
+    left_out: dict[str, int]
+
+
+class LiveOut(BaseModel):
+    """How the cameras are; `watching` is false where this process watches none."""
+
+    watching: bool = False
+    running: bool = False
+    seconds: float = 0.0
+    cameras: list[CameraOut] = []
+    tracklets: int = 0
+    alerts: int = 0
+    waiting: int = 0
+    deleted: int = 0
+    latency_p95: float | None = None
+    problems: list[str] = []
+
+
+class AlertOut(BaseModel):
+    """An alert, with the tracklet that passed and the one of the person that it was compared with."""
+
+    id: str
+    at: float
+    watched: str
+    name: str
+    tracklet: TrackletOut
+    reference: TrackletOut
+    camera: str
+    started_at: float | None
+    distance: float
+    threshold: float
+    rate: float
+    probability: float
+    said: bool | None
+
+
+class WatchedOut(BaseModel):
+    """A person on the watch-list, and what was learned."""
+
+    id: str
+    name: str
+    rate: float
+    added_at: float
+    tracklets: list[TrackletOut]
+    compared: int
+    expected: float
+    alerts: int
+    confirmed: int
+    rejected: int
+    factor: float

@@ -97,7 +97,7 @@ def network_config(table: Mapping[str, Any], *, source: str) -> NetworkConfig:
 
 def usual_network(name: str) -> NetworkConfig:
     """The description of ``timm:NAME`` with its usual weights and normalisation, on frames of the usual size."""
-    from intraclip.models.timm_backbones import (  # timm takes a second to import
+    from intraclip.models.backbones.timm import (  # timm takes a second to import
         check_name,
         wanted_normalisation,
     )

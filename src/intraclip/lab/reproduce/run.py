@@ -56,6 +56,7 @@ class Settings:
         seeds: how many training seeds, from 0; None for the scale's.
         splits: numbers of splits; None for the scale's, empty for all.
         jobs: runs at a time; None for as many as the machine has room for.
+        finished: only write the tables of the runs that are done.
     """
 
     experiment: str
@@ -70,6 +71,7 @@ class Settings:
     processes: int = 1
     protocol: str | None = None
     distance: Distance = "euclidean"
+    finished: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,6 +174,12 @@ def plan(settings: Settings, *, recipe: Recipe | None = None) -> Plan:
         for e in chosen
     )
     raise_refused(refused)
+    if settings.finished:
+        plans = tuple(one for one in (p.finished() for p in plans) if one.runs)
+        if not plans:
+            raise ConfigError(
+                f"no run of {settings.experiment} in {settings.out} is finished; leave out --finished"
+            )
     runs = tuple({run.folder: run for p in plans for run in p.all_runs}.values())
     weights = weights_of(runs)
     gpus = visible_gpus() if recipe.device != "cpu" else ()

@@ -16,11 +16,11 @@ import torch
 from intraclip.config import TIMM, USUAL_WEIGHTS, InputConfig, ModelConfig
 from intraclip.errors import CheckpointError, ConfigError, IntraclipError
 from intraclip.lab.reproduce.plan import PlannedRun
-from intraclip.models.backbones import imagenet_weights
+from intraclip.models.backbones.build import imagenet_weights
+from intraclip.models.backbones.timm import usual_place
 from intraclip.models.embedder import build_embedder
 from intraclip.models.packaged import packaged_weights
 from intraclip.models.start import begin, trained_before
-from intraclip.models.timm_backbones import usual_place
 from intraclip.models.zoo import find_weights
 
 
@@ -61,11 +61,11 @@ def weights_of(runs: Sequence[PlannedRun]) -> list[Weights]:
         ConfigError: everything that can be known to be wrong: a file that is not there or cannot be opened, or a
             network of which there are no ImageNet weights.
     """
-    found: dict[tuple[str, str, float], Weights] = {}
+    found: dict[tuple[str, str, str], Weights] = {}
     problems: dict[str, None] = {}
     for run in runs:
         model = run.recipe.model
-        key = (model.backbone, model.weights, model.width)
+        key = (model.backbone, model.weights, str(sorted(model.backbone_settings.items())))
         if not model.weights or run.state not in ("missing", "interrupted") or key in found:
             continue
         try:
