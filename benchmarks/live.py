@@ -90,8 +90,8 @@ def watch(args: argparse.Namespace) -> None:
             shutil.copy(video, clips[-1])
         gallery, network = new_gallery(Path(folder) / "people", args.model, args.engine)
         config = IngestConfig(
-            max_fps=args.max_fps, camera_motion=False, tiling=args.tiling, min_height=args.min_height,
-            min_width=args.min_width,
+            max_fps=args.max_fps, camera_motion=False, tiling=args.tiling, quality=args.quality,
+            min_height=args.min_height, min_width=args.min_width,
         )  # fmt: skip
         server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Received)
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -253,6 +253,7 @@ def main() -> None:
     watching.add_argument("--rate", type=float, default=0.001)
     watching.add_argument("--speed", type=float, default=1.0)
     watching.add_argument("--max-fps", type=float, default=10.0)
+    watching.add_argument("--quality", default="balanced", choices=("fast", "balanced", "full"))
     watching.add_argument("--tiling", default="auto", choices=("auto", "on", "off"))
     watching.add_argument("--min-height", type=int, default=48)
     watching.add_argument("--min-width", type=int, default=16)

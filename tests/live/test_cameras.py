@@ -173,6 +173,8 @@ def encoded(clip: Path, out: Path, *more: str) -> Path:
             "yuv420p",
             "-c:v",
             "libx264",
+            "-tune",
+            "zerolatency",
             "-g",
             "5",
             *more,

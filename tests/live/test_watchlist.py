@@ -223,6 +223,16 @@ def test_a_deleted_tracklet_lives_on_in_no_alert_and_on_no_list(gallery, tmp_pat
     assert b"anna-of-the-list" not in stored
 
 
+def test_no_alert_is_kept_of_a_tracklet_that_is_deleted_just_now(gallery, monkeypatch):
+    WatchList(gallery).add(["red"], rate=0.01)
+    add(gallery, "new", vector("red"))
+    (hit,) = Matcher(gallery).match("new", vector("red"))
+    monkeypatch.setattr(gallery, "_require", lambda ids: gallery.delete(Filters(ids=frozenset({"new"}))))
+    with pytest.raises(DataError, match="new"):
+        Alerts(gallery).raise_for(hit, "new")
+    assert Alerts(gallery).read() == []
+
+
 def test_a_damaged_gallery_saves_the_list_and_alerts_of_what_is_left(gallery, tmp_path):
     WatchList(gallery).add(["red"], rate=0.01, name="anna")
     raised(gallery, "a", vector("red"))

@@ -29,7 +29,7 @@ FEW: dict[str, str] = {
     "gallery delete": "gallery id older-than camera person source dry-run json",
     "gallery list": "gallery camera person source limit cursor json",
     "live": "gallery camera model detector loop keep serve port webhook webhook-secret-file mqtt alert-gap "
-    "part-seconds max-fps tiling json",
+    "part-seconds quality max-fps tiling json",
     "serve": "gallery model host port token-file tls-cert tls-key max-upload-mb",
     "link": "source out model calibration probability threshold distance travel data json",
 }

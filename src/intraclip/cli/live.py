@@ -87,7 +87,7 @@ class LiveArgs:
     json: bool = False
     """Print alerts and, at the end, all counts as JSON, one object a line."""
     settings: Annotated[IngestConfig, tyro.conf.arg(name="")] = field(
-        default_factory=lambda: IngestConfig(max_fps=MAX_FPS, camera_motion=False)
+        default_factory=lambda: IngestConfig(max_fps=MAX_FPS, camera_motion=False, quality="balanced")
     )
 
 

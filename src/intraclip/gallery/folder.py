@@ -23,7 +23,7 @@ from intraclip.gallery.folder_database import (
     read_info,
 )
 from intraclip.gallery.folder_memory import Memory
-from intraclip.gallery.papers import is_paper, without
+from intraclip.gallery.papers import is_paper, tracklets_of, without
 from intraclip.gallery.records import (
     AuditEntry,
     Box,
@@ -168,6 +168,8 @@ class FolderStore:
         """See `Store`."""
 
         def work(db: Connection) -> None:
+            if text is not None and is_paper(name):
+                self._numbers(db, *tracklets_of(text))  # one may have been deleted just now
             db.execute("DELETE FROM documents WHERE name = ?", (name,))
             if text is not None:
                 digests.insert(db, "documents", (name, text))

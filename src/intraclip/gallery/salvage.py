@@ -15,7 +15,7 @@ from intraclip.errors import DamagedError
 from intraclip.gallery.digests import COVERED, Damage, row_digest
 from intraclip.gallery.folder import FolderStore, create_folder, read_whole
 from intraclip.gallery.folder_database import closing_connection, connect, explained
-from intraclip.gallery.papers import TRACKLETS, is_paper, without
+from intraclip.gallery.papers import is_paper, tracklets_of, without
 from intraclip.gallery.records import AuditEntry, GalleryInfo, Judgement, Pictures, TrackletRecord
 
 BATCH = 500
@@ -108,7 +108,7 @@ def _save_rest(db: sqlite3.Connection, store: FolderStore, numbers: dict[int, st
             saved.judgements += 1
     kept = set(numbers.values())
     for name, text in _rows(db, "documents", saved):
-        lost = set(json.loads(text).get(TRACKLETS, [])) - kept if is_paper(name) else set()
+        lost = set(tracklets_of(text)) - kept if is_paper(name) else set()
         if (left := without(text, lost) if lost else text) is not None:
             store.put_document(name, left)
     for _, at, action, actor, origin, detail in _rows(db, "audit", saved):

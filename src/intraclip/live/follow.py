@@ -134,9 +134,10 @@ class CameraFollower:
     def step(self, frame: LiveFrame) -> list[Ended]:
         """Take the next frame; tracklets that have ended with it."""
         ended = self.leave() if frame.cut else []
-        numbers, people, _ = self._follower(
-            VideoFrame(index=frame.index, time_s=frame.time_s, image=frame.image)
-        )
+        found = self._follower(VideoFrame(index=frame.index, time_s=frame.time_s, image=frame.image))
+        if not found.searched:  # nobody can have moved far
+            return ended
+        numbers, people = found.numbers, found.people
         overlaps = overlap_in_front(people.boxes)
         looks: list[tuple[_Track, npt.NDArray[np.uint8], Box]] = []
         for row, number in enumerate(numbers.tolist()):

@@ -26,7 +26,8 @@ from intraclip.ingest.config import IngestConfig
 from intraclip.ingest.detections import Detections
 from intraclip.ingest.detector import Detector
 from intraclip.ingest.frame_source import FALLBACK_FPS, Image, VideoFrame
-from intraclip.ingest.tiling import PROBE_FRAMES, Tile, detect_tiled, tiles_find_more, tiles_of
+from intraclip.ingest.search import PIECE_PRICE, Still, finder
+from intraclip.ingest.tiling import PROBE_FRAMES, tiles_find_more
 from intraclip.live.alerts import Alert, Alerts
 from intraclip.live.cameras import Camera, CameraReader, Interval
 from intraclip.live.follow import CameraFollower, Ended, session_name
@@ -36,7 +37,7 @@ from intraclip.live.watchlist import Matcher, WatchList
 WAITING = 512
 """Tracklets that may wait to be written; while as many do, frames are dropped instead."""
 
-SAVE_S = 60.0
+SAVE_S = 10.0
 """Between two times that counts of comparisons are kept."""
 
 
@@ -419,8 +420,8 @@ class _Eye:
         )
         self.follower: CameraFollower | None = None
         self._detector, self._embedder, self._config, self._settings = detector, embedder, config, settings
-        self._tiles: list[Tile] = []
         self._tiled: bool | None = False if config.tiling == "off" else None
+        self._find: Callable[[VideoFrame], Detections] = lambda frame: detector(frame.image)
         self._probe: list[Image] = []
         self._probe_due = 0.0
         self._size = (0, 0)
@@ -435,7 +436,8 @@ class _Eye:
         size = (frame.image.shape[1], frame.image.shape[0])
         if size != self._size:
             self._size, self._probe, self._probe_due = size, [], frame.time_s
-            self._tiles, self._tiled = [], None
+            self._search(small=False)
+            self._tiled = None
         self._decide_tiles(frame.image, frame.time_s)
         if self.follower is None:
             fps = min(self.reader.fps or FALLBACK_FPS, self._config.max_fps or FALLBACK_FPS)
@@ -485,9 +487,18 @@ class _Eye:
         )
 
     def _detect(self, frame: VideoFrame) -> Detections:
-        if not self._tiles:
-            return self._detector(frame.image)
-        return detect_tiled(frame.image, self._detector, self._tiles, nms_iou=self._config.nms_iou)
+        return self._find(frame)
+
+    def _search(self, *, small: bool) -> None:
+        """How frames of this size are searched from now on."""
+        width, height = self._size
+        find = finder(self._detector, self._config, height=height, width=width, small=small)
+
+        def of_frame(frame: VideoFrame) -> Detections:
+            return find(frame.image)
+
+        self._tiled = small
+        self._find = of_frame if self._config.quality == "full" else Still(of_frame)
 
     def _decide_tiles(self, image: Image, time_s: float) -> None:
         """As ingest does with frames from all over a video, on the first ones here, a second apart."""
@@ -496,24 +507,22 @@ class _Eye:
         detector, config = self._detector, self._config
         height, width = image.shape[:2]
         if config.tiling == "off" or (height <= detector.height and width <= detector.width):
-            self._tiled = False
+            self._search(small=False)
             return
-        tiles = tiles_of(
-            height, width, tile_height=detector.height, tile_width=detector.width, overlap=config.tile_overlap
-        )
         if config.tiling == "on":
-            self._tiled, self._tiles = True, tiles
+            self._search(small=True)
             return
         self._probe.append(image)
         self._probe_due = time_s + 1.0
         if len(self._probe) < PROBE_FRAMES:
             return
-        self._tiled, _, _ = tiles_find_more(
+        pays, _, _ = tiles_find_more(
             self._probe,
             detector,
-            tiles,
-            nms_iou=config.nms_iou,
+            finder(detector, config, height=height, width=width, small=True),
             score=config.track_score,
             gain=config.tiling_gain,
+            price=1.0 if config.quality == "full" else PIECE_PRICE,
         )
-        self._tiles, self._probe = tiles if self._tiled else [], []
+        self._probe = []
+        self._search(small=pays)

@@ -60,13 +60,13 @@ function cameraRows(status) {
     return [h("h2", {}, "Cameras"), h("p", {}, "This service watches no cameras. To watch some:"),
       h("pre", {}, "intraclip live GALLERY --camera 1=rtsp://HOST/STREAM --serve")];
   }
-  const heads = ["Camera", "State", "Frames/s", "Dropped", "Now", "Tracklets"];
+  const heads = ["Camera", "State", "Frames/s", "Dropped", "People", "Tracklets"];
   const rows = status.cameras.map((c) => h("tr", {},
     h("th", { scope: "row" }, c.name, h("span", { class: "soft source" }, c.source)),
     h("td", { class: `state ${c.state}`, title: c.problem || null }, STATES[c.state] ?? c.state),
     h("td", {}, c.state === "live" ? `${c.used_fps.toFixed(1)} of ${c.fps.toFixed(1)}` : "–"),
     h("td", {}, c.dropped.toLocaleString()),
-    h("td", {}, count(c.people, "person").replace("persons", "people")),
+    h("td", {}, c.people),
     h("td", {}, c.tracklets.toLocaleString())));
   const told = [`${count(status.tracklets, "tracklet")} and ${count(status.alerts, "alert")} in ${duration(status.seconds)}`];
   if (status.latency_p95 !== null) told.push(`95 % compared within ${status.latency_p95.toFixed(1)} s of leaving`);
@@ -129,7 +129,7 @@ function alertItem(alert, then) {
 function watchedItem(person, then) {
   const rate = `at most ${Math.round(person.rate * 100000) / 100} of 1,000 strangers pass`;
   const learned = person.confirmed + person.rejected
-    ? `${person.confirmed} confirmed, ${person.rejected} rejected: strangers pass ${person.factor.toPrecision(2)} times as often as calibrated, which is made up for`
+    ? `${person.confirmed} confirmed, ${person.rejected} rejected; strangers pass ${often(person.factor)}`
     : "no alert was judged yet";
   return h("li", {},
     h("div", { class: "faces" }, person.tracklets.slice(0, 3).map((t) => strip(t))),
@@ -148,13 +148,20 @@ function watchedItem(person, then) {
     }, "Look no more"));
 }
 
-/** A button that puts the person of a tracklet on the watch-list. */
-export function watchButton(tracklet) {
+/** How much more often strangers pass here than the calibration says, in words. */
+function often(factor) {
+  if (factor > 0.8 && factor < 1.25) return "as often as the calibration says";
+  return `${factor.toPrecision(2)} times as often as the calibration says, and the threshold makes up for it`;
+}
+
+/** A button that puts the person of a tracklet on the watch-list; `rates` are those that the calibration resolves. */
+export function watchButton(tracklet, rates) {
+  const usual = rates.includes(0.001) ? 0.001 : rates[rates.length - 1];
   return h("button", {
     class: "quiet", "data-action": "label", "aria-label": `Look for the person on ${tracklet.id}`, title: "Raise an alert when they come back",
     onclick: async () => {
       const name = h("input", { id: "watch-name", maxlength: 200, value: tracklet.person, autofocus: true });
-      const rate = h("select", { id: "watch-rate" }, [0.01, 0.003, 0.001, 0.0003].map((r) => h("option", { value: r, selected: r === 0.001 }, `${r * 1000} of 1,000`)));
+      const rate = h("select", { id: "watch-rate" }, rates.map((r) => h("option", { value: r, selected: r === usual }, `${Number((r * 1000).toPrecision(2))} of 1,000`)));
       const dialog = h("dialog", { class: "ask", "aria-labelledby": "watch-title" },
         h("h2", { id: "watch-title" }, "Look for this person"),
         h("label", { class: "field", for: "watch-name" }, "Name in alerts", name),
