@@ -33,10 +33,10 @@ from intraclip.errors import (
     OutputError,
     is_half_written,
 )
-from intraclip.lab.cross import same_people
 from intraclip.lab.reproduce.experiments import Experiment, Row
 from intraclip.lab.reproduce.scales import Scale
 from intraclip.lab.reproduce.sources import Source
+from intraclip.lab.splits import same_people
 from intraclip.models.checkpoint import read_checkpoint
 from intraclip.types import Split, Tracklet
 
