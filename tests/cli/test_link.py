@@ -252,11 +252,11 @@ def test_the_file_of_score_is_a_calibration_too(
     monkeypatch.chdir(tmp_path)
     save_embeddings(Path("LABELLED.npz"), e, times=None, metadata={"fingerprint": FINGERPRINT})
     labelled = read_embeddings(Path("LABELLED.npz"))
-    written = calibrate_file(labelled, protocol="cross-camera", distance="euclidean")
+    written, _ = calibrate_file(labelled, protocol="cross-camera", distance="euclidean")
     Path("cal.json").write_text(json.dumps(written.to_json_dict()))
     argv = [file.name, "--out", "out", "--calibration", "cal.json", "--distance", "euclidean"]
     assert link_main(argv) == 0
-    assert read_calibration(Path("cal.json")).metric == "euclidean"
+    assert read_calibration(Path("cal.json")).fingerprint == FINGERPRINT
 
 
 def test_a_data_folder_brings_strips_frames_and_labels(run: Callable[..., str], tmp_path: Path):

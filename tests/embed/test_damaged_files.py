@@ -15,7 +15,7 @@ import torch
 from intraclip.config import InputConfig, ModelConfig, Recipe
 from intraclip.embed.embeddings_io import EmbeddingsFile, read_embeddings, save_embeddings
 from intraclip.embed.embeddings_writer import save_chunks
-from intraclip.embed.parts import Part, PartStore
+from intraclip.embed.part_store import Part, PartStore
 from intraclip.errors import CheckpointError, DataError
 from intraclip.models.checkpoint import load_model, load_optimizer, read_checkpoint, save_checkpoint, verify
 from intraclip.models.embedder import build_embedder
@@ -128,7 +128,7 @@ def test_damaged_checkpoints_are_never_read_as_others(tmp_path):
     recipe = Recipe(
         seed=9,
         input=InputConfig(height=32, width=16),
-        model=ModelConfig(backbone="small", head="ica", weights="", width=0.05),
+        model=ModelConfig(backbone="small", head="ica", weights="", backbone_settings={"width": 0.05}),
     )
     model = build_embedder(recipe.model, recipe.input, num_classes=2, seed=1)
     path = tmp_path / "c.safetensors"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import tyro
 
 from intraclip.cli.common import parse, print_json, print_table, progress_bar, read_data, say, tell
-from intraclip.cli.gallery_words import audited
+from intraclip.cli.gallery_flags import audited
 from intraclip.cli.model_flag import Networked
 from intraclip.cli.network import or_default
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple, Protocol
 
@@ -14,13 +14,32 @@ import numpy.typing as npt
 from intraclip.ingest.config import IngestConfig
 from intraclip.ingest.crops import cut
 from intraclip.ingest.detection_log import DetectionLog
-from intraclip.ingest.detections import Detections, Floats
+from intraclip.ingest.detections import Detections, Floats, box_iou
 from intraclip.ingest.detector import Detector
 from intraclip.ingest.frame_source import FrameSource, Image, VideoFrame
 from intraclip.ingest.gates import Observations, overlap_in_front, sharpness
 from intraclip.ingest.mot import MotFile
-from intraclip.ingest.tiling import PROBE_FRAMES, Tile, detect_tiled, tiles_find_more, tiles_of
+from intraclip.ingest.search import NEAR, PIECE_PRICE, SAME, Cadence, Still, filled, finder, with_overlap
+from intraclip.ingest.tiling import PROBE_FRAMES, Detect, tiles_find_more
 from intraclip.ingest.tracking import PeopleTracker
+
+
+class Earlier(NamedTuple):
+    """Where somebody was before it was sure that there is somebody.
+
+    Attributes:
+        index: number of the frame.
+        time_s: its time.
+        number: of the track.
+        box: float32 ``[4]``.
+        score: of the detection.
+    """
+
+    index: int
+    time_s: float
+    number: int
+    box: Floats
+    score: float
 
 
 class Followed(NamedTuple):
@@ -30,11 +49,16 @@ class Followed(NamedTuple):
         numbers: int64 ``[N]``, of the tracks.
         people: their boxes and scores.
         hidden: float32 ``[N]`` in 0..1, share of each that is known not to be seen; 0 where nobody knows.
+        searched: whether the frame was searched. Where it was not, nobody is given: who was there is known only
+            after the next search.
+        earlier: where people who count from this frame on were in frames before it; see `Earlier`.
     """
 
     numbers: npt.NDArray[np.int64]
     people: Detections
     hidden: Floats
+    searched: bool = True
+    earlier: Sequence[Earlier] = ()
 
 
 class Follower(Protocol):
@@ -47,6 +71,10 @@ class Follower(Protocol):
 
     seconds: dict[str, float]
     detections: int
+
+    def due(self, time_s: float) -> bool:
+        """Whether it wants to see the frame of this time."""
+        ...
 
     def __call__(self, frame: VideoFrame) -> Followed:
         """Everyone in the next frame."""
@@ -61,6 +89,10 @@ class TracksFromFile:
         self.detections = 0
         self._tracks = tracks
 
+    def due(self, time_s: float) -> bool:
+        """See `Follower`."""
+        return True
+
     def __call__(self, frame: VideoFrame) -> Followed:
         """See `Follower`."""
         file, rows = self._tracks, self._tracks.rows_of(frame.index)
@@ -70,11 +102,11 @@ class TracksFromFile:
 
 
 class DetectAndTrack:
-    """Finds people in every frame and continues their tracks.
+    """Finds people in the frames of one camera and continues their tracks; passes over frames as `quality` allows.
 
     Args:
-        detect: people in a frame.
-        config: of the tracker.
+        detect: people in a frame; asked for frames that are searched only.
+        config: of the tracker, and `quality`.
         fps: nominal frames a second of the frames that will come.
     """
 
@@ -86,15 +118,78 @@ class DetectAndTrack:
         self._detect = detect
         self._track_score = config.track_score
         self._tracker = PeopleTracker(config, fps=fps)
+        self._cadence = Cadence(config, fps=fps)
+        self._beginnings = Beginnings(config)
+
+    def due(self, time_s: float) -> bool:
+        """See `Follower`."""
+        return self._cadence.due(time_s)
 
     def __call__(self, frame: VideoFrame) -> Followed:
         """See `Follower`."""
+        if not self.due(frame.time_s):
+            return Followed(
+                np.zeros(0, np.int64), Detections.join([]), np.zeros(0, np.float32), searched=False
+            )
         with timed(self.seconds, "detect"):
             found = self._detect(frame)
         self.detections += int((found.scores >= self._track_score).sum())
         with timed(self.seconds, "track"):
-            numbers, people = self._tracker.update(found, time_s=frame.time_s, image=frame.image)
-        return Followed(numbers, people, np.zeros(len(people), np.float32))
+            numbers, people = self._tracker.update(
+                found, time_s=frame.time_s, image=frame.image, confirm=self._cadence.confirm
+            )
+            strong = found[found.scores >= self._track_score]
+            self._cadence.searched(frame.time_s, numbers, people.boxes, strong.boxes)
+            earlier = self._beginnings(frame, numbers, people, strong)
+        return Followed(numbers, people, np.zeros(len(people), np.float32), earlier=earlier)
+
+
+class Beginnings:
+    """Gives tracks their first moments back, which the tracker keeps to itself until it is sure.
+
+    Nothing for `quality=full`. Else they are the boxes of the searches right before that nobody had, nearest first.
+
+    Args:
+        config: `quality` and `confirm_frames` count.
+    """
+
+    def __init__(self, config: IngestConfig) -> None:
+        self._newest = 0
+        self._free: deque[tuple[int, float, Detections]] = deque(
+            maxlen=0 if config.quality == "full" else config.confirm_frames - 1
+        )
+
+    def __call__(
+        self, frame: VideoFrame, numbers: npt.NDArray[np.int64], people: Detections, found: Detections
+    ) -> list[Earlier]:
+        """Beginnings of the tracks that are new in a frame.
+
+        Args:
+            frame: that was searched.
+            numbers: of the tracks in it.
+            people: where they are.
+            found: everyone who may begin a track, those of tracks too.
+        """
+        if not self._free.maxlen:
+            return []
+        begun: list[Earlier] = []
+        for row, number in enumerate(numbers.tolist()):
+            if number > self._newest:
+                box = people.boxes[row]
+                for place in reversed(range(len(self._free))):
+                    index, time_s, free = self._free[place]
+                    overlap = box_iou(free.boxes, box[None])[:, 0]
+                    if not len(free) or overlap.max() < NEAR:
+                        break
+                    best = int(overlap.argmax())
+                    box = free.boxes[best]
+                    begun.append(Earlier(index, time_s, number, box, float(free.scores[best])))
+                    keep = np.arange(len(free)) != best
+                    self._free[place] = index, time_s, free[keep]
+        self._newest = max(self._newest, *numbers.tolist(), 0)
+        taken = box_iou(found.boxes, people.boxes).max(axis=1, initial=0.0) >= SAME
+        self._free.append((frame.index, frame.time_s, found[~taken]))
+        return begun
 
 
 def from_file(detections: MotFile) -> Callable[[VideoFrame], Detections]:
@@ -107,21 +202,19 @@ def from_file(detections: MotFile) -> Callable[[VideoFrame], Detections]:
     return detect
 
 
-def from_network(
-    detector: Detector, tiles: list[Tile], log: DetectionLog, *, nms_iou: float
-) -> Callable[[VideoFrame], Detections]:
-    """A detector that asks the network, on tiles as well if there are any, unless the log knows already."""
+def from_network(find: Detect, log: DetectionLog, config: IngestConfig) -> Callable[[VideoFrame], Detections]:
+    """A detector that asks the network, unless the log knows already or, but for `quality=full`, nothing has moved."""
 
-    def search(image: Image) -> Detections:
-        return detect_tiled(image, detector, tiles, nms_iou=nms_iou) if tiles else detector(image)
+    def search(frame: VideoFrame) -> Detections:
+        return log(frame.index, lambda: find(frame.image))
 
-    return lambda frame: log(frame.index, lambda: search(frame.image))
+    return search if config.quality == "full" else Still(search)
 
 
 def choose_tiles(
     source: FrameSource, detector: Detector, config: IngestConfig
 ) -> tuple[bool, tuple[int, int] | None]:
-    """Whether to search a video on tiles, and what `tiling=auto` found without and with them."""
+    """Whether to search a video for small people too, and what `tiling=auto` found without and with them."""
     height, width = source.info.height, source.info.width
     if config.tiling == "off" or (height <= detector.height and width <= detector.width):
         return False, None
@@ -130,23 +223,12 @@ def choose_tiles(
     pays, without, with_tiles = tiles_find_more(
         source.probe(PROBE_FRAMES),
         detector,
-        tiles_for(source, detector, config),
-        nms_iou=config.nms_iou,
+        finder(detector, config, height=height, width=width, small=True),
         score=config.track_score,
         gain=config.tiling_gain,
+        price=1.0 if config.quality == "full" else PIECE_PRICE,
     )
     return pays, (without, with_tiles)
-
-
-def tiles_for(source: FrameSource, detector: Detector, config: IngestConfig) -> list[Tile]:
-    """Tiles of the detector's input size over a video's frames."""
-    return tiles_of(
-        source.info.height,
-        source.info.width,
-        tile_height=detector.height,
-        tile_width=detector.width,
-        overlap=config.tile_overlap,
-    )
 
 
 def observe(
@@ -155,7 +237,7 @@ def observe(
     config: IngestConfig,
     *,
     look: Callable[[VideoFrame, Observations], None] | None = None,
-    watch: Callable[[int], None] | None = None,
+    watch: Callable[[], None] | None = None,
 ) -> tuple[Observations, int]:
     """Everyone in one video.
 
@@ -164,16 +246,20 @@ def observe(
         follower: says who is where.
         config: whether sharpness is measured.
         look: called for every frame with everyone in it.
-        watch: called after every frame with the number of people followed so far.
+        watch: called after every frame.
 
     Returns:
         Every followed box, by frame and then by track; and the number of frames used.
     """
     parts: list[Observations] = []
-    tracks: set[int] = set()
-    used = 0
-    for frame in source.frames():
-        numbers, people, hidden = follower(frame)
+    frames: list[tuple[int, float, bool]] = []
+
+    def wanted(index: int, time_s: float) -> bool:
+        frames.append((index, time_s, follower.due(time_s)))
+        return frames[-1][2]
+
+    for frame in source.frames(wanted=wanted):
+        numbers, people, hidden, _, earlier = follower(frame)
         with timed(follower.seconds, "track"):
             parts.append(
                 Observations(
@@ -189,11 +275,31 @@ def observe(
         if look is not None:
             with timed(follower.seconds, "encode"):
                 look(frame, parts[-1])
-        tracks.update(numbers.tolist())
-        used += 1
+        if earlier:
+            parts.append(_as_rows(earlier, parts[-1]))
         if watch is not None:
-            watch(len(tracks))
-    return Observations.join(parts), used
+            watch()
+    with timed(follower.seconds, "track"):
+        seen = Observations.join(parts)
+        seen = seen[np.lexsort((seen.track, seen.frame))]
+        if not all(searched for _, _, searched in frames):
+            index, time_s, searched_ones = zip(*frames, strict=True)
+            seen = filled(seen, np.array(index, np.int64), np.array(time_s), np.array(searched_ones))
+        seen = with_overlap(seen)
+    return seen, len(frames)
+
+
+def _as_rows(earlier: Sequence[Earlier], now: Observations) -> Observations:
+    index, time_s, number, boxes, score = zip(*earlier, strict=True)
+    return Observations(
+        frame=np.array(index, np.int64),
+        time_s=np.array(time_s, np.float64),
+        track=np.array(number, np.int64),
+        boxes=np.stack(boxes),
+        score=np.array(score, np.float32),
+        overlap=np.full(len(boxes), np.nan, np.float32),  # known once everybody is
+        sharpness=now.sharpness[np.searchsorted(now.track, number)],
+    )
 
 
 @contextmanager

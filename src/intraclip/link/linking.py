@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
+from intraclip.core.progress import Progress
 from intraclip.data.readers import read_split
 from intraclip.embed.default import networks_here, path_of
 from intraclip.embed.embeddings_io import read_embeddings
-from intraclip.embed.extractors import Progress
 from intraclip.embed.network import Network, load
 from intraclip.errors import ConfigError
 from intraclip.gallery.gallery import Gallery, open_gallery

@@ -65,8 +65,6 @@ class Camera:
     """One camera and the place it watches.
 
     Attributes:
-        number: the camid.
-        indoor: whether the place is inside.
         height: metres above ground.
         pitch: radians downward.
         focal: pixels.
@@ -74,8 +72,6 @@ class Camera:
         person_pixels: how tall a 1.75 m person is there, pixels.
         walkway: direction of the walkway, radians; 0 leads away from the camera, positive turns left.
         fps: frames a second.
-        light: the light.
-        sensor: the sensor.
         roll: radians by which the picture is tilted.
     """
 
@@ -126,15 +122,15 @@ class Camera:
         )
         return np.asarray(seen @ self.turn, dtype=np.float32)
 
+    def all_rays(self) -> Array:
+        """Those of every pixel of the picture, float32 ``[720, 1280, 3]``."""
+        width, height = PICTURE
+        column, row = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
+        return self.rays(column, row)
+
 
 def draw_camera(seed: int, number: int, difficulty: Difficulty) -> Camera:
-    """Draw one camera.
-
-    Args:
-        seed: the benchmark's seed.
-        number: the camid, from 1.
-        difficulty: how strong casts, exposure, noise and compression are, and how often resolution is low.
-    """
+    """Draw one camera."""
     rng = generator(seed, Kind.CAMERA, number)
     indoor = bool(rng.random() < 0.3)
     low = rng.random() < difficulty.low_resolution

@@ -30,12 +30,10 @@ class Place:
     """What a camera watches while nobody is there; all rasters have the size of the picture.
 
     Attributes:
-        camera: the camera that looks.
         coded: uint8 ``[720, 1280, 3]``, as `scene.render_scene` gives it; `scene.scene_light` makes light of it.
         depth: float32 ``[720, 1280]``, metres along the optical axis; infinite in the sky.
         walls: the same without the things that stand about.
         ground: bool ``[720, 1280]``, where the ground is seen.
-        things: what stands about.
     """
 
     camera: Camera
@@ -109,9 +107,7 @@ def open_place(seed: int, number: int, difficulty: Difficulty) -> Place:
     """The place of one camera, once a process; its picture is that of `scene.render_scene`."""
     camera = draw_camera(seed, number, difficulty)
     rng = generator(seed, Kind.SCENE, number)
-    width, height = PICTURE
-    column, row = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
-    rays = camera.rays(column, row)
+    rays = camera.all_rays()
     picture, walls = scene._ground_and_wall(rng, camera, rays)
     depth = walls.copy()
     things = scene._furniture(rng, camera)

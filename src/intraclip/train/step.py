@@ -29,7 +29,6 @@ class Metrics(NamedTuple):
     Attributes:
         values: what `TotalLoss` logs, by name.
         stop: whether some process was asked to stop.
-        unreadable: frames that could not be read.
     """
 
     values: dict[str, float]
@@ -44,7 +43,6 @@ class Done:
     Attributes:
         step: number of the batch in the run.
         batch: what it saw, for inspection.
-        names: of the values.
         values: means over all processes, then those of the stop flags and of the unreadable frames.
         processes: how many the means are over.
     """
@@ -68,11 +66,6 @@ class TrainingStep:
 
     Every random draw depends on the seed and the number of the step alone, so a run that is resumed draws as it
     would have.
-
-    Args:
-        model: on the world's device; put into training mode.
-        recipe: augmentation, loss, optimizer and step settings.
-        world: the processes.
     """
 
     def __init__(self, model: ClipEmbedder, recipe: Recipe, world: World) -> None:
@@ -108,12 +101,7 @@ class TrainingStep:
         self._frames: torch.Tensor | None = None
 
     def begin_epoch(self, epoch: int, learning_rate: float) -> None:
-        """Set what learns in an epoch, and how fast; before the epoch's first batch that is computed here.
-
-        Args:
-            epoch: counted from 0.
-            learning_rate: of head and classifier.
-        """
+        """Set what learns in an epoch, and how fast; before the epoch's first batch that is computed here."""
         for group, factor in zip(self.optimizer.param_groups, self.rate_factors, strict=True):
             group["lr"] = learning_rate * factor
         if set_trainable(self.model, self.recipe.finetune, epoch=epoch):
@@ -233,6 +221,8 @@ class TrainingStep:
         triplet = torch.cat([o.triplet_features for o in outputs]).requires_grad_()
         logits = torch.cat([o.logits for o in outputs]).requires_grad_()
         auxiliary = [o.auxiliary_loss for o in outputs if o.auxiliary_loss is not None]
+        mined = [o.parts for o in outputs if o.parts is not None]
+        parts = torch.cat(mined).requires_grad_() if mined else None
         logged: dict[str, torch.Tensor]
         loss, logged = self.loss(
             ClipOutput(
@@ -240,15 +230,21 @@ class TrainingStep:
                 triplet_features=triplet,
                 logits=logits,
                 auxiliary_loss=torch.stack(auxiliary).mean() if auxiliary else None,
+                parts=parts,
             ),
             batch.labels,
         )
-        to_triplet, to_logits = torch.autograd.grad(self.scaler.scale(loss), (triplet, logits))
-        rows = zip(to_triplet.chunk(count), to_logits.chunk(count), strict=True)
+        read = [triplet, logits] if parts is None else [triplet, logits, parts]
+        found = torch.autograd.grad(
+            self.scaler.scale(loss), read, allow_unused=True, materialize_grads=True
+        )  # a recipe need not ask for a loss of the parts
+        rows = zip(*(gradient.chunk(count) for gradient in found), strict=True)
         for number, ((part, mask), gradients) in enumerate(zip(pieces, rows, strict=True)):
             with self._without_exchange(number + 1 < count):
                 output = self._forward(self.network, part, mask, step, number)
                 heads: list[torch.Tensor] = [output.triplet_features, output.logits]
+                if output.parts is not None:
+                    heads.append(output.parts)
                 seeds: list[torch.Tensor] = [g.to(h.dtype) for g, h in zip(gradients, heads, strict=True)]
                 if output.auxiliary_loss is not None:
                     heads.append(output.auxiliary_loss)

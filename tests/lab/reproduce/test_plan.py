@@ -20,9 +20,9 @@ from intraclip.lab.reproduce.estimate import duration, estimates
 from intraclip.lab.reproduce.experiments import experiments_named
 from intraclip.lab.reproduce.plan import PlannedRun, look_again
 from intraclip.lab.reproduce.run import Settings, plan
+from intraclip.lab.reproduce.runner import Slot, command_lines
 from intraclip.lab.reproduce.scales import scale_named
 from intraclip.lab.reproduce.sources import layouts_for
-from intraclip.lab.reproduce.work import Slot, command_lines
 from intraclip.train.loop import train
 from lab.reproduce.tiny import ilids, make, mars, planned, prid, write_recipe
 
@@ -93,7 +93,7 @@ def test_all_runs_of_another_recipe_are_refused_at_once(tmp_path: Path):
 def test_refusals_of_several_kinds_come_together(tmp_path: Path):
     data = mars(tmp_path)
     runs = planned(tmp_path, "ablations", data).runs
-    left_there(runs[0], last_stride=1)
+    left_there(runs[0], backbone_settings={"last_stride": 1})
     runs[1].folder.mkdir(parents=True)
     (runs[1].folder / "notes.txt").write_text("mine")
     with pytest.raises(IntraclipError, match=r"another recipe(?s:.*)is no run folder"):

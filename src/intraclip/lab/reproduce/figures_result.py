@@ -18,6 +18,7 @@ from intraclip.lab.reproduce.figures_compare import (
     over_units,
 )
 from intraclip.lab.reproduce.statistics import FEWEST_PEOPLE
+from intraclip.lab.reproduce.tables import Table, markdown_table
 from intraclip.metrics.uncertainty import Estimate
 
 Values = npt.NDArray[np.float64]
@@ -30,7 +31,6 @@ class Series:
 
     Attributes:
         per_seed: seed -> mean over units; nan where nothing could be measured.
-        mean: over seeds.
         deviation: sample standard deviation over seeds; None with one seed.
         unit_deviation: sample standard deviation over units, seeds averaged first; None with one unit.
     """
@@ -67,12 +67,9 @@ class Measure:
 
     Attributes:
         key: short name for programs, such as ``test.layer3.inside``.
-        name: in words.
         claimed: what the paper's claim makes of it for the second run.
         percent: a share of 0..1 that is printed in percent.
-        runs: kind of run -> its numbers.
         references: name -> what a picture that knows nothing (or everything) would score.
-        comparisons: each later kind of run with the first one.
     """
 
     key: str
@@ -112,13 +109,8 @@ class FigureResult:
     """A figure of the paper, drawn again.
 
     Attributes:
-        name: ``fig1`` or ``fig3``.
-        title: in words.
-        pictures: files that were written.
         measures: the numbers; the first is the one that the claim is judged by, chosen before any was seen.
-        caption: plain sentences: what is seen, how it was measured, what it means for the paper's claim.
         unit: what the comparisons over units are over, such as ``people``.
-        settings: what makes the numbers: layer, clips, seeds, data.
     """
 
     name: str
@@ -141,8 +133,8 @@ class FigureResult:
             "measures": [measure.to_json_dict() for measure in self.measures],
         }
 
-    def table(self) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...], tuple[str, ...]]:
-        """All numbers as text: header, rows, and sentences that belong below them."""
+    def table(self) -> Table:
+        """All numbers as text."""
         names = list(dict.fromkeys(name for found in self.measures for name in found.runs))
         pairs = [f"{c.second} − {c.first}" for c in self.measures[0].comparisons]
         header = ["", *names, "for comparison", *(f"{pair}, over {self.unit} (95 %; p)" for pair in pairs)]
@@ -163,14 +155,13 @@ class FigureResult:
             "holds in a number when both intervals lie on its side. Several numbers are tested and nothing is "
             "corrected for that; the first row is the one to judge by.",
         )
-        return tuple(header), tuple(rows), below
+        return Table(title="Numbers", header=tuple(header), rows=tuple(rows), below=below)
 
     def to_markdown(self) -> str:
         """Heading, pictures (by file name), caption and one table of all numbers."""
-        header, rows, below = self.table()
+        found = self.table()
         lines = [f"## {self.title}", "", *(f"![{self.title}]({path.name})" for path in self.pictures)]
-        lines += ["", " ".join(self.caption), "", _row(header), _row(["---"] * len(header))]
-        lines += [*(_row(row) for row in rows), "", *below]
+        lines += ["", " ".join(self.caption), "", *markdown_table(found.header, found.rows), "", *found.below]
         return "\n".join(lines) + "\n"
 
 
@@ -186,19 +177,7 @@ def measure(
     tested: slice = slice(None),
     flip_seed: int = 0,
 ) -> Measure:
-    """Sum up one number.
-
-    Args:
-        key: see `Measure`.
-        name: see `Measure`.
-        values: kind of run -> ``[seeds, units]``, the same units everywhere.
-        seeds: kind of run -> its seeds.
-        claimed: see `Measure`.
-        percent: see `Measure`.
-        references: see `Measure`.
-        tested: units that are independent of each other; only they enter the comparison over units.
-        flip_seed: of the sign flips.
-    """
+    """Sum up one number."""
     first, *others = values
     comparisons = []
     for second in others:
@@ -308,7 +287,3 @@ def _paired_text(found: Measure, pair: Estimate) -> str:
     ends = f"{found.difference(pair.low)} to {found.difference(pair.high)}"
     p_value = "below 0.001" if pair.p_value < 0.001 else f"{pair.p_value:.3f}"
     return f"{found.difference(pair.value)} ({ends}; {p_value}; n {pair.count})"
-
-
-def _row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

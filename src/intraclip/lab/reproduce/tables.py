@@ -1,18 +1,14 @@
-"""Tables for people: Markdown, one self-contained HTML page, and the terminal."""
+"""Tables for people, of plain values: for Markdown, HTML and the terminal."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
-from pathlib import Path
 from typing import Any
 
-from intraclip import __version__
-from intraclip.core.files import write_text
-from intraclip.errors import require_extra
 from intraclip.lab.reproduce.estimate import duration
 from intraclip.lab.reproduce.experiments import MEASURES
+from intraclip.lab.reproduce.nuisances import CLEAN
 from intraclip.losses import LOSSES
 
 HEADINGS = {
@@ -27,14 +23,7 @@ VERDICTS = {"holds": "yes", "reversed": "no, the reverse", "open": "not shown"}
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """Text in rows and columns.
-
-    Attributes:
-        title: above it.
-        header: one text a column.
-        rows: one text a cell.
-        below: sentences below it.
-    """
+    """Text in rows and columns."""
 
     title: str
     header: tuple[str, ...]
@@ -49,6 +38,8 @@ def tables(result: Mapping[str, Any]) -> list[Table]:
         found += [_scores(result, layout, data), _training(result, layout, data)]
         if result["claims"]:
             found.append(_claims(result, layout))
+        if data.get("nuisances"):
+            found += _nuisances(result, data["nuisances"])
     return found
 
 
@@ -123,39 +114,20 @@ def markdown(result: Mapping[str, Any]) -> str:
     """A result as a Markdown section."""
     lines = [f"# {result['title']}", "", result["about"], ""]
     for table in tables(result):
-        lines += [f"**{table.title}**", "", _line(table.header)]
-        lines.append("| --- |" + " --- |" * (len(table.header) - 1))
-        lines += [_line(row) for row in table.rows]
-        lines.append("")
+        lines += [f"**{table.title}**", "", *markdown_table(table.header, table.rows), ""]
         lines += [f"{sentence}\n" for sentence in table.below]
     lines += [f"{remark}\n" for remark in remarks(result)]
     return "\n".join(lines)
 
 
-def write_page(out: Path, *, title: str, sections: Sequence[Mapping[str, Any]], note: str = "") -> Path:
-    """Write one self-contained HTML page.
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, align: str = "---") -> list[str]:
+    """Lines of a Markdown table; `align` is that of all columns but the first.
 
-    Args:
-        out: the file.
-        title: of the page.
-        sections: each with ``title``, ``about``, ``tables`` (of `Table`), ``remarks`` and ``pictures`` (data URIs with
-            ``alt``).
-        note: a sentence below the title.
-
-    Raises:
-        MissingExtraError: the ``report`` extra is not installed.
-        OutputError: the file cannot be written.
+    >>> markdown_table(("", "mAP"), [("model 4", "81.6")], align="---:")
+    ['|  | mAP |', '| --- | ---: |', '| model 4 | 81.6 |']
     """
-    jinja2 = require_extra("jinja2", extra="report", purpose="the HTML tables")
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    source = (resources.files("intraclip.lab.reproduce") / "page.html.j2").read_text(encoding="utf-8")
-    page: str = environment.from_string(source).render(
-        title=title, sections=sections, note=note, version=__version__
-    )
-    write_text(out, page)
-    return out
+    lines = (header, ["---", *[align] * (len(header) - 1)], *rows)
+    return [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines]
 
 
 Row = Mapping[str, Any]
@@ -250,6 +222,47 @@ def _claims(result: Mapping[str, Any], layout: str) -> Table:
     return Table(title="Gains", header=tuple(header), rows=tuple(rows))
 
 
+def _nuisances(result: Mapping[str, Any], told: Mapping[str, Any]) -> list[Table]:
+    """Tables of mAP by what disturbs the query, and of what each claim gains there."""
+    groups = list(told["groups"])
+    header = ["", *(f"{group} ({count['queries']:,} queries)" for group, count in told["groups"].items())]
+    rows = [
+        (result["rows"][key]["label"], *(_sample(of[group]) for group in groups))
+        for key, of in told["rows"].items()
+    ]
+    found = [Table(title="mAP by what disturbs the query", header=tuple(header), rows=tuple(rows))]
+    lines = []
+    for claim in told["claims"]:
+        cells = [claim["text"]]
+        for group in groups:
+            gain = claim["groups"].get(group)
+            cells.append(f"{_difference(gain['trainings'])}; people {_ends(gain['people'])}" if gain else "")
+            if group in claim["more"]:
+                cells.append(_difference(claim["more"][group]))
+            elif group != CLEAN:
+                cells.append("")
+        lines.append(tuple(cells))
+    header = [""]
+    for group in groups:
+        header += [group] if group == CLEAN else [group, f"{group}: more than {CLEAN}"]
+    below = (
+        "By the renderer's ground truth of the query's tracklet; the gallery is the same for all, and a query with two "
+        "nuisances is in two groups. Gains in mAP over trainings, with the interval over people; the last columns are "
+        "differences of gains, over trainings.",
+    )
+    if lines:
+        found.append(
+            Table(
+                title="Gains by what disturbs the query", header=tuple(header), rows=tuple(lines), below=below
+            )
+        )
+    return found
+
+
+def _ends(found: Mapping[str, Any] | None) -> str:
+    return "" if found is None else f"{100 * found['low']:+.1f} to {100 * found['high']:+.1f}"
+
+
 def _verdict(gain: Mapping[str, Any]) -> str:
     if gain["trainings"]["deviation"] is None:
         return "one training"
@@ -307,7 +320,3 @@ def _paper_gain(rows: Mapping[str, Mapping[str, Any]], claim: Mapping[str, Any],
     return ", ".join(
         f"{MEASURES[m]} {better[m] - worse[m]:+.1f}" for m in ("rank1", "mAP") if m in better and m in worse
     )
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
