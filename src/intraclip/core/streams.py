@@ -134,9 +134,7 @@ def open_stream(source: str, *, patience_s: float = PATIENCE_S) -> cv2.VideoCapt
     if is_device(source):
         number = source.removeprefix("device:")
         capture = (
-            cv2.VideoCapture(int(number))
-            if number.isdigit()
-            else cv2.VideoCapture(source, cv2.CAP_V4L2)
+            cv2.VideoCapture(int(number)) if number.isdigit() else cv2.VideoCapture(source, cv2.CAP_V4L2)
         )
         if not capture.isOpened():
             raise DataError(
