@@ -61,7 +61,7 @@ CLIP = ClipConfig(num_frames=4)
 NETWORKS = {
     "resnet50": (ModelConfig(backbone="resnet50", head="tap", weights=""), InputConfig()),
     "resnet18": (
-        ModelConfig(backbone="resnet18", head="tap", weights="", width=0.5),
+        ModelConfig(backbone="resnet18", head="tap", weights="", backbone_settings={"width": 0.5}),
         InputConfig(height=128, width=64),
     ),
     "small": (ModelConfig(backbone="small", head="tap", weights=""), InputConfig(height=128, width=64)),

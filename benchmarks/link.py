@@ -16,13 +16,14 @@ from __future__ import annotations
 import argparse
 import math
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import expit
+from scipy.special import expit, logit
+from sklearn.isotonic import IsotonicRegression
 
 from intraclip.data.readers import read_split
 from intraclip.embed.embeddings_io import load_embeddings
@@ -30,7 +31,7 @@ from intraclip.link.evidence import Evidence
 from intraclip.link.people import link
 from intraclip.link.scores import score_people
 from intraclip.link.travel import Travel, TravelTimes
-from intraclip.metrics.calibration import evidence_curve, pair_distances
+from intraclip.metrics.calibration import PairDistances, pair_distances
 from intraclip.metrics.distance import DISTANCES, Distance, distance_matrix
 from intraclip.metrics.match_probability import fit_calibration
 from intraclip.metrics.protocols import PROTOCOLS
@@ -145,6 +146,22 @@ def links(embeddings: Embeddings, metric: Distance, frames: dict[str, int], draw
         print(f"{name:36}" + "".join(f"{m:6.1f} ± {s:<3.1f}" for m, s in zip(mean, spread, strict=True)))
 
 
+def isotonic_ratio(pairs: PairDistances) -> Callable[[npt.NDArray[Any]], npt.NDArray[Any]]:
+    """Log likelihood ratio by isotonic regression; all impostors must be kept.
+
+    A pair of either kind is added at both ends, so that no distance proves anything; both kinds weigh alike.
+    """
+    ends = [0.0, np.finfo(np.float32).max]
+    genuine, impostors = (np.append(d, ends) for d in (pairs.genuine, pairs.nearest_impostors))
+    weights = [np.full(len(d), 1 / len(d)) for d in (genuine, impostors)]
+    fit = IsotonicRegression(increasing=False).fit(
+        np.concatenate([genuine, impostors]),
+        np.arange(len(genuine) + len(impostors)) < len(genuine),
+        sample_weight=np.concatenate(weights),
+    )
+    return lambda distances: logit(fit.predict(distances))
+
+
 def probabilities(embeddings: Embeddings, metric: Distance, draws: int, prior: float = 0.01) -> None:
     """Log-loss of the logistic fit and of the isotonic one, on people that were not fitted."""
     odds = math.log(prior / (1 - prior))
@@ -160,7 +177,7 @@ def probabilities(embeddings: Embeddings, metric: Distance, draws: int, prior: f
             pairs = pair_distances(fit, PROTOCOLS["mars-full"], distance=metric)
             for ratio in (
                 fit_calibration(pairs, metric=metric).log_likelihood_ratio,
-                evidence_curve(pairs).at,
+                isotonic_ratio(pairs),
             ):
                 right = np.log(expit(ratio(genuine) + odds)).mean()
                 wrong = np.log(expit(-ratio(impostor) - odds)).mean()

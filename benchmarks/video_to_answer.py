@@ -38,10 +38,10 @@ from intraclip.embed.extract import embed_tracklets, open_extractor
 from intraclip.ingest import IngestConfig, ingest
 from intraclip.ingest.detections import box_iou
 from intraclip.ingest.detector import Detector, open_detector
-from intraclip.ingest.follow import choose_tiles, tiles_for
+from intraclip.ingest.follow import choose_tiles
 from intraclip.ingest.mot import MotFile, read_mot
+from intraclip.ingest.search import finder
 from intraclip.ingest.sources import open_source
-from intraclip.ingest.tiling import detect_tiled
 from intraclip.metrics.distance import distance_matrix
 from intraclip.metrics.ranking import score_distances
 
@@ -109,16 +109,12 @@ def detect(
     """Score the detector on every n-th frame of a video, with tiles if ingest would take them."""
     source = open_source(video, config)
     tiled, _ = choose_tiles(source, detector, config)
-    tiles = tiles_for(source, detector, config)
+    find = finder(detector, config, height=source.info.height, width=source.info.width, small=tiled)
     found = Found(scores=[], right=[], people=0)
     for frame in source.frames():
         if frame.index % every:
             continue
-        seen = (
-            detect_tiled(frame.image, detector, tiles, nms_iou=config.nms_iou)
-            if tiled
-            else detector(frame.image)
-        )
+        seen = find(frame.image)
         rows = truth.rows_of(frame.index)
         match(seen.boxes, seen.scores, truth.boxes[rows], 1 - truth.hidden[rows] >= least_visible, found)
     return found, tiled

@@ -99,7 +99,7 @@ def tiny_recipe() -> Recipe:
         input=InputConfig(height=32, width=16),
         clip=ClipConfig(num_frames=2),
         batch=BatchConfig(identities=3, clips=4),
-        model=ModelConfig(backbone="small", head="ica", weights="", width=0.5),
+        model=ModelConfig(backbone="small", head="ica", weights="", backbone_settings={"width": 0.5}),
         optimizer=OptimizerConfig(epochs=3, decay_every=100, learning_rate=2e-3),
         data=DataConfig(workers=0),
         run=RunConfig(checkpoint_every=1, tensorboard=False),

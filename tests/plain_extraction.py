@@ -46,7 +46,9 @@ class ReadsMaps(Head):
 
 def network(head: str, *, input_config: InputConfig = SIZE) -> ClipEmbedder:
     """A small network with random weights and batch statistics that matter, in evaluation mode."""
-    config = ModelConfig(backbone="small", head="ica" if head == "ica" else "tap", weights="", width=0.5)
+    config = ModelConfig(
+        backbone="small", head="ica" if head == "ica" else "tap", weights="", backbone_settings={"width": 0.5}
+    )
     model = build_embedder(config, input_config, num_classes=3, seed=0)
     generator = torch.Generator().manual_seed(1)
     for module in model.modules():

@@ -16,7 +16,7 @@ from intraclip.errors import DataError
 from intraclip.link.evidence import Evidence
 from intraclip.link.scores import score_people
 from intraclip.losses import BatchHardTriplet, batch_hard_triplet
-from intraclip.metrics.calibration import calibrate, pair_distances
+from intraclip.metrics.calibration import pair_distances
 from intraclip.metrics.distance import distance_matrix, paired_distances
 from intraclip.metrics.protocols import protocol_named
 from intraclip.metrics.ranking import score, score_distances
@@ -83,9 +83,9 @@ def test_every_kind_of_numbers_gives_the_same_answers(kind):
         rerank(given(FEATURES), given(rows), given(np.arange(12))).distances for given in (of, KINDS["array"])
     ]
     assert again[0].tolist() == again[1].tolist()
-    calibration = calibrate(pair_distances(expected, protocol))
     distances = np.array([0.5, 3.0])
-    assert calibration.curve.at(of(distances)).tolist() == calibration.curve.at(distances).tolist()
+    pairs = pair_distances(expected, protocol)
+    assert pairs.genuine_below(of(distances)).tolist() == pairs.genuine_below(distances).tolist()
     evidence = Evidence(features=of(FEATURES), camids=of(CAMIDS), times=of(np.zeros((12, 2))))
     assert np.isneginf(evidence.score_matrix()).sum() == 12 * 5
     assert score_people(of(PIDS), of(PIDS)).idf1 == 1

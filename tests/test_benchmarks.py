@@ -60,13 +60,25 @@ def filmed(folder: Path) -> list[str]:
         device="cpu",
         input=InputConfig(height=32, width=16),
         clip=ClipConfig(num_frames=2),
-        model=ModelConfig(backbone="small", head="tap", weights="", width=0.25),
+        model=ModelConfig(backbone="small", head="tap", weights="", backbone_settings={"width": 0.25}),
     )
     model = build_embedder(recipe.model, recipe.input, num_classes=2, seed=0).eval()
     run = folder / "run"
     save_checkpoint(run / "model.safetensors", model, recipe=recipe, pids=[1, 2], epoch=1, step=1)
     flags = ["--run", str(run), "--min-height", "40", "--min-width", "16", "--out", str(folder / "out")]
     return [str(folder / "videos"), "--detector", str(red_box_detector(folder / "red.onnx")), *flags]
+
+
+def watched(folder: Path) -> list[str]:
+    """Two walkers before two cameras that loop, and a detector that finds them."""
+    for camid in (1, 2):
+        write_video(folder / f"cam{camid}.mp4", two_walkers, frames=18, codec="mp4v")
+    clips = [str(folder / f"cam{camid}.mp4") for camid in (1, 2)]
+    small = "--min-height 40 --min-width 16 --tiling off --look-seconds 0.1"
+    rest = (
+        f"--seconds 6 --settle 3 --cut 1 --speed 0 {small} --detector {red_box_detector(folder / 'red.onnx')}"
+    )
+    return ["watch", *clips, *rest.split()]
 
 
 def flags(text: str) -> Callable[[Path], list[str]]:
@@ -85,6 +97,7 @@ TOYS: dict[str, Callable[[Path], list[str]]] = {
     "gpu.py": lambda folder: [*["--rehearse", "--parts", "ranking", "--out"], str(folder / "out")],
     "heads.py": flags("--features 16 --frames 2 --height 4 --width 2 --clips 2 --rounds 1"),
     "link.py": linked,
+    "live.py": watched,
     "pack.py": packed,
     "process.py": flags("--rounds 1 --steps 1"),
     "ranking.py": flags("--rounds 1 --gallery 8062 --stream 20 200 16"),
@@ -95,6 +108,7 @@ TOYS: dict[str, Callable[[Path], list[str]]] = {
 
 LAST = {
     "adapt.py": "mAP: ",
+    "live.py": "grows by",
     "serve.py": "errors 0; ",
     "video_to_answer.py": "answers of run",
 }

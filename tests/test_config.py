@@ -162,8 +162,8 @@ def test_every_numeric_setting_is_range_checked():
             whole = replace(recipe, **{section: changed}) if section else changed
             if not list(problems(whole)):
                 unchecked.add(f"{section}.{field.name}")
-    # Any offset is a valid mean, and the loader already holds last_stride to 1 or 2.
-    assert unchecked == {"input.mean", "model.last_stride"}
+    # Any offset is a valid mean.
+    assert unchecked == {"input.mean"}
 
 
 def of_model(**keys) -> Recipe:

@@ -25,6 +25,7 @@ EXTRAS: dict[str, set[str]] = {
     "ingest": {"ingest", "openvino"},
     "report": {"report"},
     "lab": {"report"},
+    "live": {"mqtt"},
     "train": {"report"},
     "serve": {"serve"},
 }
@@ -33,6 +34,7 @@ EXTRAS: dict[str, set[str]] = {
 DISTRIBUTIONS = {
     "PIL": "pillow",
     "cv2": "opencv-python-headless",
+    "paho": "paho-mqtt",
     "open_clip": "open-clip-torch",
     "sklearn": "scikit-learn",
 }

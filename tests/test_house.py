@@ -26,7 +26,7 @@ ROWS: list[list[str]] = [
     ["embed", "ingest"],
     ["train"],
     ["gallery"],
-    ["link"],
+    ["link", "live"],
     ["adapt"],
     ["report"],
     ["serve"],
@@ -124,10 +124,20 @@ def test_the_picture_of_the_house_is_the_one_that_is_checked():
 def test_names_in_the_settings_are_those_of_the_registries():
     from intraclip import config
     from intraclip.data.readers import READERS
-    from intraclip.models.backbones import BACKBONES
 
-    assert set(config.BACKBONES) == set(BACKBONES)
     assert set(get_args(config.Layout)) == {"auto", *READERS}
+
+
+def test_every_registered_part_is_there_and_declares_settings():
+    from dataclasses import is_dataclass
+
+    from intraclip.models.backbones import BACKBONES
+    from intraclip.models.heads import HEADS
+
+    for registry in (HEADS, BACKBONES):
+        for name in registry:
+            part = registry.load(f"{name}x" if name.endswith(":") else name)
+            assert is_dataclass(part.Settings), name
 
 
 def test_only_the_command_line_opens_lab_and_studio():

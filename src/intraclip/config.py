@@ -6,7 +6,6 @@ the attribute's text names the section; where the paper is silent, it says so.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -15,8 +14,8 @@ from intraclip.core import settings
 from intraclip.core.registry import open_registry
 from intraclip.core.settings import OF_PART, Given, bounded, part, share
 
-BACKBONES = ("resnet50", "inception_v3", "alexnet", "resnet18", "small")
-"""Backbones by name; ``timm:NAME`` is any network of timm beside them."""
+BACKBONES = "intraclip.models.backbones:BACKBONES"
+"""Where backbones are registered; see `HEADS`."""
 TIMM = "timm:"
 """What the name of a network of timm begins with."""
 USUAL_WEIGHTS = ("imagenet", "pretrained")
@@ -112,9 +111,11 @@ class AugmentConfig:
 class ModelConfig:
     """Backbone and head."""
 
-    backbone: str = "resnet50"
+    backbone: str = part("resnet50", BACKBONES)
     """Network that turns a frame into feature maps: resnet50, inception_v3, alexnet, resnet18, small, or `timm:NAME`
     for any network of timm, such as timm:tf_efficientnet_lite0 (docs/backbones.md)."""
+    backbone_settings: Given = field(default_factory=dict, metadata=OF_PART)
+    """Settings of the backbone that are given for it: in a recipe ``[model.backbone] name = "small"  width = 0.5``."""
     head: str = part("ica", HEADS)
     """How a clip's feature maps become one embedding: temporal average pooling, Intra-Clip Aggregation, or one of the
     methods that the paper compares with (docs/heads.md)."""
@@ -124,10 +125,6 @@ class ModelConfig:
     """Start of the backbone: `imagenet` or `pretrained` (its usual weights: of an installed package, or downloaded
     once), a local .pth or .safetensors file with the key names of torchvision or timm, a run folder or checkpoint of
     intraclip (backbone and head), a name of the zoo (`intraclip models list`), or empty for random weights."""
-    last_stride: Literal[1, 2] = 2
-    """Stride of the last stage; 1 keeps maps twice as large."""
-    width: float = bounded(1.0, 0, above=True)
-    """Channel multiplier of `resnet18` and `small`."""
     standardise: bool = False
     """Bring every frame to one mean and deviation a colour channel before the backbone (instance normalisation of the
     input), so that a camera's exposure and white balance say less."""
@@ -325,11 +322,6 @@ def problems(recipe: Recipe) -> Iterator[str]:
     ['clip.num_frames: 0 is too small, at least 1']
     """
     yield from settings.problems(recipe)
-    backbone = recipe.model.backbone
-    if backbone not in BACKBONES and not (backbone.startswith(TIMM) and len(backbone) > len(TIMM)):
-        close = difflib.get_close_matches(backbone, BACKBONES, n=1)
-        hint = f" (did you mean '{close[0]}'?)" if close else ""
-        yield f"model.backbone: {backbone!r} is not one of {', '.join(BACKBONES)}, nor {TIMM}NAME{hint}"
     if recipe.batch.identities * recipe.batch.clips % max(recipe.step.pieces, 1):
         yield (
             f"step.pieces: {recipe.step.pieces} must divide the batch of {recipe.batch.identities} x "

@@ -20,7 +20,7 @@ import tomli_w
 
 from intraclip.config import HEADS, Recipe, problems
 from intraclip.core.registry import open_registry
-from intraclip.core.settings import dataclass_from_table, flat, merged, shown, table_of
+from intraclip.core.settings import dataclass_from_table, flat, merged, part_table, shown, table_of
 from intraclip.errors import ConfigError
 
 RETIRED = {
@@ -31,7 +31,10 @@ RETIRED = {
 }
 """Keys that recipes of earlier versions have: the value that means what is done now, and what is said of others."""
 
+_FIRST_BACKBONES = ("resnet50", "inception_v3", "alexnet", "resnet18", "small", "timm:")
 MOVED = {
+    "model.last_stride": ("model.backbone", _FIRST_BACKBONES, "last_stride"),
+    "model.width": ("model.backbone", _FIRST_BACKBONES, "width"),
     "model.ica_reduction": ("model.head", ("ica",), "reduction"),
     "model.ica_expansion": ("model.head", ("ica",), "expansion"),
     "model.ica_order": ("model.head", ("ica",), "order"),
@@ -132,7 +135,7 @@ def _whole_table(path: Path, heirs: tuple[Path, ...]) -> dict[str, Any]:
     if wrong:  # said of the file that it stands in
         raise ConfigError(_message(wrong, str(parent)))
     inherited.pop("description", None)
-    return merged(inherited, migrated(table, inherited))
+    return merged(Recipe, inherited, migrated(table, inherited))
 
 
 def migrated(table: Mapping[str, Any], below: Mapping[str, Any]) -> dict[str, Any]:
@@ -167,10 +170,8 @@ def migrated(table: Mapping[str, Any], below: Mapping[str, Any]) -> dict[str, An
 
 
 def _part(table: Mapping[str, Any], section: str, key: str) -> dict[str, Any]:
-    """The table of a part, where it may be named alone."""
     keys = table.get(section)
-    raw = keys.get(key, {}) if isinstance(keys, Mapping) else {}
-    return dict(raw) if isinstance(raw, Mapping) else {"name": raw}
+    return part_table(keys.get(key)) if isinstance(keys, Mapping) else {}
 
 
 def _default_part(section: str, key: str) -> Any:

@@ -128,7 +128,7 @@ def test_damaged_checkpoints_are_never_read_as_others(tmp_path):
     recipe = Recipe(
         seed=9,
         input=InputConfig(height=32, width=16),
-        model=ModelConfig(backbone="small", head="ica", weights="", width=0.05),
+        model=ModelConfig(backbone="small", head="ica", weights="", backbone_settings={"width": 0.05}),
     )
     model = build_embedder(recipe.model, recipe.input, num_classes=2, seed=1)
     path = tmp_path / "c.safetensors"

@@ -26,7 +26,7 @@ pytest.importorskip("openvino")
 RECIPE = Recipe(
     device="cpu",
     input=InputConfig(height=32, width=16),
-    model=ModelConfig(backbone="small", head="ica", weights="", width=0.5),
+    model=ModelConfig(backbone="small", head="ica", weights="", backbone_settings={"width": 0.5}),
 )
 
 

@@ -22,9 +22,10 @@ from intraclip.data.augment import normalise
 from intraclip.errors import CheckpointError, ConfigError, MissingExtraError, OutputError
 from intraclip.export.compare import agreement, check_frames, compare
 from intraclip.export.description import describe_network, description_of
+from intraclip.export.engines import RUNS
 from intraclip.export.formats import SUFFIXES, WRITERS
 from intraclip.export.graph import FrameGraph, build_graph
-from intraclip.export.networks import RUNS, find_output, open_network
+from intraclip.export.networks import find_output, open_network
 from intraclip.export.reference import make_reference, processor, reference_inputs
 from intraclip.export.write import Written, write_network
 from intraclip.models.embedder import ClipEmbedder, build_embedder
@@ -42,7 +43,7 @@ def recipe(backbone: str = "small", head: str = "ica", **size: int) -> Recipe:
     return Recipe(
         input=InputConfig(**{"height": 64, "width": 32, **size}, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.25)),
         clip=ClipConfig(num_frames=2),
-        model=ModelConfig(backbone=backbone, head=head, weights="", width=0.25),  # type: ignore[arg-type]
+        model=ModelConfig(backbone=backbone, head=head, weights="", backbone_settings={"width": 0.25}),  # type: ignore[arg-type]
     )
 
 

@@ -18,7 +18,7 @@ from intraclip.types import Split
 
 RECIPE = Recipe(
     input=InputConfig(height=32, width=16),
-    model=ModelConfig(backbone="small", head="ica", weights="", width=0.5),
+    model=ModelConfig(backbone="small", head="ica", weights="", backbone_settings={"width": 0.5}),
 )
 
 

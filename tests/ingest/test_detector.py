@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -127,7 +128,8 @@ def test_tiles_pay_only_when_they_find_clearly_more(tmp_path: Path) -> None:
     tiles = tiles_of(128, 256, tile_height=128, tile_width=128, overlap=0.25)
 
     def decide(*images: np.ndarray) -> tuple[bool, int, int]:
-        return tiles_find_more(list(images), network, tiles, nms_iou=0.45, score=0.4, gain=1.3)
+        with_tiles = partial(detect_tiled, detect=network, tiles=tiles, nms_iou=0.45)
+        return tiles_find_more(list(images), network, with_tiles, score=0.4, gain=1.3)
 
     assert decide(image) == (False, 0, 0)
     assert decide() == (False, 0, 0)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import resource
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +12,9 @@ import pytest
 
 from ingest.killed import CONFIG, kill_at_random_moments
 from ingest.synthetic import red_box_detector, two_walkers, write_video
+from intraclip.core.progress import Progress
 from intraclip.errors import OutputError
-from intraclip.ingest import IngestProgress, IngestSummary, ingest
+from intraclip.ingest import IngestSummary, ingest
 from intraclip.ingest.crops import write_jpeg
 
 CONFIG = CONFIG
@@ -54,12 +54,12 @@ def content(out: Path) -> dict[str, bytes]:
     return found
 
 
-def stop_at(event: int) -> Callable[[IngestProgress], None]:
+def stop_at(event: int) -> Progress:
     """Interrupts at the n-th report of progress."""
     seen = []
 
-    def watch(now: IngestProgress) -> None:
-        seen.append(now)
+    def watch(done: int, _total: int) -> None:
+        seen.append(done)
         if len(seen) == event:
             raise KeyboardInterrupt
 
@@ -87,8 +87,8 @@ def test_detector_is_not_asked_twice_and_finished_videos_are_not_read_again(
     summary = run(source, tmp_path / "out")
     assert [v.frames_taken_over for v in summary.videos] == [0, 10, 0]
     assert "10 frames searched before an interruption" in str(summary)
-    seen: list[IngestProgress] = []
-    again = run(source, tmp_path / "out", progress=seen.append)
+    seen: list[int] = []
+    again = run(source, tmp_path / "out", progress=lambda done, _total: seen.append(done))
     assert not seen
     assert again.videos == summary.videos
     assert "was finished already" in again.notes[-1]
@@ -217,7 +217,7 @@ def test_other_videos_or_another_detector_are_refused_by_name(source: Path, tmp_
 def test_two_processes_on_one_folder(source: Path, tmp_path: Path) -> None:
     refused = []
 
-    def another(_now: IngestProgress) -> None:
+    def another(_done: int, _total: int) -> None:
         if not refused:
             with pytest.raises(OutputError, match="another process is at work"):
                 run(source, tmp_path / "out")

@@ -48,7 +48,7 @@ RECIPE = Recipe(
     input=InputConfig(height=32, width=16),
     clip=ClipConfig(num_frames=2),
     batch=BatchConfig(identities=3, clips=2),
-    model=ModelConfig(backbone="small", weights="", width=0.5),
+    model=ModelConfig(backbone="small", weights="", backbone_settings={"width": 0.5}),
     optimizer=OptimizerConfig(epochs=2, learning_rate=2e-3),
     data=DataConfig(workers=0),
     run=RunConfig(checkpoint_every=1, tensorboard=False),

@@ -12,7 +12,8 @@ from intraclip.config import Recipe
 from intraclip.config_io import load_recipe
 from intraclip.errors import OutputError
 from intraclip.lab import demo
-from intraclip.lab.demo import BASE, DemoView, demo_recipe, run_demo
+from intraclip.lab.demo import BASE, demo_recipe, run_demo
+from intraclip.lab.view import View
 from intraclip.models import packaged
 from intraclip.studio import BenchmarkConfig
 from intraclip.train.loop import Silent
@@ -45,7 +46,7 @@ def test_the_demo_ends_with_numbers_and_a_page_and_resumes(
     monkeypatch.setattr(demo, "BENCHMARK", SMALL)
     recipe = replace(tiny_recipe, batch=replace(tiny_recipe.batch, clips=2))
     said: list[str] = []
-    view = DemoView(say=said.append, training=silent, progress=no_bar)  # type: ignore[arg-type]
+    view = View(say=said.append, training=silent, progress=no_bar)  # type: ignore[arg-type]
     result = run_demo(tmp_path / "demo", view, recipe=recipe)
     assert list(result.scores) == [
         BASE, "Colour histograms", "Network before training", "Model 1: TAP, asynchronous",
@@ -93,7 +94,7 @@ def test_a_demo_that_was_begun_goes_on_with_its_own_recipe(
 ):
     monkeypatch.setattr(demo, "BENCHMARK", SMALL)
     recipe = replace(tiny_recipe, batch=replace(tiny_recipe.batch, clips=2))
-    view = DemoView(say=lambda text: None, training=silent, progress=no_bar)  # type: ignore[arg-type]
+    view = View(say=lambda text: None, training=silent, progress=no_bar)  # type: ignore[arg-type]
     first = run_demo(tmp_path / "demo", view, recipe=recipe)
     (tmp_path / "demo/model-4/model.safetensors").unlink()
     again = run_demo(tmp_path / "demo", view, resume=True)
@@ -102,7 +103,7 @@ def test_a_demo_that_was_begun_goes_on_with_its_own_recipe(
 
 @pytest.mark.slow
 def test_the_shipped_demo_beats_its_baselines(tmp_path: Path):
-    view = DemoView(say=print, training=silent, progress=no_bar)  # type: ignore[arg-type]
+    view = View(say=print, training=silent, progress=no_bar)  # type: ignore[arg-type]
     scores = run_demo(tmp_path / "demo", view).scores
     baselines = max(scores[name]["rank1"] for name in ("Colour histograms", "Network before training"))
     assert scores["Model 1: TAP, asynchronous"]["rank1"] > 2 * baselines

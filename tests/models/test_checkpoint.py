@@ -23,7 +23,7 @@ from intraclip.models.embedder import ClipEmbedder, build_embedder
 RECIPE = Recipe(
     seed=9,
     input=InputConfig(height=32, width=16),
-    model=ModelConfig(backbone="small", head="ica", weights="imagenet", width=0.5),
+    model=ModelConfig(backbone="small", head="ica", weights="imagenet", backbone_settings={"width": 0.5}),
 )
 
 

@@ -5,9 +5,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from intraclip.config import BACKBONES, FinetuneConfig, InputConfig, ModelConfig, Recipe, problems
+from intraclip.config import FinetuneConfig, InputConfig, ModelConfig, Recipe, problems
 from intraclip.errors import ConfigError
-from intraclip.models.backbones import build_backbone
+from intraclip.models.backbones import BACKBONES
+from intraclip.models.backbones.build import build_backbone
 from intraclip.models.embedder import ClipEmbedder, build_embedder
 from intraclip.models.finetune import parameter_groups, set_trainable
 
@@ -16,7 +17,10 @@ SMALL = InputConfig(height=64, width=32)
 
 def network(backbone: str = "resnet18") -> ClipEmbedder:
     return build_embedder(
-        ModelConfig(backbone=backbone, weights="", width=0.25), SMALL, num_classes=3, seed=0
+        ModelConfig(backbone=backbone, weights="", backbone_settings={"width": 0.25}),
+        SMALL,
+        num_classes=3,
+        seed=0,
     ).train()
 
 
@@ -34,14 +38,14 @@ def counted(model: ClipEmbedder) -> dict[str, int]:
     }
 
 
-@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize("backbone", [name for name in BACKBONES if name != "timm:"])
 def test_every_backbone_has_its_blocks_in_the_order_of_its_layers(backbone: str):
     size = InputConfig(height=96, width=96)
-    built = build_backbone(ModelConfig(backbone=backbone, weights="", width=0.25), size)
-    blocks = built.network.block_names()
-    assert [name for block in blocks for name in block] == [
-        name for name, _ in built.network.named_parameters()
-    ]
+    built = build_backbone(
+        ModelConfig(backbone=backbone, weights="", backbone_settings={"width": 0.25}), size
+    )
+    blocks = built.block_names()
+    assert [name for block in blocks for name in block] == [name for name, _ in built.named_parameters()]
     assert all(blocks)
     assert (
         len(blocks) == {"resnet50": 16, "resnet18": 8, "small": 4, "alexnet": 3, "inception_v3": 16}[backbone]

@@ -10,7 +10,7 @@ from intraclip.models.embedder import ClipEmbedder, build_embedder
 from intraclip.models.fingerprint import digest, encoder_fingerprint, fingerprint_of
 
 SIZE = InputConfig(height=32, width=16)
-CONFIG = ModelConfig(backbone="small", head="ica", weights="", width=0.5)
+CONFIG = ModelConfig(backbone="small", head="ica", weights="", backbone_settings={"width": 0.5})
 
 
 def build(config: ModelConfig = CONFIG, size: InputConfig = SIZE, seed: int = 0) -> ClipEmbedder:

@@ -14,8 +14,8 @@ from intraclip.models.fingerprint import fingerprint_of
 from intraclip.models.generalise import InstanceBatchNorm
 
 INPUT = InputConfig(height=64, width=32)
-SMALL = ModelConfig(backbone="small", width=0.5, weights="", head="tap")
-RESNET = ModelConfig(backbone="resnet18", width=0.25, weights="", head="tap")
+SMALL = ModelConfig(backbone="small", weights="", head="tap", backbone_settings={"width": 0.5})
+RESNET = ModelConfig(backbone="resnet18", weights="", head="tap", backbone_settings={"width": 0.25})
 
 
 def built(config: ModelConfig, seed: int = 0) -> ClipEmbedder:

@@ -11,7 +11,8 @@ from torch import nn
 
 from intraclip.config import InputConfig, ModelConfig
 from intraclip.errors import CheckpointError, ConfigError
-from intraclip.models.backbones import BACKBONES, build_backbone, load_backbone_weights
+from intraclip.models.backbones import BACKBONES
+from intraclip.models.backbones.build import build_backbone, load_backbone_weights
 from intraclip.models.embedder import build_embedder
 from intraclip.models.heads.build import build_head
 from intraclip.models.heads.ica import ICA
@@ -37,17 +38,17 @@ def random_maps(b: int = 3, t: int = 4, f: int = 16, h: int = 5, w: int = 2) -> 
 def test_backbones_give_maps_of_the_documented_size(name, shape):
     built = build_backbone(ModelConfig(backbone=name, weights=""), FULL)
     with torch.inference_mode():
-        maps = built.network.eval()(torch.randn(1, 3, 256, 128))
+        maps = built.eval()(torch.randn(1, 3, 256, 128))
     assert tuple(maps.shape[1:]) == shape
     assert built.num_features == shape[0]
 
 
-@pytest.mark.parametrize("name", sorted(BACKBONES))
+@pytest.mark.parametrize("name", [name for name in BACKBONES if name != "timm:"])
 def test_other_input_sizes_fit_and_too_small_ones_are_refused(name):
     config = ModelConfig(backbone=name, weights="")
     built = build_backbone(config, InputConfig(height=160, width=96))
     with torch.inference_mode():
-        assert built.network.eval()(torch.randn(1, 3, 160, 96)).ndim == 4
+        assert built.eval()(torch.randn(1, 3, 160, 96)).ndim == 4
     if built.min_size > 16:
         with pytest.raises(ConfigError, match=f"input: 64 x 32 is too small for {name}"):
             build_backbone(config, InputConfig(height=64, width=32))
@@ -55,13 +56,20 @@ def test_other_input_sizes_fit_and_too_small_ones_are_refused(name):
 
 def test_last_stride_one_doubles_the_map():
     for name in ("resnet50", "resnet18"):
-        built = build_backbone(ModelConfig(backbone=name, weights="", last_stride=1), FULL)
+        built = build_backbone(
+            ModelConfig(backbone=name, weights="", backbone_settings={"last_stride": 1}), FULL
+        )
         with torch.inference_mode():
-            assert tuple(built.network.eval()(torch.randn(1, 3, 256, 128)).shape[2:]) == (16, 8)
+            assert tuple(built.eval()(torch.randn(1, 3, 256, 128)).shape[2:]) == (16, 8)
 
 
 def test_half_width_halves_the_channels():
-    assert build_backbone(ModelConfig(backbone="resnet18", width=0.5, weights=""), FULL).num_features == 256
+    assert (
+        build_backbone(
+            ModelConfig(backbone="resnet18", weights="", backbone_settings={"width": 0.5}), FULL
+        ).num_features
+        == 256
+    )
 
 
 @pytest.mark.parametrize("name", ["resnet50", "inception_v3", "alexnet", "resnet18"])
@@ -80,7 +88,7 @@ def test_torchvision_files_load_and_reproduce_torchvision_features(name, suffix,
         save_file(reference.state_dict(), path)
     config = ModelConfig(backbone=name, weights=str(path))
     built = build_backbone(config, FULL)
-    load_backbone_weights(built.network, config)
+    load_backbone_weights(built, config)
 
     seen = {}
     last = {"resnet50": "layer4", "resnet18": "layer4", "inception_v3": "Mixed_7c", "alexnet": "features"}[
@@ -90,7 +98,7 @@ def test_torchvision_files_load_and_reproduce_torchvision_features(name, suffix,
     frames = torch.randn(2, 3, 256, 128)
     with torch.inference_mode():
         reference(frames)
-        ours = built.network.eval()(frames)
+        ours = built.eval()(frames)
     assert torch.allclose(ours, seen["maps"], atol=1e-5)
 
 
@@ -101,7 +109,7 @@ def test_weights_of_another_network_are_refused_with_the_keys(tmp_path):
     with pytest.raises(
         CheckpointError, match=r"(?s)does not fit the backbone.*missing: conv1.weight.*unknown: features"
     ):
-        load_backbone_weights(build_backbone(config, FULL).network, config)
+        load_backbone_weights(build_backbone(config, FULL), config)
 
 
 def test_options_beside_the_weights_are_read_over(tmp_path):
@@ -134,7 +142,7 @@ def test_what_could_run_code_is_refused_by_name_and_in_plain_text(tmp_path, held
 
 def test_weights_that_are_no_weights_are_refused(tmp_path):
     config = ModelConfig(backbone="small", weights=str(tmp_path / "none.pth"))
-    network = build_backbone(config, FULL).network
+    network = build_backbone(config, FULL)
     with pytest.raises(CheckpointError, match="no weights file"):
         load_backbone_weights(network, config)
     (tmp_path / "none.pth").write_bytes(b"not a checkpoint")
@@ -153,14 +161,14 @@ def test_pickled_code_is_not_run(tmp_path):
     path.write_bytes(pickle.dumps({"conv1.weight": Trap()}))
     config = ModelConfig(backbone="resnet18", weights=str(path))
     with pytest.raises(CheckpointError):
-        load_backbone_weights(build_backbone(config, FULL).network, config)
+        load_backbone_weights(build_backbone(config, FULL), config)
     assert not (tmp_path / "ran").exists()
 
 
 def test_imagenet_weights_do_not_exist_for_own_networks():
     config = ModelConfig(backbone="small", weights="imagenet")
     with pytest.raises(ConfigError, match="no ImageNet weights for small"):
-        load_backbone_weights(build_backbone(config, FULL).network, config)
+        load_backbone_weights(build_backbone(config, FULL), config)
 
 
 @pytest.mark.parametrize("order", ["fc-bn-relu", "fc-relu-bn"])
@@ -209,7 +217,7 @@ def test_heads_ignore_padding_and_frame_order(name):
 @pytest.mark.parametrize("frames", [1, 4, 9])
 def test_embedder_runs_and_every_parameter_gets_a_gradient(name, frames):
     model = build_embedder(
-        ModelConfig(backbone="small", head=name, weights="", width=0.5),
+        ModelConfig(backbone="small", head=name, weights="", backbone_settings={"width": 0.5}),
         InputConfig(height=32, width=16),
         num_classes=5,
         seed=0,
@@ -234,14 +242,18 @@ def test_embedder_runs_and_every_parameter_gets_a_gradient(name, frames):
     ],
 )
 def test_triplet_reads_what_the_config_says(head, reads, size):
-    config = ModelConfig(backbone="small", head=head, weights="", width=0.5, triplet_reads=reads)
+    config = ModelConfig(
+        backbone="small", head=head, weights="", triplet_reads=reads, backbone_settings={"width": 0.5}
+    )
     model = build_embedder(config, InputConfig(height=32, width=16), num_classes=5, seed=0)
     out = model(torch.randn(2, 2, 3, 32, 16), torch.ones(2, 2, dtype=torch.bool))
     assert out.triplet_features.shape == (2, size)
 
 
 def test_with_a_neck_the_triplet_reads_what_comes_before_it():
-    config = ModelConfig(backbone="small", head="trl", weights="", width=0.5, neck="bn")
+    config = ModelConfig(
+        backbone="small", head="trl", weights="", neck="bn", backbone_settings={"width": 0.5}
+    )
     model = build_embedder(config, InputConfig(height=32, width=16), num_classes=5, seed=0)
     out = model(torch.randn(8, 2, 3, 32, 16), torch.ones(8, 2, dtype=torch.bool))
     assert torch.allclose(model.head.norm(out.triplet_features), out.embedding, atol=1e-6)
@@ -273,7 +285,7 @@ def test_imagenet_weights_come_from_torchvisions_cache(tmp_path, monkeypatch):
     (tmp_path / "hub/checkpoints").mkdir(parents=True)
     torch.save(reference.state_dict(), tmp_path / "hub/checkpoints" / url.rsplit("/", 1)[1])
     config = ModelConfig(backbone="resnet18", weights="imagenet")
-    network = build_backbone(config, FULL).network
+    network = build_backbone(config, FULL)
     load_backbone_weights(network, config)
     assert torch.equal(network.state_dict()["layer4.1.conv2.weight"], reference.layer4[1].conv2.weight)
 
@@ -287,11 +299,13 @@ def test_a_download_that_fails_names_the_file_to_fetch(tmp_path, monkeypatch):
     with pytest.raises(
         CheckpointError, match=r"cannot be downloaded \(no route to host\); fetch http.*alexnet.*\.pth"
     ):
-        load_backbone_weights(build_backbone(config, FULL).network, config)
+        load_backbone_weights(build_backbone(config, FULL), config)
 
 
 def test_standardised_frames_forget_exposure_and_white_balance():
-    config = ModelConfig(backbone="small", head="tap", weights="", width=0.5, standardise=True)
+    config = ModelConfig(
+        backbone="small", head="tap", weights="", standardise=True, backbone_settings={"width": 0.5}
+    )
     model = build_embedder(config, InputConfig(height=32, width=16), num_classes=5, seed=0).eval()
     frames = torch.rand(2, 3, 3, 32, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
     cast = frames * torch.tensor([0.8, 0.6, 0.9]).view(3, 1, 1) + torch.tensor([0.1, -0.2, 0.0]).view(3, 1, 1)

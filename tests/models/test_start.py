@@ -16,7 +16,7 @@ from intraclip.models.zoo import Entry
 from intraclip.models.zoo.entry import File
 
 SMALL = InputConfig(height=32, width=16)
-MODEL = ModelConfig(backbone="small", head="ica", weights="", width=0.5)
+MODEL = ModelConfig(backbone="small", head="ica", weights="", backbone_settings={"width": 0.5})
 
 
 def network(model: ModelConfig = MODEL, size: InputConfig = SMALL, *, people: int = 5) -> ClipEmbedder:
@@ -75,7 +75,11 @@ def test_what_of_a_head_does_not_fit_begins_anew_and_it_is_said(tmp_path: Path):
     ("model", "size", "words"),
     [
         (replace(MODEL, backbone="resnet18"), SMALL, "model.backbone: small there, resnet18 here"),
-        (replace(MODEL, width=1.0), SMALL, r"model.width: 0\.5 there, 1\.0 here"),
+        (
+            replace(MODEL, backbone_settings={"width": 1.0}),
+            SMALL,
+            r"model.backbone.width: 0\.5 there, 1\.0 here",
+        ),
         (MODEL, replace(SMALL, mean=(0.0, 0.0, 0.0)), r"input.mean: \[0\.5, .* there, \[0\.0"),
     ],
 )

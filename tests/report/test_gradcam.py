@@ -58,7 +58,7 @@ def test_frames_of_a_clip_share_one_scale() -> None:
 
 @pytest.mark.parametrize("head", ["tap", "ica"])
 def test_real_networks_give_maps_in_range(head: str) -> None:
-    config = ModelConfig(backbone="small", weights="", width=0.5, head=head)  # type: ignore[arg-type]
+    config = ModelConfig(backbone="small", weights="", head=head, backbone_settings={"width": 0.5})  # type: ignore[arg-type]
     model = build_embedder(config, INPUT, num_classes=5, seed=1).eval()
     clips = CLIPS_AT_ONCE + 1  # more than one pass
     frames = torch.randn(clips, 3, 3, 64, 32, generator=torch.Generator().manual_seed(0))

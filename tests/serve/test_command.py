@@ -65,7 +65,7 @@ def test_another_model_than_the_gallerys_is_refused(gallery):
 
 def test_the_gallerys_model_embeds_uploads(tmp_path: Path):
     network = build_embedder(
-        ModelConfig(backbone="small", weights="", width=0.5, head="tap"),
+        ModelConfig(backbone="small", weights="", head="tap", backbone_settings={"width": 0.5}),
         InputConfig(height=32, width=16),
         num_classes=3,
         seed=0,

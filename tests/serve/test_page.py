@@ -190,3 +190,34 @@ def test_the_log_says_who_looked_and_who_searched(tab):
     playwright.expect(searched.get_by_role("link")).to_contain_text("p4_gate")
     playwright.expect(row.filter(has=page.get_by_role("cell", name="look", exact=True)).first).to_be_visible()
     opened.require_clean()
+
+
+def test_somebody_is_looked_for_and_an_alert_is_judged(tab, tmp_path):
+    from intraclip.live.alerts import Alerts
+    from intraclip.live.watchlist import Matcher
+    from serve.serve_world import vector
+
+    opened = tab()
+    page = opened.page
+    page.goto(opened.origin)
+    page.get_by_role("button", name="Look for the person on p3_gate").click()
+    page.get_by_label("Name in alerts").fill("<b>anna</b>")
+    page.get_by_label("Strangers that may pass").select_option("0.1")
+    page.get_by_role("button", name="Look for", exact=True).last.click()
+    playwright.expect(page.get_by_text("On the watch-list")).to_be_visible()
+    with open_gallery(tmp_path / "served") as gallery:
+        (hit,) = Matcher(gallery).match("p3_hall", vector(3, 1))
+        Alerts(gallery).raise_for(hit, "p3_hall")
+    page.get_by_role("link", name="Live").click()
+    playwright.expect(page.get_by_text("This service watches no cameras")).to_be_visible()
+    alert = page.get_by_role("list", name="Alerts, the newest first").get_by_role("listitem")
+    playwright.expect(alert).to_have_count(1)
+    playwright.expect(alert).to_contain_text("<b>anna</b> in hall")
+    alert.get_by_role("button", name="It was this person").click()
+    playwright.expect(alert.get_by_text("confirmed")).to_be_visible()
+    assert judgements(tmp_path) == [("p3_gate", "p3_hall", True)]
+    people = page.get_by_role("list", name="Watch-list").get_by_role("listitem")
+    playwright.expect(people).to_contain_text("1 confirmed, 0 rejected")
+    people.get_by_role("button", name="Look for <b>anna</b> no more").click()
+    playwright.expect(people).to_have_count(0)
+    opened.require_clean()

@@ -18,7 +18,7 @@ from intraclip.train.loop import Silent, train
 from intraclip.types import Split
 
 INGREDIENTS: dict[str, dict[str, Any]] = {
-    "last stride": {"model": {"last_stride": 2}},
+    "last stride": {"model": {"backbone_settings": {}}},
     "neck": {"model": {"neck": "none"}},
     "warm-up": {"optimizer": {"warmup_epochs": 0}},
     "cosine": {"optimizer": {"decay": "step"}},
@@ -89,7 +89,7 @@ def assert_resumes(split: Split, recipe: Recipe, folder: Path) -> Path:
 def test_the_strong_recipe_resumes_bit_for_bit_and_its_run_embeds(
     name: str, tiny_split: Split, tiny_recipe: Recipe, tmp_path: Path
 ):
-    recipe = small(name, tiny_recipe, backbone="resnet18", width=0.25, mix_style=0.5)
+    recipe = small(name, tiny_recipe, backbone="resnet18", mix_style=0.5, backbone_settings={"width": 0.25})
     assert not list(problems(recipe))
     model_file = assert_resumes(tiny_split, recipe, tmp_path)
     last = training_checkpoints(tmp_path / "whole")[-1]

@@ -33,7 +33,7 @@ RECIPE = Recipe(
     input=InputConfig(height=32, width=16),
     clip=ClipConfig(num_frames=2),
     batch=BatchConfig(identities=4, clips=2),
-    model=ModelConfig(backbone="small", head="ica", weights="", width=0.5),
+    model=ModelConfig(backbone="small", head="ica", weights="", backbone_settings={"width": 0.5}),
     augment=AugmentConfig(mode="none"),
     optimizer=OptimizerConfig(learning_rate=1e-3),
 )
@@ -107,11 +107,11 @@ def test_without_batch_normalisation_pieces_equal_the_whole_batch():
     ("backbone", "size"), [("small", 32), ("resnet18", 32), ("resnet50", 32), ("alexnet", 64)]
 )
 def test_recomputing_gives_the_same_bits_for_less_memory(backbone: str, size: int):
-    width = 0.25 if backbone in ("small", "resnet18") else 1.0
+    narrow = {"width": 0.25} if backbone in ("small", "resnet18") else {}
     recipe = replace(
         RECIPE,
         input=InputConfig(height=size, width=size),
-        model=ModelConfig(backbone=backbone, head="ica", weights="", width=width),  # type: ignore[arg-type]
+        model=ModelConfig(backbone=backbone, head="ica", weights="", backbone_settings=narrow),
     )
     clips = batch(size, size)
     torch.set_num_threads(1)  # sums of several threads may differ in their last bit

@@ -192,11 +192,6 @@ def command(*words: object) -> str:
     return shlex.join(["intraclip", *map(str, words)])
 
 
-def command_line(*words: object) -> str:
-    """A command to paste into a shell: ``intraclip`` and these words, quoted where they must be."""
-    return shlex.join(["intraclip", *map(str, words)])
-
-
 def print_json(value: Any) -> None:
     """Results for programs, on standard output."""
     print(json.dumps(value, indent=2))

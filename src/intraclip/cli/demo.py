@@ -31,10 +31,11 @@ class DemoArgs:
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
     args = parse(DemoArgs, argv, command="demo")
-    from intraclip.lab.demo import DemoView, run_demo
+    from intraclip.lab.demo import run_demo
+    from intraclip.lab.view import View
 
     started = time.perf_counter()
-    view = DemoView(say=say, training=training_bar, progress=progress_bar)
+    view = View(say=say, training=training_bar, progress=progress_bar)
     result = run_demo(args.out, view, seed=args.seed, resume=args.resume)
     if args.json:
         print_json({"report": str(result.report), "scores": result.scores})

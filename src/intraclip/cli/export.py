@@ -125,11 +125,6 @@ def main(argv: Sequence[str]) -> int:
 def calibration_clips(tracklets: Sequence[Tracklet], recipe: Recipe, *, count: int) -> npt.NDArray[np.uint8]:
     """One training clip of each of several tracklets, drawn from the recipe's seed.
 
-    Args:
-        tracklets: training tracklets.
-        recipe: frame size, T, seed.
-        count: clips wanted; fewer come from fewer tracklets.
-
     Returns:
         uint8 ``[K, T, H, W, 3]``, RGB.
     """

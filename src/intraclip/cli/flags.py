@@ -64,7 +64,7 @@ def flags_of(kind: type[Any]) -> tuple[Flag, ...]:
     return tuple(_walk(kind, prefix="", outer=True))
 
 
-def _walk(kind: type[Any], *, prefix: str, outer: bool) -> list[Flag]:
+def _walk(kind: type[Any], *, prefix: str, outer: bool, given: Any = None) -> list[Flag]:
     hints, texts = get_type_hints(kind, include_extras=True), _texts(kind)
     found = []
     for item in fields(kind):
@@ -81,11 +81,15 @@ def _walk(kind: type[Any], *, prefix: str, outer: bool) -> list[Flag]:
             metavar = getattr(marker, "metavar", None) or metavar
         dashed = name.replace("_", "-")
         if isinstance(hint, type) and is_dataclass(hint):
-            found += _walk(hint, prefix=f"{prefix}{dashed}." if dashed else prefix, outer=False)
+            # A command may have other defaults for a group than the group itself.
+            group = item.default_factory() if item.default_factory is not MISSING else None
+            found += _walk(hint, prefix=f"{prefix}{dashed}." if dashed else prefix, outer=False, given=group)
             continue
         default = item.default if item.default is not MISSING else None
         if item.default_factory is not MISSING:
             default = item.default_factory()
+        if given is not None:
+            default = getattr(given, item.name)
         positional = _POSITIONAL in markers
         inner = _without_none(hint)
         found.append(

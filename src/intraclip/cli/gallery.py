@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import tyro
 
-from intraclip.cli.common import command_line, parse, print_json, print_table, say
+from intraclip.cli.common import command, parse, print_json, print_table, say
 from intraclip.cli.gallery_words import (
     Address,
     Chosen,
@@ -291,7 +291,7 @@ def _tell_ahead(address: str, count: int) -> None:
     if count:
         say(
             f"note: {count:,} tracklets carry a time ahead of this machine's clock, so no age reaches them; to remove "
-            f"them: {command_line('gallery', 'delete', address, '--ahead')}"
+            f"them: {command('gallery', 'delete', address, '--ahead')}"
         )
 
 
@@ -323,7 +323,7 @@ def _check(argv: Sequence[str]) -> int:
     if not damage or saved is not None:
         return 0
     if not args.json:
-        say(f"to save what is intact: {command_line('gallery', 'check', args.gallery, '--out', 'NEW')}")
+        say(f"to save what is intact: {command('gallery', 'check', args.gallery, '--out', 'NEW')}")
     return 2
 
 
@@ -428,6 +428,6 @@ def _export_labels(argv: Sequence[str]) -> int:
     else:
         say(
             f"{summary.people} people, {summary.tracklets} tracklets, {summary.frames} frames are in {args.out}; to "
-            f"train with them: {command_line('train', '--data', args.out)}"
+            f"train with them: {command('train', '--data', args.out)}"
         )
     return 0

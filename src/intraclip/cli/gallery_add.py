@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from intraclip.cli.common import command_line, parse, print_json, progress_bar, say
+from intraclip.cli.common import command, parse, print_json, progress_bar, say
 from intraclip.cli.gallery_words import Address, Model, audited, learned_in_words, moment, open_model
 from intraclip.config import Layout
 from intraclip.errors import ConfigError
@@ -86,18 +86,13 @@ def main(argv: Sequence[str]) -> int:
             f"{args.gallery}"
         )
     if first and not args.json:
-        say(f"next: {command_line('gallery', 'search', args.gallery, '--tracklet', first)}")
-        say(f"  or: {command_line('serve', args.gallery)}")
+        say(f"next: {command('gallery', 'search', args.gallery, '--tracklet', first)}")
+        say(f"  or: {command('serve', args.gallery)}")
     return 0
 
 
 def add_folder(args: AddArgs, progress: Progress | None = None) -> tuple[AddSummary, int, str]:
-    """Embed a data folder and add it: what became of it, tracklets there now, and the first one's id.
-
-    Args:
-        args: the flags.
-        progress: called with frames done and in all, instead of a bar.
-    """
+    """Embed a data folder and add it: what became of it, tracklets there now, and the first one's id."""
     from intraclip.embed.extractors import ExtractSettings
     from intraclip.embed.network import network_note
     from intraclip.gallery.adding import add_tracklets, read_tracklets

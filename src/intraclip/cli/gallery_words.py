@@ -71,10 +71,6 @@ class Chosen:
 def open_model(args: Model, gallery: Gallery | None = None) -> tuple[Extractor, Recipe, ClipConfig]:
     """The model, its recipe, and how tracklets are sampled.
 
-    Args:
-        args: where they name none, it is the gallery's, and without a gallery the default one.
-        gallery: what is added to or searched, if it holds anything.
-
     Raises:
         ConfigError: none is named, and the gallery's is not here by name.
     """
@@ -118,11 +114,11 @@ def moment(text: str, flag: str) -> float:
         ) from None
 
 
-def age(text: str) -> float:
+def age(text: str, *, flag: str = "--older-than") -> float:
     """Seconds of a text such as 30d."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw])", text.strip())
     if match is None:
-        raise ConfigError(f"--older-than {text!r}: write a number and s, m, h, d or w, such as 30d")
+        raise ConfigError(f"{flag} {text!r}: write a number and s, m, h, d or w, such as 30d")
     return float(match[1]) * _UNITS[match[2]]
 
 

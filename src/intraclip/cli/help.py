@@ -28,6 +28,8 @@ FEW: dict[str, str] = {
     "gallery search": "gallery tracklet images video frame box model k camera since until out json",
     "gallery delete": "gallery id older-than camera person source dry-run json",
     "gallery list": "gallery camera person source limit cursor json",
+    "live": "gallery camera model detector loop keep serve port webhook webhook-secret-file mqtt alert-gap "
+    "part-seconds quality max-fps tiling json",
     "serve": "gallery model host port token-file tls-cert tls-key max-upload-mb",
     "link": "source out model calibration probability threshold distance travel data json",
 }
@@ -35,7 +37,7 @@ FEW: dict[str, str] = {
 
 SHORTER: dict[str, str] = {
     "model.backbone": "Network of the frames, such as resnet50, small or timm:NAME.",
-    "model.head": "What makes a clip's embedding: ica, tap, ... (docs/heads.md)",
+    "model.head": "Head: ica, tap, ...; --model.head.KEY sets what it has (docs/heads.md).",
     "model.weights": "Start: imagenet, a file, a run, a name of the zoo, or empty.",
     "augment.mode": "One draw for a clip (SDA), one for each frame, or none.",
     "data.layout": "Layout of the data folder; --layout for short.",
@@ -60,13 +62,7 @@ METAVARS = {
 
 
 def short_help(kind: type[Any], command: str, *, more: str = "") -> str:
-    """The help of a command on one screen.
-
-    Args:
-        kind: its dataclass.
-        command: as it is typed.
-        more: a line on flags that stand in no dataclass.
-    """
+    """The help of a command on one screen."""
     width = max(50, min(shutil.get_terminal_size((80, 40)).columns, 100))
     flags = flags_of(kind)
     by_name = {f.top if f.positional else f.name: f for f in flags}

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import tyro
 
 from intraclip.cli.common import parse, print_json, progress_bar, say
+from intraclip.core.progress import Progress
 from intraclip.ingest import IngestConfig
-
-if TYPE_CHECKING:
-    from intraclip.ingest import IngestProgress
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,17 +47,12 @@ class IngestArgs:
     settings: Annotated[IngestConfig, tyro.conf.arg(name="")] = field(default_factory=IngestConfig)
 
 
-def watching(update: Callable[..., None]) -> Callable[[IngestProgress], None]:
+def watching(update: Callable[..., None]) -> Progress:
     """What an ingest tells a progress bar."""
+    started = time.monotonic()
 
-    def watch(now: IngestProgress) -> None:
-        doing = f"{now.people} people followed" if now.stage == "find" else "cutting out people"
-        which = f" ({now.number} of {now.videos})" if now.videos > 1 else ""
-        update(
-            now.done,
-            now.total or None,
-            f"{now.video.name}{which}  {doing}  {now.frames_per_second:.1f} frames/s",
-        )
+    def watch(done: int, total: int) -> None:
+        update(done, total or None, f"{done / max(time.monotonic() - started, 1e-6):.1f} frames/s")
 
     return watch
 

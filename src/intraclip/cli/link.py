@@ -30,7 +30,7 @@ class LinkArgs(Networked):
     """Group the tracklets of several cameras into people.
 
     Tracklets that one camera saw at the same time are kept apart. How alike two must be comes from --calibration, from
-    --threshold, or else from the data: the grouping with the best silhouette.
+    --threshold, or else from the footage itself: how near two people come in it by chance.
     """
 
     source: tyro.conf.Positional[str]
@@ -51,8 +51,8 @@ class LinkArgs(Networked):
     """With a calibration: chance that a random pair shows one person, about 1 / people. By default as where it was
     calibrated."""
     probability: float | None = None
-    """With a calibration: join groups while their pairs are on average this likely. Higher: fewer wrong people in a
-    group, more people found as several. 0.2 where nothing is said, 0.9 with the calibration that comes with `base`."""
+    """Join groups while their pairs are on average this likely. Higher: fewer wrong people in a group, more people
+    found as several. 0.2 where nothing is said, 0.9 with the calibration that comes with `base`."""
     threshold: float | None = None
     """Without a calibration: join groups while their mean distance is below this."""
     distance: Literal["euclidean", "cosine"] | None = None

@@ -20,6 +20,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Turn videos into tracklets: detect people, follow and crop them.",
     ),
     "gallery": ("intraclip.cli.gallery", "Keep tracklets, search them, delete them for good."),
+    "live": ("intraclip.cli.live", "Watch cameras: people into a gallery, alerts for a watch-list."),
+    "alerts": ("intraclip.cli.alerts", "Who is looked for, and what the cameras found."),
     "serve": ("intraclip.cli.serve", "A search page in the browser and an HTTP API on a gallery."),
     "link": ("intraclip.cli.link", "Group the tracklets of several cameras into people."),
     "rank": ("intraclip.cli.rank", "Draw the tracklets most similar to a chosen one."),
@@ -40,7 +42,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 """Command -> module with `main(argv) -> exit code`, and its line in the help."""
 
 GROUPS = {
-    "videos": ("find", "ingest", "gallery", "serve", "link", "rank", "adapt"),
+    "videos": ("find", "ingest", "live", "alerts", "gallery", "serve", "link", "rank", "adapt"),
     "data sets": ("data", "train", "evaluate", "report", "score", "cross", "reproduce", "demo"),
     "Python, other programs and the shell": ("extract", "export", "models", "completion"),
 }

@@ -34,7 +34,7 @@ class Networked:
 
 def is_ours(model: Path) -> bool:
     """Whether a name stands for a run or checkpoint, with a head of its own; other networks only embed frames."""
-    from intraclip.export.networks import RUNS
+    from intraclip.export.engines import RUNS
     from intraclip.models.zoo import find
 
     if model.suffix.lower() in (".toml", *RUNS):

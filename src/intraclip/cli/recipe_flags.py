@@ -30,10 +30,10 @@ def parse_with_recipe(kind: type[ArgsT], argv: Sequence[str], *, command: str, d
     """
     recipe: Recipe = default.settings  # type: ignore[attr-defined]
     words, values = part_flags(argv)
-    bare = replace(recipe, model=replace(recipe.model, head_settings={}))
+    bare = replace(recipe, model=replace(recipe.model, head_settings={}, backbone_settings={}))
     args = parse(kind, words, command=command, default=replace(default, settings=bare))  # type: ignore[type-var]
-    table = merged(table_of(recipe, whole=False), table_of(args.settings, whole=False))  # type: ignore[attr-defined]
-    table = merged(table, migrated(nested(values), table))
+    table = merged(Recipe, table_of(recipe, whole=False), table_of(args.settings, whole=False))  # type: ignore[attr-defined]
+    table = merged(Recipe, table, migrated(nested(values), table))
     return replace(args, settings=recipe_from_table(table, source="the recipe and flags"))  # type: ignore[type-var]
 
 

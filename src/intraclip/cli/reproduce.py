@@ -29,17 +29,19 @@ class ReproduceArgs:
     """table1, table2, table3, table4, fig1, fig3, all, ablation-..., ablations."""
     out: Path
     """Folder of everything that is written; experiments that share it share their runs."""
-    scale: Literal["smoke", "cpu", "paper"] = "cpu"
-    """Minutes on two cores, to see that it works (smoke), hours on two cores (cpu), or the printed recipe on GPUs
-    (paper)."""
+    scale: Literal["smoke", "cpu", "paper", "imagenet-cpu", "imagenet-gpu"] = "cpu"
+    """Minutes on two cores, to see that it works (smoke), hours on two cores (cpu), the printed recipe on GPUs (paper),
+    or from ImageNet weights (imagenet-cpu: hours; imagenet-gpu)."""
     data: tuple[Path, ...] = ()
     """Data sets in their published layouts, such as MARS and iLIDS-VID, or of your own; none: people are rendered."""
     plan: bool = False
     """Print the runs, their commands and an estimate of the time, and stop."""
+    finished: bool = False
+    """Train nothing: write the tables of the runs that are done so far, and how many each row has."""
     seeds: int | None = None
-    """Training seeds, from 0; by default 2 (smoke), 5 (cpu), 3 (paper)."""
+    """Training seeds, from 0; by default 2 (smoke), 5 (cpu, imagenet-...), 3 (paper)."""
     splits: str | None = None
-    """all, or numbers such as 0,1,2, for data sets with several; by default the first 2, and all at scale paper."""
+    """all, or numbers such as 0,1,2, for data sets with several; by default the first 2 (smoke, cpu) or all."""
     only: tuple[str, ...] = ()
     """Rows that are wanted, such as model-1 model-4; by default all. --plan --json names them."""
     recipe: str | None = None
@@ -76,6 +78,7 @@ def main(argv: Sequence[str]) -> int:
             processes=args.processes,
             protocol=args.protocol,
             distance=args.distance,
+            finished=args.finished,
         )
     )
     if args.plan:

@@ -24,7 +24,7 @@ from intraclip.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from intraclip.metrics.calibration import Calibration
+    from intraclip.metrics.calibration import PairDistances
 
 RATES = (1e-2, 1e-3, 1e-4)
 """False-match rates whose thresholds are printed; the calibration holds more."""
@@ -104,14 +104,14 @@ def main(argv: Sequence[str]) -> int:
         seed=args.seed,
         device=args.device,
     )
-    calibration = None
+    pairs, added = None, {}
     if args.calibrate is not None:
         from intraclip.core.files import write_json
 
-        calibration = calibrate_file(file, protocol=args.protocol, distance=args.distance)
+        calibration, pairs = calibrate_file(file, protocol=args.protocol, distance=args.distance)
         write_json(args.calibrate, calibration.to_json_dict(), replace=args.force)
+        added = {"calibration": calibration.to_json_dict()}
     if args.json:
-        added = {} if calibration is None else {"calibration": calibration.to_json_dict()}
         print_json(
             {name: {**r, "notes": [*r["notes"], *found.notes], **added} for name, r in found.results.items()}
         )
@@ -135,8 +135,8 @@ def main(argv: Sequence[str]) -> int:
         _explain(name, result)
     if against is not None:
         _compare(shown)
-    if calibration is not None:
-        _thresholds(calibration)
+    if pairs is not None:
+        _thresholds(pairs)
         tell(f"written: {args.calibrate}")
     for note in found.notes:
         tell(f"note: {note}")
@@ -158,17 +158,20 @@ def _explain(name: str, result: Mapping[str, Any]) -> None:
         tell(f"  {note}")
 
 
-def _thresholds(found: Calibration) -> None:
+def _thresholds(pairs: PairDistances) -> None:
+    from intraclip.metrics.calibration import equal_error_rate, threshold_at
+
     rows = []
     for rate in RATES:
-        t = found.threshold(rate)
+        t = threshold_at(pairs, rate)
         # A rate that lets a handful of pairs pass, or none, cannot be measured with so few pairs.
         share = f"{100 * t.true_match_rate:.1f}" + ("" if t.supported else " (too few pairs)")
         rows.append([f"false-match rate {rate:g}", f"{t.threshold:.4f}", f"{t.false_matches:,}", share])
     print_table(["same person when", "distance below", "false matches", "true matches, %"], rows)
+    equal = equal_error_rate(pairs)
     tell(
-        f"equal error rate {100 * found.equal_error.rate:.2f} % at distance {found.equal_error.threshold:.4f}; "
-        f"{found.genuine_pairs:,} pairs of one person, {found.impostor_pairs:,} of two, across cameras"
+        f"equal error rate {100 * equal.rate:.2f} % at distance {equal.threshold:.4f}; "
+        f"{len(pairs.genuine):,} pairs of one person, {pairs.impostors:,} of two, across cameras"
     )
 
 

@@ -67,7 +67,7 @@ def main(argv: Sequence[str]) -> int:
         settings = replace(settings, port=listening.getsockname()[1])
         embedder = _embedder(args, gallery)
         app = create_app(gallery, settings, embedder=embedder)
-        _greet(args, settings, gallery.stats().tracklets, embeds=embedder is not None)
+        greet(args.gallery, settings, gallery.stats().tracklets, embeds=embedder is not None)
         run(app, settings, listening, tls_cert=args.tls_cert, tls_key=args.tls_key)
     return 0
 
@@ -109,11 +109,13 @@ def _embedder(args: ServeArgs, gallery: Gallery) -> Embedder | None:
     return ModelEmbedder(extractor, clip)
 
 
-def _greet(args: ServeArgs, settings: ServeSettings, tracklets: int, *, embeds: bool) -> None:
+def greet(
+    address: str, settings: ServeSettings, tracklets: int, *, embeds: bool = True, view: str = ""
+) -> None:
     """On standard output: standard error carries one JSON object a line."""
     scheme = "https" if settings.tls else "http"
-    host = f"[{args.host}]" if ":" in args.host else args.host
-    print(f"{tracklets:,} tracklets of {args.gallery} at {scheme}://{host}:{settings.port}/")
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    print(f"{tracklets:,} tracklets of {address} at {scheme}://{host}:{settings.port}/{view}")
     if not embeds:
         print("no model: tracklets of the gallery can be searched for, uploaded pictures cannot (--model)")
     if settings.tokens:

@@ -11,16 +11,12 @@ from intraclip.cli.flags import Flag, flags_of, named
 from intraclip.config_io import read_toml
 from intraclip.errors import ConfigError
 
-COMMANDS = ("ingest", "find", "extract", "link", "serve", "gallery add")
+COMMANDS = ("ingest", "find", "extract", "link", "live", "serve", "gallery add")
 """Commands with so many settings that a file of them helps; `train` and `cross` have recipes."""
 
 
 def with_settings(kind: type[Any], argv: Sequence[str]) -> tuple[list[str], str]:
     """The words of a command line, with those that its ``--config FILE`` adds.
-
-    Args:
-        kind: dataclass of the command.
-        argv: its words.
 
     Returns:
         The words, and the file; the argv as it is, and an empty text, where no file is named.

@@ -35,14 +35,7 @@ OUT_BY_PLACE = ("data pack", "gallery export-labels")
 def modern(
     kind: type[Any], argv: Sequence[str], *, command: str, note: Callable[[str], object] | None = None
 ) -> list[str]:
-    """The words of a command line in today's spelling.
-
-    Args:
-        kind: dataclass of the command.
-        argv: its words.
-        command: as it is typed, such as ``gallery add``.
-        note: is told of every old spelling.
-    """
+    """The words of a command line in today's spelling."""
     note = note or (lambda text: None)
     flags = flags_of(kind)
     parts = _split(flags, argv)

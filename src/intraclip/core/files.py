@@ -77,9 +77,6 @@ def write_text(path: Path, text: str, *, replace: bool = True, kept: str = "") -
     r"""Write a file in UTF-8 as `whole_file` does.
 
     Bytes of a file's name that are no UTF-8 are written as JSON escapes them: ``entr\udce9e.avi``.
-
-    Raises:
-        OutputError: it cannot be written, or is there and not to be replaced.
     """
     with whole_file(path, replace=replace, kept=kept) as partial:
         partial.write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
@@ -106,10 +103,6 @@ def sweep(folder: Path) -> None:
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of a file.
-
-    Raises:
-        OSError: it cannot be read.
-    """
+    """SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

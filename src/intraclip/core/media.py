@@ -72,11 +72,6 @@ def read_picture(path: Path, *, limits: Limits = LIMITS) -> Picture:
 
     Returns:
         uint8 ``[H, W, 3]``, RGB, upright.
-
-    Raises:
-        FrameError: the file is missing, empty, damaged, or cannot be shown in 8 bits.
-        NoPictureError: it is no picture.
-        PictureTooLargeError: it is beyond the limits.
     """
     return decode_picture(read_picture_bytes(path, limits=limits), path, limits=limits)
 

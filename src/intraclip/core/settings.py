@@ -165,7 +165,7 @@ def dataclass_from_table(
     kind: type[ConfigT], table: Mapping[str, Any], *, prefix: str, found: list[str]
 ) -> ConfigT:
     """Build one config dataclass, appending every problem to `found` and keeping defaults there."""
-    hints = _hints(kind)
+    hints = _hints(kind)  # type: ignore[arg-type]
     known = {f.name: f for f in fields(kind) if "settings" not in f.metadata}  # type: ignore[arg-type]
     values: dict[str, Any] = {}
     for key, raw in table.items():
@@ -192,7 +192,7 @@ def dataclass_from_table(
 
 
 @cache
-def _hints(kind: type[Any]) -> dict[str, Any]:
+def _hints(kind: Any) -> dict[str, Any]:
     return get_type_hints(kind)
 
 
@@ -200,7 +200,7 @@ def _chosen(
     registry: Registry, item: Field[Any], raw: Any, *, where: str, found: list[str]
 ) -> dict[str, Any]:
     """The two fields of a part, of its name or its table. A name that is unknown is said by `problems`."""
-    table = dict(raw) if isinstance(raw, Mapping) else {"name": raw}
+    table = part_table(raw)
     name = table.pop("name", item.default)
     if not isinstance(name, str):
         found.append(f"{where}: {shown(name)} is no text; {registry.names()}")
@@ -262,33 +262,57 @@ def nested(values: Mapping[str, Any]) -> dict[str, Any]:
     """
     table: dict[str, Any] = {}
     for key, value in values.items():
-        one = value
-        for name in reversed(key.split(".")):
-            one = {name: one}
-        table = merged(table, one)
+        *sections, name = key.split(".")
+        place = table
+        for section in sections:
+            own = place.get(section, {})
+            place[section] = own if isinstance(own, dict) else {"name": own}
+            place = place[section]
+        if isinstance(place.get(name), dict):
+            place[name]["name"] = value
+        else:
+            place[name] = value
     return table
 
 
-def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """A table over another one, table by table. Settings of a part go with it when another one takes its place.
+def merged(kind: type[Any], below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """A table over another one, table by table.
 
-    >>> merged({"head": {"name": "ica", "reduction": 8}}, {"head": {"reduction": 2}})
-    {'head': {'name': 'ica', 'reduction': 2}}
-    >>> merged({"head": {"name": "ica", "reduction": 8}}, {"head": "tap"})
-    {'head': 'tap'}
+    Settings of a part go with it when another one takes its place, unless both declare the same settings.
+
+    Args:
+        kind: dataclass that the tables are of.
+        below: the one whose values stay where the other gives none.
+        above: the other one.
     """
     found = dict(below)
+    known, hints = {f.name: f for f in fields(kind)}, _hints(kind)  # type: ignore[arg-type]
     for key, value in above.items():
-        own: Any = found.get(key)
-        new: Any = value
-        if isinstance(own, Mapping) and "name" in own and isinstance(new, str):
-            new = {"name": new}
-        if isinstance(own, str) and isinstance(new, Mapping):
-            own = {"name": own}
-        both = isinstance(own, Mapping) and isinstance(new, Mapping)
-        same = both and new.get("name", own.get("name")) == own.get("name")
-        found[key] = merged(own, new) if same else value
+        registry = registry_of(known[key]) if key in known else None
+        own = below.get(key)
+        if registry is not None:
+            found[key] = _replaced(registry, known[key].default, own, value)
+        elif isinstance(own, Mapping) and isinstance(value, Mapping) and is_dataclass(hints.get(key)):
+            found[key] = merged(hints[key], own, value)
+        else:
+            found[key] = value
     return found
+
+
+def _replaced(registry: Registry, default: Any, below: Any, above: Any) -> Any:
+    own = {"name": default, **part_table(below)}
+    new = {"name": own["name"], **part_table(above)}
+    stays = own["name"] == new["name"]
+    if not stays and len(own) > 1 and not any(registry.problem(str(one["name"])) for one in (own, new)):
+        stays = registry.load(own["name"]).Settings is registry.load(new["name"]).Settings
+    return {**own, **new} if stays else new
+
+
+def part_table(raw: Any) -> dict[str, Any]:
+    """The table of a part, which may be named alone; empty of None."""
+    if raw is None:
+        return {}
+    return dict(raw) if isinstance(raw, Mapping) else {"name": raw}
 
 
 def _convert(raw: Any, hint: Any) -> Any:

@@ -85,12 +85,12 @@ def shown(source: str) -> str:
 
 
 def has_password(source: str) -> bool:
-    """Whether an address has a password in it, in so many words.
+    """Whether a text has an address with a password in it, in so many words.
 
     >>> has_password("rtsp://me:secret@host/1"), has_password("rtsp://me:${PASSWORD}@host/1"), has_password("a.mp4")
     (True, False, False)
     """
-    found = re.match(r"[A-Za-z][A-Za-z0-9+.-]*://[^/@]*:([^/]*)@", source)
+    found = re.search(r"[A-Za-z][A-Za-z0-9+.-]*://[^/@]*:([^/]*)@", source)
     return found is not None and bool(_VARIABLE.sub("", found[1]))
 
 

@@ -41,10 +41,6 @@ def one_ahead(
 
     So a GPU has work while this process fetches batches and reads results. An error in fetching or starting the next
     batch is raised after the result of this one has been handed out.
-
-    Args:
-        batches: what to work on.
-        start: begins the work on a batch, and does not wait for it.
     """
     coming = iter(batches)
     waiting: tuple[BatchT, Arriving] | None = None

@@ -33,11 +33,6 @@ def wanted(config: AugmentConfig) -> bool:
 def draw_colour(config: AugmentConfig, shape: tuple[int, int], generator: torch.Generator) -> torch.Tensor:
     """Draw the changes of a batch.
 
-    Args:
-        config: probabilities and strength.
-        shape: B and U, see `intraclip.data.augment.AugmentParameters`.
-        generator: source of the draw, on the CPU.
-
     Returns:
         float32 ``[B, U, 9]``, see `FIELDS`; `UNCHANGED` where the coin says so.
     """

@@ -77,12 +77,9 @@ class DataReport:
     """What `check_dataset` found.
 
     Attributes:
-        root: the data set's folder.
-        layout: name of its layout.
         is_benchmark: whether it is a rendered copy (`benchmark.json`), to which published counts do not apply.
         num_splits: number of splits; 0 when they could not be read.
         subsets: sizes of ``train``, ``query`` and ``gallery`` of split 0; empty when it could not be read.
-        frames_decoded: frames that were decoded as a trial.
         findings: errors first, then warnings, then notes.
     """
 
@@ -156,7 +153,6 @@ def check_dataset(
 
     Raises:
         DataError: no data set is recognised at all, or `decode` is unknown.
-        MissingExtraError: a file needs a package that is not installed (LS-VID: h5py).
     """
     if decode not in ("none", "sample", "all"):
         raise DataError(f"decode is {decode!r}, expected none, sample or all")
@@ -340,7 +336,6 @@ class _Files:
     """What lies below one folder.
 
     Attributes:
-        images: paths of all frames, relative to the folder.
         empty_files: those of zero bytes, when sizes were asked for.
         empty_folders: folders with nothing in them.
     """

@@ -31,14 +31,6 @@ class Clip(NamedTuple):
 def training_clip(length: int, config: ClipConfig, rng: np.random.Generator) -> Clip:
     """Draw one training clip.
 
-    Args:
-        length: frames in the tracklet, at least 1.
-        config: `num_frames`, `sampling`, `stride` and `short` are read.
-        rng: source of the draw.
-
-    Raises:
-        DataError: the tracklet is shorter than T and the policy is ``error``.
-
     >>> config = ClipConfig(num_frames=4)
     >>> training_clip(100, config, np.random.default_rng(0)).indices
     array([82, 83, 84, 85])
@@ -63,9 +55,6 @@ def tracklet_clips(length: int, config: ClipConfig) -> list[Clip]:
 
     ``dense``: every non-overlapping run of T frames, the rest padded (Gao & Nevatia 2018, which the paper
     follows). ``even``: the middle frame of each of T equal chunks. ``all``: one clip with every frame.
-
-    Raises:
-        DataError: the tracklet is shorter than T and the policy is ``error``.
 
     >>> [clip.indices.tolist() for clip in tracklet_clips(6, ClipConfig(num_frames=4))]
     [[0, 1, 2, 3], [4, 5, 5, 5]]

@@ -52,10 +52,6 @@ class FrameLoader:
 
         Returns:
             uint8 frames ``[T, H, W, 3]``, mask ``[T]``, and a message for each frame that was replaced.
-
-        Raises:
-            FrameError: a frame cannot be read, and that is not to be skipped.
-            DataError: no frame of the tracklet can be read.
         """
         frames = np.empty((len(clip.indices), self.config.height, self.config.width, 3), dtype=np.uint8)
         mask, messages = self.load_into(tracklet, clip, frames)
@@ -108,9 +104,6 @@ class FrameLoader:
         Returns:
             uint8 ``[H, W, 3]`` by frame number; and, if unreadable frames are to be skipped, the messages of those
             that cannot be read.
-
-        Raises:
-            FrameError: a frame cannot be read, and that is not to be skipped.
         """
         read: dict[int, Frames] = {}
         failed: dict[int, str] = {}
@@ -314,12 +307,6 @@ def iterate(
     pin_memory: bool = False,
 ) -> Iterator[BatchT]:
     """Yield the batches of a data set in order, read by `workers` processes (0: in this one).
-
-    Args:
-        dataset: what to read.
-        workers: processes.
-        prefetch: batches that each worker reads ahead.
-        pin_memory: put batches into page-locked memory, from which a GPU copies without waiting.
 
     Raises:
         IntraclipError: what a worker met, such as a `FrameError`; or a worker was killed.

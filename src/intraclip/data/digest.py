@@ -9,19 +9,18 @@ from intraclip.data.readers import benchmark_info
 from intraclip.types import Split, Tracklet
 
 
-def tracklets_digest(split: Split, tracklets: Sequence[Tracklet]) -> str:
+def tracklets_digest(split: Split, tracklets: Sequence[Tracklet], *, checksum: str | None = None) -> str:
     """Which tracklets something was made of: SHA-256 of their names, people, cameras and lengths.
 
     Rendered data bring the checksum of all their frames, which is counted in. Pixels of real data are not read.
 
     Args:
-        split: whose data set they belong to.
-        tracklets: such as ``split.train``.
+        checksum: of the frames, in place of the one that `benchmark.json` names.
 
     Returns:
         64 hexadecimal digits.
     """
     rendered = benchmark_info(split.root) or {}
-    told = [split.dataset, str(rendered.get("sha256", ""))]
+    told = [split.dataset, str(rendered.get("sha256", "")) if checksum is None else checksum]
     told += [f"{t.name} {t.pid} {t.camid} {len(t)}" for t in tracklets]
     return hashlib.sha256("\n".join(told).encode()).hexdigest()

@@ -41,9 +41,6 @@ def schedule(length: int, clip: ClipConfig) -> Schedule:
 
     >>> schedule(6, ClipConfig(num_frames=4))
     Schedule(frames=array([0, 1, 2, 3, 4, 5]), clips=array([0, 0, 0, 0, 1, 1]))
-
-    Raises:
-        DataError: the tracklet is shorter than T and the policy is ``error``.
     """
     valid = [c.indices[c.mask] for c in tracklet_clips(length, clip)]
     return Schedule(np.concatenate(valid), np.repeat(np.arange(len(valid)), [len(v) for v in valid]))
@@ -123,9 +120,6 @@ class FrameBatches(Dataset["FrameBatch | IntraclipError"]):
         skip_unreadable: hand over what can be read instead of an error.
         parts: ranges of tracklet numbers that share no batch, in the order they are wanted; by default one of all.
             A part's batches do not depend on which other parts are asked for.
-
-    Raises:
-        DataError: a tracklet is shorter than T and the policy is ``error``.
     """
 
     def __init__(

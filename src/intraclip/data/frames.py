@@ -19,16 +19,8 @@ Frame = npt.NDArray[np.uint8]
 def read_tracklet_frame(tracklet: Tracklet, index: int) -> Frame:
     """Read one frame of a tracklet, from its folder or its pack.
 
-    Args:
-        tracklet: where from.
-        index: number of the frame, counted from 0.
-
     Returns:
         uint8 ``[H, W, 3]``, RGB, at the stored size. Of a raw pack it is a read-only view of the mapped file.
-
-    Raises:
-        FrameError: the frame is missing, empty, truncated, or no image.
-        DataError: the pack is damaged.
     """
     if isinstance(tracklet, ArrayTracklet):
         return tracklet.pictures[index]
@@ -45,10 +37,6 @@ def read_tracklet_frame_into(tracklet: Tracklet, index: int, out: Frame) -> None
         tracklet: where from.
         index: number of the frame, counted from 0.
         out: contiguous uint8 ``[H, W, 3]``; undefined after an error.
-
-    Raises:
-        FrameError: the frame is missing, empty, truncated, or no image.
-        DataError: the pack is damaged.
     """
     if isinstance(tracklet, ArrayTracklet):
         resize_into(np.ascontiguousarray(tracklet.pictures[index]), out)
@@ -63,12 +51,7 @@ def read_tracklet_frame_into(tracklet: Tracklet, index: int, out: Frame) -> None
 
 
 def encoded_frame(tracklet: Tracklet, index: int) -> Frame:
-    """Bytes of one frame of a tracklet as its file or pack has them: uint8 ``[bytes]``, perhaps empty, read-only.
-
-    Raises:
-        FrameError: the frame is missing, or is stored as raw pixels.
-        DataError: the pack is damaged.
-    """
+    """Bytes of one frame of a tracklet as its file or pack has them: uint8 ``[bytes]``, perhaps empty, read-only."""
     pack = pack_of(tracklet.root)
     if pack is not None:
         return pack.encoded(tracklet, index)

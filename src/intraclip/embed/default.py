@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from intraclip.config import Recipe
 from intraclip.config_io import parse_json
 from intraclip.embed.extract import open_extractor
 from intraclip.embed.extractors import Extractor
-from intraclip.export.networks import RUNS, installed
-from intraclip.metrics.match_probability import MatchCalibration
+from intraclip.export.engines import RUNS, installed
 from intraclip.models.zoo import Entry, is_here, local_file, named, shipped_calibrations
 from intraclip.models.zoo.catalogue import STRONGER
+
+if TYPE_CHECKING:
+    from intraclip.metrics.match_probability import MatchCalibration
 
 SHIPPED = "base"
 
@@ -35,6 +37,8 @@ def path_of(entry: Entry) -> Path:
 
 def calibration_of(fingerprint: str) -> MatchCalibration | None:
     """What is known of the distances of a network that comes with the package; None for any other."""
+    from intraclip.metrics.match_probability import MatchCalibration
+
     known = map(parse_json, shipped_calibrations())
     found = next((data for data in known if data["fingerprint"] == fingerprint), None)
     return None if found is None else MatchCalibration.from_json_dict(found)
@@ -47,14 +51,7 @@ def network_of(
     engine: str | None = None,
     device: str | None = None,
 ) -> tuple[Entry, Extractor, Recipe] | None:
-    """The one of `networks_here` that made embeddings, opened; None where none did.
-
-    Args:
-        fingerprint: of the embeddings.
-        sampling: of test clips; by default as each network's recipe says.
-        engine: as in `open_extractor`.
-        device: as in `open_extractor`.
-    """
+    """The one of `networks_here` that made embeddings, opened; None where none did."""
     for entry in networks_here():
         # Opening a network takes seconds; what the shipped one makes of its own sampling is written down.
         if (

@@ -67,8 +67,6 @@ class EmbeddingsFile:
     """A checked embeddings file.
 
     Attributes:
-        path: the file.
-        embeddings: its content.
         notes: what was accepted although it is unusual, in sentences.
         times: seconds of the first and last frame, float64 ``[N, 2]``, NaN where unknown; None if the file has none.
         metadata: what the writer said about the embeddings; empty if it said nothing.
@@ -87,12 +85,7 @@ class EmbeddingsFile:
 
 
 def load_embeddings(path: Path) -> Embeddings:
-    """Read embeddings from an .npz or Parquet file.
-
-    Raises:
-        DataError: as `read_embeddings`.
-        MissingExtraError: a Parquet file, and pyarrow is not installed.
-    """
+    """Read embeddings from an .npz or Parquet file."""
     return read_embeddings(path).embeddings
 
 
@@ -108,7 +101,6 @@ def read_embeddings(path: Path) -> EmbeddingsFile:
     Raises:
         DataError: the file is missing or damaged, an array is missing, or its shape, length, kind or values are
             wrong; all that is wrong with the arrays is listed at once.
-        MissingExtraError: a Parquet file, and pyarrow is not installed.
     """
     arrays, metadata, digest = _read_parquet(path) if path.suffix.lower() in PARQUET else _read_npz(path)
     if digest and digest != _digest(arrays, metadata):

@@ -29,7 +29,6 @@ def check_embeddings_name(path: Path) -> None:
 
     Raises:
         OutputError: the name ends in something else.
-        MissingExtraError: a Parquet file, and pyarrow is not installed.
     """
     if path.suffix.lower() in PARQUET:
         require_extra("pyarrow.parquet", extra="parquet", purpose=f"writing {path.name}")
@@ -51,10 +50,6 @@ def save_embeddings(
         embeddings: N of them.
         times: seconds of the first and last frame in the video, ``[N, 2]``, NaN where unknown; None writes none.
         metadata: what JSON can hold; the fingerprint of the embeddings goes with it.
-
-    Raises:
-        OutputError: the name ends in something else, or the file cannot be written.
-        MissingExtraError: a Parquet file, and pyarrow is not installed.
     """
     said = {"fingerprint": embeddings.fingerprint} if embeddings.fingerprint else {}
     save_chunks(path, [(embeddings, times)], metadata={**said, **(metadata or {})})

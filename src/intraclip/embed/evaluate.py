@@ -35,15 +35,7 @@ Sampling = Literal["dense", "even", "all"]
 
 
 def protocols_for(split: Split, name: str | None) -> list[Protocol]:
-    """Protocols to score a split with.
-
-    Args:
-        split: names its usual protocol.
-        name: a protocol, ``all`` for every one across cameras, or None for the usual one.
-
-    Raises:
-        ConfigError: unknown name.
-    """
+    """Protocols to score a split with."""
     return protocols_named(name or split.protocol)
 
 
@@ -72,26 +64,10 @@ def evaluate_run(
     For a run folder, `evaluation.json` and `embeddings.npz` are written into it; for a single checkpoint file
     nothing is written.
 
-    Args:
-        run: run folder or checkpoint file.
-        split: its queries and gallery are used.
-        protocol: see `protocols_for`.
-        distance: ``euclidean`` or ``cosine``.
-        sampling: other test sampling than the recipe's.
-        engine: what runs the network, see `open_extractor`; torch by default.
-        workers: processes that decode frames; by default as in the recipe.
-        device: other device than the recipe's.
-        progress: called after every batch.
-        ranks: the processes that share the embedding; all return the result, the first one writes it.
-
     Returns:
         ``scores`` by protocol, each with ``intervals`` (None for too few people) and ``same_as``, protocols that
         calculate the same; ``not_scored`` with the reason by protocol (``all`` only); and everything that makes them
         what they are: ``fingerprint``, ``data``, ``sampling``, ``model`` and ``environment``.
-
-    Raises:
-        CheckpointError: no trained model there.
-        DataError: nothing to evaluate, or features that are not finite.
     """
     require_test_tracklets(split)
     ready = _ready(run, sampling=sampling, engine=engine, workers=workers, device=device)
@@ -257,19 +233,8 @@ def evaluate_splits(
 
     Splits of one data set share most of their tracklets, so each is embedded once.
 
-    Args:
-        run: run folder or checkpoint file.
-        splits: of one data set; at least one.
-        protocol: by name; by default the usual one of the data set.
-        distance: ``euclidean`` or ``cosine``.
-        sampling: other test sampling than the recipe's.
-        device: other device than the recipe's.
-        progress: called after every batch.
-
     Raises:
-        CheckpointError: no trained model there.
         ConfigError: unknown protocol.
-        DataError: nothing to evaluate, or features that are not finite.
     """
     for split in splits:
         require_test_tracklets(split)

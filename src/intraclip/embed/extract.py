@@ -51,11 +51,8 @@ def open_extractor(
         The extractor and the run's recipe, or the default one where there is no run.
 
     Raises:
-        CheckpointError: no trained model there.
         ConfigError: neither run nor encoder; sizes that do not fit; or a head that reads more than frame vectors
             on another engine than torch.
-        DeviceError: the device is not there.
-        MissingExtraError: the engine is not installed.
     """
     run, encoder = _in_place(run, encoder)
     source = encoder or run
@@ -122,10 +119,6 @@ def embed_tracklets(
 
     Returns:
         float32 ``[N, D]``, in the order of the tracklets; not finite where the network gave such numbers.
-
-    Raises:
-        FrameError: a frame cannot be read, and the recipe does not say to skip it.
-        DataError: no frame of a tracklet can be read.
     """
     if not isinstance(model, ClipEmbedder):
         return collect(
@@ -171,11 +164,7 @@ def embed_split(
     clip: ClipConfig | None = None,
     progress: Progress | None = None,
 ) -> Embeddings:
-    """Embed the test tracklets of a split: queries first, then the gallery.
-
-    Raises:
-        DataError: the split has no test tracklets, or the network gave numbers that are not finite.
-    """
+    """Embed the test tracklets of a split: queries first, then the gallery."""
     require_test_tracklets(split)
     features = embed_tracklets(model, split.test, recipe, clip=clip, progress=progress)
     return with_ids(features, split)
@@ -215,16 +204,7 @@ def of_tracklets(
 
 
 def load_run(run: Path, *, device: str | None = None) -> tuple[ClipEmbedder, Recipe]:
-    """The trained network of a run folder or checkpoint file, ready to embed, and its recipe.
-
-    Args:
-        run: run folder or checkpoint file.
-        device: other device than the recipe's.
-
-    Raises:
-        CheckpointError: no trained model there.
-        DeviceError: the device is not there.
-    """
+    """The trained network of a run folder or checkpoint file, ready to embed, and its recipe."""
     checkpoint = read_checkpoint(model_file(run))
     target = choose_device(device or checkpoint.recipe.device)
     return load_model(checkpoint, device=target), checkpoint.recipe

@@ -35,10 +35,8 @@ class Extracted:
     """What an extraction came to.
 
     Attributes:
-        out: the file.
         tracklets: embeddings in it.
         size: D.
-        fingerprint: of model and settings.
         failures: why tracklets are missing from it, one message each.
         unreadable: messages about frames that were left out.
     """
@@ -54,17 +52,9 @@ class Extracted:
 class ExtractJob:
     """One extraction.
 
-    Args:
-        extractor: what embeds.
-        split: its test tracklets are embedded.
-        settings: how.
-        out: the file to write, .npz or .parquet.
-        processes: how many will share the work.
-
     Raises:
         DataError: nothing to embed, or a tracklet is too short and the policy is ``error``.
         OutputError: the output has the wrong name.
-        MissingExtraError: a Parquet file, and pyarrow is not installed.
     """
 
     def __init__(
@@ -114,12 +104,7 @@ class ExtractJob:
         return [left[i] for i in balance(frames, ranks.size)[ranks.rank]]
 
     def run_parts(self, numbers: Sequence[int], *, progress: Progress | None = None) -> None:
-        """Embed some parts and keep them.
-
-        Raises:
-            FrameError: a frame cannot be read, and that is not to be skipped.
-            OutputError: a part cannot be written.
-        """
+        """Embed some parts and keep them."""
         finished = self.extractor.embed(
             self.tracklets, self.settings, parts=[self.parts[n] for n in numbers], progress=progress
         )
@@ -145,7 +130,6 @@ class ExtractJob:
 
         Raises:
             DataError: tracklets could not be embedded, and that is not to be skipped; or none could be.
-            OutputError: a part is missing, or the file cannot be written.
         """
         failures: list[str] = []
         unreadable: list[str] = []
@@ -228,11 +212,6 @@ def extract_split(
 
     Returns:
         What came out; None in every process but the first.
-
-    Raises:
-        FrameError: a frame cannot be read, and that is not to be skipped. Finished parts stay for `resume`.
-        DataError: nothing to embed; or tracklets could not be embedded, and that is not to be skipped.
-        OutputError: output or parts are there already, are of another job, or cannot be written.
     """
     job = ExtractJob(extractor, split, settings, out, processes=ranks.size)
     if ranks.leads:

@@ -23,14 +23,7 @@ _PURPOSE = "extraction on a Ray cluster"
 
 
 class PartWorker:
-    """A worker of Ray Data: opens the extractor once, then makes one part after the other.
-
-    Args:
-        opener: opens the extractor.
-        split: as in `ExtractJob`.
-        settings: as in `ExtractJob`.
-        out: as in `ExtractJob`.
-    """
+    """A worker of Ray Data: opens the extractor once, then makes one part after the other."""
 
     def __init__(
         self, opener: Callable[[], Extractor], split: Split, settings: ExtractSettings, out: Path
@@ -63,20 +56,8 @@ def extract_with_ray(
 ) -> Extracted:
     """As `extract_split`, on a Ray cluster.
 
-    Args:
-        opener: opens the extractor, in every worker; it must pickle.
-        split: its queries and gallery.
-        settings: how.
-        out: the file to write.
-        resume: go on with the parts of an interrupted extraction.
-        force: replace the file, and delete parts unless they are resumed.
-        address: of the cluster; ``local`` starts one on this machine and ends it again.
-        progress: called after every part, with parts done and parts to do.
-
     Raises:
-        MissingExtraError: Ray is not installed.
         DataError: what a worker met, such as an unreadable frame that is not to be skipped; finished parts stay.
-        OutputError: as `extract_split`.
     """
     with _cluster(address) as (ray, data):
         resources = ray.cluster_resources()

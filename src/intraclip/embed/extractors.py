@@ -7,9 +7,9 @@ yield tracklets one by one, so that memory does not grow with their number, nor 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,7 @@ from intraclip.config import ClipConfig, InputConfig, Recipe
 from intraclip.core.progress import Progress as Progress
 from intraclip.core.transfer import Arriving, aside, one_ahead
 from intraclip.data.clips import tracklet_clips
-from intraclip.data.dataset import FrameLoader, TestBatches, iterate
+from intraclip.data.dataset import Batches, FrameLoader, TestBatches, iterate
 from intraclip.data.frame_batches import FrameBatch, FrameBatches, frames_needed
 from intraclip.data.loaded import Loaded
 from intraclip.embed.encoders.base import FrameEncoder, StartingEncoder
@@ -29,6 +29,8 @@ from intraclip.models.embedder import ClipEmbedder
 from intraclip.models.fingerprint import embedding_fingerprint, fingerprint_of
 from intraclip.models.heads.base import FrameHead
 from intraclip.types import Tracklet
+
+BatchT = TypeVar("BatchT")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,10 +125,6 @@ class Extractor(Protocol):
 class FrameExtractor:
     """A frame encoder of any engine, and a head that reads the mean of its vectors.
 
-    Args:
-        encoder: frames -> vectors.
-        head: in evaluation mode, on any device.
-
     Raises:
         ConfigError: the head was made for vectors of another size.
     """
@@ -177,7 +175,8 @@ class FrameExtractor:
         clips, whole = RunningMean(self.encoder.num_features), RunningMean(self.embedding_size)
         notes = _Notes(tracklets)
         done = 0
-        for batch, vectors in self._encoded(batches, settings.workers):
+        ahead = isinstance(self.encoder, StartingEncoder) and self.encoder.on_gpu
+        for batch, vectors in _results(batches, settings.workers, self._start, ahead=ahead):
             for owner, message in batch.unreadable:
                 notes.unreadable(owner, message)
             means = clips.add(vectors, counted=batch.read, ends=batch.ends_clip)
@@ -204,17 +203,11 @@ class FrameExtractor:
         weight = next(self.head.parameters(), None)
         return torch.device("cpu") if weight is None else weight.device
 
-    def _encoded(self, batches: FrameBatches, workers: int) -> Iterator[tuple[FrameBatch, torch.Tensor]]:
-        """Batches and the vectors of their frames; a GPU has the next batch before this one's vectors are read."""
+    def _start(self, batch: FrameBatch) -> Arriving:
         encoder = self.encoder
-        if not (isinstance(encoder, StartingEncoder) and encoder.on_gpu):
-            for batch in iterate(batches, workers=workers):
-                yield batch, encoder.encode(batch.frames)
-            return
-        pin = torch.cuda.is_available()
-        yield from one_ahead(
-            iterate(batches, workers=workers, pin_memory=pin), lambda batch: encoder.start(batch.frames)
-        )
+        if isinstance(encoder, StartingEncoder) and encoder.on_gpu:
+            return encoder.start(batch.frames)
+        return Arriving(encoder.encode(batch.frames))
 
     def _replacement(
         self, tracklet: Tracklet, number: int, settings: ExtractSettings, size: InputConfig
@@ -299,7 +292,12 @@ class ClipExtractor:
         )
         left = [len(tracklet_clips(len(tracklets[row]), settings.clip)) for row in part]
         mean = RunningMean(self.embedding_size)
-        for batch, embeddings in self._embedded(batches, settings):
+
+        def start(batch: Loaded) -> Arriving:
+            return self._start(batch.clips.frames, batch.clips.mask, settings.max_frames)
+
+        ahead = self.encoder.on_gpu
+        for batch, embeddings in _results(batches, settings.workers, start, ahead=ahead):
             ends = torch.zeros(len(batch.owners), dtype=torch.bool)
             for i, owner in enumerate(batch.owners.tolist()):
                 left[owner] -= 1
@@ -312,25 +310,6 @@ class ClipExtractor:
             for owner, embedding in zip(batch.owners[ends].tolist(), means, strict=True):
                 yield notes.finished(part.start + owner, embedding)
 
-    def _embedded(
-        self, batches: TestBatches, settings: ExtractSettings
-    ) -> Iterator[tuple[Loaded, torch.Tensor]]:
-        """Batches and the embeddings of their clips; see `FrameExtractor._encoded`."""
-
-        def start(batch: Loaded) -> Arriving:
-            return self._start(batch.clips.frames, batch.clips.mask, settings.max_frames)
-
-        if self.encoder.on_gpu:
-            pin = torch.cuda.is_available()
-            yield from one_ahead(iterate(batches, workers=settings.workers, pin_memory=pin), start)
-        else:
-            for batch in iterate(batches, workers=settings.workers):
-                yield batch, start(batch).read()
-
-    def embed_clips(self, frames: torch.Tensor, mask: torch.Tensor, max_frames: int) -> torch.Tensor:
-        """Embeddings ``[B, D]`` on the CPU of uint8 clips ``[B, T, 3, H, W]``; the backbone runs in pieces."""
-        return self._start(frames, mask, max_frames).read()
-
     @torch.inference_mode()
     def _start(self, frames: torch.Tensor, mask: torch.Tensor, max_frames: int) -> Arriving:
         maps = torch.cat(
@@ -341,12 +320,19 @@ class ClipExtractor:
         return Arriving(output.embedding.double())
 
 
-class RunningMean:
-    """Means of runs of rows that arrive in batches; only the sum of the open run is held.
+def _results(
+    batches: Batches[BatchT], workers: int, start: Callable[[BatchT], Arriving], *, ahead: bool
+) -> Iterator[tuple[BatchT, torch.Tensor]]:
+    """Batches and what becomes of them; a GPU has the next batch before this one's results are read."""
+    if ahead:
+        yield from one_ahead(iterate(batches, workers=workers, pin_memory=torch.cuda.is_available()), start)
+        return
+    for batch in iterate(batches, workers=workers):
+        yield batch, start(batch).read()
 
-    Args:
-        size: length of a row.
-    """
+
+class RunningMean:
+    """Means of runs of rows that arrive in batches; only the sum of the open run is held."""
 
     def __init__(self, size: int) -> None:
         self._sum = torch.zeros(size, dtype=torch.float64)

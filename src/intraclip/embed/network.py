@@ -8,19 +8,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from intraclip.config import TIMM
 from intraclip.data.readers.common import list_images
 from intraclip.embed.default import SHIPPED, calibration_of
 from intraclip.embed.extract import collect, of_tracklets, open_extractor, require_test_tracklets
 from intraclip.embed.extractors import Extractor, ExtractSettings, Progress
-from intraclip.embed.streaming import LiveEmbedder
 from intraclip.errors import ConfigError, DataError
-from intraclip.export.networks import RUNS
-from intraclip.metrics.match_probability import MatchCalibration
+from intraclip.export.engines import RUNS
 from intraclip.models.zoo import entries, find
 from intraclip.types import UNKNOWN_PID, ArrayTracklet, Embeddings, Split, Tracklet
+
+if TYPE_CHECKING:
+    from intraclip.embed.streaming import LiveEmbedder
+    from intraclip.metrics.match_probability import MatchCalibration
 
 
 class Network:
@@ -107,6 +109,8 @@ class Network:
         >>> live.update(["anna"], [np.zeros((128, 64, 3), np.uint8)]).shape
         (1, 256)
         """
+        from intraclip.embed.streaming import LiveEmbedder
+
         clip = self.settings.clip
         if clip.test_sampling == "even":
             clip = replace(clip, test_sampling="all")

@@ -45,11 +45,7 @@ class Part:
 
 
 class PartStore:
-    """The folder of parts of one output file.
-
-    Args:
-        out: the output file.
-    """
+    """The folder of parts of one output file."""
 
     def __init__(self, out: Path) -> None:
         self.folder = out.with_name(out.name + ".parts")
@@ -98,11 +94,7 @@ class PartStore:
         return self._read_if_whole(number) is not None
 
     def write(self, number: int, part: Part) -> None:
-        """Keep a finished part.
-
-        Raises:
-            OutputError: it cannot be written.
-        """
+        """Keep a finished part."""
         path = self._path(number)
         notes = json.dumps({"failures": list(part.failures.items()), "unreadable": part.unreadable})
         arrays: dict[str, npt.NDArray[Any]] = {"rows": part.rows, "features": part.features}

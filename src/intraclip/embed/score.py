@@ -14,8 +14,9 @@ from intraclip.data.readers.common import shorten
 from intraclip.embed.embeddings_io import EmbeddingsFile
 from intraclip.errors import ConfigError, DataError
 from intraclip.metrics.audit import repeated_rows
-from intraclip.metrics.calibration import Calibration, calibrate, pair_distances
+from intraclip.metrics.calibration import PairDistances, pair_distances
 from intraclip.metrics.distance import Distance
+from intraclip.metrics.match_probability import MatchCalibration, fit_calibration
 from intraclip.metrics.protocols import PROTOCOLS, Protocol, distinct, protocol_named, protocols_named
 from intraclip.metrics.ranking import score, score_distances, searched
 from intraclip.metrics.rerank import rerank as rerank_together
@@ -135,7 +136,6 @@ def score_file(
 
     Raises:
         ConfigError: unknown protocol.
-        DeviceError: the device is not there.
         DataError: no queries, nothing to find, or `against` holds other tracklets.
     """
     chosen = protocols_named(protocol or default_protocol(file))
@@ -190,13 +190,8 @@ def score_file(
 
 def calibrate_file(
     file: EmbeddingsFile, *, protocol: str | None = None, distance: Distance = "euclidean"
-) -> Calibration:
-    """Thresholds, equal error rate and evidence of the pairs of a file.
-
-    Args:
-        file: checked embeddings.
-        protocol: by name; one, as a calibration belongs to one choice of pairs. None for `default_protocol`.
-        distance: ``euclidean`` or ``cosine``.
+) -> tuple[MatchCalibration, PairDistances]:
+    """What the distances of a file mean, and the pairs that say so.
 
     Raises:
         ConfigError: unknown protocol, or ``all``.
@@ -208,17 +203,14 @@ def calibrate_file(
     if chosen.own_camera:
         raise ConfigError(f"{chosen.name} gives no thresholds: they are of pairs across cameras")
     try:
-        return calibrate(pair_distances(file.embeddings, chosen, distance=distance))
+        pairs = pair_distances(file.embeddings, chosen, distance=distance)
+        return fit_calibration(pairs, metric=distance, fingerprint=file.fingerprint), pairs
     except DataError as error:
         raise DataError(f"{file.path}: {error}") from None
 
 
 def aligned(other: EmbeddingsFile, file: EmbeddingsFile) -> Embeddings:
     """The rows of another file in the order of this one.
-
-    Args:
-        other: the file to bring into order; by names where both have them, else its order must be right already.
-        file: the file whose order counts.
 
     Raises:
         DataError: the files hold other tracklets, or other labels for them.

@@ -27,7 +27,6 @@ class Agreement:
         cosine: lowest cosine similarity of any vector; NaN if the file gave numbers that are not finite.
         mean: average cosine similarity.
         difference: largest difference of any element, relative to the largest element.
-        vectors: vectors compared.
     """
 
     cosine: float

@@ -43,7 +43,6 @@ class Description:
         size: length of the vectors that come out.
         backbone: name.
         head: name of the head that the network was trained with; only ``clip`` holds it.
-        fingerprint: of weights and preprocessing.
         recipe: the resolved recipe of the training run.
         versions: of the packages that wrote the file.
         engines: that it was made for. Others may run it more slowly.
@@ -51,8 +50,6 @@ class Description:
             files of earlier versions.
         reference: pictures by rule, the vectors that the file gave for them when it was written, how well they must
             be met, and on what processor that was; see `intraclip.export.reference`. None in files of earlier versions.
-        format: `FORMAT`.
-        format_version: `FORMAT_VERSION`.
     """
 
     part: Part
@@ -113,10 +110,6 @@ def describe_network(
 
 def description_of(metadata: Mapping[str, str], *, source: str) -> Description | None:
     """Read a file's metadata back.
-
-    Args:
-        metadata: text by key, as the file holds it.
-        source: file name for the message.
 
     Returns:
         None for a file that `intraclip export` did not write.

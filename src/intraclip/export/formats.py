@@ -25,11 +25,7 @@ Graph = FrameGraph | ClipGraph
 
 
 def write_onnx(graph: Graph, description: Description, path: Path) -> None:
-    """Write one ONNX file, weights inside.
-
-    Raises:
-        MissingExtraError: onnx or onnxscript is not installed.
-    """
+    """Write one ONNX file, weights inside."""
     for module in ("onnx", "onnxscript"):
         require_extra(module, extra="export", purpose="writing ONNX")
     example, axes = _example(graph, description)
@@ -54,9 +50,6 @@ def write_openvino(graph: Graph, description: Description, path: Path) -> None:
     """Write an OpenVINO .xml file, and its weights in fp32 into the .bin file beside it.
 
     The way goes over ONNX: OpenVINO's reader of ONNX files works without its converter, which reports to its makers.
-
-    Raises:
-        MissingExtraError: openvino, onnx or onnxscript is not installed.
     """
     require_extra("openvino", extra="openvino", purpose="writing OpenVINO")
     onnx_file = path.with_suffix(".onnx")

@@ -19,12 +19,7 @@ Part = Literal["clip", "frame"]
 
 
 class FrameGraph(nn.Module):
-    """Frames -> one vector a frame, as the head reads it.
-
-    Args:
-        model: in evaluation mode.
-        config: mean and deviation.
-    """
+    """Frames -> one vector a frame, as the head reads it."""
 
     def __init__(self, model: ClipEmbedder, config: InputConfig) -> None:
         super().__init__()
@@ -37,12 +32,7 @@ class FrameGraph(nn.Module):
 
 
 class ClipGraph(nn.Module):
-    """Clips -> embeddings: backbone and head.
-
-    Args:
-        model: in evaluation mode.
-        config: mean and deviation.
-    """
+    """Clips -> embeddings: backbone and head."""
 
     def __init__(self, model: ClipEmbedder, config: InputConfig) -> None:
         super().__init__()

@@ -6,7 +6,6 @@ import difflib
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -17,6 +16,7 @@ import torch
 from intraclip.core.openvino_cpu import compiled, openvino_core
 from intraclip.core.paths import utf8_path
 from intraclip.errors import CheckpointError, ConfigError, require_extra
+from intraclip.export.engines import RUNS, installed
 from intraclip.export.reference import check_reference
 
 Array = npt.NDArray[Any]
@@ -26,7 +26,6 @@ class Port(NamedTuple):
     """An input or output of a network.
 
     Attributes:
-        name: as the file has it.
         shape: one entry an axis; None where any length is allowed.
         dtype: ``uint8``, ``float32``, ``bool``, ...
     """
@@ -44,8 +43,6 @@ class Network(Protocol):
     """A network file, ready to run.
 
     Attributes:
-        engine: name of the engine.
-        path: the file.
         inputs: in the order in which `run` takes them.
         outputs: all of them; `run` gives one.
         metadata: text by key, as the file holds it.
@@ -171,18 +168,6 @@ NETWORKS: dict[str, Callable[[Path], Network]] = {
 }
 """Engines by name."""
 
-RUNS: dict[str, tuple[str, ...]] = {
-    ".onnx": ("onnxruntime", "openvino"),
-    ".xml": ("openvino",),
-    ".pt2": ("torch",),
-}
-"""Engines that run a kind of file, the fastest exact one first (docs/export.md)."""
-
-
-def installed(engine: str) -> bool:
-    """Whether an engine's package is installed; nothing is imported."""
-    return find_spec(engine) is not None
-
 
 def open_network(path: Path, *, engine: str = "auto", check: bool = True) -> Network:
     """Open a network file.
@@ -195,9 +180,6 @@ def open_network(path: Path, *, engine: str = "auto", check: bool = True) -> Net
 
     Raises:
         ConfigError: the engine cannot run this kind of file.
-        CheckpointError: there is no such file, or it is no network, or one that `intraclip export` wrote and that
-            computes something else here than where it was written.
-        MissingExtraError: the engine is not installed; the message has the install command.
     """
     fitting = RUNS.get(path.suffix.lower())
     if fitting is None:
@@ -216,10 +198,6 @@ def open_network(path: Path, *, engine: str = "auto", check: bool = True) -> Net
 
 def find_output(network: Network, name: str = "") -> int:
     """Number of the output to use.
-
-    Args:
-        network: opened.
-        name: of the output; may be empty when there is one only.
 
     Raises:
         ConfigError: no such output, or several and none named; the message lists them.

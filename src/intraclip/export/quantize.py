@@ -40,9 +40,6 @@ def quantize_onnx(
         batches: calibration inputs; each has one array an input of the network.
         target: who runs it. ONNX Runtime is fast with activations of 0..255 only, OpenVINO is faster with
             -128..127.
-
-    Raises:
-        MissingExtraError: onnx or onnxruntime is not installed.
     """
     onnx = require_extra("onnx", extra="export", purpose="int8")
     quantization = require_extra("onnxruntime.quantization", extra="export", purpose="int8")

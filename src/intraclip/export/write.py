@@ -17,9 +17,10 @@ from intraclip.core.paths import utf8_path
 from intraclip.errors import ConfigError, OutputError, give_name
 from intraclip.export.compare import Agreement, Frames, compare
 from intraclip.export.description import Description, describe_network
+from intraclip.export.engines import RUNS
 from intraclip.export.formats import SUFFIXES, WRITERS, Format, Graph, onnx_to_openvino, write_onnx
 from intraclip.export.graph import Part, build_graph
-from intraclip.export.networks import NETWORKS, RUNS, open_network
+from intraclip.export.networks import NETWORKS, open_network
 from intraclip.export.quantize import Target, calibration_batches, describe_onnx, quantize_onnx
 from intraclip.export.reference import check_reference, make_reference, reference_inputs
 from intraclip.models.embedder import ClipEmbedder
@@ -39,11 +40,8 @@ class Written:
     """What `write_network` wrote.
 
     Attributes:
-        path: the file.
-        description: its metadata.
         agreement: with the network it came from.
         engine: that ran it for the check.
-        megabytes: size on disk.
     """
 
     path: Path
@@ -83,7 +81,6 @@ def write_network(
 
     Raises:
         ConfigError: the suffix, or the precision, does not fit the format; or the head has no frame part.
-        MissingExtraError: a package is not installed.
         OutputError: the file cannot be written, or does not agree with the network; nothing is left behind.
     """
     check_request(out, format=format, precision=precision)

@@ -51,8 +51,6 @@ class AddSummary:
     """What became of a folder or a file.
 
     Attributes:
-        added: tracklets that are new.
-        skipped: tracklets that were there already.
         failures: why tracklets have no usable embedding; they were left out.
         unreadable: messages about frames that were left out.
     """
@@ -99,11 +97,6 @@ def add_tracklets(
         settings: how tracklets are sampled and read.
         crops: pictures to keep of each, see `pictures_of`.
         progress: called with frames done and frames in all.
-
-    Raises:
-        DataError: another model's gallery, an id that is there with other content, or (unless `settings.skip`) a
-            frame that cannot be read. What was added before stays.
-        OutputError: it cannot be written.
     """
     fingerprint = extractor.fingerprint(settings.clip)
     gallery.require_fingerprint(fingerprint)
@@ -154,7 +147,6 @@ def add_embeddings(
 
     Raises:
         DataError: another model's file, one without names, or tracklets that are not in the data folder.
-        OutputError: it cannot be written.
     """
     gallery.require_fingerprint(file.fingerprint)
     embeddings = file.embeddings

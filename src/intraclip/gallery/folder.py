@@ -23,7 +23,7 @@ from intraclip.gallery.folder_database import (
     read_info,
 )
 from intraclip.gallery.folder_memory import Memory
-from intraclip.gallery.papers import is_paper, without
+from intraclip.gallery.papers import is_paper, tracklets_of, without
 from intraclip.gallery.records import (
     AuditEntry,
     Box,
@@ -43,30 +43,17 @@ _IDS = "id IN (SELECT value FROM json_each(?))"
 
 
 def create_folder(info: GalleryInfo) -> FolderStore:
-    """Create an empty gallery in a folder.
-
-    Raises:
-        OutputError: the folder is not empty, or cannot be written.
-    """
+    """Create an empty gallery in a folder."""
     return open_folder(create_file(info))
 
 
 def open_folder(folder: Path) -> FolderStore:
-    """Open the gallery in a folder.
-
-    Raises:
-        DataError: there is none, it is damaged, or of another version.
-    """
+    """Open the gallery in a folder."""
     return FolderStore(folder, read_info(folder))
 
 
 class FolderStore:
-    """See `intraclip.gallery.store.Store`.
-
-    Args:
-        folder: with the database.
-        info: what stands in it.
-    """
+    """See `intraclip.gallery.store.Store`."""
 
     def __init__(self, folder: Path, info: GalleryInfo) -> None:
         self.info = info
@@ -181,6 +168,8 @@ class FolderStore:
         """See `Store`."""
 
         def work(db: Connection) -> None:
+            if text is not None and is_paper(name):
+                self._numbers(db, *tracklets_of(text))  # one may have been deleted just now
             db.execute("DELETE FROM documents WHERE name = ?", (name,))
             if text is not None:
                 digests.insert(db, "documents", (name, text))
@@ -330,11 +319,7 @@ class FolderStore:
         self._connections.require_usable()
 
     def _verify(self) -> None:
-        """Once per process, before an answer that rests on rows that are not there, or do not pass.
-
-        Raises:
-            DamagedError: a row or an index is not what was written.
-        """
+        """Once per process, before an answer that rests on rows that are not there, or do not pass."""
         with self._verifying, self._connections.explained():
             if self._verified:
                 return

@@ -184,7 +184,6 @@ def read_info(folder: Path) -> GalleryInfo:
 
     Raises:
         DataError: there is no gallery, or one of another version.
-        DamagedError: it is damaged.
     """
     path = folder / FILE
     if not path.is_file():
@@ -393,9 +392,6 @@ def _full(folder: Path, reason: str) -> DiskFullError:
 
 class Connections:
     """One connection that writes, and as many that read as are needed at once.
-
-    Args:
-        folder: of the gallery.
 
     Attributes:
         damage: the first damage that was met; empty while there was none.

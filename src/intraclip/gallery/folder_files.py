@@ -79,9 +79,6 @@ class Commits:
     """The number of the last committed change, kept outside the database.
 
     It is written after the commit and not synced: it may lag behind after a loss of power, which hides nothing.
-
-    Args:
-        folder: of the gallery.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -128,13 +128,7 @@ class _State:
 
 
 class Memory:
-    """Follows a gallery's database, and searches.
-
-    Args:
-        folder: of the gallery.
-        info: its metric and dimension count.
-        connections: to its database.
-    """
+    """Follows a gallery's database, and searches."""
 
     def __init__(self, folder: Path, info: GalleryInfo, connections: Connections) -> None:
         self._info = info

@@ -25,9 +25,6 @@ class ExportSummary:
     """What was written.
 
     Attributes:
-        people: identities.
-        tracklets: of them.
-        frames: pictures of them.
         conflicts: groups that were left out because what was said contradicts itself, in sentences.
         without_pictures: ids of tracklets that were left out because there are no pictures of them.
     """

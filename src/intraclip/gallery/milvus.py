@@ -61,12 +61,7 @@ _ROW_BYTES = 4_000_000
 
 
 def create_milvus(info: GalleryInfo) -> MilvusStore:
-    """Create the collections of an empty gallery.
-
-    Raises:
-        MissingExtraError: pymilvus is not installed.
-        OutputError: a collection of that name is there, or the server does not answer.
-    """
+    """Create the collections of an empty gallery."""
     info = replace(info, format_version=FORMAT_VERSION)
     connection = Server(info.address)
     connection.create(info.dimension)
@@ -80,8 +75,6 @@ def open_milvus(address: str) -> MilvusStore:
 
     Raises:
         DataError: there is none, or one of another version.
-        MissingExtraError: pymilvus is not installed.
-        OutputError: the server does not answer.
     """
     connection = Server(address)
     connection.require()
@@ -100,12 +93,7 @@ def open_milvus(address: str) -> MilvusStore:
 
 
 class MilvusStore:
-    """See `intraclip.gallery.store.Store`.
-
-    Args:
-        connection: to the server; its collections exist.
-        info: what stands in them.
-    """
+    """See `intraclip.gallery.store.Store`."""
 
     def __init__(self, connection: Server, info: GalleryInfo) -> None:
         self.info = info

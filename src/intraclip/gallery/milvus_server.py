@@ -35,7 +35,6 @@ class Server:
 
     Raises:
         ConfigError: the address has another form.
-        MissingExtraError: pymilvus is not installed.
         OutputError: the server does not answer.
     """
 

@@ -17,6 +17,11 @@ NEEDS_ALL = "needs_all"
 """Key of a paper: whether it is void without any one of them."""
 
 
+def tracklets_of(text: str) -> list[str]:
+    """Ids of the tracklets that a paper speaks of."""
+    return list(json.loads(text).get(TRACKLETS, []))
+
+
 def is_paper(name: str) -> bool:
     """Whether a document of this name is a paper."""
     return "/" in name

@@ -26,11 +26,7 @@ KEPT_SIDE = 1_280
 
 
 def read_images(paths: Sequence[Path]) -> list[Picture]:
-    """Read image files, turned upright.
-
-    Raises:
-        FrameError: one is missing, damaged, or no image.
-    """
+    """Read image files, turned upright."""
     return [read_picture(path) for path in paths]
 
 

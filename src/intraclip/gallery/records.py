@@ -134,12 +134,7 @@ class Filters:
     """Which tracklets count. None means "any"; what is given must all hold. An empty set matches nothing.
 
     Attributes:
-        ids: tracklet ids.
-        exclude_ids: tracklet ids to leave out.
-        cameras: camera names.
-        exclude_cameras: camera names to leave out.
         people: person labels; "" stands for tracklets without one.
-        sources: videos or data folders.
         from_s: seconds in the video: tracklets that end at or after it.
         to_s: seconds in the video: tracklets that start at or before it.
         since: wall clock, Unix seconds: tracklets that end at or after it; those without `started_at` are left out.
@@ -187,10 +182,7 @@ class GalleryInfo:
     """What a gallery was made for; it never changes.
 
     Attributes:
-        address: where it is.
         fingerprint: of the model whose embeddings it takes, see `intraclip.models.fingerprint`.
-        model: its name, for people.
-        dimension: D.
         metric: ``euclidean`` or ``cosine``; under ``cosine`` vectors are brought to length 1 on their way in.
         format_version: of the stored form.
         created_at: Unix seconds.
@@ -210,7 +202,6 @@ class AddResult:
     """What became of tracklets that were added.
 
     Attributes:
-        added: tracklets that are new.
         skipped: tracklets that were there already, with the same content.
     """
 
@@ -224,8 +215,6 @@ class Match:
 
     Attributes:
         rank: from 1, best first.
-        record: the tracklet.
-        distance: in the gallery's metric.
         probability: that it is the same person, 0..1; None without a calibration.
         passes: whether `distance` is below the threshold of the chosen false-match rate; None without one.
     """
@@ -255,9 +244,7 @@ class SearchResult:
 
     Attributes:
         matches: best first; fewer than asked for when the filters leave fewer.
-        metric: ``euclidean`` or ``cosine``.
         threshold: distance below which a match passes; None without a calibration or a false-match rate.
-        false_match_rate: the chosen rate.
         exact: whether every tracklet that the filters leave was compared; False where an index chose some.
     """
 
@@ -353,9 +340,7 @@ class Counts:
 
     Attributes:
         tracklets: in it.
-        cameras: tracklets by camera.
         people: tracklets by person label; those without one are not counted.
-        sources: tracklets by source.
         start_s: earliest second in any video; None where unknown.
         end_s: latest.
         started_at: earliest wall clock; None where unknown.

@@ -15,7 +15,7 @@ from intraclip.errors import DamagedError
 from intraclip.gallery.digests import COVERED, Damage, row_digest
 from intraclip.gallery.folder import FolderStore, create_folder, read_whole
 from intraclip.gallery.folder_database import closing_connection, connect, explained
-from intraclip.gallery.papers import TRACKLETS, is_paper, without
+from intraclip.gallery.papers import is_paper, tracklets_of, without
 from intraclip.gallery.records import AuditEntry, GalleryInfo, Judgement, Pictures, TrackletRecord
 
 BATCH = 500
@@ -30,7 +30,6 @@ class Saved:
     Attributes:
         tracklets: with their vectors.
         without_pictures: ids of those whose pictures are damaged.
-        judgements: saved.
         audit: lines of the log saved; they are numbered anew.
         lost: what could not be saved, in words.
     """
@@ -45,13 +44,8 @@ class Saved:
 def save_intact(folder: Path, new: str) -> Saved:
     """Copy all that is as it was written into a new gallery; the damaged one is left as it is.
 
-    Args:
-        folder: of the damaged gallery.
-        new: folder of the new one.
-
     Raises:
         DamagedError: nothing can be read, not even for which model it was made.
-        OutputError: the new folder is not empty, or cannot be written.
     """
     with explained(folder), closing_connection(connect(folder)) as db:
         saved = Saved()
@@ -114,7 +108,7 @@ def _save_rest(db: sqlite3.Connection, store: FolderStore, numbers: dict[int, st
             saved.judgements += 1
     kept = set(numbers.values())
     for name, text in _rows(db, "documents", saved):
-        lost = set(json.loads(text).get(TRACKLETS, [])) - kept if is_paper(name) else set()
+        lost = set(tracklets_of(text)) - kept if is_paper(name) else set()
         if (left := without(text, lost) if lost else text) is not None:
             store.put_document(name, left)
     for _, at, action, actor, origin, detail in _rows(db, "audit", saved):

@@ -12,11 +12,10 @@ from intraclip.ingest.config import IngestConfig as IngestConfig
 
 if TYPE_CHECKING:
     from intraclip.ingest.pipeline import ingest as ingest
-    from intraclip.ingest.summary import IngestProgress as IngestProgress
     from intraclip.ingest.summary import IngestSummary as IngestSummary
     from intraclip.ingest.summary import VideoSummary as VideoSummary
 
-__all__ = ["IngestConfig", "IngestProgress", "IngestSummary", "VideoSummary", "ingest"]
+__all__ = ["IngestConfig", "IngestSummary", "VideoSummary", "ingest"]
 
 
 def __getattr__(name: str) -> Any:

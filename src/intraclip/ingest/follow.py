@@ -19,7 +19,8 @@ from intraclip.ingest.detector import Detector
 from intraclip.ingest.frame_source import FrameSource, Image, VideoFrame
 from intraclip.ingest.gates import Observations, overlap_in_front, sharpness
 from intraclip.ingest.mot import MotFile
-from intraclip.ingest.tiling import PROBE_FRAMES, Tile, detect_tiled, tiles_find_more, tiles_of
+from intraclip.ingest.search import PIECE_PRICE, Cadence, Still, filled, finder
+from intraclip.ingest.tiling import PROBE_FRAMES, Detect, tiles_find_more
 from intraclip.ingest.tracking import PeopleTracker
 
 
@@ -30,11 +31,14 @@ class Followed(NamedTuple):
         numbers: int64 ``[N]``, of the tracks.
         people: their boxes and scores.
         hidden: float32 ``[N]`` in 0..1, share of each that is known not to be seen; 0 where nobody knows.
+        searched: whether the frame was searched. Where it was not, nobody is given: who was there is known only
+            after the next search.
     """
 
     numbers: npt.NDArray[np.int64]
     people: Detections
     hidden: Floats
+    searched: bool = True
 
 
 class Follower(Protocol):
@@ -47,6 +51,10 @@ class Follower(Protocol):
 
     seconds: dict[str, float]
     detections: int
+
+    def due(self, time_s: float) -> bool:
+        """Whether it wants to see the frame of this time."""
+        ...
 
     def __call__(self, frame: VideoFrame) -> Followed:
         """Everyone in the next frame."""
@@ -61,6 +69,10 @@ class TracksFromFile:
         self.detections = 0
         self._tracks = tracks
 
+    def due(self, time_s: float) -> bool:
+        """See `Follower`."""
+        return True
+
     def __call__(self, frame: VideoFrame) -> Followed:
         """See `Follower`."""
         file, rows = self._tracks, self._tracks.rows_of(frame.index)
@@ -70,11 +82,11 @@ class TracksFromFile:
 
 
 class DetectAndTrack:
-    """Finds people in every frame and continues their tracks.
+    """Finds people in the frames of one camera and continues their tracks; passes over frames as `quality` allows.
 
     Args:
-        detect: people in a frame.
-        config: of the tracker.
+        detect: people in a frame; asked for frames that are searched only.
+        config: of the tracker, and `quality`.
         fps: nominal frames a second of the frames that will come.
     """
 
@@ -86,14 +98,27 @@ class DetectAndTrack:
         self._detect = detect
         self._track_score = config.track_score
         self._tracker = PeopleTracker(config, fps=fps)
+        self._cadence = Cadence(config, fps=fps)
+
+    def due(self, time_s: float) -> bool:
+        """See `Follower`."""
+        return self._cadence.due(time_s)
 
     def __call__(self, frame: VideoFrame) -> Followed:
         """See `Follower`."""
+        if not self.due(frame.time_s):
+            return Followed(
+                np.zeros(0, np.int64), Detections.join([]), np.zeros(0, np.float32), searched=False
+            )
         with timed(self.seconds, "detect"):
             found = self._detect(frame)
         self.detections += int((found.scores >= self._track_score).sum())
         with timed(self.seconds, "track"):
-            numbers, people = self._tracker.update(found, time_s=frame.time_s, image=frame.image)
+            numbers, people = self._tracker.update(
+                found, time_s=frame.time_s, image=frame.image, confirm=self._cadence.confirm
+            )
+            strong = found[found.scores >= self._track_score]
+            self._cadence.searched(frame.time_s, numbers, people.boxes, strong.boxes)
         return Followed(numbers, people, np.zeros(len(people), np.float32))
 
 
@@ -107,21 +132,19 @@ def from_file(detections: MotFile) -> Callable[[VideoFrame], Detections]:
     return detect
 
 
-def from_network(
-    detector: Detector, tiles: list[Tile], log: DetectionLog, *, nms_iou: float
-) -> Callable[[VideoFrame], Detections]:
-    """A detector that asks the network, on tiles as well if there are any, unless the log knows already."""
+def from_network(find: Detect, log: DetectionLog, config: IngestConfig) -> Callable[[VideoFrame], Detections]:
+    """A detector that asks the network, unless the log knows already or, but for `quality=full`, nothing has moved."""
 
-    def search(image: Image) -> Detections:
-        return detect_tiled(image, detector, tiles, nms_iou=nms_iou) if tiles else detector(image)
+    def search(frame: VideoFrame) -> Detections:
+        return log(frame.index, lambda: find(frame.image))
 
-    return lambda frame: log(frame.index, lambda: search(frame.image))
+    return search if config.quality == "full" else Still(search)
 
 
 def choose_tiles(
     source: FrameSource, detector: Detector, config: IngestConfig
 ) -> tuple[bool, tuple[int, int] | None]:
-    """Whether to search a video on tiles, and what `tiling=auto` found without and with them."""
+    """Whether to search a video for small people too, and what `tiling=auto` found without and with them."""
     height, width = source.info.height, source.info.width
     if config.tiling == "off" or (height <= detector.height and width <= detector.width):
         return False, None
@@ -130,23 +153,12 @@ def choose_tiles(
     pays, without, with_tiles = tiles_find_more(
         source.probe(PROBE_FRAMES),
         detector,
-        tiles_for(source, detector, config),
-        nms_iou=config.nms_iou,
+        finder(detector, config, height=height, width=width, small=True),
         score=config.track_score,
         gain=config.tiling_gain,
+        price=1.0 if config.quality == "full" else PIECE_PRICE,
     )
     return pays, (without, with_tiles)
-
-
-def tiles_for(source: FrameSource, detector: Detector, config: IngestConfig) -> list[Tile]:
-    """Tiles of the detector's input size over a video's frames."""
-    return tiles_of(
-        source.info.height,
-        source.info.width,
-        tile_height=detector.height,
-        tile_width=detector.width,
-        overlap=config.tile_overlap,
-    )
 
 
 def observe(
@@ -155,7 +167,7 @@ def observe(
     config: IngestConfig,
     *,
     look: Callable[[VideoFrame, Observations], None] | None = None,
-    watch: Callable[[int], None] | None = None,
+    watch: Callable[[], None] | None = None,
 ) -> tuple[Observations, int]:
     """Everyone in one video.
 
@@ -164,16 +176,20 @@ def observe(
         follower: says who is where.
         config: whether sharpness is measured.
         look: called for every frame with everyone in it.
-        watch: called after every frame with the number of people followed so far.
+        watch: called after every frame.
 
     Returns:
         Every followed box, by frame and then by track; and the number of frames used.
     """
     parts: list[Observations] = []
-    tracks: set[int] = set()
-    used = 0
-    for frame in source.frames():
-        numbers, people, hidden = follower(frame)
+    frames: list[tuple[int, float, bool]] = []
+
+    def wanted(index: int, time_s: float) -> bool:
+        frames.append((index, time_s, follower.due(time_s)))
+        return frames[-1][2]
+
+    for frame in source.frames(wanted=wanted):
+        numbers, people, hidden, _ = follower(frame)
         with timed(follower.seconds, "track"):
             parts.append(
                 Observations(
@@ -189,11 +205,14 @@ def observe(
         if look is not None:
             with timed(follower.seconds, "encode"):
                 look(frame, parts[-1])
-        tracks.update(numbers.tolist())
-        used += 1
         if watch is not None:
-            watch(len(tracks))
-    return Observations.join(parts), used
+            watch()
+    seen = Observations.join(parts)
+    if not all(searched for _, _, searched in frames):
+        with timed(follower.seconds, "track"):
+            index, time_s, searched_ones = zip(*frames, strict=True)
+            seen = filled(seen, np.array(index, np.int64), np.array(time_s), np.array(searched_ones))
+    return seen, len(frames)
 
 
 @contextmanager

@@ -102,11 +102,15 @@ class FrameSource(ABC):
         fps = self.info.fps / self.frame_stride
         return min(fps, self.max_fps) if self.max_fps else fps
 
-    def frames(self, only: frozenset[int] | None = None) -> Iterator[VideoFrame]:
+    def frames(
+        self, only: frozenset[int] | None = None, *, wanted: Callable[[int, float], bool] | None = None
+    ) -> Iterator[VideoFrame]:
         """Decode from the first frame on; skipped frames are not converted to pixels.
 
         Args:
             only: numbers of the frames to yield, instead of the sampled ones; reading ends with the last.
+            wanted: asked with number and time of every sampled frame, when those before have been used, whether it is
+                to be yielded.
         """
         grabbed = self._grab()
         period = 1.0 / self.info.fps
@@ -127,16 +131,19 @@ class FrameSource(ABC):
                 # Slack of nearly half a period: stamps are rounded, and 10 fps of 30 must not become 7.5. Not a
                 # full half, so that 20 of 30 does not hang on the last digit.
                 sampled = frame.number % self.frame_stride == 0 and previous >= due - 0.49 * period
-                image = frame.pixels() if (sampled if only is None else frame.number in only) else None
+                chosen = sampled if only is None else frame.number in only
+                passed = chosen and wanted is not None and not wanted(frame.number, max(previous, 0.0))
+                image = frame.pixels() if chosen and not passed else None
                 self.seconds += time.perf_counter() - started
-                if image is None:
+                if image is None and not passed:
                     continue
                 if self.max_fps:
                     # Counted from when the frame was due, not from when it came, so that delays do not add up;
                     # but anew at the start and after a gap.
                     interval = 1 / self.max_fps
                     due = (previous if previous - due > interval else due) + interval
-                yield VideoFrame(index=frame.number, time_s=max(previous, 0.0), image=image)
+                if image is not None:
+                    yield VideoFrame(index=frame.number, time_s=max(previous, 0.0), image=image)
         finally:
             grabbed.close()
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from intraclip.core.progress import Progress
 from intraclip.ingest import pipeline
 from intraclip.ingest.config import IngestConfig
-from intraclip.ingest.pipeline import Progress
 from intraclip.ingest.summary import IngestSummary
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def ingest(
             ``load("base").extractor.encoder``.
         settings: everything else.
         resume: go on with an interrupted ingest.
-        progress: called after every frame.
+        progress: called with frames done and frames in all (0 where a video does not say).
 
     Raises:
         ConfigError: no videos, neither or both of detector and tracks, or cameras that are not there.

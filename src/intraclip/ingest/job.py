@@ -30,6 +30,18 @@ KEPT = "what was finished is kept"
 FOLDERS = ("tracklets", "tracks", "boxes", "contact_sheets")
 
 
+def begun_in_full(out: Path) -> bool:
+    """Whether a folder holds an ingest from before there was a choice of quality: it searched everything."""
+    for file in (out / RECORD, out / "unfinished" / "job.json"):
+        try:
+            content = json.loads(file.read_text(encoding="utf-8"))
+            config = content.get("job", content)["config"]
+            return isinstance(config, dict) and "quality" not in config
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            continue  # absent or damaged: `Job` says so
+    return False
+
+
 class Job:
     """The output folder of one ingest, held by one process at a time.
 

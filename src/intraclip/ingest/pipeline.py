@@ -10,14 +10,18 @@ unfinished, and `resume` goes on with it.
 
 from __future__ import annotations
 
+import os
+import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from intraclip.core.files import file_digest, write_text
+from intraclip.core.progress import Progress
 from intraclip.errors import ConfigError
 from intraclip.ingest.cameras import assign_cameras, view_names
 from intraclip.ingest.config import IngestConfig
@@ -31,14 +35,15 @@ from intraclip.ingest.follow import (
     from_file,
     from_network,
     observe,
-    tiles_for,
 )
 from intraclip.ingest.frame_source import FrameSource
 from intraclip.ingest.gates import Observations
-from intraclip.ingest.job import Job
+from intraclip.ingest.job import Job, begun_in_full
 from intraclip.ingest.mot import MotFile, read_mot, write_mot
+from intraclip.ingest.search import finder
+from intraclip.ingest.side_by_side import OneAtATime, Stopped, side_by_side
 from intraclip.ingest.sources import find_videos, match_tracks, open_source
-from intraclip.ingest.summary import IngestProgress, IngestSummary, VideoSummary
+from intraclip.ingest.summary import IngestSummary, VideoSummary
 from intraclip.ingest.tracking import PeopleTracker
 from intraclip.ingest.tracklets import manifest, write_tracklets
 
@@ -46,9 +51,6 @@ if TYPE_CHECKING:
     from intraclip.ingest.appearance import Encoder
 
 FORMAT_VERSION = 2
-
-Progress = Callable[[IngestProgress], None]
-"""Called after every frame."""
 
 
 def ingest(
@@ -78,7 +80,8 @@ def ingest(
         resume: go on with an interrupted ingest of the same videos and settings in `out`. Finished videos are kept,
             and of an interrupted one the answers of the detector; the result is that of an uninterrupted run. A folder
             that is empty is begun, one that is finished is left as it is.
-        progress: called after every frame.
+        progress: called after every frame with the frames in which people were looked for, those of finished videos
+            included, and the frames of all videos, 0 where one does not say.
 
     Returns:
         What was found, by video.
@@ -97,6 +100,8 @@ def ingest(
             "give a detector, or tracks in MOTChallenge format instead"
             + ("; both were given" if tracks else "")
         )
+    if resume and begun_in_full(out):
+        config = replace(config, quality="full")
     paths = find_videos(videos)
     camids, notes = assign_cameras(paths, mapping=config.cameras, same_camera=config.same_camera)
     views = view_names(camids)
@@ -105,6 +110,7 @@ def ingest(
     network = open_detector(detector, config) if detector is not None else None
     if not all(file is not None and file.followed for file in files):
         PeopleTracker(config, fps=sources[0].sampled_fps)  # fails now rather than after the first frame
+    shared = None if encoder is None else OneAtATime(encoder)
     settings = {
         "config": asdict(config),
         "videos": [s.fingerprint() | {"camera": c} for s, c in zip(sources, camids, strict=True)],
@@ -122,27 +128,32 @@ def ingest(
                 notes=(*job.record["notes"], f"{out} was finished already; nothing was done"),
             )
         pace = _Pace(sources, progress)
-        summaries, rows = [], []
-        for number, (source, camid, view) in enumerate(zip(sources, camids, views, strict=True)):
+
+        def one(number: int) -> dict[str, Any]:
+            source, view = sources[number], views[number]
             kept = job.finished(view)
-            if kept is None:
-                job.clear(view)
-                summary = VideoSummary(
-                    video=source.path,
-                    view=view,
-                    camid=camid,
-                    width=source.info.width,
-                    height=source.info.height,
-                    fps=source.info.fps,
-                )
-                kept = _ingest_video(
-                    source, network, files[number], encoder, job, config, summary, pace.of(number)
-                )
-            else:
-                pace.skip(number)
-            summaries.append(VideoSummary.from_json_dict(kept["summary"]))
-            rows += kept["rows"]
-            notes += kept["notes"]
+            if kept is not None:
+                pace.done(number, source.info.announced_frames)
+                return kept
+            job.clear(view)
+            summary = VideoSummary(
+                video=source.path,
+                view=view,
+                camid=camids[number],
+                width=source.info.width,
+                height=source.info.height,
+                fps=source.info.fps,
+            )
+            return _ingest_video(
+                source, network, files[number], shared, job, config, summary, partial(pace.watch, number)
+            )
+
+        every = side_by_side(
+            one, len(sources), workers=1 if config.quality == "full" else os.cpu_count() or 1, stop=pace.stop
+        )
+        summaries = [VideoSummary.from_json_dict(kept["summary"]) for kept in every]
+        rows = [row for kept in every for row in kept["rows"]]
+        notes += [note for kept in every for note in kept["notes"]]
         if not rows:
             notes.append(
                 "no tracklets were written: nobody was found, or every track was dropped by a gate; look at the counts "
@@ -170,7 +181,7 @@ def _ingest_video(
     job: Job,
     config: IngestConfig,
     summary: VideoSummary,
-    watch: Callable[[Literal["find", "cut"], int, int], None],
+    watch: Callable[[int], None],
 ) -> dict[str, Any]:
     """Follow everyone in one video, write its tracklets, and mark it as finished.
 
@@ -182,7 +193,8 @@ def _ingest_video(
         follower = (
             TracksFromFile(tracks)
             if tracks.followed
-            else DetectAndTrack(from_file(tracks), config, fps=source.sampled_fps)
+            # Looking into a file costs nothing.
+            else DetectAndTrack(from_file(tracks), replace(config, quality="full"), fps=source.sampled_fps)
         )
         seen = _observe(source, follower, encoder, config, summary, watch)
         tracks = tracks.within(summary.frames, source.path)
@@ -193,8 +205,10 @@ def _ingest_video(
             probing = time.perf_counter() - probing - source.seconds
             summary.tiled, probe = log.decided
             summary.probe = tuple(probe) if probe else None
-            tiles = tiles_for(source, network, config) if summary.tiled else []
-            detect = from_network(network, tiles, log, nms_iou=config.nms_iou)
+            find = finder(
+                network, config, height=source.info.height, width=source.info.width, small=summary.tiled
+            )
+            detect = from_network(find, log, config)
             follower = DetectAndTrack(detect, config, fps=source.sampled_fps)
             follower.seconds["detect"] = probing
             seen = _observe(source, follower, encoder, config, summary, watch)
@@ -207,9 +221,7 @@ def _ingest_video(
         strict=True,
     )
     write_text(job.out / "tracks" / f"{summary.view}.txt", write_mot(boxes))
-    rows = write_tracklets(
-        source, seen, job.out, config, summary, watch=lambda frame: watch("cut", frame, summary.tracks)
-    )
+    rows = write_tracklets(source, seen, job.out, config, summary, watch=lambda _frame: watch(summary.frames))
     summary.seconds = {stage: round(spent, 3) for stage, spent in summary.seconds.items()}
     kept = {"summary": summary.to_json_dict(), "rows": rows, "notes": _notes_about(source, summary, tracks)}
     job.finish(summary.view, kept, [str(row[0]) for row in rows])
@@ -222,7 +234,7 @@ def _observe(
     encoder: Encoder | None,
     config: IngestConfig,
     summary: VideoSummary,
-    watch: Callable[[Literal["find", "cut"], int, int], None],
+    watch: Callable[[int], None],
 ) -> Observations:
     sampler = None
     if encoder is not None:
@@ -234,7 +246,7 @@ def _observe(
         follower,
         config,
         look=sampler.look if sampler else None,
-        watch=lambda people: watch("find", source.frames_read, people),
+        watch=lambda: watch(source.frames_read),
     )
     if sampler:
         seen, summary.switches = sampler.divide(seen)
@@ -262,51 +274,32 @@ def _read_tracks(
 
 
 class _Pace:
-    """Turns frames of videos into progress of the whole."""
+    """Turns frames of videos, which may be at work side by side, into progress of the whole."""
 
     def __init__(self, sources: Sequence[FrameSource], progress: Progress | None) -> None:
-        self._sources = sources
         self._progress = progress
         self._lengths = [s.info.announced_frames for s in sources]
         self._total = sum(self._lengths) if all(self._lengths) else 0
-        self._started = time.perf_counter()
-        self._skipped = 0
-        self._before = 0
+        self._done = [0] * len(sources)
+        self._lock = threading.Lock()
+        self._stopped = False
 
-    def skip(self, number: int) -> None:
-        """A video that was finished by an earlier run."""
-        self._skipped += self._lengths[number]
-        self._before += self._lengths[number]
+    def done(self, number: int, frames: int) -> None:
+        """So many frames of a video are done."""
+        self._done[number] = min(frames, self._lengths[number] or frames)
 
-    def of(self, number: int) -> Callable[[Literal["find", "cut"], int, int], None]:
-        """What to call for a video: stage, frames done, people followed."""
-        before, length = self._before, self._lengths[number]
-        self._before += length
+    def watch(self, number: int, frames: int) -> None:
+        """As `done`, and say so."""
+        with self._lock:
+            if self._stopped:
+                raise Stopped
+            self.done(number, frames)
+            if self._progress is not None:
+                self._progress(sum(self._done), self._total)
 
-        def watch(stage: Literal["find", "cut"], frame: int, people: int) -> None:
-            if self._progress is None:
-                return
-            done = before + (frame if stage == "find" else length)
-            if self._total:
-                done = min(done, self._total)
-            rate = (done - self._skipped) / max(time.perf_counter() - self._started, 1e-6)
-            self._progress(
-                IngestProgress(
-                    video=self._sources[number].path,
-                    number=number + 1,
-                    videos=len(self._sources),
-                    stage=stage,
-                    frame=frame,
-                    frames=length,
-                    people=people,
-                    done=done,
-                    total=self._total,
-                    frames_per_second=rate,
-                    seconds_left=(self._total - done) / rate if self._total and rate else None,
-                )
-            )
-
-        return watch
+    def stop(self) -> None:
+        """Whoever says how far they have come is told to end."""
+        self._stopped = True
 
 
 def _notes_about(source: FrameSource, summary: VideoSummary, tracks: MotFile | None) -> list[str]:

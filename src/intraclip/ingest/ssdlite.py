@@ -7,6 +7,7 @@ image), classes (1 is the first) and scores out, after its own non-maximum suppr
 
 from __future__ import annotations
 
+import threading
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,7 @@ class SsdliteDetector:
         core = openvino_core(f"the detector {path.name}")
         self.path, self.min_score, self.nms_iou = path, min_score, nms_iou
         self._class = person_class + 1
+        self._lock = threading.Lock()
         try:
             with utf8_path(path) as name:
                 model = core.read_model(name)
@@ -90,6 +92,7 @@ class SsdliteDetector:
         return suppress(people, iou=self.nms_iou)
 
     def _run(self, image: Image) -> tuple[Floats, Floats, Floats]:
-        answer: Any = self._network([np.ascontiguousarray(image[None, ..., ::-1])])
-        boxes, classes, scores = (np.asarray(answer[port])[0] for port in PORTS)
+        with self._lock:  # a compiled network answers in place
+            answer: Any = self._network([np.ascontiguousarray(image[None, ..., ::-1])])
+            boxes, classes, scores = (np.array(answer[port])[0] for port in PORTS)
         return boxes, classes, scores

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 STAGES = ("decode", "detect", "track", "encode", "crop")
 
@@ -16,37 +16,6 @@ _REMEDIES = {
     "encode": "looking less often (--appearance-seconds), or a smaller encoder",
     "crop": "fewer frames a tracklet (--max-frames)",
 }
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class IngestProgress:
-    """How far ingest has come; given out after every frame.
-
-    Attributes:
-        video: the video at work.
-        number: which one it is, from 1.
-        videos: how many there are.
-        stage: `find` while people are found and followed, `cut` while their pictures are cut out.
-        frame: frames of this video done in this stage.
-        frames: frames of this video, 0 where it does not say.
-        people: people followed so far in this video.
-        done: frames of all videos in which people were looked for, those of finished videos included.
-        total: frames of all videos, 0 where one does not say.
-        frames_per_second: since this run began, over all stages; 0 at first.
-        seconds_left: at that rate; None where it is unknown.
-    """
-
-    video: Path
-    number: int
-    videos: int
-    stage: Literal["find", "cut"]
-    frame: int
-    frames: int
-    people: int
-    done: int
-    total: int
-    frames_per_second: float
-    seconds_left: float | None
 
 
 @dataclass(kw_only=True)

@@ -58,7 +58,9 @@ def tiles_of(height: int, width: int, *, tile_height: int, tile_width: int, over
     ]
 
 
-def detect_tiled(image: Image, detect: Detect, tiles: list[Tile], *, nms_iou: float) -> Detections:
+def detect_tiled(
+    image: Image, detect: Detect, tiles: list[Tile], *, nms_iou: float, piece: Detect | None = None
+) -> Detections:
     """People of the whole frame and of its tiles, each once.
 
     A person cut by a tile's border would leave a second, partial box that overlaps the whole one too little
@@ -70,6 +72,7 @@ def detect_tiled(image: Image, detect: Detect, tiles: list[Tile], *, nms_iou: fl
         detect: finds people in an image of any size.
         tiles: from `tiles_of`.
         nms_iou: overlap above which two boxes are one person.
+        piece: finds people in a tile; `detect` by default.
 
     Returns:
         Detections in pixels of the frame, best first.
@@ -77,7 +80,7 @@ def detect_tiled(image: Image, detect: Detect, tiles: list[Tile], *, nms_iou: fl
     parts = [detect(image)]
     height, width = image.shape[:2]
     for tile in tiles:
-        found = detect(image[tile.top : tile.bottom, tile.left : tile.right])
+        found = (piece or detect)(image[tile.top : tile.bottom, tile.left : tile.right])
         boxes = found.boxes + np.array([tile.left, tile.top, tile.left, tile.top], np.float32)
         whole = np.ones(len(found), dtype=bool)
         if tile.left > 0:
@@ -93,7 +96,7 @@ def detect_tiled(image: Image, detect: Detect, tiles: list[Tile], *, nms_iou: fl
 
 
 def tiles_find_more(
-    images: list[Image], detect: Detect, tiles: list[Tile], *, nms_iou: float, score: float, gain: float
+    images: list[Image], detect: Detect, with_tiles: Detect, *, score: float, gain: float, price: float = 1.0
 ) -> tuple[bool, int, int]:
     """The rule behind `tiling=auto`.
 
@@ -103,16 +106,15 @@ def tiles_find_more(
     Args:
         images: a few frames of the video.
         detect: finds people in an image of any size.
-        tiles: from `tiles_of`.
-        nms_iou: overlap above which two boxes are one person.
+        with_tiles: finds small people as well.
         score: people count from this score on.
         gain: see above.
+        price: what searching for small people costs, of what tiles cost. Where it is less, as much less is asked for.
 
     Returns:
         Whether to use tiles, people found without them, people found with them.
     """
-    without = sum(int((detect(image).scores >= score).sum()) for image in images)
-    with_tiles = sum(
-        int((detect_tiled(image, detect, tiles, nms_iou=nms_iou).scores >= score).sum()) for image in images
-    )
-    return with_tiles >= max(gain * without, without + len(images)) and bool(images), without, with_tiles
+    few = sum(int((detect(image).scores >= score).sum()) for image in images)
+    many = sum(int((with_tiles(image).scores >= score).sum()) for image in images)
+    least = max((1 + (gain - 1) * price) * few, few + price * len(images))
+    return many >= least and bool(images), few, many

@@ -12,6 +12,9 @@ from intraclip.ingest.config import IngestConfig
 from intraclip.ingest.detections import Detections
 from intraclip.ingest.frame_source import Image
 
+CORNERS = 200
+"""By which the camera's own motion is told; more cost more."""
+
 
 class PeopleTracker:
     """Follows people through one video; a thin layer over the trackers library.
@@ -46,18 +49,24 @@ class PeopleTracker:
                 track_activation_threshold=config.track_score,
                 high_conf_det_threshold=config.track_score,
                 minimum_iou_threshold_first_assoc=config.match_iou,
-                enable_cmc=config.camera_motion,
+                enable_cmc=self._wants_image,
                 # Everyone must be seen `confirm_frames` times, on the first frame too.
                 instant_first_frame_activation=False,
                 **common,
             )
+            if self._wants_image and config.quality != "full":
+                motion = require_extra("trackers.utils.cmc", extra="ingest", purpose="tracking people")
+                # A camera moves as one: two hundred corners tell how as well as the thousand of the library.
+                self._tracker.cmc = motion.CMC(
+                    motion.CMCConfig(method="sparseOptFlow", downscale=2, sof_max_corners=CORNERS)
+                )
         else:
             self._tracker = library.OCSORTTracker(
                 high_conf_det_threshold=config.track_score, minimum_iou_threshold=config.match_iou, **common
             )
 
     def update(
-        self, detections: Detections, *, time_s: float, image: Image
+        self, detections: Detections, *, time_s: float, image: Image, confirm: int | None = None
     ) -> tuple[npt.NDArray[np.int64], Detections]:
         """Continue all tracks by one frame.
 
@@ -65,11 +74,14 @@ class PeopleTracker:
             detections: people in the frame.
             time_s: time stamp, later than that of the frame before.
             image: the frame; only looked at for the camera's own motion.
+            confirm: how often in succession somebody must be seen to count; `confirm_frames` by default.
 
         Returns:
             The detections that belong to a confirmed track, with their track numbers ``[N]``: from 1 on, in
             order of confirmation.
         """
+        if confirm is not None:
+            self._tracker.minimum_consecutive_frames = confirm
         found = self._supervision.Detections(xyxy=detections.boxes, confidence=detections.scores)
         tracked = self._tracker.update(found, image if self._wants_image else None, timestamp=time_s)
         if not len(tracked):

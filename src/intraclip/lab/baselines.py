@@ -24,15 +24,8 @@ def colour_histograms(tracklets: Sequence[Tracklet], *, frames: int = 8) -> npt.
     cast away. HSV histograms of 8 x 4 x 4 bins in six stripes, averaged over evenly spaced frames, each stripe
     scaled to sum 1, then the square root (Euclidean distance is then the Hellinger distance).
 
-    Args:
-        tracklets: N of them.
-        frames: frames looked at a tracklet.
-
     Returns:
         float32 ``[N, 768]``.
-
-    Raises:
-        FrameError: a frame cannot be read.
     """
     loader = FrameLoader(InputConfig(height=96, width=48))
     config = ClipConfig(num_frames=frames, test_sampling="even")

@@ -62,8 +62,6 @@ class CrossRun:
         folder: run folder or checkpoint file.
         dataset: name of the training data set; empty when the run does not say.
         root: its folder; empty when the run does not say.
-        split: number of the training split.
-        identities: training identities.
     """
 
     folder: Path
@@ -75,14 +73,7 @@ class CrossRun:
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationSettings:
-    """How the runs are tested.
-
-    Attributes:
-        protocol: by name; None for the usual one of the test data set.
-        distance: ``euclidean`` or ``cosine``.
-        sampling: other test sampling than the recipe's.
-        device: other device than the recipe's.
-    """
+    """How the runs are tested."""
 
     protocol: str | None = None
     distance: Distance = "euclidean"
@@ -129,18 +120,6 @@ def cross_dataset(
 
     Everything that can be checked is checked before anything is trained.
 
-    Args:
-        train_root: the data set that is trained on.
-        test_root: the data set that is tested on.
-        recipe: of every run; `data.split` is set to the training split, `data.layout` is that of `train_root`.
-        out: the output folder; must be empty or absent unless resuming.
-        splits: numbers of the training splits; None for all.
-        test_splits: numbers of the test splits; None for all.
-        test_layout: layout of `test_root`.
-        settings: how the runs are tested.
-        resume: keep the finished runs in `out`, continue the interrupted one, train what is missing.
-        view: shows the progress.
-
     Returns:
         The content of `cross.json`.
 
@@ -149,7 +128,6 @@ def cross_dataset(
         DataError: splits cannot be read, or cannot be trained or tested on: all of them at once; or runs in `out` were
             trained on other people.
         OutputError: `out` is not empty and `resume` is not set.
-        DeviceError: the device is not there.
     """
     view, settings = view or View(), settings or EvaluationSettings()
     if out.is_file() or not resume:
@@ -205,23 +183,11 @@ def cross_runs(
 ) -> dict[str, Any]:
     """Test runs that exist on every split of another data set.
 
-    Args:
-        run_folders: run folders or checkpoint files.
-        test_root: the data set that is tested on.
-        out: folder for `cross.json` and `cross.md`; nothing is written without it.
-        test_splits: numbers of the test splits; None for all.
-        test_layout: layout of `test_root`.
-        settings: how the runs are tested.
-        view: shows the progress.
-
     Returns:
         As `cross_dataset`.
 
     Raises:
-        CheckpointError: no trained model in a run.
         ConfigError: a run is named twice, runs were trained on several data sets, or on the test data set itself.
-        DataError: test splits cannot be read.
-        OutputError: `out` is not empty.
     """
     view, settings = view or View(), settings or EvaluationSettings()
     if out is not None:
@@ -268,7 +234,6 @@ def read_both(
 
     Raises:
         ConfigError: unknown protocol, or both are one data set.
-        DataError: everything that is wrong with either, at once.
     """
     problems: list[str] = []
     training = read_training(train_root, splits, layout=train_layout, recipe=recipe, problems=problems)
@@ -283,12 +248,7 @@ def read_both(
 
 
 def read_test(root: Path, *, splits: Sequence[int] | None, layout: str, protocol: str | None) -> list[Split]:
-    """Read and check every split of the test data set.
-
-    Raises:
-        ConfigError: unknown protocol.
-        DataError: everything that is wrong with it, at once.
-    """
+    """Read and check every split of the test data set."""
     problems: list[str] = []
     testing = read_testing(root, splits, layout=layout, protocol=protocol, problems=problems)
     raise_problems(problems)
@@ -355,11 +315,6 @@ def summarise(
     runs: Sequence[CrossRun], testing: Sequence[Split], results: Sequence[SplitsEvaluation]
 ) -> dict[str, Any]:
     """Everything `cross.json` holds.
-
-    Args:
-        runs: one a training split.
-        testing: the test splits.
-        results: one a run, with one entry a test split.
 
     Returns:
         ``pairs`` (one a training and test split), ``by_run``, ``summary`` (mean and deviations by measure),

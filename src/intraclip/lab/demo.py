@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
@@ -20,6 +19,7 @@ from intraclip.embed.evaluate import evaluate_run, protocols_for, score_all
 from intraclip.embed.extract import embed_split, with_ids
 from intraclip.errors import OutputError, is_half_written, leaving_nothing, require_empty_folder
 from intraclip.lab.baselines import colour_histograms
+from intraclip.lab.view import View
 from intraclip.metrics.distance import Distance
 from intraclip.metrics.ranking import Scores
 from intraclip.models import packaged
@@ -28,7 +28,7 @@ from intraclip.models.embedder import build_embedder
 from intraclip.models.start import begin
 from intraclip.report.page import write_report
 from intraclip.studio import BenchmarkConfig, make_benchmark
-from intraclip.train.loop import Watcher, train
+from intraclip.train.loop import train
 from intraclip.types import Split, count_pids
 
 BENCHMARK = BenchmarkConfig(identities=96, cameras=3, tracklets_per_camera=(1, 2), frames=(8, 16))
@@ -61,10 +61,7 @@ class DemoResult:
     """What the demo reached.
 
     Attributes:
-        report: the page.
         scores: name -> scores as of `Scores.to_json_dict`: the shipped network, the baselines, the two models.
-        identities: training people.
-        tracklets: test tracklets.
     """
 
     report: Path
@@ -73,32 +70,10 @@ class DemoResult:
     tracklets: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class DemoView:
-    """How the demo shows its progress.
-
-    Attributes:
-        say: takes a line of text.
-        training: makes a watcher for a training run of that name.
-        progress: makes a function of (done, total) for a task of that name.
-    """
-
-    say: Callable[[str], None]
-    training: Callable[[str], AbstractContextManager[Watcher]]
-    progress: Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
-
-
 def run_demo(
-    out: Path, view: DemoView, *, seed: int = 0, resume: bool = False, recipe: Recipe | None = None
+    out: Path, view: View, *, seed: int = 0, resume: bool = False, recipe: Recipe | None = None
 ) -> DemoResult:
     """Render a small benchmark, train model 1 and model 4, score them, `base` and two baselines, write the report.
-
-    Args:
-        out: folder for data, runs and report.html; must be empty or absent unless resuming.
-        view: shows the progress.
-        seed: of benchmark, weights and training.
-        resume: keep what an interrupted demo in `out` finished.
-        recipe: instead of the shipped one, see `demo_recipe`; its head and augmentation are replaced.
 
     Raises:
         OutputError: `out` is not empty.
@@ -201,7 +176,7 @@ def _note(scores: dict[str, dict[str, Any]], split: Split, *, start: str) -> str
     )
 
 
-def _data(folder: Path, view: DemoView, *, seed: int) -> Split:
+def _data(folder: Path, view: View, *, seed: int) -> Split:
     made = folder / "benchmark.json"
     if made.is_file():
         found = json.loads(made.read_text(encoding="utf-8"))["config"]["seed"]
@@ -218,7 +193,7 @@ def _data(folder: Path, view: DemoView, *, seed: int) -> Split:
     return read_split(folder)
 
 
-def _baselines(split: Split, recipe: Recipe, view: DemoView) -> dict[str, Scores]:
+def _baselines(split: Split, recipe: Recipe, view: View) -> dict[str, Scores]:
     untrained = build_embedder(
         recipe.model, recipe.input, num_classes=count_pids(split.train), seed=recipe.seed
     )

@@ -22,13 +22,6 @@ def read_training(
 ) -> list[Split]:
     """Read splits, and check that batches can be drawn from their training tracklets.
 
-    Args:
-        root: the data set.
-        splits: their numbers; None for all.
-        layout: name of its layout, or ``auto``.
-        recipe: says the size of a batch, and which half of iLIDS-VID tests.
-        problems: one sentence for everything wrong is appended.
-
     Returns:
         The splits that can be read.
     """
@@ -54,19 +47,8 @@ def read_testing(
 ) -> list[Split]:
     """Read splits, and check that somebody can be found in them.
 
-    Args:
-        root: the data set.
-        splits: their numbers; None for all.
-        layout: name of its layout, or ``auto``.
-        protocol: by name; None for the usual one of the data set.
-        problems: one sentence for everything wrong is appended.
-        direction: which half of an iLIDS-VID split tests.
-
     Returns:
         The splits that can be read.
-
-    Raises:
-        ConfigError: unknown protocol.
     """
     if protocol is not None:
         protocol_named(protocol)

@@ -132,19 +132,35 @@ class Evidence:
             scores = (c.log_likelihood_ratio(distances) + odds).astype(np.float32)
         return self._add_where_and_when(scores, rows, columns)
 
-    def _add_where_and_when(self, scores: ScoreMatrix, rows: Indices, columns: Indices) -> ScoreMatrix:
-        same_camera = self.camids[rows][:, None] == self.camids[columns]
-        if self.one_per_camera:
-            scores[same_camera & (rows[:, None] != columns)] = -np.inf
+    def seen_at_once(self, rows: Indices, columns: Indices) -> npt.NDArray[np.bool_]:
+        """Which pairs one camera saw at the same time, so that they show two people.
+
+        Returns:
+            bool ``[rows, columns]``.
+        """
         if self.times is None:
+            return np.zeros((len(rows), len(columns)), dtype=np.bool_)
+        with np.errstate(invalid="ignore"):  # NaN: unknown times forbid nothing
+            return np.asarray(
+                (self.camids[rows][:, None] == self.camids[columns])
+                & (self._recordings[rows][:, None] == self._recordings[columns])
+                & (self._gaps(rows, columns) <= 0)
+                & (rows[:, None] != columns)
+            )
+
+    def apart(self, rows: Indices, columns: Indices) -> npt.NDArray[np.bool_]:
+        """Which pairs surely show two people: those `seen_at_once`, or where a camera sees nobody twice, all of it."""
+        if self.one_per_camera:
+            same_camera = self.camids[rows][:, None] == self.camids[columns]
+            return np.asarray(same_camera & (rows[:, None] != columns))
+        return self.seen_at_once(rows, columns)
+
+    def _add_where_and_when(self, scores: ScoreMatrix, rows: Indices, columns: Indices) -> ScoreMatrix:
+        scores[self.apart(rows, columns)] = -np.inf
+        if self.times is None or self.travel is None:
             return scores
         gaps = self._gaps(rows, columns)
-        with np.errstate(invalid="ignore"):  # NaN: unknown times forbid nothing
-            together = (
-                same_camera & (self._recordings[rows][:, None] == self._recordings[columns]) & (gaps <= 0)
-            )
-        scores[together & (rows[:, None] != columns)] = -np.inf
-        for (first, second), travel in ({} if self.travel is None else self.travel.travel).items():
+        for (first, second), travel in self.travel.travel.items():
             for a, b in ((first, second), (second, first)):
                 chosen = np.ix_(self.camids[rows] == a, self.camids[columns] == b)
                 gap = gaps[chosen]
@@ -178,13 +194,7 @@ class Evidence:
         found = [np.zeros(0, dtype=np.float32)]
         for start in range(0, len(self) if self.times is not None else 0, BLOCK):
             rows, columns = np.arange(start, min(start + BLOCK, len(self))), np.arange(start, len(self))
-            with np.errstate(invalid="ignore"):
-                chosen = (
-                    (self.camids[rows][:, None] == self.camids[columns])
-                    & (self._recordings[rows][:, None] == self._recordings[columns])
-                    & (self._gaps(rows, columns) <= 0)
-                    & (rows[:, None] < columns)
-                )
+            chosen = self.seen_at_once(rows, columns) & (rows[:, None] < columns)
             if chosen.any():
                 found.append(self.distances(rows, columns)[chosen])
         return np.sort(np.concatenate(found))

@@ -80,10 +80,9 @@ def link(
         calibration: what distances mean: fitted, its .json file, or labelled embeddings of the same network (or a file
             of them) to fit one on. By default the gallery's own.
         prior: chance that a random pair shows one person, about 1 / people; by default as where it was calibrated.
-        probability: with a calibration: join groups while their pairs are on average this likely; by default
-            `PROBABILITY`, or `SURE` with one that was learned elsewhere.
-        threshold: without a calibration: join groups while their mean distance is below this; by default the grouping
-            with the best silhouette.
+        probability: join groups while their pairs are on average this likely, by the calibration or, without one, by
+            the footage itself; by default `PROBABILITY`, or `SURE` with a calibration that was learned elsewhere.
+        threshold: without a calibration: join groups while their mean distance is below this.
         distance: ``euclidean`` or ``cosine``; by default that of calibration or gallery, else cosine.
         travel: travel times between cameras, or a TOML file of them (docs/link.md).
         one_clock: the times of each camera are on one clock, as of one recording.

@@ -12,6 +12,7 @@ from scipy.special import expit
 from intraclip.errors import ConfigError, DataError
 from intraclip.link.agglomeration import agglomerate
 from intraclip.link.evidence import Evidence
+from intraclip.link.footage import Tail, fit_tail, without_cameras
 from intraclip.link.level import best_level
 
 MAX_TRACKLETS = 40_000
@@ -39,7 +40,8 @@ class People:
         person: int64 ``[N]``, from 1; person 1 was seen by the most cameras, then in the most tracklets.
         probability: float64 ``[N]``, that the tracklet belongs to its person: of the mean log odds between it and the
             person's other tracklets. NaN for a person of one tracklet, and without a calibration.
-        distance: float64 ``[N]``, mean distance to the person's other tracklets; NaN for a person of one tracklet.
+        distance: float64 ``[N]``, mean distance to the person's other tracklets, without cameras' means where the
+            footage chose the cut; NaN for a person of one tracklet.
         rule: in words, when two groups were taken for one person.
         threshold: mean distance where the rule stops; with a calibration and without regard to times.
         notes: what the reader should know, in sentences.
@@ -94,9 +96,10 @@ def link(
     Args:
         evidence: N tracklets, and what is known about pairs of them.
         names: all different ``[N]``.
-        threshold: without a calibration: groups are joined while their mean distance is below it. None: the cut with
-            the best mean silhouette.
+        threshold: without a calibration: groups are joined while their mean distance is below it.
         probability: with a calibration: groups are joined while their mean log odds say more than this, inside (0, 1).
+            With neither: while their mean distance, cameras' means taken out, is one at which the footage itself says
+            this (`intraclip.link.footage`); where it says nothing, the cut with the best mean silhouette.
 
     Raises:
         ConfigError: a threshold beside a calibration, or a value out of range.
@@ -123,32 +126,44 @@ def link(
     # In the order of names: of equal scores the lower row wins, whatever order the tracklets came in.
     order = np.array(sorted(range(count), key=names.__getitem__), dtype=np.int64)
     ordered = _taken(evidence, order)
-    tree = agglomerate(ordered.score_matrix())
     c = ordered.calibration
-    notes: list[str] = []
+    judged, notes = evidence, list[str]()
     if c is not None:
+        tree = agglomerate(ordered.score_matrix())
         level = math.log(probability / (1 - probability))
         distance = c.distance_of(probability)
         rule = (
             f"mean log odds above those of a probability of {probability:g} (mean {c.metric} distance below "
             f"{distance:.4g} where times say nothing; prior {c.prior:.3g})"
         )
+    elif threshold is not None:
+        tree = agglomerate(ordered.score_matrix())
+        level, distance = -threshold, threshold
+        rule = f"mean {ordered.metric} distance below {threshold:.4g}, as given"
+    elif found := _by_footage(ordered, probability):
+        levelled, tail, distance = found
+        tree = agglomerate(levelled.score_matrix())
+        level, judged = -distance, without_cameras(evidence)
+        rule = (
+            f"mean {ordered.metric} distance below {distance:.4g} after each camera's mean was taken out, where a pair "
+            f"shows one person with a probability of {probability:g} by this footage itself ({tail.pairs:,} pairs"
+            f"{f', {tail.apart:,} seen at once' if tail.apart else ''})"
+        )
     else:
-        if threshold is None:
-            level, silhouette = best_level(ordered, tree)
-            distance = -level
-            rule = (
-                f"mean {ordered.metric} distance below {distance:.4g}, the cut with the best mean silhouette "
-                f"({silhouette:.2f})"
-            )
-        else:
-            level, distance = -threshold, threshold
-            rule = f"mean {ordered.metric} distance below {threshold:.4g}, as given"
+        tree = agglomerate(ordered.score_matrix())
+        level, silhouette = best_level(ordered, tree)
+        distance = -level
+        rule = (
+            f"mean {ordered.metric} distance below {distance:.4g}, the cut with the best mean silhouette "
+            f"({silhouette:.2f})"
+        )
+        notes.append("too few or too even distances to tell people apart by: the silhouette chose the cut")
+    if c is None:
         notes.append("no calibration: there are no probabilities, and usual travel times are not used")
     groups = np.empty(count, dtype=np.int64)
     groups[order] = tree.cut(level)
     person = _numbered(groups, evidence.camids, names)
-    own_probability, own_distance = _membership(evidence, person)
+    own_probability, own_distance = _membership(judged, person)
     return People(
         names=names,
         evidence=evidence,
@@ -157,8 +172,16 @@ def link(
         distance=own_distance,
         rule=rule,
         threshold=distance,
-        notes=(*_about_times(evidence, distance), *notes),
+        notes=(*_about_times(judged, distance), *notes),
     )
+
+
+def _by_footage(evidence: Evidence, probability: float) -> tuple[Evidence, Tail, float] | None:
+    """What is grouped, and below which distance, where the footage tells people apart."""
+    levelled = without_cameras(evidence)
+    tail = fit_tail(levelled)
+    distance = None if tail is None else tail.distance_of(probability)
+    return None if tail is None or distance is None else (levelled, tail, distance)
 
 
 def _taken(evidence: Evidence, order: npt.NDArray[np.int64]) -> Evidence:

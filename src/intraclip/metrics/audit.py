@@ -123,24 +123,13 @@ def audit(
     distance: Distance = "euclidean",
     train: Embeddings | None = None,
 ) -> list[Finding]:
-    """Look for everything that is known to make numbers wrong.
-
-    Args:
-        embeddings: query and gallery together.
-        protocol: under which scores are compared.
-        distance: ``euclidean`` or ``cosine``.
-        train: embeddings of the training people, to see whether they are tested.
-    """
+    """Look for everything that is known to make numbers wrong."""
     case = _Case(embeddings=embeddings, protocol=protocol, distance=distance, train=train)
     return [finding for check in CHECKS for finding in check(case)]
 
 
 def repeated_rows(features: npt.NDArray[np.float32]) -> list[tuple[int, int]]:
-    """Pairs (row, earlier row) with exactly the same features.
-
-    Args:
-        features: float32 ``[N, D]``.
-    """
+    """Pairs (row, earlier row) with exactly the same features."""
     first: dict[bytes, int] = {}
     found = []
     for i, row in enumerate(features):

@@ -1,4 +1,4 @@
-"""Which distance means "the same person": error rates, thresholds and probabilities of pairs.
+"""Error rates and thresholds of pairs: how often a distance says "the same person", and is right.
 
 A pair is a query and a gallery tracklet. Genuine pairs show one person in two cameras, impostor pairs two people.
 The rule throughout is ``same person when distance < threshold``:
@@ -8,9 +8,6 @@ The rule throughout is ``same person when distance < threshold``:
 
 These are rates of *comparisons*. A search through G people compares G times, so about G x FMR strangers pass the
 threshold in every search: for a gallery of 1,000 people an FMR of 1e-3 means one false alarm a search.
-
-A calibration belongs to the network, the distance and the kind of cameras that it was made with. People of the
-training set, another network, or the same network after a day of further training need another one.
 
 What is exact: the genuine distances are all kept, and of the impostors the `keep` smallest ones. Thresholds whose
 false matches are fewer than `keep` are therefore exact: they are the largest that keep the promised rate, and their
@@ -22,23 +19,18 @@ promised rate by a true count, but may be that much smaller than the largest tha
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import isotonic_regression
 
-from intraclip.arrays import as_reals, as_wide
+from intraclip.arrays import as_reals
 from intraclip.errors import DataError
 from intraclip.metrics.distance import Distance, distance_matrix
 from intraclip.metrics.protocols import Protocol
 from intraclip.metrics.ranking import searched
 from intraclip.types import JUNK_PID, UNKNOWN_PID, Embeddings
-
-FALSE_MATCH_RATES = (1e-1, 1e-2, 1e-3, 1e-4)
-"""Rates of the table of thresholds."""
 
 SUPPORT = 10
 """Impostor pairs that a false-match rate must allow to pass for its threshold to mean something.
@@ -49,9 +41,6 @@ independent, so it moves by more: this is the least, not a comfortable number.
 
 KEEP = 4_000_000
 """Smallest impostor distances kept one by one (16 MB): all rates up to 0.1 of 40 million pairs."""
-
-VERSION = 1
-"""Of the JSON form of `Calibration`."""
 
 # The bits of non-negative floats sort like the floats. Without its last 11 bits a float32 keeps 12 bits of mantissa:
 # 2^-12 = 0.024 % between neighbours, at any scale of distances, in 8 MB of counters.
@@ -66,15 +55,10 @@ class PairDistances:
     """Distances of all pairs of a test set, in bounded memory.
 
     Attributes:
-        distance: ``euclidean`` or ``cosine``.
-        protocol: name of the protocol that chose queries and gallery.
         own_camera: whether impostor pairs of one camera were counted too.
         people: identities that have a genuine pair.
-        queries: queries that were compared.
         genuine: float32 ``[genuine pairs]``, ascending.
-        impostors: number of impostor pairs.
         nearest_impostors: float32 ``[min(keep, impostors)]``, the smallest impostor distances, ascending.
-        farthest_impostor: the largest impostor distance.
         below_bin: int64 ``[bins]``, impostors in lower bins of the histogram.
     """
 
@@ -130,7 +114,6 @@ class Threshold:
 
     Attributes:
         false_match_rate: that was asked for, inside (0, 1).
-        threshold: distance.
         achieved: false-match rate by count, never above the one asked for.
         true_match_rate: share of the genuine pairs below the threshold, 0..1.
         false_matches: impostor pairs below the threshold.
@@ -174,94 +157,6 @@ class Roc:
     thresholds: _FloatArray
     false_match_rates: npt.NDArray[np.float64]
     true_match_rates: npt.NDArray[np.float64]
-
-    @property
-    def area(self) -> float:
-        """Area under the curve: how often a genuine pair is nearer than an impostor pair, ties for a half."""
-        return float(np.trapezoid(self.true_match_rates, self.false_match_rates))
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvidenceCurve:
-    """How strongly a distance speaks for the same person; knots of a line that never rises.
-
-    Attributes:
-        distances: of the knots, strictly ascending.
-        log_likelihood_ratios: natural logarithm of how much more often genuine than impostor pairs have such a
-            distance; never ascending. Outside the knots the first and the last one hold.
-    """
-
-    distances: tuple[float, ...]
-    log_likelihood_ratios: tuple[float, ...]
-
-    def at(self, distance: npt.ArrayLike) -> npt.NDArray[np.float64]:
-        """Log likelihood ratio of each distance."""
-        return np.asarray(
-            np.interp(as_wide(distance, name="distances"), self.distances, self.log_likelihood_ratios),
-            dtype=np.float64,
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Calibration:
-    """What a distance of one network means, as it is kept beside the network or an index.
-
-    Attributes:
-        distance: ``euclidean`` or ``cosine``.
-        protocol: name of the protocol that chose the pairs.
-        own_camera: whether impostor pairs of one camera were counted too.
-        people: identities that have a genuine pair.
-        queries: queries that were compared.
-        genuine_pairs: number of pairs.
-        impostor_pairs: number of pairs.
-        thresholds: one for each false-match rate, from the largest rate to the smallest.
-        equal_error: where both errors are as frequent.
-        curve: evidence of a distance; see `probability`.
-    """
-
-    distance: Distance
-    protocol: str
-    own_camera: bool
-    people: int
-    queries: int
-    genuine_pairs: int
-    impostor_pairs: int
-    thresholds: tuple[Threshold, ...]
-    equal_error: EqualErrorRate
-    curve: EvidenceCurve
-
-    def threshold(self, false_match_rate: float) -> Threshold:
-        """The threshold for one of the rates of the table.
-
-        Raises:
-            DataError: the table has no such rate.
-        """
-        for found in self.thresholds:
-            if math.isclose(found.false_match_rate, false_match_rate, rel_tol=1e-9):
-                return found
-        raise DataError(
-            f"the calibration has no threshold for a false-match rate of {false_match_rate:g}, only for "
-            f"{', '.join(f'{t.false_match_rate:g}' for t in self.thresholds)}; calibrate with that rate"
-        )
-
-    def to_json_dict(self) -> dict[str, Any]:
-        """Plain values; `intraclip.metrics.match_probability.read_calibration` reads them too."""
-        return {
-            "version": VERSION,
-            "distance": self.distance,
-            "protocol": self.protocol,
-            "own_camera": self.own_camera,
-            "people": self.people,
-            "queries": self.queries,
-            "genuine_pairs": self.genuine_pairs,
-            "impostor_pairs": self.impostor_pairs,
-            "thresholds": [asdict(threshold) for threshold in self.thresholds],
-            "equal_error": asdict(self.equal_error),
-            "curve": {
-                "distances": list(self.curve.distances),
-                "log_likelihood_ratios": list(self.curve.log_likelihood_ratios),
-            },
-        }
 
 
 def pair_distances(
@@ -418,74 +313,6 @@ def threshold_at(pairs: PairDistances, false_match_rate: float) -> Threshold:
         false_matches=passed,
         supported=false_match_rate * pairs.impostors >= SUPPORT * (1 - 1e-12),
         exact=allowed < len(pairs.nearest_impostors),
-    )
-
-
-def evidence_curve(pairs: PairDistances) -> EvidenceCurve:
-    """Fit how strongly a distance speaks for the same person.
-
-    Isotonic regression (pool adjacent violators), not a logistic curve: the only assumption is that a smaller
-    distance never speaks less for the same person. Distances of different networks have different shapes, and a
-    two-parameter curve is wrong exactly in the far tail where decisions at small false-match rates are made. The
-    pools do not depend on the prior, so the curve is kept as likelihood ratios and any prior can be put in later
-    (Bruemmer & du Preez, "The PAV algorithm optimizes binary proper scoring rules", arXiv:1304.2331, 2013).
-
-    One genuine and one impostor pair are added at either end (Laplace's rule of succession), so that no distance
-    proves anything: the evidence is never infinite, and grows with the number of pairs.
-
-    It is fitted and read on the same pairs; people that were not seen may be a little harder.
-    """
-    steps, where = np.unique(pairs.genuine, return_counts=True)
-    up_to = pairs.impostors_below(_next(steps))
-    # Group 0 is the pair added in front. Then one group for each genuine distance, with the impostors between it and
-    # the genuine distance before: these always join its pool, as impostors alone speak against, and what follows
-    # must not speak more. Last, the impostors behind all genuine pairs with the pair added there, for the same reason.
-    genuine = np.concatenate([[1], where, [1]])
-    impostors = np.concatenate([[1], np.diff(up_to, prepend=0), [pairs.impostors - up_to[-1] + 1]])
-    genuine_share, impostor_share = genuine / genuine.sum(), impostors / impostors.sum()
-    weights = genuine_share + impostor_share
-    fitted = isotonic_regression(genuine_share / weights, weights=weights, increasing=False)
-    pools = np.asarray(fitted.blocks)
-    ratios = np.log(np.add.reduceat(genuine_share, pools[:-1]) / np.add.reduceat(impostor_share, pools[:-1]))
-    ratios = np.minimum.accumulate(ratios)  # sums are rounded; never rising is promised
-
-    def begin(step: int) -> float:
-        """First distance behind the genuine distance before `step`, a genuine or an impostor's."""
-        place, least = (int(up_to[step - 1]), float(_next(steps[step - 1]))) if step else (0, 0.0)
-        candidates = [float(steps[step])] if step < len(steps) else []
-        if place < pairs.impostors:
-            candidates.append(max(pairs.impostor(place), least))
-        return min(candidates)
-
-    knots: dict[float, float] = {}
-    for ratio, first, after in zip(ratios.tolist(), pools[:-1].tolist(), pools[1:].tolist(), strict=True):
-        # Groups to steps: group 1 is step 0. The added pairs lie nowhere, so they make no knot of their own.
-        low, high = max(first - 1, 0), min(after - 1, len(steps))
-        behind = after - 1 > len(steps) and up_to[-1] < pairs.impostors
-        if low < high or behind:
-            knots.setdefault(begin(low), ratio)
-            knots.setdefault(pairs.farthest_impostor if behind else float(steps[high - 1]), ratio)
-    return EvidenceCurve(distances=tuple(knots), log_likelihood_ratios=tuple(knots.values()))
-
-
-def calibrate(pairs: PairDistances, *, false_match_rates: Sequence[float] = FALSE_MATCH_RATES) -> Calibration:
-    """Everything that is kept of the pairs.
-
-    Args:
-        pairs: of `pair_distances`.
-        false_match_rates: of the table of thresholds, each inside (0, 1).
-    """
-    return Calibration(
-        distance=pairs.distance,
-        protocol=pairs.protocol,
-        own_camera=pairs.own_camera,
-        people=pairs.people,
-        queries=pairs.queries,
-        genuine_pairs=len(pairs.genuine),
-        impostor_pairs=pairs.impostors,
-        thresholds=tuple(threshold_at(pairs, rate) for rate in sorted(set(false_match_rates), reverse=True)),
-        equal_error=equal_error_rate(pairs),
-        curve=evidence_curve(pairs),
     )
 
 

@@ -41,7 +41,6 @@ class Counting:
 
     Attributes:
         protocol: what is searched and how precision is averaged; none of the own camera.
-        distance: ``euclidean`` or ``cosine``.
         own_camera: what becomes of gallery items of the query's pid and camid: they are ``left out`` of the ranking,
             or ``left in``, with or without the query itself; or its ``whole camera`` is left out, whoever is there.
         junk: count gallery items of pid -1 as wrong answers.
@@ -97,15 +96,7 @@ class Counted:
 
 
 def count(embeddings: Embeddings, ways: Sequence[Counting]) -> list[Counted]:
-    """Count the same embeddings in several ways; each block of distances is computed once for all of them.
-
-    Args:
-        embeddings: query and gallery together.
-        ways: of counting.
-
-    Raises:
-        DataError: features without distances.
-    """
+    """Count the same embeddings in several ways; each block of distances is computed once for all of them."""
     results: list[list[tuple[int, float, float]]] = [[] for _ in ways]
 
     def source(number: int) -> tuple[bool, Distance, bool]:

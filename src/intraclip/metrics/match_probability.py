@@ -2,7 +2,8 @@
 
 `MatchCalibration` turns a distance into a probability and a false-match rate into a threshold. `fit_calibration`
 makes it from labelled embeddings, by way of the pairs of `intraclip.metrics.calibration`, which says what pairs and
-rates are.
+rates are. It belongs to the network, the distance and the kind of cameras that it was made with: people of the training
+set, another network, or the same network after a day of further training need another one.
 
 The probability is Bayes' rule: prior odds times the likelihood ratio of the distance. The *prior* is the chance that a
 random candidate is the person, before anyone looks at it. A distance alone has no probability: the same distance
@@ -11,7 +12,7 @@ that settles it between two candidates is weak evidence among ten thousand. So t
 
 The likelihood ratio is a logistic curve of the distance (Platt, "Probabilistic outputs for support vector machines",
 1999, with his smoothed targets), fitted with genuine pairs weighing a tenth of all. It was chosen by measurement
-against isotonic regression (`calibration.evidence_curve`), on people that were not fitted, with three networks and both
+against isotonic regression, on people that were not fitted, with three networks and both
 distances on the shipped benchmark (`benchmarks/link.py`): log-loss 5 % to 19 % lower with 5 people, 5 % to 9 % lower
 with 10, and from 1.5 % lower to 4.4 % higher with 50. It also never gives two distances the same probability, so a
 ranking stays a ranking.
@@ -33,7 +34,7 @@ from scipy.special import expit, log_expit
 from intraclip.arrays import as_wide
 from intraclip.config_io import parse_json
 from intraclip.errors import DataError
-from intraclip.metrics.calibration import SUPPORT, EvidenceCurve, PairDistances, pair_distances, threshold_at
+from intraclip.metrics.calibration import SUPPORT, PairDistances, pair_distances, threshold_at
 from intraclip.metrics.distance import DISTANCES, Distance
 from intraclip.metrics.protocols import PROTOCOLS
 from intraclip.types import Embeddings
@@ -56,6 +57,27 @@ _FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
+class EvidenceCurve:
+    """How strongly a distance speaks for the same person, in files of version 0.1: knots of a line that never rises.
+
+    Attributes:
+        distances: of the knots, strictly ascending.
+        log_likelihood_ratios: natural logarithm of how much more often genuine than impostor pairs have such a
+            distance; never ascending. Outside the knots the first and the last one hold.
+    """
+
+    distances: tuple[float, ...]
+    log_likelihood_ratios: tuple[float, ...]
+
+    def at(self, distance: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """Log likelihood ratio of each distance."""
+        return np.asarray(
+            np.interp(as_wide(distance, name="distances"), self.distances, self.log_likelihood_ratios),
+            dtype=np.float64,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class MatchCalibration:
     """What the distances of one network mean.
 
@@ -65,8 +87,8 @@ class MatchCalibration:
         prior: chance that a random candidate is the person, inside (0, 1).
         intercept: log likelihood ratio of distance 0, natural logarithm.
         slope: log likelihood ratio lost per unit of distance, above 0.
-        curve: evidence of a distance as a line through knots, in place of intercept and slope; of the files of
-            `intraclip score --calibrate`.
+        curve: evidence of a distance as a line through knots, in place of intercept and slope; of the files that
+            `intraclip score --calibrate` of version 0.1 wrote.
         false_match_rates: rates of the table, descending, inside (0, 1).
         thresholds: the largest distance that keeps each of them; never ascending.
         true_match_rates: share of the genuine pairs below each threshold, 0..1.
@@ -225,7 +247,7 @@ class MatchCalibration:
 
     @classmethod
     def from_json_dict(cls, data: Mapping[str, Any]) -> MatchCalibration:
-        """Read what `to_json_dict` gave, or what `intraclip.metrics.calibration.Calibration.to_json_dict` gave.
+        """Read what `to_json_dict` gave, or what `intraclip score --calibrate` of version 0.1 wrote.
 
         Raises:
             DataError: something else, another version, or values that cannot be; all problems at once.
@@ -412,7 +434,7 @@ def _inside(value: float, name: str) -> float:
 
 
 def _of_thresholds(data: Mapping[str, Any]) -> dict[str, Any]:
-    """What `intraclip score --calibrate` writes, in the form of a match calibration; it is checked as such.
+    """What `intraclip score --calibrate` of version 0.1 wrote, as a match calibration; it is checked as such.
 
     Rates that too few pairs support are left out, and the prior is the share of same-person pairs.
 

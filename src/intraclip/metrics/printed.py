@@ -51,7 +51,6 @@ class Trace:
     """Where printed numbers come from.
 
     Attributes:
-        printed: the numbers.
         ways: those that give them with the fewest departures from a protocol; empty where none does.
         nearest: the way whose scores are nearest.
         nearest_scores: rank-1 and mAP that it gives.
@@ -125,13 +124,7 @@ def _values(text: str) -> Iterator[tuple[int, str, re.Match[str]]]:
 
 
 def trace(embeddings: Embeddings, printed: list[Printed], *, ties: bool) -> list[Trace]:
-    """Find the ways of counting that give printed numbers; re-ranked ones only where no other does.
-
-    Args:
-        embeddings: what was scored.
-        printed: the numbers.
-        ties: whether ties decide anything, see `ways_to_count`.
-    """
+    """Find the ways of counting that give printed numbers; re-ranked ones only where no other does."""
     if not printed:
         return []
     ways = ways_to_count(embeddings, ties=ties)

@@ -20,11 +20,9 @@ class Protocol:
     protocol of the own camera searches nothing but that camera, and there every other tracklet of the pid is right.
 
     Attributes:
-        name: what reports print.
         queries_in_gallery: whether the query tracklets are searched too.
         average_precision: ``rectangular`` (the usual mean of precisions at the hits) or ``trapezoidal`` (the
             MATLAB code of MARS, as in Oxford Buildings).
-        about: one sentence for people.
         own_camera: search the query's own camera, instead of the others.
     """
 
@@ -94,9 +92,6 @@ PROTOCOLS: dict[str, Protocol] = {
 
 def protocols_named(name: str) -> list[Protocol]:
     """One protocol by name, or ``all`` that search across cameras.
-
-    Raises:
-        ConfigError: unknown name.
 
     >>> len(protocols_named("all")), len(protocols_named("within-camera"))
     (7, 1)

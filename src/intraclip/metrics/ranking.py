@@ -66,12 +66,10 @@ class Scores:
     """What one protocol says about one set of embeddings. Shares lie in 0..1.
 
     Attributes:
-        protocol: name.
         distance: ``euclidean`` or ``cosine``; ``given`` when the distances came from outside.
         cmc: ``[50]``, share of queries whose first right answer has rank k or better; entry 0 is rank 1.
         mAP: mean over queries of the average precision.
         mINP: mean over queries of matches / rank of the last match.
-        queries: queries counted.
         queries_without_match: queries that have no right answer in the gallery; not counted.
         gallery: tracklets searched, junk taken out.
         outcomes: the same by query, for tests across runs.
@@ -224,7 +222,6 @@ def score(
 
     Raises:
         DataError: no query, an empty gallery, no query with a right answer, or features without distances.
-        DeviceError: the device is not there.
     """
     query, gallery = searched(embeddings, protocol)
     features = embeddings.features
@@ -474,7 +471,6 @@ class _Pairs:
     """Pairs of a query and a gallery item of its pid, sorted by query.
 
     Attributes:
-        queries: how many there are, with or without pairs.
         rows: int64 ``[pairs]``, queries counted from 0.
         columns: int64 ``[pairs]``, gallery items.
         right: bool ``[pairs]``, right answers; the others are of the query's own camera.
@@ -611,15 +607,7 @@ class RankedList:
 def ranked_list(
     embeddings: Embeddings, protocol: Protocol, query: int, *, k: int, distance: Distance = "euclidean"
 ) -> RankedList:
-    """The k best answers to one query; ties as in the module's rule, then in the order of the rows.
-
-    Args:
-        embeddings: query and gallery together.
-        protocol: what is searched.
-        query: row of the query.
-        k: answers wanted; fewer come back from a smaller gallery.
-        distance: ``euclidean`` or ``cosine``.
-    """
+    """The k best answers to one query; ties as in the module's rule, then in the order of the rows."""
     gallery = searched(embeddings, protocol).gallery
     same = embeddings.pids[gallery] == embeddings.pids[query]
     own_camera = embeddings.camids[gallery] == embeddings.camids[query]
@@ -641,13 +629,7 @@ def _distances_to(
 
 
 class Similar(NamedTuple):
-    """One answer of `most_similar`.
-
-    Attributes:
-        name: of the tracklet.
-        camid: its camera.
-        distance: to the query.
-    """
+    """One answer of `most_similar`."""
 
     name: str
     camid: int
@@ -670,13 +652,6 @@ def most_similar(
     embeddings: Embeddings, query: str, *, k: int, distance: Distance = "cosine", own_camera: bool = False
 ) -> list[Similar]:
     """The tracklets nearest to a named one, without regard to pids: for data without labels.
-
-    Args:
-        embeddings: with names.
-        query: name of a tracklet in them.
-        k: answers wanted.
-        distance: ``euclidean`` or ``cosine``.
-        own_camera: whether tracklets of the query's own camera may answer.
 
     Raises:
         DataError: no tracklet of that name, or nothing is left to search.

@@ -70,9 +70,6 @@ class Estimates:
     Attributes:
         scores: by the name of the score: ``rank1``, ``rank5``, ``rank10``, ``rank20``, ``mAP``, ``mINP``.
         confidence: share of repetitions whose interval is meant to hold the true value, 0..1.
-        resamples: draws of the bootstrap.
-        people: identities among the counted queries.
-        queries: counted queries.
     """
 
     scores: Mapping[str, Estimate]
@@ -152,13 +149,7 @@ def intervals(
 def intervals_or_none(
     outcomes: Outcomes, pids: npt.NDArray[np.int64], *, seed: int = 0
 ) -> dict[str, Any] | None:
-    """`intervals` as plain values, or None where one person, or none, was searched for: nothing can be drawn again.
-
-    Args:
-        outcomes: of a score.
-        pids: int64 ``[N]``, person of every row of the embeddings.
-        seed: of the draws.
-    """
+    """`intervals` as plain values, or None where one person, or none, was searched for: nothing can be drawn again."""
     people = pids[outcomes.rows]
     return intervals(outcomes, people, seed=seed).to_json_dict() if len(np.unique(people)) > 1 else None
 

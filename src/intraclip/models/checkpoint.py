@@ -40,11 +40,7 @@ class Checkpoint:
     """What a checkpoint file says, tensors excepted.
 
     Attributes:
-        path: the file.
-        recipe: resolved recipe of the run.
         pids: training identities; class i is pid `pids[i]`.
-        epoch: epochs finished.
-        step: batches finished.
         progress: state of the training loop inside its epoch, as it was handed to `save_checkpoint`.
     """
 
@@ -82,7 +78,6 @@ def save_checkpoint(
         more: and its tensors, by part (`MORE`) and name.
 
     Raises:
-        OutputError: it cannot be written (disk full, no permission); an older file of that name stays.
         CheckpointError: a weight is not finite; nothing is written, older checkpoints stay.
     """
     tensors = {f"model.{k}": v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
@@ -167,11 +162,7 @@ def verify(path: Path) -> Checkpoint:
 
 
 def load_model(checkpoint: Checkpoint, *, device: torch.device) -> ClipEmbedder:
-    """Build the network of a checkpoint with its weights, in evaluation mode.
-
-    Raises:
-        CheckpointError: the tensors do not fit the network that the header describes.
-    """
+    """Build the network of a checkpoint with its weights, in evaluation mode."""
     model = build_embedder(
         checkpoint.recipe.model,
         checkpoint.recipe.input,
@@ -234,7 +225,6 @@ def model_file(run: Path) -> Path:
     """The checkpoint that a run folder, a checkpoint file or a name of the zoo stands for.
 
     Raises:
-        ConfigError: the zoo's network of that name is none of intraclip's own.
         CheckpointError: there is none; says what was looked for.
     """
     run = resolve(run, kinds=("checkpoint",))

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from intraclip.config import InputConfig, ModelConfig
-from intraclip.models.backbones import build_backbone
+from intraclip.models.backbones.build import build_backbone
 from intraclip.models.generalise import add_ibn, mix_styles
 from intraclip.models.heads.base import FrameHead
 from intraclip.models.heads.build import build_head
@@ -63,15 +63,14 @@ class ClipEmbedder(nn.Module):
         self.config = config
         self.input_config = input_config
         self.num_classes = num_classes
-        built = build_backbone(config, input_config)
-        self.backbone = built.network
+        self.backbone = build_backbone(config, input_config)
         if config.ibn:
             add_ibn(self.backbone, config.backbone)
         if config.mix_style:
             mix_styles(self.backbone, config.mix_style)
         self.standardise = StandardiseFrames() if config.standardise else nn.Identity()
-        self.num_features = built.num_features
-        self.head = build_head(built.num_features, config)
+        self.num_features = self.backbone.num_features
+        self.head = build_head(self.num_features, config)
         self._triplet_vector = config.triplet_vector
         self.classifier = nn.Linear(self.head.embedding_size, num_classes, bias=False)
         nn.init.normal_(self.classifier.weight, std=0.01)
@@ -128,17 +127,7 @@ class ClipEmbedder(nn.Module):
 def build_embedder(
     config: ModelConfig, input_config: InputConfig, *, num_classes: int, seed: int
 ) -> ClipEmbedder:
-    """Build a network with seeded random weights; `intraclip.models.start` fills it with others.
-
-    Args:
-        config: model settings.
-        input_config: frame size.
-        num_classes: training identities.
-        seed: of the random weights; the global random state is left as it was.
-
-    Raises:
-        ConfigError: unknown name, or the input is too small.
-    """
+    """Build a network with seeded random weights; `intraclip.models.start` fills it with others."""
     # A network that is opened inside somebody's inference mode can be trained all the same.
     with torch.inference_mode(False), torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)

@@ -16,11 +16,6 @@ def set_trainable(model: ClipEmbedder, config: FinetuneConfig, *, epoch: int) ->
     What is frozen gets no gradient, and its modules are in evaluation mode: batch normalisation uses the statistics
     that it has and learns no new ones, dropout is off.
 
-    Args:
-        model: changed in place.
-        config: what is frozen.
-        epoch: counted from 0.
-
     Returns:
         Whether other parameters learn now than before.
 
@@ -52,11 +47,7 @@ def set_trainable(model: ClipEmbedder, config: FinetuneConfig, *, epoch: int) ->
 
 
 def parameter_groups(model: ClipEmbedder, config: FinetuneConfig) -> list[tuple[list[nn.Parameter], float]]:
-    """Parameters with the factor of their learning rate; one group where all learn alike.
-
-    Raises:
-        ConfigError: the rates fall by block, and the backbone has no blocks.
-    """
+    """Parameters with the factor of their learning rate; one group where all learn alike."""
     if config.body_rate == 1 and config.block_decay == 1:
         return [(list(model.parameters()), 1.0)]
     body = dict(model.backbone.named_parameters())

@@ -15,8 +15,11 @@ from typing import Any
 import torch
 
 from intraclip.config import ClipConfig
+from intraclip.core.settings import differing, settings_of
+from intraclip.models.backbones import BACKBONES
 from intraclip.models.embedder import ClipEmbedder
 from intraclip.models.heads.base import FrameHead, Head
+from intraclip.models.network import BackboneSettings
 
 
 def digest(settings: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> str:
@@ -43,12 +46,15 @@ def digest(settings: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> 
 
 def encoder_fingerprint(model: ClipEmbedder) -> str:
     """Fingerprint of a network's backbone with its preprocessing: of what turns a frame into a vector."""
+    settings = settings_of(BACKBONES, model.config.backbone, model.config.backbone_settings)
     told: dict[str, Any] = {
         "backbone": model.config.backbone,
-        "last_stride": model.config.last_stride,
+        "last_stride": getattr(settings, "last_stride", 2),
         "input": [*_size(model), *model.input_config.mean, *model.input_config.std],
     }
     # What later versions added is told where it is used only, so that earlier fingerprints stay as they are.
+    if not isinstance(settings, BackboneSettings) and (given := differing(settings)):
+        told["backbone_settings"] = given
     if model.config.standardise:
         told["standardise"] = True
     if isinstance(model.head, FrameHead):
@@ -90,18 +96,22 @@ UNREAD = (
     *("neck", "neck_test"),
     # Told by the encoder.
     *("standardise", "pooling", "ibn"),
-    "head_settings",  # `Head.told`
+    *("backbone_settings", "head_settings"),  # the latter as `Head.told`
 )
 """Model settings that are not told as settings of a head that reads more than frame vectors."""
 
 
-EARLIER = {"ica_reduction": 4, "ica_expansion": 2, "ica_order": "fc-relu-bn"}
-"""What the first version told of every head that reads more than frame vectors, though it was of another one."""
+EARLIER: dict[str, Any] = {
+    **{"last_stride": 2, "width": 1.0},
+    **{"ica_reduction": 4, "ica_expansion": 2, "ica_order": "fc-relu-bn"},
+}
+"""What the first version told of every network whose head reads more than frame vectors, where it says nothing else."""
 
 
 def fingerprint_of(model: ClipEmbedder, clip: ClipConfig) -> str:
     """Fingerprint of the embeddings that a network makes of tracklets sampled as `clip` says."""
-    settings = {**asdict(model.config), **EARLIER}
+    backbone = asdict(settings_of(BACKBONES, model.config.backbone, model.config.backbone_settings))
+    settings = {**asdict(model.config), **{key: backbone.get(key, usual) for key, usual in EARLIER.items()}}
     for unread in UNREAD:
         del settings[unread]
     # The frame heads can be told apart by names and shapes of their weights, and go with encoders of any kind.

@@ -64,9 +64,6 @@ class MixStyle:
     """Mixes channel statistics of maps between the frames of a batch (Zhou, Yang, Qiao, Xiang, ICLR 2021).
 
     A forward hook of a stage in training mode. It draws from torch's global random state, which a step seeds.
-
-    Args:
-        share: of the batches.
     """
 
     CONCENTRATION = 0.1
@@ -90,10 +87,6 @@ class MixStyle:
 
 
 def mix_styles(network: StagedNetwork, share: float) -> None:
-    """Mix behind the second and the third stage of a backbone.
-
-    Raises:
-        ConfigError: it is no plain chain of stages.
-    """
+    """Mix behind the second and the third stage of a backbone."""
     for stage in network.stages()[1:3]:
         stage[-1].register_forward_hook(MixStyle(share))

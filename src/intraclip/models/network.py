@@ -4,43 +4,76 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.utils.checkpoint import checkpoint
 
+from intraclip.config import InputConfig
+from intraclip.core.registry import NoSettings
+from intraclip.core.settings import bounded
 
-class Built(NamedTuple):
-    """A backbone without weights.
+if TYPE_CHECKING:
+    from torchvision.models import WeightsEnum
 
-    Attributes:
-        network: ``[N, 3, H, W]`` -> ``[N, F, h, w]``.
-        num_features: F.
-        min_size: smallest height and width in pixels that still leave a map.
+
+@dataclass(frozen=True, kw_only=True)
+class BackboneSettings:
+    """Settings of the backbones of the first version.
+
+    All of them take both, also where they do not read one, because their fingerprints tell it.
     """
 
-    network: StagedNetwork
-    num_features: int
-    min_size: int
+    last_stride: Literal[1, 2] = 2
+    """Stride of the last stage, of ResNets and networks of timm; 1 keeps maps twice as large."""
+    width: float = bounded(1.0, 0, above=True)
+    """Channel multiplier, of resnet18 and small."""
 
 
 Stage = tuple[nn.Module, ...]
 
 
 class StagedNetwork(nn.Module):
-    """A network that is a chain of stages.
+    """A backbone, ``[N, 3, H, W]`` -> ``[N, F, h, w]``: a network that is a chain of stages.
+
+    A backbone is made with its settings; one that wants to know more overrides `build`.
 
     Attributes:
+        Settings: dataclass of what a recipe can set, ``[model.backbone] name = ...``.
+        same_weights: settings that leave names and shapes of the weights as they are.
+        num_features: F.
+        min_size: smallest height and width in pixels that still leave a map.
         recompute: keep only the borders of the stages for the backward pass and compute the rest again
             (Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost").
         unused: names of parameters that the maps do not depend on.
     """
 
+    Settings: ClassVar[type] = NoSettings
+    same_weights: ClassVar[tuple[str, ...]] = ()
+    num_features: int
+    min_size: ClassVar[int] = 1
     recompute = False
     unused: frozenset[str] = frozenset()
+
+    @classmethod
+    def build(cls, name: str, input_config: InputConfig, settings: Any) -> StagedNetwork:
+        """Make one with random weights.
+
+        Args:
+            name: as a recipe gives it.
+            input_config: how frames come.
+            settings: a `Settings`.
+        """
+        return cls(settings)
+
+    @classmethod
+    def usual_weights(cls, settings: Any) -> WeightsEnum | None:
+        """The entry of torchvision for its ImageNet weights; None where there are none."""
+        return None
 
     def stages(self) -> list[Stage]:
         """The chain. No stage may begin with a layer that works in place: it would overwrite the border."""

@@ -27,7 +27,6 @@ class Package:
     """A package with weights.
 
     Attributes:
-        distribution: its name.
         file: inside the installed package.
         rename: its keys to those of timm.
     """
@@ -51,9 +50,6 @@ class Package:
 
     def read(self, network: nn.Module) -> dict[str, torch.Tensor]:
         """The weights under timm's names.
-
-        Args:
-            network: timm's; its blocks are counted.
 
         Raises:
             CheckpointError: the file is damaged.

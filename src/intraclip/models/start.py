@@ -11,12 +11,13 @@ import torch
 from torch import nn
 
 from intraclip.config import USUAL_WEIGHTS, InputConfig, ModelConfig
+from intraclip.core.settings import flat, table_of
 from intraclip.errors import ConfigError
-from intraclip.models.backbones import load_backbone_weights
+from intraclip.models.backbones.build import load_backbone_weights
+from intraclip.models.backbones.timm import TimmBody, load_state
 from intraclip.models.checkpoint import FORMAT, Checkpoint, model_file, model_weights, read_checkpoint
 from intraclip.models.embedder import ClipEmbedder
 from intraclip.models.state_dicts import load_matching, without_wrappers
-from intraclip.models.timm_backbones import TimmBody, load_state
 from intraclip.models.zoo import find_weights
 
 
@@ -25,10 +26,6 @@ def trained_before(weights: str) -> Path | None:
 
     Returns:
         None where it is something else: a word, a file of a backbone's weights alone, or nothing that is there.
-
-    Raises:
-        CheckpointError: the folder holds no trained model; or the zoo's file is not here yet.
-        ConfigError: the zoo's network cannot be trained.
     """
     if not weights or weights in USUAL_WEIGHTS:
         return None
@@ -48,17 +45,11 @@ def trained_before(weights: str) -> Path | None:
 def begin(model: ClipEmbedder, config: ModelConfig, input_config: InputConfig) -> str:
     """Fill a network as `config.weights` says. The classifier always begins anew: other people, other classes.
 
-    Args:
-        model: with seeded random weights; changed in place.
-        config: `weights` and what they must fit.
-        input_config: how frames are normalised.
-
     Returns:
         What was taken from where, for people; empty for random weights.
 
     Raises:
         ConfigError: there are no such weights, or they are of another backbone or another normalisation.
-        CheckpointError: the weights are missing, damaged, or do not fit.
     """
     file = trained_before(config.weights)
     if file is not None:
@@ -73,11 +64,11 @@ def _from_checkpoint(
     model: ClipEmbedder, checkpoint: Checkpoint, config: ModelConfig, input_config: InputConfig
 ) -> str:
     theirs, source = checkpoint.recipe, str(checkpoint.path)
-    differing = [
-        f"model.{key}: {getattr(theirs.model, key)} there, {getattr(config, key)} here"
-        for key in ("backbone", "width")
-        if getattr(theirs.model, key) != getattr(config, key)
-    ]
+    differing = []
+    own, other = (flat({"backbone": table_of(one)["backbone"]}) for one in (config, theirs.model))
+    for key, value in own.items():
+        if value != other.get(key, value) and key.rpartition(".")[2] not in model.backbone.same_weights:
+            differing.append(f"model.{key}: {other[key]} there, {value} here")
     if not isinstance(model.backbone, TimmBody):  # which brings frames into the form that it wants by itself
         differing += [
             f"input.{key}: {list(getattr(theirs.input, key))} there, {list(getattr(input_config, key))} here"

@@ -17,7 +17,6 @@ class AugmentedClip:
     """A clip as the network would see it.
 
     Attributes:
-        frames: uint8 ``[T, H, W, 3]``.
         parameters: the draw, for a batch of one clip.
     """
 

@@ -42,9 +42,6 @@ def activation_maps(
 
     Returns:
         float32 ``[B, T, H, W]`` in 0..1; all 0 where nothing speaks for the target.
-
-    Raises:
-        ConfigError: the backbone has no module of that name.
     """
     captum = require_extra("captum.attr", extra="report", purpose="Grad-CAM")
 
@@ -99,7 +96,6 @@ def grid(model: ClipEmbedder, height: int, width: int, *, layer: str = "") -> tu
     """Rows and columns of a layer's maps for frames of that size, ``(h, w)``; `layer` as in `activation_maps`.
 
     Raises:
-        ConfigError: the backbone has no module of that name.
         ValueError: the module's output is no map ``[N, F, h, w]``.
     """
     sizes: list[tuple[int, ...]] = []
@@ -191,10 +187,6 @@ def evenness(maps: npt.NDArray[np.float32]) -> float:
 
 def silhouettes_of(root: Path, tracklet: Tracklet) -> npt.NDArray[np.bool_] | None:
     """True outlines of the person in a tracklet's frames, where the data came with them.
-
-    Args:
-        root: the data set's folder.
-        tracklet: of that data set.
 
     Returns:
         bool ``[n, H, W]``, or None: real data, or outlines of another number of frames.

@@ -32,11 +32,6 @@ def choose_queries(runs: Sequence[Outcomes], *, count: int, seed: int) -> Choice
 
     The counted queries fall into three groups: first answer right in no run, in some, in all. The three are drawn
     from in turn, each at random, until there are enough; an empty group leaves its turn to the others.
-
-    Args:
-        runs: outcomes of the same queries under each run.
-        count: queries wanted; fewer come back from a smaller set.
-        seed: of the draw.
     """
     right = np.stack([run.first_hits == 1 for run in runs])
     hits = right.sum(axis=0)

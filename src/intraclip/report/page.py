@@ -64,9 +64,6 @@ def write_report(
 
     Raises:
         DataError: no runs, or one that is not scored (the message names the command) or damaged.
-        CheckpointError: a run's network cannot be loaded.
-        MissingExtraError: the ``report`` extra is not installed.
-        OutputError: the file cannot be written.
     """
     jinja2 = require_extra("jinja2", extra="report", purpose="the report")
     markup = require_extra("markupsafe", extra="report", purpose="the report").Markup

@@ -59,7 +59,6 @@ class Shown:
     """A person on the page.
 
     Attributes:
-        number: of the person.
         about: cameras, tracklets, times, in words.
         rows: camera -> its bars; empty without times.
         strips: in order of time.
@@ -94,11 +93,6 @@ def write_people_page(
 
     Returns:
         `out`.
-
-    Raises:
-        FrameError: a picture cannot be read.
-        MissingExtraError: the ``report`` extra is not installed.
-        OutputError: the file cannot be written.
     """
     jinja2 = require_extra("jinja2", extra="report", purpose="the page of people")
     named = {c: f"camera {c}" for c in people.evidence.camids.tolist()} | (cameras or {})

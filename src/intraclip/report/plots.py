@@ -53,15 +53,7 @@ def training_curve(
     share: bool = False,
     legend: bool = True,
 ) -> Figure:
-    """One logged value over the epochs, runs overlaid.
-
-    Args:
-        curves: run name -> entries of `metrics.jsonl`; runs without the value are left out.
-        key: such as ``triplet``.
-        title: above the axes.
-        share: the value is a share of 0..1 and is drawn in percent.
-        legend: name the runs inside the figure.
-    """
+    """One logged value over the epochs, runs overlaid."""
     figure, axes = _axes(title, xlabel="epoch")
     for number, (name, entries) in enumerate(curves.items()):
         found = [entry for entry in entries if key in entry]
@@ -154,10 +146,6 @@ def svg(figure: Figure, *, label: str) -> str:
     """A figure as an ``<svg>`` element to stand inside a page: no outside names, colour of the text around it.
 
     Text becomes outlines, so the figure looks the same everywhere. The same figure gives the same bytes.
-
-    Args:
-        figure: any matplotlib figure.
-        label: read aloud in place of the picture.
     """
     matplotlib = require_extra("matplotlib", extra="report", purpose="plots")
     buffer = io.StringIO()

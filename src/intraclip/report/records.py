@@ -21,13 +21,10 @@ class RunRecord:
 
     Attributes:
         name: what the page calls it.
-        folder: the run folder.
-        recipe: resolved recipe.
         environment: of the training; empty when it was not written.
         throughput: where the training's time went; empty when it was not measured.
         epochs: one entry an epoch, as in `metrics.jsonl`; empty when there is none.
         evaluation: as `intraclip.embed.evaluate.evaluate_run` wrote it.
-        embeddings: the scored embeddings.
     """
 
     name: str
@@ -55,14 +52,8 @@ class RunRecord:
 def read_record(name: str, folder: Path) -> RunRecord:
     """Read a run folder.
 
-    Args:
-        name: display name.
-        folder: with `config.toml`, `evaluation.json` and `embeddings.npz`; `metrics.jsonl`,
-            `environment.json` and `throughput.json` are read when they are there.
-
     Raises:
         DataError: no run folder, not scored yet (the message names the command), or a damaged file.
-        ConfigError: a damaged recipe.
     """
     config = folder / "config.toml"
     if not config.is_file():

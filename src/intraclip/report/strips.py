@@ -47,9 +47,6 @@ def load_frames(tracklet: Tracklet, indices: Sequence[int], *, height: int, widt
 
     Returns:
         uint8 ``[len(indices), height, width, 3]``, RGB.
-
-    Raises:
-        FrameError: a frame cannot be read.
     """
     frames = [resize_frame(read_tracklet_frame(tracklet, i), height, width) for i in indices]
     return np.stack(frames)
@@ -145,17 +142,8 @@ def ranked_tracklets(
 ) -> Picture:
     """A tracklet and the ones most similar to it, without a verdict: for data without labels.
 
-    Args:
-        query: what was searched for.
-        answers: tracklets with their distances, best first.
-        frames: evenly spaced frames shown of each.
-        height: of a frame in pixels; it is half as wide.
-
     Returns:
         uint8 ``[H', W', 3]`` on white.
-
-    Raises:
-        FrameError: a frame cannot be read.
     """
 
     def strip(tracklet: Tracklet) -> Picture:
@@ -184,11 +172,7 @@ def encode_picture(picture: Picture, suffix: str) -> bytes:
 
 
 def write_picture(path: Path, picture: Picture, *, replace: bool = True) -> None:
-    """Write a picture ``[H, W, 3]`` as PNG or JPEG, by the file's suffix.
-
-    Raises:
-        OutputError: it cannot be written, or is there and not to be replaced.
-    """
+    """Write a picture ``[H, W, 3]`` as PNG or JPEG, by the file's suffix."""
     data = encode_picture(picture, path.suffix)
     with whole_file(path, replace=replace) as partial:
         partial.write_bytes(data)

@@ -44,12 +44,6 @@ def choose_clips(
     Tracklets that are long enough come first. Among them the two clips come from different cameras where a person
     has several, else from different tracklets; a person with one tracklet gives its two halves. Each clip is the
     middle run of consecutive frames.
-
-    Args:
-        tracklets: of test; junk and distractors are left out.
-        identities: people wanted; fewer come back when there are fewer.
-        frames: frames in a clip; a shorter tracklet gives what it has.
-        seed: of the draw.
     """
     by_pid: dict[int, list[Tracklet]] = defaultdict(list)
     for tracklet in tracklets:
@@ -87,16 +81,8 @@ def frame_features(
 ) -> npt.NDArray[np.float32]:
     """Spatial mean of the backbone's maps of each frame.
 
-    Args:
-        model: in evaluation mode.
-        clips: N frames in all.
-        input_config: of the model.
-
     Returns:
         float32 ``[N, F]``, clip after clip.
-
-    Raises:
-        FrameError: a frame cannot be read.
     """
     images = np.concatenate(
         [

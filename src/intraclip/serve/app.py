@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -16,21 +17,28 @@ from intraclip.gallery.gallery import Gallery
 from intraclip.serve.context import Context
 from intraclip.serve.errors import error_response, refusal_of
 from intraclip.serve.openapi import RESPONSES, known_only, openapi_of
-from intraclip.serve.routes import about, deletions, labels, page, search, tracklets
+from intraclip.serve.routes import about, alerts, deletions, labels, page, search, tracklets
 from intraclip.serve.security import BodyLimit, Gate, SecureHeaders
 from intraclip.serve.settings import API, ServeSettings
 from intraclip.serve.telemetry import LOGGER, Metrics, Telemetry
 from intraclip.serve.uploads import Embedder
 
+if TYPE_CHECKING:
+    from intraclip.live.live import Live
+
 ROUTERS = (
-    *(part.router for part in (tracklets, search, labels, deletions, about)),
+    *(part.router for part in (tracklets, search, labels, alerts, deletions, about)),
     about.health,
     page.router,
 )
 
 
 def create_app(
-    gallery: Gallery, settings: ServeSettings | None = None, *, embedder: Embedder | None = None
+    gallery: Gallery,
+    settings: ServeSettings | None = None,
+    *,
+    embedder: Embedder | None = None,
+    live: Live | None = None,
 ) -> FastAPI:
     """The service of a gallery.
 
@@ -38,9 +46,7 @@ def create_app(
         gallery: is used, not closed; other processes may change it meanwhile.
         settings: what is allowed; by default for this machine alone.
         embedder: makes queries of uploads; without it they are refused with a reason.
-
-    Raises:
-        DataError: the embedder is another model than the gallery's.
+        live: the cameras that fill the gallery meanwhile, if this process watches any.
     """
     settings = settings or ServeSettings()
     if embedder is not None:
@@ -50,6 +56,7 @@ def create_app(
         settings=settings,
         embedder=embedder,
         metrics=Metrics(),
+        live=live,
     )
 
     @asynccontextmanager

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import anyio.to_thread
 from fastapi import Depends, Request
@@ -25,6 +25,9 @@ from intraclip.serve.telemetry import LOGGER, Metrics
 from intraclip.serve.tokens import Attempts, Token, Tokens
 from intraclip.serve.uploads import Decoders, Embedder
 
+if TYPE_CHECKING:
+    from intraclip.live.live import Live
+
 Result = TypeVar("Result")
 
 GONE = "the gallery has no such tracklet; it may have been deleted"
@@ -38,12 +41,9 @@ class Context:
     """The parts of one running service.
 
     Attributes:
-        gallery: what is served.
-        settings: the limits.
         embedder: for uploads; None where no model was given.
-        metrics: counters.
+        live: cameras that this process watches; None where it watches none.
         tokens: that count now.
-        sessions: of the page.
         attempts: wrong tokens of the last minute.
         decoders: processes that decode uploads.
         searching: slots of searches.
@@ -57,6 +57,7 @@ class Context:
     settings: ServeSettings
     embedder: Embedder | None
     metrics: Metrics
+    live: Live | None = None
     tokens: Tokens = field(init=False)
     sessions: Sessions = field(init=False)
     attempts: Attempts = field(init=False)
@@ -79,6 +80,8 @@ class Context:
         self.looks = Looks(self._write_look)
         for name, slots in (("search", self.searching), ("decode", self.decoding), ("embed", self.embedding)):
             self.metrics.watch(name, slots)
+        if self.live is not None:
+            self.metrics.watch_cameras(self.live.status)
 
     # -- what is there -------------------------------------------------------------------------------------
 
@@ -166,13 +169,6 @@ class Context:
     ) -> Result:
         """Do something that the audit log must know, which is written first: what cannot be logged is not done.
 
-        Args:
-            action: see `Gallery.audit`.
-            detail: likewise.
-            asker: who, and from where.
-            work: is done.
-            needs: tracklets that it is about. They were there; somebody may delete them just now.
-
         Raises:
             Refused: one of them is not there any more (404).
         """
@@ -189,13 +185,7 @@ class Context:
             raise
 
     def looked(self, asker: Asker, action: str, item: str = "") -> None:
-        """Somebody is about to see people; returns when the audit log has it.
-
-        Args:
-            asker: who, and from where.
-            action: ``look`` at pictures or details of a tracklet, or what else is shown.
-            item: the tracklet.
-        """
+        """Somebody is about to see people; returns when the audit log has it."""
         self.looks.note((action, asker.name, asker.address), item)
 
     def _write_look(self, who: Who, items: list[str]) -> None:

@@ -60,12 +60,7 @@ THREADS = 2
 
 
 class UndecodableError(Exception):
-    """Files that are no pictures, are damaged, or cost more than the limits allow.
-
-    Args:
-        status: HTTP status that says so.
-        message: what is wrong, and what to do.
-    """
+    """Files that are no pictures, are damaged, or cost more than the limits allow."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -74,10 +69,6 @@ class UndecodableError(Exception):
 
 def read_pictures(files: Sequence[bytes], limits: DecodeLimits) -> list[Picture]:
     """Decode the files of one search.
-
-    Args:
-        files: pictures of one person in order of time, or one clip of one person.
-        limits: on sides, pixels, frames; those on time and memory hold for the process only.
 
     Returns:
         uint8 ``[h, w, 3]``, RGB, upright, no side longer than `KEPT_SIDE`.

@@ -29,13 +29,7 @@ CODES = {
 
 
 class Refused(HTTPException):
-    """The request cannot be served.
-
-    Args:
-        status: HTTP status, one of `CODES`.
-        message: what is wrong and what to do.
-        headers: more headers of the answer.
-    """
+    """The request cannot be served."""
 
     def __init__(self, status: int, message: str, *, headers: dict[str, str] | None = None) -> None:
         super().__init__(status_code=status, detail=message, headers=headers)

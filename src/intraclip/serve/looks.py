@@ -20,12 +20,7 @@ Who = tuple[str, str, str]
 
 
 class Looks:
-    """Sees to it that every look is in the log before anything is shown, and that it is there once.
-
-    Args:
-        write: puts one line into the log: who, and the tracklets or whatever else was looked at.
-        clock: seconds.
-    """
+    """Sees to it that every look is in the log before anything is shown, and that it is there once."""
 
     def __init__(
         self, write: Callable[[Who, list[str]], None], clock: Callable[[], float] = time.monotonic

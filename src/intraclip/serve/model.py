@@ -17,12 +17,7 @@ from intraclip.gallery.queries import Picture
 
 
 class ModelEmbedder:
-    """The gallery's model.
-
-    Args:
-        extractor: see `intraclip.embed.extract.open_extractor`.
-        clip: how tracklets are sampled.
-    """
+    """The gallery's model."""
 
     def __init__(self, extractor: Extractor, clip: ClipConfig) -> None:
         self._network = Network(extractor, ExtractSettings(clip=clip))

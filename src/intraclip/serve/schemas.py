@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import Query
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from intraclip.errors import DataError
 from intraclip.gallery.gallery import MAX_RESULTS
-from intraclip.gallery.records import MAX_ID_BYTES, Filters, Match, TrackletRecord, check_name
+from intraclip.gallery.records import (
+    MAX_ID_BYTES,
+    AuditEntry,
+    Filters,
+    Judgement,
+    Match,
+    TrackletRecord,
+    check_name,
+)
+from intraclip.live.watchlist import MOST_TRACKLETS
 
 MAX_NAME = 512
 NAME_PATTERN = r"^[^\x00-\x1f\x7f]*$"
@@ -70,13 +79,6 @@ class Chosen(Strict):
             until=self.until,
         )
 
-    def for_the_log(self) -> dict[str, Any]:
-        """For the audit log, which outlives people's labels: how many were named, not which."""
-        told = self.filters().to_json_dict()
-        if "people" in told:
-            told["people"] = len(told["people"])
-        return {"filters": told} if told else {}
-
 
 class Listing(Chosen):
     """A page of a list."""
@@ -112,6 +114,16 @@ class JudgementIn(Strict):
     query: Id
     tracklet: Id
     same: bool = Field(description="True confirms that both show the same person, False rejects it.")
+
+
+class WatchIn(Strict):
+    """Whom to look for."""
+
+    tracklets: Annotated[list[Id], Field(min_length=1, max_length=MOST_TRACKLETS)]
+    name: Label = Field(default="", description="What the person is called in alerts.")
+    rate: float = Field(
+        default=0.001, gt=0, lt=0.5, description="Share of strangers' tracklets that may pass as this person."
+    )
 
 
 class LabelIn(Strict):
@@ -155,23 +167,13 @@ class TrackletOut(BaseModel):
         return cls(**{name: getattr(record, name) for name in cls.model_fields})
 
 
-class JudgementOut(BaseModel):
-    """What somebody said about two tracklets."""
-
-    query: str
-    tracklet: str
-    same: bool
-    by: str
-    at: float
-
-
 class TrackletDetail(TrackletOut):
     """All that is known about a tracklet."""
 
     frames: int = Field(description="Pictures to play: /tracklet/frames/0 and so on.")
     strip: bool = Field(description="Whether there is a film strip.")
     boxes: list[list[float]] = Field(description="frame, left, top, width, height in pixels of the source.")
-    judgements: list[JudgementOut]
+    judgements: list[Judgement]
 
 
 class TrackletPage(BaseModel):
@@ -229,23 +231,10 @@ class TimelineOut(BaseModel):
     person: str = Field(description="The label; empty where nobody gave one.")
     tracklets: list[TrackletOut]
     cameras: dict[str, int]
-    conflicts: list[JudgementOut] = Field(
+    conflicts: list[Judgement] = Field(
         description="Rejections inside the group: the judgements contradict each other."
     )
     truncated: bool = Field(description="There are more than are shown.")
-
-
-class DeletedOut(BaseModel):
-    """What a deletion removed."""
-
-    ids: list[str]
-    cameras: dict[str, int]
-    people: dict[str, int]
-    pictures: int
-    judgements: int
-    dry_run: bool
-    complete: bool
-    note: str
 
 
 class StatsOut(BaseModel):
@@ -275,21 +264,10 @@ class StatsOut(BaseModel):
     read_only: bool = Field(description="Whether your token may look and search only.")
 
 
-class AuditOut(BaseModel):
-    """A line of the audit log."""
-
-    number: int
-    at: float
-    action: str
-    actor: str
-    origin: str = Field(description="From where: a network address, or the command line.")
-    detail: dict[str, Any]
-
-
 class AuditPage(BaseModel):
     """Lines, newest first."""
 
-    entries: list[AuditOut]
+    entries: list[AuditEntry]
     cursor: int | None = Field(description="Hand it in as `before` for older lines; none at the end.")
 
 
@@ -311,3 +289,76 @@ class InvalidOut(ErrorOut):
     """A request with wrong values."""
 
     problems: list[ProblemOut] = []
+
+
+class CameraOut(BaseModel):
+    """A camera that is watched."""
+
+    number: int
+    name: str
+    source: str
+    state: str = Field(description="connecting, live, waiting or ended.")
+    problem: str
+    width: int
+    height: int
+    fps: float
+    used_fps: float
+    received: int
+    skipped: int
+    dropped: int
+    used: int
+    connections: int
+    failures: int
+    tiled: bool | None
+    people: int
+    tracklets: int
+    left_out: dict[str, int]
+
+
+class LiveOut(BaseModel):
+    """How the cameras are; `watching` is false where this process watches none."""
+
+    watching: bool = False
+    running: bool = False
+    seconds: float = 0.0
+    cameras: list[CameraOut] = []
+    tracklets: int = 0
+    alerts: int = 0
+    waiting: int = 0
+    deleted: int = 0
+    latency_p95: float | None = None
+    problems: list[str] = []
+
+
+class AlertOut(BaseModel):
+    """An alert, with the tracklet that passed and the one of the person that it was compared with."""
+
+    id: str
+    at: float
+    watched: str
+    name: str
+    tracklet: TrackletOut
+    reference: TrackletOut
+    camera: str
+    started_at: float | None
+    distance: float
+    threshold: float
+    rate: float
+    probability: float
+    said: bool | None
+
+
+class WatchedOut(BaseModel):
+    """A person on the watch-list, and what was learned."""
+
+    id: str
+    name: str
+    rate: float
+    added_at: float
+    tracklets: list[TrackletOut]
+    compared: int
+    expected: float
+    alerts: int
+    confirmed: int
+    rejected: int
+    factor: float

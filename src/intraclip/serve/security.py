@@ -84,12 +84,7 @@ class SecureHeaders:
 
 
 class Gate:
-    """Lets requests in that name this host, come from its own page or a program, and carry a token where one is asked.
-
-    Args:
-        app: what is behind it; finds who asks in ``scope["state"]["asker"]``.
-        context: names, tokens, sessions, and the log of those who were not let in.
-    """
+    """Lets in requests that name this host, come from its page or a program, and carry a token where one is asked."""
 
     def __init__(self, app: App, *, context: Context) -> None:
         self._app = app

@@ -71,13 +71,6 @@ def run(
 ) -> None:
     """Serve until SIGTERM or SIGINT; running requests get `settings.stop_s` to finish, then they are cut.
 
-    Args:
-        app: of `create_app`.
-        settings: the app's.
-        listening: of `listen`; is closed.
-        tls_cert: certificate chain for HTTPS, PEM.
-        tls_key: its key.
-
     Raises:
         ConfigError: certificate or key cannot be used.
     """

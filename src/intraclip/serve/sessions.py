@@ -14,11 +14,7 @@ MOST = 10_000
 
 
 class Sessions:
-    """Who is logged in. Kept in memory: a restart logs everybody out.
-
-    Args:
-        lifetime_s: of a session, from its login on.
-    """
+    """Who is logged in. Kept in memory: a restart logs everybody out."""
 
     def __init__(self, lifetime_s: float) -> None:
         self.lifetime_s = lifetime_s

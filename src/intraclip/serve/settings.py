@@ -51,7 +51,6 @@ class ServeSettings:
     """What the service allows.
 
     Attributes:
-        host: address it listens on.
         port: TCP port; 0 for any free one.
         allow_hosts: further names that it is reached under, such as that of a proxy. With one of them it counts as
             reachable from elsewhere.

@@ -6,15 +6,21 @@ import json
 import logging
 import time
 import traceback
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 from starlette.datastructures import MutableHeaders
 
 from intraclip.serve.errors import error_response
 from intraclip.serve.security import App, Message, Receive, Scope, Send, new_request_id
 from intraclip.serve.slots import Slots
+
+if TYPE_CHECKING:
+    from intraclip.live.live import LiveStatus
 
 LOGGER = logging.getLogger("intraclip.serve")
 
@@ -85,9 +91,48 @@ class Metrics:
         self._waiting.labels(kind).set_function(lambda: slots.waiting)
         self._busy.labels(kind).set_function(lambda: slots.running)
 
+    def watch_cameras(self, status: Callable[[], LiveStatus]) -> None:
+        """Show how cameras are, by their numbers."""
+        self.registry.register(_Cameras(status))
+
     def text(self) -> bytes:
         """In Prometheus's text format."""
         return bytes(generate_latest(self.registry))
+
+
+class _Cameras(Collector):
+    """Asked when the metrics are."""
+
+    def __init__(self, status: Callable[[], LiveStatus]) -> None:
+        self._status = status
+
+    def collect(self) -> Iterator[Metric]:
+        """See `prometheus_client.registry.Collector`."""
+        status = self._status()
+        counters = {
+            "received": "Frames that came.",
+            "dropped": "Frames left out because the machine was too slow.",
+            "skipped": "Frames left out because fewer were asked for.",
+            "used": "Frames searched for people.",
+            "failures": "Times that the camera could not be opened, or was lost.",
+            "tracklets": "Tracklets that ended.",
+        }
+        for name, about in counters.items():
+            what = f"frames_{name}" if "Frames" in about else name
+            family = CounterMetricFamily(f"intraclip_camera_{what}", about, labels=["camera"])
+            for camera in status.cameras:
+                family.add_metric([str(camera.number)], getattr(camera, name))
+            yield family
+        people = GaugeMetricFamily("intraclip_camera_people", "Followed now.", labels=["camera"])
+        up = GaugeMetricFamily("intraclip_camera_up", "1 while frames come.", labels=["camera"])
+        for camera in status.cameras:
+            people.add_metric([str(camera.number)], camera.people)
+            up.add_metric([str(camera.number)], float(camera.state == "live"))
+        yield from (people, up)
+        yield CounterMetricFamily("intraclip_alerts", "Alerts raised.", value=status.alerts)
+        yield GaugeMetricFamily(
+            "intraclip_tracklets_waiting", "Tracklets that wait to be written.", value=status.waiting
+        )
 
 
 class Telemetry:

@@ -103,12 +103,7 @@ def read_tokens(path: Path) -> tuple[Token, ...]:
 
 
 class Tokens:
-    """The tokens that count now. The file is read again as soon as it has changed, so that who was removed is out.
-
-    Args:
-        fixed: tokens, where there is no file.
-        path: the file.
-    """
+    """The tokens that count now. The file is read again as soon as it has changed, so that who was removed is out."""
 
     def __init__(self, fixed: tuple[Token, ...], path: Path | None) -> None:
         self._path = path

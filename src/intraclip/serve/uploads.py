@@ -35,12 +35,7 @@ class Embedder(Protocol):
 
 
 class Decoders:
-    """Processes that decode, started ahead: starting one takes longer than most pictures.
-
-    Args:
-        limits: of one upload.
-        spare: kept waiting.
-    """
+    """Processes that decode, started ahead: starting one takes longer than most pictures."""
 
     def __init__(self, limits: DecodeLimits, spare: int) -> None:
         self.limits = limits
@@ -93,12 +88,7 @@ class Decoders:
 
 
 class Decoding:
-    """One upload.
-
-    Args:
-        decoders: lend it a process.
-        files: gives the files' bytes; called in the thread of `run`.
-    """
+    """One upload."""
 
     def __init__(self, decoders: Decoders, files: Callable[[], Sequence[bytes]]) -> None:
         self._decoders = decoders

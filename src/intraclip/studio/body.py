@@ -64,7 +64,6 @@ class Body:
     """A person's surface, n points.
 
     Attributes:
-        groups: points by the bones that move them.
         albedo: float32 ``[3, n]`` linear colour.
         gloss: float32 ``[n]`` strength of highlights.
         tag: uint8 ``[n]``, see `Tag`.
@@ -82,13 +81,7 @@ class Body:
 
 
 def build_body(identity: Identity, spacing: float, rng: np.random.Generator) -> Body:
-    """Lay out the surface of a dressed person.
-
-    Args:
-        identity: who.
-        spacing: distance between points, metres; about 0.65 of what a pixel covers leaves no holes.
-        rng: jitter and the folds of the clothes.
-    """
+    """Lay out the surface of a dressed person."""
     return _Tailor(identity, spacing, rng).body()
 
 

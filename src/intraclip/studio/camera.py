@@ -65,8 +65,6 @@ class Camera:
     """One camera and the place it watches.
 
     Attributes:
-        number: the camid.
-        indoor: whether the place is inside.
         height: metres above ground.
         pitch: radians downward.
         focal: pixels.
@@ -74,8 +72,6 @@ class Camera:
         person_pixels: how tall a 1.75 m person is there, pixels.
         walkway: direction of the walkway, radians; 0 leads away from the camera, positive turns left.
         fps: frames a second.
-        light: the light.
-        sensor: the sensor.
         roll: radians by which the picture is tilted.
     """
 
@@ -128,13 +124,7 @@ class Camera:
 
 
 def draw_camera(seed: int, number: int, difficulty: Difficulty) -> Camera:
-    """Draw one camera.
-
-    Args:
-        seed: the benchmark's seed.
-        number: the camid, from 1.
-        difficulty: how strong casts, exposure, noise and compression are, and how often resolution is low.
-    """
+    """Draw one camera."""
     rng = generator(seed, Kind.CAMERA, number)
     indoor = bool(rng.random() < 0.3)
     low = rng.random() < difficulty.low_resolution

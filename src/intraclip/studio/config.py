@@ -101,9 +101,6 @@ class BenchmarkConfig:
         frames: fewest and most frames of a tracklet.
         distractors: tracklets of people without a pid (pid 0; MARS only). None: a tenth of the test tracklets.
         junk: tracklets of useless boxes (pid -1; MARS only). None: a twentieth of the test tracklets.
-        height: frame height in pixels.
-        width: frame width in pixels.
-        difficulty: how hard the pictures are.
 
     Raises:
         ConfigError: values out of range, all of them at once.
@@ -161,14 +158,10 @@ class BenchmarkSummary:
     """What `make_benchmark` wrote.
 
     Attributes:
-        root: the folder; readers of the layout open it.
         layout: whose layout it has; ``folder`` for the diverse preset.
-        identities: people with a pid.
         tracklets: tracklets in all, distractors and junk included.
-        frames: frames in all.
         queries: query tracklets (0 where the splits decide).
         sha256: over the bytes of all frames, in the order of `ground_truth/tracklets.csv`.
-        seconds: wall time.
     """
 
     root: Path

@@ -44,7 +44,6 @@ class Seen:
     """One person in one frame.
 
     Attributes:
-        pid: who.
         box: left, top, right, bottom in pixels, around the whole person whether hidden or not, as far as it lies
             in the picture.
         visibility: share of the person's silhouette that is seen, 0..1; what other people or things hide and what
@@ -83,13 +82,7 @@ class _Drawn:
 
 
 class Crowd:
-    """Draws the frames of one camera.
-
-    Args:
-        config: the videos' settings.
-        camid: which camera.
-        visits: those of all cameras or of this one.
-    """
+    """Draws the frames of one camera."""
 
     def __init__(self, config: VideosConfig, camid: int, visits: Sequence[Visit]) -> None:
         self.config = config

@@ -137,14 +137,6 @@ def render_arrays(
     """Render a whole set into memory.
 
     Takes ``identities * visits * frames * height * width * 3`` bytes: 4.6 GB for 120,000 frames of 160 x 80.
-
-    Args:
-        config: what to render.
-        workers: processes; as many as there are cores when None; 1 renders in this process.
-        progress: called with the frames done and the frames in all.
-
-    Raises:
-        ConfigError: `workers` is below 1.
     """
     visits = plan_visits(config)
     n = len(visits) * config.frames
@@ -174,11 +166,6 @@ def by_camera(
     visits: list[Visit], work: Callable[[list[Visit]], Result], workers: int | None
 ) -> Iterator[tuple[list[int], Result]]:
     """Do all visits of a camera together, as its place is drawn once a process.
-
-    Args:
-        visits: what to do.
-        work: does the visits of one camera; it travels to other processes.
-        workers: processes; as many as there are cores when None; 1 works in this process.
 
     Yields:
         the numbers of the visits, and what `work` gave, in the order in which they are done.
@@ -249,12 +236,7 @@ def _stranger(seed: int, number: int, diverse: Diverse, step: int) -> Body:
 
 
 def render_visit(visit: Visit, config: DiverseConfig) -> RenderedVisit:
-    """Render one visit.
-
-    Args:
-        visit: who and where.
-        config: sizes, seed and groups.
-    """
+    """Render one visit."""
     cv2.setNumThreads(0)
     diverse, n = config.diverse, config.frames
     camera, place, atlas = _place(config.seed, visit.camid, diverse)

@@ -39,13 +39,7 @@ class Film(Sensor):
 
 
 def draw_diverse_camera(seed: int, number: int, diverse: Diverse) -> Camera:
-    """Draw one camera; what a group does not decide is as `draw_camera` has it.
-
-    Args:
-        seed: the set's seed.
-        number: the camid, from 1.
-        diverse: the groups `cameras` and `light` count here.
-    """
+    """Draw one camera; what a group does not decide is as `draw_camera` has it."""
     camera = draw_camera(seed, number, Difficulty())
     exposure, dim = float(np.mean(camera.sensor.gain)), 0.0
     if diverse.light:

@@ -35,10 +35,7 @@ class DiverseConfig:
         frames: frames of each tracklet.
         cameras: how many there are, each in its own place; all are used equally often.
         seed: the same seed and settings give the same bytes.
-        height: frame height in pixels.
-        width: frame width in pixels.
         test: how many of the people, the last ones, are kept for tests (folders only).
-        diverse: which groups of settings are on.
 
     Raises:
         ConfigError: values out of range, all of them at once.

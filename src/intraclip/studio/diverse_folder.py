@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import time
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-from intraclip.core.files import write_json
 from intraclip.core.progress import Progress
 from intraclip.errors import OutputError, claim_folder, require_empty_folder
 from intraclip.studio.config import BenchmarkSummary
@@ -18,7 +15,7 @@ from intraclip.studio.diverse import Visit, by_camera, plan_visits, render_visit
 from intraclip.studio.diverse_camera import draw_diverse_camera
 from intraclip.studio.diverse_config import DiverseConfig
 from intraclip.studio.diverse_person import draw_diverse_identity
-from intraclip.studio.make import encode_frame, write_summary
+from intraclip.studio.make import encode_frame, write_summary, write_truth
 
 DIVERSE_VERSION = 1
 """Rises when the same seed gives other pictures."""
@@ -35,16 +32,6 @@ def make_diverse(
 
     The last `config.test` people are in query (their first visit) and gallery (the others). `benchmark.json` is
     written last: a folder without it is not finished.
-
-    Args:
-        out: the output folder; new or empty.
-        config: what to render.
-        workers: processes; as many as there are cores when None.
-        progress: called with the frames done and the frames in all.
-
-    Raises:
-        OutputError: `out` is not empty, or cannot be written.
-        ConfigError: `workers` is below 1.
     """
     remedy = "choose another folder, or delete this one"
     require_empty_folder(out, remedy=remedy)
@@ -60,7 +47,27 @@ def make_diverse(
             progress(done, total)
     in_order = [written[number] for number in range(len(visits))]
     digest = hashlib.sha256(b"".join(one.digest for one in in_order))
-    _write_truth(out, config, visits, in_order)
+    write_truth(
+        out / "ground_truth",
+        {
+            "tracklets.csv": [
+                {
+                    "name": _name(visit),
+                    "pid": visit.pid,
+                    "camid": visit.camid,
+                    "split": _subset(visit, config),
+                    "frames": config.frames,
+                }
+                for visit in visits
+            ],
+            "frames.csv": [row for one in in_order for row in one.rows],
+        },
+        [draw_diverse_identity(config.seed, pid, config.diverse) for pid in range(1, config.identities + 1)],
+        [
+            draw_diverse_camera(config.seed, number, config.diverse).as_dict()
+            for number in sorted({visit.camid for visit in visits})
+        ],
+    )
     summary = BenchmarkSummary(
         root=out,
         layout="folder",
@@ -126,34 +133,3 @@ def _write_batch(visits: list[Visit], *, root: Path, config: DiverseConfig) -> l
             raise OutputError(f"the set cannot be written to {root}: {error}") from None
         found.append(_Written(digest=digest.digest(), rows=rows))
     return found
-
-
-def _write_truth(root: Path, config: DiverseConfig, visits: list[Visit], written: list[_Written]) -> None:
-    folder = root / "ground_truth"
-    tracklets: list[dict[str, Any]] = [
-        {
-            "name": _name(visit),
-            "pid": visit.pid,
-            "camid": visit.camid,
-            "split": _subset(visit, config),
-            "frames": config.frames,
-        }
-        for visit in visits
-    ]
-    for file, rows in (
-        ("tracklets.csv", tracklets),
-        ("frames.csv", [row for one in written for row in one.rows]),
-    ):
-        with (folder / file).open("w", newline="") as stream:
-            writer = csv.DictWriter(stream, fieldnames=list(rows[0]), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
-    people = [
-        draw_diverse_identity(config.seed, pid, config.diverse) for pid in range(1, config.identities + 1)
-    ]
-    write_json(folder / "identities.json", [{"in_words": who.in_words(), **who.as_dict()} for who in people])
-    used = sorted({visit.camid for visit in visits})
-    write_json(
-        folder / "cameras.json",
-        [draw_diverse_camera(config.seed, number, config.diverse).as_dict() for number in used],
-    )

@@ -28,10 +28,6 @@ _FLOORS = {"tiles": 0.34, "terrazzo": 0.22, "carpet": 0.18, "concrete": 0.14, "s
 def render_diverse_place(seed: int, camera: Camera) -> Picture:
     """The empty place as the light leaves it, coded as `scene.render_scene` codes it.
 
-    Args:
-        seed: the set's seed.
-        camera: who looks.
-
     Returns:
         uint8 ``[720, 1280, 3]`` RGB, square root of linear light.
     """
@@ -48,11 +44,6 @@ def clutter(rng: np.random.Generator, *, green: float, count: int = 420) -> Arra
     """Shapes of all sizes that hide one another, float32 ``[512, 512, 3]`` linear: what is behind people in streets.
 
     Sizes follow a power law, as in dead-leaves models of natural pictures, so that edges come at every scale.
-
-    Args:
-        rng: draws shapes and colours.
-        green: share of leaves, 0 none to 1 all.
-        count: how many shapes.
     """
     size = 512
     image = np.full((size, size, 3), rng.uniform(0.02, 0.3), dtype=np.float32)

@@ -96,13 +96,8 @@ class Head:
     """Skin, hair and what is on the head.
 
     Attributes:
-        skin: skin colour.
-        hair: hair colour.
         style: ``bald``, ``short``, ``full``, ``bob``, ``long``, ``ponytail`` or ``bun``.
-        beard: whether there is one.
-        glasses: whether there are some.
         headwear: ``none``, ``cap``, ``beanie``, ``hood``, ``scarf`` or ``hat``.
-        headwear_paint: its colour.
     """
 
     skin: Paint
@@ -128,7 +123,6 @@ class Outfit:
         sleeve: length of the sleeves, 0 none to 1 wrist.
         ease: how far the top stands off the body, metres.
         hem: where the top ends, as a share of body height.
-        bottom: ``trousers``, ``slim``, ``wide``, ``shorts``, ``skirt`` or ``long skirt``.
         bottom_paint: its colour.
         bottom_pattern: ``plain``, ``side stripe`` or ``faded``.
         bottom_end: where it ends, as a share of body height.
@@ -154,12 +148,8 @@ class Extras:
     """Shoes, logo and bag.
 
     Attributes:
-        shoes: shoe colour.
-        sole: sole colour.
         logo: ``none``, ``disc``, ``square``, ``bar``, ``letters`` or ``badge``; on the chest only.
-        logo_paint: its colour.
         bag: ``none``, ``backpack``, ``shoulder bag``, ``handbag``, ``trolley`` or ``parcel`` (held before the chest).
-        bag_paint: its colour.
         bag_trim: colour of straps and pocket.
         bag_side: -1 on the person's left, 1 on the right.
     """
@@ -244,11 +234,6 @@ def draw_identity(seed: int, number: int, difficulty: Difficulty) -> Identity:
     """Draw one person.
 
     People come in groups of three by number; with probability `difficulty.alike` a group wears one outfit.
-
-    Args:
-        seed: the benchmark's seed.
-        number: the true identity.
-        difficulty: decides how often people are dressed alike and how muted clothes are.
     """
     group = number // 3
     shared = generator(seed, Kind.GROUP, group)

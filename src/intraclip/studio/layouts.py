@@ -32,13 +32,7 @@ def plan_tracklets(config: BenchmarkConfig) -> list[TrackletPlan]:
 
 
 def write_tables(root: Path, config: BenchmarkConfig, plans: Sequence[TrackletPlan]) -> None:
-    """Write the tables of the layout.
-
-    Args:
-        root: the benchmark's folder.
-        config: its settings.
-        plans: from `plan_tracklets`.
-    """
+    """Write the tables of the layout."""
     _TABLES[config.layout](root, config, plans)
 
 

@@ -7,7 +7,7 @@ import hashlib
 import multiprocessing
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -25,7 +25,7 @@ from intraclip.data.silhouettes import silhouettes_file
 from intraclip.errors import ConfigError, OutputError, claim_folder, require_empty_folder
 from intraclip.studio.camera import draw_camera
 from intraclip.studio.config import BenchmarkConfig, BenchmarkSummary
-from intraclip.studio.identity import draw_identity
+from intraclip.studio.identity import Identity, draw_identity
 from intraclip.studio.layouts import count_queries, plan_tracklets, write_tables
 from intraclip.studio.tracklet import TrackletPlan, render_tracklet
 
@@ -49,12 +49,6 @@ def make_benchmark(
 
     The same seed and settings give the same bytes on one machine and with one set of libraries, whatever the
     number of workers. `benchmark.json` is written last: a folder without it is not finished.
-
-    Args:
-        out: the output folder; new or empty.
-        config: what to render.
-        workers: processes; as many as there are processor cores when None.
-        progress: called with the frames done and the frames in all.
 
     Returns:
         Counts, the digest of all frames and the time it took.
@@ -99,7 +93,13 @@ def make_benchmark(
             raise
 
     write_tables(out, config, plans)
-    _write_truth(out, config, plans, rows)
+    seed, difficulty = config.seed, config.difficulty
+    write_truth(
+        out / "ground_truth",
+        {"tracklets.csv": rows},
+        [draw_identity(seed, number, difficulty) for number in sorted({plan.identity for plan in plans})],
+        [draw_camera(seed, number, difficulty).as_dict() for number in range(1, config.cameras + 1)],
+    )
     summary = BenchmarkSummary(
         root=out,
         layout=config.layout,
@@ -181,23 +181,29 @@ def _row(plan: TrackletPlan, written: _Written) -> dict[str, str | int | float]:
     }
 
 
-def _write_truth(
-    root: Path, config: BenchmarkConfig, plans: list[TrackletPlan], rows: list[dict[str, str | int | float]]
+def write_truth(
+    folder: Path,
+    tables: Mapping[str, Sequence[Mapping[str, object]]],
+    people: Iterable[Identity],
+    cameras: Sequence[Mapping[str, object]],
+    *,
+    columns: Sequence[str] = (),
 ) -> None:
-    folder = root / "ground_truth"
-    with (folder / "tracklets.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    people = []
-    for number in sorted({plan.identity for plan in plans}):
-        who = draw_identity(config.seed, number, config.difficulty)
-        people.append({"in_words": who.in_words(), **who.as_dict()})
-    write_json(folder / "identities.json", people)
-    cameras = [
-        draw_camera(config.seed, number, config.difficulty).as_dict()
-        for number in range(1, config.cameras + 1)
-    ]
+    """Write the ground truth of a set: tables by file name, people in words and numbers, and cameras.
+
+    A table without rows has `columns`.
+    """
+    for name, rows in tables.items():
+        try:
+            with (folder / name).open("w", newline="") as file:
+                writer = csv.DictWriter(
+                    file, fieldnames=list(rows[0]) if rows else columns, lineterminator="\n"
+                )
+                writer.writeheader()
+                writer.writerows(rows)
+        except OSError as error:
+            raise OutputError(f"{folder / name} cannot be written: {error.strerror}") from None
+    write_json(folder / "identities.json", [{"in_words": who.in_words(), **who.as_dict()} for who in people])
     write_json(folder / "cameras.json", cameras)
 
 

@@ -30,12 +30,10 @@ class Place:
     """What a camera watches while nobody is there; all rasters have the size of the picture.
 
     Attributes:
-        camera: the camera that looks.
         coded: uint8 ``[720, 1280, 3]``, as `scene.render_scene` gives it; `scene.scene_light` makes light of it.
         depth: float32 ``[720, 1280]``, metres along the optical axis; infinite in the sky.
         walls: the same without the things that stand about.
         ground: bool ``[720, 1280]``, where the ground is seen.
-        things: what stands about.
     """
 
     camera: Camera

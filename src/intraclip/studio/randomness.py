@@ -35,11 +35,6 @@ class Kind(IntEnum):
 def generator(seed: int, kind: Kind, *index: int) -> np.random.Generator:
     """A generator for one thing.
 
-    Args:
-        seed: the benchmark's seed.
-        kind: what it is for.
-        index: which one; 0 or more each.
-
     >>> a, b = generator(1, Kind.IDENTITY, 5), generator(1, Kind.IDENTITY, 5)
     >>> bool(a.random() == b.random())
     True

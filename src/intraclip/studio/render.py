@@ -26,11 +26,7 @@ class Window:
 
     Attributes:
         left: of the box, pixels of the picture.
-        top: of the box.
-        width: of the box.
-        height: of the box.
         columns: width of the raster that is drawn.
-        rows: its height.
     """
 
     left: float
@@ -56,7 +52,6 @@ class Figure:
     """One person in one frame.
 
     Attributes:
-        body: the surface.
         bones: float32 ``[bones, 3, 4]`` rest position to world position.
     """
 
@@ -121,12 +116,6 @@ def visible_points(
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Array]:
     """Which points are seen.
 
-    Args:
-        places: ``[3, n]`` in camera axes.
-        normals: ``[3, n]``.
-        camera: who looks.
-        window: what becomes the frame.
-
     Returns:
         indices of the seen points ``[m]``, their pixel ``[m]`` in a raster with a border of one pixel, and
         the depth of that raster ``[rows + 2, columns + 2]``, 1e9 where nobody is.
@@ -150,14 +139,7 @@ def visible_points(
 
 
 def draw_people(figures: list[Figure], camera: Camera, window: Window, *, mend: bool = False) -> Layers:
-    """Draw people; the first is the target.
-
-    Args:
-        figures: one or more people.
-        camera: who looks, and under which light.
-        window: what becomes the frame.
-        mend: fill gaps of up to two pixels, which points that lie far apart leave.
-    """
+    """Draw people; the first is the target."""
     moved = [move(figure, camera) for figure in figures]
     places = moved[0][0] if len(moved) == 1 else np.concatenate([place for place, _ in moved], axis=1)
     normals = moved[0][1] if len(moved) == 1 else np.concatenate([normal for _, normal in moved], axis=1)

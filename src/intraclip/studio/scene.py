@@ -44,10 +44,6 @@ class Thing:
 def render_scene(seed: int, camera: Camera) -> npt.NDArray[np.uint8]:
     """The empty place as the light leaves it, before the sensor.
 
-    Args:
-        seed: the benchmark's seed.
-        camera: who looks.
-
     Returns:
         uint8 ``[720, 1280, 3]`` RGB, square root of linear light.
     """
@@ -81,12 +77,6 @@ def render_things(
     camera: Camera, things: list[Thing], window: tuple[int, int, int, int], rng: np.random.Generator
 ) -> Array:
     """Things alone, seen through a window of the picture.
-
-    Args:
-        camera: who looks.
-        things: what stands there.
-        window: column, row, width and height in the picture.
-        rng: dirt and leaves.
 
     Returns:
         float32 ``[h, w, 4]``: linear colour times coverage, and coverage.

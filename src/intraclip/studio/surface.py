@@ -147,13 +147,7 @@ def loft(
 
 
 def folds(rng: np.random.Generator, depth: float, *, wave: float = 0.13) -> Relief:
-    """Creases of cloth: a few slanted waves.
-
-    Args:
-        rng: draws directions and phases.
-        depth: metres.
-        wave: typical distance between creases, metres.
-    """
+    """Creases of cloth: a few slanted waves."""
     draws = [
         (
             2 * np.pi / (wave * rng.uniform(0.7, 2.0)),

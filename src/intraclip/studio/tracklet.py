@@ -43,9 +43,7 @@ class TrackletPlan:
         name: the tracklet's name in the layout.
         pid: the pid it is stored under.
         identity: the true identity.
-        camid: camera number.
         index: counts the tracklets of this person in this camera, from 0.
-        frames: how many.
         files: where each frame goes, relative to the root.
         split: ``train``, ``query``, ``gallery`` or ``all``.
     """
@@ -69,7 +67,6 @@ class Rendered:
         silhouettes: bool ``[n, H, W]``, True where the target person is seen.
         view_angle: degrees in the middle of the tracklet, -180..180: 0 walks towards the camera, 180 away from
             it, 90 shows the person's right side, -90 the left.
-        nuisances: their names.
     """
 
     frames: Picture
@@ -107,12 +104,7 @@ def _outline(seed: int, number: int, difficulty: Difficulty) -> Body:
 
 
 def render_tracklet(plan: TrackletPlan, config: BenchmarkConfig) -> Rendered:
-    """Render one tracklet.
-
-    Args:
-        plan: who, where and how long.
-        config: sizes, seed and difficulty.
-    """
+    """Render one tracklet."""
     cv2.setNumThreads(0)
     difficulty = config.difficulty
     camera, scene, atlas = _place(config.seed, plan.camid, difficulty)

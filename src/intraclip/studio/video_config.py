@@ -20,9 +20,7 @@ class VideosConfig:
 
     Attributes:
         people: how many; each of them comes through two cameras or more, if the videos are long enough.
-        cameras: how many, one video each.
         seconds: length of every video; the videos begin at the same moment.
-        fps: frames a second.
         seed: the same seed and settings give the same bytes. People and cameras are those of the tracklets with
             the same seed and difficulty.
         width: of the picture, pixels; the height is 9/16 of it. Smaller pictures show smaller people.
@@ -91,16 +89,11 @@ class VideosSummary:
     """What `make_videos` wrote.
 
     Attributes:
-        root: the folder.
-        videos: the video files, by camera.
-        people: how many are seen.
         recurring: how many are seen by two cameras or more, and can be searched for.
         visits: times somebody is seen by a camera from entering to leaving.
         boxes: lines of ground truth in all.
-        frames: frames in all.
         in_view: people in a picture, on average.
         sha256: over the pixels of all frames before they are encoded, camera by camera.
-        seconds: wall time.
     """
 
     root: Path

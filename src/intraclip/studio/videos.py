@@ -6,7 +6,6 @@ frames and writes what is known about them.
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import multiprocessing
 import time
@@ -27,7 +26,7 @@ from intraclip.studio.camera import draw_camera
 from intraclip.studio.crowd import Crowd, Shot
 from intraclip.studio.identity import draw_identity
 from intraclip.studio.journeys import Visit, Way, draw_ways, plan_visits, recurring
-from intraclip.studio.make import cores, one_thread_each
+from intraclip.studio.make import cores, one_thread_each, write_truth
 from intraclip.studio.video_config import VideosConfig, VideosSummary
 
 VIDEOS_VERSION = 2
@@ -84,12 +83,6 @@ def make_videos(
     written last: a folder without it is not finished. The same settings give the same bytes on one machine and with
     one set of libraries, whatever the number of workers.
 
-    Args:
-        out: the output folder; new or empty.
-        config: what to film.
-        workers: processes, at most one a camera; as many as there are processor cores when None.
-        progress: called with the frames done and the frames in all.
-
     Returns:
         Counts, the digest of all frames and the time it took.
 
@@ -110,7 +103,15 @@ def make_videos(
         lines = "".join(line.in_mot() for line in camera.lines)
         write_text(out / "ground_truth" / f"cam{camid}.txt", lines)
     rows = _visit_rows(config, visits, {camid: camera.lines for camid, camera in filmed.items()})
-    _write_truth(out / "ground_truth", config, rows)
+    write_text(out / "ground_truth" / "travel.toml", _travel_toml(draw_ways(config).values()))
+    cameras = [draw_camera(config.seed, n, config.difficulty).as_dict() for n in range(1, config.cameras + 1)]
+    write_truth(
+        out / "ground_truth",
+        {"visits.csv": rows},
+        [draw_identity(config.seed, pid, config.difficulty) for pid in range(1, config.people + 1)],
+        [{**camera, "fps": config.fps} for camera in cameras],
+        columns=VISIT_COLUMNS,
+    )
     boxes = sum(len(camera.lines) for camera in filmed.values())
     frames = config.frames * config.cameras
     summary = VideosSummary(
@@ -267,21 +268,6 @@ def _visit_rows(
         rows.append(dict(zip(VISIT_COLUMNS, values, strict=True)))
         before = visit.pid, visit.camid, last
     return rows
-
-
-def _write_truth(folder: Path, config: VideosConfig, rows: Sequence[Mapping[str, object]]) -> None:
-    try:
-        with (folder / "visits.csv").open("w", newline="") as file:
-            writer = csv.DictWriter(file, fieldnames=VISIT_COLUMNS, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
-    except OSError as error:
-        raise OutputError(f"{folder / 'visits.csv'} cannot be written: {error.strerror}") from None
-    write_text(folder / "travel.toml", _travel_toml(draw_ways(config).values()))
-    people = [draw_identity(config.seed, pid, config.difficulty) for pid in range(1, config.people + 1)]
-    write_json(folder / "identities.json", [{"in_words": p.in_words(), **p.as_dict()} for p in people])
-    cameras = [draw_camera(config.seed, n, config.difficulty) for n in range(1, config.cameras + 1)]
-    write_json(folder / "cameras.json", [{**c.as_dict(), "fps": config.fps} for c in cameras])
 
 
 def _travel_toml(ways: Iterable[Way]) -> str:

@@ -127,7 +127,6 @@ def train(
             processes.
         CheckpointError: no checkpoint of the run can be read.
         DataError: too few identities, or a frame that cannot be read.
-        DeviceError: the device is not there.
         IntraclipError: the loss is not finite; the batch is saved as `failed-batch.safetensors`.
         RunStopped: SIGTERM or Ctrl-C; the step was finished and a checkpoint saved.
     """

@@ -29,7 +29,6 @@ class Metrics(NamedTuple):
     Attributes:
         values: what `TotalLoss` logs, by name.
         stop: whether some process was asked to stop.
-        unreadable: frames that could not be read.
     """
 
     values: dict[str, float]
@@ -44,7 +43,6 @@ class Done:
     Attributes:
         step: number of the batch in the run.
         batch: what it saw, for inspection.
-        names: of the values.
         values: means over all processes, then those of the stop flags and of the unreadable frames.
         processes: how many the means are over.
     """
@@ -68,11 +66,6 @@ class TrainingStep:
 
     Every random draw depends on the seed and the number of the step alone, so a run that is resumed draws as it
     would have.
-
-    Args:
-        model: on the world's device; put into training mode.
-        recipe: augmentation, loss, optimizer and step settings.
-        world: the processes.
     """
 
     def __init__(self, model: ClipEmbedder, recipe: Recipe, world: World) -> None:
@@ -108,12 +101,7 @@ class TrainingStep:
         self._frames: torch.Tensor | None = None
 
     def begin_epoch(self, epoch: int, learning_rate: float) -> None:
-        """Set what learns in an epoch, and how fast; before the epoch's first batch that is computed here.
-
-        Args:
-            epoch: counted from 0.
-            learning_rate: of head and classifier.
-        """
+        """Set what learns in an epoch, and how fast; before the epoch's first batch that is computed here."""
         for group, factor in zip(self.optimizer.param_groups, self.rate_factors, strict=True):
             group["lr"] = learning_rate * factor
         if set_trainable(self.model, self.recipe.finetune, epoch=epoch):

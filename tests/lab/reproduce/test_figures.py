@@ -122,7 +122,7 @@ def test_no_activation_is_no_number_and_does_not_dilute_other_frames() -> None:
 def test_direction_of_a_class_weight_gives_the_map_of_its_logit() -> None:
     size = InputConfig(height=64, width=32)
     for head in ("tap", "ica"):
-        config = ModelConfig(backbone="small", weights="", width=0.5, head=head)  # type: ignore[arg-type]
+        config = ModelConfig(backbone="small", weights="", head=head, backbone_settings={"width": 0.5})  # type: ignore[arg-type]
         model = build_embedder(config, size, num_classes=5, seed=1).eval()
         frames = torch.randn(3, 2, 3, 64, 32, generator=torch.Generator().manual_seed(0))
         mask, classes = torch.ones(3, 2, dtype=torch.bool), torch.tensor([4, 0, 2])
@@ -135,7 +135,7 @@ def test_direction_of_a_class_weight_gives_the_map_of_its_logit() -> None:
 
 
 def test_an_earlier_layer_gives_finer_maps_and_an_unknown_one_is_named() -> None:
-    config = ModelConfig(backbone="resnet18", weights="", width=0.125, head="tap")
+    config = ModelConfig(backbone="resnet18", weights="", head="tap", backbone_settings={"width": 0.125})
     model = build_embedder(config, InputConfig(height=128, width=64), num_classes=2, seed=1).eval()
     assert grid(model, 128, 64) == (4, 2)
     assert grid(model, 128, 64, layer="layer3") == (8, 4)

@@ -93,7 +93,7 @@ def test_all_runs_of_another_recipe_are_refused_at_once(tmp_path: Path):
 def test_refusals_of_several_kinds_come_together(tmp_path: Path):
     data = mars(tmp_path)
     runs = planned(tmp_path, "ablations", data).runs
-    left_there(runs[0], last_stride=1)
+    left_there(runs[0], backbone_settings={"last_stride": 1})
     runs[1].folder.mkdir(parents=True)
     (runs[1].folder / "notes.txt").write_text("mine")
     with pytest.raises(IntraclipError, match=r"another recipe(?s:.*)is no run folder"):

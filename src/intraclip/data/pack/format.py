@@ -66,15 +66,11 @@ class Pack:
     of workers reads without locks. A pickled pack is only its folder.
 
     Attributes:
-        root: its folder.
-        index: content of the index file.
         tables: arrays of the tables file. ``N`` tracklets have ``M`` frames: ``first_frame`` int64 ``[N + 1]``;
             ``pids``, ``camids``, ``shard``, ``offset`` (bytes into the shard's file) and ``crc32`` int64 ``[N]``;
             ``ends`` int64 ``[M]`` (end of a frame, bytes after its tracklet's offset) and ``frame_crc32`` int64
             ``[M]`` (absent in the first packs); ``split/<n>/<subset>`` int64, numbers of
             tracklets.
-        names: of the tracklets.
-        frames: names of all frames, those of a tracklet one after the other.
     """
 
     def __init__(self, root: Path) -> None:
@@ -205,21 +201,13 @@ class Pack:
 
 
 def open_pack(root: Path) -> Pack:
-    """Open a finished pack; later frame reads of this process use what was opened last.
-
-    Raises:
-        DataError: the pack is not finished, of another format version, or damaged.
-    """
+    """Open a finished pack; later frame reads of this process use what was opened last."""
     pack = _OPEN[root] = Pack(root)
     return pack
 
 
 def pack_of(root: Path) -> Pack | None:
-    """The pack at `root`, opened once a process; None when `root` is an ordinary folder.
-
-    Raises:
-        DataError: as `open_pack`.
-    """
+    """The pack at `root`, opened once a process; None when `root` is an ordinary folder."""
     if root not in _OPEN:
         _OPEN[root] = Pack(root) if is_pack(root) else None
     return _OPEN[root]

@@ -68,12 +68,7 @@ _tell: Callable[[], object] | None = None
 
 
 def start_worker(counter: Any, tell: Callable[[], object] | None = None) -> None:
-    """Prepare this process for `pack_shard`.
-
-    Args:
-        counter: shared `multiprocessing.Value` of frames done.
-        tell: called whenever the counter has moved.
-    """
+    """Prepare this process for `pack_shard`."""
     global _counter, _tell
     _counter, _tell = counter, tell
     parent = multiprocessing.parent_process()

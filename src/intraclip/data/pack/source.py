@@ -31,10 +31,7 @@ class Source:
     """A data set as it is to be packed.
 
     Attributes:
-        root: its folder.
         layout: of that folder; of the original one where a pack is packed again.
-        dataset: its name.
-        tracklets: of all splits, each once.
         sizes: bytes of each tracklet's files.
         splits: all of them; one entry a direction for iLIDS-VID.
         digest: of splits, ids, names, and each frame's size and time of change.

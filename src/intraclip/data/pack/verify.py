@@ -18,9 +18,6 @@ def verify_pack(root: Path, *, progress: Progress | None = None) -> list[str]:
 
     Returns:
         What is wrong, a sentence a file; damaged tracklets are named. Empty when all is as it was written.
-
-    Raises:
-        DataError: the index or the tables are missing or damaged.
     """
     pack = open_pack(root)
     problems = []

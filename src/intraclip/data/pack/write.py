@@ -53,15 +53,8 @@ class PackSummary:
     """What `write_pack` wrote.
 
     Attributes:
-        root: the pack.
-        tracklets: their number.
-        frames: their number.
-        shards: their number.
-        bytes: size of the whole pack.
-        splits: splits of the data set.
         unreadable: frames that could not be read, with reasons.
         frames_written: frames that this call packed; fewer than `frames` after an interruption.
-        seconds: time this call took.
     """
 
     root: Path
@@ -105,7 +98,6 @@ def write_pack(
     Raises:
         ConfigError: a setting is out of range.
         DataError: the data set cannot be read, or has changed since the pack was begun.
-        FrameError: a frame cannot be read.
         OutputError: `out` holds something else, or the disk is full; run again when there is room.
     """
     settings = settings or PackSettings()

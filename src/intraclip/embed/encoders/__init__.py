@@ -11,11 +11,9 @@ import torch
 from intraclip.config import TIMM
 from intraclip.core.devices import choose_device
 from intraclip.embed.encoders.base import FrameEncoder as FrameEncoder
-from intraclip.embed.encoders.exported import cache_folder, cached_export, open_exported
-from intraclip.embed.encoders.foreign import network_config, open_described, open_foreign, usual_network
 from intraclip.embed.encoders.torch_encoder import TorchEncoder
 from intraclip.errors import ConfigError, DeviceError
-from intraclip.export.networks import RUNS, installed
+from intraclip.export.engines import RUNS, installed
 from intraclip.models.checkpoint import load_model, model_file, read_checkpoint
 from intraclip.models.embedder import ClipEmbedder
 from intraclip.models.heads.base import FrameHead
@@ -37,12 +35,13 @@ def open_encoder(source: Path, *, engine: str = "auto", device: str | None = Non
             GPUs.
 
     Raises:
-        CheckpointError: there is no network, or a damaged one.
         ConfigError: unknown engine, one that cannot run the source, or a wrong TOML file.
         DeviceError: the device is not there, or the engine does not run on it.
-        MissingExtraError: the engine is not installed; the message has the install command.
-        OutputError: a run cannot be exported for the engine.
     """
+    # Other engines and other people's networks bring much with them that a run does without.
+    from intraclip.embed.encoders.exported import cached_export, open_exported
+    from intraclip.embed.encoders.foreign import network_config, open_described, open_foreign, usual_network
+
     if engine not in get_args(Engine):
         raise ConfigError(f"engine {engine!r} is not one of {', '.join(get_args(Engine))}")
     if engine in ("onnxruntime", "openvino") and device not in (None, "auto", "cpu"):
@@ -79,6 +78,8 @@ def fastest_engine(model: ClipEmbedder, run: Path, device: torch.device) -> str:
     It is ONNX Runtime, then OpenVINO, on a CPU, where they and the packages that write ONNX are installed and the
     exported file has somewhere to be; otherwise torch.
     """
+    from intraclip.embed.encoders.exported import cache_folder
+
     folder = cache_folder(run)
     while not folder.exists():
         folder = folder.parent

@@ -24,12 +24,7 @@ CACHE = "exported"
 
 
 class ExportedEncoder:
-    """A frame network that `intraclip export` wrote; see `FrameEncoder`.
-
-    Args:
-        network: opened.
-        description: its metadata.
-    """
+    """A frame network that `intraclip export` wrote; see `FrameEncoder`."""
 
     def __init__(self, network: Network, description: Description) -> None:
         self._network = network
@@ -58,7 +53,6 @@ def open_exported(path: Path, *, engine: str = "auto") -> ExportedEncoder:
     Raises:
         CheckpointError: no network, or one that `intraclip export` did not write.
         ConfigError: it holds the clip part, or the engine cannot run it.
-        MissingExtraError: the engine is not installed.
     """
     network = open_network(path, engine=engine)
     description = description_of(network.metadata, source=str(path))
@@ -82,14 +76,7 @@ def cached_export(run: Path, *, engine: str) -> ExportedEncoder:
     `cache_folder` says where it is. Several processes
     may do this at once: each writes its own, and the last one stays.
 
-    Args:
-        run: run folder or checkpoint file.
-        engine: ``onnxruntime`` or ``openvino``.
-
     Raises:
-        CheckpointError: no trained model there.
-        ConfigError: the head has no frame part.
-        MissingExtraError: the engine, or what writes ONNX, is not installed.
         OutputError: the run folder cannot be written to, or the exported network disagrees.
     """
     checkpoint = read_checkpoint(model_file(run))

@@ -15,26 +15,18 @@ from intraclip.core.transfer import Arriving
 from intraclip.embed.encoders.foreign import NetworkConfig, preparation, prepare
 from intraclip.embed.encoders.torch_encoder import CPU_FRAMES
 from intraclip.errors import CheckpointError, ConfigError, require_extra
+from intraclip.models.backbones.timm import check_name
 from intraclip.models.fingerprint import digest
 from intraclip.models.packaged import packaged_weights
 from intraclip.models.state_dicts import read_state_dict
-from intraclip.models.timm_backbones import check_name
 
 
 class FamilyEncoder:
     """A model of timm or open_clip; see `FrameEncoder`. It runs in PyTorch.
 
-    Args:
-        config: how frames are prepared, and which weights.
-        family: ``timm`` or ``open_clip``.
-        name: of the model in its family.
-        folder: that a weights file is relative to.
-        device: auto, cpu, cuda or cuda:N; the CPU by default.
-
     Raises:
         ConfigError: there is no such model.
         CheckpointError: the weights do not fit, or it gives no finite vectors.
-        MissingExtraError: the family's package is not installed.
     """
 
     def __init__(

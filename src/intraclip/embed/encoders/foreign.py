@@ -75,20 +75,12 @@ class NetworkConfig:
 
 
 def load_network_config(path: Path) -> NetworkConfig:
-    """Read the TOML file of a network.
-
-    Raises:
-        ConfigError: no such file, no valid TOML, or unknown, missing and wrong values: all of them at once.
-    """
+    """Read the TOML file of a network."""
     return network_config(read_toml(path, what="the network's description"), source=str(path))
 
 
 def network_config(table: Mapping[str, Any], *, source: str) -> NetworkConfig:
     """Check a description.
-
-    Args:
-        table: as TOML gives it.
-        source: of the table, for the message.
 
     Raises:
         ConfigError: unknown, missing and wrong values: all of them at once.
@@ -104,12 +96,8 @@ def network_config(table: Mapping[str, Any], *, source: str) -> NetworkConfig:
 
 
 def usual_network(name: str) -> NetworkConfig:
-    """The description of ``timm:NAME`` with its usual weights and normalisation, on frames of the usual size.
-
-    Raises:
-        ConfigError: timm has no such network.
-    """
-    from intraclip.models.timm_backbones import (  # timm takes a second to import
+    """The description of ``timm:NAME`` with its usual weights and normalisation, on frames of the usual size."""
+    from intraclip.models.backbones.timm import (  # timm takes a second to import
         check_name,
         wanted_normalisation,
     )
@@ -173,11 +161,6 @@ def open_foreign(path: Path, *, engine: str = "auto", device: str | None = None)
         engine: for network files ``onnxruntime``, ``openvino`` or ``auto``; for timm and open_clip ``torch`` or
             ``auto``.
         device: for timm and open_clip.
-
-    Raises:
-        ConfigError: the TOML file is wrong, does not fit the network, or the engine cannot run it.
-        CheckpointError: the network is missing, damaged, or does not turn frames into finite vectors.
-        MissingExtraError: a package is not installed; the message has the install command.
     """
     return open_described(load_network_config(path), path.parent, engine=engine, device=device)
 
@@ -219,11 +202,6 @@ class FileEncoder:
 
     It is tried when it is opened: a network that gives other vectors in a batch than one by one (many are exported so)
     is refused, and so is one that answers NaN.
-
-    Args:
-        config: how frames are prepared.
-        path: the file.
-        engine: see `open_network`.
 
     Raises:
         ConfigError: the description does not fit the network.

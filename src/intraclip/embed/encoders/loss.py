@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,9 @@ import torch
 
 from intraclip.config import Recipe
 from intraclip.core.devices import environment
-from intraclip.data.dataset import TestBatches, iterate
-from intraclip.embed.extract import require_test_tracklets, with_ids
+from intraclip.core.transfer import Arriving
+from intraclip.embed.extract import collect, require_test_tracklets, with_ids
+from intraclip.embed.extractors import ClipExtractor, ExtractSettings
 from intraclip.errors import ConfigError
 from intraclip.export.compare import agreement
 from intraclip.export.graph import build_graph
@@ -41,20 +43,9 @@ def measure_loss(
 ) -> dict[str, Any]:
     """Embed the test tracklets with a network and with a file of it, from the same decoded frames, and score both.
 
-    Args:
-        model: the network, on the CPU, in evaluation mode.
-        recipe: test clips, and decoding workers.
-        split: its queries and gallery, under its usual protocol and Euclidean distance.
-        written: the file.
-        engine: that runs it.
-        progress: called after every batch, with batches done and in all.
-
     Returns:
         ``original`` and ``exported`` (rank1 and mAP, in 0..1), ``loss`` (the first minus the second), ``cosine`` of the
         tracklet embeddings, and what makes them what they are. JSON can hold it.
-
-    Raises:
-        DataError: nothing to test on, or features that are not finite.
     """
     require_test_tracklets(split)
     network = open_network(written.path, engine=engine)
@@ -68,24 +59,9 @@ def measure_loss(
     if written.description.part == "frame":
         sides = {side: _through_head(run, model) for side, run in sides.items()}
 
-    batches = TestBatches(
-        split.test,
-        recipe.clip,
-        recipe.input,
-        max_frames=FRAMES_AT_A_TIME,
-        skip_unreadable=recipe.data.on_unreadable == "skip",
-    )
-    sums = {side: torch.zeros(len(split.test), model.embedding_size, dtype=torch.float64) for side in sides}
-    counts = torch.bincount(torch.tensor([owner for batch in batches.batches for owner, _ in batch]))
-    for done, loaded in enumerate(iterate(batches, workers=recipe.data.workers), start=1):
-        with torch.inference_mode():
-            for side, embed in sides.items():
-                found = embed(loaded.clips.frames, loaded.clips.mask)
-                sums[side].index_add_(0, loaded.owners, found.double())
-        if progress:
-            progress(done, len(batches))
-
-    features = {side: (total / counts[:, None]).float().numpy() for side, total in sums.items()}
+    settings = replace(ExtractSettings.of(recipe), max_frames=FRAMES_AT_A_TIME)
+    beside = collect(_SideBySide(model, list(sides.values())), split.test, settings, progress=progress)
+    features = dict(zip(sides, np.split(beside, len(sides), axis=1), strict=True))
     protocol = protocol_named(split.protocol)
     scores = {side: score(with_ids(array, split), protocol) for side, array in features.items()}
     shares = {side: {"rank1": float(s.cmc[0]), "mAP": float(s.mAP)} for side, s in scores.items()}
@@ -101,6 +77,22 @@ def measure_loss(
         "sampling": {"test_sampling": recipe.clip.test_sampling, "num_frames": recipe.clip.num_frames},
         "environment": environment(torch.device("cpu")),
     }
+
+
+class _SideBySide(ClipExtractor):
+    """Embeddings of several networks that take the same clips, one beside the other."""
+
+    def __init__(self, model: ClipEmbedder, sides: Sequence[Embed]) -> None:
+        super().__init__(model)
+        self.sides = sides
+
+    @property
+    def embedding_size(self) -> int:
+        return len(self.sides) * super().embedding_size
+
+    @torch.inference_mode()
+    def _start(self, frames: torch.Tensor, mask: torch.Tensor, max_frames: int) -> Arriving:
+        return Arriving(torch.cat([embed(frames, mask).double() for embed in self.sides], dim=1))
 
 
 def _through_head(run: Callable[..., torch.Tensor], model: ClipEmbedder) -> Embed:

@@ -24,10 +24,6 @@ PATIENCE = 120.0
 def run(commands: list[list[str]], lock: Path) -> int:
     """Run commands until one fails.
 
-    Args:
-        commands: each as a list of words.
-        lock: held meanwhile.
-
     Returns:
         Exit code of the last one that ran.
     """

@@ -41,13 +41,6 @@ def estimates(runs: Sequence[PlannedRun], place: Slot) -> dict[Path, float]:
     """Seconds that each run still needs.
 
     A variant of which a run is finished takes as long again; for the others a few clips are trained on noise.
-
-    Args:
-        runs: any; finished ones need none.
-        place: where a run is made; all places are alike.
-
-    Raises:
-        DeviceError: the device is not there, or its memory is too small.
     """
     measured: dict[Path, list[float]] = {}
     for run in runs:
@@ -94,25 +87,13 @@ def _probe(recipes: Mapping[str, Recipe], place: Slot) -> dict[str, float]:
 
 
 def wall_seconds(seconds: Mapping[Path, float], *, at_once: int, rendering: int = 0, cores: int = 1) -> float:
-    """Wall time of runs of which several go on at once, and of rendering before them.
-
-    Args:
-        seconds: from `estimates`.
-        at_once: runs at a time.
-        rendering: frames to render.
-        cores: that render.
-    """
+    """Wall time of runs of which several go on at once, and of rendering before them."""
     longest = max(seconds.values(), default=0.0)
     return rendering / (RENDERED_PER_SECOND * cores) + max(longest, sum(seconds.values()) / at_once)
 
 
 def step_seconds(recipe: Recipe, *, threads: int, share: int = 1) -> float:
     """Time one training step of a recipe on noise.
-
-    Args:
-        recipe: its network, frame size, batch, losses and augmentation.
-        threads: of the CPU; 0 leaves them as they are.
-        share: processes that divide the batch; on a GPU one process's part is timed.
 
     Raises:
         DeviceError: the device is not there, or its memory is too small.

@@ -67,12 +67,6 @@ def draw(
             top of this module.
 
     Raises:
-        DataError: runs that cannot be compared, or no person of test with two tracklets.
-        ConfigError: no layer of that name.
-        CheckpointError: a run without a model.
-        FrameError: a frame cannot be read.
-        MissingExtraError: captum or matplotlib is not installed.
-        OutputError: the picture cannot be written.
         ValueError: tracklets or measured below 1.
     """
     if tracklets < 1 or measured < 1:

@@ -31,7 +31,6 @@ class Column:
     """One clip with its maps.
 
     Attributes:
-        title: one short line.
         frames: uint8 ``[T, HEIGHT, WIDTH, 3]``.
         kept: which of the clip's valid frames are shown.
         outline: bool ``[T, HEIGHT, WIDTH]``, or None.
@@ -48,11 +47,7 @@ class Column:
 
     @classmethod
     def of(cls, tracklet: Tracklet, clip: Clip, outline: npt.NDArray[np.bool_] | None) -> Column:
-        """Read the frames of a clip; `outline` is ``[T, H, W]`` of its frames.
-
-        Raises:
-            FrameError: a frame cannot be read.
-        """
+        """Read the frames of a clip; `outline` is ``[T, H, W]`` of its frames."""
         valid = clip.indices[clip.mask]
         kept = strips.evenly_spaced(len(valid), FRAMES)
         frames = strips.load_frames(tracklet, valid[kept].tolist(), height=HEIGHT, width=WIDTH)
@@ -77,15 +72,8 @@ class Column:
 def picture(columns: Sequence[Column], kinds: Sequence[str]) -> strips.Picture:
     """All clips side by side, at most two in a row of the page.
 
-    Args:
-        columns: at least one, all with the maps of every kind.
-        kinds: names, from top to bottom.
-
     Returns:
         uint8 ``[H, W, 3]``.
-
-    Raises:
-        MissingExtraError: matplotlib is not installed.
     """
     figures = require_extra("matplotlib.figure", extra="report", purpose="the picture of Fig. 1")
     backend = require_extra(

@@ -141,9 +141,6 @@ def layers(run: SeedRun, wanted: str) -> dict[str, tuple[int, int]]:
     Args:
         run: any of the runs.
         wanted: a module of the backbone; empty for the last stage whose maps have at least `GRID` positions.
-
-    Raises:
-        ConfigError: there is no such module.
     """
     size, model = run.recipe.input, run.load(torch.device("cpu"))
     last = gradcam.grid(model, size.height, size.width)

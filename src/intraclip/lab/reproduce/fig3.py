@@ -93,11 +93,6 @@ def draw(
         seed: of the draws, of k-means and of t-SNE.
 
     Raises:
-        DataError: runs that cannot be compared, or fewer than three people of test with two clips.
-        CheckpointError: a run without a model.
-        FrameError: a frame cannot be read.
-        MissingExtraError: scikit-learn or matplotlib is not installed.
-        OutputError: the picture cannot be written.
         ValueError: identities, frames or draws out of range.
     """
     if identities < LEAST_PEOPLE or frames < 2 or draws < 1:

@@ -26,11 +26,9 @@ class Plane:
     """Frame features of one run on a plane.
 
     Attributes:
-        title: kind of run.
         points: float ``[N, 2]``, frames of a clip in order.
         pids: int64 ``[N]``.
         clips: int64 ``[N]``, 0 or 1 within a person.
-        note: a line below.
     """
 
     title: str
@@ -45,9 +43,6 @@ def picture(planes: Sequence[Plane]) -> Picture:
 
     Returns:
         uint8 ``[H, W, 3]``.
-
-    Raises:
-        MissingExtraError: matplotlib is not installed.
     """
     figures = require_extra("matplotlib.figure", extra="report", purpose="the picture of Fig. 3")
     backend = require_extra(

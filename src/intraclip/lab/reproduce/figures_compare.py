@@ -28,8 +28,6 @@ class Comparison:
     """Two kinds of run on the same units.
 
     Attributes:
-        first: name of one.
-        second: name of the other.
         units: differences of units, seeds averaged first: bootstrap and flip test.
         seeds: differences of the seeds that both have, units averaged first: Student's t.
         claimed: what the paper's claim makes of the second run.

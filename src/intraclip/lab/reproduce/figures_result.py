@@ -30,7 +30,6 @@ class Series:
 
     Attributes:
         per_seed: seed -> mean over units; nan where nothing could be measured.
-        mean: over seeds.
         deviation: sample standard deviation over seeds; None with one seed.
         unit_deviation: sample standard deviation over units, seeds averaged first; None with one unit.
     """
@@ -67,12 +66,9 @@ class Measure:
 
     Attributes:
         key: short name for programs, such as ``test.layer3.inside``.
-        name: in words.
         claimed: what the paper's claim makes of it for the second run.
         percent: a share of 0..1 that is printed in percent.
-        runs: kind of run -> its numbers.
         references: name -> what a picture that knows nothing (or everything) would score.
-        comparisons: each later kind of run with the first one.
     """
 
     key: str
@@ -112,13 +108,8 @@ class FigureResult:
     """A figure of the paper, drawn again.
 
     Attributes:
-        name: ``fig1`` or ``fig3``.
-        title: in words.
-        pictures: files that were written.
         measures: the numbers; the first is the one that the claim is judged by, chosen before any was seen.
-        caption: plain sentences: what is seen, how it was measured, what it means for the paper's claim.
         unit: what the comparisons over units are over, such as ``people``.
-        settings: what makes the numbers: layer, clips, seeds, data.
     """
 
     name: str
@@ -186,19 +177,7 @@ def measure(
     tested: slice = slice(None),
     flip_seed: int = 0,
 ) -> Measure:
-    """Sum up one number.
-
-    Args:
-        key: see `Measure`.
-        name: see `Measure`.
-        values: kind of run -> ``[seeds, units]``, the same units everywhere.
-        seeds: kind of run -> its seeds.
-        claimed: see `Measure`.
-        percent: see `Measure`.
-        references: see `Measure`.
-        tested: units that are independent of each other; only they enter the comparison over units.
-        flip_seed: of the sign flips.
-    """
+    """Sum up one number."""
     first, *others = values
     comparisons = []
     for second in others:

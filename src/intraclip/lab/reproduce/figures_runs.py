@@ -20,7 +20,6 @@ class SeedRun:
     """One training of one kind.
 
     Attributes:
-        folder: the run folder.
         checkpoint: what its last checkpoint says; the weights are read when they are needed.
     """
 
@@ -56,13 +55,8 @@ def open_runs(runs: Mapping[str, Sequence[Path]], split: Split) -> Kinds:
 
     Where kinds share a seed, each starts with the same one: pictures then show runs of one seed.
 
-    Args:
-        runs: kind of run -> run folders, one a seed.
-        split: what the figure is drawn of.
-
     Raises:
         DataError: fewer than two kinds, a kind without runs, one seed twice, or a run trained on people of test.
-        CheckpointError: a run without a model, or a damaged one.
     """
     if len(runs) < 2:
         raise DataError(f"a figure compares two kinds of run, got {', '.join(runs) or 'none'}")

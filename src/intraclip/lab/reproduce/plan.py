@@ -5,6 +5,9 @@ name, so that experiments share runs::
 
     OUT/runs/mars/resnet18-ica-synchronous/split-0-seed-3/
     OUT/runs/mars/resnet18-ica-synchronous+ica_reduction=8/split-0-seed-3/
+
+Of a finished run, the files `KEPT` are enough for every table: a folder that holds them without its network counts as
+done, so that runs can be kept in a repository and the rest be made elsewhere.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from intraclip.core.files import file_digest
 from intraclip.core.settings import flat, merged, nested, table_of
 from intraclip.data.dataset import labels_of
 from intraclip.data.digest import tracklets_digest
+from intraclip.data.readers import benchmark_info
 from intraclip.errors import (
     CheckpointError,
     ConfigError,
@@ -34,9 +38,15 @@ from intraclip.lab.reproduce.experiments import Experiment, Row
 from intraclip.lab.reproduce.scales import Scale
 from intraclip.lab.reproduce.sources import Source
 from intraclip.models.checkpoint import read_checkpoint
-from intraclip.types import Split
+from intraclip.types import Split, Tracklet
 
 State = Literal["missing", "interrupted", "trained", "done"]
+
+SCORES_FILE = "scores.json"
+"""In a run folder: its outcome by query, written with the first table that it stands in."""
+
+KEPT = ("config.toml", "environment.json", "metrics.jsonl", "evaluation.json", SCORES_FILE)
+"""Files of a run folder without which its network and its embeddings are not needed for a table."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,13 +54,8 @@ class PlannedRun:
     """One training.
 
     Attributes:
-        source: what it is trained on.
-        split: number of the split.
-        recipe: all settings.
         changes: keys that differ from the scale's recipe, as flags of `intraclip train` set them.
         base: name or file of the scale's recipe.
-        folder: its run folder.
-        state: how far it is.
     """
 
     source: Source
@@ -115,7 +120,6 @@ class ExperimentPlan:
     """The runs of one experiment.
 
     Attributes:
-        experiment: what is asked.
         sources: the data sets; for `cross` the second one is only tested on.
         runs: data set -> row -> its runs, over splits and seeds. Rows that cannot be trained are absent.
     """
@@ -145,14 +149,24 @@ class ExperimentPlan:
                 )
         return found
 
+    def finished(self) -> ExperimentPlan:
+        """The same with the runs that are done alone, and the claims between rows that have any."""
+        runs = {
+            layout: {key: tuple(r for r in of if r.state == "done") for key, of in rows.items()}
+            for layout, rows in self.runs.items()
+        }
+        kept = {layout: {key: of for key, of in rows.items() if of} for layout, rows in runs.items()}
+        kept = {layout: rows for layout, rows in kept.items() if rows}
+        everywhere = set.intersection(*(set(rows) for rows in kept.values())) if kept else set()
+        claims = (c for c in self.experiment.claims if {c.better, c.worse} <= everywhere)
+        return replace(self, runs=kept, experiment=replace(self.experiment, claims=tuple(claims)))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Refusal:
     """A run folder that holds something else than the planned run.
 
     Attributes:
-        folder: the run folder.
-        kind: of the error.
         reason: what it holds, without the folder's name.
     """
 
@@ -174,17 +188,6 @@ def make_plan(
     refused: list[Refusal],
 ) -> ExperimentPlan:
     """List the runs of an experiment and look how far each of them is.
-
-    Args:
-        experiment: what is asked.
-        scale: says what its rows change as well.
-        out: runs lie in ``out/runs``.
-        sources: from `choose_sources`; other experiments may need more of them.
-        layouts: those of the experiment that are wanted.
-        seeds: training seeds.
-        base: name or file of the recipe that rows change.
-        recipe: what was read from it.
-        refused: run folders in `out` that hold something else are appended.
 
     Raises:
         DataError: a data set that the experiment needs was not given.
@@ -228,20 +231,12 @@ def lacking(experiment: Experiment, layouts: Sequence[str], sources: Mapping[str
 def row_recipe(base: Recipe, row: Row, also: Mapping[str, Any]) -> Recipe:
     """The recipe of a row.
 
-    Args:
-        base: the scale's.
-        row: says what it changes.
-        also: what the scale changes for the whole experiment.
-
-    Raises:
-        ConfigError: an unknown key or a wrong value.
-
     >>> row = Row(key="a", label="a", changes={"model.head": "tap"}, times=2)
     >>> changed = row_recipe(Recipe(), row, {"input.width": 64})
     >>> changed.model.head, changed.input.width, changed.optimizer.epochs, changed.optimizer.decay_every
     ('tap', 64, 1000, 400)
     """
-    table = merged(table_of(base, whole=False), nested({**also, **(row.changes or {})}))
+    table = merged(Recipe, table_of(base, whole=False), nested({**also, **(row.changes or {})}))
     for name in ("epochs", "decay_every", "warmup_epochs"):
         table["optimizer"][name] *= row.times
     return recipe_from_table(table, source=f"the row {row.label!r}")
@@ -261,7 +256,7 @@ def _planned(
     # Settings of another part than the base's are told against that part's defaults.
     parts = {"backbone": recipe.model.backbone, "head": recipe.model.head}
     aligned = recipe_from_table(
-        merged(table_of(base_recipe, whole=False), {"model": parts}), source=f"the recipe {base}"
+        merged(Recipe, table_of(base_recipe, whole=False), {"model": parts}), source=f"the recipe {base}"
     )
     changed = [line.partition(":")[0] for line in differing_keys(aligned, recipe)]
     recipe = replace(recipe, seed=seed, data=replace(recipe.data, split=split))
@@ -295,11 +290,7 @@ def _short(key: str, recipe: Recipe) -> str:
 
 
 def look_again(runs: Sequence[PlannedRun]) -> list[PlannedRun]:
-    """The same runs, as far as they are now.
-
-    Raises:
-        IntraclipError: what is there is not what was planned.
-    """
+    """The same runs, as far as they are now."""
     refused: list[Refusal] = []
     found = [replace(run, state=_looked_at(run.folder, run.recipe, run.source, refused)) for run in runs]
     raise_refused(refused)
@@ -356,7 +347,7 @@ def _state(folder: Path, recipe: Recipe, source: Source) -> State:
     if split is not None:
         _check_trained_on(folder, split)
     if not (folder / "model.safetensors").is_file():
-        return "interrupted"
+        return "done" if _is_kept(folder, recipe, split) else "interrupted"
     return "done" if _is_scored(folder, recipe, split) else "trained"
 
 
@@ -375,8 +366,9 @@ def _check_trained_on(folder: Path, split: Split) -> None:
         except CheckpointError as error:
             raise CheckpointError(f"damaged ({error})") from None
     told = read_json(folder / "environment.json").get("data", {}).get("training_digest")
+    known = (tracklets_digest(split, split.train), _digest_when_kept(folder, split, split.train))
     # Runs of earlier versions do not tell; their people were compared.
-    if not same or told not in (None, tracklets_digest(split, split.train)):
+    if not same or told not in (None, *known):
         raise DataError(f"trained on other data than {split.root}")
 
 
@@ -391,6 +383,30 @@ def _is_scored(folder: Path, recipe: Recipe, split: Split | None) -> bool:
         tracklets_digest(split, split.test),
         recipe.clip.test_sampling,
     ]
+
+
+def _is_kept(folder: Path, recipe: Recipe, split: Split | None) -> bool:
+    """Whether a run folder without a network holds the outcomes of the present test tracklets."""
+    if split is None or not all((folder / name).is_file() for name in KEPT):
+        return False
+    sampling = read_json(folder / "evaluation.json").get("sampling", {}).get("test_sampling")
+    known = (tracklets_digest(split, split.test), _digest_when_kept(folder, split, split.test))
+    return sampling == recipe.clip.test_sampling and read_json(folder / SCORES_FILE).get("tested") in (
+        [digest] for digest in known
+    )
+
+
+def _digest_when_kept(folder: Path, split: Split, tracklets: Sequence[Tracklet]) -> str | None:
+    """The digest of tracklets that another machine rendered by the same settings: a frame's last bits may differ.
+
+    None where the run's network is still there, or its data were rendered otherwise.
+    """
+    kept, here = read_json(folder / SCORES_FILE).get("rendered"), benchmark_info(split.root)
+    if not kept or here is None or (folder / "model.safetensors").is_file():
+        return None
+    if any(kept.get(key) != here.get(key) for key in ("renderer_version", "config")):
+        return None
+    return tracklets_digest(split, tracklets, checksum=str(kept.get("sha256", "")))
 
 
 def read_json(path: Path) -> dict[str, Any]:

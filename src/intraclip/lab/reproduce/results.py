@@ -20,9 +20,11 @@ from intraclip.data.digest import tracklets_digest
 from intraclip.data.readers import benchmark_info, differences, published_counts
 from intraclip.embed.embeddings_io import load_embeddings
 from intraclip.embed.evaluate import evaluate_splits
+from intraclip.errors import DataError
 from intraclip.lab.reproduce.estimate import trained_seconds
 from intraclip.lab.reproduce.experiments import MEASURES
-from intraclip.lab.reproduce.plan import ExperimentPlan, PlannedRun, read_json
+from intraclip.lab.reproduce.nuisances import by_nuisance
+from intraclip.lab.reproduce.plan import SCORES_FILE, ExperimentPlan, PlannedRun, read_json
 from intraclip.lab.reproduce.sources import Source
 from intraclip.lab.reproduce.statistics import FEWEST_PEOPLE, Trainings, gains, holm, measured, plain, sample
 from intraclip.losses import LOSSES
@@ -36,12 +38,7 @@ CROSS_FILE = "cross-{layout}.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Scoring:
-    """How embeddings are scored.
-
-    Attributes:
-        protocol: by name; None for the usual one of each data set.
-        distance: ``euclidean`` or ``cosine``.
-    """
+    """How embeddings are scored."""
 
     protocol: str | None = None
     distance: Distance = "euclidean"
@@ -52,20 +49,10 @@ def table_result(
 ) -> dict[str, Any]:
     """Score every run of a table and test its claims.
 
-    Args:
-        plan: whose runs are all done.
-        scoring: protocol and distance.
-        scale: name, for the record.
-        recipe: name or file, for the record.
-        say: told about what takes time.
-
     Returns:
         Plain values: ``rows`` with their recipes and their measures by data set, ``claims`` with their gains,
         ``datasets``, ``machines`` and ``notes``. Shares are in 0..1; what the paper prints is in percent. ``p_holm``
         is a p-value over people, adjusted for the claims of its data set and measure.
-
-    Raises:
-        DataError: a run's embeddings are damaged.
     """
     experiment = plan.experiment
     rows: dict[str, dict[str, Any]] = {
@@ -108,6 +95,8 @@ def table_result(
             _adjust(claims, tested.layout, measure)
         trained_on = _source(plan, train_layout)
         datasets[tested.layout] = _dataset(tested, trained_on, protocol, next(iter(scores.values())), pids)
+        if experiment.nuisances and len(tested.splits) == 1:
+            datasets[tested.layout]["nuisances"] = by_nuisance(tested.splits[0], scores, pids, claims)
         if experiment.kind == "cross":
             datasets[tested.layout]["trained_on"] = trained_on.splits[0].dataset
     return {
@@ -123,7 +112,7 @@ def table_result(
         "rows": rows,
         "claims": claims,
         "machines": machines(trained),
-        "notes": _notes(plan, datasets, claims),
+        "notes": [*_notes(plan, datasets, claims), *_unequal(plan), *_rendered_elsewhere(trained)],
         "date": datetime.now(UTC).date().isoformat(),
     }
 
@@ -194,10 +183,38 @@ def _adjust(claims: Sequence[Mapping[str, Any]], layout: str, measure: str) -> N
 
 
 def _own(run: PlannedRun, protocol: Protocol, scoring: Scoring) -> tuple[Scores, npt.NDArray[np.int64]]:
-    """Scores of a run on its own split, and the people searched for."""
-    embeddings = load_embeddings(run.folder / "embeddings.npz")
-    found = score(embeddings, protocol, distance=scoring.distance)
-    return found, embeddings.pids[found.outcomes.rows]
+    """Scores of a run on its own split, and the people searched for; kept in its folder as `SCORES_FILE`."""
+    split = next(split for split in run.source.splits if split.index == run.split)
+    cache, embedded = run.folder / SCORES_FILE, run.folder / "embeddings.npz"
+    wanted: dict[str, Any] = {"protocol": protocol.name, "distance": scoring.distance}
+    found = read_json(cache)
+    if not embedded.is_file():
+        if {key: found.get(key) for key in wanted} != wanted:
+            raise DataError(
+                f"{cache} holds scores by {found.get('protocol')} and {found.get('distance')} distance, and the run's "
+                f"embeddings were not kept to score it by {protocol.name} and {scoring.distance} distance; delete the "
+                "folder to train it again"
+            )
+    else:
+        wanted |= {"model": _model_digest(run), "tested": [tracklets_digest(split, split.test)]}
+        if {key: found.get(key) for key in wanted} != wanted:
+            embeddings = load_embeddings(embedded)
+            scores = score(embeddings, protocol, distance=scoring.distance)
+            people = embeddings.pids[scores.outcomes.rows].tolist()
+            rendered = benchmark_info(run.source.root) or {}
+            told = {key: rendered[key] for key in ("renderer_version", "config", "sha256") if key in rendered}
+            found = {**wanted, "rendered": told, "scores": [_packed(scores, split.index, people)]}
+            write_json(cache, found, indent=None)
+    entry = found["scores"][0]
+    return _unpacked(entry, protocol.name, scoring.distance), np.asarray(entry["pids"], dtype=np.int64)
+
+
+def _model_digest(run: PlannedRun) -> str:
+    """Digest of a run's network; of one that was not kept, as it was when it was scored."""
+    model = run.folder / "model.safetensors"
+    if model.is_file():
+        return file_digest(model)
+    return str(read_json(run.folder / "evaluation.json").get("model", {}).get("sha256", ""))
 
 
 def _on_other(
@@ -206,7 +223,7 @@ def _on_other(
     """Mean scores of a run over every split of another data set, with the queries of all of them."""
     cache = run.folder / CROSS_FILE.format(layout=tested.layout)
     wanted = {
-        "model": file_digest(run.folder / "model.safetensors"),
+        "model": _model_digest(run),
         "tested": [tracklets_digest(split, split.test) for split in tested.splits],
         "splits": list(tested.numbers),
         "protocol": protocol.name,
@@ -243,7 +260,8 @@ def _packed(scores: Scores, split: int, pids: Sequence[int]) -> dict[str, Any]:
         "mAP": scores.mAP,
         "mINP": scores.mINP,
         "counts": [scores.queries, scores.queries_without_match, scores.gallery],
-        **{name: getattr(scores.outcomes, name).tolist() for name in Outcomes.__dataclass_fields__},
+        # Ten decimals: nothing shows more, and many runs may lie in a repository.
+        **{name: getattr(scores.outcomes, name).round(10).tolist() for name in Outcomes.__dataclass_fields__},
     }
 
 
@@ -328,6 +346,30 @@ def _dataset(
         "rendered": None if rendered is None else {"sha256": rendered.get("sha256"), **_made(rendered)},
         "differs_from_published": [str(difference) for difference in wrong],
     }
+
+
+def _unequal(plan: ExperimentPlan) -> list[str]:
+    """How many trainings each row has, where they differ or rows are missing: of a table that is not finished."""
+    found = []
+    for layout, by_row in plan.runs.items():
+        counts = {
+            row.key: len(by_row.get(row.key, ())) for row in plan.experiment.rows if row.changes is not None
+        }
+        if len(set(counts.values())) > 1:
+            told = ", ".join(f"{key} {count}" for key, count in counts.items())
+            found.append(f"{layout}: this table is not finished; trainings by row so far: {told}")
+    return found
+
+
+def _rendered_elsewhere(runs: Sequence[PlannedRun]) -> list[str]:
+    """A sentence where frames that runs were made on were rendered on several machines and differ in a bit."""
+    sums = {
+        (run.source.root, read_json(run.folder / SCORES_FILE).get("rendered", {}).get("sha256"))
+        for run in runs
+    }
+    if len(sums) == len({root for root, _ in sums}):
+        return []
+    return ["runs come from machines whose rendered frames have the same settings and not the same checksum"]
 
 
 def _made(info: Mapping[str, Any]) -> dict[str, Any]:

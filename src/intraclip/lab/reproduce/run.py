@@ -53,18 +53,10 @@ class Settings:
     """What is run, how large and how often.
 
     Attributes:
-        experiment: a name or group of `intraclip.lab.reproduce.experiments`.
-        scale: a name of `intraclip.lab.reproduce.scales`.
-        out: the folder of everything that is written.
-        data: data sets; none for rendered people.
         seeds: how many training seeds, from 0; None for the scale's.
         splits: numbers of splits; None for the scale's, empty for all.
-        only: keys of the rows that are wanted; all when empty.
-        recipe: another recipe than the scale's: name or file.
         jobs: runs at a time; None for as many as the machine has room for.
-        processes: processes (GPUs) of each run.
-        protocol: other than the usual one of each data set.
-        distance: ``euclidean`` or ``cosine``.
+        finished: only write the tables of the runs that are done.
     """
 
     experiment: str
@@ -79,6 +71,7 @@ class Settings:
     processes: int = 1
     protocol: str | None = None
     distance: Distance = "euclidean"
+    finished: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,17 +79,9 @@ class Plan:
     """Everything that would be done.
 
     Attributes:
-        settings: that it was made from.
-        scale: its scale.
-        base: name or file of its recipe.
-        recipe: what was read from it.
-        plans: one an experiment.
         runs: every run once, in the order of work.
         estimated: run folder -> seconds.
         places: where runs are made, one at a time in each.
-        weights: files that runs start from.
-        rendered: data sets that have to be rendered.
-        frames: frames to render.
         seconds: wall time of all of it, about.
         left_out: experiments of a group that the given data do not allow.
     """
@@ -139,16 +124,8 @@ class RunsFailed(IntraclipError):
 def plan(settings: Settings, *, recipe: Recipe | None = None) -> Plan:
     """Find out what there is to do; nothing is trained, rendered, downloaded or written.
 
-    Args:
-        settings: what is wanted.
-        recipe: of an earlier plan for the same settings; None to read it.
-
     Raises:
         ConfigError: unknown names, wrong numbers, or weights that are not there.
-        DataError: everything that is wrong with the data, at once.
-        IntraclipError: everything in the output folder that is not what is planned, at once.
-        DeviceError: more GPUs asked for than there are.
-        MissingExtraError: what draws the figures is not installed.
     """
     chosen = experiments_named(settings.experiment, only=settings.only)
     scale = scale_named(settings.scale)
@@ -197,6 +174,12 @@ def plan(settings: Settings, *, recipe: Recipe | None = None) -> Plan:
         for e in chosen
     )
     raise_refused(refused)
+    if settings.finished:
+        plans = tuple(one for one in (p.finished() for p in plans) if one.runs)
+        if not plans:
+            raise ConfigError(
+                f"no run of {settings.experiment} in {settings.out} is finished; leave out --finished"
+            )
     runs = tuple({run.folder: run for p in plans for run in p.all_runs}.values())
     weights = weights_of(runs)
     gpus = visible_gpus() if recipe.device != "cpu" else ()
@@ -230,18 +213,12 @@ def plan(settings: Settings, *, recipe: Recipe | None = None) -> Plan:
 def reproduce(planned: Plan, view: View) -> list[Path]:
     """Do what a plan says.
 
-    Args:
-        planned: from `plan`.
-        view: shows the progress.
-
     Returns:
         The Markdown files, one an experiment.
 
     Raises:
         RunsFailed: some runs failed; the others are done, and what does not need the failed ones is written.
-        CheckpointError: weights cannot be downloaded, or do not fit; nothing was trained.
         IntraclipError: a failure that must hit every run, or finished runs that are not what was planned.
-        RunStopped: SIGTERM or Ctrl-C; what was going on has saved itself.
         OutputError: something cannot be written.
     """
     settings = planned.settings

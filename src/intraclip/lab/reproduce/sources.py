@@ -25,8 +25,6 @@ class Source:
 
     Attributes:
         layout: its layout, which is also its name here.
-        root: its folder.
-        numbers: numbers of the splits that are used.
         splits: the splits; empty as long as a rendered data set is not there yet.
         benchmark: what to render where the folder is not there yet.
     """
@@ -91,15 +89,6 @@ def choose_sources(
     protocol: str | None,
 ) -> dict[str, Source]:
     """Find, read and check the data sets of experiments; nothing is rendered here.
-
-    Args:
-        layouts: those the experiments can use, each once.
-        scale: says what is rendered where no folder is given.
-        out: rendered data go to ``out/data``.
-        data: folders with data sets, any of the layouts; when empty, rendered data take their place.
-        splits: numbers of splits; None for the scale's, empty for all.
-        recipe: the scale's.
-        protocol: that the runs will be scored under; None for the usual one of each data set.
 
     Raises:
         DataError: everything that is wrong with the data sets, at once; two of one layout, or one that no experiment

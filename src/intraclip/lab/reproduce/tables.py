@@ -13,6 +13,7 @@ from intraclip.core.files import write_text
 from intraclip.errors import require_extra
 from intraclip.lab.reproduce.estimate import duration
 from intraclip.lab.reproduce.experiments import MEASURES
+from intraclip.lab.reproduce.nuisances import CLEAN
 from intraclip.losses import LOSSES
 
 HEADINGS = {
@@ -27,14 +28,7 @@ VERDICTS = {"holds": "yes", "reversed": "no, the reverse", "open": "not shown"}
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """Text in rows and columns.
-
-    Attributes:
-        title: above it.
-        header: one text a column.
-        rows: one text a cell.
-        below: sentences below it.
-    """
+    """Text in rows and columns."""
 
     title: str
     header: tuple[str, ...]
@@ -49,6 +43,8 @@ def tables(result: Mapping[str, Any]) -> list[Table]:
         found += [_scores(result, layout, data), _training(result, layout, data)]
         if result["claims"]:
             found.append(_claims(result, layout))
+        if data.get("nuisances"):
+            found += _nuisances(result, data["nuisances"])
     return found
 
 
@@ -133,19 +129,7 @@ def markdown(result: Mapping[str, Any]) -> str:
 
 
 def write_page(out: Path, *, title: str, sections: Sequence[Mapping[str, Any]], note: str = "") -> Path:
-    """Write one self-contained HTML page.
-
-    Args:
-        out: the file.
-        title: of the page.
-        sections: each with ``title``, ``about``, ``tables`` (of `Table`), ``remarks`` and ``pictures`` (data URIs with
-            ``alt``).
-        note: a sentence below the title.
-
-    Raises:
-        MissingExtraError: the ``report`` extra is not installed.
-        OutputError: the file cannot be written.
-    """
+    """Write one self-contained HTML page."""
     jinja2 = require_extra("jinja2", extra="report", purpose="the HTML tables")
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -248,6 +232,47 @@ def _claims(result: Mapping[str, Any], layout: str) -> Table:
         cells.append(_verdict(found[decisive]) if decisive in found else "")
         rows.append(tuple(cells))
     return Table(title="Gains", header=tuple(header), rows=tuple(rows))
+
+
+def _nuisances(result: Mapping[str, Any], told: Mapping[str, Any]) -> list[Table]:
+    """Tables of mAP by what disturbs the query, and of what each claim gains there."""
+    groups = list(told["groups"])
+    header = ["", *(f"{group} ({count['queries']:,} queries)" for group, count in told["groups"].items())]
+    rows = [
+        (result["rows"][key]["label"], *(_sample(of[group]) for group in groups))
+        for key, of in told["rows"].items()
+    ]
+    found = [Table(title="mAP by what disturbs the query", header=tuple(header), rows=tuple(rows))]
+    lines = []
+    for claim in told["claims"]:
+        cells = [claim["text"]]
+        for group in groups:
+            gain = claim["groups"].get(group)
+            cells.append(f"{_difference(gain['trainings'])}; people {_ends(gain['people'])}" if gain else "")
+            if group in claim["more"]:
+                cells.append(_difference(claim["more"][group]))
+            elif group != CLEAN:
+                cells.append("")
+        lines.append(tuple(cells))
+    header = [""]
+    for group in groups:
+        header += [group] if group == CLEAN else [group, f"{group}: more than {CLEAN}"]
+    below = (
+        "By the renderer's ground truth of the query's tracklet; the gallery is the same for all, and a query with two "
+        "nuisances is in two groups. Gains in mAP over trainings, with the interval over people; the last columns are "
+        "differences of gains, over trainings.",
+    )
+    if lines:
+        found.append(
+            Table(
+                title="Gains by what disturbs the query", header=tuple(header), rows=tuple(lines), below=below
+            )
+        )
+    return found
+
+
+def _ends(found: Mapping[str, Any] | None) -> str:
+    return "" if found is None else f"{100 * found['low']:+.1f} to {100 * found['high']:+.1f}"
 
 
 def _verdict(gain: Mapping[str, Any]) -> str:

@@ -16,11 +16,11 @@ import torch
 from intraclip.config import TIMM, USUAL_WEIGHTS, InputConfig, ModelConfig
 from intraclip.errors import CheckpointError, ConfigError, IntraclipError
 from intraclip.lab.reproduce.plan import PlannedRun
-from intraclip.models.backbones import imagenet_weights
+from intraclip.models.backbones.build import imagenet_weights
+from intraclip.models.backbones.timm import usual_place
 from intraclip.models.embedder import build_embedder
 from intraclip.models.packaged import packaged_weights
 from intraclip.models.start import begin, trained_before
-from intraclip.models.timm_backbones import usual_place
 from intraclip.models.zoo import find_weights
 
 
@@ -57,18 +57,15 @@ class Weights:
 def weights_of(runs: Sequence[PlannedRun]) -> list[Weights]:
     """The files that runs start from, each once for every backbone; nothing is downloaded or read.
 
-    Args:
-        runs: any; only those that are still trained need weights.
-
     Raises:
         ConfigError: everything that can be known to be wrong: a file that is not there or cannot be opened, or a
             network of which there are no ImageNet weights.
     """
-    found: dict[tuple[str, str, float], Weights] = {}
+    found: dict[tuple[str, str, str], Weights] = {}
     problems: dict[str, None] = {}
     for run in runs:
         model = run.recipe.model
-        key = (model.backbone, model.weights, model.width)
+        key = (model.backbone, model.weights, str(sorted(model.backbone_settings.items())))
         if not model.weights or run.state not in ("missing", "interrupted") or key in found:
             continue
         try:
@@ -82,10 +79,6 @@ def weights_of(runs: Sequence[PlannedRun]) -> list[Weights]:
 
 def load_once(needed: Sequence[Weights], *, say: Callable[[str], None]) -> None:
     """Download what is missing, and fill every backbone once.
-
-    Args:
-        needed: from `weights_of`.
-        say: told about downloads.
 
     Raises:
         CheckpointError: files that cannot be downloaded, are damaged or do not fit; all of them are named.

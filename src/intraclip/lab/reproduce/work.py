@@ -107,10 +107,7 @@ class Failure:
     """A run that failed.
 
     Attributes:
-        run: which one.
-        code: exit code of its command.
         reason: the last line of its log that says something.
-        seconds: from its start to its end.
     """
 
     run: PlannedRun
@@ -144,13 +141,6 @@ def do_runs(
 
     A run that fails does not stop the others, unless its failure must hit all of them: the disk is full, or the first
     two runs that ended were of different variants and both failed at once with the same words.
-
-    Args:
-        runs: those that are not done, in the order in which they are started.
-        places: one run at a time in each.
-        estimates: run folder -> seconds it will take; for the progress.
-        say: told about every run that ends.
-        progress: called several times a second.
 
     Returns:
         The runs that failed.

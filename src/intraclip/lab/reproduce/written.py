@@ -25,20 +25,8 @@ def write_table(
 ) -> Path:
     """Score the runs of a table and write it.
 
-    Args:
-        one: whose runs are all done.
-        out: folder of the files.
-        scoring: protocol and distance.
-        scale: name, for the record.
-        recipe: name or file, for the record.
-        say: told about what takes time.
-
     Returns:
         The Markdown file.
-
-    Raises:
-        DataError: a run's embeddings are damaged.
-        OutputError: a file cannot be written.
     """
     name = one.experiment.name
     result = table_result(one, scoring, scale=scale, recipe=recipe, say=say)
@@ -58,10 +46,6 @@ def write_table(
 
 def write_figure(one: ExperimentPlan, out: Path) -> Path:
     """Draw a figure from its runs and write it.
-
-    Args:
-        one: whose runs are all done.
-        out: folder of the files.
 
     Returns:
         The Markdown file.

@@ -95,7 +95,6 @@ def resolve(given: Path, *, kinds: tuple[str, ...]) -> Path:
 
     Raises:
         ConfigError: the name is of another kind.
-        CheckpointError: the entry's files are not here yet.
     """
     entry = None if given.exists() else find(str(given))
     if entry is None:

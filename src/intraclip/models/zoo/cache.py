@@ -43,8 +43,6 @@ class Checked:
     """What is known of a file in the cache.
 
     Attributes:
-        file: where it is.
-        sha256: its digest now.
         known_by: what that digest agrees with, for people.
     """
 
@@ -63,23 +61,13 @@ def read_pins(entry: Entry) -> dict[str, dict[str, str]]:
 
 
 def pin(entry: Entry, file: File, *, sha256: str, source: str) -> None:
-    """Note the digest that a file had when it came.
-
-    Raises:
-        OutputError: it cannot be written.
-    """
+    """Note the digest that a file had when it came."""
     pins = {**read_pins(entry), file.name: {"sha256": sha256, "from": source}}
     write_json(folder_of(entry) / PINS, pins)
 
 
 def verify(entry: Entry, file: File, path: Path, *, pinned: str | None = None) -> Checked:
     """Compare a file's digest with what is known.
-
-    Args:
-        entry: the file's.
-        file: what the catalogue says of it.
-        path: where it is.
-        pinned: its digest when it came to this cache.
 
     Raises:
         CheckpointError: it is another file than is known, or cannot be read.
@@ -123,13 +111,8 @@ def check(entry: Entry, paths: Sequence[Path]) -> list[Checked]:
 def take(entry: Entry, sources: list[Path]) -> list[Checked]:
     """Copy files of an entry into the cache that came another way.
 
-    Args:
-        entry: whose.
-        sources: its files, in any order, under their own names; for an entry of one file under any name.
-
     Raises:
         CheckpointError: a file is missing, or another one than is known.
-        OutputError: it cannot be written.
     """
     by_name = {source.name: source for source in sources}
     found = []

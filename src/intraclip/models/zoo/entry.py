@@ -51,9 +51,7 @@ class Entry:
     """A network of the zoo.
 
     Attributes:
-        name: what it is called by.
         kind: what it is used for. A ``checkpoint`` is a network of intraclip's own, backbone and head.
-        what: one sentence.
         parameters: in millions; None where it is not known.
         megabytes: of all its files together; None where it is not known.
         licence: of the weights, or that it is unclear.

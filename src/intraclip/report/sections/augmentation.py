@@ -35,12 +35,7 @@ class Augmented:
 
 
 def augmented(split: Split, recipe: Recipe, *, seed: int) -> Augmented:
-    """The same training clips untouched, augmented frame by frame, and augmented as one.
-
-    Raises:
-        DataError: there are no training tracklets.
-        FrameError: a frame cannot be read.
-    """
+    """The same training clips untouched, augmented frame by frame, and augmented as one."""
     config = visible(recipe.augment)
     height, width = recipe.input.height, recipe.input.width
     rng = np.random.default_rng([seed, 14])

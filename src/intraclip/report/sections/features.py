@@ -36,7 +36,6 @@ def planes(networks: Sequence[Loaded], split: Split, *, seed: int) -> Planes:
 
     Raises:
         DataError: fewer than three test people have two clips.
-        FrameError: a frame cannot be read.
     """
     clips = tsne.choose_clips(split.test, seed=seed)
     pids = np.array([c.tracklet.pid for c in clips for _ in c.frames], dtype=np.int64)

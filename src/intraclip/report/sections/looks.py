@@ -57,7 +57,6 @@ def cams(networks: Sequence[Loaded], split: Split, *, seed: int) -> Cam:
 
     Raises:
         DataError: the runs share no training people with the data.
-        FrameError: a frame cannot be read.
     """
     known = set.intersection(*(set(network.pids) for network in networks))
     train = tuple(t for t in split.train if t.pid in known)

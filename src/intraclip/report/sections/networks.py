@@ -22,11 +22,7 @@ class Loaded:
 
 
 def load_networks(runs: Sequence[RunRecord], device: torch.device) -> list[Loaded]:
-    """Load the network of every run.
-
-    Raises:
-        CheckpointError: a run has no model, or a damaged one.
-    """
+    """Load the network of every run."""
     loaded = []
     for run in runs:
         checkpoint = read_checkpoint(model_file(run.folder))

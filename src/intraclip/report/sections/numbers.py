@@ -120,16 +120,7 @@ def summary(
     seed: int,
     references: int = 0,
 ) -> list[str]:
-    """The headline numbers in sentences, whichever way they fall.
-
-    Args:
-        runs: in the order of the page.
-        baselines: as in `write_report`.
-        judged: outcomes of the same queries under each run; None when the runs were scored on different ones.
-        protocol: that the sentences talk about.
-        seed: of the bootstrap.
-        references: how many of the first runs were trained elsewhere; they are not compared with the others.
-    """
+    """The headline numbers in sentences, whichever way they fall."""
     scored = [(run, run.scores[protocol]) for run in runs if protocol in run.scores]
     sentences = []
     for run, scores in scored:

@@ -75,7 +75,6 @@ def ranked_lists(
 
     Raises:
         DataError: the runs have no queries in common, or the embeddings do not belong to `split`.
-        FrameError: a frame cannot be read.
     """
     if judged is None:
         raise DataError("the runs were scored on different tracklets or protocols, so they share no queries")

@@ -22,8 +22,6 @@ class Tile:
 
     Attributes:
         image: a ``data:`` address.
-        width: of the picture in pixels.
-        height: of the picture in pixels.
         alt: read aloud in place of the picture.
         correct: for answers: whether it is the right person.
         caption: short lines.
@@ -54,11 +52,7 @@ def picture_tile(
 def tracklet_tile(
     tracklet: Tracklet, count: int, *, alt: str, correct: bool = True, caption: tuple[str, ...] = ()
 ) -> Tile:
-    """Inline `count` evenly spaced frames of a tracklet, fewer if it is shorter.
-
-    Raises:
-        FrameError: a frame cannot be read.
-    """
+    """Inline `count` evenly spaced frames of a tracklet, fewer if it is shorter."""
     frames = strips.load_frames(
         tracklet, strips.evenly_spaced(len(tracklet), count), height=STRIP_HEIGHT, width=STRIP_WIDTH
     )

@@ -2,6 +2,7 @@
 
 import * as api from "./api.js";
 import { count, h, say } from "./dom.js";
+import { live } from "./live.js";
 import * as views from "./views.js";
 
 const main = document.getElementById("view");
@@ -12,6 +13,7 @@ function viewOf(query) {
   if (query.get("query")) return ["browse", `Search for ${query.get("query")}`, views.search];
   if (query.get("person") || query.get("view") === "person") return ["people", query.get("person") || "One person", views.person];
   return {
+    live: ["live", "Live", live],
     upload: ["upload", "Upload", views.upload],
     people: ["people", "People", views.people],
     log: ["log", "Log", views.log],

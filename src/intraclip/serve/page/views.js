@@ -4,6 +4,7 @@ import * as api from "./api.js";
 import { card, deleteButton, personHref, searchHref, searchLink, walkable } from "./cards.js";
 import { count, dateOf, h, say, timeOf } from "./dom.js";
 import { filterForm, filtersOf, optionsOf } from "./filters.js";
+import { watchButton } from "./live.js";
 import { strip } from "./player.js";
 import { results } from "./results.js";
 import { timeline } from "./timeline.js";
@@ -16,7 +17,7 @@ export async function browse({ stats, query, go, reload }) {
   async function next() {
     const page = await api.tracklets({ ...filtersOf(query), limit: 48, cursor });
     list.append(...page.tracklets.map((t) => {
-      const item = card(t, { actions: [searchLink(t), deleteButton(t.id, { ids: [t.id] }, () => { item.remove(); reload(false); })] });
+      const item = card(t, { actions: [searchLink(t), ...(stats.false_match_rates.length ? [watchButton(t, stats.false_match_rates)] : []), deleteButton(t.id, { ids: [t.id] }, () => { item.remove(); reload(false); })] });
       return item;
     }));
     cursor = page.cursor;
@@ -105,7 +106,7 @@ export async function person({ query, go, reload }) {
   const ids = found.tracklets.map((t) => t.id);
   const name = h("input", { name: "person", value: found.person, maxlength: 128, required: true, autocomplete: "off", placeholder: "name or number", "aria-label": "Label" });
   const list = walkable(h("ol", { class: "cards", "aria-label": "Tracklets of this person" },
-    found.tracklets.map((t) => card(t, { actions: [searchLink(t), deleteButton(t.id, { ids: [t.id] }, () => reload())] }))));
+    found.tracklets.map((t) => card(t, { actions: [searchLink(t), ...(stats.false_match_rates.length ? [watchButton(t, stats.false_match_rates)] : []), deleteButton(t.id, { ids: [t.id] }, () => reload())] }))));
   const rename = async (event) => {
     event.preventDefault();
     try {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
@@ -10,7 +9,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from intraclip.gallery.gallery import MAX_RESULTS
 from intraclip.serve.context import Actor, Served
-from intraclip.serve.schemas import AuditOut, AuditPage, StatsOut
+from intraclip.serve.schemas import AuditPage, StatsOut
 from intraclip.serve.settings import API
 
 router = APIRouter(prefix=API, tags=["about"])
@@ -52,7 +51,7 @@ def audit(
     """Searches, judgements and deletions, newest first: who, when, which ids."""
     found = served.gallery.audit_log(limit=limit, before=before)
     return AuditPage(
-        entries=[AuditOut(**{**asdict(e), "detail": dict(e.detail)}) for e in found],
+        entries=list(found),
         cursor=found[-1].number if len(found) == limit else None,
     )
 

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 from fastapi import APIRouter
 
-from intraclip.gallery.records import Filters
+from intraclip.gallery.records import Deleted, Filters
 from intraclip.serve.context import Actor, Served
 from intraclip.serve.errors import Refused
-from intraclip.serve.schemas import DeletedOut, DeletionIn
+from intraclip.serve.schemas import DeletionIn
 from intraclip.serve.settings import API
 
 router = APIRouter(prefix=API, tags=["deletions"])
 
 
 @router.post("/deletions")
-def delete(served: Served, actor: Actor, wanted: DeletionIn) -> DeletedOut:
+def delete(served: Served, actor: Actor, wanted: DeletionIn) -> Deleted:
     """Remove tracklets, or all tracklets of a person: embeddings, pictures, records, and what was said about them.
 
     The answer says what was removed. With `dry_run` nothing is removed, only counted.
@@ -29,13 +27,12 @@ def delete(served: Served, actor: Actor, wanted: DeletionIn) -> DeletedOut:
     if not before.ids:
         raise Refused(404, "no tracklet of the gallery is meant; nothing was removed")
     if wanted.dry_run:
-        return DeletedOut(**asdict(before))
+        return before
     # By the ids that stand in the log: what is added meanwhile is not deleted unseen.
     named = Filters(ids=frozenset(before.ids))
-    deleted = served.audited(
+    return served.audited(
         "delete",
         {"ids": list(before.ids), "by_person": bool(wanted.person)},
         actor,
         lambda: served.gallery.delete(named),
     )
-    return DeletedOut(**asdict(deleted))

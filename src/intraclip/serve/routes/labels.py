@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict
 from itertools import islice
 from typing import Annotated
 
@@ -16,7 +15,6 @@ from intraclip.serve.errors import Refused
 from intraclip.serve.schemas import (
     Id,
     JudgementIn,
-    JudgementOut,
     LabelIn,
     Name,
     PersonOut,
@@ -29,7 +27,7 @@ router = APIRouter(prefix=API, tags=["labels"])
 
 
 @router.put("/judgement")
-def put_judgement(served: Served, actor: Actor, said: JudgementIn) -> JudgementOut:
+def put_judgement(served: Served, actor: Actor, said: JudgementIn) -> Judgement:
     """Confirm or reject that two tracklets show the same person; replaces what was said before.
 
     `intraclip gallery export-labels` turns what was said into training data.
@@ -39,14 +37,13 @@ def put_judgement(served: Served, actor: Actor, said: JudgementIn) -> JudgementO
     for tracklet in (said.query, said.tracklet):
         served.record(tracklet)
     judge = served.gallery.confirm if said.same else served.gallery.reject
-    judgement = served.audited(
+    return served.audited(
         "confirm" if said.same else "reject",
         {"query": said.query, "tracklet": said.tracklet},
         actor,
         lambda: judge(said.query, said.tracklet, by=actor.name),
         needs=(said.query, said.tracklet),
     )
-    return JudgementOut(**asdict(judgement))
 
 
 @router.delete("/judgement", status_code=204)
@@ -67,10 +64,10 @@ def delete_judgement(
 
 
 @router.get("/judgements")
-def list_judgements(served: Served, actor: Actor) -> list[JudgementOut]:
+def list_judgements(served: Served, actor: Actor) -> list[Judgement]:
     """All that was said, in order of time."""
     served.looked(actor, "judgements")
-    return [JudgementOut(**asdict(j)) for j in served.gallery.judgements()]
+    return list(served.gallery.judgements())
 
 
 @router.put("/person", status_code=204)
@@ -125,18 +122,13 @@ def timeline(
         person=person or (labels.pop() if len(labels) == 1 else ""),
         tracklets=[TrackletOut.of(r) for r in shown],
         cameras=dict(sorted(Counter(r.camera for r in shown).items())),
-        conflicts=[JudgementOut(**asdict(j)) for j in conflicts],
+        conflicts=conflicts,
         truncated=len(found) > len(shown),
     )
 
 
 def same_person(gallery: Gallery, start: TrackletRecord) -> tuple[list[TrackletRecord], list[Judgement]]:
-    """Tracklets that are the same person by what people said, also by way of others; and rejections among them.
-
-    Args:
-        gallery: that holds them.
-        start: is always among them.
-    """
+    """Tracklets that are the same person by what people said, also by way of others; and rejections among them."""
     judgements = gallery.judgements()
     confirmed: dict[str, set[str]] = {}
     for j in judgements:

@@ -28,7 +28,7 @@ async def search(served: Served, actor: Actor, wanted: TrackletSearch) -> Search
         _require_calibration(served, wanted)
         found = served.audited(
             "search",
-            {"tracklet": wanted.tracklet, "k": wanted.k, **wanted.for_the_log()},
+            {"tracklet": wanted.tracklet, "k": wanted.k, **wanted.filters().for_audit()},
             actor,
             lambda: _timed(
                 served,
@@ -93,7 +93,7 @@ async def search_upload(
     def work() -> SearchOut:
         found = served.audited(
             "search-upload",
-            {"files": len(files), "pictures": len(pictures), "k": options.k, **options.for_the_log()},
+            {"files": len(files), "pictures": len(pictures), "k": options.k, **options.filters().for_audit()},
             actor,
             lambda: _timed(
                 served,

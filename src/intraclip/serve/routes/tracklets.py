@@ -5,14 +5,13 @@ Ids stand in the query and not in the path: ids with slashes or dots would be re
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Response
 
 from intraclip.serve.context import Actor, Served
 from intraclip.serve.errors import Refused
-from intraclip.serve.schemas import IdQuery, JudgementOut, Listing, TrackletDetail, TrackletOut, TrackletPage
+from intraclip.serve.schemas import IdQuery, Listing, TrackletDetail, TrackletOut, TrackletPage
 from intraclip.serve.settings import API
 
 router = APIRouter(prefix=API, tags=["tracklets"])
@@ -28,7 +27,7 @@ class Jpeg(Response):
 def list_tracklets(served: Served, actor: Actor, listing: Annotated[Listing, Query()]) -> TrackletPage:
     """List tracklets in order of their ids, a page at a time."""
     page = served.gallery.page(listing.filters(), limit=listing.limit, cursor=listing.cursor)
-    detail = {"shown": len(page.records), **listing.for_the_log()}
+    detail = {"shown": len(page.records), **listing.filters().for_audit()}
     served.gallery.audit("list", detail, actor=actor.name, origin=actor.address)
     return TrackletPage(tracklets=[TrackletOut.of(r) for r in page.records], cursor=page.cursor)
 
@@ -43,11 +42,7 @@ def get_tracklet(served: Served, actor: Actor, tracklet: IdQuery) -> TrackletDet
         frames=len(served.gallery.crops(tracklet)),
         strip=bool(served.gallery.strip(tracklet)),
         boxes=[list(b) for b in record.boxes],
-        judgements=[
-            JudgementOut(**asdict(j))
-            for j in served.gallery.judgements()
-            if tracklet in (j.query, j.tracklet)
-        ],
+        judgements=[j for j in served.gallery.judgements() if tracklet in (j.query, j.tracklet)],
     )
 
 

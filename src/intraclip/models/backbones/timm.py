@@ -20,9 +20,9 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from intraclip.config import TIMM, InputConfig, ModelConfig
+from intraclip.config import TIMM, InputConfig
 from intraclip.errors import CheckpointError, ConfigError, require_extra
-from intraclip.models.network import Built, Stage, StagedNetwork
+from intraclip.models.network import BackboneSettings, Stage, StagedNetwork
 from intraclip.models.packaged import packaged_weights
 
 _STRIDED = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)
@@ -43,6 +43,14 @@ class TimmBody(StagedNetwork):
         ConfigError: there is no such network, or it does not take frames of this size.
         MissingExtraError: timm is not installed.
     """
+
+    Settings = BackboneSettings
+    same_weights = ("last_stride", "width")
+
+    @classmethod
+    def build(cls, name: str, input_config: InputConfig, settings: BackboneSettings) -> TimmBody:
+        """See `StagedNetwork.build`."""
+        return cls(name.removeprefix(TIMM), input_config, last_stride=settings.last_stride)
 
     def __init__(self, name: str, input_config: InputConfig, *, last_stride: int) -> None:
         super().__init__()
@@ -167,8 +175,8 @@ class TimmBody(StagedNetwork):
         # An odd map of h rows was made of 2 h or of 2 h - 1.
         if not found or any(not 0 <= double - side <= 1 for double, side in zip(wanted, found, strict=True)):
             raise ConfigError(
-                f"model.last_stride: the last stage of {self.name} does not shrink by layers of stride 2 alone; only 2 "
-                "is possible"
+                f"model.backbone.last_stride: the last stage of {self.name} does not shrink by layers of stride 2 "
+                "alone; only 2 is possible"
             )
 
     def _find_stages(self) -> list[Stage]:
@@ -201,12 +209,6 @@ class TimmBody(StagedNetwork):
             )
         with contextlib.suppress(AttributeError, AssertionError):  # it cannot: the memory is not saved
             self.network.set_grad_checkpointing(True)  # type: ignore[operator]
-
-
-def build_timm(config: ModelConfig, input_config: InputConfig) -> Built:
-    """Build the network that ``timm:NAME`` stands for, with random weights; errors as `TimmBody`."""
-    body = TimmBody(config.backbone.removeprefix(TIMM), input_config, last_stride=config.last_stride)
-    return Built(body, body.num_features, 1)
 
 
 def create(name: str, size: tuple[int, int], *, state: Mapping[str, torch.Tensor] | None = None) -> nn.Module:

@@ -1,0 +1,239 @@
+"""`intraclip alerts list`, `watch`, `watched`, `unwatch`, `confirm` and `reject`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import tyro
+
+from intraclip.cli.common import parse, print_json, print_table, say
+from intraclip.cli.gallery_words import Address, Model, audited, clock, login, open_model
+from intraclip.errors import ConfigError
+
+HELP = """usage: intraclip alerts COMMAND GALLERY [options]
+
+  list GALLERY                           what the cameras found, the newest first
+  watch GALLERY --tracklet ID            look for a person from now on
+  watch GALLERY --images FILE ...        the same, by pictures of the person
+  watched GALLERY                        who is looked for, and what was learned
+  unwatch GALLERY PERSON                 look for a person no more
+  confirm GALLERY ALERT                  it was that person
+  reject GALLERY ALERT                   it was somebody else
+
+`intraclip live GALLERY` watches the cameras. What is confirmed and rejected teaches the threshold.
+`intraclip alerts watch --help` and so on explain the options."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListArgs:
+    """List alerts, the newest first."""
+
+    gallery: Address
+    """Folder, or milvus+http://host:port/name."""
+    limit: int = 20
+    """Most alerts to list."""
+    open: bool = False
+    """Only those that nobody has confirmed or rejected."""
+    json: bool = False
+    """Print JSON."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WatchArgs(Model):
+    """Put a person on the watch-list: `intraclip live` raises an alert when somebody passes as them.
+
+    Pictures become a tracklet of the gallery, of a camera called watch-list; they need the gallery's network.
+    """
+
+    gallery: Address
+    """Folder, or milvus+http://host:port/name."""
+    tracklet: tuple[str, ...] = ()
+    """Tracklets of the gallery that show the person."""
+    images: tuple[Path, ...] = ()
+    """Pictures of the person, cut out."""
+    name: str = ""
+    """What the person is called in alerts."""
+    false_match_rate: float = 0.001
+    """Share of strangers' tracklets that may pass as this person."""
+    json: bool = False
+    """Print what was put on the list as JSON."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WatchedArgs:
+    """List who is looked for, and what was learned from what people said of the alerts."""
+
+    gallery: Address
+    """Folder, or milvus+http://host:port/name."""
+    json: bool = False
+    """Print JSON."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnwatchArgs:
+    """Take a person off the watch-list; tracklets and alerts stay."""
+
+    gallery: Address
+    """Folder, or milvus+http://host:port/name."""
+    person: tyro.conf.Positional[str]
+    """Number or name of `intraclip alerts watched`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgeArgs:
+    """Say whether an alert was right."""
+
+    gallery: Address
+    """Folder, or milvus+http://host:port/name."""
+    alert: tyro.conf.Positional[str]
+    """Number of `intraclip alerts list`."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command."""
+    commands: dict[str, Callable[[Sequence[str]], int]] = {
+        "list": _list,
+        "watch": _watch,
+        "watched": _watched,
+        "unwatch": _unwatch,
+        "confirm": lambda rest: _judge(rest, same=True),
+        "reject": lambda rest: _judge(rest, same=False),
+    }
+    if not argv or argv[0] in ("-h", "--help", "--help-all"):
+        print(HELP)
+        return 0
+    if argv[0] not in commands:
+        print(
+            f"error: `intraclip alerts {argv[0]}` is no command; there are {', '.join(commands)}",
+            file=sys.stderr,
+        )
+        return 2
+    return commands[argv[0]](argv[1:])
+
+
+def _list(argv: Sequence[str]) -> int:
+    args = parse(ListArgs, argv, command="alerts list")
+    from intraclip.gallery.gallery import open_gallery
+    from intraclip.live.alerts import Alerts
+
+    with open_gallery(args.gallery) as gallery:
+        audited(gallery, "list", {"alerts": True})
+        found = Alerts(gallery).read()
+    found = [a for a in found if not args.open or a.said is None]
+    shown = found[: args.limit]
+    if args.json:
+        print_json([alert.to_json_dict() for alert in shown])
+        return 0
+    if not found:
+        say("no alerts")
+        return 0
+    said = {None: "", True: "confirmed", False: "rejected"}
+    print_table(
+        ["alert", "raised", "person", "camera", "tracklet", "distance", "likely", "said"],
+        [
+            [
+                a.id.lstrip("0"), clock(a.at), a.name or a.watched, a.camera, a.tracklet, f"{a.distance:.3f}",
+                f"{100 * a.probability:.0f} %", said[a.said],
+            ]
+            for a in shown
+        ],
+    )  # fmt: skip
+    if len(found) > len(shown):
+        say(f"{len(found) - len(shown):,} more: --limit")
+    return 0
+
+
+def _watch(argv: Sequence[str]) -> int:
+    args = parse(WatchArgs, argv, command="alerts watch")
+    from intraclip.gallery.gallery import open_gallery
+    from intraclip.live.watchlist import WatchList, add_pictures
+
+    if bool(args.tracklet) == bool(args.images):
+        raise ConfigError("name the person: --tracklet ID ..., or --images FILE ...")
+    with open_gallery(args.gallery) as gallery:
+        people = WatchList(gallery)
+        people.calibration().threshold(args.false_match_rate)
+        if args.images:
+            from intraclip.embed.extractors import ExtractSettings
+            from intraclip.embed.network import Network
+            from intraclip.gallery.queries import read_images
+
+            pictures = read_images(args.images)
+            extractor, recipe, clip = open_model(args, gallery)
+            network = Network(extractor, ExtractSettings.of(recipe, clip=clip))
+            audited(gallery, "watch", {"pictures": len(pictures)})
+            tracklets: tuple[str, ...] = (add_pictures(gallery, network, pictures),)
+        else:
+            for tracklet in args.tracklet:
+                gallery.record(tracklet)
+            audited(gallery, "watch", {"tracklets": list(args.tracklet)})
+            tracklets = args.tracklet
+        added = people.add(tracklets, rate=args.false_match_rate, name=args.name)
+    if args.json:
+        print_json(asdict(added))
+    else:
+        say(
+            f"number {added.id} of the watch-list, by {len(added.tracklets)} tracklets, false-match rate "
+            f"{added.rate:g}; cameras that run already look for them too"
+        )
+    return 0
+
+
+def _watched(argv: Sequence[str]) -> int:
+    args = parse(WatchedArgs, argv, command="alerts watched")
+    from intraclip.gallery.gallery import open_gallery
+    from intraclip.live.watchlist import WatchList
+
+    with open_gallery(args.gallery) as gallery:
+        audited(gallery, "list", {"watch-list": True})
+        people = WatchList(gallery)
+        found = [(person, learned) for person, learned in people.with_learned()]
+    if args.json:
+        print_json([{**asdict(person), **asdict(learned)} for person, learned in found])
+        return 0
+    if not found:
+        say("nobody is on the watch-list; `intraclip alerts watch` puts somebody there")
+        return 0
+    print_table(
+        ["person", "number", "tracklets", "rate", "compared", "alerts", "confirmed", "rejected", "strangers pass"],
+        [
+            [
+                p.name or "-", p.id, str(len(p.tracklets)), f"{p.rate:g}", f"{k.compared:,}", f"{k.alerts:,}",
+                str(k.confirmed), str(k.rejected), f"{k.factor:.2g} times as often",
+            ]
+            for p, k in found
+        ],
+    )  # fmt: skip
+    return 0
+
+
+def _unwatch(argv: Sequence[str]) -> int:
+    args = parse(UnwatchArgs, argv, command="alerts unwatch")
+    from intraclip.gallery.gallery import open_gallery
+    from intraclip.live.watchlist import WatchList
+
+    with open_gallery(args.gallery) as gallery:
+        people = WatchList(gallery)
+        person = people.person(args.person)
+        audited(gallery, "unwatch", {"number": person.id})
+        people.remove(person.id)
+    say(f"number {person.id} is on the watch-list no more")
+    return 0
+
+
+def _judge(argv: Sequence[str], *, same: bool) -> int:
+    word = "confirm" if same else "reject"
+    args = parse(JudgeArgs, argv, command=f"alerts {word}")
+    from intraclip.gallery.gallery import open_gallery
+    from intraclip.live.alerts import Alerts
+
+    with open_gallery(args.gallery) as gallery:
+        alerts = Alerts(gallery)
+        alert = alerts.get(args.alert)
+        audited(gallery, word, {"query": alert.reference, "tracklet": alert.tracklet})
+        alerts.judge(alert.id, same=same, by=login())
+    say(f"alert {args.alert} is {word}ed")
+    return 0

@@ -1,0 +1,300 @@
+"""`intraclip live`."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from intraclip.cli.common import command, parse, plain, print_json, say
+from intraclip.cli.gallery_words import Address, Model, age, learned_in_words, login, open_model
+from intraclip.errors import ConfigError, require_extra
+from intraclip.ingest import IngestConfig
+
+if TYPE_CHECKING:
+    from intraclip.embed.network import Network
+    from intraclip.gallery.gallery import Gallery
+    from intraclip.live.alerts import Alert
+    from intraclip.live.live import Live, LiveStatus
+    from intraclip.live.senders import Channel
+
+MAX_FPS = 10.0
+"""Trackers gain nothing from more, and the machine does."""
+
+SECRET = "INTRACLIP_WEBHOOK_SECRET"
+PASSWORD = "INTRACLIP_MQTT_PASSWORD"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LiveArgs:
+    """Watch cameras: people enter the gallery as they leave the picture, and the watch-list is looked for.
+
+    It runs until Ctrl-C or SIGTERM. A camera that is lost is opened again; a machine that is too slow drops frames and
+    says how many. Who is looked for: `intraclip alerts watch`. Nothing leaves this machine but to where --webhook and
+    --mqtt say.
+    """
+
+    gallery: Address
+    """Folder, or milvus+http://host:port/name; made if it is not there."""
+    camera: tuple[str, ...]
+    """Number or name, and where it is: 1=rtsp://host/stream, 2=/dev/video0, lobby=clip.mp4, 4=https://host/live.m3u8.
+    A password comes from the environment: rtsp://me:${CAMERA_PASSWORD}@host/stream."""
+    model: Path | None = None
+    """Network, as `intraclip gallery add` takes it; without it: the one that made the gallery, else the strongest that
+    is here by name. Its head must read the mean of frame vectors, as that of `base` does."""
+    engine: str | None = None
+    """What runs the network: torch, onnxruntime, openvino, or auto for the fastest exact one that is installed."""
+    detector: Path | None = None
+    """Person detector, as `intraclip ingest` takes it; without it, one that is here."""
+    loop: bool = False
+    """Video files begin again when they are over."""
+    speed: float = 1.0
+    """Video files play so many times as fast as the clock; 0 for as fast as frames are looked at, with none dropped."""
+    keep: str | None = None
+    """Delete what is older than this, every hour: 30d, 12h, 4w. Who is on the watch-list is kept."""
+    part_seconds: float = 20.0
+    """Somebody who stays longer enters the gallery in parts of this length; 0 for never."""
+    alert_gap: float = 60.0
+    """Between two alerts about one person in one camera, seconds at least."""
+    webhook: str | None = None
+    """Address that alerts are posted to, signed with the secret of --webhook-secret-file."""
+    webhook_secret_file: Path | None = None
+    """File with the webhook's secret, 16 characters or more; else the variable INTRACLIP_WEBHOOK_SECRET."""
+    webhook_vector: bool = False
+    """Send the tracklet's vector along."""
+    mqtt: str | None = None
+    """Broker and topic that alerts are published to, with the vector: mqtt://host:1883/intraclip/alerts, or mqtts://."""
+    mqtt_password_file: Path | None = None
+    """File with the broker's password; else the variable INTRACLIP_MQTT_PASSWORD."""
+    serve: bool = False
+    """Show cameras, counts, alerts and the gallery on a page in the browser, on this machine."""
+    host: str = "127.0.0.1"
+    """Address of the page; beyond this machine a token is required, as by `intraclip serve`."""
+    port: int = 8000
+    """Port of the page; 0 for any free one."""
+    token_file: Path | None = None
+    """Tokens for the page, as `intraclip serve` takes them."""
+    every: float = 60.0
+    """Say how it goes every so many seconds; 0 for never."""
+    json: bool = False
+    """Print alerts and, at the end, all counts as JSON, one object a line."""
+    settings: Annotated[IngestConfig, tyro.conf.arg(name="")] = field(
+        default_factory=lambda: IngestConfig(max_fps=MAX_FPS, camera_motion=False, quality="balanced")
+    )
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command."""
+    from intraclip.core.streams import has_password, shown
+
+    for word in argv:
+        if has_password(word):
+            source = re.sub(r"^.*?([A-Za-z][A-Za-z0-9+.-]*://)", r"\1", word)
+            raise ConfigError(
+                f"the address {shown(source)} holds a password, which every program on this machine can read "
+                "in the list of processes; put it into a variable of the environment and write "
+                "'rtsp://USER:${NAME}@HOST/...', in single quotes"
+            )
+    args = parse(LiveArgs, argv, command="live")
+    from intraclip.core.streams import check_source, with_variables
+    from intraclip.gallery.gallery import opened_or_created
+    from intraclip.ingest.detector import found_detector, open_detector
+    from intraclip.live.cameras import parse_cameras
+    from intraclip.live.live import Live, LiveSettings
+
+    settings = LiveSettings(
+        loop=args.loop,
+        speed=args.speed,
+        longest_s=args.part_seconds,
+        alert_gap_s=args.alert_gap,
+        keep_s=0.0 if args.keep is None else age(args.keep, flag="--keep"),
+    )
+    cameras = parse_cameras(args.camera)
+    for camera in cameras:
+        check_source(with_variables(camera.source))
+    channels = _channels(args)
+    if args.serve:
+        for module in ("fastapi", "uvicorn", "python_multipart", "prometheus_client", "jinja2"):
+            require_extra(module, extra="serve", purpose="the page")
+    path = args.detector
+    if path is None:
+        path, what = found_detector()
+        say(f"detector: {what}; another one: --detector")
+    detector = open_detector(path, args.settings)
+    network = _network(args)
+    with opened_or_created(
+        args.gallery,
+        fingerprint=network.fingerprint,
+        dimension=network.embedding_size,
+        model=network.name,
+    ) as gallery:
+        _note_network(args, gallery)
+        live = Live(
+            gallery, network, detector, cameras, args.settings, settings, channels=channels, actor=login()
+        )
+        live.on_alert = _teller(args, gallery)
+        if learned := learned_in_words(gallery):
+            say(learned)
+        for camera in cameras:
+            say(f"{camera.name}: {shown(camera.source)}")
+        status = _serve(args, live, gallery, network) if args.serve else _watch(args, live)
+    if args.json:
+        print_json(status.to_json_dict())
+    else:
+        say(_in_words(status))
+    return 0
+
+
+def _network(args: LiveArgs) -> Network:
+    from intraclip.embed.extractors import ExtractSettings
+    from intraclip.embed.network import Network
+    from intraclip.gallery.gallery import is_taken, open_gallery
+
+    flags = _model(args)
+    if args.model is None and is_taken(args.gallery):
+        with open_gallery(args.gallery) as gallery:
+            extractor, recipe, clip = open_model(flags, gallery if gallery.stats().tracklets else None)
+    else:
+        extractor, recipe, clip = open_model(flags)
+    return Network(extractor, ExtractSettings.of(recipe, clip=clip))
+
+
+def _model(args: LiveArgs) -> Model:
+    device = None if args.settings.device == "auto" else args.settings.device
+    return Model(model=args.model, engine=args.engine, device=device)
+
+
+def _note_network(args: LiveArgs, gallery: Gallery) -> None:
+    from intraclip.embed.network import network_note
+
+    flags = _model(args)
+    if flags.model is not None:  # what is here by name is found without
+        gallery.note_network(network_note(flags.run, flags.encoder, engine=args.engine))
+
+
+def _channels(args: LiveArgs) -> list[Channel]:
+    from intraclip.live.mqtt import Mqtt
+    from intraclip.live.webhook import Webhook
+
+    channels: list[Channel] = []
+    if args.webhook is not None:
+        secret = _secret(args.webhook_secret_file, SECRET)
+        if not secret:
+            raise ConfigError(
+                f"--webhook: alerts are signed; name a file with a secret, --webhook-secret-file, or set {SECRET}"
+            )
+        channels.append(Webhook(args.webhook, secret, with_vector=args.webhook_vector))
+    if args.mqtt is not None:
+        channels.append(Mqtt(args.mqtt, password=_secret(args.mqtt_password_file, PASSWORD)))
+    return channels
+
+
+def _secret(path: Path | None, variable: str) -> str:
+    if path is None:
+        return os.environ.get(variable, "")
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"the secret in {path} cannot be read: {getattr(error, 'strerror', error)}"
+        ) from None
+
+
+def _watch(args: LiveArgs, live: Live) -> LiveStatus:
+    """Until the cameras are over, or somebody says so."""
+    told = threading.Event()
+
+    def stop(*_: object) -> None:
+        told.set()
+
+    kept = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with live:
+            _tell_now_and_then(args, live, told)
+            status = live.status()
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)
+    return replace(live.status(), seconds=status.seconds)
+
+
+def _tell_now_and_then(args: LiveArgs, live: Live, told: threading.Event) -> None:
+    due = time.monotonic() + args.every
+    while not told.wait(0.2) and not live.wait(0.0):
+        if args.every and time.monotonic() >= due:
+            due += args.every
+            say(_in_words(live.status()))
+
+
+def _serve(args: LiveArgs, live: Live, gallery: Gallery, network: Network) -> LiveStatus:
+    from intraclip.cli.serve import greet
+    from intraclip.serve.app import create_app
+    from intraclip.serve.model import ModelEmbedder
+    from intraclip.serve.server import listen, run
+    from intraclip.serve.settings import ServeSettings
+    from intraclip.serve.tokens import read_tokens
+
+    settings = ServeSettings(
+        host=args.host,
+        port=args.port,
+        tokens=() if args.token_file is None else read_tokens(args.token_file),
+        token_file=args.token_file,
+    )
+    with listen(settings) as listening:
+        settings = replace(settings, port=listening.getsockname()[1])
+        embedder = ModelEmbedder(network.extractor, network.settings.clip)
+        app = create_app(gallery, settings, embedder=embedder, live=live)
+        greet(args.gallery, settings, gallery.stats().tracklets, view="?view=live")
+        with live:
+            over = threading.Event()
+            teller = threading.Thread(target=_tell_now_and_then, args=(args, live, over), daemon=True)
+            teller.start()
+            try:
+                run(app, settings, listening)
+            finally:
+                over.set()
+                status = live.status()
+    return replace(live.status(), seconds=status.seconds)
+
+
+def _teller(args: LiveArgs, gallery: Gallery) -> Any:
+    def tell(alert: Alert) -> None:
+        if args.json:
+            import json
+
+            print(json.dumps({"alert": alert.to_json_dict()}), flush=True)
+            return
+        who = alert.name or f"number {alert.watched}"
+        answer = command("alerts", "confirm", gallery.info.address, alert.id.lstrip("0"))
+        print(
+            plain(
+                f"alert: {who} in {alert.camera}, tracklet {alert.tracklet}, {100 * alert.probability:.0f} % likely; "
+                f"{answer} (or reject)"
+            ),
+            flush=True,
+        )
+
+    return tell
+
+
+def _in_words(status: LiveStatus) -> str:
+    parts = [
+        f"{status.seconds:,.0f} s: {status.tracklets:,} tracklets, {status.alerts:,} alerts"
+        + (f", {status.deleted:,} deleted by --keep" if status.deleted else "")
+    ]
+    for c in status.cameras:
+        words = f"{c.name} {c.state}, {c.used_fps:.1f} of {c.fps:.1f} frames/s, {c.people} people"
+        if c.dropped:
+            words += f", {c.dropped:,} frames dropped as the machine was too slow"
+        if c.problem:
+            words += f" ({c.problem})"
+        parts.append(words)
+    return "\n  ".join([*parts, *status.problems])

@@ -1,0 +1,89 @@
+"""Retention: what is older than it may be goes by itself, and the audit log says what went."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from intraclip.errors import IntraclipError
+from intraclip.gallery.gallery import Gallery
+from intraclip.gallery.records import Filters
+
+EVERY_S = 3600.0
+"""Between two sweeps, at most; a tenth of what is kept, where that is less."""
+
+LINE = 500
+"""Ids in one line of the audit log."""
+
+
+def sweep(gallery: Gallery, keep_s: float, *, spared: frozenset[str] = frozenset(), actor: str = "") -> int:
+    """Delete tracklets that were seen longer ago than this; the number of them.
+
+    Args:
+        gallery: to delete from.
+        keep_s: seconds that a tracklet is kept; its age counts from `TrackletRecord.seen_at`.
+        spared: ids of tracklets that are kept all the same, such as those of a watch-list.
+        actor: for the audit log.
+
+    Raises:
+        OutputError: it cannot be written; what was deleted before stays deleted.
+    """
+    old = Filters(seen_before=time.time() - keep_s, exclude_ids=spared)
+    ids = gallery.delete(old, dry_run=True).ids
+    for start in range(0, len(ids), LINE):
+        part = ids[start : start + LINE]
+        # By the ids that stand in the log, which is written first: what cannot be logged is not done.
+        gallery.audit("delete", {"ids": list(part), "older_than_s": keep_s}, actor=actor, origin="retention")
+        gallery.delete(Filters(ids=frozenset(part)))
+    return len(ids)
+
+
+class Retention:
+    """Sweeps a gallery now and then, in a thread.
+
+    Args:
+        gallery: to delete from.
+        keep_s: seconds that a tracklet is kept.
+        spared: gives the ids that are kept all the same.
+        actor: for the audit log.
+
+    Attributes:
+        deleted: tracklets that went so far.
+        problem: why the last sweep failed; empty if it did not.
+    """
+
+    def __init__(
+        self,
+        gallery: Gallery,
+        keep_s: float,
+        *,
+        spared: Callable[[], frozenset[str]] = frozenset,
+        actor: str = "",
+    ) -> None:
+        self.deleted = 0
+        self.problem = ""
+        self._gallery = gallery
+        self._keep_s = keep_s
+        self._spared = spared
+        self._actor = actor
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="retention", daemon=True)
+
+    def start(self) -> None:
+        """Sweep now, and from then on by itself."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End; a sweep that runs is finished first."""
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self.deleted += sweep(self._gallery, self._keep_s, spared=self._spared(), actor=self._actor)
+                self.problem = ""
+            except IntraclipError as error:  # a full disk may have room again the next time
+                self.problem = str(error)
+            self._stop.wait(min(EVERY_S, self._keep_s / 10))

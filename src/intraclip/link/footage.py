@@ -1,0 +1,186 @@
+"""What unlabelled footage says about its own distances: a cut without labels and without a number to choose.
+
+Two things make distances of one site unlike those of another. Every camera gives all it sees the same light, colours
+and angle, so that two people in one camera look alike and one person in two cameras does not: `without_cameras` takes
+each camera's mean out (the mean alone of Zhuang et al., "Rethinking the distribution gap of person re-identification
+with camera-based batch normalization", ECCV 2020). And how near two people come by chance depends on network, place and
+crowd: `fit_tail` reads it from the pairs across cameras. Nearly all of them show two people; pairs that one camera saw
+at once surely do. The few nearest are a mixture: two people, ever fewer the nearer (an exponential tail, as most
+distributions have: Pickands, "Statistical inference using extreme order statistics", Annals of Statistics 3, 1975), and
+one person, around a mean of their own. Expectation maximisation finds both.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import norm
+
+from intraclip.link.evidence import BLOCK, Evidence
+
+SAMPLE = 2048
+"""Tracklets whose pairs with all others are read, at most."""
+
+NEAREST = 5
+"""Pairs read for each tracklet: far more than show one person, and few enough that these are not lost among them."""
+
+SHARE = 0.15
+"""Share of all pairs that are read, at most: the tail, where two people are ever fewer the nearer they look."""
+
+LEAST = 30
+"""Pairs in the tail without which it says nothing."""
+
+STEPS = 100
+STARTS = (0.7, 0.85, 0.95)
+"""Quantiles of the tail at which the mean of one person's pairs is looked for first."""
+
+Values = npt.NDArray[np.float64]
+
+
+def without_cameras(evidence: Evidence) -> Evidence:
+    """The same tracklets, each less the mean of its camera.
+
+    Returns:
+        Evidence of the same metric; as it was if nothing is left of a tracklet, such as the only one of its camera.
+    """
+    features = evidence.features.astype(np.float64)
+    if evidence.metric == "cosine":
+        features /= np.linalg.norm(features, axis=1, keepdims=True)
+    for camera in np.unique(evidence.camids):
+        chosen = evidence.camids == camera
+        features[chosen] -= features[chosen].mean(axis=0)
+    length = np.linalg.norm(features, axis=1)
+    if not len(length) or not length.min() > 1e-4 * length.max():
+        return evidence
+    return replace(evidence, features=features.astype(np.float32))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tail:
+    """The nearest pairs of a footage: of one person and of two.
+
+    Attributes:
+        start: distance at which the tail begins; nearer pairs belong to it. What follows counts inwards from here.
+        share: of the pairs in the tail, those that show one person.
+        mean: of one person's pairs.
+        spread: their standard deviation.
+        scale: mean of two people's pairs.
+        pairs: number of pairs in the tail.
+        apart: of them, those that one camera saw at once.
+    """
+
+    start: float
+    share: float
+    mean: float
+    spread: float
+    scale: float
+    pairs: int
+    apart: int
+
+    def probability(self, distance: Values) -> Values:
+        """That pairs at these distances show one person; nearer than the mean of one person it does not fall again."""
+        inside = np.minimum(self.start - distance, max(self.mean, 0.0))
+        one = self.share * _density(inside, self.mean, self.spread)
+        two = (1 - self.share) * np.exp(-np.maximum(inside, 0.0) / self.scale) / self.scale
+        return np.where(inside < 0, 0.0, one / (one + two))
+
+    def distance_of(self, probability: float) -> float | None:
+        """Largest distance below which every pair is at least this likely to show one person; None if none is."""
+        distances = np.linspace(self.start, self.start - self.mean, 2001)
+        unlikely = np.flatnonzero(self.probability(distances) < probability)
+        if not len(unlikely):
+            return self.start
+        return float(distances[unlikely[-1] + 1]) if unlikely[-1] + 1 < len(distances) else None
+
+
+def fit_tail(evidence: Evidence) -> Tail | None:
+    """Find how near pairs of one person and of two come.
+
+    Pairs of two cameras are read; of a single camera, those that it did not see at once.
+
+    Returns:
+        None where the tail holds too few pairs, or no sign of two kinds (by the Bayesian information criterion).
+    """
+    nearest, apart, start = _nearest(evidence)
+    if len(nearest) < LEAST or not nearest.max() > 0:
+        return None
+    found = max((_maximised(nearest, apart, quantile) for quantile in STARTS), key=lambda fit: fit[0])
+    likelihood, share, mean, spread, scale = found
+    alone = (nearest.sum() + apart.sum()) / (len(nearest) + len(apart))
+    one_kind = float(-np.log(alone) * len(nearest) - nearest.sum() / alone)
+    if 2 * (likelihood - one_kind) < 3 * math.log(len(nearest)):
+        return None
+    return Tail(
+        start=start,
+        share=share,
+        mean=mean,
+        spread=spread,
+        scale=scale,
+        pairs=len(nearest),
+        apart=len(apart),
+    )
+
+
+def _maximised(nearest: Values, apart: Values, quantile: float) -> tuple[float, float, float, float, float]:
+    """Log likelihood, share, mean, spread and scale by expectation maximisation from one start."""
+    mean = float(np.quantile(nearest, quantile))
+    spread, scale, share = float(nearest.std()), float(np.median(nearest)) / math.log(2), 1 - quantile
+    likelihood = -math.inf
+    for _ in range(STEPS):
+        spread, scale = max(spread, 0.3 * scale, 1e-9), max(scale, 1e-9)
+        one = share * _density(nearest, mean, spread)
+        both = one + (1 - share) * np.exp(-nearest / scale) / scale
+        likelihood = float(np.log(np.maximum(both, 1e-300)).sum())
+        ours = one / np.maximum(both, 1e-300)
+        weight = float(ours.sum())
+        if weight < 1e-6:
+            break
+        share = min(max(weight / len(nearest), 1e-4), 0.95)
+        mean = float(ours @ nearest) / weight
+        spread = math.sqrt(float(ours @ (nearest - mean) ** 2) / weight)
+        others = len(nearest) - weight + len(apart)
+        scale = (float((1 - ours) @ nearest) + float(apart.sum())) / max(others, 1e-9)
+    return likelihood, share, mean, max(spread, 0.3 * scale), scale
+
+
+def _density(inside: Values, mean: float, spread: float) -> Values:
+    """Normal density above 0."""
+    whole = max(float(norm.sf(0, mean, spread)), 1e-9)
+    return np.asarray(norm.pdf(inside, mean, spread) / whole, dtype=np.float64)
+
+
+def _nearest(evidence: Evidence) -> tuple[Values, Values, float]:
+    """How far the nearest pairs, and those seen at once, reach into the tail, and at which distance that begins."""
+    count = len(evidence)
+    rows = np.unique(np.linspace(0, count - 1, min(SAMPLE, count)).astype(np.int64))
+    across = len(np.unique(evidence.camids)) > 1
+    step = max(1, count // SAMPLE)  # columns that the start of the tail is estimated from
+    some = [distances for distances, _ in _pairs(evidence, rows, step, across)]
+    known = np.concatenate(some) if some else np.zeros(0)
+    if not len(known):
+        return known, known, 0.0
+    share = min(SHARE, 2 * NEAREST * len(rows) / (len(known) * step))  # a pair of two rows is read twice
+    start = float(np.quantile(known, share))
+    nearest, apart = [], []
+    for distances, together in _pairs(evidence, rows, 1, across):
+        nearest.append(start - distances[distances < start])
+        apart.append(start - together[together < start])
+    return np.concatenate(nearest), np.concatenate(apart), start
+
+
+def _pairs(
+    evidence: Evidence, rows: npt.NDArray[np.int64], step: int, across: bool
+) -> Iterator[tuple[Values, Values]]:
+    """Distances of pairs that may be one person, across cameras where there are several, and of those seen at once."""
+    columns = np.arange(0, len(evidence), step)
+    for start in range(0, len(rows), BLOCK):
+        block = rows[start : start + BLOCK]
+        distances = evidence.distances(block, columns).astype(np.float64)
+        together = evidence.apart(block, columns)
+        others = evidence.camids[block][:, None] != evidence.camids[columns]
+        free = others if across else ~together & (block[:, None] != columns)
+        yield distances[free], distances[together]

@@ -1,0 +1,152 @@
+"""Alerts: tracklets that passed as somebody on the watch-list.
+
+They lie in the gallery as papers and go with either of the two tracklets that they are about. What people say of an
+alert is a judgement of the gallery about these two (`Gallery.confirm`, `Gallery.reject`): said on the page of a search,
+it counts here too.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from intraclip.errors import DataError
+from intraclip.gallery.gallery import Gallery
+from intraclip.gallery.records import Judgement
+from intraclip.live.watchlist import Hit
+
+ALERT = "alert"
+"""Kind of paper."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alert:
+    """One alert.
+
+    Attributes:
+        id: ascending; milliseconds since 1970, about.
+        at: when it was raised, Unix seconds.
+        watched: id of the person on the watch-list.
+        name: of the person then; may be empty.
+        tracklet: that passed.
+        reference: the person's tracklet that is nearest to it.
+        camera: name of the camera.
+        started_at: first frame of the tracklet, Unix seconds; None where unknown.
+        distance: between the two, in the gallery's metric.
+        threshold: below which a tracklet passes.
+        rate: the false-match rate that was asked for.
+        probability: that both show one person, by the gallery's calibration.
+        said: whether people confirmed or rejected it; None while nobody did.
+    """
+
+    id: str
+    at: float
+    watched: str
+    name: str
+    tracklet: str
+    reference: str
+    camera: str
+    started_at: float | None
+    distance: float
+    threshold: float
+    rate: float
+    probability: float
+    said: bool | None = None
+
+    def to_json_dict(self) -> dict[str, Any]:
+        """As JSON holds it."""
+        return asdict(self)
+
+
+class Alerts:
+    """The alerts of a gallery.
+
+    Args:
+        gallery: that holds them.
+    """
+
+    def __init__(self, gallery: Gallery) -> None:
+        self._gallery = gallery
+
+    def raise_for(self, hit: Hit, tracklet: str) -> Alert:
+        """Keep an alert about a tracklet of the gallery.
+
+        Raises:
+            DataError: the tracklet or the reference was deleted meanwhile.
+        """
+        record = self._gallery.record(tracklet)
+        newest = next(iter(self._gallery.papers(ALERT, newest=True, limit=1)), "0")
+        now = time.time()
+        alert = Alert(
+            # Ascending also where the clock is set back.
+            id=f"{max(int(1000 * now), int(newest) + 1):014d}",
+            at=now,
+            watched=hit.watched.id,
+            name=hit.watched.name,
+            tracklet=tracklet,
+            reference=hit.reference,
+            camera=record.camera,
+            started_at=record.started_at,
+            distance=hit.distance,
+            threshold=hit.threshold,
+            rate=hit.watched.rate,
+            probability=hit.probability,
+        )
+        content = {k: v for k, v in asdict(alert).items() if k not in ("id", "tracklet", "reference", "said")}
+        self._gallery.put_paper(ALERT, alert.id, content, [tracklet, hit.reference], needs_all=True)
+        return alert
+
+    def read(self, *, after: str = "", newest: bool = True, limit: int = 0) -> list[Alert]:
+        """Alerts, the newest first.
+
+        Args:
+            after: only those raised after this one.
+            newest: False for the oldest first.
+            limit: at most so many; 0 for all.
+        """
+        found = self._gallery.papers(ALERT, after=after, newest=newest, limit=limit)
+        said = _said(self._gallery.judgements()) if found else {}
+        return [_alert(key, content, said) for key, content in found.items()]
+
+    def of(self, watched: str) -> list[Alert]:
+        """All alerts about somebody on the watch-list, by their id, the oldest first."""
+        return [a for a in self.read(newest=False) if a.watched == watched]
+
+    def get(self, key: str) -> Alert:
+        """One alert.
+
+        Raises:
+            DataError: there is none of this id.
+        """
+        found = next((a for a in self.read() if a.id.lstrip("0") == key.lstrip("0")), None)
+        if found is None:
+            raise DataError(f"there is no alert {key!r}; it may have gone with a tracklet that was deleted")
+        return found
+
+    def judge(self, key: str, *, same: bool, by: str = "") -> Judgement:
+        """Say whether an alert was right; replaces what was said before.
+
+        Raises:
+            DataError: there is none of this id.
+        """
+        alert = self.get(key)
+        judge = self._gallery.confirm if same else self._gallery.reject
+        return judge(alert.reference, alert.tracklet, by=by)
+
+
+def _said(judgements: Iterable[Judgement]) -> dict[frozenset[str], bool]:
+    return {frozenset((j.query, j.tracklet)): j.same for j in judgements}
+
+
+def _alert(key: str, content: dict[str, Any], said: dict[frozenset[str], bool]) -> Alert:
+    tracklet, reference = content["tracklets"]
+    values = {k: v for k, v in content.items() if k in Alert.__dataclass_fields__}
+    return Alert(
+        **values,
+        id=key,
+        tracklet=tracklet,
+        reference=reference,
+        said=said.get(frozenset((tracklet, reference))),
+    )

@@ -1,0 +1,528 @@
+"""Several cameras, one detector, one network, one gallery.
+
+One thread looks at frames, those of all cameras in turn, always the newest; another one writes what has ended, compares
+it with the watch-list and raises alerts, so that neither a slow disk nor a slow receiver holds up the cameras. When a
+tracklet is in the gallery it survives whatever ends the program; what is lost then are those that had not ended.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from intraclip.core.streams import shown, with_variables
+from intraclip.embed.network import Network
+from intraclip.errors import ConfigError, DataError, IntraclipError, OutputError
+from intraclip.gallery.gallery import Gallery
+from intraclip.gallery.retention import Retention
+from intraclip.ingest.config import IngestConfig
+from intraclip.ingest.detections import Detections
+from intraclip.ingest.detector import Detector
+from intraclip.ingest.frame_source import FALLBACK_FPS, Image, VideoFrame
+from intraclip.ingest.search import PIECE_PRICE, Still, finder
+from intraclip.ingest.tiling import PROBE_FRAMES, tiles_find_more
+from intraclip.live.alerts import Alert, Alerts
+from intraclip.live.cameras import Camera, CameraReader, Interval
+from intraclip.live.follow import CameraFollower, Ended, session_name
+from intraclip.live.senders import Channel, Sender
+from intraclip.live.watchlist import Matcher, WatchList
+
+WAITING = 512
+"""Tracklets that may wait to be written; while as many do, frames are dropped instead."""
+
+SAVE_S = 10.0
+"""Between two times that counts of comparisons are kept."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LiveSettings:
+    """How cameras are watched; lengths of time in seconds.
+
+    Attributes:
+        loop: files begin again when they are over.
+        speed: files are played so many times as fast as the clock; 0 plays them as fast as their frames are looked at,
+            and drops none.
+        longest_s: somebody who stays longer enters the gallery in parts of this length; 0 for never.
+        look_s: everybody is embedded as often as this.
+        least_looks: tracklets with fewer are dropped.
+        alert_gap_s: between two alerts about one person in one camera, at least.
+        keep_s: tracklets older than this are deleted; 0 keeps all.
+        patience_s: a camera that sends nothing for so long is opened again.
+        first_wait_s: before a camera that failed is opened again for the first time; then twice as long each time.
+
+    Raises:
+        ConfigError: a value is out of range.
+    """
+
+    loop: bool = False
+    speed: float = 1.0
+    longest_s: float = 20.0
+    look_s: float = 0.4
+    least_looks: int = 3
+    alert_gap_s: float = 60.0
+    keep_s: float = 0.0
+    patience_s: float = 10.0
+    first_wait_s: float = 1.0
+
+    def __post_init__(self) -> None:
+        least = {"least_looks": 1, "speed": 0, "longest_s": 0, "alert_gap_s": 0, "keep_s": 0}
+        above = ("look_s", "patience_s", "first_wait_s")
+        problems = [
+            f"{n} is {getattr(self, n)}, must be at least {v}"
+            for n, v in least.items()
+            if not getattr(self, n) >= v
+        ]
+        problems += [f"{n} is {getattr(self, n)}, must be above 0" for n in above if not getattr(self, n) > 0]
+        if problems:
+            raise ConfigError("live: " + "; ".join(problems))
+
+
+@dataclass(frozen=True, kw_only=True)
+class CameraStatus:
+    """How a camera is.
+
+    Attributes:
+        number: of the camera.
+        name: in the gallery.
+        source: without user and password.
+        state: connecting, live, waiting (for the next try), or ended.
+        problem: why it waits; empty otherwise.
+        width: of its frames, in pixels; 0 before the first.
+        height: of its frames.
+        fps: frames a second that come.
+        used_fps: frames a second that are searched for people.
+        received: frames that came.
+        skipped: left out because --max-fps says so.
+        dropped: left out because the machine was too slow.
+        used: searched for people.
+        connections: times that it was opened.
+        failures: times that it could not be opened, or was lost.
+        tiled: whether small people are searched for on tiles; None while that is being found out.
+        people: followed now.
+        tracklets: that ended and went to the gallery.
+        left_out: tracklets that were dropped, by reason.
+    """
+
+    number: int
+    name: str
+    source: str
+    state: str
+    problem: str
+    width: int
+    height: int
+    fps: float
+    used_fps: float
+    received: int
+    skipped: int
+    dropped: int
+    used: int
+    connections: int
+    failures: int
+    tiled: bool | None
+    people: int
+    tracklets: int
+    left_out: dict[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LiveStatus:
+    """How all is.
+
+    Attributes:
+        running: whether cameras are read.
+        seconds: since the beginning.
+        cameras: one by one.
+        tracklets: that are in the gallery, of this run.
+        alerts: raised in this run.
+        waiting: tracklets that wait to be written.
+        deleted: tracklets that retention deleted.
+        latency_p95: seconds from the last sight of a person to the alert, 95th percentile of the last thousand
+            tracklets, compared with the watch-list or not; None before the first.
+        problems: what is wrong now, in sentences.
+    """
+
+    running: bool
+    seconds: float
+    cameras: tuple[CameraStatus, ...]
+    tracklets: int
+    alerts: int
+    waiting: int
+    deleted: int
+    latency_p95: float | None
+    problems: tuple[str, ...]
+
+    def to_json_dict(self) -> dict[str, Any]:
+        """As JSON holds it."""
+        return asdict(self)
+
+
+class Live:
+    """Watches cameras until it is stopped, or all of them, being files, are over.
+
+    Args:
+        gallery: takes the tracklets; of this network.
+        network: embeds them; its head reads the mean of frame vectors.
+        detector: finds people, in all cameras.
+        cameras: at least one; ``${NAME}`` in an address stands for a variable of the environment.
+        config: of detection, tracking and gates, as of ingest.
+        settings: the rest.
+        channels: whom alerts are sent to.
+        actor: for the audit log.
+
+    Raises:
+        ConfigError: no camera, or a network whose head reads more than the mean.
+        DataError: the gallery is another network's.
+    """
+
+    def __init__(
+        self,
+        gallery: Gallery,
+        network: Network,
+        detector: Detector,
+        cameras: Sequence[Camera],
+        config: IngestConfig | None = None,
+        settings: LiveSettings | None = None,
+        *,
+        channels: Sequence[Channel] = (),
+        actor: str = "",
+    ) -> None:
+        if not cameras:
+            raise ConfigError("name at least one camera, such as --camera 1=rtsp://host/stream")
+        gallery.require_fingerprint(network.fingerprint)
+        self._gallery, self._fingerprint = gallery, network.fingerprint
+        self._settings = settings or LiveSettings()
+        self._config = config or IngestConfig()
+        self._actor = actor
+        self._news = threading.Event()
+        self._stop = threading.Event()
+        self._over = threading.Event()
+        self._embedder = network.live()
+        self._eyes = [
+            _Eye(camera, detector, self._embedder, self._config, self._settings, self._news)
+            for camera in cameras
+        ]
+        self._ended: queue.Queue[Ended | None] = queue.Queue(WAITING)
+        self._senders = [Sender(gallery, channel) for channel in channels]
+        self._matcher = Matcher(gallery)
+        self._alerts = Alerts(gallery)
+        self._retention = (
+            Retention(gallery, self._settings.keep_s, spared=WatchList(gallery).kept_tracklets, actor=actor)
+            if self._settings.keep_s
+            else None
+        )
+        self._last_alert: dict[tuple[str, str], tuple[float, str]] = {}
+        self._problem = ""
+        self._written = self._raised = 0
+        self.latencies: deque[float] = deque(maxlen=1000)
+        self._begun = 0.0
+        self._looking = threading.Thread(target=self._look, name="looking", daemon=True)
+        self._writing = threading.Thread(target=self._write, name="writing", daemon=True)
+        self.on_alert: Callable[[Alert], None] = lambda _: None
+
+    # -- running -------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin."""
+        self._begun = time.monotonic()
+        self._gallery.audit("live", {"cameras": len(self._eyes)}, actor=self._actor, origin="live")
+        if self._retention is not None:
+            self._retention.start()
+        for sender in self._senders:
+            sender.start()
+        for eye in self._eyes:
+            eye.reader.start()
+        self._writing.start()
+        self._looking.start()
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait until all cameras have ended, and what they showed is written; False if that took longer."""
+        return self._over.wait(timeout_s)
+
+    def stop(self) -> None:
+        """End: who is being followed counts as having left, and is written."""
+        self._stop.set()
+        self._news.set()
+        for eye in self._eyes:
+            eye.reader.stop()
+        if self._begun:
+            self._looking.join()
+            self._writing.join()
+            for eye in self._eyes:
+                eye.reader.join(1.0)
+            for sender in self._senders:
+                sender.stop()
+            if self._retention is not None:
+                self._retention.stop()
+            self._gallery.audit(
+                "live-ended",
+                {"tracklets": self._written, "alerts": self._raised},
+                actor=self._actor,
+                origin="live",
+            )
+            self._begun = 0.0
+
+    def __enter__(self) -> Live:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def status(self) -> LiveStatus:
+        """How all is now."""
+        seconds = time.monotonic() - self._begun if self._begun else 0.0
+        problems = [self._problem, *(s.problem for s in self._senders)]
+        if self._retention is not None:
+            problems.append(self._retention.problem)
+        late = list(self.latencies)
+        return LiveStatus(
+            running=bool(self._begun) and not self._over.is_set(),
+            seconds=seconds,
+            cameras=tuple(eye.status() for eye in self._eyes),
+            tracklets=self._written,
+            alerts=self._raised,
+            waiting=self._ended.qsize(),
+            deleted=0 if self._retention is None else self._retention.deleted,
+            latency_p95=float(np.percentile(late, 95)) if late else None,
+            problems=tuple(p for p in problems if p),
+        )
+
+    # -- looking -------------------------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        try:
+            while not self._stop.is_set():
+                self._news.wait(0.2)
+                self._news.clear()
+                # Every camera once, whoever has a frame; then again.
+                while not self._stop.is_set() and any(eye.reader.waiting for eye in self._eyes):
+                    for eye in self._eyes:
+                        self._hand_on(eye.step())
+                for eye in self._eyes:
+                    self._hand_on(eye.idle())
+                if all(eye.reader.state == "ended" and not eye.reader.waiting for eye in self._eyes):
+                    break
+        except IntraclipError as error:
+            self._problem = str(error)
+        finally:
+            for eye in self._eyes:
+                self._hand_on(eye.follower.leave() if eye.follower is not None else [])
+            self._ended.put(None)
+
+    def _hand_on(self, ended: Sequence[Ended]) -> None:
+        for one in ended:
+            self._ended.put(one)
+
+    # -- writing -------------------------------------------------------------------------------------------
+
+    def _write(self) -> None:
+        save_at = time.monotonic() + SAVE_S
+        last = False
+        while not last:
+            try:
+                batch = [self._ended.get(timeout=1.0)]
+            except queue.Empty:
+                batch = []
+            while batch and len(batch) < 64:
+                try:
+                    batch.append(self._ended.get_nowait())
+                except queue.Empty:
+                    break
+            last = None in batch
+            self._keep([one for one in batch if one is not None])
+            if last or time.monotonic() >= save_at:
+                save_at = time.monotonic() + SAVE_S
+                try:
+                    self._matcher.save()
+                except IntraclipError as error:
+                    self._problem = str(error)
+        self._over.set()
+
+    def _keep(self, batch: list[Ended]) -> None:
+        """Write tracklets, and compare them; a full disk is waited for, as long as the program runs."""
+        wait = 1.0
+        while batch:
+            try:
+                self._gallery.add(
+                    [one.record for one in batch],
+                    np.stack([one.vector for one in batch]),
+                    fingerprint=self._fingerprint,
+                    pictures=[one.pictures for one in batch],
+                )
+            except OutputError as error:
+                self._problem = str(error)
+                if self._stop.wait(wait):
+                    return
+                wait = min(2 * wait, 60.0)
+                continue
+            except DataError as error:
+                self._problem = str(error)
+                if len(batch) == 1:
+                    return
+                for one in batch:  # one of them cannot be kept; the others can
+                    self._keep([one])
+                return
+            self._problem = ""
+            self._written += len(batch)
+            for one in batch:
+                try:
+                    self._compare(one)
+                except IntraclipError as error:
+                    self._problem = str(error)
+                self.latencies.append(time.monotonic() - one.seen)
+            return
+
+    def _compare(self, one: Ended) -> None:
+        for hit in self._matcher.match(one.record.id, one.vector):
+            place = hit.watched.id, one.record.camera
+            at, track = self._last_alert.get(place, (-1e9, ""))
+            # Parts of one stay, and a track that broke, are one event.
+            if track == one.track or one.found - at < self._settings.alert_gap_s:
+                self._last_alert[place] = (at, one.track)
+                continue
+            self._last_alert[place] = (one.found, one.track)
+            alert = self._alerts.raise_for(hit, one.record.id)
+            self._raised += 1
+            for sender in self._senders:
+                sender.wake()
+            self.on_alert(alert)
+
+
+class _Eye:
+    """One camera with who follows people in it."""
+
+    def __init__(
+        self,
+        camera: Camera,
+        detector: Detector,
+        embedder: Any,
+        config: IngestConfig,
+        settings: LiveSettings,
+        news: threading.Event,
+    ) -> None:
+        self.camera = camera
+        source = with_variables(camera.source)
+        self.reader = CameraReader(
+            Camera(number=camera.number, source=source, name=camera.name),
+            news=news,
+            max_fps=config.max_fps,
+            loop=settings.loop,
+            speed=settings.speed,
+            patience_s=settings.patience_s,
+            first_wait_s=settings.first_wait_s,
+        )
+        self.follower: CameraFollower | None = None
+        self._detector, self._embedder, self._config, self._settings = detector, embedder, config, settings
+        self._tiled: bool | None = False if config.tiling == "off" else None
+        self._find: Callable[[VideoFrame], Detections] = lambda frame: detector(frame.image)
+        self._probe: list[Image] = []
+        self._probe_due = 0.0
+        self._size = (0, 0)
+        self._last = 0.0
+        self._interval = Interval()
+
+    def step(self) -> list[Ended]:
+        """Take the newest frame, if there is one."""
+        frame = self.reader.take()
+        if frame is None:
+            return []
+        size = (frame.image.shape[1], frame.image.shape[0])
+        if size != self._size:
+            self._size, self._probe, self._probe_due = size, [], frame.time_s
+            self._search(small=False)
+            self._tiled = None
+        self._decide_tiles(frame.image, frame.time_s)
+        if self.follower is None:
+            fps = min(self.reader.fps or FALLBACK_FPS, self._config.max_fps or FALLBACK_FPS)
+            self.follower = CameraFollower(
+                self.camera,
+                self._detect,
+                self._config,
+                self._embedder,
+                fps=max(fps, 1.0),
+                session=session_name(self.camera, time.time()),
+                source=shown(self.camera.source),
+                longest_s=self._settings.longest_s,
+                look_s=self._settings.look_s,
+                least_looks=self._settings.least_looks,
+            )
+        ended = self.follower.step(frame)
+        if self._last:
+            self._interval.add(frame.arrived - self._last)
+        self._last = frame.arrived
+        return ended
+
+    def idle(self) -> list[Ended]:
+        """End tracklets of a camera that shows nothing any more."""
+        if self.follower is None or not self.follower.people:
+            return []
+        silent = self.reader.silent_s > self._config.lost_seconds + 0.5 or self.reader.state == "ended"
+        return self.follower.leave() if silent and not self.reader.waiting else []
+
+    def status(self) -> CameraStatus:
+        """How the camera is."""
+        reader, follower = self.reader, self.follower
+        return CameraStatus(
+            number=self.camera.number,
+            name=self.camera.name,
+            source=shown(self.camera.source),
+            state=reader.state,
+            problem=reader.problem,
+            width=reader.size[0],
+            height=reader.size[1],
+            fps=round(reader.fps, 2),
+            used_fps=round(self._interval.rate, 2) if reader.state == "live" else 0.0,
+            **asdict(reader.counts),
+            tiled=self._tiled,
+            people=follower.people if follower is not None else 0,
+            tracklets=follower.ended if follower is not None else 0,
+            left_out=dict(follower.dropped) if follower is not None else {},
+        )
+
+    def _detect(self, frame: VideoFrame) -> Detections:
+        return self._find(frame)
+
+    def _search(self, *, small: bool) -> None:
+        """How frames of this size are searched from now on."""
+        width, height = self._size
+        find = finder(self._detector, self._config, height=height, width=width, small=small)
+
+        def of_frame(frame: VideoFrame) -> Detections:
+            return find(frame.image)
+
+        self._tiled = small
+        self._find = of_frame if self._config.quality == "full" else Still(of_frame)
+
+    def _decide_tiles(self, image: Image, time_s: float) -> None:
+        """As ingest does with frames from all over a video, on the first ones here, a second apart."""
+        if self._tiled is not None or time_s < self._probe_due:
+            return
+        detector, config = self._detector, self._config
+        height, width = image.shape[:2]
+        if config.tiling == "off" or (height <= detector.height and width <= detector.width):
+            self._search(small=False)
+            return
+        if config.tiling == "on":
+            self._search(small=True)
+            return
+        self._probe.append(image)
+        self._probe_due = time_s + 1.0
+        if len(self._probe) < PROBE_FRAMES:
+            return
+        pays, _, _ = tiles_find_more(
+            self._probe,
+            detector,
+            finder(detector, config, height=height, width=width, small=True),
+            score=config.track_score,
+            gain=config.tiling_gain,
+            price=1.0 if config.quality == "full" else PIECE_PRICE,
+        )
+        self._probe = []
+        self._search(small=pays)

@@ -1,0 +1,428 @@
+"""Who is looked for, and how alike a tracklet must be to count as them.
+
+The watch-list lies in the gallery, as papers (`intraclip.gallery.papers`): a person on it is some of the gallery's own
+tracklets, so that deleting these deletes the person from the list, and what people say of an alert is a judgement like
+any other.
+
+**The threshold.** Somebody on the list comes with a false-match rate: the share of strangers' tracklets that may pass
+for them. The gallery's calibration says which distance keeps it. With m tracklets of the person the nearest counts, and
+each gets the rate divided by m, which keeps the promise whatever they have in common (Boole's inequality).
+
+**What alerts teach.** A calibration was learned elsewhere; here strangers may pass more often or less. The factor f
+between the two rates is estimated from what was said of the alerts: the number of false ones is Poisson with mean f E,
+where E is how many the calibration expects among all tracklets that were compared. With a Gamma prior of mean 1 and
+shape `PRIOR_ALERTS`, its posterior mean is (`PRIOR_ALERTS` + rejected) / (`PRIOR_ALERTS` + E); alerts that nobody
+judged count as rejected in the proportion of the judged ones. The rate is divided by f. Besides, a confirmed alert's
+tracklet becomes one of the person's own, and nobody alerts who is nearer to a rejected one than to any of these.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from intraclip.errors import ConfigError, DataError
+from intraclip.gallery.gallery import Gallery
+from intraclip.gallery.pictures import pictures_of
+from intraclip.gallery.records import Judgement, TrackletRecord, check_name
+from intraclip.metrics.distance import paired_distances
+from intraclip.types import ArrayTracklet
+
+if TYPE_CHECKING:
+    from intraclip.embed.network import Network
+    from intraclip.metrics.match_probability import MatchCalibration
+
+PRIOR_ALERTS = 4.0
+"""So many false alerts as expected would say as much about the factor as the calibration itself does."""
+
+LEAST_FACTOR, MOST_FACTOR = 0.25, 100.0
+"""Of the learned factor."""
+
+MOST_TRACKLETS = 16
+"""Of one person that count; of more, those added or confirmed last."""
+
+CAMERA = "watch-list"
+"""Camera of tracklets that were made of pictures for the watch-list."""
+
+WATCH, COMPARED = "watch", "compared"
+"""Kinds of papers: a person on the list; and how many tracklets were compared with them."""
+
+Vector = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watched:
+    """A person on the watch-list.
+
+    Attributes:
+        id: of the entry.
+        name: for people; may be empty.
+        rate: share of strangers' tracklets that may pass as this person, inside (0, 1).
+        added_at: Unix seconds.
+        tracklets: of the gallery that show the person, as they were put on the list.
+    """
+
+    id: str
+    name: str
+    rate: float
+    added_at: float
+    tracklets: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Learned:
+    """What was learned about somebody on the list.
+
+    Attributes:
+        compared: tracklets that were compared with the person.
+        expected: false alerts that the calibration expects among them.
+        alerts: alerts there were.
+        confirmed: of these, those that people confirmed.
+        rejected: of these, those that people rejected.
+        factor: strangers pass so many times as often as the calibration says; 1 while nobody has judged anything.
+    """
+
+    compared: int
+    expected: float
+    alerts: int
+    confirmed: int
+    rejected: int
+    factor: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hit:
+    """A tracklet that passes as somebody on the list.
+
+    Attributes:
+        watched: whom.
+        reference: the tracklet of the person that is nearest.
+        distance: to it, in the gallery's metric.
+        threshold: below which it passes.
+        probability: that both show one person, by the calibration.
+    """
+
+    watched: Watched
+    reference: str
+    distance: float
+    threshold: float
+    probability: float
+
+
+def factor_of(*, expected: float, alerts: int, confirmed: int, rejected: int) -> float:
+    """How many times as often strangers pass as the calibration says; see the module.
+
+    >>> factor_of(expected=4, alerts=10, confirmed=0, rejected=0)
+    1.0
+    >>> factor_of(expected=4, alerts=12, confirmed=0, rejected=12)
+    2.0
+    """
+    judged = confirmed + rejected
+    if not judged:
+        return 1.0
+    false = rejected * max(alerts, judged) / judged
+    return float(np.clip((PRIOR_ALERTS + false) / (PRIOR_ALERTS + expected), LEAST_FACTOR, MOST_FACTOR))
+
+
+class WatchList:
+    """The people of a gallery's watch-list; a view that is read anew when it may have changed.
+
+    Args:
+        gallery: that holds it.
+    """
+
+    def __init__(self, gallery: Gallery) -> None:
+        self._gallery = gallery
+
+    # -- the list ------------------------------------------------------------------------------------------
+
+    def people(self) -> list[Watched]:
+        """Everybody on it, in the order they were put there."""
+        return [
+            Watched(
+                id=key,
+                name=str(found["name"]),
+                rate=float(found["rate"]),
+                added_at=float(found["added_at"]),
+                tracklets=tuple(found["tracklets"]),
+            )
+            for key, found in self._gallery.papers(WATCH).items()
+        ]
+
+    def person(self, key: str) -> Watched:
+        """One of them, by id or by name.
+
+        Raises:
+            DataError: nobody is called so, or several are.
+        """
+        people = self.people()
+        found = [p for p in people if p.id == key] or [p for p in people if p.name == key]
+        if len(found) != 1:
+            what = "several people of the watch-list are" if found else "nobody on the watch-list is"
+            raise DataError(f"{what} called {key!r}; `intraclip alerts watched` shows their numbers")
+        return found[0]
+
+    def add(self, tracklets: Sequence[str], *, rate: float, name: str = "") -> Watched:
+        """Put a person on the list.
+
+        Args:
+            tracklets: of the gallery, that show the person.
+            rate: false-match rate.
+            name: for people.
+
+        Raises:
+            ConfigError: the gallery has no calibration, or none that resolves this rate.
+            DataError: no tracklet, one that is not there, or a name that is none.
+        """
+        check_name(name, what="the name on the watch-list")
+        chosen = tuple(dict.fromkeys(tracklets))
+        if not chosen:
+            raise DataError("name at least one tracklet that shows the person")
+        if len(chosen) > MOST_TRACKLETS:
+            raise DataError(
+                f"{len(chosen)} tracklets of one person; at most {MOST_TRACKLETS} are compared, name the best"
+            )
+        self.calibration().threshold(rate)
+        taken = [int(key) for key in self._gallery.papers(WATCH)]
+        number = max(taken, default=0) + 1
+        added = Watched(id=f"{number:04d}", name=name, rate=rate, added_at=time.time(), tracklets=chosen)
+        self._put(added)
+        self._gallery.drop_paper(COMPARED, added.id)  # of somebody who had this number before
+        return added
+
+    def remove(self, key: str) -> None:
+        """Take a person off the list; the tracklets and the alerts stay.
+
+        Raises:
+            DataError: as `person`.
+        """
+        found = self.person(key)
+        self._gallery.drop_paper(WATCH, found.id)
+        self._gallery.drop_paper(COMPARED, found.id)
+
+    def kept_tracklets(self) -> frozenset[str]:
+        """All tracklets that people on the list were put there with: what retention spares while they are on it."""
+        return frozenset(t for person in self.people() for t in person.tracklets)
+
+    def calibration(self) -> MatchCalibration:
+        """The gallery's.
+
+        Raises:
+            ConfigError: it has none.
+        """
+        found = self._gallery.calibration()
+        if found is None:
+            raise ConfigError(
+                f"a watch-list needs a calibration, and the gallery {self._gallery.info.address} has none; make one "
+                "with `intraclip gallery calibrate`"
+            )
+        return found
+
+    def _put(self, person: Watched) -> None:
+        content = {"name": person.name, "rate": person.rate, "added_at": person.added_at}
+        self._gallery.put_paper(WATCH, person.id, content, person.tracklets, needs_all=False)
+
+    def with_learned(self) -> list[tuple[Watched, Learned]]:
+        """Everybody on the list, with what was learned."""
+        learned = self.learned()
+        return [(person, learned[person.id]) for person in self.people() if person.id in learned]
+
+    # -- what was learned ----------------------------------------------------------------------------------
+
+    def learned(self) -> dict[str, Learned]:
+        """What was compared with everybody on the list, and what people said of the alerts, by id."""
+        from intraclip.live.alerts import Alerts
+
+        compared = self._gallery.papers(COMPARED)
+        said: dict[str, list[bool | None]] = {}
+        for alert in Alerts(self._gallery).read():
+            said.setdefault(alert.watched, []).append(alert.said)
+        found = {}
+        for person in self.people():
+            counted, of_alerts = compared.get(person.id, {}), said.get(person.id, [])
+            expected = float(counted.get("expected", 0.0))
+            counts = {
+                "alerts": len(of_alerts),
+                "confirmed": of_alerts.count(True),
+                "rejected": of_alerts.count(False),
+            }
+            found[person.id] = Learned(
+                compared=int(counted.get("compared", 0)),
+                expected=expected,
+                factor=factor_of(expected=expected, **counts),
+                **counts,
+            )
+        return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Reading:
+    """One person as the matcher holds them."""
+
+    person: Watched
+    own: tuple[str, ...]
+    own_vectors: Vector
+    others: Vector
+    threshold: float
+    chance: float
+
+
+def add_pictures(gallery: Gallery, network: Network, pictures: Sequence[npt.NDArray[np.uint8]]) -> str:
+    """Keep pictures of a person as a tracklet of the gallery, for the watch-list; its id.
+
+    It belongs to a camera of its own, `CAMERA`: alerts show the pictures, deletion finds them, and retention too, once
+    the person is off the list.
+
+    Args:
+        gallery: of this network.
+        network: that embeds them.
+        pictures: uint8 ``[h, w, 3]`` RGB, of one person, cut out.
+
+    Raises:
+        DataError: no pictures, or the gallery is another network's.
+    """
+    gallery.require_fingerprint(network.fingerprint)
+    vectors = network.embed([list(pictures)]).features
+    name = f"watch_{int(1000 * time.time())}"
+    record = TrackletRecord(id=name, camera=CAMERA, num_frames=len(pictures), source="pictures")
+    clip = ArrayTracklet.of(list(pictures), name=name)
+    gallery.add([record], vectors, fingerprint=network.fingerprint, pictures=[pictures_of(clip)])
+    return name
+
+
+class Matcher:
+    """Compares tracklets with everybody on the list.
+
+    Args:
+        gallery: that holds the list.
+        every_s: the list is read again after so many seconds; it may be changed by other programs.
+    """
+
+    def __init__(self, gallery: Gallery, *, every_s: float = 2.0) -> None:
+        self._gallery = gallery
+        self._list = WatchList(gallery)
+        self._every_s = every_s
+        self._next = 0.0
+        self._lock = threading.Lock()
+        self._people: list[_Reading] = []
+        self._counts: dict[str, list[float]] = {}
+
+    def match(self, tracklet: str, vector: Vector) -> list[Hit]:
+        """Everybody on the list as whom a tracklet passes.
+
+        Args:
+            tracklet: its id; one that is on the list itself is not compared with that person.
+            vector: float32 ``[D]``.
+        """
+        with self._lock:
+            if time.monotonic() >= self._next:
+                self.read()
+        hits = []
+        for found in self._people:
+            if tracklet in found.own:
+                continue
+            counted = self._counts.setdefault(found.person.id, [0.0, 0.0])
+            counted[0] += 1
+            counted[1] += found.chance
+            distances = self._distances(vector, found.own_vectors)
+            nearest = int(np.argmin(distances))
+            if distances[nearest] >= found.threshold:
+                continue
+            if len(found.others) and self._distances(vector, found.others).min() < distances[nearest]:
+                continue
+            calibration = self._list.calibration()
+            hits.append(
+                Hit(
+                    watched=found.person,
+                    reference=found.own[nearest],
+                    distance=float(distances[nearest]),
+                    threshold=found.threshold,
+                    probability=float(calibration.probability(distances[nearest])),
+                )
+            )
+        return hits
+
+    def read(self) -> None:
+        """Read the list, and what was said since."""
+        begun = time.monotonic()
+        self._fill()
+        # Never more than a small share of the time, however many alerts there are.
+        self._next = time.monotonic() + max(self._every_s, 20 * (time.monotonic() - begun))
+
+    def _fill(self) -> None:
+        people = self._list.people()
+        calibration = self._gallery.calibration()
+        if calibration is None or not people:
+            self._people = []
+            return
+        judgements, learned = self._gallery.judgements(), self._list.learned()
+        found = []
+        for person in people:
+            names, others = _shown(person, judgements)
+            try:
+                own_vectors, other_vectors = self._gallery.vectors(names), self._gallery.vectors(others)
+            except DataError:  # deleted just now: the next reading knows
+                continue
+            factor = learned[person.id].factor if person.id in learned else 1.0
+            rate = min(max(person.rate / factor / len(names), calibration.false_match_rates[-1]), 0.5)
+            found.append(
+                _Reading(
+                    person=person,
+                    own=tuple(names),
+                    own_vectors=own_vectors,
+                    others=other_vectors,
+                    threshold=calibration.threshold(rate),
+                    # As the calibration has it, before anything was learned here.
+                    chance=min(rate * len(names), 1.0),
+                )
+            )
+        self._people = found
+
+    def save(self) -> None:
+        """Add what was compared since the last time to what the gallery keeps."""
+        counts, self._counts = self._counts, {}
+        there = {person.id: person for person in self._list.people()}
+        kept = self._gallery.papers(COMPARED)
+        for key, (compared, expected) in counts.items():
+            if key not in there or not compared:
+                continue
+            before: dict[str, Any] = kept.get(key, {})
+            content = {
+                "compared": int(before.get("compared", 0) + compared),
+                "expected": float(before.get("expected", 0.0)) + expected,
+            }
+            self._gallery.put_paper(COMPARED, key, content, there[key].tracklets, needs_all=False)
+
+    def _distances(self, vector: Vector, others: Vector) -> npt.NDArray[np.float32]:
+        metric = self._gallery.info.metric
+        if metric == "cosine":
+            vector = vector / np.float32(max(float(np.linalg.norm(vector)), 1e-12))
+        rows = np.arange(len(others))
+        return np.asarray(
+            paired_distances(vector[None], others, rows=np.zeros_like(rows), columns=rows, distance=metric),
+            np.float32,
+        )
+
+
+def _shown(person: Watched, judgements: Sequence[Judgement]) -> tuple[list[str], list[str]]:
+    """Tracklets that show a person, by the list and by what was confirmed since; and those that were rejected."""
+    own = set(person.tracklets)
+    for j in judgements:  # in order of time: what was confirmed may be what the next one was compared with
+        if j.same and (j.query in own or j.tracklet in own):
+            own |= {j.query, j.tracklet}
+    confirmed = [t for j in judgements if j.same for t in (j.query, j.tracklet) if t in own]
+    later = [t for t in dict.fromkeys(reversed(confirmed)) if t not in person.tracklets]
+    names = [*person.tracklets, *later[: MOST_TRACKLETS - len(person.tracklets)]]
+    others = {
+        t
+        for j in judgements
+        if not j.same and (j.query in own) != (j.tracklet in own)
+        for t in (j.query, j.tracklet)
+    }
+    return names, sorted(others - own)

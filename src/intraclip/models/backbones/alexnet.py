@@ -1,0 +1,34 @@
+"""AlexNet (Krizhevsky et al. 2012) from torchvision."""
+
+from __future__ import annotations
+
+import torchvision
+from torchvision.models import WeightsEnum
+
+from intraclip.models.network import BackboneSettings, Stage, StagedNetwork
+
+
+class AlexNet(StagedNetwork):
+    """torchvision's AlexNet up to its last pooling: F = 256, maps of 7 x 3 for frames of 256 x 128.
+
+    The three FC layers fix the input size; they go.
+    """
+
+    Settings = BackboneSettings
+    same_weights = ("last_stride", "width")
+    num_features = 256
+    min_size = 63
+
+    def __init__(self, settings: BackboneSettings) -> None:
+        super().__init__()
+        self.features = torchvision.models.alexnet(weights=None).features
+
+    @classmethod
+    def usual_weights(cls, settings: BackboneSettings) -> WeightsEnum:
+        """See `StagedNetwork.usual_weights`."""
+        return torchvision.models.AlexNet_Weights.IMAGENET1K_V1
+
+    def stages(self) -> list[Stage]:
+        """Each ends with a pooling."""
+        modules = list(self.features.children())
+        return [tuple(modules[:3]), tuple(modules[3:6]), tuple(modules[6:])]
