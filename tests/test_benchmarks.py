@@ -103,6 +103,10 @@ def flags(text: str) -> Callable[[Path], list[str]]:
 
 
 TOYS: dict[str, Callable[[Path], list[str]]] = {
+    "adapt.py": lambda folder: [
+        *["--sites", "diverse", "--people", "8", "--seeds", "0", "--rounds", "1", "--epochs", "1", "--folder"],
+        str(folder),
+    ],
     "augment.py": flags("--rounds 1 --size 2 2 32 16"),
     "engines.py": flags("--backbone small --size 32 16 --batch 2 --rounds 1 --no-compile"),
     "extract.py": flags("--networks small --engines torch --frames 4 --rounds 1 --workers 1 --memory none"),
@@ -121,6 +125,7 @@ TOYS: dict[str, Callable[[Path], list[str]]] = {
 }
 
 LAST = {
+    "adapt.py": "mAP: ",
     "live.py": "grows by",
     "serve.py": "errors 0; ",
     "video_to_answer.py": "answers of run",
