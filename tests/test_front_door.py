@@ -22,6 +22,7 @@ NAMES = {
     "Recipe",
     "Split",
     "Tracklet",
+    "adapt",
     "batch_hard_triplet",
     "evaluate",
     "heads",

@@ -27,6 +27,7 @@ ROWS: list[list[str]] = [
     ["train"],
     ["gallery"],
     ["link", "live"],
+    ["adapt"],
     ["report"],
     ["serve"],
     ["lab"],

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from intraclip.adapt.adapting import adapt as adapt
     from intraclip.config import Recipe as Recipe
     from intraclip.data.augment import lift as lift
     from intraclip.data.readers import read_split as read
@@ -53,6 +54,7 @@ __all__ = [
     "Recipe",
     "Split",
     "Tracklet",
+    "adapt",
     "batch_hard_triplet",
     "evaluate",
     "heads",
@@ -87,7 +89,7 @@ _PLACES = {
     "score": "metrics.scoring",
     "similarity": "metrics.similarity",
 }
-_CALLABLE_PACKAGES = ("ingest", "link", "train")
+_CALLABLE_PACKAGES = ("adapt", "ingest", "link", "train")
 _OTHER_NAMES = {"read": "read_split"}
 
 

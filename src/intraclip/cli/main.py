@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "rank": ("intraclip.cli.rank", "Draw the tracklets most similar to a chosen one."),
     "data": ("intraclip.cli.data", "Check a data folder, pack one, or render people to work with."),
     "train": ("intraclip.cli.train", "Train a network with a recipe; writes a run folder."),
+    "adapt": ("intraclip.cli.adapt", "Let a network learn a site's people, without labels."),
     "evaluate": ("intraclip.cli.evaluate", "Score a run on the test tracklets of a data folder."),
     "report": ("intraclip.cli.report", "One page of a run, or of several side by side."),
     "score": ("intraclip.cli.score", "Score an embeddings file of any system under named protocols."),
@@ -41,7 +42,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 """Command -> module with `main(argv) -> exit code`, and its line in the help."""
 
 GROUPS = {
-    "videos": ("find", "ingest", "live", "alerts", "gallery", "serve", "link", "rank"),
+    "videos": ("find", "ingest", "live", "alerts", "gallery", "serve", "link", "rank", "adapt"),
     "data sets": ("data", "train", "evaluate", "report", "score", "cross", "reproduce", "demo"),
     "Python, other programs and the shell": ("extract", "export", "models", "completion"),
 }

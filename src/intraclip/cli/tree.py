@@ -12,6 +12,7 @@ TREE: dict[str, str] = {
     "data pack": "data:PackArgs",
     "data check": "data:CheckArgs",
     "train": "train:TrainArgs",
+    "adapt": "adapt:AdaptArgs",
     "evaluate": "evaluate:EvaluateArgs",
     "score": "score:ScoreArgs",
     "cross": "cross:CrossArgs",

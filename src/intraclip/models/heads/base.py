@@ -58,6 +58,17 @@ class Head(nn.Module):
         """
         raise TypeError(f"{type(self).__name__} defines no forward")
 
+    def take_out(self, directions: torch.Tensor) -> bool:
+        """Let embeddings lie across some directions from now on, by changing the last linear layer.
+
+        Args:
+            directions: float ``[D, C]``, orthonormal columns.
+
+        Returns:
+            Whether it could be done; heads whose last layer is not linear cannot.
+        """
+        return False
+
 
 class FrameHead(Head):
     """A head that reads nothing of a clip but the mean of its frame vectors, as a rule the spatial means of its maps.

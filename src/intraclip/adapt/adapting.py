@@ -1,0 +1,635 @@
+"""The rounds of an adaptation, and what is kept of them.
+
+::
+
+    RUN/
+      adapt.json           what it was begun with
+      footage.npz          tracklets, cut where two people share one, as the first network sees them
+      rounds/1/            start.safetensors: blind to cameras; clusters.csv: who was taken for whom; training/: a run
+                           of `intraclip train` on it
+      rounds/2/seen.npz    the tracklets as the network of round 1 sees them
+      config.toml, model.safetensors   the network that won: a run like any other
+      result.json          figures before and after, and who won
+"""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from intraclip.adapt.cameras import across, directions
+from intraclip.adapt.clusters import Clusters, cluster
+from intraclip.adapt.footage import FEWEST, Footage, piece, read_footage
+from intraclip.adapt.guard import Guard, guard, held_out
+from intraclip.adapt.look import Look, cut_in_two, look
+from intraclip.config import (
+    AugmentConfig,
+    BatchConfig,
+    DataConfig,
+    FinetuneConfig,
+    OptimizerConfig,
+    Recipe,
+    RunConfig,
+)
+from intraclip.config_io import dump_recipe
+from intraclip.core.devices import choose_device
+from intraclip.core.files import whole_file, write_json, write_text
+from intraclip.core.jobs import Job
+from intraclip.core.progress import Progress
+from intraclip.data.digest import tracklets_digest
+from intraclip.embed.extract import extractor_of
+from intraclip.embed.extractors import ExtractSettings
+from intraclip.embed.network import Network
+from intraclip.errors import ConfigError, DataError, OutputError, leaving_nothing, require_empty_folder
+from intraclip.gallery.gallery import Gallery
+from intraclip.link.evidence import Evidence
+from intraclip.link.travel import TravelTimes, read_travel_times
+from intraclip.models.checkpoint import (
+    load_model,
+    read_checkpoint,
+    save_checkpoint,
+    training_checkpoints,
+)
+from intraclip.models.start import trained_before
+from intraclip.train.loop import Silent, Watcher, train
+from intraclip.train.stopping import RunStopped
+from intraclip.types import ArrayTracklet, Split
+
+ROUNDS = 2
+EPOCHS = 8
+
+FEWEST_PEOPLE = 4
+"""Groups below which there is nothing to tell apart."""
+
+PEOPLE, CLIPS, FRAMES = 8, 4, 2
+"""Of a batch: people, clips of each, frames of a clip."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Adapted:
+    """What came of an adaptation.
+
+    Attributes:
+        run: the run folder; `load` opens the network that won.
+        won: whether that is an adapted one.
+        rounds: that the adapted one has learned in; 0 if it was only made blind to cameras.
+        before: the guard's figures of the network that it began with.
+        after: of the adapted one.
+        footage: tracklets and parts of tracklets ``[N]``.
+        seen_before: vectors ``[N, D]`` of the first network.
+        seen_after: of the adapted one.
+        held: rows that nothing was learned from.
+        clusters: of all rows in the last round; 0 for those held out too.
+        impossible: bool ``[N, N]``, pairs that cannot be one person.
+        cut: tracklets that held two people.
+        notes: in sentences.
+    """
+
+    run: Path
+    won: bool
+    rounds: int
+    before: Guard
+    after: Guard
+    footage: Footage
+    seen_before: npt.NDArray[np.float32]
+    seen_after: npt.NDArray[np.float32]
+    held: npt.NDArray[np.int64]
+    clusters: Clusters
+    impossible: npt.NDArray[np.bool_]
+    cut: int
+    notes: tuple[str, ...]
+
+    @property
+    def verdict(self) -> str:
+        """Who won, in a sentence."""
+        if not self.won:
+            return (
+                "the adapted network did not win on the tracklets that were held out, so the old one is kept: "
+                f"{self.run} holds a copy of it"
+            )
+        how = (
+            f"after {self.rounds} rounds"
+            if self.rounds
+            else "made blind to cameras, before any round of training"
+        )
+        return f"the adapted network won, {how}"
+
+    def __repr__(self) -> str:
+        return f"Adapted({'won' if self.won else 'the old network is kept'}, {self.clusters}, {self.run})"
+
+    def to_json_dict(self) -> dict[str, Any]:
+        """As JSON holds it, arrays excepted."""
+        return {
+            "run": str(self.run),
+            "won": self.won,
+            "rounds": self.rounds,
+            "before": self.before.to_json_dict(),
+            "after": self.after.to_json_dict(),
+            "tracklets": len(self.footage),
+            "cut": self.cut,
+            "held_out": len(self.held),
+            "people": self.clusters.people,
+            "alone": self.clusters.noise - len(self.held),
+            "impossible_pairs": self.before.pairs,
+            "notes": list(self.notes),
+        }
+
+
+def adapt(
+    model: str | Path = "base",
+    *,
+    data: str | Path | Split | Gallery | Sequence[str | Path | Split | Gallery],
+    out: str | Path,
+    travel: TravelTimes | str | Path | None = None,
+    rounds: int = ROUNDS,
+    epochs: int = EPOCHS,
+    seed: int = 0,
+    device: str = "auto",
+    resume: bool = False,
+    watcher: Watcher | None = None,
+    progress: Progress | None = None,
+) -> Adapted:
+    """Let a network learn a site's own people from tracklets that nobody labelled; see docs/adapt.md.
+
+    Args:
+        model: ``base``, a run folder, a checkpoint, or a network of the zoo that intraclip trained.
+        data: folders of tracklets as `ingest` writes them or in any known layout, splits, or galleries; one or
+            several, all of one site. Labels in them are not looked at.
+        out: the run folder; new or empty, unless resuming.
+        travel: travel times between cameras, or a TOML file of them (docs/link.md).
+        rounds: times that the tracklets are grouped and learned from.
+        epochs: of each round.
+        seed: of everything drawn.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        resume: go on where the same adaptation was stopped.
+        watcher: told about every step, and in sentences what was found.
+        progress: called with frames done and in all, where tracklets are embedded.
+
+    Returns:
+        Who won, and by which figures. `out` holds the adapted network if that is better, else the old one.
+
+    Raises:
+        ConfigError: the network cannot be trained, or a number is out of range.
+        CheckpointError: the network is missing or damaged.
+        DataError: too few tracklets, one camera, too few people to tell apart, or a gallery of another network.
+        OutputError: `out` is not empty, or holds another adaptation.
+        RunStopped: SIGTERM or Ctrl-C while it trained; what was done is saved.
+
+    >>> adapt(data=[], out="run")
+    Traceback (most recent call last):
+    ...
+    intraclip.errors.DataError: no tracklets to learn from; name at least one folder or gallery
+    """
+    if rounds < 1 or epochs < 1 or seed < 0:
+        raise ConfigError(f"rounds is {rounds}, epochs {epochs} and seed {seed}; at least 1, 1 and 0")
+    start = require_trainable(model)
+    sources = [data] if isinstance(data, str | Path | Split | Gallery) else list(data)
+    network = _opened(start, device)
+    footage = read_footage(sources, fingerprint=network.fingerprint)
+    _check(footage)
+    if isinstance(travel, str | Path):
+        travel = read_travel_times(Path(travel))
+    run = Path(out)
+    with leaving_nothing(run, unless=lambda: (run / "footage.npz").is_file()), ExitStack() as held:
+        work = _Adaptation(
+            str(model),
+            start,
+            network,
+            footage,
+            run,
+            travel,
+            rounds,
+            epochs,
+            seed,
+            device,
+            watcher or Silent(),
+            progress,
+        )
+        work.begin(resume=resume)
+        held.callback(work.job.close)
+        return work.go()
+
+
+def require_trainable(model: str | Path) -> Path:
+    """The checkpoint of a network that can learn.
+
+    Raises:
+        ConfigError: it cannot be trained: a file for another engine, a description, or weights without a head.
+        CheckpointError: it is missing or damaged.
+    """
+    file = trained_before(str(model))
+    if file is None:
+        raise ConfigError(
+            f"{model} cannot be adapted: only networks that intraclip trained can learn, such as base, a run folder or "
+            "a checkpoint (.safetensors). Files for OpenVINO, ONNX Runtime or torch.export hold no trainable network; "
+            "timm:NAME has no head that embeds people yet"
+        )
+    return file
+
+
+def _opened(file: Path, device: str) -> Network:
+    checkpoint = read_checkpoint(file)
+    model = load_model(checkpoint, device=choose_device(device))
+    return Network(extractor_of(model), ExtractSettings.of(checkpoint.recipe))
+
+
+def _check(footage: Footage) -> None:
+    if len(footage) < FEWEST:
+        raise DataError(
+            f"{footage.root} holds {len(footage)} tracklets; at least {FEWEST} are needed to learn from, and 100 or "
+            "more are better"
+        )
+    cameras = np.unique(footage.camids)
+    if len(cameras) < 2:
+        raise DataError(
+            f"all {len(footage)} tracklets of {footage.root} are of camera {cameras[0]}; there is nothing to learn "
+            "about people across cameras: add another camera's tracklets"
+        )
+
+
+class _Adaptation:
+    """One adaptation and its files."""
+
+    def __init__(
+        self,
+        name: str,
+        start: Path,
+        network: Network,
+        footage: Footage,
+        run: Path,
+        travel: TravelTimes | None,
+        rounds: int,
+        epochs: int,
+        seed: int,
+        device: str,
+        watcher: Watcher,
+        progress: Progress | None,
+    ) -> None:
+        self.name, self.start, self.network, self.run = name, start, network, run
+        self.given, self.travel = footage, travel
+        self.rounds, self.epochs, self.seed, self.device = rounds, epochs, seed, device
+        self.watcher, self.progress = watcher, progress
+        self.notes = list(footage.notes)
+        everything = Split(
+            dataset="site",
+            root=footage.root,
+            train=(),
+            query=(),
+            gallery=footage.tracklets,
+            protocol="cross-camera",
+        )
+        self.job = Job(
+            run / "adapt.json",
+            {
+                "network": network.fingerprint,
+                "tracklets": len(footage),
+                "data": tracklets_digest(everything, footage.tracklets),
+                "travel": None if travel is None else _as_json(travel),
+                "rounds": rounds,
+                "epochs": epochs,
+                "seed": seed,
+            },
+            out=run,
+            anew="choose another --out",
+        )
+
+    def begin(self, *, resume: bool) -> None:
+        """Write down what this is, or find that it is the same again."""
+        if resume and self.job.begun:
+            self.job.hold()
+            self.job.require_same(self.job.read())
+            return
+        require_empty_folder(
+            self.run, remedy="choose another --out, or continue that adaptation with --resume"
+        )
+        self.job.begin()
+        self.job.hold()
+
+    def go(self) -> Adapted:
+        """Everything that is not there yet."""
+        footage, before, cut = self._begun()
+        held = held_out(before, seed=self.seed)
+        impossible = np.isneginf(self._evidence(footage, before.vectors()).score_matrix())
+        self._say_footage(footage, impossible, cut, held)
+        learned = np.setdiff1d(np.arange(len(footage)), held)
+        model, seen, clusters = self.start, before, Clusters(person=np.zeros(len(footage), dtype=np.int64))
+        candidates: list[tuple[Path, Look]] = []
+        for number in range(1, self.rounds + 2):
+            # The network without what it says about cameras is one to choose from, before it has learned anything.
+            folder = self.run / "rounds" / str(number)
+            if number > 1:
+                seen = self._kept_look(folder / "seen.npz", model, footage)
+            model, seen = self._without_cameras(folder, model, seen, footage, learned)
+            candidates.append((model, seen))
+            if number > self.rounds:
+                break
+            rows = footage.take(learned.tolist())
+            found = self._clusters(
+                folder, number, rows, seen.vectors()[learned], impossible[np.ix_(learned, learned)]
+            )
+            clusters = Clusters(person=np.zeros(len(footage), dtype=np.int64))
+            clusters.person[learned] = found.person
+            model = self._train(folder, number, rows, found, model)
+        first = guard(before, held, footage.camids, impossible)
+        figures = [guard(s, held, footage.camids, impossible) for _, s in candidates]
+        better = [n for n, figure in enumerate(figures) if figure.better_than(first)]
+        chosen = max(better or range(len(figures)), key=lambda n: (figures[n].total, n))
+        won = bool(better)
+        self._keep(candidates[chosen][0] if won else None)
+        result = Adapted(
+            run=self.run,
+            won=won,
+            rounds=chosen,
+            before=first,
+            after=figures[chosen],
+            footage=footage,
+            seen_before=before.vectors(),
+            seen_after=candidates[chosen][1].vectors(),
+            held=held,
+            clusters=clusters,
+            impossible=impossible,
+            cut=cut,
+            notes=tuple(self.notes),
+        )
+        write_json(self.run / "result.json", result.to_json_dict())
+        return result
+
+    def _without_cameras(
+        self, folder: Path, model: Path, seen: Look, footage: Footage, learned: npt.NDArray[np.int64]
+    ) -> tuple[Path, Look]:
+        """A network whose embeddings say less about cameras, and how it sees; the same one where that cannot be."""
+        out = directions(seen.vectors()[learned], footage.camids[learned])
+        file = folder / "start.safetensors"
+        if out.shape[1] and not file.is_file():
+            checkpoint = read_checkpoint(model)
+            network = load_model(checkpoint, device=choose_device("cpu"))
+            if network.head.take_out(torch.from_numpy(out)):
+                save_checkpoint(
+                    file,
+                    network,
+                    recipe=checkpoint.recipe,
+                    pids=checkpoint.pids,
+                    epoch=checkpoint.epoch,
+                    step=checkpoint.step,
+                )
+        return (file, across(seen, out)) if file.is_file() else (model, seen)
+
+    def _begun(self) -> tuple[Footage, Look, int]:
+        """The tracklets, cut where it has to be, and how the first network sees them."""
+        file = self.run / "footage.npz"
+        if not file.is_file():
+            self.watcher.message(f"looking at {len(self.given)} tracklets with {self.name}")
+            seen = look(self.network, self.given.tracklets, progress=self.progress)
+            cuts = cut_in_two(self.given, seen)
+            parts = [
+                row for row, (_, begin, end) in enumerate(cuts) if (begin, end) != self._whole(cuts[row][0])
+            ]
+            again = look(self.network, self._footage(cuts).take(parts).tracklets) if parts else None
+            segments = [seen.segments[row] for row, _, _ in cuts]
+            starts = [seen.starts[row] for row, _, _ in cuts]
+            for place, row in enumerate(parts):
+                assert again is not None
+                segments[row], starts[row] = again.segments[place], again.starts[place]
+            _save_look(file, Look(segments=tuple(segments), starts=tuple(starts)), cuts=np.array(cuts))
+        before, cuts_there = _read_look(file)
+        cuts = [(int(row), int(begin), int(end)) for row, begin, end in cuts_there.tolist()]
+        changed = {row for row, begin, end in cuts if (begin, end) != self._whole(row)}
+        return self._footage(cuts), before, len(changed)
+
+    def _whole(self, row: int) -> tuple[int, int]:
+        return 0, len(self.given.tracklets[row])
+
+    def _footage(self, cuts: Sequence[tuple[int, int, int]]) -> Footage:
+        """The given tracklets as they were cut: number, first frame, and the one after the last."""
+        found = self.given.take([row for row, _, _ in cuts])
+        tracklets = tuple(
+            t if (begin, end) == (0, len(t)) else piece(t, range(begin, end), name=f"{t.name}@{begin}")
+            for t, (_, begin, end) in zip(found.tracklets, cuts, strict=True)
+        )
+        times = found.times
+        if times is not None:
+            last = [max(len(t) - 1, 1) for t in found.tracklets]
+            shares = np.array([(b / n, (e - 1) / n) for n, (_, b, e) in zip(last, cuts, strict=True)])
+            times = times[:, :1] + shares * (times[:, 1:] - times[:, :1])
+        return replace(found, tracklets=tracklets, times=times)
+
+    def _evidence(self, footage: Footage, vectors: npt.NDArray[np.float32]) -> Evidence:
+        return Evidence(
+            features=vectors,
+            camids=footage.camids,
+            metric="cosine",
+            times=footage.times,
+            sources=footage.sources,
+            travel=self.travel,
+        )
+
+    def _say_footage(
+        self, footage: Footage, impossible: npt.NDArray[np.bool_], cut: int, held: npt.NDArray[np.int64]
+    ) -> None:
+        pairs = int(np.triu(impossible, 1).sum())
+        if footage.times is None:
+            self.notes.append(
+                "nothing says when the tracklets were seen, so nobody is known to be two people: groups are less sure"
+            )
+        if cut:
+            self.notes.append(
+                f"{cut} of {len(self.given)} tracklets seem to hold two people and were cut where they change"
+            )
+        for note in self.notes:
+            self.watcher.message(note)
+        self.watcher.message(
+            f"{len(footage)} tracklets of {len(np.unique(footage.camids))} cameras, {len(held)} held out; {pairs:,} "
+            "pairs cannot be one person"
+        )
+
+    def _clusters(
+        self,
+        folder: Path,
+        number: int,
+        footage: Footage,
+        vectors: npt.NDArray[np.float32],
+        impossible: npt.NDArray[np.bool_],
+    ) -> Clusters:
+        """Who is who among the tracklets that are learned from, written down before anything is learned."""
+        file = folder / "clusters.csv"
+        names = [t.name for t in footage.tracklets]
+        if file.is_file():
+            found = _read_clusters(file, names)
+        else:
+            found = cluster(vectors, footage.camids, impossible)
+            if found.people < FEWEST_PEOPLE:
+                raise DataError(
+                    f"in round {number} the {len(footage)} tracklets make {found}: with fewer than {FEWEST_PEOPLE} "
+                    "people there is nothing to learn; they look all alike, or nobody comes twice"
+                )
+            _write_clusters(file, names, footage.camids, found)
+        self.watcher.message(f"round {number} of {self.rounds}: {found}")
+        return found
+
+    def _train(self, folder: Path, number: int, footage: Footage, found: Clusters, before: Path) -> Path:
+        """The network of a round."""
+        run = folder / "training"
+        model = run / "model.safetensors"
+        if not model.is_file():
+            recipe = self._recipe(before, number, found.people)
+            if any(isinstance(t, ArrayTracklet) for t in footage.tracklets):
+                recipe = replace(recipe, data=replace(recipe.data, workers=0))
+            train_on = tuple(
+                replace(t, pid=person)
+                for t, person in zip(footage.tracklets, found.person.tolist(), strict=True)
+                if person
+            )
+            split = Split(
+                dataset="site",
+                root=footage.root,
+                train=train_on,
+                query=(),
+                gallery=(),
+                protocol="cross-camera",
+            )
+            try:
+                train(
+                    split, recipe, run, resume=bool(training_checkpoints(run)), watcher=_Quiet(self.watcher)
+                )
+            except RunStopped as stopped:
+                raise RunStopped(
+                    f"stopped in round {number} of {self.rounds}, as asked; what was done is saved in {self.run}: give "
+                    "the same command again with --resume",
+                    stopped.exit_code,
+                ) from None
+        shutil.rmtree(run / "checkpoints", ignore_errors=True)
+        return model
+
+    def _recipe(self, weights: Path, number: int, people: int) -> Recipe:
+        """What a round trains with: the network's own recipe, and what adaptation needs."""
+        own = read_checkpoint(weights).recipe
+        blocks = len(
+            load_model(read_checkpoint(self.start), device=choose_device("cpu")).backbone.block_names()
+        )
+        return replace(
+            own,
+            description=f"adaptation of {self.name} to a site's own tracklets, round {number}",
+            seed=self.seed * 1000 + number,
+            device=self.device,
+            clip=replace(own.clip, num_frames=min(own.clip.num_frames, FRAMES), sampling="restricted"),
+            batch=BatchConfig(identities=min(PEOPLE, people), clips=CLIPS, cameras="balanced"),
+            augment=AugmentConfig(colour_probability=0.5, colour_strength=0.5),
+            model=replace(own.model, weights=str(weights), triplet_reads="embedding"),
+            loss=replace(
+                own.loss,
+                triplet="soft",
+                triplet_unit=True,
+                triplet_weight=1.0,
+                identity_weight=0.0,
+                memory_weight=1.0,
+            ),
+            optimizer=OptimizerConfig(learning_rate=1e-3, decay="cosine", average=0.9, epochs=self.epochs),
+            finetune=FinetuneConfig(
+                freeze_blocks=blocks // 2, freeze_batch_norm=own.finetune.freeze_batch_norm, body_rate=0.2
+            ),
+            data=DataConfig(workers=1),
+            run=RunConfig(checkpoint_every=max(1, self.epochs // 4), keep_checkpoints=1, tensorboard=False),
+        )
+
+    def _kept_look(self, file: Path, model: Path, footage: Footage) -> Look:
+        """How a network sees the tracklets, looked at once."""
+        if not file.is_file():
+            seen = look(_opened(model, self.device), footage.tracklets, progress=self.progress)
+            _save_look(file, seen)
+        return _read_look(file)[0]
+
+    def _keep(self, trained: Path | None) -> None:
+        """Make the run folder that of the network that won."""
+        first = read_checkpoint(self.start)
+        final = self.run / "model.safetensors"
+        if trained is None:
+            recipe = first.recipe
+            with whole_file(final) as partial:
+                shutil.copyfile(self.start, partial)
+        else:
+            checkpoint = read_checkpoint(trained)
+            recipe = replace(
+                checkpoint.recipe,
+                description=f"adaptation of {self.name} to a site's own tracklets",
+                clip=first.recipe.clip,  # tracklets are embedded as the first network embeds them
+                device=first.recipe.device,
+                model=replace(checkpoint.recipe.model, weights=self.name),
+            )
+            save_checkpoint(
+                final,
+                load_model(checkpoint, device=choose_device("cpu")),
+                recipe=recipe,
+                pids=checkpoint.pids,
+                epoch=checkpoint.epoch,
+                step=checkpoint.step,
+            )
+        write_text(self.run / "config.toml", dump_recipe(recipe))
+
+
+class _Quiet(Silent):
+    """Passes on steps, and of the messages those about frames."""
+
+    def __init__(self, watcher: Watcher) -> None:
+        self.step = watcher.step  # type: ignore[method-assign]
+        self._say = watcher.message
+
+    def message(self, text: str) -> None:
+        if text.startswith(("replaced by", "resuming")):
+            self._say(text)
+
+
+def _as_json(travel: TravelTimes) -> dict[str, Any]:
+    return {
+        "travel": {f"{a} {b}": asdict(t) for (a, b), t in sorted(travel.travel.items())},
+        "clock": {str(camera): seconds for camera, seconds in sorted(travel.clock.items())},
+    }
+
+
+def _save_look(file: Path, seen: Look, **more: npt.NDArray[Any]) -> None:
+    with whole_file(file) as partial, partial.open("wb") as stream:
+        np.savez(
+            stream,
+            segments=np.concatenate(seen.segments),
+            sizes=np.array([len(s) for s in seen.segments]),
+            starts=np.concatenate([np.array(s, dtype=np.int64) for s in seen.starts]),
+            **more,
+        )
+
+
+def _read_look(file: Path) -> tuple[Look, npt.NDArray[np.int64]]:
+    try:
+        with np.load(file, allow_pickle=False) as found:
+            borders = np.cumsum(found["sizes"])[:-1]
+            seen = Look(
+                segments=tuple(np.split(found["segments"], borders)),
+                starts=tuple(tuple(s.tolist()) for s in np.split(found["starts"], borders)),
+            )
+            return seen, found["cuts"] if "cuts" in found else np.zeros((0, 3), dtype=np.int64)
+    except (OSError, ValueError, KeyError) as error:
+        raise OutputError(f"{file} is damaged: {error}; remove it, and go on with --resume") from None
+
+
+def _write_clusters(file: Path, names: Sequence[str], camids: npt.NDArray[np.int64], found: Clusters) -> None:
+    with whole_file(file) as partial, partial.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(("tracklet", "camid", "person"))
+        for row in zip(names, camids.tolist(), found.person.tolist(), strict=True):
+            writer.writerow(row)
+
+
+def _read_clusters(file: Path, names: Sequence[str]) -> Clusters:
+    try:
+        with file.open(newline="", encoding="utf-8") as stream:
+            person = {row["tracklet"]: int(row["person"]) for row in csv.DictReader(stream)}
+        return Clusters(person=np.array([person[name] for name in names], dtype=np.int64))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise OutputError(f"{file} is damaged: {error}; remove it, and go on with --resume") from None

@@ -1,0 +1,98 @@
+"""Groups of tracklets that are taken for one person each: what the next round of training is told.
+
+Distances between the sets of reciprocal neighbours (Zhong et al. 2017, as in `metrics.rerank`, and as most work on
+unsupervised re-ID uses them), of vectors whose camera's mean is taken away; then average linkage that keeps apart what
+the footage says cannot be one person (`link.agglomeration`). scikit-learn's DBSCAN was compared: it knows no such
+constraints, and one wrong neighbour joins two people (docs/adapt.md has the figures).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from intraclip.adapt.look import Vectors
+from intraclip.link.agglomeration import agglomerate
+from intraclip.metrics.rerank import rerank
+
+NEIGHBOURS = 6
+"""Neighbours that count as near, k1."""
+
+AVERAGED = 2
+"""Tracklets whose neighbourhoods are averaged, k2, itself among them."""
+
+LEVEL = 0.5
+"""Jaccard distance up to which groups are joined."""
+
+FEWEST_OF_CAMERA = 8
+"""Tracklets of a camera below which its mean is not taken away: it would be the people's, not the camera's."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Clusters:
+    """Who is taken for whom.
+
+    Attributes:
+        person: int64 ``[N]``, from 1 in order of first tracklets; 0 for a tracklet that matched no other (noise).
+    """
+
+    person: npt.NDArray[np.int64]
+
+    @property
+    def people(self) -> int:
+        """Groups of two tracklets or more."""
+        return int(self.person.max(initial=0))
+
+    @property
+    def noise(self) -> int:
+        """Tracklets alone."""
+        return int((self.person == 0).sum())
+
+    def __str__(self) -> str:
+        return f"{self.people} people in {int((self.person > 0).sum())} tracklets, {self.noise} alone"
+
+
+def cluster(vectors: Vectors, camids: npt.NDArray[np.int64], impossible: npt.NDArray[np.bool_]) -> Clusters:
+    """Group tracklets.
+
+    Args:
+        vectors: float32 ``[N, D]`` of unit length.
+        camids: int64 ``[N]``.
+        impossible: bool ``[N, N]``, pairs that cannot be one person.
+    """
+    everyone = np.arange(len(vectors))
+    distances = rerank(
+        without_camera(vectors, camids),
+        everyone,
+        everyone,
+        distance="cosine",
+        k1=NEIGHBOURS,
+        k2=AVERAGED,
+        weight=0.0,
+    ).distances
+    scores = np.maximum(-distances, -distances.T)
+    scores[impossible] = -np.inf
+    root = agglomerate(scores).cut(-LEVEL)
+    return _numbered(root)
+
+
+def without_camera(vectors: Vectors, camids: npt.NDArray[np.int64]) -> Vectors:
+    """Vectors less the mean of their camera's, of unit length, so that a camera's light says less."""
+    found = vectors.copy()
+    for camid in np.unique(camids):
+        own = camids == camid
+        if own.sum() >= FEWEST_OF_CAMERA:
+            found[own] -= found[own].mean(axis=0)
+    return np.asarray(
+        found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12), dtype=np.float32
+    )
+
+
+def _numbered(root: npt.NDArray[np.int64]) -> Clusters:
+    sizes = np.bincount(root, minlength=len(root))
+    person = np.zeros(len(root), dtype=np.int64)
+    firsts = np.flatnonzero(sizes > 1)  # a group's root is its smallest item
+    person[sizes[root] > 1] = np.searchsorted(firsts, root[sizes[root] > 1]) + 1
+    return Clusters(person=person)

@@ -1,0 +1,108 @@
+"""`intraclip adapt`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import tyro
+
+from intraclip.cli.common import parse, print_json, print_table, progress_bars, say, tell
+
+if TYPE_CHECKING:
+    from intraclip.adapt.adapting import Adapted
+    from intraclip.train.throughput import Throughput
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdaptArgs:
+    """Let a network learn your site's own people from tracklets that nobody labelled.
+
+    Tracklets are grouped by who looks alike, people who were seen at once kept apart; the network learns the groups,
+    and they are made again. Tracklets that are held out decide whether it became better; if not, RUN holds the old one.
+    """
+
+    model: tyro.conf.Positional[Path] = Path("base")
+    """The network to begin with: base, a run folder, or a checkpoint."""
+    data: tuple[Path, ...]
+    """Folders of tracklets as `intraclip ingest` writes them, or galleries; all of one site, two cameras at least."""
+    out: Path
+    """Run folder to write."""
+    resume: bool = False
+    """Go on where the same adaptation was stopped."""
+    travel: Path | None = None
+    """TOML file of travel times between cameras, and of clocks (docs/link.md)."""
+    rounds: int = 2
+    """Times that the tracklets are grouped and learned from."""
+    epochs: int = 8
+    """Epochs of each round."""
+    seed: int = 0
+    """Seed of everything drawn."""
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N."""
+    json: bool = False
+    """Print the result as JSON."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command."""
+    args = parse(AdaptArgs, argv, command="adapt")
+    from intraclip.adapt.adapting import adapt
+    from intraclip.errors import require_extra
+    from intraclip.report.adapted import write_adapted_page
+
+    require_extra("jinja2", extra="report", purpose="the page of before and after")
+    with progress_bars(["looking", "learning"]) as update:
+
+        class Bar:
+            def step(
+                self,
+                *,
+                epoch: int,
+                step: int,
+                total_steps: int,
+                metrics: dict[str, float],
+                throughput: Throughput,
+            ) -> None:
+                update("learning", step, total_steps, f"epoch {epoch + 1}  loss {metrics['loss']:.3f}")
+
+            def message(self, text: str) -> None:
+                say(text)
+
+        found = adapt(
+            args.model,
+            data=args.data,
+            out=args.out,
+            travel=args.travel,
+            rounds=args.rounds,
+            epochs=args.epochs,
+            seed=args.seed,
+            device=args.device,
+            resume=args.resume,
+            watcher=Bar(),
+            progress=lambda done, total: update("looking", done, total),
+        )
+    page = write_adapted_page(args.out / "report.html", found, name=str(args.model))
+    if args.json:
+        print_json(found.to_json_dict())
+    else:
+        _print(found)
+    if found.won:
+        say(
+            f"{args.out} holds the adapted network; use it as --model {args.out}; galleries of the old one stay with it"
+        )
+    say(f"the page is {page}; look at it before you rely on the network")
+    return 0
+
+
+def _print(found: Adapted) -> None:
+    from intraclip.adapt.guard import WORDS
+
+    before, after = found.before.figures, found.after.figures
+    print_table(
+        ["without labels, on tracklets that were held out", "before", "adapted"],
+        [[WORDS[name], f"{100 * before[name]:.1f} %", f"{100 * after[name]:.1f} %"] for name in before],
+    )
+    tell(found.verdict)

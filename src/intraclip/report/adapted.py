@@ -1,0 +1,148 @@
+"""One self-contained HTML page about an adaptation: figures, the same queries before and after, and the groups."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+
+from intraclip import __version__
+from intraclip.adapt.adapting import Adapted
+from intraclip.adapt.guard import WORDS
+from intraclip.core.files import write_text
+from intraclip.errors import require_extra
+from intraclip.report.sections.tiles import Tile, tracklet_tile
+
+QUERIES = 10
+ANSWERS = 5
+GROUPS = 24
+MEMBERS = 6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Query:
+    """A query and its nearest tracklets of other cameras, by both networks."""
+
+    tile: Tile
+    held_out: bool
+    lists: tuple[tuple[str, tuple[Tile, ...]], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """Tracklets that were taken for one person in the last round."""
+
+    number: int
+    about: str
+    tiles: tuple[Tile, ...]
+    left_out: int
+
+
+def write_adapted_page(out: Path, found: Adapted, *, name: str = "the old network") -> Path:
+    """Write the page.
+
+    Queries are first those that were held out and whose first answer changed, then other held-out ones; among equals
+    by their number.
+
+    Args:
+        out: the HTML file.
+        found: what `adapt` returned.
+        name: of the network that it began with.
+
+    Returns:
+        `out`.
+
+    Raises:
+        FrameError: a picture cannot be read.
+        MissingExtraError: the ``report`` extra is not installed.
+        OutputError: the file cannot be written.
+    """
+    jinja2 = require_extra("jinja2", extra="report", purpose="the page of before and after")
+    before, after = found.before.figures, found.after.figures
+    people = found.clusters.people
+    sizes = np.bincount(found.clusters.person, minlength=people + 1)[1:]
+    largest = np.argsort(-sizes, kind="stable")[:GROUPS]
+    context = {
+        "version": __version__,
+        "name": name,
+        "verdict": found.verdict,
+        "notes": found.notes,
+        "tracklets": len(found.footage),
+        "cameras": len(np.unique(found.footage.camids)),
+        "held": len(found.held),
+        "people": people,
+        "alone": found.clusters.noise - len(found.held),
+        "pairs": found.before.pairs,
+        "figures": [(WORDS[key], before[key], after[key]) for key in before],
+        "queries": [_query(found, row, name) for row in _chosen(found)],
+        "groups": [_group(found, int(place) + 1) for place in largest],
+        "more": people - len(largest),
+    }
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    source = (resources.files("intraclip.report") / "adapted.html.j2").read_text(encoding="utf-8")
+    write_text(out, environment.from_string(source).render(context))
+    return out
+
+
+def answers_of(found: Adapted, row: int, *, after: bool, count: int = ANSWERS) -> list[int]:
+    """Rows of the nearest tracklets of other cameras that can be the same person, nearest first."""
+    vectors = found.seen_after if after else found.seen_before
+    possible = (found.footage.camids != found.footage.camids[row]) & ~found.impossible[row]
+    rows = np.flatnonzero(possible)
+    order = np.argsort(-(vectors[rows] @ vectors[row]), kind="stable")[:count]
+    return [int(r) for r in rows[order]]
+
+
+def _chosen(found: Adapted) -> list[int]:
+    def changed(row: int) -> bool:
+        return answers_of(found, row, after=False, count=1) != answers_of(found, row, after=True, count=1)
+
+    held = [int(row) for row in found.held]
+    return sorted(held, key=lambda row: (not changed(row), row))[:QUERIES]
+
+
+def _query(found: Adapted, row: int, name: str) -> Query:
+    tracklets = found.footage.tracklets
+
+    def tiles(after: bool) -> tuple[Tile, ...]:
+        vectors = found.seen_after if after else found.seen_before
+        return tuple(
+            tracklet_tile(
+                tracklets[answer],
+                2,
+                alt=f"answer {place}: {tracklets[answer].name}",
+                caption=(
+                    tracklets[answer].name,
+                    f"camera {tracklets[answer].camid}",
+                    f"distance {1 - float(vectors[answer] @ vectors[row]):.3f}",
+                ),
+            )
+            for place, answer in enumerate(answers_of(found, row, after=after), start=1)
+        )
+
+    own = tracklets[row]
+    return Query(
+        tile=tracklet_tile(own, 4, alt=f"query {own.name}", caption=(own.name, f"camera {own.camid}")),
+        held_out=row in found.held,
+        lists=((name, tiles(after=False)), ("adapted", tiles(after=True))),
+    )
+
+
+def _group(found: Adapted, person: int) -> Group:
+    rows = np.flatnonzero(found.clusters.person == person).tolist()
+    tracklets = [found.footage.tracklets[row] for row in rows]
+    cameras = sorted({t.camid for t in tracklets})
+    shown = tracklets[:MEMBERS]
+    return Group(
+        number=person,
+        about=f"{len(rows)} tracklets, camera{'s' if len(cameras) > 1 else ''} {', '.join(map(str, cameras))}",
+        tiles=tuple(
+            tracklet_tile(t, 2, alt=f"{t.name} of group {person}", caption=(t.name, f"camera {t.camid}"))
+            for t in shown
+        ),
+        left_out=len(rows) - len(shown),
+    )
