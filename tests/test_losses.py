@@ -8,6 +8,9 @@ from torch.nn import functional as F
 
 from intraclip.config import LossConfig
 from intraclip.losses import LOSSES, TotalLoss, batch_hard_triplet, circle_loss, euclidean_distances
+from intraclip.losses.oim import follow, match
+from intraclip.losses.parts import part_triplet
+from intraclip.losses.siamese import contrastive_loss
 from intraclip.models.embedder import ClipOutput
 
 
@@ -191,3 +194,56 @@ def test_the_memory_pulls_people_apart_without_a_classifier():
         optimizer.step()
     assert float(said["memory_accuracy"]) == 1
     assert float(said["memory"]) < 0.5
+
+
+def test_contrastive_loss_equals_plain_loops():
+    features, labels = batch()
+    rows, near, far = features.double().tolist(), [], []
+    for a in range(len(rows)):
+        for b in range(len(rows)):
+            distance = math.dist(rows[a], rows[b])
+            if a != b and labels[a] == labels[b]:
+                near.append(distance**2 / 2)
+            elif a != b:
+                far.append(max(0.0, 5 - distance) ** 2 / 2)
+    expected = sum(near) / len(near) + sum(far) / len(far)
+    assert float(contrastive_loss(features, labels, margin=5.0)) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("labels", [[0, 0, 0], [0, 1, 2]])
+def test_contrastive_loss_of_one_kind_of_pairs_is_finite(labels):
+    features = torch.randn(3, 4, requires_grad=True)
+    contrastive_loss(features, torch.tensor(labels)).backward()
+    assert torch.isfinite(features.grad).all()
+
+
+def test_instance_matching_follows_features_one_after_another():
+    features = torch.tensor([[2.0, 0.0], [0.0, 3.0], [1.0, 0.0]])
+    table = torch.zeros(3, 2)
+    follow(features, torch.tensor([1, 1, 0]), table, momentum=0.5)
+    half = math.sqrt(0.5)
+    assert torch.allclose(table, torch.tensor([[1.0, 0.0], [half, half], [0.0, 0.0]]))
+    follow(features[:1], torch.tensor([1]), table, momentum=0.9)
+    moved = torch.tensor([0.9 * half + 0.1, 0.9 * half])
+    assert torch.allclose(table[1], moved / moved.norm())
+
+
+def test_instance_matching_is_the_cross_entropy_of_cosines_to_the_table():
+    features, labels = batch()
+    table = F.normalize(torch.randn(5, 8, generator=torch.Generator().manual_seed(1)), dim=1)
+    unit = features / features.norm(dim=1, keepdim=True)
+    expected = F.cross_entropy(10 * unit @ table.T, labels)
+    features.requires_grad_()
+    loss = match(features, labels, table, scale=10.0)
+    assert torch.allclose(loss, expected)
+    follow(features, labels, table)  # before the backward pass, which must not read what it wrote
+    loss.backward()
+    assert torch.isfinite(features.grad).all()
+
+
+def test_part_triplet_is_the_mean_over_the_parts():
+    first, labels = batch(0)
+    second, _ = batch(1)
+    expected = [batch_hard_triplet(part, labels, margin=0.4).loss for part in (first, second)]
+    found = part_triplet(torch.stack([first, second], dim=1), labels, margin=0.4)
+    assert torch.allclose(found, (expected[0] + expected[1]) / 2)

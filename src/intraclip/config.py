@@ -7,7 +7,7 @@ the attribute's text names the section; where the paper is silent, it says so.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Literal
 
 from intraclip.core import settings
@@ -187,6 +187,20 @@ class LossConfig:
     """What cosines to the memory are divided by."""
     memory_momentum: float = share(0.2)
     """Share of a memory's entry that a step keeps."""
+    oim_weight: float = bounded(0.0, 0)
+    """Weight of online instance matching on what the triplet loss reads (Xiao et al. 2017); DRSA has it alone."""
+    oim_scale: float = bounded(30.0, 0, above=True)
+    """What cosines to the table are multiplied by."""
+    oim_momentum: float = share(0.5)
+    """Share of an identity's row in the table that a feature leaves."""
+    siamese_weight: float = bounded(0.0, 0)
+    """Weight of the contrastive loss on what the triplet loss reads (AMOC, QAN); none in the paper."""
+    siamese_margin: float = bounded(2.0, 0)
+    """How far apart the contrastive loss wants two people."""
+    parts_weight: float = bounded(0.0, 0)
+    """Weight of the triplet loss on each part of the body that the head gives: the stripes of stmp, 1 in its paper."""
+    parts_margin: float = bounded(0.4, 0)
+    """Margin of the parts' triplet loss."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -328,7 +342,13 @@ def problems(recipe: Recipe) -> Iterator[str]:
             f"{recipe.batch.clips} clips"
         )
     loss = recipe.loss
-    if not any((loss.triplet_weight, loss.identity_weight, loss.circle_weight, loss.memory_weight)):
+    weights = [getattr(loss, item.name) for item in fields(loss) if item.name.endswith("_weight")]
+    if not any(weights) and not _has_own_loss(recipe.model.backbone):
         yield "loss.triplet_weight: 0, and so is every other weight of [loss]: nothing is left to train on"
     if recipe.model.neck_test == "before" and recipe.model.neck == "none":
         yield "model.neck_test: there is nothing before a neck where model.neck is none"
+
+
+def _has_own_loss(backbone: str) -> bool:
+    registry = open_registry(BACKBONES)
+    return not registry.problem(backbone) and bool(registry.load(backbone).own_loss)

@@ -8,6 +8,9 @@ from intraclip.losses.circle import Circle
 from intraclip.losses.circle import circle_loss as circle_loss
 from intraclip.losses.identity import Identity
 from intraclip.losses.memory import Memory
+from intraclip.losses.oim import OIM
+from intraclip.losses.parts import PartTriplet
+from intraclip.losses.siamese import Siamese
 from intraclip.losses.total import Gather, WeightedSum, instances
 from intraclip.losses.triplet import BatchHardTriplet as BatchHardTriplet
 from intraclip.losses.triplet import Triplet
@@ -20,6 +23,9 @@ LOSSES: dict[str, type[Loss]] = {
     "identity": Identity,
     "circle": Circle,
     "memory": Memory,
+    "oim": OIM,
+    "siamese": Siamese,
+    "parts": PartTriplet,
 }
 """By their key in the log; the weight and settings of each are in `LossConfig`."""
 
@@ -30,7 +36,7 @@ class TotalLoss(WeightedSum):
     Args:
         config: weights and settings.
         gather: see `WeightedSum`.
-        num_classes: training identities; needed by `memory` alone.
+        num_classes: training identities; needed by `memory` and `oim`.
         num_features: size of what the triplet loss reads; likewise.
     """
 

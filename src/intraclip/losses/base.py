@@ -18,12 +18,14 @@ class LossInput(NamedTuple):
         feature_labels: int64 ``[N]``, training classes of the features.
         logits: float32 ``[B, C]``, of this process.
         labels: int64 ``[B]``, training classes of the logits.
+        parts: float32 ``[N, K, F]``, vectors of parts of the body, as `features`; None where the head gives none.
     """
 
     features: torch.Tensor
     feature_labels: torch.Tensor
     logits: torch.Tensor
     labels: torch.Tensor
+    parts: torch.Tensor | None = None
 
 
 class LossOutput(NamedTuple):

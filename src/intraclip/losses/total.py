@@ -42,12 +42,17 @@ class WeightedSum(nn.Module):
             labels: int64 ``[B]``, training classes.
 
         Returns:
-            The scalar to minimise, and detached scalars to log: `loss`, each loss by its name, and what they watch.
+            The scalar to minimise, and detached scalars to log: `loss`, each loss by its name, what they
+            watch, and `auxiliary`, which head and backbone add themselves.
         """
         features, feature_labels = output.triplet_features.float(), labels
+        parts = None if output.parts is None else output.parts.float()
         if self.gather is not None:
             features, feature_labels = self.gather(features, labels)
-        given = LossInput(features, feature_labels, output.logits.float(), labels)
+            if parts is not None:
+                rows, _ = self.gather(parts.flatten(1), labels)
+                parts = rows.reshape(-1, *parts.shape[1:])
+        given = LossInput(features, feature_labels, output.logits.float(), labels, parts)
         total: torch.Tensor | None = None
         values: dict[str, torch.Tensor] = {}
         watched: dict[str, torch.Tensor] = {}
@@ -60,6 +65,7 @@ class WeightedSum(nn.Module):
         assert total is not None  # the identity loss is always there
         if output.auxiliary_loss is not None:
             total = total + output.auxiliary_loss
+            values["auxiliary"] = output.auxiliary_loss.detach()
         return total, {"loss": total.detach(), **values, **watched}
 
 
