@@ -18,7 +18,7 @@ from intraclip.errors import DataError, MissingExtraError, OutputError
 from intraclip.ingest import IngestConfig, IngestSummary, ingest
 from real_data import real_data
 
-SMALL = IngestConfig(min_height=40, min_width=16, min_frames=5, margin=0.0)
+SMALL = IngestConfig(quality="full", min_height=40, min_width=16, min_frames=5, margin=0.0)
 
 
 @pytest.fixture(scope="session")

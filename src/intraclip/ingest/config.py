@@ -31,7 +31,7 @@ class IngestConfig:
 min_frames is 0, must be at least 1
     """
 
-    quality: Quality = "full"
+    quality: Quality = "balanced"
     """How much the detector is asked. `full` searches every frame, small people on overlapping tiles. `balanced`
     searches frames at their own scale in one piece, not again where nothing has moved, and passes over frames while
     nobody moves by more than half the width of their box; people are put back there, on the way between two

@@ -33,10 +33,10 @@ from intraclip.errors import (
     OutputError,
     is_half_written,
 )
-from intraclip.lab.cross import same_people
 from intraclip.lab.reproduce.experiments import Experiment, Row
 from intraclip.lab.reproduce.scales import Scale
 from intraclip.lab.reproduce.sources import Source
+from intraclip.lab.splits import same_people
 from intraclip.models.checkpoint import read_checkpoint
 from intraclip.types import Split, Tracklet
 
@@ -395,9 +395,9 @@ def _is_kept(folder: Path, recipe: Recipe, split: Split | None) -> bool:
         return False
     sampling = read_json(folder / "evaluation.json").get("sampling", {}).get("test_sampling")
     known = (tracklets_digest(split, split.test), _digest_when_kept(folder, split, split.test))
-    return sampling == recipe.clip.test_sampling and read_json(folder / SCORES_FILE).get("tested") in (
+    return sampling == recipe.clip.test_sampling and read_json(folder / SCORES_FILE).get("tested") in [
         [digest] for digest in known
-    )
+    ]
 
 
 def _digest_when_kept(folder: Path, split: Split, tracklets: Sequence[Tracklet]) -> str | None:
