@@ -20,13 +20,14 @@ if TYPE_CHECKING:
 class ReproduceArgs:
     """Make a table or figure of the paper: train what is missing, reuse what is there, write Markdown and HTML.
 
-    Experiments: table1, table2, table3, table4, fig1, fig3, or all of them with `all`; and what the paper leaves
-    open: ablation-ica, ablation-neck, ablation-sda, ablation-schedule, ablation-length, or `ablations`. Interrupted,
-    even by SIGKILL, the same command goes on from there.
+    Experiments: table1, table2, table3, table4, fig1, fig3, or all of them with `all`; table2-imagenet (networks from
+    ImageNet weights) and table3-nearest (the six methods nearest to ICA); and what the paper leaves open: ablation-ica,
+    ablation-neck, ablation-sda, ablation-schedule, ablation-length, or `ablations`. Interrupted, even by SIGKILL, the
+    same command goes on from there.
     """
 
     experiment: tyro.conf.Positional[str]
-    """table1, table2, table3, table4, fig1, fig3, all, ablation-..., ablations."""
+    """table1, table2, table2-imagenet, table3, table3-nearest, table4, fig1, fig3, all, ablation-..., ablations."""
     out: Path
     """Folder of everything that is written; experiments that share it share their runs."""
     scale: Literal["smoke", "cpu", "paper", "imagenet-cpu", "imagenet-gpu"] = "cpu"

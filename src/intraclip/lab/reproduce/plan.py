@@ -394,10 +394,9 @@ def _is_kept(folder: Path, recipe: Recipe, split: Split | None) -> bool:
     if split is None or not all((folder / name).is_file() for name in KEPT):
         return False
     sampling = read_json(folder / "evaluation.json").get("sampling", {}).get("test_sampling")
+    tested = read_json(folder / SCORES_FILE).get("tested")
     known = (tracklets_digest(split, split.test), _digest_when_kept(folder, split, split.test))
-    return sampling == recipe.clip.test_sampling and read_json(folder / SCORES_FILE).get("tested") in [
-        [digest] for digest in known
-    ]
+    return sampling == recipe.clip.test_sampling and tested in [[digest] for digest in known]
 
 
 def _digest_when_kept(folder: Path, split: Split, tracklets: Sequence[Tracklet]) -> str | None:
