@@ -69,6 +69,11 @@ def filmed(folder: Path) -> list[str]:
     return [str(folder / "videos"), "--detector", str(red_box_detector(folder / "red.onnx")), *flags]
 
 
+def across(folder: Path) -> list[str]:
+    videos, _, _, _, run, *gates = filmed(folder)
+    return [videos, "--model", run, *gates]
+
+
 def watched(folder: Path) -> list[str]:
     """Two walkers before two cameras that loop, and a detector that finds them."""
     for camid in (1, 2):
@@ -127,6 +132,7 @@ TOYS: dict[str, Callable[[Path], list[str]]] = {
     "gpu.py": lambda folder: [*["--rehearse", "--parts", "ranking", "--out"], str(folder / "out")],
     "heads.py": flags("--features 16 --frames 2 --height 4 --width 2 --clips 2 --rounds 1"),
     "link.py": linked,
+    "mtmc.py": across,
     "live.py": watched,
     "pack.py": packed,
     "process.py": flags("--rounds 1 --steps 1"),

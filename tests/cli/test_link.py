@@ -78,6 +78,13 @@ def test_without_anything_else_the_data_choose_the_threshold(run: Callable[..., 
     assert "Person 8" in (tmp_path / "out" / "people.html").read_text(encoding="utf-8")
 
 
+def test_scores_of_boxes_need_the_folder_of_ingest(file: Path, tmp_path: Path):
+    pytest.importorskip("trackers")
+    with pytest.raises(ConfigError, match="--truth needs the tracks of `intraclip ingest`"):
+        link_main([str(file), "--truth", str(tmp_path), "--out", str(tmp_path / "out")])
+    assert not (tmp_path / "out").exists()
+
+
 def test_labelled_embeddings_calibrate_and_are_kept_for_next_time(
     run: Callable[..., str], file: Path, labelled: Path, tmp_path: Path
 ):

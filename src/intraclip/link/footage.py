@@ -98,10 +98,19 @@ class Tail:
         return float(distances[unlikely[-1] + 1]) if unlikely[-1] + 1 < len(distances) else 0.0
 
 
+def tells_apart(evidence: Evidence, probability: float) -> tuple[Evidence, Tail] | None:
+    """The tracklets without their cameras' means, and what the footage says of them; None if it says nothing."""
+    levelled = without_cameras(evidence)
+    tail = fit_tail(levelled)
+    return None if tail is None or not tail.distance_of(probability) > 0 else (levelled, tail)
+
+
 def fit_tail(evidence: Evidence) -> Tail | None:
     """Find how near pairs of one person and of two come.
 
-    Pairs of two cameras are read; of a single camera, those that it did not see at once.
+    Pairs of two cameras are read; of a single camera, those that it did not see at once. How near two people come is
+    the wider of two answers: of pairs that are not each other's nearest, which lack those that look alike where a
+    camera saw few people, and of pairs seen at once.
 
     Returns:
         None where the tail holds too few pairs, or no sign of two kinds (by the Bayesian information criterion).
@@ -109,8 +118,9 @@ def fit_tail(evidence: Evidence) -> Tail | None:
     start, nearest, apart = _nearest(evidence)
     if len(nearest) < LEAST:
         return None
-    two = np.concatenate([_strangers(evidence, start), apart])
-    scale = float(two.mean()) if len(two) else 0.0
+    scale = max(
+        (float(two.mean()) for two in (_strangers(evidence, start), apart) if len(two) >= LEAST), default=0.0
+    )
     if not scale > 0:
         return None
     likelihood, share, mean, spread = max(_maximised(nearest, scale, quantile) for quantile in STARTS)

@@ -18,8 +18,8 @@ from intraclip.errors import ConfigError
 from intraclip.gallery.gallery import Gallery, open_gallery
 from intraclip.link import people as grouping
 from intraclip.link.evidence import Evidence
-from intraclip.link.footage import fit_tail, without_cameras
-from intraclip.link.people import SURE, People
+from intraclip.link.footage import tells_apart
+from intraclip.link.people import LIKELIER, SURE, People
 from intraclip.link.recordings import kept_apart
 from intraclip.link.scores import LinkScores, score_people
 from intraclip.link.source import (
@@ -169,7 +169,7 @@ def linking(
         asked = calibration is not None or prior is not None or (travel is not None and travel.has_usual)
         if fitted is not None and fitted.learned_from:
             bare = replace(evidence, calibration=None)
-            if not asked and fit_tail(without_cameras(bare)) is not None:
+            if not asked and tells_apart(bare, probability or LIKELIER):
                 # This footage says more about itself than other people in other places do.
                 evidence, fitted = bare, None
             else:

@@ -12,7 +12,7 @@ from scipy.special import expit
 from intraclip.errors import ConfigError, DataError
 from intraclip.link.agglomeration import agglomerate
 from intraclip.link.evidence import Evidence
-from intraclip.link.footage import fit_tail, without_cameras
+from intraclip.link.footage import tells_apart, without_cameras
 from intraclip.link.level import best_level
 
 MAX_TRACKLETS = 40_000
@@ -147,7 +147,8 @@ def link(
         tree = agglomerate(ordered.score_matrix())
         level, distance = -threshold, threshold
         rule = f"mean {ordered.metric} distance below {threshold:.4g}, as given"
-    elif (tail := fit_tail(levelled := without_cameras(ordered))) is not None:
+    elif told := tells_apart(ordered, probability):
+        levelled, tail = told
         tree = agglomerate(levelled.score_matrix())
         distance = tail.distance_of(probability)
         level, judged = -distance, without_cameras(evidence)
