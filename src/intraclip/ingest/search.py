@@ -263,6 +263,8 @@ def filled(
     Returns:
         The same and the new rows, by frame and then by track.
     """
+    if searched.all() or not len(seen):
+        return seen
     place = np.searchsorted(index, seen.frame)
     search = np.cumsum(searched)[place]
     order = np.lexsort((seen.frame, seen.track))
