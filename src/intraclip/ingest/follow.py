@@ -6,6 +6,7 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -253,6 +254,7 @@ def observe(
         stand in `source.passed`.
     """
     parts: list[Observations] = []
+    beginnings: list[Observations] = []
     frames: list[tuple[int, float, bool]] = []
 
     def wanted(index: int, time_s: float) -> bool:
@@ -280,15 +282,22 @@ def observe(
             with timed(follower.seconds, "encode"):
                 look(frame, parts[-1])
         if earlier:
-            parts.append(_as_rows(earlier, parts[-1]))
+            beginnings.append(_as_rows(earlier, parts[-1]))
         if watch is not None:
             watch()
     with timed(follower.seconds, "track"):
-        seen = Observations.join(parts)
-        seen = seen[np.lexsort((seen.track, seen.frame))]
-        if not all(searched for _, _, searched in frames):
-            index, time_s, searched_ones = zip(*frames, strict=True)
-            seen = filled(seen, np.array(index, np.int64), np.array(time_s), np.array(searched_ones))
+        index, time_s, searched = (
+            np.array(column) for column in (zip(*frames, strict=True) if frames else ((), (), ()))
+        )
+        fill = partial(filled, index=index, time_s=time_s, searched=searched)
+        seen = fill(Observations.join(parts))
+        if beginnings:
+            # A track that is too short without them stays so: most such are no people.
+            early = Observations.join(beginnings)
+            long = np.bincount(seen.track, minlength=int(early.track.max()) + 1) >= config.min_frames
+            early = early[long[early.track]]
+            seen = Observations.join([*parts, early])
+            seen = fill(seen[np.lexsort((seen.track, seen.frame))])
         seen = with_overlap(seen)
     source.passed = frozenset(index for index, _, searched in frames if not searched)
     return seen, len(frames)
