@@ -104,7 +104,19 @@ def flags(text: str) -> Callable[[Path], list[str]]:
 
 TOYS: dict[str, Callable[[Path], list[str]]] = {
     "adapt.py": lambda folder: [
-        *["--sites", "diverse", "--people", "8", "--seeds", "0", "--rounds", "1", "--epochs", "1", "--folder"],
+        *[
+            "--sites",
+            "diverse",
+            "--people",
+            "8",
+            "--seeds",
+            "0",
+            "--rounds",
+            "1",
+            "--epochs",
+            "1",
+            "--folder",
+        ],
         str(folder),
     ],
     "augment.py": flags("--rounds 1 --size 2 2 32 16"),
