@@ -131,8 +131,8 @@ def test_names_in_the_settings_are_those_of_the_registries():
 def test_every_registered_part_is_there_and_declares_settings():
     from dataclasses import is_dataclass
 
-    from intraclip.models.backbones import BACKBONES
     from intraclip.losses import LOSSES
+    from intraclip.models.backbones import BACKBONES
     from intraclip.models.heads import HEADS
 
     for registry in (HEADS, BACKBONES, LOSSES):

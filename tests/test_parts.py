@@ -158,7 +158,8 @@ def test_the_whole_help_lists_the_settings_of_all_parts(capsys):
     said = capsys.readouterr().out
     for flag in ("loss.circle.weight", "loss.triplet.kind margin|soft", "model.head.reduction"):
         assert f"  --{flag}\n" in said
-    assert "ica: " in said and "amoc: Weight of the loss on flow" in said
+    assert "ica: " in said
+    assert "amoc: Weight of the loss on flow" in said
 
 
 def test_a_part_is_named_alone_or_with_its_settings(tmp_path: Path):
