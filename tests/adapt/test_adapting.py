@@ -61,7 +61,7 @@ def network(tmp_path_factory: pytest.TempPathFactory, site: Path) -> Path:
         device="cpu",
         input=InputConfig(height=32, width=16),
         clip=ClipConfig(num_frames=2),
-        model=ModelConfig(backbone="small", head="ica", weights="", width=0.5),
+        model=ModelConfig(backbone="small", head="ica", weights="", backbone_settings={"width": 0.5}),
     )
     file = tmp_path_factory.mktemp("network") / "model.safetensors"
     model = build_embedder(recipe.model, recipe.input, num_classes=2, seed=3).eval()

@@ -54,7 +54,7 @@ def test_full_searches_every_frame() -> None:
 
 def test_fast_takes_longer_steps() -> None:
     searched = walk(Cadence(IngestConfig(quality="fast"), fps=10), 0.0, frames=40)
-    assert set(np.diff(searched[3:]).tolist()) == {5}
+    assert set(np.diff(searched[3:]).tolist()) == {4}
 
 
 def test_who_jumps_too_far_for_the_tracker_is_looked_for_in_the_next_frame() -> None:

@@ -35,7 +35,7 @@ def parse_with_recipe(kind: type[ArgsT], argv: Sequence[str], *, command: str, d
     words, values = part_flags(argv)
     if "--help-all" in argv:
         try:
-            parse(kind, argv, command=command, default=default)  # type: ignore[type-var]
+            parse(kind, argv, command=command, default=default)
         except SystemExit:
             print(f"\n{help_of_parts()}")
             raise

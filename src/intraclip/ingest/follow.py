@@ -249,16 +249,20 @@ def observe(
         watch: called after every frame.
 
     Returns:
-        Every followed box, by frame and then by track; and the number of frames used.
+        Every followed box, by frame and then by track; and the number of frames used, those passed over included, which
+        stand in `source.passed`.
     """
     parts: list[Observations] = []
     frames: list[tuple[int, float, bool]] = []
 
     def wanted(index: int, time_s: float) -> bool:
-        frames.append((index, time_s, follower.due(time_s)))
-        return frames[-1][2]
+        due = follower.due(time_s)
+        if not due:
+            frames.append((index, time_s, False))
+        return due
 
     for frame in source.frames(wanted=wanted):
+        frames.append((frame.index, frame.time_s, True))
         numbers, people, hidden, _, earlier = follower(frame)
         with timed(follower.seconds, "track"):
             parts.append(
@@ -286,6 +290,7 @@ def observe(
             index, time_s, searched_ones = zip(*frames, strict=True)
             seen = filled(seen, np.array(index, np.int64), np.array(time_s), np.array(searched_ones))
         seen = with_overlap(seen)
+    source.passed = frozenset(index for index, _, searched in frames if not searched)
     return seen, len(frames)
 
 

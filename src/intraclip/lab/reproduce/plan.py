@@ -395,9 +395,9 @@ def _is_kept(folder: Path, recipe: Recipe, split: Split | None) -> bool:
         return False
     sampling = read_json(folder / "evaluation.json").get("sampling", {}).get("test_sampling")
     known = (tracklets_digest(split, split.test), _digest_when_kept(folder, split, split.test))
-    return sampling == recipe.clip.test_sampling and read_json(folder / SCORES_FILE).get("tested") in (
+    return sampling == recipe.clip.test_sampling and read_json(folder / SCORES_FILE).get("tested") in [
         [digest] for digest in known
-    )
+    ]
 
 
 def _digest_when_kept(folder: Path, split: Split, tracklets: Sequence[Tracklet]) -> str | None:

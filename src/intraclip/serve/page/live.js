@@ -34,7 +34,8 @@ export async function live({ stats }) {
     const status = await api.live();
     cameras.replaceChildren(...cameraRows(status));
     // A service that watches no cameras itself does not know when another program raises an alert.
-    if (status.watching ? status.alerts !== raised : true) await showAlerts();
+    if (!status.watching || status.alerts !== raised) await showAlerts();
+    if (raised >= 0 && status.alerts !== raised) await showList();
     raised = status.alerts;
     return status.watching;
   }
