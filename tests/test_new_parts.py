@@ -18,12 +18,13 @@ import torch
 import intraclip as ic
 from intraclip.config_io import dump_recipe, recipe_from_table
 from intraclip.errors import ConfigError
-from intraclip.losses import TotalLoss
+from intraclip.losses.total import TotalLoss
 from intraclip.models.embedder import build_embedder
 from intraclip.models.fingerprint import fingerprint_of
 
 table = {"model": {"head": {"name": "last", "share": 0.5}, "backbone": {"name": "patches", "side": 16}, "weights": ""}}
 table["input"] = {"height": 32, "width": 16}
+table["loss"] = {"length": {"weight": 0.5, "free": 0.25}}
 recipe = recipe_from_table(table, source="test")
 assert "last" in ic.heads()
 assert 'name = "last"\\nshare = 0.5' in dump_recipe(recipe) and 'name = "patches"\\nside = 16' in dump_recipe(recipe)
@@ -32,16 +33,28 @@ before = fingerprint_of(model, recipe.clip)
 output = model(torch.randn(4, 3, 3, 32, 16), torch.ones(4, 3, dtype=torch.bool))
 loss, shown = TotalLoss(recipe.loss)(output, torch.tensor([0, 0, 1, 1]))
 loss.backward()
+assert {"length", "square"} <= set(shown)
+rest, _ = TotalLoss({})(output, torch.tensor([0, 0, 1, 1]))
+assert torch.isclose(loss, rest + 0.5 * shown["length"])
+assert "[loss.length]\\nweight = 0.5\\nfree = 0.25" in dump_recipe(recipe)
+import intraclip.lab.reproduce.tables as tables, intraclip.report.sections.curves as curves
+assert "length" in tables.LOSS_COLUMNS
+from types import SimpleNamespace
+entries = [{"epoch": n, "loss": 2.0, "length": 1.0} for n in (1, 2)]
+drawn = curves.curves([SimpleNamespace(name="r", epochs=entries, scores={})], {}, protocol="x")
+assert any("Squared length" in figure for figure in drawn.training)
 assert model.backbone.project.weight.grad.abs().sum() > 0
 assert model.eval()(torch.randn(4, 3, 3, 32, 16)).embedding.shape == (4, 32)
 table["model"]["head"]["share"] = 0.25
 other = recipe_from_table(table, source="test")
 assert fingerprint_of(build_embedder(other.model, other.input, num_classes=2, seed=0), other.clip) != before
 table["model"] |= {"head": {"name": "last", "share": 2.0}, "backbone": {"name": "patches", "sied": 3}}
+table["loss"] = {"length": {"free": -1}}
 try:
     recipe_from_table(table, source="test")
 except ConfigError as error:
     assert "model.head.share: 2.0 must lie in 0..1" in str(error), error
+    assert "loss.length.free: -1.0 is too small" in str(error), error
     assert "model.backbone.sied: unknown key (did you mean 'side'?)" in str(error), error
 else:
     raise AssertionError("wrong settings were taken")
@@ -72,16 +85,16 @@ def apply(text: str, root: Path) -> list[tuple[str, int]]:
     return done
 
 
-def test_a_head_and_a_backbone_are_one_file_and_one_line_each(tmp_path: Path):
+def test_a_head_a_backbone_and_a_loss_are_one_file_and_one_line_each(tmp_path: Path):
     package = tmp_path / "src" / "intraclip"
     shutil.copytree(SOURCE, package, ignore=shutil.ignore_patterns("__pycache__", "weights"))
     guide = GUIDE.read_text(encoding="utf-8")
     blocks = [block.split("```")[0] for block in guide.split("```diff\n")[1:]]
-    for kind in ("heads", "backbones"):
-        (diff,) = (block for block in blocks if f"models/{kind}/" in block)
+    for kind in ("models/heads", "models/backbones", "losses"):
+        (diff,) = (block for block in blocks if f"intraclip/{kind}/" in block)
         (new, no_line), (registry, lines) = apply(diff, tmp_path)
-        assert (no_line, lines, registry) == (0, 1, f"src/intraclip/models/{kind}/__init__.py")
-        assert new.startswith(f"src/intraclip/models/{kind}/")
+        assert (no_line, lines, registry) == (0, 1, f"src/intraclip/{kind}/__init__.py")
+        assert new.startswith(f"src/intraclip/{kind}/")
     environment = {**os.environ, "PYTHONPATH": str(tmp_path / "src")}
     done = subprocess.run(
         [sys.executable, "-c", TRAINS],

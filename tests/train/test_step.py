@@ -14,7 +14,6 @@ from intraclip.config import (
     BatchConfig,
     ClipConfig,
     InputConfig,
-    LossConfig,
     ModelConfig,
     OptimizerConfig,
     Recipe,
@@ -24,7 +23,7 @@ from intraclip.config import (
 from intraclip.core.distributed import World
 from intraclip.data.augment import normalise
 from intraclip.errors import ConfigError
-from intraclip.losses import TotalLoss
+from intraclip.losses.total import TotalLoss
 from intraclip.models.embedder import ClipEmbedder, ClipOutput, build_embedder
 from intraclip.models.heads import HEADS
 from intraclip.train.step import TrainingStep, backend_settings, mix
@@ -76,7 +75,7 @@ def with_step(recipe: Recipe, **settings: object) -> Recipe:
 STRIPES = replace(
     RECIPE,
     model=replace(RECIPE.model, head="stmp"),
-    loss=LossConfig(parts_weight=1.0, oim_weight=0.5, siamese_weight=0.5),
+    loss={"parts": {"weight": 1.0}, "oim": {"weight": 0.5}, "siamese": {"weight": 0.5}},
 )
 
 
@@ -105,8 +104,8 @@ def test_pieces_mine_triplets_over_the_whole_batch(recipe):
 
 
 def test_a_head_without_parts_refuses_the_loss_on_them():
-    with pytest.raises(ConfigError, match=r"loss.parts_weight: 1.0, but the head gives no vectors of parts"):
-        after_one_step(replace(RECIPE, loss=LossConfig(parts_weight=1.0)), batch())
+    with pytest.raises(ConfigError, match=r"loss.parts.weight: 1.0, but the head gives no vectors of parts"):
+        after_one_step(replace(RECIPE, loss={"parts": {"weight": 1.0}}), batch())
 
 
 @pytest.mark.parametrize(("backbone", "head"), [("amoc", "amoc_rnn"), ("resnet50_3d", "tap")])
@@ -126,7 +125,7 @@ def test_the_motion_network_can_learn_flow_alone():
     recipe = replace(
         RECIPE,
         model=ModelConfig(backbone="amoc", head="amoc_rnn", weights="", backbone_settings={"width": 0.05}),
-        loss=LossConfig(triplet_weight=0, identity_weight=0),
+        loss={"triplet": {"weight": 0}, "identity": {"weight": 0}},
     )
     assert not list(problems(recipe))
     metrics, gradients, _ = after_one_step(recipe, batch())

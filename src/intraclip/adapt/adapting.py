@@ -532,14 +532,12 @@ class _Adaptation:
             batch=BatchConfig(identities=min(PEOPLE, people), clips=CLIPS, cameras="balanced"),
             augment=AugmentConfig(colour_probability=0.5, colour_strength=0.5),
             model=replace(own.model, weights=str(weights), triplet_reads="embedding"),
-            loss=replace(
-                own.loss,
-                triplet="soft",
-                triplet_unit=True,
-                triplet_weight=1.0,
-                identity_weight=0.0,
-                memory_weight=1.0,
-            ),
+            loss={
+                **own.loss,
+                "triplet": {**own.loss.get("triplet", {}), "kind": "soft", "unit": True, "weight": 1.0},
+                "identity": {**own.loss.get("identity", {}), "weight": 0.0},
+                "memory": {**own.loss.get("memory", {}), "weight": 1.0},
+            },
             optimizer=OptimizerConfig(learning_rate=3e-4, decay="cosine", average=0.9, epochs=self.epochs),
             finetune=FinetuneConfig(
                 freeze_blocks=blocks // 2, freeze_batch_norm=own.finetune.freeze_batch_norm, body_rate=0.2

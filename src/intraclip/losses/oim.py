@@ -6,11 +6,13 @@ paper's second part, a queue of people without a name, has no use where every tr
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch.nn import functional as F
 
-from intraclip.config import LossConfig
-from intraclip.losses.base import Loss, LossInput, LossOutput
+from intraclip.core.settings import bounded, share
+from intraclip.losses.base import Loss, LossInput, LossOutput, LossSettings
 
 
 def match(
@@ -46,20 +48,30 @@ def follow(
         table.index_copy_(0, place, F.normalize(moved, dim=1))
 
 
+@dataclass(frozen=True, kw_only=True)
+class OIMSettings(LossSettings):
+    """Settings of the loss ``oim``."""
+
+    scale: float = bounded(30.0, 0, above=True)
+    """What cosines to the table are multiplied by."""
+    momentum: float = share(0.5)
+    """Share of an identity's row in the table that a feature leaves."""
+
+
 class OIM(Loss):
     """`match`, then `follow`, with a table of the training identities; it reads what the triplet loss reads."""
 
+    Settings = OIMSettings
     title = "Instance matching loss"
     table: torch.Tensor
 
-    def __init__(self, config: LossConfig, num_classes: int, num_features: int) -> None:
-        super().__init__(config, num_classes, num_features)
-        self.weight = config.oim_weight
+    def __init__(self, settings: OIMSettings, num_classes: int, num_features: int) -> None:
+        super().__init__(settings, num_classes, num_features)
         self.register_buffer("table", torch.zeros(num_classes, num_features))
 
     def forward(self, given: LossInput) -> LossOutput:
         """See `Loss.forward`."""
         features, labels = given.features, given.feature_labels
-        loss = match(features, labels, self.table, scale=self.config.oim_scale)
-        follow(features.detach(), labels, self.table, momentum=self.config.oim_momentum)
+        loss = match(features, labels, self.table, scale=self.settings.scale)
+        follow(features.detach(), labels, self.table, momentum=self.settings.momentum)
         return LossOutput(loss, {})

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 
-from intraclip.config import LossConfig
+from intraclip.core.settings import bounded
 from intraclip.errors import ConfigError
-from intraclip.losses.base import Loss, LossInput, LossOutput
+from intraclip.losses.base import Loss, LossInput, LossOutput, LossSettings
 from intraclip.losses.triplet import batch_hard_triplet
 
 
@@ -22,6 +24,14 @@ def part_triplet(parts: torch.Tensor, labels: torch.Tensor, *, margin: float = 0
     return torch.stack(found).mean()
 
 
+@dataclass(frozen=True, kw_only=True)
+class PartTripletSettings(LossSettings):
+    """Settings of the loss ``parts``."""
+
+    margin: float = bounded(0.4, 0)
+    """Of the hinge."""
+
+
 class PartTriplet(Loss):
     """`part_triplet` with the recipe's margin, for heads that give vectors of parts.
 
@@ -29,19 +39,14 @@ class PartTriplet(Loss):
         ConfigError: at the first step, the head gives none.
     """
 
+    Settings = PartTripletSettings
     title = "Part triplet loss"
-
-    def __init__(self, config: LossConfig, num_classes: int, num_features: int) -> None:
-        super().__init__(config, num_classes, num_features)
-        self.weight = config.parts_weight
 
     def forward(self, given: LossInput) -> LossOutput:
         """See `Loss.forward`."""
         if given.parts is None:
             raise ConfigError(
-                f"loss.parts_weight: {self.weight}, but the head gives no vectors of parts; set it to 0, or choose the "
+                f"loss.parts.weight: {self.weight}, but the head gives no vectors of parts; set it to 0, or choose the "
                 "head stmp"
             )
-        return LossOutput(
-            part_triplet(given.parts, given.feature_labels, margin=self.config.parts_margin), {}
-        )
+        return LossOutput(part_triplet(given.parts, given.feature_labels, margin=self.settings.margin), {})

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 
-from intraclip.config import LossConfig
-from intraclip.losses.base import Loss, LossInput, LossOutput
+from intraclip.core.settings import bounded
+from intraclip.losses.base import Loss, LossInput, LossOutput, LossSettings
 from intraclip.losses.triplet import euclidean_distances
 
 
@@ -32,16 +34,21 @@ def _mean(values: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
     return (values * where).sum() / where.sum().clamp_min(1)
 
 
+@dataclass(frozen=True, kw_only=True)
+class SiameseSettings(LossSettings):
+    """Settings of the loss ``siamese``."""
+
+    margin: float = bounded(2.0, 0)
+    """How far apart two people should be."""
+
+
 class Siamese(Loss):
     """`contrastive_loss` with the recipe's margin."""
 
+    Settings = SiameseSettings
     title = "Contrastive loss"
-
-    def __init__(self, config: LossConfig, num_classes: int, num_features: int) -> None:
-        super().__init__(config, num_classes, num_features)
-        self.weight = config.siamese_weight
 
     def forward(self, given: LossInput) -> LossOutput:
         """See `Loss.forward`."""
-        loss = contrastive_loss(given.features, given.feature_labels, margin=self.config.siamese_margin)
+        loss = contrastive_loss(given.features, given.feature_labels, margin=self.settings.margin)
         return LossOutput(loss, {})

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from intraclip.config import LossConfig
+from intraclip.core.settings import Given, settings_of_each
+from intraclip.losses import LOSSES
 from intraclip.losses.base import Loss, LossInput
 
 if TYPE_CHECKING:
@@ -69,8 +70,24 @@ class WeightedSum(nn.Module):
         return total, {"loss": total.detach(), **values, **watched}
 
 
-def instances(
-    kinds: Mapping[str, type[Loss]], config: LossConfig, num_classes: int, num_features: int
-) -> dict[str, Loss]:
-    """One loss of every kind, by name."""
-    return {name: kind(config, num_classes, num_features) for name, kind in kinds.items()}
+class TotalLoss(WeightedSum):
+    """The weighted sum of the losses that a recipe asks for.
+
+    Args:
+        given: `Recipe.loss`.
+        gather: see `WeightedSum`.
+        num_classes: training identities; needed by losses with a memory alone.
+        num_features: size of what the triplet loss reads; likewise.
+    """
+
+    def __init__(
+        self,
+        given: Mapping[str, Given],
+        *,
+        gather: Gather | None = None,
+        num_classes: int = 0,
+        num_features: int = 0,
+    ) -> None:
+        settings = settings_of_each(LOSSES, given)
+        losses = {name: LOSSES.load(name)(own, num_classes, num_features) for name, own in settings.items()}
+        super().__init__(losses, gather=gather)

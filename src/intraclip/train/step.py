@@ -14,7 +14,7 @@ from intraclip.config import Recipe, StepConfig
 from intraclip.core.distributed import World, average, synchronise_batch_norm
 from intraclip.core.transfer import Arriving
 from intraclip.data.augment import apply, draw
-from intraclip.losses import TotalLoss
+from intraclip.losses.total import TotalLoss
 from intraclip.models.embedder import ClipEmbedder, ClipOutput
 from intraclip.models.finetune import parameter_groups, set_trainable
 from intraclip.models.network import frozen_statistics

@@ -290,11 +290,11 @@ def test_runs_made_otherwise_meanwhile_are_not_written(tmp_path: Path, monkeypat
 
     def do_otherwise(runs, *_, **__) -> list[Failure]:
         for run in runs:
-            make(replace(run, recipe=replace(run.recipe, loss=replace(run.recipe.loss, margin=0.5))))
+            make(replace(run, recipe=replace(run.recipe, loss={"triplet": {"margin": 0.5}})))
         return []
 
     monkeypatch.setattr("intraclip.lab.reproduce.run.do_runs", do_otherwise)
-    with pytest.raises(ConfigError, match=r"another recipe \(loss.margin: 0.5 -> 0.3\)"):
+    with pytest.raises(ConfigError, match=r"another recipe \(loss.triplet.margin: 0.5 -> 0.3\)"):
         reproduce(found, SILENT)
     assert not list(found.settings.out.glob("*.md"))
 

@@ -229,7 +229,7 @@ _RIVALS: tuple[tuple[str, str, Printed], ...] = (
 _WHOLE: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("liao", "Liao et al., the whole backbone", _method("tap") | {"model.backbone": "resnet50_3d"}),
     ("amoc-flow", "AMOC, two streams and learned flow", _method("amoc_rnn") | {"model.backbone": "amoc"}),
-    ("stmp-parts", "STMP, with its triplets over stripes", _method("stmp") | {"loss.parts_weight": 1.0}),
+    ("stmp-parts", "STMP, with its triplets over stripes", _method("stmp") | {"loss.parts.weight": 1.0}),
 )
 """Methods that are more than a head behind the scale's backbone; what is printed for them stands beside their heads."""
 

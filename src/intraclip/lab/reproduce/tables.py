@@ -165,7 +165,7 @@ def _scores(result: Mapping[str, Any], layout: str, data: Mapping[str, Any]) -> 
 
 def _training(result: Mapping[str, Any], layout: str, data: Mapping[str, Any]) -> Table:
     rows = [[row["label"], *_training_cells(own)] for row, own, _ in _rows_of(result, layout) if own]
-    titles = {name: LOSSES[name].title.lower() for name in LOSS_COLUMNS}
+    titles = {name: LOSSES.load(name).title.lower() for name in LOSS_COLUMNS}
     titles["identity"] += f" (chance {data['chance_identity_loss']:.2f})"
     return _without_empty("Training, last epoch", ["", "time", "accuracy", *titles.values()], rows)
 
