@@ -51,7 +51,7 @@ class Run:
     @property
     def seconds(self) -> float:
         """That the longest video lasts."""
-        return max(v["frames"] / v["fps"] for v in self.told["videos"])
+        return float(max(v["frames"] / v["fps"] for v in self.told["videos"]))
 
 
 def run(side: str, sources: Path | None, args: argparse.Namespace, more: list[str]) -> Run:
@@ -112,9 +112,9 @@ def main() -> None:
             print(
                 f"{first} / {side}, {what}: {statistics.median(ratios):.2f}  {[round(r, 2) for r in ratios]}"
             )
-    for side, done in runs.items():
+    for side, rounds in runs.items():
         stages: dict[str, float] = {}
-        for video in done[-1].told["videos"]:
+        for video in rounds[-1].told["videos"]:
             for stage, spent in video["seconds"].items():
                 stages[stage] = stages.get(stage, 0.0) + spent
         print(
