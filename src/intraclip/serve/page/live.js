@@ -159,7 +159,7 @@ function often(factor) {
 export function watchButton(tracklet, rates) {
   const usual = rates.includes(0.001) ? 0.001 : rates[rates.length - 1];
   return h("button", {
-    class: "quiet", "data-action": "label", "aria-label": `Look for the person on ${tracklet.id}`, title: "Raise an alert when they come back",
+    class: "quiet", "data-action": "watch", "aria-label": `Look for the person on ${tracklet.id}`, title: "Raise an alert when they come back",
     onclick: async () => {
       const name = h("input", { id: "watch-name", maxlength: 200, value: tracklet.person, autofocus: true });
       const rate = h("select", { id: "watch-rate" }, rates.map((r) => h("option", { value: r, selected: r === usual }, `${Number((r * 1000).toPrecision(2))} of 1,000`)));
