@@ -29,14 +29,14 @@ class Earlier(NamedTuple):
     """Where somebody was before it was sure that there is somebody.
 
     Attributes:
-        index: number of the frame.
-        time_s: its time.
+        frame: its number.
+        time_s: of the frame.
         number: of the track.
         box: float32 ``[4]``.
         score: of the detection.
     """
 
-    index: int
+    frame: int
     time_s: float
     number: int
     box: Floats
