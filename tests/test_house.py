@@ -121,11 +121,12 @@ def test_the_picture_of_the_house_is_the_one_that_is_checked():
     assert picture in " ".join(text.split()), f"CONTRIBUTING.md should show: {picture}"
 
 
-def test_names_in_the_settings_are_those_of_the_registries():
+def test_layouts_in_the_settings_are_those_that_can_be_read():
     from intraclip import config
     from intraclip.data.readers import READERS
 
-    assert set(get_args(config.Layout)) == {"auto", *READERS}
+    assert get_args(config.Layout) == ("auto", *READERS)
+    assert {name: reader.name for name, reader in READERS.items()} == {name: name for name in READERS}
 
 
 def test_every_registered_part_is_there_and_declares_settings():

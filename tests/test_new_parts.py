@@ -61,6 +61,27 @@ else:
 """
 
 
+READS = """
+from pathlib import Path
+import intraclip.config_io as config_io
+from intraclip.cli.flags import flags_of
+from intraclip.cli.tree import kind_of
+from intraclip.data.readers import detect_layout, num_splits, read_split
+
+root = Path("people")
+for person, camera in (("0007", "1"), ("0007", "2"), ("0008", "2")):
+    (root / "corridor" / person / camera).mkdir(parents=True)
+    (root / "corridor" / person / camera / "1.jpg").write_bytes(b"")
+assert detect_layout(root) == "corridor" and num_splits(root) == 1
+split = read_split(root)
+assert [t.name for t in split.query] == ["corridor/0007/1"] and {t.pid for t in split.gallery} == {7, 8}
+assert config_io.recipe_from_table({"data": {"layout": "corridor"}}, source="test").data.layout == "corridor"
+for command, flag in (("evaluate", "layout"), ("train", "data.layout"), ("data pack", "layout")):
+    (found,) = (f for f in flags_of(kind_of(command)) if f.name == flag)
+    assert "corridor" in found.choices, command
+"""
+
+
 def apply(text: str, root: Path) -> list[tuple[str, int]]:
     """Apply a diff as the guide writes them: lines with a plus go after the last line without one.
 
@@ -85,19 +106,20 @@ def apply(text: str, root: Path) -> list[tuple[str, int]]:
     return done
 
 
-def test_a_head_a_backbone_and_a_loss_are_one_file_and_one_line_each(tmp_path: Path):
+def test_a_head_a_backbone_a_loss_and_a_reader_are_one_file_and_one_line_each(tmp_path: Path):
     package = tmp_path / "src" / "intraclip"
     shutil.copytree(SOURCE, package, ignore=shutil.ignore_patterns("__pycache__", "weights"))
     guide = GUIDE.read_text(encoding="utf-8")
     blocks = [block.split("```")[0] for block in guide.split("```diff\n")[1:]]
-    for kind in ("models/heads", "models/backbones", "losses"):
+    registries = {kind: f"{kind}/__init__.py" for kind in ("models/heads", "models/backbones", "losses")}
+    for kind, place in {**registries, "data/readers": "data/layouts.py"}.items():
         (diff,) = (block for block in blocks if f"intraclip/{kind}/" in block)
         (new, no_line), (registry, lines) = apply(diff, tmp_path)
-        assert (no_line, lines, registry) == (0, 1, f"src/intraclip/{kind}/__init__.py")
+        assert (no_line, lines, registry) == (0, 1, f"src/intraclip/{place}")
         assert new.startswith(f"src/intraclip/{kind}/")
     environment = {**os.environ, "PYTHONPATH": str(tmp_path / "src")}
     done = subprocess.run(
-        [sys.executable, "-c", TRAINS],
+        [sys.executable, "-c", TRAINS + READS],
         env=environment,
         cwd=tmp_path,
         capture_output=True,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from intraclip.core import settings
 from intraclip.core.registry import open_registry
@@ -26,7 +26,10 @@ HEADS = "intraclip.models.heads:HEADS"
 LOSSES = "intraclip.losses:LOSSES"
 """Where losses are registered."""
 Augmentation = Literal["synchronous", "asynchronous", "none"]
-Layout = Literal["auto", "mars", "ilids-vid", "prid2011", "lsvid", "folder", "pack"]
+if TYPE_CHECKING:
+    Layout = str
+else:
+    Layout = Literal[("auto", *open_registry("intraclip.data.layouts:LAYOUTS"))]
 Direction = Literal["first-half-tests", "last-half-tests"]
 Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 ShortPolicy = Literal["repeat_last", "wrap", "error"]
