@@ -212,6 +212,26 @@ def test_losses_stand_beside_the_accuracy_with_the_level_of_chance(good_ica):
     assert "| 4 s | 0.50 | 1.00 | 0.25 |" in markdown(good_ica)
 
 
+def test_claims_about_rows_near_chance_are_no_result(good_ica):
+    (verdicts,) = ({row[-1] for row in table.rows} for table in tables(good_ica) if table.title == "Gains")
+    assert "no result: model-2 and model-1 hardly trained" in verdicts  # 1.00 of 1.10
+    trained = json.loads(json.dumps(good_ica))
+    for claim in trained["claims"]:
+        claim["untrained"]["mars"] = []
+    (verdicts,) = ({row[-1] for row in table.rows} for table in tables(trained) if table.title == "Gains")
+    assert "yes" in verdicts
+
+
+def test_the_training_curve_of_every_row_is_shown(table1):
+    found, result = table1
+    (curves,) = (table for table in tables(result) if "by epoch" in table.title)
+    runs = found.plans[0].runs["mars"]["model-1"]
+    lines = [[json.loads(x) for x in (r.folder / "metrics.jsonl").read_text().splitlines()] for r in runs]
+    wanted = [f"{(a['identity'] + b['identity']) / 2:.2f}" for a, b in zip(*lines, strict=True)]
+    assert list(curves.rows[0][1:]) == wanted
+    assert curves.header[1:] == tuple(str(line["epoch"]) for line in lines[0])
+
+
 def test_the_json_holds_the_whole_recipe_of_every_row(table1):
     found, result = table1
     for key, runs in found.plans[0].runs["mars"].items():
@@ -285,7 +305,7 @@ def test_the_paper_stands_beside_ours(table1):
         assert printed in text
     assert "rank-1 +9.7, mAP +7.1" in text
     assert "differs" not in text
-    scores, training, gains = tables(result)
+    scores, training, _, gains = tables(result)
     for table in (scores, training):
         assert {len(row) for row in table.rows} == {len(table.header)}
     assert {len(row) for row in gains.rows} == {len(gains.header)}

@@ -35,6 +35,12 @@ from intraclip.metrics.ranking import Outcomes, Scores, score
 CROSS_FILE = "cross-{layout}.json"
 """In a run folder: its scores on another data set, so that they are computed once."""
 
+UNTRAINED = 0.75
+"""Share of chance's identity loss above which a row has failed to train, and no claim about it is a result."""
+
+CURVE_POINTS = 10
+"""Epochs of a training curve that a table shows."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Scoring:
@@ -66,7 +72,14 @@ def table_result(
         for row in experiment.rows
     }
     claims: list[dict[str, Any]] = [
-        {"text": claim.text, "better": claim.better, "worse": claim.worse, "results": {}, "differing": {}}
+        {
+            "text": claim.text,
+            "better": claim.better,
+            "worse": claim.worse,
+            "results": {},
+            "differing": {},
+            "untrained": {},
+        }
         for claim in experiment.claims
     ]
     datasets: dict[str, Any] = {}
@@ -95,6 +108,13 @@ def table_result(
             _adjust(claims, tested.layout, measure)
         trained_on = _source(plan, train_layout)
         datasets[tested.layout] = _dataset(tested, trained_on, protocol, next(iter(scores.values())), pids)
+        chance = datasets[tested.layout]["chance_identity_loss"]
+        for claim in claims:
+            claim["untrained"][tested.layout] = [
+                key
+                for key in (claim["better"], claim["worse"])
+                if (rows[key]["results"][tested.layout]["training_identity"] or 0.0) > UNTRAINED * chance
+            ]
         if experiment.nuisances and len(tested.splits) == 1:
             datasets[tested.layout]["nuisances"] = by_nuisance(tested.splits[0], scores, pids, claims)
         if experiment.kind == "cross":
@@ -306,9 +326,23 @@ def _row_result(runs: Sequence[PlannedRun], trainings: Trainings) -> dict[str, A
     return {
         "measures": {m: plain(sample(trainings, m)) for m in (*MEASURES, "mINP")},
         **{key: fmean(values) if values else None for key, values in known.items()},
+        "curve": _curve(runs),
         "parameters": read_json(runs[0].folder / "environment.json").get("parameters"),
         "runs": entries,
     }
+
+
+def _curve(runs: Sequence[PlannedRun]) -> list[list[float]]:
+    """Epochs, evenly chosen, and the identity loss in them: mean over runs."""
+    found: list[list[float]] = []
+    for run in runs:
+        lines = (run.folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        found.append([json.loads(line).get("identity", math.nan) for line in lines])
+    epochs = min(map(len, found))
+    if not epochs or any(math.isnan(value) for losses in found for value in losses):
+        return []
+    chosen = sorted({math.ceil(epochs * (i + 1) / CURVE_POINTS) for i in range(CURVE_POINTS)})
+    return [[epoch, fmean(losses[epoch - 1] for losses in found)] for epoch in chosen]
 
 
 def _last_epoch(folder: Path) -> Mapping[str, Any]:

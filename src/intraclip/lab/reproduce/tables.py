@@ -35,7 +35,11 @@ def tables(result: Mapping[str, Any]) -> list[Table]:
     """The tables of a result: one of scores, one of training and one of claims for each data set."""
     found = []
     for layout, data in result["datasets"].items():
-        found += [_scores(result, layout, data), _training(result, layout, data)]
+        found += [
+            _scores(result, layout, data),
+            _training(result, layout, data),
+            *_curves(result, layout, data),
+        ]
         if result["claims"]:
             found.append(_claims(result, layout))
         if data.get("nuisances"):
@@ -65,7 +69,8 @@ def short_tables(result: Mapping[str, Any]) -> list[Table]:
             one = claim["results"].get(layout, {}).get(decisive)
             if one is not None:
                 people = _people(one["people"])
-                gains.append((claim["text"], _difference(one["trainings"]), people, _verdict(one)))
+                verdict = _verdict(one, claim.get("untrained", {}).get(layout, ()))
+                gains.append((claim["text"], _difference(one["trainings"]), people, verdict))
         if gains:
             header = ["claim", f"{MEASURES[decisive]}, over trainings", "over people", "shown"]
             found.append(Table(title="Gains", header=tuple(header), rows=tuple(gains)))
@@ -217,7 +222,8 @@ def _claims(result: Mapping[str, Any], layout: str) -> Table:
             one = found.get(measure)
             cells += [_difference(one["trainings"]), _people(one["people"])] if one else ["", ""]
         cells.append(_paper_gain(result["rows"], claim, layout))
-        cells.append(_verdict(found[decisive]) if decisive in found else "")
+        untrained = claim.get("untrained", {}).get(layout, ())
+        cells.append(_verdict(found[decisive], untrained) if decisive in found else "")
         rows.append(tuple(cells))
     return Table(title="Gains", header=tuple(header), rows=tuple(rows))
 
@@ -263,10 +269,26 @@ def _ends(found: Mapping[str, Any] | None) -> str:
     return "" if found is None else f"{100 * found['low']:+.1f} to {100 * found['high']:+.1f}"
 
 
-def _verdict(gain: Mapping[str, Any]) -> str:
+def _verdict(gain: Mapping[str, Any], untrained: Sequence[str]) -> str:
+    if untrained:
+        return f"no result: {' and '.join(untrained)} hardly trained"
     if gain["trainings"]["deviation"] is None:
         return "one training"
     return VERDICTS[gain["verdict"]]
+
+
+def _curves(result: Mapping[str, Any], layout: str, data: Mapping[str, Any]) -> list[Table]:
+    """The training curve of every row: its identity loss by epoch."""
+    curves = [(row["label"], own.get("curve")) for row, own, _ in _rows_of(result, layout) if own]
+    epochs = sorted({int(epoch) for _, curve in curves for epoch, _ in curve or ()})
+    if not epochs:
+        return []
+    rows = []
+    for label, curve in curves:
+        by_epoch = {int(epoch): f"{loss:.2f}" for epoch, loss in curve or ()}
+        rows.append((label, *(by_epoch.get(epoch, "") for epoch in epochs)))
+    title = f"Identity loss by epoch (chance {data['chance_identity_loss']:.2f}), mean over trainings"
+    return [Table(title=title, header=("", *map(str, epochs)), rows=tuple(rows))]
 
 
 def _dataset_title(layout: str, data: Mapping[str, Any]) -> str:
