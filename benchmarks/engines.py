@@ -28,9 +28,10 @@ import torch
 from intraclip.config import InputConfig, ModelConfig, Recipe
 from intraclip.export.compare import agreement
 from intraclip.export.description import describe_network
+from intraclip.export.engines import installed
 from intraclip.export.formats import write_onnx
 from intraclip.export.graph import FrameGraph, build_graph
-from intraclip.export.networks import installed, open_network
+from intraclip.export.networks import open_network
 from intraclip.export.quantize import calibration_batches, quantize_onnx
 from intraclip.models.embedder import build_embedder
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -49,6 +50,8 @@ def network(head: str, *, input_config: InputConfig = SIZE) -> ClipEmbedder:
     config = ModelConfig(
         backbone="small", head="ica" if head == "ica" else "tap", weights="", backbone_settings={"width": 0.5}
     )
+    if head == "clips":
+        config = replace(config, backbone="amoc", backbone_settings={"width": 0.25})
     model = build_embedder(config, input_config, num_classes=3, seed=0)
     generator = torch.Generator().manual_seed(1)
     for module in model.modules():

@@ -15,7 +15,7 @@ from intraclip.data.augment import apply, draw, normalise
 from intraclip.errors import DataError
 from intraclip.link.evidence import Evidence
 from intraclip.link.scores import score_people
-from intraclip.losses import BatchHardTriplet, batch_hard_triplet
+from intraclip.losses.triplet import BatchHardTriplet, batch_hard_triplet
 from intraclip.metrics.calibration import pair_distances
 from intraclip.metrics.distance import distance_matrix, paired_distances
 from intraclip.metrics.protocols import protocol_named

@@ -69,6 +69,11 @@ def filmed(folder: Path) -> list[str]:
     return [str(folder / "videos"), "--detector", str(red_box_detector(folder / "red.onnx")), *flags]
 
 
+def across(folder: Path) -> list[str]:
+    videos, _, _, _, run, *gates = filmed(folder)
+    return [videos, "--model", run, *gates]
+
+
 def watched(folder: Path) -> list[str]:
     """Two walkers before two cameras that loop, and a detector that finds them."""
     for camid in (1, 2):
@@ -81,18 +86,53 @@ def watched(folder: Path) -> list[str]:
     return ["watch", *clips, *rest.split()]
 
 
+def ingested(folder: Path) -> list[str]:
+    network = red_box_detector(folder / "red.onnx")
+    video = write_video(folder / "cam1.avi", two_walkers, frames=12)
+    gates = ["--min-height", "40", "--min-width", "16"]
+    return [
+        str(video),
+        "--detector",
+        str(network),
+        "--out",
+        str(folder / "out"),
+        "--qualities",
+        "full",
+        "balanced",
+        *gates,
+    ]
+
+
 def flags(text: str) -> Callable[[Path], list[str]]:
     return lambda _: text.split()
 
 
 TOYS: dict[str, Callable[[Path], list[str]]] = {
+    "adapt.py": lambda folder: [
+        *[
+            "--sites",
+            "diverse",
+            "--people",
+            "8",
+            "--seeds",
+            "0",
+            "--rounds",
+            "1",
+            "--epochs",
+            "1",
+            "--folder",
+        ],
+        str(folder),
+    ],
     "augment.py": flags("--rounds 1 --size 2 2 32 16"),
     "engines.py": flags("--backbone small --size 32 16 --batch 2 --rounds 1 --no-compile"),
     "extract.py": flags("--networks small --engines torch --frames 4 --rounds 1 --workers 1 --memory none"),
+    "ingest.py": ingested,
     "gallery.py": flags("--sizes 1000 --queries 2"),
     "gpu.py": lambda folder: [*["--rehearse", "--parts", "ranking", "--out"], str(folder / "out")],
     "heads.py": flags("--features 16 --frames 2 --height 4 --width 2 --clips 2 --rounds 1"),
     "link.py": linked,
+    "mtmc.py": across,
     "live.py": watched,
     "pack.py": packed,
     "process.py": flags("--rounds 1 --steps 1"),
@@ -103,6 +143,7 @@ TOYS: dict[str, Callable[[Path], list[str]]] = {
 }
 
 LAST = {
+    "adapt.py": "mAP: ",
     "live.py": "grows by",
     "serve.py": "errors 0; ",
     "video_to_answer.py": "answers of run",

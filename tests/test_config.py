@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from intraclip.config import LossConfig, ModelConfig, Recipe, RunConfig, problems
+from intraclip.config import ModelConfig, Recipe, RunConfig, problems
 from intraclip.config_io import (
     differing_in_effect,
     dump_recipe,
@@ -142,7 +142,7 @@ def test_broken_toml_is_said(tmp_path: Path):
 
 
 def test_whole_numbers_are_fine_where_a_number_is_wanted():
-    assert recipe_from_table({"loss": {"margin": 1}}, source="x").loss.margin == 1.0
+    assert recipe_from_table({"loss": {"margin": 1}}, source="x").loss == {"triplet": {"margin": 1.0}}
 
 
 def test_every_numeric_setting_is_range_checked():
@@ -252,10 +252,10 @@ def test_a_recipe_that_is_no_readable_file_is_said_to_be_none(tmp_path):
 
 
 def test_flags_are_held_to_the_same_bounds():
-    too_large = Recipe(seed=2**63, loss=LossConfig(margin=float("inf")))
+    too_large = Recipe(seed=2**63, loss={"triplet": {"margin": float("inf")}})
     assert list(problems(too_large)) == [
         "seed: 9223372036854775808 is too large, below 2**63",
-        "loss.margin: inf is not finite",
+        "loss.triplet.margin: inf is not finite",
     ]
 
 

@@ -121,20 +121,22 @@ def test_the_picture_of_the_house_is_the_one_that_is_checked():
     assert picture in " ".join(text.split()), f"CONTRIBUTING.md should show: {picture}"
 
 
-def test_names_in_the_settings_are_those_of_the_registries():
+def test_layouts_in_the_settings_are_those_that_can_be_read():
     from intraclip import config
     from intraclip.data.readers import READERS
 
-    assert set(get_args(config.Layout)) == {"auto", *READERS}
+    assert get_args(config.Layout) == ("auto", *READERS)
+    assert {name: reader.name for name, reader in READERS.items()} == {name: name for name in READERS}
 
 
 def test_every_registered_part_is_there_and_declares_settings():
     from dataclasses import is_dataclass
 
+    from intraclip.losses import LOSSES
     from intraclip.models.backbones import BACKBONES
     from intraclip.models.heads import HEADS
 
-    for registry in (HEADS, BACKBONES):
+    for registry in (HEADS, BACKBONES, LOSSES):
         for name in registry:
             part = registry.load(f"{name}x" if name.endswith(":") else name)
             assert is_dataclass(part.Settings), name
@@ -176,7 +178,8 @@ def test_help_imports_nothing_but_the_standard_library():
         ("intraclip.types", ("torch", "torchvision")),
         ("intraclip.metrics.ranking", ("torch", "torchvision", "sklearn")),
         ("intraclip.metrics.calibration", ("torch", "torchvision", "sklearn")),
-        ("intraclip.losses", ("torchvision", "cv2", "PIL")),
+        ("intraclip.losses", ("torch", "numpy")),
+        ("intraclip.losses.total", ("torchvision", "cv2", "PIL")),
         ("intraclip.models.heads", ("torchvision", "cv2", "PIL")),
         ("intraclip.data.augment", ("torchvision", "PIL")),
         ("intraclip.embed.embeddings_io", ("torchvision",)),

@@ -6,8 +6,13 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from intraclip.config import LossConfig
-from intraclip.losses import LOSSES, TotalLoss, batch_hard_triplet, circle_loss, euclidean_distances
+from intraclip.losses import LOSSES
+from intraclip.losses.circle import circle_loss
+from intraclip.losses.oim import follow, match
+from intraclip.losses.parts import part_triplet
+from intraclip.losses.siamese import contrastive_loss
+from intraclip.losses.total import TotalLoss
+from intraclip.losses.triplet import batch_hard_triplet, euclidean_distances
 from intraclip.models.embedder import ClipOutput
 
 
@@ -86,7 +91,7 @@ def test_total_is_the_weighted_sum():
     features, labels = batch()
     logits = torch.randn(12, 4, generator=torch.Generator().manual_seed(1))
     output = ClipOutput(features, features, logits, torch.tensor(0.25))
-    config = LossConfig(triplet_weight=2.0, identity_weight=0.5, label_smoothing=0.1, margin=0.4)
+    config = {"triplet": {"weight": 2.0, "margin": 0.4}, "identity": {"weight": 0.5, "label_smoothing": 0.1}}
     total, logged = TotalLoss(config)(output, labels)
     expected = (
         2 * plain_batch_hard(features, labels, 0.4, False)
@@ -126,40 +131,39 @@ def output_of(features: torch.Tensor, classes: int = 6) -> ClipOutput:
 
 def test_a_loss_without_weight_costs_and_logs_nothing():
     features, labels = batch()
-    plain = TotalLoss(LossConfig())
+    plain = TotalLoss({})
     value, logged = plain(output_of(features), labels)
     assert set(logged) == {
         "loss", "triplet", "identity", "accuracy", "positive_distance", "negative_distance", "active_triplets",
     }  # fmt: skip
     assert not plain.state_dict()
-    more = TotalLoss(LossConfig(circle_weight=0.5, memory_weight=2.0), num_classes=6, num_features=8)
+    more = TotalLoss({"circle": {"weight": 0.5}, "memory": {"weight": 2.0}}, num_classes=6, num_features=8)
     total, said = more(output_of(features), labels)
     assert {"circle", "memory"} <= set(said)
     assert float(total) == pytest.approx(float(value + 0.5 * said["circle"] + 2 * said["memory"]), rel=1e-5)
 
 
 def test_every_loss_has_a_title_and_a_weight_of_its_own():
-    titles = [kind.title for kind in LOSSES.values()]
-    assert len(set(titles)) == len(titles)
-    for name, kind in LOSSES.items():
-        config = LossConfig(**{f"{name}_weight": 3.5})
-        assert kind(config, 4, 8).weight == 3.5
+    kinds = [LOSSES.load(name) for name in LOSSES]
+    assert len({kind.title for kind in kinds}) == len(kinds)
+    for kind in kinds:
+        assert kind(kind.Settings(weight=3.5), 4, 8).weight == 3.5
 
 
 def test_triplet_on_unit_vectors_does_not_see_their_length():
     features, labels = batch()
-    loss = TotalLoss(LossConfig(triplet_unit=True))
+    loss = TotalLoss({"triplet": {"unit": True}})
     near, far = (float(loss(output_of(f), labels)[1]["triplet"]) for f in (features, 100 * features))
     assert near == pytest.approx(far, rel=1e-5)
 
 
 def memory(**settings: float) -> TotalLoss:
-    config = LossConfig(triplet_weight=0, identity_weight=0, memory_weight=1, **settings)
-    return TotalLoss(config, num_classes=6, num_features=8)
+    given = {"triplet": {"weight": 0}, "identity": {"weight": 0}, "memory": {"weight": 1, **settings}}
+    return TotalLoss(given, num_classes=6, num_features=8)
 
 
 def test_the_memory_holds_means_and_the_hardest_example_by_momentum():
-    loss = memory(memory_momentum=0.0, memory_temperature=0.1)
+    loss = memory(momentum=0.0, temperature=0.1)
     features, labels = batch(p=2, k=4)
     unit = F.normalize(features, dim=1)
     _, first = loss(output_of(features), labels)
@@ -173,7 +177,7 @@ def test_the_memory_holds_means_and_the_hardest_example_by_momentum():
     # Of the first batch: both memories hold the means of the two people that were seen.
     expected = F.cross_entropy(unit @ means.T / 0.1, labels)
     assert float(first["memory"]) == pytest.approx(float(expected), rel=1e-5)
-    kept = memory(memory_momentum=1.0)
+    kept = memory(momentum=1.0)
     kept(output_of(features), labels)
     kept(output_of(-features), labels)
     assert torch.allclose(kept.losses["memory"].means[:2], means, atol=1e-6)
@@ -191,3 +195,56 @@ def test_the_memory_pulls_people_apart_without_a_classifier():
         optimizer.step()
     assert float(said["memory_accuracy"]) == 1
     assert float(said["memory"]) < 0.5
+
+
+def test_contrastive_loss_equals_plain_loops():
+    features, labels = batch()
+    rows, near, far = features.double().tolist(), [], []
+    for a in range(len(rows)):
+        for b in range(len(rows)):
+            distance = math.dist(rows[a], rows[b])
+            if a != b and labels[a] == labels[b]:
+                near.append(distance**2 / 2)
+            elif a != b:
+                far.append(max(0.0, 5 - distance) ** 2 / 2)
+    expected = sum(near) / len(near) + sum(far) / len(far)
+    assert float(contrastive_loss(features, labels, margin=5.0)) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("labels", [[0, 0, 0], [0, 1, 2]])
+def test_contrastive_loss_of_one_kind_of_pairs_is_finite(labels):
+    features = torch.randn(3, 4, requires_grad=True)
+    contrastive_loss(features, torch.tensor(labels)).backward()
+    assert torch.isfinite(features.grad).all()
+
+
+def test_instance_matching_follows_features_one_after_another():
+    features = torch.tensor([[2.0, 0.0], [0.0, 3.0], [1.0, 0.0]])
+    table = torch.zeros(3, 2)
+    follow(features, torch.tensor([1, 1, 0]), table, momentum=0.5)
+    half = math.sqrt(0.5)
+    assert torch.allclose(table, torch.tensor([[1.0, 0.0], [half, half], [0.0, 0.0]]))
+    follow(features[:1], torch.tensor([1]), table, momentum=0.9)
+    moved = torch.tensor([0.9 * half + 0.1, 0.9 * half])
+    assert torch.allclose(table[1], moved / moved.norm())
+
+
+def test_instance_matching_is_the_cross_entropy_of_cosines_to_the_table():
+    features, labels = batch()
+    table = F.normalize(torch.randn(5, 8, generator=torch.Generator().manual_seed(1)), dim=1)
+    unit = features / features.norm(dim=1, keepdim=True)
+    expected = F.cross_entropy(10 * unit @ table.T, labels)
+    features.requires_grad_()
+    loss = match(features, labels, table, scale=10.0)
+    assert torch.allclose(loss, expected)
+    follow(features, labels, table)  # before the backward pass, which must not read what it wrote
+    loss.backward()
+    assert torch.isfinite(features.grad).all()
+
+
+def test_part_triplet_is_the_mean_over_the_parts():
+    first, labels = batch(0)
+    second, _ = batch(1)
+    expected = [batch_hard_triplet(part, labels, margin=0.4).loss for part in (first, second)]
+    found = part_triplet(torch.stack([first, second], dim=1), labels, margin=0.4)
+    assert torch.allclose(found, (expected[0] + expected[1]) / 2)

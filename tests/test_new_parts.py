@@ -18,12 +18,13 @@ import torch
 import intraclip as ic
 from intraclip.config_io import dump_recipe, recipe_from_table
 from intraclip.errors import ConfigError
-from intraclip.losses import TotalLoss
+from intraclip.losses.total import TotalLoss
 from intraclip.models.embedder import build_embedder
 from intraclip.models.fingerprint import fingerprint_of
 
 table = {"model": {"head": {"name": "last", "share": 0.5}, "backbone": {"name": "patches", "side": 16}, "weights": ""}}
 table["input"] = {"height": 32, "width": 16}
+table["loss"] = {"length": {"weight": 0.5, "free": 0.25}}
 recipe = recipe_from_table(table, source="test")
 assert "last" in ic.heads()
 assert 'name = "last"\\nshare = 0.5' in dump_recipe(recipe) and 'name = "patches"\\nside = 16' in dump_recipe(recipe)
@@ -32,19 +33,52 @@ before = fingerprint_of(model, recipe.clip)
 output = model(torch.randn(4, 3, 3, 32, 16), torch.ones(4, 3, dtype=torch.bool))
 loss, shown = TotalLoss(recipe.loss)(output, torch.tensor([0, 0, 1, 1]))
 loss.backward()
+assert {"length", "square"} <= set(shown)
+rest, _ = TotalLoss({})(output, torch.tensor([0, 0, 1, 1]))
+assert torch.isclose(loss, rest + 0.5 * shown["length"])
+assert "[loss.length]\\nweight = 0.5\\nfree = 0.25" in dump_recipe(recipe)
+import intraclip.lab.reproduce.tables as tables, intraclip.report.sections.curves as curves
+assert "length" in tables.LOSS_COLUMNS
+from types import SimpleNamespace
+entries = [{"epoch": n, "loss": 2.0, "length": 1.0} for n in (1, 2)]
+drawn = curves.curves([SimpleNamespace(name="r", epochs=entries, scores={})], {}, protocol="x")
+assert any("Squared length" in figure for figure in drawn.training)
 assert model.backbone.project.weight.grad.abs().sum() > 0
 assert model.eval()(torch.randn(4, 3, 3, 32, 16)).embedding.shape == (4, 32)
 table["model"]["head"]["share"] = 0.25
 other = recipe_from_table(table, source="test")
 assert fingerprint_of(build_embedder(other.model, other.input, num_classes=2, seed=0), other.clip) != before
 table["model"] |= {"head": {"name": "last", "share": 2.0}, "backbone": {"name": "patches", "sied": 3}}
+table["loss"] = {"length": {"free": -1}}
 try:
     recipe_from_table(table, source="test")
 except ConfigError as error:
     assert "model.head.share: 2.0 must lie in 0..1" in str(error), error
+    assert "loss.length.free: -1.0 is too small" in str(error), error
     assert "model.backbone.sied: unknown key (did you mean 'side'?)" in str(error), error
 else:
     raise AssertionError("wrong settings were taken")
+"""
+
+
+READS = """
+from pathlib import Path
+import intraclip.config_io as config_io
+from intraclip.cli.flags import flags_of
+from intraclip.cli.tree import kind_of
+from intraclip.data.readers import detect_layout, num_splits, read_split
+
+root = Path("people")
+for person, camera in (("0007", "1"), ("0007", "2"), ("0008", "2")):
+    (root / "corridor" / person / camera).mkdir(parents=True)
+    (root / "corridor" / person / camera / "1.jpg").write_bytes(b"")
+assert detect_layout(root) == "corridor" and num_splits(root) == 1
+split = read_split(root)
+assert [t.name for t in split.query] == ["corridor/0007/1"] and {t.pid for t in split.gallery} == {7, 8}
+assert config_io.recipe_from_table({"data": {"layout": "corridor"}}, source="test").data.layout == "corridor"
+for command, flag in (("evaluate", "layout"), ("train", "data.layout"), ("data pack", "layout")):
+    (found,) = (f for f in flags_of(kind_of(command)) if f.name == flag)
+    assert "corridor" in found.choices, command
 """
 
 
@@ -72,19 +106,20 @@ def apply(text: str, root: Path) -> list[tuple[str, int]]:
     return done
 
 
-def test_a_head_and_a_backbone_are_one_file_and_one_line_each(tmp_path: Path):
+def test_a_head_a_backbone_a_loss_and_a_reader_are_one_file_and_one_line_each(tmp_path: Path):
     package = tmp_path / "src" / "intraclip"
     shutil.copytree(SOURCE, package, ignore=shutil.ignore_patterns("__pycache__", "weights"))
     guide = GUIDE.read_text(encoding="utf-8")
     blocks = [block.split("```")[0] for block in guide.split("```diff\n")[1:]]
-    for kind in ("heads", "backbones"):
-        (diff,) = (block for block in blocks if f"models/{kind}/" in block)
+    registries = {kind: f"{kind}/__init__.py" for kind in ("models/heads", "models/backbones", "losses")}
+    for kind, place in {**registries, "data/readers": "data/layouts.py"}.items():
+        (diff,) = (block for block in blocks if f"intraclip/{kind}/" in block)
         (new, no_line), (registry, lines) = apply(diff, tmp_path)
-        assert (no_line, lines, registry) == (0, 1, f"src/intraclip/models/{kind}/__init__.py")
-        assert new.startswith(f"src/intraclip/models/{kind}/")
+        assert (no_line, lines, registry) == (0, 1, f"src/intraclip/{place}")
+        assert new.startswith(f"src/intraclip/{kind}/")
     environment = {**os.environ, "PYTHONPATH": str(tmp_path / "src")}
     done = subprocess.run(
-        [sys.executable, "-c", TRAINS],
+        [sys.executable, "-c", TRAINS + READS],
         env=environment,
         cwd=tmp_path,
         capture_output=True,

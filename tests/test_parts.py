@@ -86,6 +86,82 @@ def test_fingerprints_of_networks_of_earlier_versions_stay(name: str):
     assert fingerprint_of(model, recipe.clip) == FINGERPRINTS[name]
 
 
+def test_flat_settings_of_losses_go_to_the_loss_that_has_them():
+    found = load_recipe(str(OLD / "trl.toml")).loss
+    assert found == {
+        "triplet": {"kind": "soft", "unit": True},
+        "identity": {"label_smoothing": 0.1},
+        "circle": {"weight": 0.5, "scale": 32.0},
+        "memory": {"momentum": 0.3},
+    }
+
+
+def test_every_loss_has_a_table_of_its_own(tmp_path: Path):
+    table = {"loss": {"circle": {"weight": 0.2}, "triplet": {"kind": "soft", "margin": 0.3}}}
+    recipe = recipe_from_table(table, source="test")
+    assert recipe.loss == {"circle": {"weight": 0.2}, "triplet": {"kind": "soft"}}
+    assert recipe == recipe_from_table({"loss": {"circle_weight": 0.2, "triplet": "soft"}}, source="test")
+    file = tmp_path / "recipe.toml"
+    file.write_text(dump_recipe(recipe), encoding="utf-8")
+    assert "[loss.circle]\nweight = 0.2\nmargin = 0.25\nscale = 64.0\n" in file.read_text()
+    assert load_recipe(str(file)) == recipe
+    heir = tmp_path / "heir.toml"
+    heir.write_text("base = 'recipe.toml'\n[loss]\nmargin = 0.5\ncircle.scale = 8\n", encoding="utf-8")
+    assert load_recipe(str(heir)).loss == {
+        "circle": {"weight": 0.2, "scale": 8.0},
+        "triplet": {"kind": "soft", "margin": 0.5},
+    }
+
+
+def test_all_that_is_wrong_with_losses_is_said_at_once():
+    wrong = {"circel": {}, "oim": 2, "circle": {"weihgt": 1, "scale": 0.0}, "triplet": "hard"}
+    with pytest.raises(ConfigError) as caught:
+        recipe_from_table({"loss": wrong}, source="test")
+    assert str(caught.value).splitlines() == [
+        "5 problems in test:",
+        "  loss.circel: unknown key (did you mean 'circle'?)",
+        "  loss.oim: 2 is no table; write [loss.oim] and keys below it",
+        "  loss.circle.weihgt: unknown key (did you mean 'weight'?); its settings are weight, margin, scale",
+        "  loss.circle.scale: 0.0 must be above 0",
+        "  loss.triplet.kind: 'hard' is not one of margin, soft",
+    ]
+    nothing = {"triplet": {"weight": 0}, "identity_weight": 0}
+    with pytest.raises(ConfigError, match="loss: every weight is 0: nothing is left to train on"):
+        recipe_from_table({"loss": nothing}, source="test")
+    recipe_from_table({"loss": {**nothing, "oim": {"weight": 1}}}, source="test")
+
+
+@pytest.mark.parametrize(
+    ("flags", "given"),
+    [
+        ("--loss.circle.weight 0.5", {"circle": {"weight": 0.5, "scale": 8.0}}),
+        ("--loss.circle-weight=0.5 --loss.circle_scale 64", {"circle": {"weight": 0.5}}),
+        ("--loss.triplet-unit --loss.oim.weight 1", {"triplet": {"unit": True}, "oim": {"weight": 1.0}}),
+        ("--loss.triplet.unit --seed 4", {"triplet": {"unit": True}}),
+        ("--loss.triplet soft --loss.margin 0.5", {"triplet": {"kind": "soft", "margin": 0.5}}),
+        ("--loss.label-smoothing 0.1", {"identity": {"label_smoothing": 0.1}}),
+    ],
+)
+def test_flags_set_what_losses_have(flags: str, given: dict[str, object]):
+    recipe = recipe_from_table({"loss": {"circle": {"scale": 8}}}, source="test")
+    kind = kind_of("train")
+    argv = ["--data", "d", "--out", "o", *flags.split()]
+    args = parse_with_recipe(kind, argv, command="train", default=blank(kind, recipe))
+    base = {} if "circle" in given or flags.endswith("scale 64") else {"circle": {"scale": 8.0}}
+    assert args.settings.loss == {**base, **given}
+
+
+def test_the_whole_help_lists_the_settings_of_all_parts(capsys):
+    kind = kind_of("train")
+    with pytest.raises(SystemExit):
+        parse_with_recipe(kind, ["--help-all"], command="train", default=blank(kind, Recipe()))
+    said = capsys.readouterr().out
+    for flag in ("loss.circle.weight", "loss.triplet.kind margin|soft", "model.head.reduction"):
+        assert f"  --{flag}\n" in said
+    assert "ica: " in said
+    assert "amoc: Weight of the loss on flow" in said
+
+
 def test_a_part_is_named_alone_or_with_its_settings(tmp_path: Path):
     short = recipe_of(head="ica")
     assert short == recipe_of(head={"name": "ica"}) == recipe_of(head={"reduction": 4, "order": "fc-relu-bn"})

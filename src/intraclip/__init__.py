@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from intraclip.gallery.gallery import Gallery as Gallery
     from intraclip.ingest.from_python import ingest as ingest
     from intraclip.link.linking import link as link
-    from intraclip.losses import BatchHardTriplet as BatchHardTriplet
-    from intraclip.losses import batch_hard_triplet as batch_hard_triplet
+    from intraclip.losses.triplet import BatchHardTriplet as BatchHardTriplet
+    from intraclip.losses.triplet import batch_hard_triplet as batch_hard_triplet
     from intraclip.metrics.scoring import score as score
     from intraclip.metrics.similarity import similarity as similarity
     from intraclip.models.heads import heads as heads
@@ -72,7 +72,7 @@ _PLACES = {
     "ICA": "models.heads.ica",
     "SDA": "data.sda",
     "TAP": "models.heads.tap",
-    "BatchHardTriplet": "losses",
+    "BatchHardTriplet": "losses.triplet",
     "Embeddings": "types",
     "Gallery": "gallery.gallery",
     "IntraclipError": "errors",
@@ -80,7 +80,7 @@ _PLACES = {
     "Recipe": "config",
     "Split": "types",
     "Tracklet": "types",
-    "batch_hard_triplet": "losses",
+    "batch_hard_triplet": "losses.triplet",
     "evaluate": "embed.evaluate",
     "heads": "models.heads",
     "lift": "data.augment",

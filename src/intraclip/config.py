@@ -6,13 +6,14 @@ the attribute's text names the section; where the paper is silent, it says so.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from intraclip.core import settings
 from intraclip.core.registry import open_registry
-from intraclip.core.settings import OF_PART, Given, bounded, part, share
+from intraclip.core.settings import OF_PART, Given, bounded, part, parts, settings_of_each, share
+from intraclip.errors import ConfigError
 
 BACKBONES = "intraclip.models.backbones:BACKBONES"
 """Where backbones are registered; see `HEADS`."""
@@ -22,8 +23,13 @@ USUAL_WEIGHTS = ("imagenet", "pretrained")
 """Words for a backbone's usual weights."""
 HEADS = "intraclip.models.heads:HEADS"
 """Where heads are registered; `Registry` imports none of them."""
+LOSSES = "intraclip.losses:LOSSES"
+"""Where losses are registered."""
 Augmentation = Literal["synchronous", "asynchronous", "none"]
-Layout = Literal["auto", "mars", "ilids-vid", "prid2011", "lsvid", "folder", "pack"]
+if TYPE_CHECKING:
+    Layout = str
+else:
+    Layout = Literal[("auto", *open_registry("intraclip.data.layouts:LAYOUTS"))]
 Direction = Literal["first-half-tests", "last-half-tests"]
 Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 ShortPolicy = Literal["repeat_last", "wrap", "error"]
@@ -159,37 +165,6 @@ class ModelConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LossConfig:
-    """Batch-hard triplet plus cross-entropy (paper, section 3.2), and what other recipes add."""
-
-    triplet: Literal["margin", "soft"] = "margin"
-    """Hinge with a margin, or softplus (Hermans et al. 2017)."""
-    margin: float = bounded(0.3, 0)
-    """Margin of the hinge; the paper does not print it, 0.3 is what code of this recipe uses."""
-    triplet_unit: bool = False
-    """The triplet loss reads vectors of unit length, so that they cannot shrink to one point to please it. The paper
-    does not say; its vectors are taken as they are."""
-    triplet_weight: float = bounded(1.0, 0)
-    """Weight of the triplet loss."""
-    identity_weight: float = bounded(1.0, 0)
-    """Weight of the cross-entropy over training identities."""
-    label_smoothing: float = share(0.0)
-    """Label smoothing of the cross-entropy."""
-    circle_weight: float = bounded(0.0, 0)
-    """Weight of the circle loss on what the triplet loss reads (Sun et al. 2020); none in the paper."""
-    circle_margin: float = bounded(0.25, 0)
-    """Margin of the circle loss."""
-    circle_scale: float = bounded(64.0, 0, above=True)
-    """Scale of the circle loss, gamma."""
-    memory_weight: float = bounded(0.0, 0)
-    """Weight of the loss against a memory of identity means and hard examples (docs/training.md); none in the paper."""
-    memory_temperature: float = bounded(0.05, 0, above=True)
-    """What cosines to the memory are divided by."""
-    memory_momentum: float = share(0.2)
-    """Share of a memory's entry that a step keeps."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class OptimizerConfig:
     """Adam with step decay (paper, section 3.2), or what other recipes use."""
 
@@ -305,7 +280,9 @@ class Recipe:
     batch: BatchConfig = field(default_factory=BatchConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
-    loss: LossConfig = field(default_factory=LossConfig)
+    loss: Mapping[str, Given] = parts(LOSSES)
+    """Settings of the losses that are given for them: in a recipe ``[loss.circle] weight = 0.2``. By default batch-hard
+    triplet plus cross-entropy (paper, section 3.2); docs/recipes.md lists them all."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
     step: StepConfig = field(default_factory=StepConfig)
@@ -327,8 +304,22 @@ def problems(recipe: Recipe) -> Iterator[str]:
             f"step.pieces: {recipe.step.pieces} must divide the batch of {recipe.batch.identities} x "
             f"{recipe.batch.clips} clips"
         )
-    loss = recipe.loss
-    if not any((loss.triplet_weight, loss.identity_weight, loss.circle_weight, loss.memory_weight)):
-        yield "loss.triplet_weight: 0, and so is every other weight of [loss]: nothing is left to train on"
+    if _nothing_weighs(recipe.loss) and not _has_own_loss(recipe.model.backbone):
+        yield "loss: every weight is 0: nothing is left to train on"
     if recipe.model.neck_test == "before" and recipe.model.neck == "none":
         yield "model.neck_test: there is nothing before a neck where model.neck is none"
+
+
+def _nothing_weighs(given: Mapping[str, Given]) -> bool:
+    """Whether all losses have weight 0; without settings that are wrong, which are said elsewhere."""
+    if not any(own.get("weight") == 0 for own in given.values()):
+        return False
+    try:
+        return not any(own.weight for own in settings_of_each(open_registry(LOSSES), given).values())
+    except ConfigError:
+        return False
+
+
+def _has_own_loss(backbone: str) -> bool:
+    registry = open_registry(BACKBONES)
+    return not registry.problem(backbone) and bool(registry.load(backbone).own_loss)

@@ -40,9 +40,22 @@ MOVED = {
     "model.ica_order": ("model.head", ("ica",), "order"),
     "model.stripes": ("model.head", ("stripes",), "stripes"),
     "model.stripes_size": ("model.head", ("stripes",), "embedding_size"),
+    "loss.triplet": ("loss.triplet", (), "kind"),
+    "loss.margin": ("loss.triplet", (), "margin"),
+    "loss.triplet_unit": ("loss.triplet", (), "unit"),
+    "loss.triplet_weight": ("loss.triplet", (), "weight"),
+    "loss.identity_weight": ("loss.identity", (), "weight"),
+    "loss.label_smoothing": ("loss.identity", (), "label_smoothing"),
+    "loss.circle_weight": ("loss.circle", (), "weight"),
+    "loss.circle_margin": ("loss.circle", (), "margin"),
+    "loss.circle_scale": ("loss.circle", (), "scale"),
+    "loss.memory_weight": ("loss.memory", (), "weight"),
+    "loss.memory_temperature": ("loss.memory", (), "temperature"),
+    "loss.memory_momentum": ("loss.memory", (), "momentum"),
 }
 """Keys that recipes of earlier versions have for settings of a part: where the part is named now, the parts that have
-the setting, and its name there. Earlier versions wrote them for every network; for other parts they mean nothing."""
+the setting (none where all parts of its kind are at work), and its name there. Earlier versions wrote them for every
+network; for other parts they mean nothing."""
 
 
 RECIPES = "INTRACLIP_RECIPES"
@@ -147,6 +160,8 @@ def migrated(table: Mapping[str, Any], below: Mapping[str, Any]) -> dict[str, An
 
     >>> migrated({"model": {"head": "ica", "ica_reduction": 8, "stripes": 3}}, {})
     {'model': {'head': {'name': 'ica', 'reduction': 8}}}
+    >>> migrated({"loss": {"triplet": "soft", "margin": 0.4, "circle": {"weight": 1}}}, {})
+    {'loss': {'circle': {'weight': 1}, 'triplet': {'kind': 'soft', 'margin': 0.4}}}
     """
     found = {key: dict(value) if isinstance(value, Mapping) else value for key, value in table.items()}
     for key in (*RETIRED, *MOVED):
@@ -162,6 +177,16 @@ def migrated(table: Mapping[str, Any], below: Mapping[str, Any]) -> dict[str, An
             continue
         place, owners, new = MOVED[key]
         _, chooses = place.split(".")
+        if not owners:
+            if key == place and isinstance(
+                raw, Mapping
+            ):  # today's table; a flag's word stands in it as its name
+                own = dict(raw)
+                keys[name] = {new: own.pop("name"), **own} if "name" in own else own
+            else:
+                own = keys.get(chooses, {})
+                keys[chooses] = {**own, new: own.get(new, raw)} if isinstance(own, Mapping) else own
+            continue
         own, inherited = _part(found, section, chooses), _part(below, section, chooses)
         chosen = own.get("name", inherited.get("name", _default_part(section, chooses)))
         if chosen in owners or (isinstance(chosen, str) and chosen.partition(":")[0] + ":" in owners):

@@ -70,7 +70,7 @@ def test_vectors_without_the_directions_of_cameras_say_nothing_about_them():
 
 
 def test_people_are_found_across_cameras_once_the_cameras_are_out():
-    vectors, who, where = site(cameras=2, shift=3.0)
+    vectors, _, where = site(cameras=2, shift=3.0)
     seen = look_of(vectors)
 
     def right(v: np.ndarray) -> float:

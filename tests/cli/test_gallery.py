@@ -15,7 +15,7 @@ import pytest
 
 from conftest import write_tracklet
 from intraclip.cli.gallery import main as gallery_main
-from intraclip.cli.gallery_words import age, login, moment
+from intraclip.cli.gallery_flags import age, login, moment
 from intraclip.cli.main import main as intraclip_main
 from intraclip.config import Recipe
 from intraclip.embed.embeddings_writer import save_embeddings

@@ -67,16 +67,22 @@ def rows_of(folder: Path) -> list[dict[str, str]]:
     return list(csv.DictReader((folder / "people.csv").read_text(encoding="utf-8").splitlines()))
 
 
-def test_without_anything_else_the_data_choose_the_threshold(
-    run: Callable[..., str], file: Path, tmp_path: Path
-):
+def test_without_anything_else_the_data_choose_the_threshold(run: Callable[..., str], tmp_path: Path):
+    file = save(tmp_path / "embeddings.npz", make_world(people=8, noise=0.15, seed=1))
     out = run(file, "--distance", "euclidean")
     assert "by this footage itself" in out
     assert "24 tracklets, 8 people: 8 in two cameras or more, 0 seen once" in out
     assert "against known pids" in out
-    assert "note: no calibration" in out
+    assert all(0.5 < float(row["probability"]) <= 1 for row in rows_of(tmp_path / "out"))
     assert len(rows_of(tmp_path / "out")) == 24
     assert "Person 8" in (tmp_path / "out" / "people.html").read_text(encoding="utf-8")
+
+
+def test_scores_of_boxes_need_the_folder_of_ingest(file: Path, tmp_path: Path):
+    pytest.importorskip("trackers")
+    with pytest.raises(ConfigError, match="--truth needs the tracks of `intraclip ingest`"):
+        link_main([str(file), "--truth", str(tmp_path), "--out", str(tmp_path / "out")])
+    assert not (tmp_path / "out").exists()
 
 
 def test_labelled_embeddings_calibrate_and_are_kept_for_next_time(

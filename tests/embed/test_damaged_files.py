@@ -15,7 +15,7 @@ import torch
 from intraclip.config import InputConfig, ModelConfig, Recipe
 from intraclip.embed.embeddings_io import EmbeddingsFile, read_embeddings, save_embeddings
 from intraclip.embed.embeddings_writer import save_chunks
-from intraclip.embed.parts import Part, PartStore
+from intraclip.embed.part_store import Part, PartStore
 from intraclip.errors import CheckpointError, DataError
 from intraclip.models.checkpoint import load_model, load_optimizer, read_checkpoint, save_checkpoint, verify
 from intraclip.models.embedder import build_embedder

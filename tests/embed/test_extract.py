@@ -27,7 +27,7 @@ from plain_extraction import clip_by_clip, network, one_thread
 
 __all__ = ["one_thread"]
 
-HEADS = ("tap", "ica", "maps")
+HEADS = ("tap", "ica", "maps", "clips")
 LENGTHS = (6, 1, 9, 4, 2, 13)
 
 
@@ -305,9 +305,10 @@ def test_open_extractor_takes_a_run_another_network_or_both(tmp_path, tiny_recip
         open_extractor(None)
 
 
-def test_a_head_that_reads_maps_gets_whole_clips():
-    assert isinstance(extractor_of(network("maps")), ClipExtractor)
-    assert extractor_of(network("maps")).embedding_size == 64
+@pytest.mark.parametrize(("head", "size"), [("maps", 64), ("clips", 8)])
+def test_a_network_that_reads_more_than_frame_vectors_gets_whole_clips(head, size):
+    assert isinstance(extractor_of(network(head)), ClipExtractor)
+    assert extractor_of(network(head)).embedding_size == size
 
 
 def test_running_means_of_runs_across_batches():

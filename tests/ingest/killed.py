@@ -10,13 +10,17 @@ from pathlib import Path
 
 from intraclip.ingest import IngestConfig, ingest
 
-CONFIG = IngestConfig(min_height=40, min_width=16, min_frames=5, margin=0.0, camera_motion=False)
+CONFIG = IngestConfig(
+    quality="full", min_height=40, min_width=16, min_frames=5, margin=0.0, camera_motion=False
+)
 
 
 def work(folder: Path, out: Path, pipe: Connection) -> None:
     """Ingest the videos of a folder, and report after every frame."""
     videos = sorted(folder.glob("*.avi"))
-    ingest(videos, folder / "red.onnx", out, CONFIG, resume=True, progress=lambda now: pipe.send(now.stage))
+    ingest(
+        videos, folder / "red.onnx", out, CONFIG, resume=True, progress=lambda done, _total: pipe.send(done)
+    )
     pipe.send("finished")
 
 

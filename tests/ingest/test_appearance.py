@@ -26,7 +26,9 @@ from intraclip.ingest.appearance import (
 from intraclip.ingest.frame_source import VideoFrame
 from intraclip.ingest.gates import Observations
 
-CONFIG = IngestConfig(min_height=40, min_width=16, min_frames=5, margin=0.0, appearance_seconds=0.2)
+CONFIG = IngestConfig(
+    quality="full", min_height=40, min_width=16, min_frames=5, margin=0.0, appearance_seconds=0.2
+)
 COLOURS = ((0, 0, 255), (0, 255, 0), (255, 0, 0), (0, 255, 255), (255, 255, 0))
 FRAMES = 40
 

@@ -18,7 +18,7 @@ from intraclip.errors import DataError, MissingExtraError, OutputError
 from intraclip.ingest import IngestConfig, IngestSummary, ingest
 from real_data import real_data
 
-SMALL = IngestConfig(min_height=40, min_width=16, min_frames=5, margin=0.0)
+SMALL = IngestConfig(quality="full", min_height=40, min_width=16, min_frames=5, margin=0.0)
 
 
 @pytest.fixture(scope="session")
@@ -147,7 +147,7 @@ def test_the_folder_reader_reads_it(walkers: tuple[Path, IngestSummary]) -> None
 @pytest.mark.parametrize("tracker", ["bytetrack", "ocsort"])
 def test_every_tracker_follows_both(tmp_path: Path, network: Path, tracker: str) -> None:
     video = write_video(tmp_path / "cam1.avi", two_walkers, frames=18)
-    config = IngestConfig(min_height=40, min_frames=5, tracker=tracker)  # type: ignore[arg-type]
+    config = IngestConfig(quality="full", min_height=40, min_frames=5, tracker=tracker)  # type: ignore[arg-type]
     assert ingest([video], network, tmp_path / "out", config).tracklets == 2
 
 
@@ -160,7 +160,7 @@ def test_small_people_switch_tiles_on(tmp_path: Path, network: Path) -> None:
     assert tiled.tiled
     assert tiled.probe == (0, 8)
     assert (tiled.tracks, tiled.detections) == (1, 24)  # one track, although it crosses every tile
-    config = IngestConfig(min_height=40, min_frames=5, tiling="off")
+    config = IngestConfig(quality="full", min_height=40, min_frames=5, tiling="off")
     assert ingest([video], network, tmp_path / "b", config).videos[0].detections == 0
 
 
@@ -193,7 +193,7 @@ def test_sampled_video_keeps_source_frame_numbers_and_times(tmp_path: Path, netw
         return [(16 + 8 * (number // 3), 32)] if number < 36 else []
 
     video = write_video(tmp_path / "cam1.avi", slow, frames=36, fps=30)
-    config = IngestConfig(min_height=40, min_frames=5, frame_stride=3)
+    config = IngestConfig(quality="full", min_height=40, min_frames=5, frame_stride=3)
     ingest([video], network, tmp_path / "out", config)
     row = rows_of(tmp_path / "out")[0]
     assert (row["first_frame"], row["last_frame"], row["num_frames"], row["start_s"]) == (
@@ -211,7 +211,7 @@ def test_two_videos_of_one_camera_and_progress(tmp_path: Path, network: Path) ->
     videos = [tmp_path / "a" / "cam1.avi", tmp_path / "b" / "cam1.avi"]
     with pytest.raises(DataError, match="same camera number"):
         ingest(videos, network, tmp_path / "out", SMALL)
-    config = IngestConfig(min_height=40, min_frames=5, same_camera=True)
+    config = IngestConfig(quality="full", min_height=40, min_frames=5, same_camera=True)
     calls: list[tuple[int, int]] = []
     ingest(videos, network, tmp_path / "out", config, progress=lambda *now: calls.append(now))
     assert [r["tracklet"] for r in rows_of(tmp_path / "out")] == [

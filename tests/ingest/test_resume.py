@@ -79,6 +79,41 @@ def test_interruption_anywhere_loses_and_doubles_nothing(
     assert content(out) == whole
 
 
+@pytest.mark.parametrize("event", [3, 25, 60])
+def test_interruption_of_videos_side_by_side(source: Path, tmp_path: Path, event: int) -> None:
+    config = dataclasses.replace(CONFIG, quality="balanced")
+    run(source, tmp_path / "whole", config=config)
+    with pytest.raises(KeyboardInterrupt):
+        run(source, tmp_path / "out", config=config, progress=stop_at(event))
+    assert not (tmp_path / "out" / "ingest.json").exists()
+    run(source, tmp_path / "out", config=config)
+    assert content(tmp_path / "out") == content(tmp_path / "whole")
+
+
+def test_job_from_before_there_was_a_choice_of_quality_is_ended_as_it_was_begun(
+    source: Path, whole: dict[str, bytes], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt):
+        run(source, out, progress=stop_at(40))
+    file = out / "unfinished" / "job.json"
+    settings = json.loads(file.read_text())
+    del settings["config"]["quality"]
+    file.write_text(json.dumps(settings))
+    config = dataclasses.replace(CONFIG, quality="balanced")  # the default now
+    run(source, out, config=config)
+    expected = json.loads(whole["ingest.json"])
+    assert json.loads(content(out)["ingest.json"])["job"] == expected["job"]
+    assert {k: v for k, v in content(out).items() if k != "ingest.json"} == {
+        k: v for k, v in whole.items() if k != "ingest.json"
+    }
+    # A finished one is left alone just as well.
+    record = json.loads((out / "ingest.json").read_text())
+    del record["job"]["config"]["quality"]
+    (out / "ingest.json").write_text(json.dumps(record))
+    assert "was finished already" in run(source, out, config=config).notes[-1]
+
+
 def test_detector_is_not_asked_twice_and_finished_videos_are_not_read_again(
     source: Path, tmp_path: Path
 ) -> None:

@@ -112,13 +112,27 @@ def test_picture_that_cannot_be_decoded_is_left_out_with_a_note(tmp_path: Path, 
         [folder],
         red_box_detector(tmp_path / "red.onnx"),
         tmp_path / "out",
-        IngestConfig(min_height=40, min_frames=5, camera_motion=False, folder_fps=10),
+        IngestConfig(quality="full", min_height=40, min_frames=5, camera_motion=False, folder_fps=10),
     )
     assert summary.tracklets == 2
     assert summary.videos[0].frames_used == 16
     assert summary.notes == (
         "cam1: 2 frames cannot be decoded and are left out, such as 000001.png: no image that can be identified",
     )
+
+
+@pytest.mark.parametrize("number", [8, 9])
+def test_picture_that_was_passed_over_and_cannot_be_decoded_is_left_out(
+    tmp_path: Path, walkers: Path, number: int
+) -> None:
+    folder = write_frames(tmp_path / "cam1", walkers)
+    (folder / f"{number:06d}.png").write_bytes(b"")
+    config = IngestConfig(quality="balanced", min_height=40, min_frames=5, camera_motion=False, folder_fps=10)
+    summary = ingest([folder], red_box_detector(tmp_path / "red.onnx"), tmp_path / "out", config)
+    assert summary.tracklets >= 1
+    assert "cam1: 1 frames cannot be decoded and are left out" in summary.notes[0]
+    assert not list((tmp_path / "out").rglob(f"{number - 1:06d}.jpg"))
+    assert f"{number - 1:06d}.jpg" not in (tmp_path / "out/boxes/cam1.csv").read_text()
 
 
 def test_a_folder_of_which_nothing_can_be_decoded_is_refused(tmp_path: Path) -> None:

@@ -12,7 +12,9 @@ from ingest.synthetic import red_box_detector, two_walkers, write_video
 from intraclip.errors import ConfigError, DataError
 from intraclip.ingest import IngestConfig, IngestSummary, ingest
 
-SMALL = IngestConfig(min_height=40, min_width=16, min_frames=5, margin=0.0, camera_motion=False)
+SMALL = IngestConfig(
+    quality="full", min_height=40, min_width=16, min_frames=5, margin=0.0, camera_motion=False
+)
 
 
 @pytest.fixture(scope="module")

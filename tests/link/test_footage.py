@@ -80,15 +80,17 @@ def test_the_tail_holds_one_person_and_two():
     assert limits == sorted(limits, reverse=True)
 
 
-def test_pairs_seen_at_once_count_as_two_people():
-    evidence, pids, _ = site(seed=5)
+def test_pairs_seen_at_once_that_look_alike_make_two_people_nearer_by_chance():
+    evidence, pids, _ = site(people=40, cameras=3, seed=5)
     times = np.stack(
         [10.0 * pids, 10.0 * pids + 12], axis=1
     )  # who follows is there before who leads has left
+    plain = fit_tail(without_cameras(evidence))
     timed = fit_tail(without_cameras(replace(evidence, times=times)))
-    assert timed is not None
-    assert timed.apart > 0
-    assert fit_tail(without_cameras(evidence)).apart == 0
+    assert plain is not None
+    assert plain.apart == 0
+    # It is the wider of the two answers, and where they leave no sign of one person, none is given.
+    assert timed is None or (timed.apart > 0 and timed.scale >= plain.scale)
 
 
 def test_where_nothing_is_told_apart_the_silhouette_chooses():

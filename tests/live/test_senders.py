@@ -198,7 +198,8 @@ def test_wrong_addresses_and_secrets_are_refused_and_not_repeated():
 class Broker:
     """As much of an MQTT 3.1.1 broker as takes what is published."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, answer: bytes = b"\x20\x02\x00\x00") -> None:
+        self.answer = answer
         self.socket = socket.create_server(("127.0.0.1", 0))
         self.got: list[tuple[str, dict[str, object]]] = []
         self.connects: list[bytes] = []
@@ -229,7 +230,7 @@ class Broker:
                 body = stream.read(length)
                 if head[0] >> 4 == 1:
                     self.connects.append(body)
-                    connection.sendall(b"\x20\x02\x00\x00")
+                    connection.sendall(self.answer)
                 elif head[0] >> 4 == 3:
                     (size,) = struct.unpack_from("!H", body)
                     topic, number = body[2 : 2 + size].decode(), body[2 + size : 4 + size]
@@ -270,6 +271,16 @@ def test_a_broker_that_is_not_there_is_said_and_tried_again(gallery):
     sender = sending(gallery, Mqtt(f"mqtt://127.0.0.1:{port}/alerts"))
     sender.start()
     until(lambda: sender.failed >= 2)
-    assert "cannot be reached" in sender.problem
+    assert "cannot be used" in sender.problem
     sender.stop()
     assert sender.sent == 0
+
+
+def test_a_broker_that_refuses_the_password_is_said(gallery):
+    pytest.importorskip("paho.mqtt.client")
+    broker = Broker(answer=b"\x20\x02\x00\x05")
+    channel = Mqtt(f"mqtt://me@127.0.0.1:{broker.port}/alerts", password="hidden-word")
+    with pytest.raises(NotDeliveredError, match="refuses the connection") as error:
+        channel.send({"id": "1"}, [])
+    assert "hidden-word" not in str(error.value)
+    broker.socket.close()

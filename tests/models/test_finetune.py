@@ -48,7 +48,16 @@ def test_every_backbone_has_its_blocks_in_the_order_of_its_layers(backbone: str)
     assert [name for block in blocks for name in block] == [name for name, _ in built.named_parameters()]
     assert all(blocks)
     assert (
-        len(blocks) == {"resnet50": 16, "resnet18": 8, "small": 4, "alexnet": 3, "inception_v3": 16}[backbone]
+        len(blocks)
+        == {
+            "resnet50": 16,
+            "resnet18": 8,
+            "small": 4,
+            "alexnet": 3,
+            "inception_v3": 16,
+            "resnet50_3d": 16,
+            "amoc": 1,
+        }[backbone]
     )
 
 

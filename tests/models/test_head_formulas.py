@@ -18,11 +18,11 @@ from intraclip.models.heads.gem import GeM
 from intraclip.models.heads.gltr import GLTR
 from intraclip.models.heads.nonlocal3d import NonLocal3D
 from intraclip.models.heads.qan import QAN
-from intraclip.models.heads.sequence import LSTM, NonLocal, to_grid, with_neighbours
+from intraclip.models.heads.sequence import LSTM, NonLocal, pack_frames, to_grid, with_neighbours
 from intraclip.models.heads.sta import STA, frame_disagreement, frame_energy
 from intraclip.models.heads.stmp import STMP
 from intraclip.models.heads.stripes import Stripes
-from intraclip.models.heads.trl import TRL
+from intraclip.models.heads.trl import TRL, FrameTransformer
 
 
 def random_maps(b: int = 3, t: int = 4, f: int = 8, h: int = 8, w: int = 4) -> torch.Tensor:
@@ -40,6 +40,21 @@ def test_qan_weighs_embeddings_by_their_quality():
     q = 1 / (1 + torch.exp(-(x @ head.quality.weight.T + head.quality.bias)))
     e = x @ head.project.weight.T / math.sqrt(1 + head.norm.eps)
     assert torch.allclose(head(maps, full(maps)).embedding, (q * e).sum(1) / q.sum(1), atol=1e-6)
+
+
+def test_qan_reads_the_quality_from_all_positions_of_the_middle_maps():
+    head = QAN(8, embedding_size=5, quality="middle").eval()
+    head.take_middle(3)
+    maps, middle = random_maps(), random_maps(f=3, h=16, w=8)
+    mask = full(maps)
+    mask[0, 2:] = False
+    pooled = F.avg_pool2d(middle.flatten(0, 1), 2).flatten(1).unflatten(0, (3, 4))
+    q = (pooled @ head.quality.weight.T + head.quality.bias).sigmoid() * mask.unsqueeze(-1)
+    e = maps.mean(dim=(3, 4)) @ head.project.weight.T / math.sqrt(1 + head.norm.eps)
+    found = head.with_middle(maps, middle, mask).embedding
+    assert torch.allclose(found, (q * e).sum(1) / q.sum(1), atol=1e-5)
+    hidden = torch.where(mask[..., None, None, None], middle, float("nan"))
+    assert torch.equal(head.with_middle(maps, hidden, mask).embedding, found)
 
 
 def test_qan_survives_clips_of_bad_frames_only():
@@ -143,6 +158,57 @@ def test_the_refining_unit_normalises_the_same_way_in_training_and_at_test():
     expected = head.compare[0](change).var(dim=(0, 2, 3))
     head.refine(maps)
     assert torch.allclose(head.compare[1].running_var, expected, rtol=1e-4)
+
+
+def test_drsa_can_take_one_root_over_the_batch_as_its_authors_do():
+    attention = torch.rand(2, 3, 4, 6, generator=torch.Generator().manual_seed(0)).softmax(dim=3)
+    mask = torch.tensor([[1, 1, 1], [1, 0, 0]]).bool()
+    roots = attention[mask].sqrt()
+    squares = (roots @ roots.transpose(1, 2) - torch.eye(4)).square().sum(dim=(1, 2))
+    found = overlap(attention, mask, over="batch")
+    assert torch.allclose(found, (squares.sum() + 1e-5).sqrt(), rtol=1e-4)
+    assert found > overlap(attention, mask)
+
+
+def test_the_frame_transformer_starts_with_frames_as_they_are_then_scales_and_moves_them():
+    transformer = FrameTransformer(5)
+    frames = torch.randn(2, 3, 3, 8, 6, generator=torch.Generator().manual_seed(0))
+    maps, mask = random_maps(2, 3, 5), torch.ones(2, 3, dtype=torch.bool)
+    assert torch.allclose(transformer(frames, maps, mask), frames, atol=1e-5)
+    # Two pixels of six to the left: a shift of 2/3, with black from outside.
+    transformer.locate.bias.data = torch.tensor([0.0, 0.0, 2 / 3, 0.0]).atanh()
+    moved = transformer(frames, maps, mask)
+    assert torch.allclose(moved[..., :4], frames[..., 2:], atol=1e-4)
+    assert moved[..., 4:].abs().max() < 1e-4
+
+
+def test_the_frame_transformer_reads_the_frame_and_the_mean_of_the_others():
+    transformer = FrameTransformer(5)
+    nn.init.normal_(transformer.locate.weight)
+    frames, maps = torch.randn(1, 3, 3, 8, 6), random_maps(1, 3, 5)
+    mask = torch.tensor([[1, 1, 0]]).bool()
+    seen = transformer(frames, maps, mask)
+    swapped = transformer(frames[:, [1, 0, 2]], maps[:, [1, 0, 2]], mask)
+    assert torch.allclose(seen[:, :2], swapped[:, [1, 0]], atol=1e-5)
+    hidden = maps.clone()
+    hidden[:, 2] = 1e3
+    assert torch.equal(transformer(frames, hidden, mask)[:, :2], seen[:, :2])
+    alone = transformer(frames[:, :1], maps[:, :1], mask[:, :1])
+    assert bool(alone.isfinite().all())
+
+
+def test_stmp_hands_out_its_mended_maps_by_stripes_in_training_alone():
+    head, maps = STMP(8).train(), random_maps(h=16)
+    mask = full(maps)
+    mask[1, 2:] = False
+    parts = head(maps, mask).parts
+    with torch.no_grad():
+        mended = head.refine(pack_frames(maps, mask)[0])
+    expected = torch.stack([mended[i, : mask[i].sum()].mean(dim=(0, 3)) for i in range(3)])
+    expected = expected.unflatten(2, (8, 2)).mean(dim=3).transpose(1, 2)
+    assert parts.shape == (3, 8, 8)
+    assert torch.allclose(parts, expected, atol=1e-5)
+    assert head.eval()(maps, mask).parts is None
 
 
 def test_sta_takes_each_stripe_from_the_frame_that_shows_it_best():

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from intraclip.config import LossConfig, ModelConfig
-from intraclip.losses import TotalLoss
+from intraclip.config import ModelConfig
+from intraclip.losses.total import TotalLoss
 from intraclip.models.embedder import ClipOutput
 from intraclip.models.heads import HEADS
 from intraclip.models.heads.base import FrameHead, Head
@@ -78,9 +78,7 @@ def test_no_head_mixes_the_devices(name):
             assert out.embedding.device.type == "cuda"
         labels = torch.zeros(4, dtype=torch.int64)
         logits = torch.empty(4, 2)
-        loss, _ = TotalLoss(LossConfig())(
-            ClipOutput(out.embedding, out.pooled, logits, out.auxiliary_loss), labels
-        )
+        loss, _ = TotalLoss({})(ClipOutput(out.embedding, out.pooled, logits, out.auxiliary_loss), labels)
         assert loss.device.type == "cuda"
 
 
@@ -99,6 +97,7 @@ def test_no_head_mixes_the_devices(name):
         ("gltr", 512),
         ("nonlocal3d", 2048),
         ("amoc", 128),
+        ("amoc_rnn", 128),
         ("transformer", 512),
         ("gem", 2048),
         ("stripes", 256),
@@ -269,6 +268,7 @@ LEARNS = {
     "gltr": "order",
     "nonlocal3d": "order",
     "amoc": "order",
+    "amoc_rnn": "order",
     "transformer": "order",
     "gem": "peak",
     "stripes": "halves",

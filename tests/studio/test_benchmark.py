@@ -189,9 +189,9 @@ def test_bad_settings_are_all_named_at_once():
     for part in (
         "identities is 1",
         "cameras is 9",
-        "frames is 5 to 3",
-        "difficulty.alike is 2.0",
-        "difficulty.drift is -1.0",
+        "frames: (5, 3)",
+        "difficulty.alike: 2.0",
+        "difficulty.drift: -1.0",
     ):
         assert part in text
     with pytest.raises(ConfigError, match="exactly 2"):

@@ -22,12 +22,12 @@ INGREDIENTS: dict[str, dict[str, Any]] = {
     "neck": {"model": {"neck": "none"}},
     "warm-up": {"optimizer": {"warmup_epochs": 0}},
     "cosine": {"optimizer": {"decay": "step"}},
-    "label smoothing": {"loss": {"label_smoothing": 0.0}},
+    "label smoothing": {"loss": {"identity": {}}},
     "restricted sampling": {"clip": {"sampling": "consecutive"}},
     "erasing": {"augment": {"erase_probability": 0.0}},
     "average": {"optimizer": {"average": 0.0}},
     "GeM": {"model": {"pooling": "mean"}},
-    "circle loss": {"loss": {"circle_weight": 0.0}},
+    "circle loss": {"loss": {"circle": {}}},
     "instance normalisation": {"model": {"standardise": False}},
     "camera sampling": {"batch": {"cameras": "random"}},
     "colours": {"augment": {"colour_probability": 0.0, "blur_probability": 0.0, "noise_probability": 0.0}},
@@ -48,7 +48,10 @@ class StopAt(Silent):
 
 
 def changed(recipe: Recipe, changes: dict[str, dict[str, Any]]) -> Recipe:
-    sections = {name: replace(getattr(recipe, name), **values) for name, values in changes.items()}
+    sections = {
+        name: {**recipe.loss, **values} if name == "loss" else replace(getattr(recipe, name), **values)
+        for name, values in changes.items()
+    }
     return replace(recipe, **sections)
 
 
@@ -147,7 +150,7 @@ def test_clip_memory_is_what_its_sources_say():
     assert (recipe.optimizer.learning_rate, recipe.optimizer.warmup_epochs) == (5e-6, 10)
     assert recipe.optimizer.epochs == 60
     assert (recipe.model.neck_test, recipe.augment.mode) == ("before", "synchronous")
-    assert recipe.loss.identity_weight == 0 < recipe.loss.memory_weight
+    assert recipe.loss == {"identity": {"weight": 0.0}, "memory": {"weight": 1.0}}
 
 
 def test_clip_memory_trains_a_tiny_vision_transformer_and_resumes_bit_for_bit(

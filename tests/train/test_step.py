@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -21,7 +22,8 @@ from intraclip.config import (
 )
 from intraclip.core.distributed import World
 from intraclip.data.augment import normalise
-from intraclip.losses import TotalLoss
+from intraclip.errors import ConfigError
+from intraclip.losses.total import TotalLoss
 from intraclip.models.embedder import ClipEmbedder, ClipOutput, build_embedder
 from intraclip.models.heads import HEADS
 from intraclip.train.step import TrainingStep, backend_settings, mix
@@ -70,16 +72,28 @@ def with_step(recipe: Recipe, **settings: object) -> Recipe:
     return replace(recipe, step=replace(recipe.step, **settings))  # type: ignore[arg-type]
 
 
-def test_pieces_mine_triplets_over_the_whole_batch():
+STRIPES = replace(
+    RECIPE,
+    model=replace(RECIPE.model, head="stmp"),
+    loss={"parts": {"weight": 1.0}, "oim": {"weight": 0.5}, "siamese": {"weight": 0.5}},
+)
+
+
+@pytest.mark.parametrize("recipe", [RECIPE, STRIPES], ids=["ica", "stmp with parts"])
+def test_pieces_mine_triplets_over_the_whole_batch(recipe):
     """Against the plain way: keep the graphs of all pieces, join their embeddings, one backward pass."""
-    recipe, clips = with_step(RECIPE, pieces=4), batch()
+    recipe, clips = with_step(recipe, pieces=4), batch()
     metrics, gradients, weights = after_one_step(recipe, clips)
 
     plain = network(recipe).train()
     frames = normalise(clips.frames, mean=recipe.input.mean, std=recipe.input.std)
     outputs = [plain(f, m) for f, m in zip(frames.chunk(4), clips.mask.chunk(4), strict=True)]
     joined = ClipOutput(*(torch.cat([o[i] for o in outputs]) for i in range(3)), None)
-    loss, logged = TotalLoss(recipe.loss)(joined, clips.labels)
+    if outputs[0].parts is not None:
+        joined = joined._replace(parts=torch.cat([o.parts for o in outputs]))
+    loss, logged = TotalLoss(recipe.loss, num_classes=4, num_features=joined.triplet_features.shape[1])(
+        joined, clips.labels
+    )
     loss.backward()
     assert metrics == pytest.approx({k: float(v) for k, v in logged.items()}, rel=1e-5)
     for name, parameter in plain.named_parameters():
@@ -87,6 +101,38 @@ def test_pieces_mine_triplets_over_the_whole_batch():
     for name, value in plain.state_dict().items():  # batches are counted once, not twice
         if "running" in name or "tracked" in name:
             torch.testing.assert_close(weights[name], value)
+
+
+def test_a_head_without_parts_refuses_the_loss_on_them():
+    with pytest.raises(ConfigError, match=r"loss.parts.weight: 1.0, but the head gives no vectors of parts"):
+        after_one_step(replace(RECIPE, loss={"parts": {"weight": 1.0}}), batch())
+
+
+@pytest.mark.parametrize(("backbone", "head"), [("amoc", "amoc_rnn"), ("resnet50_3d", "tap")])
+def test_backbones_of_clips_take_a_step_whole_and_in_pieces(backbone, head):
+    recipe = replace(
+        RECIPE, model=ModelConfig(backbone=backbone, head=head, weights="", backbone_settings={"width": 0.05})
+    )
+    for pieces in (1, 4):
+        metrics, gradients, weights = after_one_step(with_step(recipe, pieces=pieces), batch())
+        assert all(np.isfinite(value) for value in metrics.values())
+        assert ("auxiliary" in metrics) == (backbone == "amoc")
+        assert all(bool(value.isfinite().all()) for value in weights.values())
+        assert len(gradients) == len(list(network(recipe).parameters()))
+
+
+def test_the_motion_network_can_learn_flow_alone():
+    recipe = replace(
+        RECIPE,
+        model=ModelConfig(backbone="amoc", head="amoc_rnn", weights="", backbone_settings={"width": 0.05}),
+        loss={"triplet": {"weight": 0}, "identity": {"weight": 0}},
+    )
+    assert not list(problems(recipe))
+    metrics, gradients, _ = after_one_step(recipe, batch())
+    assert metrics["loss"] == pytest.approx(metrics["auxiliary"], rel=1e-6)
+    moved = {name for name, gradient in gradients.items() if bool(gradient.abs().sum() > 0)}
+    assert moved == {name for name in gradients if name.startswith("backbone.motion.")}
+    assert any("nothing is left" in p for p in problems(replace(recipe, model=RECIPE.model)))
 
 
 def test_without_batch_normalisation_pieces_equal_the_whole_batch():

@@ -233,8 +233,10 @@ def test_a_changed_recipe_is_refused_on_resume_with_its_keys(
     tiny_split: Split, tiny_recipe: Recipe, tmp_path: Path
 ):
     train(tiny_split, tiny_recipe, tmp_path / "run")
-    other = replace(tiny_recipe, seed=8, loss=replace(tiny_recipe.loss, margin=0.5))
-    with pytest.raises(ConfigError, match=r"(?s)another recipe.*seed: 3 -> 8.*loss.margin: 0.3 -> 0.5"):
+    other = replace(tiny_recipe, seed=8, loss={"triplet": {"margin": 0.5}})
+    with pytest.raises(
+        ConfigError, match=r"(?s)another recipe.*seed: 3 -> 8.*loss.triplet.margin: 0.3 -> 0.5"
+    ):
         train(tiny_split, other, tmp_path / "run", resume=True)
 
 

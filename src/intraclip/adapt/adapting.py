@@ -30,7 +30,7 @@ from intraclip.adapt.cameras import across, directions
 from intraclip.adapt.clusters import Clusters, cluster
 from intraclip.adapt.footage import FEWEST, Footage, piece, read_footage
 from intraclip.adapt.guard import Guard, guard, held_out
-from intraclip.adapt.look import Look, cut_in_two, look
+from intraclip.adapt.look import Look, cut_in_two, look, strangers
 from intraclip.config import (
     AugmentConfig,
     BatchConfig,
@@ -65,10 +65,13 @@ from intraclip.train.stopping import RunStopped
 from intraclip.types import ArrayTracklet, Split
 
 ROUNDS = 2
-EPOCHS = 8
+EPOCHS = 10
 
 FEWEST_PEOPLE = 4
 """Groups below which there is nothing to tell apart."""
+
+ALIKE = 1e-3
+"""Cosine distance of tracklets that a network cannot tell apart."""
 
 PEOPLE, CLIPS, FRAMES = 8, 4, 2
 """Of a batch: people, clips of each, frames of a clip."""
@@ -214,8 +217,8 @@ def adapt(
             watcher or Silent(),
             progress,
         )
-        work.begin(resume=resume)
         held.callback(work.job.close)
+        work.begin(resume=resume)
         return work.go()
 
 
@@ -389,6 +392,11 @@ class _Adaptation:
         if not file.is_file():
             self.watcher.message(f"looking at {len(self.given)} tracklets with {self.name}")
             seen = look(self.network, self.given.tracklets, progress=self.progress)
+            if strangers(seen) < ALIKE:
+                raise DataError(
+                    f"the {len(self.given)} tracklets of {self.given.root} look all alike to {self.name}, so there is "
+                    "nothing to learn from; begin with another network, or with clearer pictures"
+                )
             cuts = cut_in_two(self.given, seen)
             parts = [
                 row for row, (_, begin, end) in enumerate(cuts) if (begin, end) != self._whole(cuts[row][0])
@@ -524,15 +532,13 @@ class _Adaptation:
             batch=BatchConfig(identities=min(PEOPLE, people), clips=CLIPS, cameras="balanced"),
             augment=AugmentConfig(colour_probability=0.5, colour_strength=0.5),
             model=replace(own.model, weights=str(weights), triplet_reads="embedding"),
-            loss=replace(
-                own.loss,
-                triplet="soft",
-                triplet_unit=True,
-                triplet_weight=1.0,
-                identity_weight=0.0,
-                memory_weight=1.0,
-            ),
-            optimizer=OptimizerConfig(learning_rate=1e-3, decay="cosine", average=0.9, epochs=self.epochs),
+            loss={
+                **own.loss,
+                "triplet": {**own.loss.get("triplet", {}), "kind": "soft", "unit": True, "weight": 1.0},
+                "identity": {**own.loss.get("identity", {}), "weight": 0.0},
+                "memory": {**own.loss.get("memory", {}), "weight": 1.0},
+            },
+            optimizer=OptimizerConfig(learning_rate=3e-4, decay="cosine", average=0.9, epochs=self.epochs),
             finetune=FinetuneConfig(
                 freeze_blocks=blocks // 2, freeze_batch_norm=own.finetune.freeze_batch_norm, body_rate=0.2
             ),
@@ -594,14 +600,14 @@ def _as_json(travel: TravelTimes) -> dict[str, Any]:
     }
 
 
-def _save_look(file: Path, seen: Look, **more: npt.NDArray[Any]) -> None:
+def _save_look(file: Path, seen: Look, *, cuts: npt.NDArray[np.int64] | None = None) -> None:
     with whole_file(file) as partial, partial.open("wb") as stream:
         np.savez(
             stream,
             segments=np.concatenate(seen.segments),
             sizes=np.array([len(s) for s in seen.segments]),
             starts=np.concatenate([np.array(s, dtype=np.int64) for s in seen.starts]),
-            **more,
+            cuts=np.zeros((0, 3), dtype=np.int64) if cuts is None else cuts,
         )
 
 
@@ -613,7 +619,7 @@ def _read_look(file: Path) -> tuple[Look, npt.NDArray[np.int64]]:
                 segments=tuple(np.split(found["segments"], borders)),
                 starts=tuple(tuple(s.tolist()) for s in np.split(found["starts"], borders)),
             )
-            return seen, found["cuts"] if "cuts" in found else np.zeros((0, 3), dtype=np.int64)
+            return seen, found["cuts"]
     except (OSError, ValueError, KeyError) as error:
         raise OutputError(f"{file} is damaged: {error}; remove it, and go on with --resume") from None
 

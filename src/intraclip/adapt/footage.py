@@ -115,11 +115,8 @@ def _of_split(split: Split) -> Footage:
     together = replace(split, train=(), query=(), gallery=(*split.train, *split.test))
     times = times_of(together)
     manifest = find_manifest(split.root) if times is not None else None
-    videos = (
-        {}
-        if manifest is None
-        else {row["tracklet"]: row.get("video", "") for _, row in manifest_rows(manifest)}
-    )
+    rows = [] if manifest is None else [row for _, row in manifest_rows(manifest)]
+    videos = {row["tracklet"]: row.get("video", "") for row in rows}
     names = [t.name for t in together.gallery]
     return Footage(
         root=split.root,
@@ -138,36 +135,27 @@ def _of_gallery(gallery: Gallery, fingerprint: str) -> Footage:
             "that one, or name the folder of tracklets instead"
         )
     given = from_gallery(gallery)
-    tracklets: dict[int, Tracklet] = {}
+    tracklets: list[Tracklet] = []
+    rows = []
     for row, name in enumerate(given.names):
-        pictures = [
-            decode_picture(np.frombuffer(data, dtype=np.uint8), f"a crop of {name}")
-            for data in gallery.crops(name)
-        ]
-        if pictures:
-            found = ArrayTracklet.of(pictures, name=name)
-            tracklets[row] = replace(found, camid=int(given.camids[row]))
+        crops = gallery.crops(name)
+        if crops:
+            what = f"a crop of {name}"
+            pictures = [decode_picture(np.frombuffer(data, dtype=np.uint8), what) for data in crops]
+            tracklets.append(replace(ArrayTracklet.of(pictures, name=name), camid=int(given.camids[row])))
+            rows.append(row)
+    where = gallery.info.address
     if not tracklets:
         raise DataError(
-            f"the gallery {gallery.info.address} holds no pictures of its tracklets; name their data folder instead"
+            f"the gallery {where} holds no pictures of its tracklets; name their data folder instead"
         )
-    left = len(given.names) - len(tracklets)
-    rows = list(tracklets)
-    whole = Footage(
-        root=Path(gallery.info.address),
-        tracklets=tuple(
-            tracklets.get(row) or ArrayTracklet.of(np.zeros((1, 8, 4, 3), np.uint8), name=name)
-            for row, name in enumerate(given.names)
-        ),
-        times=given.times,
-        sources=kept_apart(given.sources) if given.sources else ("",) * len(given.names),
-        notes=(
-            *given.notes,
-            *(
-                (f"{left} tracklets of {gallery.info.address} hold no pictures and were left out",)
-                if left
-                else ()
-            ),
-        ),
+    left = len(given.names) - len(rows)
+    notes = (f"{left} tracklets of {where} have no pictures and were left out",) if left else ()
+    sources = kept_apart(given.sources) if given.sources else ("",) * len(given.names)
+    return Footage(
+        root=Path(where),
+        tracklets=tuple(tracklets),
+        times=None if given.times is None else given.times[rows],
+        sources=tuple(sources[row] for row in rows),
+        notes=(*given.notes, *notes),
     )
-    return whole.take(rows)

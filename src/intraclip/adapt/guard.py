@@ -38,8 +38,8 @@ class Guard:
         find: mean of 1 / rank of a held-out tracklet's second half, searched for with its first among the second
             halves of all.
         apart: chance that the halves of a held-out tracklet are nearer than a pair that cannot be one person.
-        back: mean of 1 / rank of a held-out half among its camera's tracklets, searched for with the tracklet of another
-            camera that the other half finds first.
+        back: mean of 1 / rank of a held-out half among its camera's tracklets, searched for with the tracklet of
+            another camera that the other half finds first.
         mixed: share of other cameras among the nearest tracklets of those held out, as a share of what it would be if
             cameras did not matter, at most 1.
         tracklets: held out.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -103,7 +105,7 @@ def cut_in_two(footage: Footage, seen: Look) -> list[tuple[int, int, int]]:
         zip(footage.tracklets, seen.segments, seen.starts, strict=True)
     ):
         borders = [0, *(starts[place] for place in _changes(segments, limit)), len(tracklet)]
-        parts = [(row, *ends) for ends in zip(borders[:-1], borders[1:], strict=True)]
+        parts = [(row, *ends) for ends in pairwise(borders)]
         found += [part for part in parts if len(parts) == 1 or part[2] - part[1] >= FEWEST_IN_PART]
     return found
 
@@ -135,7 +137,7 @@ def _changes(segments: Vectors, limit: float) -> list[int]:
     return [*before, best, *(best + place for place in after)]
 
 
-def unit(vectors: Vectors) -> Vectors:
+def unit(vectors: npt.NDArray[np.floating[Any]]) -> Vectors:
     """The same directions at unit length."""
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
     return np.asarray(vectors / np.maximum(lengths, 1e-12), dtype=np.float32)

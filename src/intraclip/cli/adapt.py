@@ -36,7 +36,7 @@ class AdaptArgs:
     """TOML file of travel times between cameras, and of clocks (docs/link.md)."""
     rounds: int = 2
     """Times that the tracklets are grouped and learned from."""
-    epochs: int = 8
+    epochs: int = 10
     """Epochs of each round."""
     seed: int = 0
     """Seed of everything drawn."""

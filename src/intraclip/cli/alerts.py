@@ -10,7 +10,7 @@ from pathlib import Path
 import tyro
 
 from intraclip.cli.common import parse, print_json, print_table, say
-from intraclip.cli.gallery_words import Address, Model, audited, clock, login, open_model
+from intraclip.cli.gallery_flags import Address, Model, audited, clock, login, open_model
 from intraclip.errors import ConfigError
 
 HELP = """usage: intraclip alerts COMMAND GALLERY [options]

@@ -68,7 +68,7 @@ def _walk(kind: type[Any], *, prefix: str, outer: bool, given: Any = None) -> li
     hints, texts = get_type_hints(kind, include_extras=True), _texts(kind)
     found = []
     for item in fields(kind):
-        if "settings" in item.metadata:
+        if {"settings", "parts"} & set(item.metadata):
             continue  # of a part: `intraclip.cli.recipe_flags`
         hint, markers = hints[item.name], []
         while get_origin(hint) is Annotated:

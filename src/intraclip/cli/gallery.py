@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import tyro
 
 from intraclip.cli.common import command, parse, print_json, print_table, say
-from intraclip.cli.gallery_words import (
+from intraclip.cli.gallery_flags import (
     Address,
     Chosen,
     age,

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from intraclip.cli.common import command, parse, print_json, progress_bar, say
-from intraclip.cli.gallery_words import Address, Model, audited, learned_in_words, moment, open_model
+from intraclip.cli.gallery_flags import Address, Model, audited, learned_in_words, moment, open_model
 from intraclip.config import Layout
 from intraclip.errors import ConfigError
 
 if TYPE_CHECKING:
     from intraclip.config import ClipConfig, Recipe
-    from intraclip.embed.extractors import Extractor, Progress
+    from intraclip.core.progress import Progress
+    from intraclip.embed.extractors import Extractor
     from intraclip.gallery.adding import AddSummary, Naming
     from intraclip.gallery.gallery import Gallery
 

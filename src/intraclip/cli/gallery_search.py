@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from intraclip.cli.common import parse, print_json, print_table, say
-from intraclip.cli.gallery_words import (
+from intraclip.cli.gallery_flags import (
     Address,
     Chosen,
     Model,

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import tyro
 
 from intraclip.cli.common import parse, print_json, print_table, progress_bar, read_data, say, tell
-from intraclip.cli.gallery_words import audited
+from intraclip.cli.gallery_flags import audited
 from intraclip.cli.model_flag import Networked
 from intraclip.cli.network import or_default
 
 if TYPE_CHECKING:
     from intraclip.gallery.gallery import Gallery
+    from intraclip.ingest.track_scores import CamerasScores
     from intraclip.link.people import People
     from intraclip.link.source import Input
     from intraclip.types import Split
@@ -52,7 +53,7 @@ class LinkArgs(Networked):
     calibrated."""
     probability: float | None = None
     """Join groups while their pairs are on average this likely. Higher: fewer wrong people in a group, more people
-    found as several. 0.2 where nothing is said, 0.9 with the calibration that comes with `base`."""
+    found as several. 0.2 with a calibration, 0.9 with the one that comes with `base`, else 0.5."""
     threshold: float | None = None
     """Without a calibration: join groups while their mean distance is below this."""
     distance: Literal["euclidean", "cosine"] | None = None
@@ -66,6 +67,9 @@ class LinkArgs(Networked):
     """A person has at most one tracklet in each camera."""
     data: Path | None = None
     """Data folder of the tracklets: film strips on the page, frames to weight scores by, and labels for training."""
+    truth: Path | None = None
+    """True boxes, to score by: a folder of MOTChallenge files, one a camera (cam1.txt), whose ids are the same person
+    in all of them, or a file of the AI City Challenge. Needs the folder of `intraclip ingest`."""
     title: str = "People across cameras"
     """Title of the page."""
     json: bool = False
@@ -86,6 +90,10 @@ def main(argv: Sequence[str]) -> int:
 
     require_empty_folder(args.out, remedy="choose another --out")
     require_extra("jinja2", extra="report", purpose="the page of people")
+    if args.truth is not None:
+        require_extra("trackers", extra="ingest", purpose="scores of tracks")
+        if args.data is None and not is_data_folder(args.source):
+            raise ConfigError("--truth needs the tracks of `intraclip ingest`; name its folder with --data")
     if args.calibration is None and args.save_calibration is not None:
         raise ConfigError("--save-calibration needs --calibration")
     if args.save_calibration is not None and args.save_calibration.exists():
@@ -113,12 +121,16 @@ def _link(args: LinkArgs) -> None:
     from intraclip.embed.network import Network
     from intraclip.errors import DataError
     from intraclip.gallery.gallery import open_gallery
+    from intraclip.ingest.camera_tracks import read_tracks
+    from intraclip.ingest.track_scores import score_tracks
+    from intraclip.link.boxes import by_camera, person_tracks, write_tracks
     from intraclip.link.linking import linking
     from intraclip.link.output import people_rows, write_labels, write_people
     from intraclip.link.source import is_data_folder, is_gallery
     from intraclip.report.people import write_people_page
     from intraclip.report.strips import jpeg_address
 
+    truth = None if args.truth is None else read_tracks(args.truth)
     network = None
     if is_data_folder(args.source):
         extractor, recipe = open_extractor(args.run, encoder=args.encoder)
@@ -162,6 +174,13 @@ def _link(args: LinkArgs) -> None:
                 )
             except DataError as error:
                 notes.append(f"no labels for training: {error}")
+        views = {} if args.data is None else person_tracks(args.data, given.manifest, people)
+        write_tracks(args.out, views)
+        tracked = None
+        if truth is not None:
+            if not views:
+                raise DataError(f"{args.data} holds no tracks of `intraclip ingest` to score")
+            tracked = score_tracks(truth, by_camera(views))
         strip = given.strip
         write_people_page(
             args.out / "people.html",
@@ -183,11 +202,14 @@ def _link(args: LinkArgs) -> None:
                 "across_cameras": sum(len(people.cameras(p)) > 1 for p in range(1, people.count + 1)),
                 "tracklets": people_rows(people),
                 "scores": scores,
+                "tracks": None if tracked is None else tracked.to_json_dict(),
                 "notes": notes,
             }
         )
     else:
         _print(people, given, scores)
+        if tracked is not None:
+            print_tracks(tracked)
         for note in notes:
             tell(f"note: {note}")
         if labels is not None:
@@ -238,3 +260,17 @@ def _print(people: People, given: Input, scores: dict[str, Any] | None) -> None:
         f"{scores['known']:,} tracklets of {scores['identities']:,} known people, found as {scores['people']:,}; "
         f"identities {weighted}"
     )
+
+
+def print_tracks(scores: CamerasScores) -> None:
+    """A row a camera, all of them within, and across."""
+    named = {
+        **{f"camera {c}": s for c, s in scores.cameras.items()},
+        "within cameras": scores.within,
+        "across cameras": scores.across,
+    }
+    rows = [
+        [name, *(f"{100 * value:.1f}" for value in (s.hota, s.deta, s.assa, s.mota, s.idf1)), str(s.switches)]
+        for name, s in named.items()
+    ]
+    print_table(["boxes against the truth, %", "HOTA", "DetA", "AssA", "MOTA", "IDF1", "switches"], rows)

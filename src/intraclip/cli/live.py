@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from intraclip.cli.common import command, parse, plain, print_json, say
-from intraclip.cli.gallery_words import Address, Model, age, learned_in_words, login, open_model
+from intraclip.cli.gallery_flags import Address, Model, age, learned_in_words, login, open_model
 from intraclip.errors import ConfigError, require_extra
 from intraclip.ingest import IngestConfig
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import textwrap
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, TypeVar
 
 from intraclip.cli.common import parse
+from intraclip.cli.flags import Flag, first_sentence, flags_of
 from intraclip.config import Recipe
 from intraclip.config_io import MOVED, migrated, recipe_from_table
-from intraclip.core.settings import merged, nested, registry_of, table_of
+from intraclip.core.registry import Registry
+from intraclip.core.settings import merged, nested, parts_of, registry_of, table_of
 from intraclip.errors import ConfigError
 
 ArgsT = TypeVar("ArgsT")
@@ -30,7 +33,13 @@ def parse_with_recipe(kind: type[ArgsT], argv: Sequence[str], *, command: str, d
     """
     recipe: Recipe = default.settings  # type: ignore[attr-defined]
     words, values = part_flags(argv)
-    bare = replace(recipe, model=replace(recipe.model, head_settings={}, backbone_settings={}))
+    if "--help-all" in argv:
+        try:
+            parse(kind, argv, command=command, default=default)
+        except SystemExit:
+            print(f"\n{help_of_parts()}")
+            raise
+    bare = replace(recipe, model=replace(recipe.model, head_settings={}, backbone_settings={}), loss={})
     args = parse(kind, words, command=command, default=replace(default, settings=bare))  # type: ignore[type-var]
     table = merged(Recipe, table_of(recipe, whole=False), table_of(args.settings, whole=False))  # type: ignore[attr-defined]
     table = merged(Recipe, table, migrated(nested(values), table))
@@ -51,24 +60,66 @@ def part_flags(argv: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
         flag, equals, value = word.partition("=")
         key = flag.removeprefix("--").replace("-", "_")
         if word.startswith("--") and (key in MOVED or key.startswith(places)):
-            text = value if equals else next(rest, None)
-            if text is None:
-                raise ConfigError(f"{flag}: a value is missing")
-            values[key] = _typed(text)
+            values[key] = _typed(value) if equals else _next(rest, flag, key)
         else:
             words.append(word)
     return words, values
 
 
-def part_keys(config: Any, prefix: str = "") -> list[str]:
-    """Keys of a recipe that choose a part."""
+def _next(rest: Iterator[str], flag: str, key: str) -> Any:
+    """The value of a flag in the words after it; a switch has none."""
+    if _is_switch(key):
+        return True
+    text = next(rest, None)
+    if text is None:
+        raise ConfigError(f"{flag}: a value is missing")
+    return _typed(text)
+
+
+def _is_switch(key: str) -> bool:
+    if key in MOVED:
+        place, _, name = MOVED[key]
+        key = f"{place}.{name}"
+    return any(f.values == "none" and f.name.replace("-", "_") == key for _, f in flags_of_parts())
+
+
+def flags_of_parts() -> list[tuple[str, Flag]]:
+    """Every setting of a part that is registered, as a flag, with the part's name. Imports the parts."""
     found = []
+    for key, (registry, each) in part_keys(Recipe()).items():
+        for name in registry:
+            settings = registry.load(f"{name}NAME" if name.endswith(":") else name).Settings
+            prefix = f"{key}.{name}." if each else f"{key}."
+            found += [
+                (name, replace(flag, name=prefix.replace("_", "-") + flag.name))
+                for flag in flags_of(settings)
+            ]
+    return found
+
+
+def help_of_parts() -> str:
+    """The settings of all parts, for the end of the whole help."""
+    lines = ["settings of the parts (all parts of the loss are at work; the others are chosen by name):"]
+    for name, flag in flags_of_parts():
+        own = "" if flag.name.startswith("loss.") else f"{name}: "
+        choices = f" {'|'.join(flag.choices)}" if flag.choices else ""
+        lines.append(f"  --{flag.name}{choices}")
+        text = f"{own}{first_sentence(flag.help)} (default {flag.default})"
+        lines += textwrap.wrap(text, 100, initial_indent=" " * 8, subsequent_indent=" " * 8)
+    return "\n".join(lines)
+
+
+def part_keys(config: Any, prefix: str = "") -> dict[str, tuple[Registry, bool]]:
+    """Keys of a recipe that choose a part, or have the settings of several: registry, and whether of several."""
+    found: dict[str, tuple[Registry, bool]] = {}
     for item in fields(config):
-        value = getattr(config, item.name)
-        if registry_of(item) is not None:
-            found.append(f"{prefix}{item.name}")
+        value, key = getattr(config, item.name), f"{prefix}{item.name}"
+        if (one := registry_of(item)) is not None:
+            found[key] = one, False
+        elif (each := parts_of(item)) is not None:
+            found[key] = each, True
         elif is_dataclass(value):
-            found += part_keys(value, f"{prefix}{item.name}.")
+            found |= part_keys(value, f"{key}.")
     return found
 
 

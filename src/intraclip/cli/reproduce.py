@@ -118,7 +118,7 @@ def _announce(planned: Plan) -> None:
 
 def _print_plan(planned: Plan, *, as_json: bool) -> None:
     from intraclip.lab.reproduce.estimate import duration
-    from intraclip.lab.reproduce.work import command_lines
+    from intraclip.lab.reproduce.runner import command_lines
 
     # The first runs start in these places, the others wherever one becomes free.
     waiting = [run for run in planned.runs if run.state != "done"]

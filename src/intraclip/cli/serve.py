@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from intraclip.cli.common import parse
-from intraclip.cli.gallery_words import Address, Model, open_model
+from intraclip.cli.gallery_flags import Address, Model, open_model
 from intraclip.errors import ConfigError, require_extra
 
 if TYPE_CHECKING:

@@ -90,6 +90,21 @@ def part(default: str, registry: str) -> Any:
     return field(default=default, metadata={"registry": registry})
 
 
+def parts(registry: str) -> Any:
+    """A field with settings of any parts of a registry, all of which are at work: name -> what is given of it.
+
+    Args:
+        registry: as `open_registry` takes it.
+    """
+    return field(default_factory=dict, metadata={"parts": registry})
+
+
+def parts_of(item: Field[Any]) -> Registry | None:
+    """The registry of a field made by `parts`; None of any other."""
+    place = item.metadata.get("parts")
+    return None if place is None else open_registry(place)
+
+
 def registry_of(item: Field[Any]) -> Registry | None:
     """The registry of a field made by `part`; None of any other."""
     place = item.metadata.get("registry")
@@ -115,6 +130,39 @@ def settings_of(kind: Registry, name: str, given: Given, *, where: str = "") -> 
     return made
 
 
+def settings_of_each(kind: Registry, given: Mapping[str, Given]) -> dict[str, Any]:
+    """The settings of every part of a registry, by name.
+
+    Raises:
+        ConfigError: there is no such part, or it has no such settings: all problems at once.
+    """
+    found: list[str] = []
+    _of_each(kind, given, where=kind.key, found=found)
+    if found:
+        raise ConfigError("\n".join(found))
+    return {name: settings_of(kind, name, given.get(name, {})) for name in kind}
+
+
+def _of_each(kind: Registry, raw: Any, *, where: str, found: list[str]) -> dict[str, dict[str, Any]]:
+    """What is given of parts and is not as by default."""
+    if not isinstance(raw, Mapping):
+        found.append(f"{where}: {shown(raw)} is no table; write [{where}] and keys below it")
+        return {}
+    chosen = {}
+    for name, table in raw.items():
+        place, wrong = f"{where}.{name}", []
+        if name not in list(kind):
+            wrong = [f"{place}: unknown key{_did_you_mean(name, kind)}"]
+        elif not isinstance(table, Mapping):
+            wrong = [f"{place}: {shown(table)} is no table; write [{place}] and keys below it"]
+        elif table:  # a part is imported only where something of it must be known
+            made = _part_settings(kind, name, table, where=place, found=wrong)
+            if not wrong and (given := differing(made)):
+                chosen[name] = given
+        found.extend(wrong)
+    return chosen
+
+
 def _part_settings(kind: Registry, name: str, given: Given, *, where: str, found: list[str]) -> Any:
     wrong = kind.problem(name)
     if wrong:
@@ -124,7 +172,8 @@ def _part_settings(kind: Registry, name: str, given: Given, *, where: str, found
     known = [f.name for f in fields(declared)]
     for key in [key for key in given if key not in known]:
         has = f"its settings are {', '.join(known)}" if known else "it has no settings"
-        found.append(f"{where}.{key}: unknown key{_did_you_mean(key, known)}; {where} is {name}, and {has}")
+        chosen = "" if where.endswith(f".{name}") else f"{where} is {name}, and "
+        found.append(f"{where}.{key}: unknown key{_did_you_mean(key, known)}; {chosen}{has}")
     made = dataclass_from_table(
         declared, {k: v for k, v in given.items() if k in known}, prefix=f"{where}.", found=found
     )
@@ -139,6 +188,10 @@ def problems(config: Any, *, prefix: str = "") -> Iterator[str]:
         registry = registry_of(item)
         if is_dataclass(value):
             yield from problems(value, prefix=f"{where}.")
+        elif (each := parts_of(item)) is not None:
+            wrong_parts: list[str] = []
+            _of_each(each, value, where=where, found=wrong_parts)
+            yield from wrong_parts
         elif registry is not None:
             given = getattr(config, f"{item.name}_settings")
             found: list[str] = []
@@ -176,6 +229,9 @@ def dataclass_from_table(
         registry = registry_of(known[key])
         if registry is not None:
             values |= _chosen(registry, known[key], raw, where=where, found=found)
+            continue
+        if (each := parts_of(known[key])) is not None:
+            values[key] = _of_each(each, raw, where=where, found=found)
             continue
         hint = hints[key]
         if is_dataclass(hint):
@@ -235,8 +291,15 @@ def table_of(config: Any, *, whole: bool = True) -> dict[str, Any]:
             given = getattr(config, f"{item.name}_settings")
             settings = asdict(settings_of(registry, value, given)) if whole else dict(given)
             value = {"name": value, **settings} if settings else value
+        elif (each := parts_of(item)) is not None:
+            found = settings_of_each(each, value) if whole else {}
+            value = {name: asdict(found[name]) for name in each} if whole else _copied(value)
         table[item.name] = table_of(value, whole=whole) if is_dataclass(value) else value
     return table
+
+
+def _copied(each: Mapping[str, Given]) -> dict[str, dict[str, Any]]:
+    return {name: dict(given) for name, given in each.items()}
 
 
 def flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -292,11 +355,21 @@ def merged(kind: type[Any], below: Mapping[str, Any], above: Mapping[str, Any]) 
         own = below.get(key)
         if registry is not None:
             found[key] = _replaced(registry, known[key].default, own, value)
+        elif key in known and parts_of(known[key]) is not None:
+            found[key] = _each_merged(own, value)
         elif isinstance(own, Mapping) and isinstance(value, Mapping) and is_dataclass(hints.get(key)):
             found[key] = merged(hints[key], own, value)
         else:
             found[key] = value
     return found
+
+
+def _each_merged(below: Any, above: Any) -> Any:
+    if not (isinstance(below, Mapping) and isinstance(above, Mapping)):
+        return above
+    both = {name: (below[name], given) for name, given in above.items() if name in below}
+    joined = {name: {**a, **b} for name, (a, b) in both.items() if isinstance(b, Mapping)}
+    return {**below, **above, **joined}
 
 
 def _replaced(registry: Registry, default: Any, below: Any, above: Any) -> Any:

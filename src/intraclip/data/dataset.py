@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader, Dataset
 from intraclip.config import ClipConfig, InputConfig, Recipe
 from intraclip.data.clips import Clip, tracklet_clips, training_clip
 from intraclip.data.frames import read_tracklet_frame_into
-from intraclip.data.loaded import Loaded, empty_frames
+from intraclip.data.loaded_batch import Loaded, empty_frames
 from intraclip.data.pack.format import pack_of
 from intraclip.data.sampler import PKSampler
 from intraclip.errors import ConfigError, DataError, FrameError, IntraclipError

@@ -14,13 +14,7 @@ def tracklets_digest(split: Split, tracklets: Sequence[Tracklet], *, checksum: s
 
     Rendered data bring the checksum of all their frames, which is counted in. Pixels of real data are not read.
 
-    Args:
-        split: whose data set they belong to.
-        tracklets: such as ``split.train``.
-        checksum: of the frames, in place of the one that `benchmark.json` names.
-
-    Returns:
-        64 hexadecimal digits.
+    `checksum` is counted in place of the one that `benchmark.json` names. Returns 64 hexadecimal digits.
     """
     rendered = benchmark_info(split.root) or {}
     told = [split.dataset, str(rendered.get("sha256", "")) if checksum is None else checksum]

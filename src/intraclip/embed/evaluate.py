@@ -15,10 +15,11 @@ import torch.distributed as dist
 from intraclip.core.devices import choose_device, environment
 from intraclip.core.distributed import ALONE, Ranks
 from intraclip.core.files import file_digest, write_json
+from intraclip.core.progress import Progress
 from intraclip.data.digest import tracklets_digest
 from intraclip.data.readers import read_split
 from intraclip.embed.embeddings_io import save_embeddings
-from intraclip.embed.extract import Progress, collect, open_extractor, require_test_tracklets, with_ids
+from intraclip.embed.extract import collect, open_extractor, require_test_tracklets, with_ids
 from intraclip.embed.extractors import ExtractSettings
 from intraclip.embed.network import Network
 from intraclip.embed.origin import origin_of, times_of

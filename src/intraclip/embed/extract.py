@@ -11,17 +11,13 @@ import numpy.typing as npt
 
 from intraclip.config import ClipConfig, Recipe
 from intraclip.core.devices import choose_device
+from intraclip.core.progress import Progress
 from intraclip.embed.encoders import open_encoder
 from intraclip.embed.encoders.torch_encoder import TorchEncoder
-from intraclip.embed.extractors import ClipExtractor as ClipExtractor
-from intraclip.embed.extractors import Extractor as Extractor
-from intraclip.embed.extractors import ExtractSettings as ExtractSettings
-from intraclip.embed.extractors import FrameExtractor as FrameExtractor
-from intraclip.embed.extractors import Progress as Progress
+from intraclip.embed.extractors import ClipExtractor, Extractor, ExtractSettings, FrameExtractor
 from intraclip.errors import ConfigError, DataError
 from intraclip.models.checkpoint import load_model, model_file, read_checkpoint
-from intraclip.models.embedder import ClipEmbedder
-from intraclip.models.heads.base import FrameHead
+from intraclip.models.embedder import ClipEmbedder, needs_clips
 from intraclip.models.heads.tap import TAP
 from intraclip.models.zoo import find, resolve, shipped_name
 from intraclip.types import Embeddings, Split, Tracklet
@@ -29,8 +25,8 @@ from intraclip.types import Embeddings, Split, Tracklet
 
 def extractor_of(model: ClipEmbedder) -> Extractor:
     """The extractor of a network that is in evaluation mode, on the network's device."""
-    if isinstance(model.head, FrameHead):
-        return FrameExtractor(TorchEncoder(model), model.head)
+    if model.frame_head is not None:
+        return FrameExtractor(TorchEncoder(model), model.frame_head)
     return ClipExtractor(model)
 
 
@@ -63,16 +59,16 @@ def open_extractor(
     if run is not None:
         ours = encoder is None and engine == "torch"
         model, recipe = load_run(run, device=device if ours else "cpu")
-        if encoder is None and engine == "auto" and not isinstance(model.head, FrameHead):
+        if encoder is None and engine == "auto" and model.frame_head is None:
             return _called(extractor_of(model), run), recipe  # only torch runs heads that read maps
         if ours:
             return _called(extractor_of(model), run), recipe
-        if not isinstance(model.head, FrameHead):
+        head = model.frame_head
+        if head is None:
             raise ConfigError(
-                f"{run}: the head {model.config.head} reads feature maps; other engines and networks give one "
-                "vector a frame. Use --engine torch and no other network"
+                f"{run}: {needs_clips(model)}; other engines and networks give one vector a frame. Use --engine torch "
+                "and no other network"
             )
-        head = model.head
     frames = open_encoder(source, engine=engine, device=device)
     if encoder is not None:
         recipe = replace(recipe, input=replace(recipe.input, height=frames.height, width=frames.width))

@@ -1,6 +1,6 @@
 """The embeddings of a split, written to a file: resumable, on one process or many.
 
-Tracklets are divided into parts that share no batch. A finished part is kept beside the output (`parts.py`), so a
+Tracklets are divided into parts that share no batch. A finished part is kept beside the output (`part_store.py`), so a
 killed extraction goes on where it was and gives the same file; processes share the parts (`sharding.py`); the first
 of them joins the parts to the file.
 """
@@ -16,13 +16,14 @@ from typing import Any
 import numpy as np
 
 from intraclip.core.distributed import ALONE, Ranks
+from intraclip.core.progress import Progress
 from intraclip.data.frame_batches import frames_needed
 from intraclip.data.readers.common import shorten
 from intraclip.embed.embeddings_writer import Times, check_embeddings_name, save_chunks
 from intraclip.embed.extract import require_test_tracklets
-from intraclip.embed.extractors import Extractor, ExtractSettings, Finished, Progress
+from intraclip.embed.extractors import Extractor, ExtractSettings, Finished
 from intraclip.embed.origin import data_digest, origin_of, times_of
-from intraclip.embed.parts import Part, PartStore
+from intraclip.embed.part_store import Part, PartStore
 from intraclip.embed.sharding import PART_FRAMES, balance, divide
 from intraclip.errors import DataError, OutputError
 from intraclip.types import Embeddings, Split

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from intraclip.core.distributed import ALONE
+from intraclip.core.progress import Progress
 from intraclip.embed.extract_job import Extracted, ExtractJob
-from intraclip.embed.extractors import Extractor, ExtractSettings, Progress
+from intraclip.embed.extractors import Extractor, ExtractSettings
 from intraclip.errors import DataError, IntraclipError, require_extra
 from intraclip.types import Split
 

@@ -16,14 +16,15 @@ import numpy.typing as npt
 import torch
 
 from intraclip.config import ClipConfig, InputConfig, Recipe
-from intraclip.core.progress import Progress as Progress
+from intraclip.core.progress import Progress
 from intraclip.core.transfer import Arriving, aside, one_ahead
+from intraclip.data.augment import normalise
 from intraclip.data.clips import tracklet_clips
 from intraclip.data.dataset import Batches, FrameLoader, TestBatches, iterate
 from intraclip.data.frame_batches import FrameBatch, FrameBatches, frames_needed
-from intraclip.data.loaded import Loaded
+from intraclip.data.loaded_batch import Loaded
 from intraclip.embed.encoders.base import FrameEncoder, StartingEncoder
-from intraclip.embed.encoders.torch_encoder import TorchEncoder
+from intraclip.embed.encoders.torch_encoder import CPU_FRAMES, TorchEncoder
 from intraclip.errors import ConfigError, DataError
 from intraclip.models.embedder import ClipEmbedder
 from intraclip.models.fingerprint import embedding_fingerprint, fingerprint_of
@@ -223,7 +224,8 @@ class ClipExtractor:
 
     The maps of a clip are held together: a batch takes at most `max_frames` frames and their maps, or one clip if that
     is longer. With test sampling ``all`` the clip is the tracklet, and memory grows with its length: by the frame's
-    pixels and F x h x w floats for each frame. The backbone itself never sees more than `max_frames` at a time.
+    pixels and F x h x w floats for each frame. A backbone of frames never sees more than `max_frames` at a time; one of
+    clips sees a clip whole.
 
     Args:
         model: on its device, in evaluation mode.
@@ -312,12 +314,23 @@ class ClipExtractor:
 
     @torch.inference_mode()
     def _start(self, frames: torch.Tensor, mask: torch.Tensor, max_frames: int) -> Arriving:
+        if not self.model.by_frame:
+            return Arriving(torch.cat(list(self._whole(frames, mask, max_frames))).double())
         maps = torch.cat(
             [m for piece in torch.split(frames.flatten(0, 1), max_frames) for m in self.encoder.maps(piece)]
         )
         on_device = mask.to(maps.device, non_blocking=True)
         output = self.model.head(maps.reshape(*mask.shape, *maps.shape[1:]), on_device)
         return Arriving(output.embedding.double())
+
+    def _whole(self, frames: torch.Tensor, mask: torch.Tensor, max_frames: int) -> Iterator[torch.Tensor]:
+        """Embeddings of clips that the backbone cannot read in pieces, as many at a time as the device likes."""
+        device, length = self.encoder.device, frames.shape[1]
+        at_once = max(1, (CPU_FRAMES if device.type == "cpu" else max_frames) // length)
+        config = self.model.input_config
+        for clips, valid in zip(torch.split(frames, at_once), torch.split(mask, at_once), strict=True):
+            normalised = normalise(clips.to(device, non_blocking=True), mean=config.mean, std=config.std)
+            yield self.model.embed(normalised, valid.to(device, non_blocking=True))
 
 
 def _results(

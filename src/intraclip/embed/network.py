@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from intraclip.config import TIMM
+from intraclip.core.progress import Progress
 from intraclip.data.readers.common import list_images
 from intraclip.embed.default import SHIPPED, calibration_of
 from intraclip.embed.extract import collect, of_tracklets, open_extractor, require_test_tracklets
-from intraclip.embed.extractors import Extractor, ExtractSettings, Progress
+from intraclip.embed.extractors import Extractor, ExtractSettings
 from intraclip.errors import ConfigError, DataError
 from intraclip.export.engines import RUNS
 from intraclip.models.zoo import entries, find

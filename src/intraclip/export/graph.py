@@ -12,8 +12,7 @@ from torch import nn
 
 from intraclip.config import InputConfig
 from intraclip.errors import ConfigError
-from intraclip.models.embedder import ClipEmbedder
-from intraclip.models.heads.base import FrameHead
+from intraclip.models.embedder import ClipEmbedder, needs_clips
 
 Part = Literal["clip", "frame"]
 
@@ -64,10 +63,9 @@ def build_graph(model: ClipEmbedder, config: InputConfig, part: Part) -> FrameGr
         ConfigError: the frame part of a network whose head needs more than one vector a frame.
     """
     if part == "frame":
-        if not isinstance(model.head, FrameHead):
+        if model.frame_head is None:
             raise ConfigError(
-                f"the head {model.config.head} reads whole feature maps, so one vector a frame is not enough for it; "
-                "export the whole network with --part clip"
+                f"{needs_clips(model)}, so one vector a frame is not enough; export the whole network with --part clip"
             )
         return FrameGraph(model, config).eval()
     return ClipGraph(model, config).eval()

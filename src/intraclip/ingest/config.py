@@ -31,11 +31,11 @@ class IngestConfig:
 min_frames is 0, must be at least 1
     """
 
-    quality: Quality = "full"
+    quality: Quality = "balanced"
     """How much the detector is asked. `full` searches every frame, small people on overlapping tiles. `balanced`
     searches frames at their own scale in one piece, not again where nothing has moved, and passes over frames while
-    nobody moves by more than half the width of their box; people are put back there, on the way between two
-    searches. `fast` does it at three quarters of the scale, with longer steps."""
+    nobody moves by more than two thirds of the width of their box; people are put back there, on the way between
+    two searches. `fast` does it at three quarters of the scale, with longer steps."""
 
     frame_stride: int = 1
     """Use every n-th frame. Trackers want 5 frames a second or more; below that people jump too far."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -14,14 +15,32 @@ import numpy.typing as npt
 from intraclip.ingest.config import IngestConfig
 from intraclip.ingest.crops import cut
 from intraclip.ingest.detection_log import DetectionLog
-from intraclip.ingest.detections import Detections, Floats
+from intraclip.ingest.detections import Detections, Floats, box_iou
 from intraclip.ingest.detector import Detector
 from intraclip.ingest.frame_source import FrameSource, Image, VideoFrame
 from intraclip.ingest.gates import Observations, overlap_in_front, sharpness
 from intraclip.ingest.mot import MotFile
-from intraclip.ingest.search import PIECE_PRICE, Cadence, Still, filled, finder
+from intraclip.ingest.search import NEAR, PIECE_PRICE, SAME, Cadence, Still, filled, finder, with_overlap
 from intraclip.ingest.tiling import PROBE_FRAMES, Detect, tiles_find_more
 from intraclip.ingest.tracking import PeopleTracker
+
+
+class Earlier(NamedTuple):
+    """Where somebody was before it was sure that there is somebody.
+
+    Attributes:
+        frame: its number.
+        time_s: its time.
+        number: of the track.
+        box: float32 ``[4]``.
+        score: of the detection.
+    """
+
+    frame: int
+    time_s: float
+    number: int
+    box: Floats
+    score: float
 
 
 class Followed(NamedTuple):
@@ -33,12 +52,14 @@ class Followed(NamedTuple):
         hidden: float32 ``[N]`` in 0..1, share of each that is known not to be seen; 0 where nobody knows.
         searched: whether the frame was searched. Where it was not, nobody is given: who was there is known only
             after the next search.
+        earlier: where people who count from this frame on were in frames before it; see `Earlier`.
     """
 
     numbers: npt.NDArray[np.int64]
     people: Detections
     hidden: Floats
     searched: bool = True
+    earlier: Sequence[Earlier] = ()
 
 
 class Follower(Protocol):
@@ -99,6 +120,7 @@ class DetectAndTrack:
         self._track_score = config.track_score
         self._tracker = PeopleTracker(config, fps=fps)
         self._cadence = Cadence(config, fps=fps)
+        self._beginnings = Beginnings(config)
 
     def due(self, time_s: float) -> bool:
         """See `Follower`."""
@@ -119,7 +141,56 @@ class DetectAndTrack:
             )
             strong = found[found.scores >= self._track_score]
             self._cadence.searched(frame.time_s, numbers, people.boxes, strong.boxes)
-        return Followed(numbers, people, np.zeros(len(people), np.float32))
+            earlier = self._beginnings(frame, numbers, people, strong)
+        return Followed(numbers, people, np.zeros(len(people), np.float32), earlier=earlier)
+
+
+class Beginnings:
+    """Gives tracks their first moments back, which the tracker keeps to itself until it is sure.
+
+    Nothing for `quality=full`. Else they are the boxes of the searches right before that nobody had, nearest first.
+
+    Args:
+        config: `quality` and `confirm_frames` count.
+    """
+
+    def __init__(self, config: IngestConfig) -> None:
+        self._newest = 0
+        self._free: deque[tuple[int, float, Detections]] = deque(
+            maxlen=0 if config.quality == "full" else config.confirm_frames - 1
+        )
+
+    def __call__(
+        self, frame: VideoFrame, numbers: npt.NDArray[np.int64], people: Detections, found: Detections
+    ) -> list[Earlier]:
+        """Beginnings of the tracks that are new in a frame.
+
+        Args:
+            frame: that was searched.
+            numbers: of the tracks in it.
+            people: where they are.
+            found: everyone who may begin a track, those of tracks too.
+        """
+        if not self._free.maxlen:
+            return []
+        begun: list[Earlier] = []
+        for row, number in enumerate(numbers.tolist()):
+            if number > self._newest:
+                box = people.boxes[row]
+                for place in reversed(range(len(self._free))):
+                    index, time_s, free = self._free[place]
+                    overlap = box_iou(free.boxes, box[None])[:, 0]
+                    if not len(free) or overlap.max() < NEAR:
+                        break
+                    best = int(overlap.argmax())
+                    box = free.boxes[best]
+                    begun.append(Earlier(index, time_s, number, box, float(free.scores[best])))
+                    keep = np.arange(len(free)) != best
+                    self._free[place] = index, time_s, free[keep]
+        self._newest = max(self._newest, *numbers.tolist(), 0)
+        taken = box_iou(found.boxes, people.boxes).max(axis=1, initial=0.0) >= SAME
+        self._free.append((frame.index, frame.time_s, found[~taken]))
+        return begun
 
 
 def from_file(detections: MotFile) -> Callable[[VideoFrame], Detections]:
@@ -179,17 +250,22 @@ def observe(
         watch: called after every frame.
 
     Returns:
-        Every followed box, by frame and then by track; and the number of frames used.
+        Every followed box, by frame and then by track; and the number of frames used, those passed over included, which
+        stand in `source.passed`.
     """
     parts: list[Observations] = []
+    beginnings: list[Observations] = []
     frames: list[tuple[int, float, bool]] = []
 
     def wanted(index: int, time_s: float) -> bool:
-        frames.append((index, time_s, follower.due(time_s)))
-        return frames[-1][2]
+        due = follower.due(time_s)
+        if not due:
+            frames.append((index, time_s, False))
+        return due
 
     for frame in source.frames(wanted=wanted):
-        numbers, people, hidden, _ = follower(frame)
+        frames.append((frame.index, frame.time_s, True))
+        numbers, people, hidden, _, earlier = follower(frame)
         with timed(follower.seconds, "track"):
             parts.append(
                 Observations(
@@ -205,14 +281,39 @@ def observe(
         if look is not None:
             with timed(follower.seconds, "encode"):
                 look(frame, parts[-1])
+        if earlier:
+            beginnings.append(_as_rows(earlier, parts[-1]))
         if watch is not None:
             watch()
-    seen = Observations.join(parts)
-    if not all(searched for _, _, searched in frames):
-        with timed(follower.seconds, "track"):
-            index, time_s, searched_ones = zip(*frames, strict=True)
-            seen = filled(seen, np.array(index, np.int64), np.array(time_s), np.array(searched_ones))
+    with timed(follower.seconds, "track"):
+        index, time_s, searched = (
+            np.array(column) for column in (zip(*frames, strict=True) if frames else ((), (), ()))
+        )
+        fill = partial(filled, index=index, time_s=time_s, searched=searched)
+        seen = fill(Observations.join(parts))
+        if beginnings:
+            # A track that is too short without them stays so: most such are no people.
+            early = Observations.join(beginnings)
+            long = np.bincount(seen.track, minlength=int(early.track.max()) + 1) >= config.min_frames
+            early = early[long[early.track]]
+            seen = Observations.join([*parts, early])
+            seen = fill(seen[np.lexsort((seen.track, seen.frame))])
+        seen = with_overlap(seen)
+    source.passed = frozenset(index for index, _, searched in frames if not searched)
     return seen, len(frames)
+
+
+def _as_rows(earlier: Sequence[Earlier], now: Observations) -> Observations:
+    index, time_s, number, boxes, score = zip(*earlier, strict=True)
+    return Observations(
+        frame=np.array(index, np.int64),
+        time_s=np.array(time_s, np.float64),
+        track=np.array(number, np.int64),
+        boxes=np.stack(boxes),
+        score=np.array(score, np.float32),
+        overlap=np.full(len(boxes), np.nan, np.float32),  # known once everybody is
+        sharpness=now.sharpness[np.searchsorted(now.track, number)],
+    )
 
 
 @contextmanager

@@ -81,6 +81,7 @@ class FrameSource(ABC):
         path: the file or folder.
         seconds: time spent on decoding so far.
         frames_read: frames that the latest pass of `frames` went past, used or not.
+        passed: numbers of frames that count although nobody has decoded them yet.
     """
 
     def __init__(self, info: VideoInfo, *, frame_stride: int = 1, max_fps: float = 0.0) -> None:
@@ -90,6 +91,7 @@ class FrameSource(ABC):
         self.max_fps = max_fps
         self.seconds = 0.0
         self.frames_read = 0
+        self.passed: frozenset[int] = frozenset()
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -42,6 +42,13 @@ def begun_in_full(out: Path) -> bool:
     return False
 
 
+def as_now(settings: Any) -> Any:
+    """Settings of a job as this version would have written them; see `begun_in_full`."""
+    if isinstance(settings, dict) and isinstance(settings.get("config"), dict):
+        return {**settings, "config": {"quality": "full", **settings["config"]}}
+    return settings
+
+
 class Job:
     """The output folder of one ingest, held by one process at a time.
 
@@ -88,11 +95,11 @@ class Job:
             )
         elif finished:
             self.record = self._job.read(self.out / RECORD)
-            self._job.require_same(self.record.get("job"))
+            self._job.require_same(as_now(self.record.get("job")))
             shutil.rmtree(self.folder, ignore_errors=True)  # a crash came between the two
         else:
             self._job.hold()
-            self._job.require_same(self._job.read())
+            self._job.require_same(as_now(self._job.read()))
         for name in FOLDERS:
             make_folder(self.out / name)
 

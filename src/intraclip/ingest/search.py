@@ -9,7 +9,7 @@ comes before anyone has moved so far that the tracker could mistake them; `fille
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import cv2
@@ -29,8 +29,8 @@ class Thrift:
     """How much a quality saves.
 
     Attributes:
-        reach: how far people may move between two searches, in widths of their box. Up to half a width, two boxes
-            of one person overlap by a third and more (IoU), which is nearly twice what `match_iou` asks.
+        reach: how far people may move between two searches, in widths of their box. After 0.65 of a width, two boxes
+            of one person overlap by a fifth (IoU), even if the tracker foresaw none of the movement.
         longest_s: between two searches, at most, in seconds.
         scale: at which frames are searched, of their own.
     """
@@ -42,8 +42,8 @@ class Thrift:
 
 THRIFT: dict[str, Thrift | None] = {
     "full": None,
-    "balanced": Thrift(reach=0.5, longest_s=0.3),
-    "fast": Thrift(reach=0.8, longest_s=0.5, scale=0.75),
+    "balanced": Thrift(reach=0.65, longest_s=0.3),
+    "fast": Thrift(reach=1.0, longest_s=0.4, scale=0.75),
 }
 """By `IngestConfig.quality`; None: everything is searched."""
 
@@ -65,8 +65,11 @@ WALK = 2.5
 SAME = 0.9
 """Overlap (IoU) of a tracked box and the detection that it was made of."""
 
-NEAR = 0.2
+NEAR = 0.25
 """Below this overlap (IoU) the tracker does not take two boxes of successive searches for one person."""
+
+BRIDGED = 1
+"""Searches in a row that may miss somebody who is found before and after."""
 
 STILL_BLOCK = 8
 """Pixels: frames are compared by means of blocks of this side, in which a sensor's noise has gone."""
@@ -249,8 +252,10 @@ def filled(
 ) -> Observations:
     """Put people where they were in the frames between two searches: on the straight way, at an even pace.
 
+    Who is missed by one search, and found by the next, was there all the time. Their overlap is left open (NaN).
+
     Args:
-        seen: everyone in the frames that were searched.
+        seen: everyone in the frames that were searched, by frame and then by track.
         index: int64 ``[F]``, numbers of all frames, ascending.
         time_s: float64 ``[F]``, their times.
         searched: bool ``[F]``, which of them were searched.
@@ -258,26 +263,23 @@ def filled(
     Returns:
         The same and the new rows, by frame and then by track.
     """
+    if searched.all() or not len(seen):
+        return seen
     place = np.searchsorted(index, seen.frame)
     search = np.cumsum(searched)[place]
     order = np.lexsort((seen.frame, seen.track))
     left, right = order[:-1], order[1:]
-    joined = (seen.track[left] == seen.track[right]) & (search[right] - search[left] == 1)
+    joined = (seen.track[left] == seen.track[right]) & (search[right] - search[left] <= 1 + BRIDGED)
     between = np.where(joined, place[right] - place[left] - 1, 0)
     left, right = np.repeat(left, between), np.repeat(right, between)
-    if not len(left):
-        return seen
     step = np.arange(len(left)) - np.repeat(np.cumsum(between) - between, between) + 1
     at = place[left] + step
     share = ((time_s[at] - seen.time_s[left]) / (seen.time_s[right] - seen.time_s[left])).astype(np.float32)
 
     def on_the_way(values: Floats) -> Floats:
         weight = share.reshape(-1, *[1] * (values.ndim - 1))
-        # Equal values stay what they are, infinite ones too.
         a, b = values[left], values[right]
-        return np.where(a == b, a, a * (1 - weight) + np.where(np.isfinite(b), b, a) * weight).astype(
-            np.float32
-        )
+        return np.where(weight < 0.5, a, b) if np.isinf(values).any() else a * (1 - weight) + b * weight
 
     new = Observations(
         frame=index[at],
@@ -285,12 +287,24 @@ def filled(
         track=seen.track[left],
         boxes=on_the_way(seen.boxes),
         score=on_the_way(seen.score),
-        overlap=np.zeros(len(at), np.float32),
+        overlap=np.full(len(at), np.nan, np.float32),
         sharpness=on_the_way(seen.sharpness),
     )
-    order = np.lexsort((new.track, new.frame))
-    new = new[order]
-    for rows in np.split(np.arange(len(new)), np.flatnonzero(np.diff(new.frame)) + 1):
-        new.overlap[rows] = overlap_in_front(new.boxes[rows])
     both = Observations.join([seen, new])
     return both[np.lexsort((both.track, both.frame))]
+
+
+def with_overlap(seen: Observations) -> Observations:
+    """Work out how far people hide each other in frames where that was left open (NaN).
+
+    Args:
+        seen: everyone, by frame and then by track.
+    """
+    unknown = np.isnan(seen.overlap)
+    if not unknown.any():
+        return seen
+    overlap = seen.overlap.copy()
+    for rows in np.split(np.arange(len(seen)), np.flatnonzero(np.diff(seen.frame)) + 1):
+        if unknown[rows].any():
+            overlap[rows] = np.fmax(overlap[rows], overlap_in_front(seen.boxes[rows]))
+    return replace(seen, overlap=overlap)

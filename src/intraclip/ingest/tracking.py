@@ -12,6 +12,10 @@ from intraclip.ingest.config import IngestConfig
 from intraclip.ingest.detections import Detections
 from intraclip.ingest.frame_source import Image
 
+BEGINNING = 0.15
+"""Overlap (IoU) times score by which a second detection confirms a first, where frames are passed over between them: a
+walker has moved by half a width. The library's 0.3 asks for 0.5 of a detection with a score of 0.6."""
+
 CORNERS = 200
 """By which the camera's own motion is told; more cost more."""
 
@@ -54,6 +58,8 @@ class PeopleTracker:
                 instant_first_frame_activation=False,
                 **common,
             )
+            if config.quality != "full":
+                self._tracker.minimum_iou_threshold_unconfirmed_assoc = BEGINNING
             if self._wants_image and config.quality != "full":
                 motion = require_extra("trackers.utils.cmc", extra="ingest", purpose="tracking people")
                 # A camera moves as one: two hundred corners tell how as well as the thousand of the library.

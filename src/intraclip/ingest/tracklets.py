@@ -129,12 +129,15 @@ def _box_rows(kept: Mapping[str, Observations]) -> list[list[object]]:
 
 def _write_crops(
     source: FrameSource,
-    kept: Mapping[str, Observations],
+    kept: dict[str, Observations],
     out: Path,
     config: IngestConfig,
     watch: Callable[[int], None] | None,
 ) -> list[Strip]:
-    """Read the video again, write every chosen frame, and return the film strips of the contact sheet."""
+    """Read the video again, write every chosen frame, and return the film strips of the contact sheet.
+
+    Frames that were passed over the first time and cannot be decoded now are left out of `kept`.
+    """
     wanted: dict[int, list[tuple[str, int]]] = defaultdict(list)
     for name, track in kept.items():
         make_folder(out / "tracklets" / name)
@@ -153,7 +156,10 @@ def _write_crops(
                 images[name].append(thumbnail(crop))
         if watch is not None:
             watch(frame.index + 1)
-    if missing:
+    if gone := missing & source.passed:  # decoded here for the first time, and it cannot be
+        for name, track in kept.items():
+            kept[name] = track[~np.isin(track.frame, list(gone))]
+    if missing := missing - gone:
         raise DataError(
             f"{source.path}: frame {min(missing)} and {len(missing) - 1} others could be decoded the first time but "
             "not the second; the file changes or its disk fails, copy it and try again"

@@ -31,7 +31,8 @@ from intraclip.embed.evaluate import Sampling, SplitsEvaluation, evaluate_splits
 from intraclip.errors import ConfigError, DataError, OutputError, is_half_written, require_empty_folder
 from intraclip.lab.reproduce.experiments import TABLE_4
 from intraclip.lab.reproduce.statistics import student
-from intraclip.lab.splits import raise_problems, read_testing, read_training
+from intraclip.lab.reproduce.tables import markdown_table
+from intraclip.lab.splits import raise_problems, read_testing, read_training, same_people
 from intraclip.lab.view import View
 from intraclip.metrics.distance import Distance
 from intraclip.metrics.ranking import Scores
@@ -413,13 +414,6 @@ def printed_row(
     ]
 
 
-def same_people(train_root: Path, test_root: Path) -> bool:
-    """Whether two rendered data sets show the same people: people depend on the seed."""
-    infos = (benchmark_info(train_root), benchmark_info(test_root))
-    seeds = [info["config"].get("seed") for info in infos if info and isinstance(info.get("config"), dict)]
-    return len(seeds) == 2 and seeds[0] == seeds[1]
-
-
 def _run_notes(runs: Sequence[CrossRun]) -> list[str]:
     checkpoints = [read_checkpoint(model_file(run.folder)) for run in runs]
     notes = [
@@ -506,12 +500,8 @@ def remarks(result: Mapping[str, Any]) -> list[str]:
 
 def markdown(result: Mapping[str, Any]) -> str:
     """The result as a Markdown page."""
-    header = ("", *COLUMNS.values())
     lines = [f"# Trained on {result['train']['dataset']}, tested on {result['test']['dataset']}", ""]
-    lines.append(f"| {' | '.join(header)} |")
-    lines.append("| --- |" + " ---: |" * len(COLUMNS))
-    lines += [f"| {' | '.join(row)} |" for row in table_rows(result)]
-    lines.append("")
+    lines += [*markdown_table(("", *COLUMNS.values()), table_rows(result), align="---:"), ""]
     for remark in remarks(result):
         lines += [remark, ""]
     return "\n".join(lines)

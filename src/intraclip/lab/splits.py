@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from intraclip.config import Direction, Recipe
-from intraclip.data.readers import num_splits, read_split
+from intraclip.data.readers import benchmark_info, num_splits, read_split
 from intraclip.data.readers.common import check_split_number, shorten
 from intraclip.data.sampler import PKSampler
 from intraclip.errors import DataError
@@ -70,6 +70,13 @@ def untestable(split: Split, protocol: str | None = None) -> list[str]:
         f"test data {split.root}, split {split.index}: none of the {len(split.query)} queries has a right answer in "
         f"another camera under protocol {chosen.name}"
     ]
+
+
+def same_people(train_root: Path, test_root: Path) -> bool:
+    """Whether two rendered data sets show the same people: people depend on the seed."""
+    infos = (benchmark_info(train_root), benchmark_info(test_root))
+    seeds = [info["config"].get("seed") for info in infos if info and isinstance(info.get("config"), dict)]
+    return len(seeds) == 2 and seeds[0] == seeds[1]
 
 
 def raise_problems(problems: Sequence[str]) -> None:

@@ -7,7 +7,8 @@ with camera-based batch normalization", ECCV 2020). And how near two people come
 crowd: `fit_tail` reads it from the pairs across cameras. Nearly all of them show two people; pairs that one camera saw
 at once surely do. The few nearest are a mixture: two people, ever fewer the nearer (an exponential tail, as most
 distributions have: Pickands, "Statistical inference using extreme order statistics", Annals of Statistics 3, 1975), and
-one person, around a mean of their own. Expectation maximisation finds both.
+one person, around a mean of their own. The tail of two people is read first, from pairs that are not each other's
+nearest in their cameras; expectation maximisation then finds the pairs of one person.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ SAMPLE = 2048
 NEAREST = 5
 """Pairs read for each tracklet: far more than show one person, and few enough that these are not lost among them."""
 
-SHARE = 0.15
+SHARE = 0.25
 """Share of all pairs that are read, at most: the tail, where two people are ever fewer the nearer they look."""
 
 LEAST = 30
@@ -88,30 +89,42 @@ class Tail:
         two = (1 - self.share) * np.exp(-np.maximum(inside, 0.0) / self.scale) / self.scale
         return np.where(inside < 0, 0.0, one / (one + two))
 
-    def distance_of(self, probability: float) -> float | None:
-        """Largest distance below which every pair is at least this likely to show one person; None if none is."""
+    def distance_of(self, probability: float) -> float:
+        """Largest distance below which every pair is at least this likely to show one person; 0 if none is."""
         distances = np.linspace(self.start, self.start - self.mean, 2001)
         unlikely = np.flatnonzero(self.probability(distances) < probability)
         if not len(unlikely):
             return self.start
-        return float(distances[unlikely[-1] + 1]) if unlikely[-1] + 1 < len(distances) else None
+        return float(distances[unlikely[-1] + 1]) if unlikely[-1] + 1 < len(distances) else 0.0
+
+
+def tells_apart(evidence: Evidence, probability: float) -> tuple[Evidence, Tail] | None:
+    """The tracklets without their cameras' means, and what the footage says of them; None if it says nothing."""
+    levelled = without_cameras(evidence)
+    tail = fit_tail(levelled)
+    return None if tail is None or not tail.distance_of(probability) > 0 else (levelled, tail)
 
 
 def fit_tail(evidence: Evidence) -> Tail | None:
     """Find how near pairs of one person and of two come.
 
-    Pairs of two cameras are read; of a single camera, those that it did not see at once.
+    Pairs of two cameras are read; of a single camera, those that it did not see at once. How near two people come is
+    the wider of two answers: of pairs that are not each other's nearest, which lack those that look alike where a
+    camera saw few people, and of pairs seen at once.
 
     Returns:
         None where the tail holds too few pairs, or no sign of two kinds (by the Bayesian information criterion).
     """
-    nearest, apart, start = _nearest(evidence)
-    if len(nearest) < LEAST or not nearest.max() > 0:
+    start, nearest, apart = _nearest(evidence)
+    if len(nearest) < LEAST:
         return None
-    found = max((_maximised(nearest, apart, quantile) for quantile in STARTS), key=lambda fit: fit[0])
-    likelihood, share, mean, spread, scale = found
-    alone = (nearest.sum() + apart.sum()) / (len(nearest) + len(apart))
-    one_kind = float(-np.log(alone) * len(nearest) - nearest.sum() / alone)
+    scale = max(
+        (float(two.mean()) for two in (_strangers(evidence, start), apart) if len(two) >= LEAST), default=0.0
+    )
+    if not scale > 0:
+        return None
+    likelihood, share, mean, spread = max(_maximised(nearest, scale, quantile) for quantile in STARTS)
+    one_kind = float(-np.log(scale) * len(nearest) - nearest.sum() / scale)
     if 2 * (likelihood - one_kind) < 3 * math.log(len(nearest)):
         return None
     return Tail(
@@ -125,26 +138,49 @@ def fit_tail(evidence: Evidence) -> Tail | None:
     )
 
 
-def _maximised(nearest: Values, apart: Values, quantile: float) -> tuple[float, float, float, float, float]:
-    """Log likelihood, share, mean, spread and scale by expectation maximisation from one start."""
-    mean = float(np.quantile(nearest, quantile))
-    spread, scale, share = float(nearest.std()), float(np.median(nearest)) / math.log(2), 1 - quantile
+def _maximised(nearest: Values, scale: float, quantile: float) -> tuple[float, float, float, float]:
+    """Log likelihood, share, mean and spread of one person's pairs, by expectation maximisation from one start."""
+    two = np.exp(-nearest / scale) / scale
+    mean, spread, share = float(np.quantile(nearest, quantile)), float(nearest.std()), 1 - quantile
     likelihood = -math.inf
     for _ in range(STEPS):
-        spread, scale = max(spread, 0.3 * scale, 1e-9), max(scale, 1e-9)
+        spread = max(spread, scale)
         one = share * _density(nearest, mean, spread)
-        both = one + (1 - share) * np.exp(-nearest / scale) / scale
-        likelihood = float(np.log(np.maximum(both, 1e-300)).sum())
-        ours = one / np.maximum(both, 1e-300)
+        both = np.maximum(one + (1 - share) * two, 1e-300)
+        likelihood = float(np.log(both).sum())
+        ours = one / both
         weight = float(ours.sum())
         if weight < 1e-6:
             break
         share = min(max(weight / len(nearest), 1e-4), 0.95)
         mean = float(ours @ nearest) / weight
         spread = math.sqrt(float(ours @ (nearest - mean) ** 2) / weight)
-        others = len(nearest) - weight + len(apart)
-        scale = (float((1 - ours) @ nearest) + float(apart.sum())) / max(others, 1e-9)
-    return likelihood, share, mean, max(spread, 0.3 * scale), scale
+    return likelihood, share, mean, max(spread, scale)
+
+
+def _strangers(evidence: Evidence, start: float) -> Values:
+    """How far pairs that are not each other's nearest reach into the tail: nearly all show two people.
+
+    Of each other camera, a tracklet's nearest is taken for its own person, together with all that are as near to it as
+    the tracklet is. Where both take each other, the pair may be one person and is left out.
+    """
+    count = len(evidence)
+    rows = np.unique(np.linspace(0, count - 1, min(SAMPLE, count)).astype(np.int64))
+    distances = evidence.distances(rows, rows).astype(np.float64)
+    distances = (distances + distances.T) / 2
+    np.fill_diagonal(distances, np.inf)
+    camids = evidence.camids[rows]
+    cameras = np.unique(camids)
+    taken = np.zeros(distances.shape, dtype=np.bool_)
+    for camera in cameras:
+        there = np.flatnonzero(camids == camera)
+        nearest = there[distances[:, there].argmin(axis=1)]
+        reach = distances[np.arange(len(rows)), nearest]
+        taken[:, there] = distances[np.ix_(nearest, there)] <= reach[:, None]
+        taken[np.arange(len(rows)), nearest] = True
+    free = camids[:, None] != camids if len(cameras) > 1 else ~evidence.apart(rows, rows)
+    chosen = free & ~(taken & taken.T) & (distances < start)
+    return np.asarray(start - distances[chosen])
 
 
 def _density(inside: Values, mean: float, spread: float) -> Values:
@@ -153,23 +189,22 @@ def _density(inside: Values, mean: float, spread: float) -> Values:
     return np.asarray(norm.pdf(inside, mean, spread) / whole, dtype=np.float64)
 
 
-def _nearest(evidence: Evidence) -> tuple[Values, Values, float]:
-    """How far the nearest pairs, and those seen at once, reach into the tail, and at which distance that begins."""
+def _nearest(evidence: Evidence) -> tuple[float, Values, Values]:
+    """At which distance the tail begins, and how far the pairs in it, and those seen at once, reach into it."""
     count = len(evidence)
     rows = np.unique(np.linspace(0, count - 1, min(SAMPLE, count)).astype(np.int64))
     across = len(np.unique(evidence.camids)) > 1
     step = max(1, count // SAMPLE)  # columns that the start of the tail is estimated from
-    some = [distances for distances, _ in _pairs(evidence, rows, step, across)]
-    known = np.concatenate(some) if some else np.zeros(0)
+    known = np.concatenate([np.zeros(0), *(d for d, _ in _pairs(evidence, rows, step, across))])
     if not len(known):
-        return known, known, 0.0
+        return 0.0, known, known
     share = min(SHARE, 2 * NEAREST * len(rows) / (len(known) * step))  # a pair of two rows is read twice
     start = float(np.quantile(known, share))
     nearest, apart = [], []
     for distances, together in _pairs(evidence, rows, 1, across):
         nearest.append(start - distances[distances < start])
         apart.append(start - together[together < start])
-    return np.concatenate(nearest), np.concatenate(apart), start
+    return start, np.concatenate(nearest), np.concatenate(apart)
 
 
 def _pairs(

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from intraclip.core.progress import Progress
 from intraclip.data.readers import read_split
 from intraclip.embed.default import networks_here, path_of
 from intraclip.embed.embeddings_io import read_embeddings
-from intraclip.embed.extractors import Progress
 from intraclip.embed.network import Network, load
 from intraclip.errors import ConfigError
 from intraclip.gallery.gallery import Gallery, open_gallery
 from intraclip.link import people as grouping
 from intraclip.link.evidence import Evidence
-from intraclip.link.people import PROBABILITY, SURE, People
+from intraclip.link.footage import tells_apart
+from intraclip.link.people import LIKELIER, SURE, People
 from intraclip.link.recordings import kept_apart
 from intraclip.link.scores import LinkScores, score_people
 from intraclip.link.source import (
@@ -78,10 +79,11 @@ def link(
         network: that embeds tracklets; by default the strongest that is here by name.
         data: folder that an embeddings file was made from; says which recording a tracklet is of.
         calibration: what distances mean: fitted, its .json file, or labelled embeddings of the same network (or a file
-            of them) to fit one on. By default the gallery's own.
+            of them) to fit one on. By default the gallery's own; one that was learned elsewhere gives way to what the
+            footage itself says.
         prior: chance that a random pair shows one person, about 1 / people; by default as where it was calibrated.
         probability: join groups while their pairs are on average this likely, by the calibration or, without one, by
-            the footage itself; by default `PROBABILITY`, or `SURE` with a calibration that was learned elsewhere.
+            the footage itself; by default `PROBABILITY` and `LIKELIER`, or `SURE` with a calibration learned elsewhere.
         threshold: without a calibration: join groups while their mean distance is below this.
         distance: ``euclidean`` or ``cosine``; by default that of calibration or gallery, else cosine.
         travel: travel times between cameras, or a TOML file of them (docs/link.md).
@@ -149,10 +151,6 @@ def linking(
                     "--prior needs a calibration, and nothing here has one; name one with --calibration"
                 )
             used = fitted.with_prior(prior)
-        if fitted is not None and fitted.learned_from:
-            notes.append(
-                f"probabilities were learned from {fitted.learned_from}; your own labelled embeddings: --calibration"
-            )
         metric = distance or given.metric or (used.metric if used else "cosine")
         if used is not None:
             used.require(metric=metric, fingerprint=given.fingerprint)
@@ -168,8 +166,18 @@ def linking(
             travel=travel,
             one_per_camera=one_per_camera,
         )
-        if probability is None:
-            probability = SURE if fitted is not None and fitted.learned_from else PROBABILITY
+        asked = calibration is not None or prior is not None or (travel is not None and travel.has_usual)
+        if fitted is not None and fitted.learned_from:
+            bare = replace(evidence, calibration=None)
+            if not asked and tells_apart(bare, probability or LIKELIER):
+                # This footage says more about itself than other people in other places do.
+                evidence, fitted = bare, None
+            else:
+                notes.append(
+                    f"probabilities were learned from {fitted.learned_from}; your own labelled embeddings: "
+                    "--calibration"
+                )
+                probability = SURE if probability is None else probability
         people = grouping.link(evidence, given.names, threshold=threshold, probability=probability)
         yield Linked(
             people=people,

@@ -12,7 +12,7 @@ from scipy.special import expit
 from intraclip.errors import ConfigError, DataError
 from intraclip.link.agglomeration import agglomerate
 from intraclip.link.evidence import Evidence
-from intraclip.link.footage import Tail, fit_tail, without_cameras
+from intraclip.link.footage import tells_apart, without_cameras
 from intraclip.link.level import best_level
 
 MAX_TRACKLETS = 40_000
@@ -25,6 +25,9 @@ Below one half, as many pairs say more than one: on the shipped benchmark the cu
 lay at 0.15 to 0.24 on average, and a fixed 0.2 did as well on others (docs/link.md). Raise it for fewer wrong people in
 a group.
 """
+
+LIKELIER = 0.5
+"""The same without a calibration, where the footage itself says what is likely: likelier one person than two."""
 
 SURE = 0.9
 """The same for a calibration that was learned elsewhere, whose probabilities are too sure (docs/base.md)."""
@@ -39,7 +42,8 @@ class People:
         evidence: what was known about them, in the same order.
         person: int64 ``[N]``, from 1; person 1 was seen by the most cameras, then in the most tracklets.
         probability: float64 ``[N]``, that the tracklet belongs to its person: of the mean log odds between it and the
-            person's other tracklets. NaN for a person of one tracklet, and without a calibration.
+            person's other tracklets, or, where the footage chose the cut, of a pair at their mean distance. NaN for a
+            person of one tracklet, and where neither a calibration nor the footage says anything.
         distance: float64 ``[N]``, mean distance to the person's other tracklets, without cameras' means where the
             footage chose the cut; NaN for a person of one tracklet.
         rule: in words, when two groups were taken for one person.
@@ -87,7 +91,7 @@ def link(
     names: tuple[str, ...],
     *,
     threshold: float | None = None,
-    probability: float = PROBABILITY,
+    probability: float | None = None,
 ) -> People:
     """Group tracklets into people.
 
@@ -97,15 +101,18 @@ def link(
         evidence: N tracklets, and what is known about pairs of them.
         names: all different ``[N]``.
         threshold: without a calibration: groups are joined while their mean distance is below it.
-        probability: with a calibration: groups are joined while their mean log odds say more than this, inside (0, 1).
-            With neither: while their mean distance, cameras' means taken out, is one at which the footage itself says
-            this (`intraclip.link.footage`); where it says nothing, the cut with the best mean silhouette.
+        probability: with a calibration: groups are joined while their mean log odds say more than this, inside (0, 1);
+            by default `PROBABILITY`. With neither (by default `LIKELIER`): while their mean distance, cameras' means
+            taken out, is one at which the footage itself says this (`intraclip.link.footage`); where it says nothing,
+            the cut with the best mean silhouette.
 
     Raises:
         ConfigError: a threshold beside a calibration, or a value out of range.
         DataError: no tracklets, too many, or names that are not one for each, all different.
     """
     count = len(evidence)
+    if probability is None:
+        probability = LIKELIER if evidence.calibration is None else PROBABILITY
     if evidence.calibration is not None and threshold is not None:
         raise ConfigError(
             "a threshold and a calibration: give one of them; --probability moves a calibrated link"
@@ -127,7 +134,7 @@ def link(
     order = np.array(sorted(range(count), key=names.__getitem__), dtype=np.int64)
     ordered = _taken(evidence, order)
     c = ordered.calibration
-    judged, notes = evidence, list[str]()
+    judged, tail, notes = evidence, None, list[str]()
     if c is not None:
         tree = agglomerate(ordered.score_matrix())
         level = math.log(probability / (1 - probability))
@@ -140,9 +147,10 @@ def link(
         tree = agglomerate(ordered.score_matrix())
         level, distance = -threshold, threshold
         rule = f"mean {ordered.metric} distance below {threshold:.4g}, as given"
-    elif found := _by_footage(ordered, probability):
-        levelled, tail, distance = found
+    elif told := tells_apart(ordered, probability):
+        levelled, tail = told
         tree = agglomerate(levelled.score_matrix())
+        distance = tail.distance_of(probability)
         level, judged = -distance, without_cameras(evidence)
         rule = (
             f"mean {ordered.metric} distance below {distance:.4g} after each camera's mean was taken out, where a pair "
@@ -158,12 +166,14 @@ def link(
             f"({silhouette:.2f})"
         )
         notes.append("too few or too even distances to tell people apart by: the silhouette chose the cut")
-    if c is None:
+    if c is None and tail is None:
         notes.append("no calibration: there are no probabilities, and usual travel times are not used")
     groups = np.empty(count, dtype=np.int64)
     groups[order] = tree.cut(level)
     person = _numbered(groups, evidence.camids, names)
     own_probability, own_distance = _membership(judged, person)
+    if tail is not None:
+        own_probability = np.where(np.isnan(own_distance), np.nan, tail.probability(own_distance))
     return People(
         names=names,
         evidence=evidence,
@@ -174,14 +184,6 @@ def link(
         threshold=distance,
         notes=(*_about_times(judged, distance), *notes),
     )
-
-
-def _by_footage(evidence: Evidence, probability: float) -> tuple[Evidence, Tail, float] | None:
-    """What is grouped, and below which distance, where the footage tells people apart."""
-    levelled = without_cameras(evidence)
-    tail = fit_tail(levelled)
-    distance = None if tail is None else tail.distance_of(probability)
-    return None if tail is None or distance is None else (levelled, tail, distance)
 
 
 def _taken(evidence: Evidence, order: npt.NDArray[np.int64]) -> Evidence:

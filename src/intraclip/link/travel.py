@@ -86,6 +86,11 @@ class TravelTimes:
     travel: Mapping[tuple[int, int], Travel] = field(default_factory=dict)
     clock: Mapping[int, float] = field(default_factory=dict)
 
+    @property
+    def has_usual(self) -> bool:
+        """Whether any usual time is known."""
+        return any(way.usual_s is not None for way in self.travel.values())
+
     def on_one_clock(
         self, times: npt.NDArray[np.float64], camids: npt.NDArray[np.int64]
     ) -> npt.NDArray[np.float64]:

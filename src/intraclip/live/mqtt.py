@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import ssl
 from typing import Any
 from urllib.parse import urlsplit
@@ -57,7 +58,7 @@ class Mqtt:
         except (OSError, ValueError, RuntimeError) as error:
             self.close()
             reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-            raise NotDeliveredError(f"the MQTT broker cannot be reached: {reason}") from None
+            raise NotDeliveredError(f"the MQTT broker {self._host} cannot be used: {reason}") from None
         if not arrived:
             self.close()
             raise NotDeliveredError(f"the MQTT broker did not answer within {TIMEOUT_S:g} s")
@@ -79,7 +80,17 @@ class Mqtt:
             if self._tls:
                 client.tls_set_context(ssl.create_default_context())
             client.connect_timeout = TIMEOUT_S
+            answers: queue.Queue[Any] = queue.Queue()
+            client.on_connect = lambda *told: answers.put(
+                told[3]
+            )  # client, userdata, flags, reason, properties
             client.connect(self._host, self._port, keepalive=30)
             client.loop_start()
             self._client = client
+            try:
+                reason = answers.get(timeout=TIMEOUT_S)
+            except queue.Empty:
+                raise TimeoutError(f"no answer within {TIMEOUT_S:g} s") from None
+            if reason.is_failure:
+                raise ConnectionRefusedError(f"it refuses the connection ({reason})")
         return self._client

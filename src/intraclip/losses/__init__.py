@@ -2,45 +2,19 @@
 
 from __future__ import annotations
 
-from intraclip.config import LossConfig
-from intraclip.losses.base import Loss as Loss
-from intraclip.losses.circle import Circle
-from intraclip.losses.circle import circle_loss as circle_loss
-from intraclip.losses.identity import Identity
-from intraclip.losses.memory import Memory
-from intraclip.losses.total import Gather, WeightedSum, instances
-from intraclip.losses.triplet import BatchHardTriplet as BatchHardTriplet
-from intraclip.losses.triplet import Triplet
-from intraclip.losses.triplet import TripletOutput as TripletOutput
-from intraclip.losses.triplet import batch_hard_triplet as batch_hard_triplet
-from intraclip.losses.triplet import euclidean_distances as euclidean_distances
+from intraclip.core.registry import Registry
 
-LOSSES: dict[str, type[Loss]] = {
-    "triplet": Triplet,
-    "identity": Identity,
-    "circle": Circle,
-    "memory": Memory,
-}
-"""By their key in the log; the weight and settings of each are in `LossConfig`."""
-
-
-class TotalLoss(WeightedSum):
-    """The weighted sum of the losses that a recipe asks for.
-
-    Args:
-        config: weights and settings.
-        gather: see `WeightedSum`.
-        num_classes: training identities; needed by `memory` alone.
-        num_features: size of what the triplet loss reads; likewise.
-    """
-
-    def __init__(
-        self,
-        config: LossConfig,
-        *,
-        gather: Gather | None = None,
-        num_classes: int = 0,
-        num_features: int = 0,
-    ) -> None:
-        super().__init__(instances(LOSSES, config, num_classes, num_features), gather=gather)
-        self.config = config
+LOSSES = Registry(
+    "loss",
+    __name__,
+    {
+        "triplet": "triplet:Triplet",
+        "identity": "identity:Identity",
+        "circle": "circle:Circle",
+        "memory": "memory:Memory",
+        "oim": "oim:OIM",
+        "siamese": "siamese:Siamese",
+        "parts": "parts:PartTriplet",
+    },
+)
+"""Name, which is the key in the log -> file and class."""

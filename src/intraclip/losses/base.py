@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, NamedTuple
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import nn
 
-from intraclip.config import LossConfig
+from intraclip.core.settings import bounded
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossSettings:
+    """Settings that every loss has; a loss with more declares a dataclass that builds on this one."""
+
+    weight: float = bounded(0.0, 0)
+    """Of the loss in the sum; at 0 it is not computed, unless it is always logged."""
 
 
 class LossInput(NamedTuple):
@@ -18,12 +27,14 @@ class LossInput(NamedTuple):
         feature_labels: int64 ``[N]``, training classes of the features.
         logits: float32 ``[B, C]``, of this process.
         labels: int64 ``[B]``, training classes of the logits.
+        parts: float32 ``[N, K, F]``, vectors of parts of the body, as `features`; None where the head gives none.
     """
 
     features: torch.Tensor
     feature_labels: torch.Tensor
     logits: torch.Tensor
     labels: torch.Tensor
+    parts: torch.Tensor | None = None
 
 
 class LossOutput(NamedTuple):
@@ -42,23 +53,29 @@ class Loss(nn.Module):
     """One term of the training's loss. Buffers that it keeps are part of a run's checkpoints.
 
     Args:
-        config: all loss settings.
+        settings: its `Settings`.
         num_classes: training identities, C.
         num_features: D of the features.
 
     Attributes:
+        Settings: dataclass of what a recipe can set, ``[loss.NAME] weight = ...``.
         title: of its curve in the report and its column in the tables; its key in the log is its name in `LOSSES`.
         always: it is computed and logged even where its weight is 0.
-        weight: its share of the sum.
     """
 
+    Settings: ClassVar[type] = LossSettings
     title: ClassVar[str]
     always: ClassVar[bool] = False
-    weight: float
 
-    def __init__(self, config: LossConfig, num_classes: int, num_features: int) -> None:
+    def __init__(self, settings: Any, num_classes: int, num_features: int) -> None:
         super().__init__()
-        self.config, self.num_classes, self.num_features = config, num_classes, num_features
+        self.settings, self.num_classes, self.num_features = settings, num_classes, num_features
+
+    @property
+    def weight(self) -> float:
+        """Its share of the sum."""
+        found: float = self.settings.weight
+        return found
 
     def forward(self, given: LossInput) -> LossOutput:
         """Compute the loss of a batch; called once a step."""

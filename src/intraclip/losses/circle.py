@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch.nn import functional as F
 
-from intraclip.config import LossConfig
-from intraclip.losses.base import Loss, LossInput, LossOutput
+from intraclip.core.settings import bounded
+from intraclip.losses.base import Loss, LossInput, LossOutput, LossSettings
 
 
 def circle_loss(
@@ -35,21 +37,28 @@ def circle_loss(
     return F.softplus(logits_p.logsumexp(dim=1) + logits_n.logsumexp(dim=1)).mean()
 
 
+@dataclass(frozen=True, kw_only=True)
+class CircleSettings(LossSettings):
+    """Settings of the loss ``circle``."""
+
+    margin: float = bounded(0.25, 0)
+    """How far from 1 and from 0 cosines may stay."""
+    scale: float = bounded(64.0, 0, above=True)
+    """Scale of the cosines, gamma."""
+
+
 class Circle(Loss):
     """`circle_loss` with the recipe's margin and scale."""
 
+    Settings = CircleSettings
     title = "Circle loss"
-
-    def __init__(self, config: LossConfig, num_classes: int, num_features: int) -> None:
-        super().__init__(config, num_classes, num_features)
-        self.weight = config.circle_weight
 
     def forward(self, given: LossInput) -> LossOutput:
         """See `Loss.forward`."""
         loss = circle_loss(
             given.features,
             given.feature_labels,
-            margin=self.config.circle_margin,
-            scale=self.config.circle_scale,
+            margin=self.settings.margin,
+            scale=self.settings.scale,
         )
         return LossOutput(loss, {})

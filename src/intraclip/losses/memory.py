@@ -8,11 +8,23 @@ an identity's first batch does, and identities that were not seen yet are left o
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch.nn import functional as F
 
-from intraclip.config import LossConfig
-from intraclip.losses.base import Loss, LossInput, LossOutput
+from intraclip.core.settings import bounded, share
+from intraclip.losses.base import Loss, LossInput, LossOutput, LossSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemorySettings(LossSettings):
+    """Settings of the loss ``memory``."""
+
+    temperature: float = bounded(0.05, 0, above=True)
+    """What cosines to the memory are divided by."""
+    momentum: float = share(0.2)
+    """Share of a memory's entry that a step keeps."""
 
 
 class Memory(Loss):
@@ -22,14 +34,14 @@ class Memory(Loss):
     feature, the one least like that entry, its entry of the second.
     """
 
+    Settings = MemorySettings
     title = "Memory loss"
     means: torch.Tensor
     hardest: torch.Tensor
     seen: torch.Tensor
 
-    def __init__(self, config: LossConfig, num_classes: int, num_features: int) -> None:
-        super().__init__(config, num_classes, num_features)
-        self.weight = config.memory_weight
+    def __init__(self, settings: MemorySettings, num_classes: int, num_features: int) -> None:
+        super().__init__(settings, num_classes, num_features)
         self.register_buffer("means", torch.zeros(num_classes, num_features))
         self.register_buffer("hardest", torch.zeros(num_classes, num_features))
         self.register_buffer("seen", torch.zeros(num_classes, dtype=torch.bool))
@@ -47,9 +59,7 @@ class Memory(Loss):
             self.hardest.copy_(torch.where(first, batch_means, self.hardest))
             self.seen |= here
         # Copies: what the backward pass reads must not be what the update below writes.
-        logits = [
-            (unit @ bank.clone().T) / self.config.memory_temperature for bank in (self.means, self.hardest)
-        ]
+        logits = [(unit @ bank.clone().T) / self.settings.temperature for bank in (self.means, self.hardest)]
         unseen = ~self.seen.unsqueeze(0)
         losses = [F.cross_entropy(found.masked_fill(unseen, float("-inf")), labels) for found in logits]
         with torch.no_grad():
@@ -62,6 +72,6 @@ class Memory(Loss):
         return LossOutput((losses[0] + losses[1]) / 2, {"memory_accuracy": accuracy})
 
     def _move(self, bank: torch.Tensor, toward: torch.Tensor, here: torch.Tensor) -> None:
-        kept = self.config.memory_momentum
+        kept = self.settings.momentum
         moved = F.normalize(kept * bank + (1 - kept) * toward, dim=1)
         bank.copy_(torch.where(here.unsqueeze(1), moved, bank))

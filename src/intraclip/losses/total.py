@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from intraclip.config import LossConfig
+from intraclip.core.settings import Given, settings_of_each
+from intraclip.losses import LOSSES
 from intraclip.losses.base import Loss, LossInput
 
 if TYPE_CHECKING:
@@ -42,12 +43,17 @@ class WeightedSum(nn.Module):
             labels: int64 ``[B]``, training classes.
 
         Returns:
-            The scalar to minimise, and detached scalars to log: `loss`, each loss by its name, and what they watch.
+            The scalar to minimise, and detached scalars to log: `loss`, each loss by its name, what they
+            watch, and `auxiliary`, which head and backbone add themselves.
         """
         features, feature_labels = output.triplet_features.float(), labels
+        parts = None if output.parts is None else output.parts.float()
         if self.gather is not None:
             features, feature_labels = self.gather(features, labels)
-        given = LossInput(features, feature_labels, output.logits.float(), labels)
+            if parts is not None:
+                rows, _ = self.gather(parts.flatten(1), labels)
+                parts = rows.reshape(-1, *parts.shape[1:])
+        given = LossInput(features, feature_labels, output.logits.float(), labels, parts)
         total: torch.Tensor | None = None
         values: dict[str, torch.Tensor] = {}
         watched: dict[str, torch.Tensor] = {}
@@ -60,11 +66,28 @@ class WeightedSum(nn.Module):
         assert total is not None  # the identity loss is always there
         if output.auxiliary_loss is not None:
             total = total + output.auxiliary_loss
+            values["auxiliary"] = output.auxiliary_loss.detach()
         return total, {"loss": total.detach(), **values, **watched}
 
 
-def instances(
-    kinds: Mapping[str, type[Loss]], config: LossConfig, num_classes: int, num_features: int
-) -> dict[str, Loss]:
-    """One loss of every kind, by name."""
-    return {name: kind(config, num_classes, num_features) for name, kind in kinds.items()}
+class TotalLoss(WeightedSum):
+    """The weighted sum of the losses that a recipe asks for.
+
+    Args:
+        given: `Recipe.loss`.
+        gather: see `WeightedSum`.
+        num_classes: training identities; needed by losses with a memory alone.
+        num_features: size of what the triplet loss reads; likewise.
+    """
+
+    def __init__(
+        self,
+        given: Mapping[str, Given],
+        *,
+        gather: Gather | None = None,
+        num_classes: int = 0,
+        num_features: int = 0,
+    ) -> None:
+        settings = settings_of_each(LOSSES, given)
+        losses = {name: LOSSES.load(name)(own, num_classes, num_features) for name, own in settings.items()}
+        super().__init__(losses, gather=gather)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from intraclip.config import LossConfig
-from intraclip.losses.base import Loss, LossInput, LossOutput
+from intraclip.core.settings import bounded
+from intraclip.losses.base import Loss, LossInput, LossOutput, LossSettings
 
 
 def euclidean_distances(features: torch.Tensor) -> torch.Tensor:
@@ -116,21 +117,33 @@ class BatchHardTriplet(nn.Module):
         return batch_hard_triplet(features, labels, margin=self.margin, soft=self.soft).loss
 
 
+@dataclass(frozen=True, kw_only=True)
+class TripletSettings(LossSettings):
+    """Settings of the loss ``triplet``."""
+
+    weight: float = bounded(1.0, 0)
+    """Of the triplet loss in the sum."""
+    kind: Literal["margin", "soft"] = "margin"
+    """Hinge with a margin, or softplus (Hermans et al. 2017)."""
+    margin: float = bounded(0.3, 0)
+    """Margin of the hinge; the paper does not print it, 0.3 is what code of this recipe uses."""
+    unit: bool = False
+    """It reads vectors of unit length, so that they cannot shrink to one point to please it. The paper does not say;
+    its vectors are taken as they are."""
+
+
 class Triplet(Loss):
     """`batch_hard_triplet` of the recipe's kind; logged even at weight 0."""
 
+    Settings = TripletSettings
     title = "Triplet loss"
     always = True
 
-    def __init__(self, config: LossConfig, num_classes: int, num_features: int) -> None:
-        super().__init__(config, num_classes, num_features)
-        self.weight = config.triplet_weight
-
     def forward(self, given: LossInput) -> LossOutput:
         """See `Loss.forward`."""
-        features = F.normalize(given.features, dim=1) if self.config.triplet_unit else given.features
+        features = F.normalize(given.features, dim=1) if self.settings.unit else given.features
         found = batch_hard_triplet(
-            features, given.feature_labels, margin=self.config.margin, soft=self.config.triplet == "soft"
+            features, given.feature_labels, margin=self.settings.margin, soft=self.settings.kind == "soft"
         )
         watched = {
             "positive_distance": found.positive,

@@ -8,10 +8,14 @@ import torch
 from torch import nn
 
 from intraclip.config import InputConfig, ModelConfig
+from intraclip.errors import ConfigError
 from intraclip.models.backbones.build import build_backbone
+from intraclip.models.clip_network import ClipNetwork
 from intraclip.models.generalise import add_ibn, mix_styles
-from intraclip.models.heads.base import FrameHead
+from intraclip.models.heads.base import FrameHead, HeadOutput, whole_mask
 from intraclip.models.heads.build import build_head
+from intraclip.models.heads.sequence import pack_maps
+from intraclip.models.network import frozen_statistics
 
 
 class ClipOutput(NamedTuple):
@@ -21,13 +25,15 @@ class ClipOutput(NamedTuple):
         embedding: ``[B, D]``.
         triplet_features: ``[B, D]`` or ``[B, F]``, what the triplet loss reads.
         logits: ``[B, num_classes]``.
-        auxiliary_loss: the head's own loss, or None.
+        auxiliary_loss: the sum of the head's own loss and the backbone's, or None.
+        parts: ``[B, K, F]``, what the loss `parts` reads, or None.
     """
 
     embedding: torch.Tensor
     triplet_features: torch.Tensor
     logits: torch.Tensor
     auxiliary_loss: torch.Tensor | None
+    parts: torch.Tensor | None = None
 
 
 class StandardiseFrames(nn.Module):
@@ -71,9 +77,35 @@ class ClipEmbedder(nn.Module):
         self.standardise = StandardiseFrames() if config.standardise else nn.Identity()
         self.num_features = self.backbone.num_features
         self.head = build_head(self.num_features, config)
+        if isinstance(self.backbone, ClipNetwork) and (self.head.reads_middle or self.head.aligns):
+            raise ConfigError(
+                f"model.head: {config.head} with these settings reads a backbone of frames, and {config.backbone} is "
+                "one of clips"
+            )
+        if self.head.reads_middle:
+            self.head.take_middle(self._middle_features())
         self._triplet_vector = config.triplet_vector
         self.classifier = nn.Linear(self.head.embedding_size, num_classes, bias=False)
         nn.init.normal_(self.classifier.weight, std=0.01)
+
+    def _middle_features(self) -> int:
+        """Channels of the maps in the middle of the backbone, seen on a black frame."""
+        frame = torch.zeros(1, 3, self.input_config.height, self.input_config.width)
+        training = self.backbone.training
+        with torch.no_grad():
+            _, middle = self.backbone.eval().with_middle(frame)
+        self.backbone.train(training)
+        return middle.shape[1]
+
+    @property
+    def by_frame(self) -> bool:
+        """Whether the head reads the maps of every frame as the backbone makes them of this frame alone."""
+        return not (isinstance(self.backbone, ClipNetwork) or self.head.reads_middle or self.head.aligns)
+
+    @property
+    def frame_head(self) -> FrameHead | None:
+        """The head, where one vector of each frame by itself is all that it needs; else None."""
+        return self.head if isinstance(self.head, FrameHead) and self.by_frame else None
 
     @property
     def embedding_size(self) -> int:
@@ -101,9 +133,8 @@ class ClipEmbedder(nn.Module):
         return self.head.frame_vectors(maps) if isinstance(self.head, FrameHead) else maps.mean(dim=(2, 3))
 
     def maps(self, frames: torch.Tensor) -> torch.Tensor:
-        """Feature maps ``[B, T, F, h, w]`` of normalised frames ``[B, T, 3, H, W]``."""
-        maps = self.frame_maps(frames.flatten(0, 1))
-        return maps.reshape(*frames.shape[:2], *maps.shape[1:])
+        """Feature maps ``[B, T, F, h, w]`` of normalised frames ``[B, T, 3, H, W]``, every frame valid."""
+        return self._maps(frames, whole_mask(frames, None))
 
     def forward(self, frames: torch.Tensor, mask: torch.Tensor | None = None) -> ClipOutput:
         """Run the network.
@@ -112,16 +143,56 @@ class ClipEmbedder(nn.Module):
             frames: normalised float ``[B, T, 3, H, W]``.
             mask: bool ``[B, T]``, False for padding; None for clips without.
         """
-        out = self.head(self.maps(frames), mask)
+        out, own_loss = self._run(frames, mask)
         output = out.embedding if out.before_neck is None else out.before_neck
         triplet = out.pooled if self._triplet_vector == "pooled" else output
         classified = out.embedding if out.after_neck is None else out.after_neck
-        return ClipOutput(out.embedding, triplet, self.classifier(classified), out.auxiliary_loss)
+        losses = [loss for loss in (out.auxiliary_loss, own_loss) if loss is not None]
+        auxiliary = sum(losses[1:], losses[0]) if losses else None
+        return ClipOutput(out.embedding, triplet, self.classifier(classified), auxiliary, out.parts)
 
     def embed(self, frames: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
         """Embeddings ``[B, D]`` alone; arguments as in `forward`."""
-        embedding: torch.Tensor = self.head(self.maps(frames), mask).embedding
-        return embedding
+        return self._run(frames, mask)[0].embedding
+
+    def _run(self, frames: torch.Tensor, mask: torch.Tensor | None) -> tuple[HeadOutput, torch.Tensor | None]:
+        """What the head makes of clips, and the backbone's own loss."""
+        if isinstance(self.backbone, ClipNetwork):
+            frames, mask = pack_maps(frames, whole_mask(frames, mask))
+            if self.training:
+                maps, loss = self.backbone.learn(self._standardised(frames), mask)
+                return self.head(maps.reshape(*frames.shape[:2], *maps.shape[1:]), mask), loss
+        elif self.head.reads_middle:
+            mask = whole_mask(frames, mask)
+            both = self.backbone.with_middle(self.standardise(frames.flatten(0, 1)))
+            maps, middle = (found.reshape(*frames.shape[:2], *found.shape[1:]) for found in both)
+            return self.head.with_middle(maps, middle, mask), None
+        elif self.head.aligns:
+            mask = whole_mask(frames, mask)
+            # The pass that looks where the person is does not count in the backbone's statistics.
+            with frozen_statistics([self.backbone] if self.training else []):
+                first = self.maps(frames)
+            frames = self.head.align(frames, first, mask)
+        maps = self._maps(frames, whole_mask(frames, mask))
+        return self.head(maps, mask), None
+
+    def _maps(self, frames: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        if isinstance(self.backbone, ClipNetwork):
+            maps: torch.Tensor = self.backbone(self._standardised(frames), mask)
+        else:
+            maps = self.frame_maps(frames.flatten(0, 1))
+        return maps.reshape(*frames.shape[:2], *maps.shape[1:])
+
+    def _standardised(self, frames: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = self.standardise(frames.flatten(0, 1))
+        return found.reshape(frames.shape)
+
+
+def needs_clips(model: ClipEmbedder) -> str:
+    """Why a network needs whole clips, as the beginning of a sentence; for one without `frame_head`."""
+    if isinstance(model.backbone, ClipNetwork):
+        return f"the backbone {model.config.backbone} reads whole clips"
+    return f"the head {model.config.head} reads whole feature maps"
 
 
 def build_embedder(

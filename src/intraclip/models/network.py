@@ -50,14 +50,18 @@ class StagedNetwork(nn.Module):
         recompute: keep only the borders of the stages for the backward pass and compute the rest again
             (Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost").
         unused: names of parameters that the maps do not depend on.
+        own_loss: in training it has a loss of its own, which needs no other beside it.
+        anew: names of weights that the usual files of weights do not have; they stay as they were built.
     """
 
     Settings: ClassVar[type] = NoSettings
     same_weights: ClassVar[tuple[str, ...]] = ()
     num_features: int
     min_size: ClassVar[int] = 1
+    own_loss: ClassVar[bool] = False
     recompute = False
     unused: frozenset[str] = frozenset()
+    anew: frozenset[str] = frozenset()
 
     @classmethod
     def build(cls, name: str, input_config: InputConfig, settings: Any) -> StagedNetwork:
@@ -100,13 +104,30 @@ class StagedNetwork(nn.Module):
         """Frames ``[N, 3, H, W]`` -> maps ``[N, F, h, w]``."""
         maps = frames
         for stage in self.stages():
-            if self.recompute and torch.is_grad_enabled():
-                maps = checkpoint(
-                    _run_stage, stage, maps, use_reentrant=False, context_fn=partial(_recomputing, stage)
-                )
-            else:
-                maps = _run_stage(stage, maps)
+            maps = self._run(stage, maps)
         return maps
+
+    def with_middle(self, frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The maps, and those of the stage in the middle, ``[N, F', h', w']``: of a ResNet, its second of four."""
+        stages = self.stages()
+        middle = maps = self.prepare(frames)
+        for number, stage in enumerate(stages):
+            maps = self._run(stage, maps)
+            if number == (len(stages) - 1) // 2:
+                middle = maps
+        return maps, middle
+
+    def prepare(self, frames: torch.Tensor) -> torch.Tensor:
+        """Frames as the first stage reads them."""
+        return frames
+
+    def _run(self, stage: Stage, maps: torch.Tensor) -> torch.Tensor:
+        if not (self.recompute and torch.is_grad_enabled()):
+            return _run_stage(stage, maps)
+        kept: torch.Tensor = checkpoint(
+            _run_stage, stage, maps, use_reentrant=False, context_fn=partial(recomputing, stage)
+        )
+        return kept
 
 
 def _run_stage(stage: Stage, maps: torch.Tensor) -> torch.Tensor:
@@ -115,7 +136,8 @@ def _run_stage(stage: Stage, maps: torch.Tensor) -> torch.Tensor:
     return maps
 
 
-def _recomputing(stage: Stage) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+def recomputing(stage: Stage) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+    """Contexts of the first and of the second pass through a stage that is computed twice."""
     return nullcontext(), frozen_statistics(stage)
 
 

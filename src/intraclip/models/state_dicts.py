@@ -19,12 +19,15 @@ _CLASSIFIER_PREFIXES = ("fc.", "classifier.", "AuxLogits.")
 def load_matching(network: nn.Module, state: Mapping[str, torch.Tensor], *, source: str) -> None:
     """Load a state dict with torchvision's key names; the classifier's keys are left out.
 
+    What the network says it has anew (`StagedNetwork.anew`) may be missing.
+
     Raises:
         CheckpointError: keys are missing or unknown, or shapes differ; all of them are listed.
     """
     body = {k: v for k, v in state.items() if not k.startswith(_CLASSIFIER_PREFIXES)}
     own = network.state_dict()
-    missing = [k for k in own if k not in body and not k.endswith("num_batches_tracked")]
+    anew: frozenset[str] = getattr(network, "anew", frozenset())
+    missing = [k for k in own if k not in body and k not in anew and not k.endswith("num_batches_tracked")]
     unknown = [k for k in body if k not in own]
     shapes = [
         f"{k}: {tuple(body[k].shape)} instead of {tuple(own[k].shape)}"

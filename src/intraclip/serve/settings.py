@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
+from intraclip.core.settings import bounded, problems
 from intraclip.errors import ConfigError
 from intraclip.serve.tokens import TOKEN_REMEDY, Token
 
@@ -14,6 +17,12 @@ API = "/api/v1"
 """Every path of the API begins with it."""
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+def _refuse(found: Iterable[str]) -> None:
+    told = "; ".join(found)
+    if told:
+        raise ConfigError(told)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,19 +40,17 @@ class DecodeLimits:
         memory_bytes: beyond what the decoder's process needs anyway.
     """
 
-    image_side: int = 16_384
-    image_pixels: int = 40_000_000
-    scanned_pixels: int = 400_000_000
-    clip_s: float = 60.0
-    clip_frames: int = 4_000
-    clip_pixels: int = 4_000_000_000
-    seconds: int = 30
-    memory_bytes: int = 2**30
+    image_side: int = bounded(16_384, 1)
+    image_pixels: int = bounded(40_000_000, 1)
+    scanned_pixels: int = bounded(400_000_000, 1)
+    clip_s: float = bounded(60.0, 0, above=True)
+    clip_frames: int = bounded(4_000, 1)
+    clip_pixels: int = bounded(4_000_000_000, 1)
+    seconds: int = bounded(30, 1)
+    memory_bytes: int = bounded(2**30, 1)
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if not value > 0:
-                raise ConfigError(f"{name} is {value}: it must be above 0")
+        _refuse(problems(self))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,52 +85,41 @@ class ServeSettings:
     """
 
     host: str = "127.0.0.1"
-    port: int = 8000
+    port: int = bounded(8000, 0, 65_535)
     allow_hosts: frozenset[str] = frozenset()
     tokens: tuple[Token, ...] = ()
     token_file: Path | None = None
     proxy: bool = False
     tls: bool = False
-    max_upload_bytes: int = 64 * 2**20
-    max_files: int = 16
+    max_upload_bytes: int = bounded(64 * 2**20, 1024)
+    max_files: int = bounded(16, 1)
     decode: DecodeLimits = DecodeLimits()
-    max_body_bytes: int = 2**20
-    receive_s: int = 120
-    searches: int = 4
-    decodings: int = 2
-    embeddings: int = 1
-    waiting: int = 200
-    session_s: int = 12 * 3600
-    login_attempts: int = 10
-    login_attempts_all: int = 100
-    stop_s: int = 10
-
-    names: frozenset[str] = field(init=False)
-    """Host names that requests may carry, without port; see `allows_host`."""
+    max_body_bytes: int = bounded(2**20, 1024)
+    receive_s: int = bounded(120, 1)
+    searches: int = bounded(4, 1)
+    decodings: int = bounded(2, 1)
+    embeddings: int = bounded(1, 1)
+    waiting: int = bounded(200, 0)
+    session_s: int = bounded(12 * 3600, 60)
+    login_attempts: int = bounded(10, 1)
+    login_attempts_all: int = bounded(100, 1)
+    stop_s: int = bounded(10, 0)
 
     def __post_init__(self) -> None:
-        problems = [
-            f"{name} is {getattr(self, name)}: at least {least} is needed"
-            for name, least in (
-                ("max_upload_bytes", 1024), ("max_files", 1), ("max_body_bytes", 1024), ("receive_s", 1),
-                ("searches", 1), ("decodings", 1), ("embeddings", 1), ("waiting", 0), ("session_s", 60),
-                ("login_attempts", 1), ("login_attempts_all", 1), ("stop_s", 0),
-            )
-            if getattr(self, name) < least
-        ]  # fmt: skip
-        if not 0 <= self.port < 65_536:
-            problems.append(f"port is {self.port}: 0 to 65535 are possible")
+        found = list(problems(self))
         if not self.loopback and not (self.tokens or self.token_file):
             reach = f"host {self.host}" if not is_loopback(self.host) else "a foreign host name is allowed"
-            problems.append(
+            found.append(
                 f"{reach}: others could reach the pictures, so a token is required. Write one with "
                 f"{TOKEN_REMEDY} and pass --token-file tokens, or stay on 127.0.0.1"
             )
-        if problems:
-            raise ConfigError("; ".join(problems))
-        names = {_bare(self.host), *map(_bare, self.allow_hosts)}
-        names |= LOOPBACK_NAMES if self.loopback else {*LOOPBACK_NAMES, *_own_names()}
-        object.__setattr__(self, "names", frozenset(names))
+        _refuse(found)
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """Host names that requests may carry, without port; see `allows_host`."""
+        own = {_bare(self.host), *map(_bare, self.allow_hosts), *LOOPBACK_NAMES}
+        return frozenset(own if self.loopback else {*own, *_own_names()})
 
     @property
     def loopback(self) -> bool:

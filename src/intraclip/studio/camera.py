@@ -122,6 +122,12 @@ class Camera:
         )
         return np.asarray(seen @ self.turn, dtype=np.float32)
 
+    def all_rays(self) -> Array:
+        """Those of every pixel of the picture, float32 ``[720, 1280, 3]``."""
+        width, height = PICTURE
+        column, row = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
+        return self.rays(column, row)
+
 
 def draw_camera(seed: int, number: int, difficulty: Difficulty) -> Camera:
     """Draw one camera."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
+from intraclip.core.settings import bounded, problems, share
 from intraclip.errors import ConfigError
 
 Layout = Literal["mars", "ilids-vid", "prid2011"]
@@ -15,6 +17,17 @@ MAX_CAMERAS = 6
 
 MAX_IDENTITIES = 9999
 """The file names of MARS and PRID-2011 hold four digits; 0000 belongs to the distractors."""
+
+
+def require_bounds(config: Any, what: str, more: Sequence[str] = ()) -> None:
+    """Refuse settings that are out of their bounds, or have other problems.
+
+    Raises:
+        ConfigError: some are; all of them are listed.
+    """
+    found = [*problems(config), *more]
+    if found:
+        raise ConfigError(f"{what} cannot be made:\n" + "\n".join(f"  {line}" for line in found))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,46 +58,25 @@ class Difficulty:
         short: share of test tracklets with only two or three frames.
     """
 
-    alike: float = 0.4
-    muted: float = 0.6
-    viewpoint: float = 0.5
-    colour_cast: float = 1.0
-    exposure: float = 1.0
-    low_resolution: float = 0.3
-    noise: float = 1.0
-    compression: float = 1.0
-    occluder: float = 0.25
-    occluder_size: float = 1.0
-    second_person: float = 0.2
-    loose_box: float = 1.0
-    drift: float = 1.0
-    jitter: float = 1.0
-    motion_blur: float = 0.3
-    motion_blur_length: float = 1.0
-    lighting_change: float = 0.25
-    lighting_strength: float = 1.0
-    short: float = 0.02
-
-    def problems(self) -> list[str]:
-        """One sentence for each value that is out of range."""
-        shares = {
-            "alike",
-            "muted",
-            "viewpoint",
-            "low_resolution",
-            "occluder",
-            "second_person",
-            "motion_blur",
-            "lighting_change",
-            "short",
-        }
-        found = []
-        for knob in fields(self):
-            value = getattr(self, knob.name)
-            high = 1.0 if knob.name in shares else 10.0
-            if not 0.0 <= value <= high:
-                found.append(f"difficulty.{knob.name} is {value}; it lies between 0 and {high:g}")
-        return found
+    alike: float = share(0.4)
+    muted: float = share(0.6)
+    viewpoint: float = share(0.5)
+    colour_cast: float = bounded(1.0, 0, 10)
+    exposure: float = bounded(1.0, 0, 10)
+    low_resolution: float = share(0.3)
+    noise: float = bounded(1.0, 0, 10)
+    compression: float = bounded(1.0, 0, 10)
+    occluder: float = share(0.25)
+    occluder_size: float = bounded(1.0, 0, 10)
+    second_person: float = share(0.2)
+    loose_box: float = bounded(1.0, 0, 10)
+    drift: float = bounded(1.0, 0, 10)
+    jitter: float = bounded(1.0, 0, 10)
+    motion_blur: float = share(0.3)
+    motion_blur_length: float = bounded(1.0, 0, 10)
+    lighting_change: float = share(0.25)
+    lighting_strength: float = bounded(1.0, 0, 10)
+    short: float = share(0.02)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,23 +100,17 @@ class BenchmarkConfig:
 
     identities: int = 100
     cameras: int = 4
-    seed: int = 0
+    seed: int = bounded(0, 0)
     layout: Layout = "mars"
-    tracklets_per_camera: tuple[int, int] = (1, 3)
-    frames: tuple[int, int] = (12, 24)
+    tracklets_per_camera: tuple[int, int] = bounded((1, 3), 1, 99, pair=True)
+    frames: tuple[int, int] = bounded((12, 24), 2, 999, pair=True)
     distractors: int | None = None
     junk: int | None = None
-    height: int = 256
-    width: int = 128
+    height: int = bounded(256, 64, 1024)
+    width: int = bounded(128, 32, 1024)
     difficulty: Difficulty = field(default_factory=Difficulty)
 
     def __post_init__(self) -> None:
-        found = self.problems()
-        if found:
-            raise ConfigError("this benchmark cannot be made:\n" + "\n".join(f"  {line}" for line in found))
-
-    def problems(self) -> list[str]:
-        """One sentence for each setting that is out of range."""
         found = []
         if self.layout not in get_args(Layout):
             found.append(f"layout is {self.layout!r}; it is one of {', '.join(get_args(Layout))}")
@@ -135,22 +121,10 @@ class BenchmarkConfig:
             found.append(f"cameras is {self.cameras}; the mars layout has 2 to {MAX_CAMERAS}")
         if self.layout in ("ilids-vid", "prid2011") and self.cameras != 2:
             found.append(f"cameras is {self.cameras}; the {self.layout} layout has exactly 2")
-        if self.seed < 0:
-            found.append(f"seed is {self.seed}; it is 0 or more")
-        ranges = (
-            ("tracklets_per_camera", self.tracklets_per_camera, 1, 99),
-            ("frames", self.frames, 2, 999),
-        )
-        for name, (low, high), least, most in ranges:
-            if not least <= low <= high <= most:
-                found.append(f"{name} is {low} to {high}; it wants {least} <= fewest <= most <= {most}")
         for name, count in (("distractors", self.distractors), ("junk", self.junk)):
             if count is not None and not 0 <= count <= 9999:
                 found.append(f"{name} is {count}; it lies between 0 and 9999")
-        for name, size, least in (("height", self.height, 64), ("width", self.width, 32)):
-            if not least <= size <= 1024:
-                found.append(f"{name} is {size}; it lies between {least} and 1024 pixels")
-        return found + self.difficulty.problems()
+        require_bounds(self, "this benchmark", found)
 
 
 @dataclass(frozen=True, kw_only=True)

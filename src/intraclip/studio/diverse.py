@@ -20,17 +20,15 @@ import numpy.typing as npt
 from intraclip.errors import ConfigError
 from intraclip.studio.arrays import Array, Picture, f32
 from intraclip.studio.body import Body, build_body
-from intraclip.studio.camera import PICTURE, Camera
+from intraclip.studio.camera import Camera
 from intraclip.studio.config import Difficulty
 from intraclip.studio.diverse_camera import Film, develop, draw_diverse_camera
 from intraclip.studio.diverse_config import Diverse, DiverseConfig
 from intraclip.studio.diverse_person import draw_diverse_identity
 from intraclip.studio.diverse_place import render_diverse_place
-from intraclip.studio.gait import walking_speed
 from intraclip.studio.identity import Identity
 from intraclip.studio.make import cores, one_thread_each
 from intraclip.studio.randomness import Kind, generator
-from intraclip.studio.render import Figure, Window, draw_people, move, shrunk
 from intraclip.studio.scene import render_scene, scene_light
 from intraclip.studio.sensor import expose, noise_atlas
 from intraclip.studio.tracklet import (
@@ -38,14 +36,19 @@ from intraclip.studio.tracklet import (
     Walk,
     compose,
     draw_blocker,
+    draw_crowd,
     draw_lighting,
     draw_smear,
     draw_walk,
     in_front,
+    line_of_sight,
+    passing,
     posed,
     smeared,
     smoothed,
+    tight_boxes,
     wander,
+    windows_of,
 )
 
 Floats = npt.NDArray[np.float64]
@@ -264,14 +267,11 @@ def render_visit(visit: Visit, config: DiverseConfig) -> RenderedVisit:
         0.004, _SPACING * float(np.min(depth)) / camera.focal / density / (1.0 if finer == 1 else 1.7)
     )
     body = build_body(who, spacing, generator(config.seed, Kind.BODY, visit.pid))
-    extent = _extent(camera, body, walk)
+    extent = tight_boxes(camera, body, walk, every=7)
     boxes, ratio = _boxes(boxing, extent, config, camera)
     rows = int(np.clip(np.round(np.median(boxes[:, 3]) * density), 24, config.height))
     columns = max(16, round(rows * ratio))
-    windows = [
-        Window(left=left, top=top, width=width, height=height, columns=columns, rows=rows)
-        for left, top, width, height in boxes
-    ]
+    windows = windows_of(boxes, columns, rows)
     if diverse.outfits:
         body = _woven(weaving, body)
     crowd = [(body, walk), *_others(company, config, camera, walk, spacing)]
@@ -286,12 +286,7 @@ def render_visit(visit: Visit, config: DiverseConfig) -> RenderedVisit:
     size = (config.width, config.height)
     sensor = camera.sensor
     for i, window in enumerate(windows):
-        figures = [Figure(body=person, bones=path.bones[i]) for person, path in crowd]
-        if finer > 1:
-            fine = replace(window, columns=finer * columns, rows=finer * rows)
-            layers = shrunk(draw_people(figures, camera, fine, mend=True), (columns, rows))
-        else:
-            layers = draw_people(figures, camera, window, mend=True)
+        layers = draw_crowd(crowd, i, camera, window, finer=finer, mend=True)
         if smear is not None:
             layers = smeared(layers, smear[i])
         before = float(layers.target.sum())
@@ -342,16 +337,6 @@ def _woven(rng: np.random.Generator, body: Body) -> Body:
     return replace(
         body, albedo=np.minimum(body.albedo * np.maximum(shade, np.float32(0.2)), np.float32(0.98))
     )
-
-
-def _extent(camera: Camera, body: Body, walk: Walk) -> Floats:
-    """Tight boxes ``[n, 4]``: left, top, right and bottom in the picture."""
-    found = np.empty((len(walk.heading), 4))
-    for i in range(len(found)):
-        x, y, z = move(Figure(body=body, bones=walk.bones[i]), camera, every=7)[0]
-        u, v = PICTURE[0] / 2 + camera.focal * x / z, PICTURE[1] / 2 + camera.focal * y / z
-        found[i] = u.min(), v.min(), u.max(), v.max()
-    return found
 
 
 def _inside(extent: Floats, boxes: Floats) -> Array:
@@ -414,9 +399,8 @@ def _others(
     places = config.diverse.places
     count = int(rng.choice([0, 1, 2, 3], p=[0.58, 0.26, 0.11, 0.05] if places else [0.8, 0.2, 0, 0]))
     found = []
-    n, middle = len(walk.heading), len(walk.heading) // 2
-    sight = walk.place[middle] / np.linalg.norm(walk.place[middle])
-    across = np.array([sight[1], -sight[0]])
+    n = len(walk.heading)
+    sight, across = line_of_sight(walk)
     for _ in range(count):
         number = STRANGER + 100 * camera.number + int(rng.integers(0, _STRANGERS))
         who: Identity = draw_diverse_identity(config.seed, number, config.diverse)
@@ -425,15 +409,7 @@ def _others(
             offset = across * rng.uniform(-1.0, 1.0) + sight * rng.uniform(0.45, 3.5)
         else:
             offset = across * rng.choice([-1, 1]) * rng.uniform(0.36, 0.75) - sight * rng.uniform(0.3, 1.0)
-        if rng.random() < 0.6:
-            heading = walk.heading + rng.normal(0, 0.08)
-            spot = walk.place + offset
-        else:
-            heading = walk.heading + np.pi + rng.normal(0, 0.6)
-            speed = walking_speed(who.build, who.gait)
-            time = (np.arange(n) - rng.uniform(0.2, 0.8) * n) / camera.fps
-            ahead = np.stack([-np.sin(heading), np.cos(heading)], axis=1)
-            spot = walk.place[middle] + offset + ahead * (speed * time)[:, None]
+        spot, heading = passing(rng, walk, offset, who, camera, turn=0.6)
         # Nobody comes nearer to the camera than a metre.
         if camera.see(np.append(spot, np.full((n, 1), 1.0), axis=1))[:, 2].min() < 1.0:
             continue

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from intraclip.errors import ConfigError
+from intraclip.core.settings import bounded
+from intraclip.studio.config import require_bounds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,39 +42,20 @@ class DiverseConfig:
         ConfigError: values out of range, all of them at once.
     """
 
-    identities: int = 3000
-    visits: int = 4
-    frames: int = 10
-    cameras: int = 240
-    seed: int = 0
-    height: int = 256
-    width: int = 128
-    test: int = 0
+    identities: int = bounded(3000, 1, 99_999)
+    visits: int = bounded(4, 1, 99)
+    frames: int = bounded(10, 2, 999)
+    cameras: int = bounded(240, 1, 9_999)
+    seed: int = bounded(0, 0)
+    height: int = bounded(256, 64, 1024)
+    width: int = bounded(128, 32, 1024)
+    test: int = bounded(0, 0)
     diverse: Diverse = field(default_factory=Diverse)
 
     def __post_init__(self) -> None:
-        found = self.problems()
-        if found:
-            raise ConfigError("this set cannot be made:\n" + "\n".join(f"  {line}" for line in found))
-
-    def problems(self) -> list[str]:
-        """One sentence for each setting that is out of range."""
         found = []
-        for name, least, most in (
-            ("identities", 1, 99_999),
-            ("visits", 1, 99),
-            ("frames", 2, 999),
-            ("cameras", 1, 9_999),
-            ("height", 64, 1024),
-            ("width", 32, 1024),
-        ):
-            value = getattr(self, name)
-            if not least <= value <= most:
-                found.append(f"{name} is {value}; it lies between {least} and {most}")
         if self.cameras < self.visits:
-            found.append(f"cameras is {self.cameras}; {self.visits} visits, each to another, need as many")
-        if self.seed < 0:
-            found.append(f"seed is {self.seed}; it is 0 or more")
-        if not 0 <= self.test <= self.identities:
-            found.append(f"test is {self.test}; it lies between 0 and identities, {self.identities}")
-        return found
+            found.append(f"cameras: {self.cameras} are fewer than {self.visits} visits, each to another one")
+        if self.test > self.identities:
+            found.append(f"test: {self.test} are more than all {self.identities} identities")
+        require_bounds(self, "this set", found)

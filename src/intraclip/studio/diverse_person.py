@@ -17,6 +17,8 @@ from intraclip.studio.identity import (
     Identity,
     Outfit,
     Paint,
+    _pick,
+    _round,
     draw_identity,
 )
 from intraclip.studio.randomness import Kind, generator
@@ -250,11 +252,6 @@ def _gait(rng: np.random.Generator, bag: str, age: str, *, tight: bool) -> Gait:
     )
 
 
-def _pick(rng: np.random.Generator, weights: dict[str, float]) -> str:
-    share = np.array(list(weights.values()), dtype=np.float64)
-    return list(weights)[int(rng.choice(len(share), p=share / share.sum()))]
-
-
 def _cloth(rng: np.random.Generator, *, above: bool) -> Paint:
     share = np.array([row[2] if above else row[3] for row in _CLOTH])
     name, rgb, *_ = _CLOTH[int(rng.choice(len(_CLOTH), p=share / share.sum()))]
@@ -281,7 +278,3 @@ def _varied(rng: np.random.Generator, rgb: Colour, shade: float, tint: float) ->
 def _clipped(rgb: np.ndarray) -> Colour:
     red, green, blue = np.clip(rgb, 0.02, 0.97)
     return _round(red), _round(green), _round(blue)
-
-
-def _round(value: float) -> float:
-    return round(float(value), 4)

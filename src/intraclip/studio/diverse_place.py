@@ -32,9 +32,7 @@ def render_diverse_place(seed: int, camera: Camera) -> Picture:
         uint8 ``[720, 1280, 3]`` RGB, square root of linear light.
     """
     rng = generator(seed, Kind.DIVERSE_PLACE, camera.number)
-    width, height = PICTURE
-    column, row = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
-    rays = camera.rays(column, row)
+    rays = camera.all_rays()
     picture, depth = _ground(rng, camera, rays)
     picture, depth = _walls(rng, camera, rays, picture, depth)
     return scene.with_things(rng, camera, rays, picture, depth, _furniture(rng, camera))
@@ -107,13 +105,8 @@ def _pick(rng: np.random.Generator, weights: dict[str, float]) -> str:
 def _ground(rng: np.random.Generator, camera: Camera, rays: Array) -> tuple[Array, Array]:
     light = camera.light
     flat = f32(light.ambient) + f32(light.direct) * np.float32(max(0.0, light.toward[2]))
-    down = np.minimum(rays[..., 2], -1e-4)
-    reach = f32(-camera.height / down)
-    x, y = rays[..., 0] * reach, rays[..., 1] * reach
     along = float(rng.uniform(0, np.pi))
-    cos, sin = np.float32(np.cos(along)), np.float32(np.sin(along))
-    forth = y - np.float32(camera.distance)
-    u, v = cos * forth - sin * x, cos * x + sin * forth
+    reach, u, v = scene.on_ground(camera, rays, along)
     kinds = _FLOORS if camera.indoor else _GROUNDS
     grain = np.float32(np.exp(rng.normal(0, 0.35)))
     picture = scene._sample(_tinted(rng, _pick(rng, kinds)), u * grain, v * grain, reach)
@@ -157,8 +150,6 @@ def _ground(rng: np.random.Generator, camera: Camera, rays: Array) -> tuple[Arra
 def _walls(
     rng: np.random.Generator, camera: Camera, rays: Array, picture: Array, depth: Array
 ) -> tuple[Array, Array]:
-    light = camera.light
-    ambient, direct = f32(light.ambient), f32(light.direct)
     far = camera.distance + float(rng.uniform(1.5, 4.5) if camera.indoor else rng.gamma(2.0, 3.0) + 1.5)
     walls = [
         (float(rng.normal(0, 0.35)), far, float(rng.uniform(2.6, 4) if camera.indoor else rng.uniform(1, 9)))
@@ -173,31 +164,21 @@ def _walls(
             (float(rng.normal(0, 0.2)), far - float(rng.uniform(0.5, 1.2)), float(rng.uniform(0.5, 1.5)))
         )
     for lean, away, tall in walls:
-        nx, ny = float(np.sin(-lean)), float(np.cos(lean))
         # Where the person walks nothing stands.
-        away = max(away, camera.distance * ny + 1.2) if abs(lean) < 0.6 else away
-        facing = rays[..., 0] * nx + rays[..., 1] * ny
-        t = np.where(facing > 1e-3, away / np.maximum(facing, 1e-3), np.inf).astype(np.float32)
-        t_safe = np.minimum(t, 1e4)
-        z = camera.height + rays[..., 2] * t_safe
-        hit = (t < depth) & (z < tall) & (z > 0)
-        if not hit.any():
+        away = max(away, camera.distance * float(np.cos(lean)) + 1.2) if abs(lean) < 0.6 else away
+        wall = scene.Wall(camera, rays, depth, lean, away, tall)
+        if not wall.hit.any():
             continue
-        across = (rays[..., 0] * ny - rays[..., 1] * nx) * t_safe
         if rng.random() < 0.38:
-            face = scene._wall(rng, camera.indoor, across, z, t_safe)
+            face = scene._wall(rng, camera.indoor, wall.across, wall.z, wall.near)
             factor = np.exp(rng.normal(0, 0.4)) * (1 + rng.normal(0, 0.12, 3))
             face = face * f32(np.clip(factor, 0.2, 1.7))
             face = face + np.float32(rng.uniform(0.2, 0.8)) * (face.mean(axis=-1, keepdims=True) - face)
         else:
             k = np.float32(rng.uniform(0.5, 1.6))
             texture = clutter(rng, green=0.0 if camera.indoor else float(rng.choice([0.0, 0.3, 1.0])))
-            face = scene._sample(texture, f32(across * k), f32(z * k), f32(t_safe * 0.5))
-        towards = max(0.0, -(nx * light.toward[0] + ny * light.toward[1]))
-        corner = 1 - 0.35 * np.exp(-np.clip(z, 0, 9) / 0.35)
-        shade = np.minimum(face, 0.9) * (ambient * 0.95 + direct * np.float32(towards)) * corner[..., None]
-        picture = np.where(hit[..., None], shade, picture)
-        depth = np.where(hit, t, depth)
+            face = scene._sample(texture, f32(wall.across * k), f32(wall.z * k), f32(wall.near * 0.5))
+        picture, depth = wall.paint(np.minimum(face, 0.9), picture, depth)
     return np.ascontiguousarray(picture, dtype=np.float32), depth
 
 

@@ -104,6 +104,17 @@ def walking_speed(build: Build, gait: Gait) -> float:
     return float(4.0 * leg * np.sin(swing / 2) * gait.cadence * roll_over)
 
 
+def looks(rng: np.random.Generator, time: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Turn and nod of a head that looks around, ``[n, 2]`` radians, at times ``[n]`` in seconds."""
+    return np.stack(
+        [
+            rng.normal(0, 0.3) + 0.2 * np.sin(time * rng.uniform(0.5, 2) + rng.uniform(0, 6)),
+            rng.normal(-0.08, 0.1) + 0.04 * np.sin(time * 2 + rng.uniform(0, 6)),
+        ],
+        axis=1,
+    )
+
+
 def pose_bones(
     build: Build, gait: Gait, extras: Extras, phase: npt.NDArray[np.float64], look: npt.NDArray[np.float64]
 ) -> Array:

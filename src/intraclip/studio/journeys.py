@@ -11,7 +11,7 @@ import numpy as np
 
 from intraclip.studio.arrays import Array
 from intraclip.studio.camera import PICTURE
-from intraclip.studio.gait import pose_bones, walking_speed
+from intraclip.studio.gait import looks, pose_bones, walking_speed
 from intraclip.studio.identity import Identity, draw_identity
 from intraclip.studio.place import Floats, Place, open_place
 from intraclip.studio.randomness import Kind, generator
@@ -129,13 +129,7 @@ def pose(config: VideosConfig, visit: Visit, who: Identity) -> Array:
     time = np.arange(len(visit.heading)) / config.fps
     # Who adapts the speed to somebody else takes faster or slower steps, so that feet do not slide.
     cadence = who.gait.cadence * visit.speed / walking_speed(who.build, who.gait)
-    look = np.stack(
-        [
-            rng.normal(0, 0.3) + 0.2 * np.sin(time * rng.uniform(0.5, 2) + rng.uniform(0, 6)),
-            rng.normal(-0.08, 0.1) + 0.04 * np.sin(time * 2 + rng.uniform(0, 6)),
-        ],
-        axis=1,
-    )
+    look = looks(rng, time)
     bones = pose_bones(who.build, who.gait, who.extras, rng.random() + cadence * time, look)
     return stand(bones, visit.place, visit.heading)
 

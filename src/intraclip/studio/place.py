@@ -107,9 +107,7 @@ def open_place(seed: int, number: int, difficulty: Difficulty) -> Place:
     """The place of one camera, once a process; its picture is that of `scene.render_scene`."""
     camera = draw_camera(seed, number, difficulty)
     rng = generator(seed, Kind.SCENE, number)
-    width, height = PICTURE
-    column, row = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
-    rays = camera.rays(column, row)
+    rays = camera.all_rays()
     picture, walls = scene._ground_and_wall(rng, camera, rays)
     depth = walls.copy()
     things = scene._furniture(rng, camera)

@@ -48,9 +48,7 @@ def render_scene(seed: int, camera: Camera) -> npt.NDArray[np.uint8]:
         uint8 ``[720, 1280, 3]`` RGB, square root of linear light.
     """
     rng = generator(seed, Kind.SCENE, camera.number)
-    width, height = PICTURE
-    column, row = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
-    rays = camera.rays(column, row)
+    rays = camera.all_rays()
     picture, depth = _ground_and_wall(rng, camera, rays)
     return with_things(rng, camera, rays, picture, depth, _furniture(rng, camera))
 
@@ -205,18 +203,52 @@ def occluder(rng: np.random.Generator, kind: str, x: float, y: float, size: floa
 # -- the place ---------------------------------------------------------------------------------------------
 
 
+def on_ground(camera: Camera, rays: Array, along: float) -> tuple[Array, Array, Array]:
+    """Where rays meet the ground: how far, and metres along and across the direction `along`, radians."""
+    reach = f32(-camera.height / np.minimum(rays[..., 2], -1e-4))
+    x, y = rays[..., 0] * reach, rays[..., 1] * reach
+    cos, sin = np.float32(np.cos(along)), np.float32(np.sin(along))
+    forth = y - np.float32(camera.distance)
+    return reach, cos * forth - sin * x, cos * x + sin * forth
+
+
+class Wall:
+    """An upright plane, and where rays meet it before anything else.
+
+    Attributes:
+        hit: bool ``[h, w]``.
+        across: metres along the wall.
+        z: metres above the ground.
+        near: distance, at most 10 km.
+    """
+
+    def __init__(
+        self, camera: Camera, rays: Array, depth: Array, lean: float, away: float, tall: float
+    ) -> None:
+        self._light = camera.light
+        self._nx, self._ny = nx, ny = float(np.sin(-lean)), float(np.cos(lean))
+        facing = rays[..., 0] * nx + rays[..., 1] * ny
+        self._t = np.where(facing > 1e-3, away / np.maximum(facing, 1e-3), np.inf).astype(np.float32)
+        self.near = np.minimum(self._t, 1e4)
+        self.z = camera.height + rays[..., 2] * self.near
+        self.hit = (self._t < depth) & (self.z < tall) & (self.z > 0)
+        self.across = (rays[..., 0] * ny - rays[..., 1] * nx) * self.near
+
+    def paint(self, face: Array, picture: Array, depth: Array) -> tuple[Array, Array]:
+        """Picture and depth with the wall, whose colour is `face`."""
+        ambient, direct = f32(self._light.ambient), f32(self._light.direct)
+        towards = max(0.0, -(self._nx * self._light.toward[0] + self._ny * self._light.toward[1]))
+        corner = 1 - 0.35 * np.exp(-np.clip(self.z, 0, 9) / 0.35)
+        shade = face * (ambient * 0.95 + direct * np.float32(towards)) * corner[..., None]
+        return np.where(self.hit[..., None], shade, picture), np.where(self.hit, self._t, depth)
+
+
 def _ground_and_wall(rng: np.random.Generator, camera: Camera, rays: Array) -> tuple[Array, Array]:
     light = camera.light
     ambient, direct = f32(light.ambient), f32(light.direct)
     flat = ambient + direct * np.float32(max(0.0, light.toward[2]))
-    down = np.minimum(rays[..., 2], -1e-4)
-    reach = f32(-camera.height / down)
-    x, y = rays[..., 0] * reach, rays[..., 1] * reach
-
     along = camera.walkway + float(rng.normal(0, 0.08))
-    cos, sin = np.float32(np.cos(along)), np.float32(np.sin(along))
-    forth = y - np.float32(camera.distance)
-    u, v = cos * forth - sin * x, cos * x + sin * forth
+    reach, u, v = on_ground(camera, rays, along)
     floors = ["tiles", "terrazzo", "carpet"] if camera.indoor else ["asphalt", "slabs", "cobbles", "concrete"]
     picture = _sample(_material(rng, str(rng.choice(floors))), u, v, reach)
     half_width = float(rng.uniform(2.2, 4.0))
@@ -248,21 +280,10 @@ def _ground_and_wall(rng: np.random.Generator, camera: Camera, rays: Array) -> t
         walls.append((side * float(rng.uniform(1.15, 1.45)), float(rng.uniform(3.5, 5.5)), 4.0))
     picture = horizon
     for lean, away, tall in walls:
-        nx, ny = float(np.sin(-lean)), float(np.cos(lean))
-        facing = rays[..., 0] * nx + rays[..., 1] * ny
-        t = np.where(facing > 1e-3, away / np.maximum(facing, 1e-3), np.inf).astype(np.float32)
-        t_safe = np.minimum(t, 1e4)
-        z = camera.height + rays[..., 2] * t_safe
-        hit = (t < depth) & (z < tall) & (z > 0)
-        if not hit.any():
-            continue
-        across = (rays[..., 0] * ny - rays[..., 1] * nx) * t_safe
-        face = _wall(rng, camera.indoor, across, z, t_safe)
-        towards = max(0.0, -(nx * light.toward[0] + ny * light.toward[1]))
-        corner = 1 - 0.35 * np.exp(-np.clip(z, 0, 9) / 0.35)
-        shade = face * (ambient * 0.95 + direct * np.float32(towards)) * corner[..., None]
-        picture = np.where(hit[..., None], shade, picture)
-        depth = np.where(hit, t, depth)
+        wall = Wall(camera, rays, depth, lean, away, tall)
+        if wall.hit.any():
+            face = _wall(rng, camera.indoor, wall.across, wall.z, wall.near)
+            picture, depth = wall.paint(face, picture, depth)
     return np.ascontiguousarray(picture, dtype=np.float32), depth
 
 

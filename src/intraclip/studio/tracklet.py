@@ -13,7 +13,7 @@ from intraclip.studio.arrays import Array, Picture, f32, resized
 from intraclip.studio.body import Body, build_body
 from intraclip.studio.camera import PICTURE, Camera, draw_camera
 from intraclip.studio.config import BenchmarkConfig, Difficulty
-from intraclip.studio.gait import pose_bones, walking_speed
+from intraclip.studio.gait import looks, pose_bones, walking_speed
 from intraclip.studio.identity import Identity, draw_identity
 from intraclip.studio.randomness import Kind, generator
 from intraclip.studio.render import Figure, Layers, Window, draw_people, move, shrunk, stand
@@ -118,10 +118,7 @@ def render_tracklet(plan: TrackletPlan, config: BenchmarkConfig) -> Rendered:
     boxes = _boxes(rng, camera, coarse, walk, config, junk=junk, nuisances=nuisances)
     rows = int(np.clip(np.round(np.median(boxes[:, 3])), 40, min(_MOST_ROWS, config.height)))
     columns = max(16, round(rows * config.width / config.height))
-    windows = [
-        Window(left=left, top=top, width=width, height=height, columns=columns, rows=rows)
-        for left, top, width, height in boxes
-    ]
+    windows = windows_of(boxes, columns, rows)
     depth = camera.see(np.append(walk.place, np.full((plan.frames, 1), 0.9), axis=1))[:, 2]
     finer = 2 if rows <= _FEW_ROWS else 1
     pixel = float(np.min(depth / camera.focal * np.minimum(boxes[:, 3] / rows, boxes[:, 2] / columns)))
@@ -139,12 +136,7 @@ def render_tracklet(plan: TrackletPlan, config: BenchmarkConfig) -> Rendered:
     silhouettes = np.empty((plan.frames, config.height, config.width), dtype=np.bool_)
     size = (config.width, config.height)
     for i, window in enumerate(windows):
-        figures = [Figure(body=person, bones=path.bones[i]) for person, path in crowd]
-        if finer > 1:
-            fine = replace(window, columns=finer * columns, rows=finer * rows)
-            layers = shrunk(draw_people(figures, camera, fine), (columns, rows))
-        else:
-            layers = draw_people(figures, camera, window)
+        layers = draw_crowd(crowd, i, camera, window, finer=finer)
         if smear is not None:
             layers = smeared(layers, smear[i])
         light, own = compose(scene, window, layers, in_front(blocker, i, window))
@@ -163,6 +155,31 @@ def render_tracklet(plan: TrackletPlan, config: BenchmarkConfig) -> Rendered:
         view_angle=round(float((angle + 180) % 360 - 180), 1),
         nuisances=tuple(nuisances),
     )
+
+
+def windows_of(boxes: Floats, columns: int, rows: int) -> list[Window]:
+    """Windows of boxes ``[n, 4]`` (left, top, width, height) that are drawn in as many columns and rows."""
+    return [
+        Window(left=left, top=top, width=width, height=height, columns=columns, rows=rows)
+        for left, top, width, height in boxes
+    ]
+
+
+def draw_crowd(
+    crowd: list[tuple[Body, Walk]],
+    frame: int,
+    camera: Camera,
+    window: Window,
+    *,
+    finer: int,
+    mend: bool = False,
+) -> Layers:
+    """People in one frame, drawn `finer` times as finely and averaged."""
+    figures = [Figure(body=person, bones=path.bones[frame]) for person, path in crowd]
+    if finer == 1:
+        return draw_people(figures, camera, window, mend=mend)
+    fine = replace(window, columns=finer * window.columns, rows=finer * window.rows)
+    return shrunk(draw_people(figures, camera, fine, mend=mend), (window.columns, window.rows))
 
 
 # -- where people walk -------------------------------------------------------------------------------------
@@ -203,13 +220,7 @@ def posed(rng: np.random.Generator, who: Identity, camera: Camera, place: Floats
     n = len(heading)
     time = np.arange(n) / camera.fps
     phase = rng.random() + who.gait.cadence * time
-    look = np.stack(
-        [
-            rng.normal(0, 0.3) + 0.2 * np.sin(time * rng.uniform(0.5, 2) + rng.uniform(0, 6)),
-            rng.normal(-0.08, 0.1) + 0.04 * np.sin(time * 2 + rng.uniform(0, 6)),
-        ],
-        axis=1,
-    )
+    look = looks(rng, time)
     bones = pose_bones(who.build, who.gait, who.extras, phase, look)
     return Walk(place=place, heading=heading, bones=stand(bones, place, heading))
 
@@ -226,11 +237,7 @@ def _boxes(
 ) -> Floats:
     """Detected boxes ``[n, 4]``: left, top, width and height in the picture."""
     difficulty, n = config.difficulty, len(walk.heading)
-    extent = np.empty((n, 4))
-    for i in range(n):
-        x, y, z = move(Figure(body=body, bones=walk.bones[i]), camera, every=2)[0]
-        u, v = PICTURE[0] / 2 + camera.focal * x / z, PICTURE[1] / 2 + camera.focal * y / z
-        extent[i] = u.min(), v.min(), u.max(), v.max()
+    extent = tight_boxes(camera, body, walk, every=2)
     centre = np.stack([(extent[:, 0] + extent[:, 2]) / 2, (extent[:, 1] + extent[:, 3]) / 2], axis=1)
     tall = extent[:, 3] - extent[:, 1]
     centre, tall = smoothed(centre, 5), smoothed(tall[:, None], 9)[:, 0]  # as a tracker would
@@ -262,6 +269,16 @@ def _boxes(
     height, width = height * scale, width * scale
     centre = centre + error[:, :2] * height[:, None]
     return np.stack([centre[:, 0] - width / 2, centre[:, 1] - height / 2, width, height], axis=1)
+
+
+def tight_boxes(camera: Camera, body: Body, walk: Walk, *, every: int) -> Floats:
+    """Tight boxes ``[n, 4]``: left, top, right and bottom in the picture, by one of `every` points."""
+    found = np.empty((len(walk.heading), 4))
+    for i in range(len(found)):
+        x, y, z = move(Figure(body=body, bones=walk.bones[i]), camera, every=every)[0]
+        u, v = PICTURE[0] / 2 + camera.focal * x / z, PICTURE[1] / 2 + camera.focal * y / z
+        found[i] = u.min(), v.min(), u.max(), v.max()
+    return found
 
 
 def smoothed(values: Floats, reach: int) -> Floats:
@@ -302,23 +319,35 @@ def _second(
     nuisances.append("second person")
     number = STRANGER + int(rng.integers(0, 1_000_000))
     who = draw_identity(config.seed, number, config.difficulty)
-    n, middle = len(walk.heading), len(walk.heading) // 2
-    sight = walk.place[middle] / np.linalg.norm(walk.place[middle])
-    across = np.array([sight[1], -sight[0]])
+    sight, across = line_of_sight(walk)
     offset = across * rng.choice([-1, 1]) * rng.uniform(0.3, 0.62) + sight * rng.choice(
         [-1, 1]
     ) * rng.uniform(0.35, 1.1)
-    if rng.random() < 0.6:  # walks along
-        heading = walk.heading + rng.normal(0, 0.08)
-        place = walk.place + offset
-    else:  # crosses
-        heading = walk.heading + np.pi + rng.normal(0, 0.5)
-        speed = walking_speed(who.build, who.gait)
-        time = (np.arange(n) - rng.uniform(0.2, 0.8) * n) / camera.fps
-        ahead = np.stack([-np.sin(heading), np.cos(heading)], axis=1)
-        place = walk.place[middle] + offset + ahead * (speed * time)[:, None]
+    place, heading = passing(rng, walk, offset, who, camera, turn=0.5)
     body = build_body(who, spacing * 1.2, generator(config.seed, Kind.BODY, number))
     return body, posed(rng, who, camera, place, heading)
+
+
+def line_of_sight(walk: Walk) -> tuple[Floats, Floats]:
+    """Unit vectors from the camera to where a walk has its middle, and across that."""
+    spot = walk.place[len(walk.heading) // 2]
+    sight = spot / np.linalg.norm(spot)
+    return sight, np.array([sight[1], -sight[0]])
+
+
+def passing(
+    rng: np.random.Generator, walk: Walk, offset: Floats, who: Identity, camera: Camera, *, turn: float
+) -> tuple[Floats, Floats]:
+    """Place and heading of somebody who walks along with another one, or crosses that way."""
+    n, middle = len(walk.heading), len(walk.heading) // 2
+    if rng.random() < 0.6:  # walks along
+        heading = walk.heading + rng.normal(0, 0.08)
+        return walk.place + offset, heading
+    heading = walk.heading + np.pi + rng.normal(0, turn)
+    speed = walking_speed(who.build, who.gait)
+    time = (np.arange(n) - rng.uniform(0.2, 0.8) * n) / camera.fps
+    ahead = np.stack([-np.sin(heading), np.cos(heading)], axis=1)
+    return walk.place[middle] + offset + ahead * (speed * time)[:, None], heading
 
 
 @dataclass(frozen=True, kw_only=True)

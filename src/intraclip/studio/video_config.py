@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from intraclip.errors import ConfigError
-from intraclip.studio.config import MAX_IDENTITIES, Difficulty
+from intraclip.core.settings import bounded, share
+from intraclip.studio.config import MAX_IDENTITIES, Difficulty, require_bounds
 
 MAX_VIDEO_CAMERAS = 32
 
@@ -34,20 +34,19 @@ class VideosConfig:
         ConfigError: values out of range, all of them at once.
     """
 
-    people: int = 24
-    cameras: int = 4
-    seconds: float = 60.0
-    fps: float = 10.0
-    seed: int = 0
-    width: int = 960
-    together: float = 0.3
-    travel: tuple[float, float] = (3.0, 8.0)
+    people: int = bounded(24, 2, MAX_IDENTITIES)
+    cameras: int = bounded(4, 2, MAX_VIDEO_CAMERAS)
+    seconds: float = bounded(60.0, 2, 24 * 3600)
+    fps: float = bounded(10.0, 5, 60)
+    seed: int = bounded(0, 0)
+    width: int = bounded(960, 320, 1280)
+    together: float = share(0.3)
+    travel: tuple[float, float] = bounded((3.0, 8.0), 0.001, 3600, pair=True)
     difficulty: Difficulty = field(default_factory=Difficulty)
 
     def __post_init__(self) -> None:
-        found = self.problems()
-        if found:
-            raise ConfigError("these videos cannot be made:\n" + "\n".join(f"  {line}" for line in found))
+        multiple = "is no multiple of 32, such as 640, 960 or 1280"
+        require_bounds(self, "these videos", [f"width: {self.width} {multiple}"] if self.width % 32 else ())
 
     @property
     def height(self) -> int:
@@ -58,30 +57,6 @@ class VideosConfig:
     def frames(self) -> int:
         """Of every video."""
         return round(self.seconds * self.fps)
-
-    def problems(self) -> list[str]:
-        """One sentence for each setting that is out of range."""
-        found = []
-        ranges: tuple[tuple[str, float, float, float], ...] = (
-            ("people", self.people, 2, MAX_IDENTITIES),
-            ("cameras", self.cameras, 2, MAX_VIDEO_CAMERAS),
-            ("seconds", self.seconds, 2, 24 * 3600),
-            ("fps", self.fps, 5, 60),
-            ("width", self.width, 320, 1280),
-            ("together", self.together, 0, 1),
-        )
-        for name, value, low, high in ranges:
-            if not low <= value <= high:
-                found.append(f"{name} is {value}; it lies between {low} and {high}")
-        if self.width % 32:
-            found.append(f"width is {self.width}; it is a multiple of 32, such as 640, 960 or 1280")
-        if self.seed < 0:
-            found.append(f"seed is {self.seed}; it is 0 or more")
-        if not 0 < self.travel[0] <= self.travel[1] <= 3600:
-            found.append(
-                f"travel is {self.travel[0]:g} to {self.travel[1]:g}; it wants 0 < shortest <= longest <= 3600"
-            )
-        return found + self.difficulty.problems()
 
 
 @dataclass(frozen=True, kw_only=True)

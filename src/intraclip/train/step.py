@@ -14,7 +14,7 @@ from intraclip.config import Recipe, StepConfig
 from intraclip.core.distributed import World, average, synchronise_batch_norm
 from intraclip.core.transfer import Arriving
 from intraclip.data.augment import apply, draw
-from intraclip.losses import TotalLoss
+from intraclip.losses.total import TotalLoss
 from intraclip.models.embedder import ClipEmbedder, ClipOutput
 from intraclip.models.finetune import parameter_groups, set_trainable
 from intraclip.models.network import frozen_statistics
@@ -221,6 +221,8 @@ class TrainingStep:
         triplet = torch.cat([o.triplet_features for o in outputs]).requires_grad_()
         logits = torch.cat([o.logits for o in outputs]).requires_grad_()
         auxiliary = [o.auxiliary_loss for o in outputs if o.auxiliary_loss is not None]
+        mined = [o.parts for o in outputs if o.parts is not None]
+        parts = torch.cat(mined).requires_grad_() if mined else None
         logged: dict[str, torch.Tensor]
         loss, logged = self.loss(
             ClipOutput(
@@ -228,15 +230,21 @@ class TrainingStep:
                 triplet_features=triplet,
                 logits=logits,
                 auxiliary_loss=torch.stack(auxiliary).mean() if auxiliary else None,
+                parts=parts,
             ),
             batch.labels,
         )
-        to_triplet, to_logits = torch.autograd.grad(self.scaler.scale(loss), (triplet, logits))
-        rows = zip(to_triplet.chunk(count), to_logits.chunk(count), strict=True)
+        read = [triplet, logits] if parts is None else [triplet, logits, parts]
+        found = torch.autograd.grad(
+            self.scaler.scale(loss), read, allow_unused=True, materialize_grads=True
+        )  # a recipe need not ask for a loss of the parts
+        rows = zip(*(gradient.chunk(count) for gradient in found), strict=True)
         for number, ((part, mask), gradients) in enumerate(zip(pieces, rows, strict=True)):
             with self._without_exchange(number + 1 < count):
                 output = self._forward(self.network, part, mask, step, number)
                 heads: list[torch.Tensor] = [output.triplet_features, output.logits]
+                if output.parts is not None:
+                    heads.append(output.parts)
                 seeds: list[torch.Tensor] = [g.to(h.dtype) for g, h in zip(gradients, heads, strict=True)]
                 if output.auxiliary_loss is not None:
                     heads.append(output.auxiliary_loss)

@@ -20,9 +20,9 @@ from intraclip.lab.reproduce.estimate import duration, estimates
 from intraclip.lab.reproduce.experiments import experiments_named
 from intraclip.lab.reproduce.plan import PlannedRun, look_again
 from intraclip.lab.reproduce.run import Settings, plan
+from intraclip.lab.reproduce.runner import Slot, command_lines
 from intraclip.lab.reproduce.scales import scale_named
 from intraclip.lab.reproduce.sources import layouts_for
-from intraclip.lab.reproduce.work import Slot, command_lines
 from intraclip.train.loop import train
 from lab.reproduce.tiny import ilids, make, mars, planned, prid, write_recipe
 

@@ -9,11 +9,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from intraclip.core.paths import is_hidden
-from intraclip.data.pack.format import INDEX, TABLES, is_pack
+from intraclip.data.layouts import LAYOUTS
 from intraclip.data.readers.common import (
     Difference,
     PublishedCounts,
@@ -22,17 +21,12 @@ from intraclip.data.readers.common import (
     count_split,
     differences,
 )
-from intraclip.data.readers.folder import MANIFEST_CSV, MANIFEST_PARQUET, read_folder
-from intraclip.data.readers.ilids_vid import (
-    ILIDS_VID_PUBLISHED,
-    SPLIT_FOLDER,
-    count_ilids_vid_splits,
-    read_ilids_vid,
-)
-from intraclip.data.readers.lsvid import LSVID_PUBLISHED, read_lsvid
-from intraclip.data.readers.mars import MARS_PUBLISHED, MarsInfo, MarsTable, read_mars, read_mars_info
-from intraclip.data.readers.pack import count_pack_splits, read_pack
-from intraclip.data.readers.prid2011 import PRID2011_PUBLISHED, count_prid2011_splits, read_prid2011
+from intraclip.data.readers.folder import read_folder
+from intraclip.data.readers.ilids_vid import read_ilids_vid
+from intraclip.data.readers.lsvid import read_lsvid
+from intraclip.data.readers.mars import MarsInfo, MarsTable, read_mars, read_mars_info
+from intraclip.data.readers.pack import read_pack
+from intraclip.data.readers.prid2011 import read_prid2011
 from intraclip.errors import DataError
 from intraclip.types import Split
 
@@ -61,79 +55,7 @@ __all__ = [
 ]
 
 
-def _is_prid2011_root(root: Path) -> bool:
-    # Inside prid_2011 the split file beside it would be out of sight, so its parent is the root.
-    return (root / "prid_2011" / "multi_shot").exists() or (
-        (root / "multi_shot" / "cam_a").exists() and root.absolute().name != "prid_2011"
-    )
-
-
-def _any_of(*paths: str) -> Callable[[Path], bool]:
-    return lambda root: any((root / path).exists() for path in paths)
-
-
-READERS: dict[str, Reader] = {
-    "mars": Reader(
-        name="mars",
-        markers="bbox_train/, bbox_test/ and info/",
-        inner_folders=("bbox_train", "bbox_test", "info"),
-        is_root=_any_of("bbox_train", "bbox_test", "info/tracks_train_info.mat", "info/tracks_test_info.mat"),
-        read=lambda root, split, direction: read_mars(root, split=split),
-        count_splits=lambda root: 1,
-        published=MARS_PUBLISHED,
-    ),
-    "ilids-vid": Reader(
-        name="ilids-vid",
-        markers=f"i-LIDS-VID/sequences/ and '{SPLIT_FOLDER}'/",
-        inner_folders=("i-LIDS-VID", SPLIT_FOLDER),
-        is_root=_any_of("i-LIDS-VID/sequences", SPLIT_FOLDER),
-        read=lambda root, split, direction: read_ilids_vid(root, split=split, direction=direction),
-        count_splits=count_ilids_vid_splits,
-        published=ILIDS_VID_PUBLISHED,
-    ),
-    "prid2011": Reader(
-        name="prid2011",
-        markers="prid_2011/multi_shot/cam_a/ and cam_b/",
-        inner_folders=("prid_2011", "multi_shot"),
-        is_root=_is_prid2011_root,
-        read=lambda root, split, direction: read_prid2011(root, split=split),
-        count_splits=count_prid2011_splits,
-        published=PRID2011_PUBLISHED,
-    ),
-    "lsvid": Reader(
-        name="lsvid",
-        markers="list_sequence/list_seq_test.txt and tracklet_test/",
-        inner_folders=("list_sequence", "tracklet_train", "tracklet_test", "test"),
-        is_root=_any_of(
-            "list_sequence/list_seq_train.txt",
-            "list_sequence/list_seq_test.txt",
-            "info/list_sequence",
-            "tracklet_train",
-            "tracklet_test",
-        ),
-        read=lambda root, split, direction: read_lsvid(root, split=split),
-        count_splits=lambda root: 1,
-        published=LSVID_PUBLISHED,
-    ),
-    "folder": Reader(
-        name="folder",
-        markers=f"{MANIFEST_CSV}, {MANIFEST_PARQUET}, or train/, query/, gallery/",
-        inner_folders=("train", "query", "gallery", "tracklets"),
-        is_root=_any_of(MANIFEST_CSV, MANIFEST_PARQUET, "train", "query", "gallery"),
-        read=lambda root, split, direction: read_folder(root, split=split),
-        count_splits=lambda root: 1,
-        published=None,
-    ),
-    "pack": Reader(
-        name="pack",
-        markers=f"{INDEX} and {TABLES}, as `intraclip data pack` writes them",
-        inner_folders=(),
-        is_root=is_pack,
-        read=lambda root, split, direction: read_pack(root, split=split, direction=direction),
-        count_splits=count_pack_splits,
-        published=None,
-    ),
-}
+READERS: dict[str, Reader] = {name: LAYOUTS.load(name) for name in LAYOUTS}
 """The layouts, in the order in which they are looked for."""
 
 

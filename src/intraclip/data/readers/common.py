@@ -8,12 +8,13 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from intraclip.core.paths import is_hidden, is_utf8
+from intraclip.core.registry import NoSettings
 from intraclip.data.readers.matlab import read_mat5
 from intraclip.errors import DataError, require_extra
 from intraclip.types import DISTRACTOR_PID, JUNK_PID, Split, Tracklet, count_pids
@@ -264,6 +265,7 @@ class Reader:
         published: counts of the published data set; None for layouts of one's own.
     """
 
+    Settings: ClassVar[type] = NoSettings
     name: str
     markers: str
     inner_folders: tuple[str, ...]
@@ -271,6 +273,11 @@ class Reader:
     read: Callable[[Path, int, str], Split]
     count_splits: Callable[[Path], int]
     published: PublishedCounts | None
+
+
+def any_of(*paths: str) -> Callable[[Path], bool]:
+    """Whether a folder holds one of these files or folders."""
+    return lambda root: any((root / path).exists() for path in paths)
 
 
 def check_split_number(split: int, count: int, root: Path) -> None:

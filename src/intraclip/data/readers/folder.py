@@ -29,6 +29,8 @@ from pathlib import Path, PurePosixPath
 
 from intraclip.core.numbers import MAX_ID
 from intraclip.data.readers.common import (
+    Reader,
+    any_of,
     check_split_number,
     dataset_name,
     list_folders,
@@ -281,3 +283,14 @@ def _id_problems(pid: int | None, camid: int | None, subset: str) -> list[str]:
     if subset == "query" and pid in (DISTRACTOR_PID, JUNK_PID):
         wrong.append(f"pid {pid} as a query, but 0 is for distractors and -1 for junk; number people from 1")
     return wrong
+
+
+FOLDER = Reader(
+    name="folder",
+    markers=f"{MANIFEST_CSV}, {MANIFEST_PARQUET}, or train/, query/, gallery/",
+    inner_folders=("train", "query", "gallery", "tracklets"),
+    is_root=any_of(MANIFEST_CSV, MANIFEST_PARQUET, "train", "query", "gallery"),
+    read=lambda root, split, direction: read_folder(root, split=split),
+    count_splits=lambda root: 1,
+    published=None,
+)

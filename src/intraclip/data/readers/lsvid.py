@@ -28,6 +28,8 @@ import numpy.typing as npt
 
 from intraclip.data.readers.common import (
     PublishedCounts,
+    Reader,
+    any_of,
     check_split_number,
     dataset_name,
     list_images,
@@ -229,3 +231,20 @@ def _read_queries(path: Path, test: Sequence[Tracklet]) -> npt.NDArray[np.int64]
         problems.append(f"{path.name} names a query twice")
     raise_problems(f"LS-VID metadata {path}", problems, _REMEDY)
     return query_rows
+
+
+LSVID = Reader(
+    name="lsvid",
+    markers="list_sequence/list_seq_test.txt and tracklet_test/",
+    inner_folders=("list_sequence", "tracklet_train", "tracklet_test", "test"),
+    is_root=any_of(
+        "list_sequence/list_seq_train.txt",
+        "list_sequence/list_seq_test.txt",
+        "info/list_sequence",
+        "tracklet_train",
+        "tracklet_test",
+    ),
+    read=lambda root, split, direction: read_lsvid(root, split=split),
+    count_splits=lambda root: 1,
+    published=LSVID_PUBLISHED,
+)

@@ -25,6 +25,8 @@ import numpy.typing as npt
 
 from intraclip.data.readers.common import (
     PublishedCounts,
+    Reader,
+    any_of,
     check_split_number,
     dataset_name,
     mat_table,
@@ -304,3 +306,14 @@ def _query_problems(query_rows: npt.NDArray[np.int64], test_rows: npt.NDArray[np
             f"{shorten((nobody + 1).tolist())}; it belongs to another test table"
         )
     return problems
+
+
+MARS = Reader(
+    name="mars",
+    markers="bbox_train/, bbox_test/ and info/",
+    inner_folders=("bbox_train", "bbox_test", "info"),
+    is_root=any_of("bbox_train", "bbox_test", "info/tracks_train_info.mat", "info/tracks_test_info.mat"),
+    read=lambda root, split, direction: read_mars(root, split=split),
+    count_splits=lambda root: 1,
+    published=MARS_PUBLISHED,
+)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from intraclip.data.pack.format import Pack, open_pack
-from intraclip.data.readers.common import check_split_number
+from intraclip.data.pack.format import INDEX, TABLES, Pack, is_pack, open_pack
+from intraclip.data.readers.common import Reader, check_split_number
 from intraclip.errors import DataError
 from intraclip.types import Split
 
@@ -64,3 +64,14 @@ def count_pack_splits(root: Path) -> int:
 
 def _count_splits(pack: Pack) -> int:
     return len({entry["index"] for entry in pack.index["splits"]})
+
+
+PACK = Reader(
+    name="pack",
+    markers=f"{INDEX} and {TABLES}, as `intraclip data pack` writes them",
+    inner_folders=(),
+    is_root=is_pack,
+    read=lambda root, split, direction: read_pack(root, split=split, direction=direction),
+    count_splits=count_pack_splits,
+    published=None,
+)

@@ -16,7 +16,6 @@ from intraclip.errors import ConfigError, DeviceError
 from intraclip.export.engines import RUNS, installed
 from intraclip.models.checkpoint import load_model, model_file, read_checkpoint
 from intraclip.models.embedder import ClipEmbedder
-from intraclip.models.heads.base import FrameHead
 from intraclip.models.zoo import find, local_file, resolve, settings_of
 
 Engine = Literal["auto", "torch", "onnxruntime", "openvino"]
@@ -83,7 +82,7 @@ def fastest_engine(model: ClipEmbedder, run: Path, device: torch.device) -> str:
     folder = cache_folder(run)
     while not folder.exists():
         folder = folder.parent
-    exportable = installed("onnx") and installed("onnxscript") and isinstance(model.head, FrameHead)
+    exportable = installed("onnx") and installed("onnxscript") and model.frame_head is not None
     if device.type != "cpu" or not exportable or not os.access(folder, os.W_OK):
         return "torch"
     return next((name for name in RUNS[".onnx"] if installed(name)), "torch")

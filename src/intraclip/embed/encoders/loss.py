@@ -22,8 +22,7 @@ from intraclip.export.networks import open_network
 from intraclip.export.write import Written
 from intraclip.metrics.protocols import protocol_named
 from intraclip.metrics.ranking import score
-from intraclip.models.embedder import ClipEmbedder
-from intraclip.models.heads.base import FrameHead
+from intraclip.models.embedder import ClipEmbedder, needs_clips
 from intraclip.types import Split
 
 Embed = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -97,9 +96,9 @@ class _SideBySide(ClipExtractor):
 
 def _through_head(run: Callable[..., torch.Tensor], model: ClipEmbedder) -> Embed:
     """A frame network, followed by the head of its origin."""
-    head = model.head
-    if not isinstance(head, FrameHead):
-        raise ConfigError(f"the head {model.config.head} reads whole maps; there is no frame part to measure")
+    head = model.frame_head
+    if head is None:
+        raise ConfigError(f"{needs_clips(model)}; there is no frame part to measure")
 
     def embed(frames: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         vectors = run(frames.flatten(0, 1))

@@ -19,7 +19,7 @@ from intraclip.core.devices import choose_device
 from intraclip.core.distributed import World
 from intraclip.errors import DeviceError
 from intraclip.lab.reproduce.plan import PlannedRun
-from intraclip.lab.reproduce.work import Slot
+from intraclip.lab.reproduce.runner import Slot
 from intraclip.models.embedder import build_embedder
 from intraclip.train.step import TrainingStep, backend_settings
 from intraclip.types import ClipBatch

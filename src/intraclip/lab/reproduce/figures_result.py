@@ -18,6 +18,7 @@ from intraclip.lab.reproduce.figures_compare import (
     over_units,
 )
 from intraclip.lab.reproduce.statistics import FEWEST_PEOPLE
+from intraclip.lab.reproduce.tables import Table, markdown_table
 from intraclip.metrics.uncertainty import Estimate
 
 Values = npt.NDArray[np.float64]
@@ -132,8 +133,8 @@ class FigureResult:
             "measures": [measure.to_json_dict() for measure in self.measures],
         }
 
-    def table(self) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...], tuple[str, ...]]:
-        """All numbers as text: header, rows, and sentences that belong below them."""
+    def table(self) -> Table:
+        """All numbers as text."""
         names = list(dict.fromkeys(name for found in self.measures for name in found.runs))
         pairs = [f"{c.second} − {c.first}" for c in self.measures[0].comparisons]
         header = ["", *names, "for comparison", *(f"{pair}, over {self.unit} (95 %; p)" for pair in pairs)]
@@ -154,14 +155,13 @@ class FigureResult:
             "holds in a number when both intervals lie on its side. Several numbers are tested and nothing is "
             "corrected for that; the first row is the one to judge by.",
         )
-        return tuple(header), tuple(rows), below
+        return Table(title="Numbers", header=tuple(header), rows=tuple(rows), below=below)
 
     def to_markdown(self) -> str:
         """Heading, pictures (by file name), caption and one table of all numbers."""
-        header, rows, below = self.table()
+        found = self.table()
         lines = [f"## {self.title}", "", *(f"![{self.title}]({path.name})" for path in self.pictures)]
-        lines += ["", " ".join(self.caption), "", _row(header), _row(["---"] * len(header))]
-        lines += [*(_row(row) for row in rows), "", *below]
+        lines += ["", " ".join(self.caption), "", *markdown_table(found.header, found.rows), "", *found.below]
         return "\n".join(lines) + "\n"
 
 
@@ -287,7 +287,3 @@ def _paired_text(found: Measure, pair: Estimate) -> str:
     ends = f"{found.difference(pair.low)} to {found.difference(pair.high)}"
     p_value = "below 0.001" if pair.p_value < 0.001 else f"{pair.p_value:.3f}"
     return f"{found.difference(pair.value)} ({ends}; {p_value}; n {pair.count})"
-
-
-def _row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

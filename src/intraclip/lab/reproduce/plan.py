@@ -33,10 +33,10 @@ from intraclip.errors import (
     OutputError,
     is_half_written,
 )
-from intraclip.lab.cross import same_people
 from intraclip.lab.reproduce.experiments import Experiment, Row
 from intraclip.lab.reproduce.scales import Scale
 from intraclip.lab.reproduce.sources import Source
+from intraclip.lab.splits import same_people
 from intraclip.models.checkpoint import read_checkpoint
 from intraclip.types import Split, Tracklet
 
@@ -236,7 +236,11 @@ def row_recipe(base: Recipe, row: Row, also: Mapping[str, Any]) -> Recipe:
     >>> changed.model.head, changed.input.width, changed.optimizer.epochs, changed.optimizer.decay_every
     ('tap', 64, 1000, 400)
     """
-    table = merged(Recipe, table_of(base, whole=False), nested({**also, **(row.changes or {})}))
+    changes = {**also, **(row.changes or {})}
+    width = base.model.backbone_settings.get("width")
+    if row.keeps_width and width is not None:
+        changes["model.backbone.width"] = width
+    table = merged(Recipe, table_of(base, whole=False), nested(changes))
     for name in ("epochs", "decay_every", "warmup_epochs"):
         table["optimizer"][name] *= row.times
     return recipe_from_table(table, source=f"the row {row.label!r}")

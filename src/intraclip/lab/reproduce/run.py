@@ -25,6 +25,7 @@ from intraclip.core.jobs import alone
 from intraclip.errors import ConfigError, IntraclipError, OutputError, require_extra
 from intraclip.lab.reproduce.estimate import estimates, wall_seconds
 from intraclip.lab.reproduce.experiments import experiments_named
+from intraclip.lab.reproduce.pages import write_figure, write_table
 from intraclip.lab.reproduce.plan import (
     ExperimentPlan,
     PlannedRun,
@@ -35,11 +36,10 @@ from intraclip.lab.reproduce.plan import (
     raise_refused,
 )
 from intraclip.lab.reproduce.results import Scoring
+from intraclip.lab.reproduce.runner import Failure, Slot, do_runs, slots, visible_gpus
 from intraclip.lab.reproduce.scales import Scale, scale_named
 from intraclip.lab.reproduce.sources import Source, choose_sources, layouts_for
 from intraclip.lab.reproduce.weights import Weights, load_once, weights_of
-from intraclip.lab.reproduce.work import Failure, Slot, do_runs, slots, visible_gpus
-from intraclip.lab.reproduce.written import write_figure, write_table
 from intraclip.lab.view import View
 from intraclip.metrics.distance import Distance
 from intraclip.metrics.protocols import protocol_named

@@ -1,16 +1,11 @@
-"""Tables for people: Markdown, one self-contained HTML page, and the terminal."""
+"""Tables for people, of plain values: for Markdown, HTML and the terminal."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
-from pathlib import Path
 from typing import Any
 
-from intraclip import __version__
-from intraclip.core.files import write_text
-from intraclip.errors import require_extra
 from intraclip.lab.reproduce.estimate import duration
 from intraclip.lab.reproduce.experiments import MEASURES
 from intraclip.lab.reproduce.nuisances import CLEAN
@@ -124,27 +119,20 @@ def markdown(result: Mapping[str, Any]) -> str:
     """A result as a Markdown section."""
     lines = [f"# {result['title']}", "", result["about"], ""]
     for table in tables(result):
-        lines += [f"**{table.title}**", "", _line(table.header)]
-        lines.append("| --- |" + " --- |" * (len(table.header) - 1))
-        lines += [_line(row) for row in table.rows]
-        lines.append("")
+        lines += [f"**{table.title}**", "", *markdown_table(table.header, table.rows), ""]
         lines += [f"{sentence}\n" for sentence in table.below]
     lines += [f"{remark}\n" for remark in remarks(result)]
     return "\n".join(lines)
 
 
-def write_page(out: Path, *, title: str, sections: Sequence[Mapping[str, Any]], note: str = "") -> Path:
-    """Write one self-contained HTML page."""
-    jinja2 = require_extra("jinja2", extra="report", purpose="the HTML tables")
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    source = (resources.files("intraclip.lab.reproduce") / "page.html.j2").read_text(encoding="utf-8")
-    page: str = environment.from_string(source).render(
-        title=title, sections=sections, note=note, version=__version__
-    )
-    write_text(out, page)
-    return out
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, align: str = "---") -> list[str]:
+    """Lines of a Markdown table; `align` is that of all columns but the first.
+
+    >>> markdown_table(("", "mAP"), [("model 4", "81.6")], align="---:")
+    ['|  | mAP |', '| --- | ---: |', '| model 4 | 81.6 |']
+    """
+    lines = (header, ["---", *[align] * (len(header) - 1)], *rows)
+    return [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines]
 
 
 Row = Mapping[str, Any]
@@ -182,7 +170,7 @@ def _scores(result: Mapping[str, Any], layout: str, data: Mapping[str, Any]) -> 
 
 def _training(result: Mapping[str, Any], layout: str, data: Mapping[str, Any]) -> Table:
     rows = [[row["label"], *_training_cells(own)] for row, own, _ in _rows_of(result, layout) if own]
-    titles = {name: LOSSES[name].title.lower() for name in LOSS_COLUMNS}
+    titles = {name: LOSSES.load(name).title.lower() for name in LOSS_COLUMNS}
     titles["identity"] += f" (chance {data['chance_identity_loss']:.2f})"
     return _without_empty("Training, last epoch", ["", "time", "accuracy", *titles.values()], rows)
 
@@ -354,7 +342,3 @@ def _paper_gain(rows: Mapping[str, Mapping[str, Any]], claim: Mapping[str, Any],
     return ", ".join(
         f"{MEASURES[m]} {better[m] - worse[m]:+.1f}" for m in ("rank1", "mAP") if m in better and m in worse
     )
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"

@@ -1,4 +1,4 @@
-"""Backbones: frames ``[N, 3, H, W]`` -> feature maps ``[N, F, h, w]``. One file a kind.
+"""Backbones: frames ``[N, 3, H, W]`` -> feature maps ``[N, F, h, w]``, or clips (`ClipNetwork`). One file a kind.
 
 Those by name keep torchvision's key names, so that its ImageNet files load; ``timm:NAME`` is any network of timm.
 """
@@ -16,6 +16,8 @@ BACKBONES = Registry(
         "alexnet": "alexnet:AlexNet",
         "resnet18": "resnet:ResNet18",
         "small": "small:SmallNet",
+        "resnet50_3d": "resnet3d:ResNet3D",
+        "amoc": "amoc:AMOCBody",
         "timm:": "timm:TimmBody",
     },
 )

@@ -79,9 +79,9 @@ class TimmBody(StagedNetwork):
         """Frames ``[N, 3, H, W]`` -> maps ``[N, F, h, w]``."""
         if self.recompute and torch.is_grad_enabled():
             if self._stages:
-                return super().forward(self._normalised(frames))
+                return super().forward(self.prepare(frames))
             self._let_timm_recompute()
-        return self._maps(self._normalised(frames))
+        return self._maps(self.prepare(frames))
 
     def stages(self) -> list[Stage]:
         """The chain of the network's parts.
@@ -104,7 +104,8 @@ class TimmBody(StagedNetwork):
         found = [[f"network.{name}" for name in groups[number]] for number in sorted(groups)]
         return [found[0] + found[1], *found[2:]] if len(found) > 1 else found
 
-    def _normalised(self, frames: torch.Tensor) -> torch.Tensor:
+    def prepare(self, frames: torch.Tensor) -> torch.Tensor:
+        """See `StagedNetwork.prepare`: normalised as the network's own weights expect it."""
         if not self._converts:
             return frames
         return frames * self.get_buffer("scale") + self.get_buffer("shift")

@@ -20,6 +20,7 @@ HEADS = Registry(
         "gltr": "gltr:GLTR",
         "nonlocal3d": "nonlocal3d:NonLocal3D",
         "amoc": "amoc:AMOC",
+        "amoc_rnn": "amoc_rnn:AMOCRNN",
         "transformer": "transformer:TemporalTransformer",
         "gem": "gem:GeM",
         "stripes": "stripes:Stripes",

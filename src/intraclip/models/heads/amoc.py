@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from intraclip.models.heads.base import Head, HeadOutput, masked_mean, whole_mask
-from intraclip.models.heads.sequence import pack_maps, walk
+from intraclip.models.heads.sequence import accumulate, pack_maps
 
 
 class AMOC(Head):
@@ -48,15 +48,8 @@ class AMOC(Head):
         streams = [self.appearance(maps.flatten(0, 1)), self.motion((maps - before).flatten(0, 1))]
         context = self.fuse(torch.cat(streams, dim=1)).mean(dim=(2, 3)).unflatten(0, mask.shape)
         read = self.read(context)
-        embedding = masked_mean(walk(self._accumulate, (torch.zeros_like(read[:, 0]),), read), mask)
+        embedding = masked_mean(accumulate(read, self.recall), mask)
         return HeadOutput(embedding, masked_mean(maps.mean(dim=(3, 4)), mask))
-
-    def _accumulate(
-        self, state: tuple[torch.Tensor, ...], read: torch.Tensor
-    ) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
-        """A step of the recurrence; see `walk`."""
-        output = read + self.recall(*state)
-        return (output.tanh(),), output
 
 
 def _convolution(inputs: int, outputs: int, size: int) -> nn.Sequential:

@@ -21,6 +21,7 @@ class HeadOutput(NamedTuple):
         auxiliary_loss: scalar that the head adds to the training loss, or None.
         before_neck: ``[B, D]``, the embedding before a `neck`; None without one.
         after_neck: ``[B, D]``, likewise after it, which the classifier reads.
+        parts: ``[B, K, F]``, vectors of K parts of the body for the loss `parts`; None for heads without.
     """
 
     embedding: torch.Tensor
@@ -28,6 +29,7 @@ class HeadOutput(NamedTuple):
     auxiliary_loss: torch.Tensor | None = None
     before_neck: torch.Tensor | None = None
     after_neck: torch.Tensor | None = None
+    parts: torch.Tensor | None = None
 
 
 class Head(nn.Module):
@@ -41,6 +43,8 @@ class Head(nn.Module):
         weights_tell: names and shapes of its weights tell its settings, so that fingerprints need not.
         told: settings that are not by default, where the weights do not tell them.
         embedding_size: D.
+        reads_middle: `with_middle` takes the place of `forward`: maps of the middle of the backbone are wanted too.
+        aligns: `align` changes the frames from what the backbone makes of them, and the backbone reads them again.
     """
 
     Settings: ClassVar[type] = NoSettings
@@ -48,6 +52,37 @@ class Head(nn.Module):
     weights_tell: ClassVar[bool] = False
     told: Mapping[str, Any] = MappingProxyType({})
     embedding_size: int
+    reads_middle = False
+    aligns = False
+
+    def take_middle(self, features: int) -> None:
+        """Make what reads the middle maps, of F' features, in heads that say `reads_middle`; before anything else."""
+        raise TypeError(f"{type(self).__name__} reads no middle maps")
+
+    def with_middle(
+        self, maps: torch.Tensor, middle: torch.Tensor, mask: torch.Tensor | None = None
+    ) -> HeadOutput:
+        """`forward` for heads that say `reads_middle`.
+
+        Args:
+            maps: float ``[B, T, F, h, w]``.
+            middle: float ``[B, T, F', h', w']``, of the backbone's stage in the middle.
+            mask: bool ``[B, T]``.
+        """
+        raise TypeError(f"{type(self).__name__} reads no middle maps")
+
+    def align(self, frames: torch.Tensor, maps: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Frames brought into place, for heads that say `aligns`.
+
+        Args:
+            frames: float ``[B, T, 3, H, W]``.
+            maps: float ``[B, T, F, h, w]``, of these frames.
+            mask: bool ``[B, T]``.
+
+        Returns:
+            ``[B, T, 3, H, W]``.
+        """
+        raise TypeError(f"{type(self).__name__} aligns nothing")
 
     def forward(self, maps: torch.Tensor, mask: torch.Tensor | None = None) -> HeadOutput:
         """Aggregate a clip.

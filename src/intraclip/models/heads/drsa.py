@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Literal
+
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from intraclip.models.heads.base import Head, HeadOutput, masked_mean, whole_mask
 from intraclip.models.heads.sequence import pack_frames, softmax_over_time
+
+
+@dataclass(frozen=True, kw_only=True)
+class DRSASettings:
+    """Settings of the head ``drsa``."""
+
+    penalty: Literal["frame", "batch"] = "frame"
+    """What one root of the penalty is taken over: a frame, or, as in the authors' code, the whole batch."""
 
 
 class DRSA(Head):
@@ -19,24 +30,35 @@ class DRSA(Head):
 
     Auxiliary loss, of weight 1 in the authors' code: ``|| R R^T - 1 ||`` (Frobenius) with R the square roots of a
     frame's K maps. Its entries are 1 minus squared Hellinger distances, so it pushes the maps apart. The
-    authors take one root over the whole batch; here it is one a frame and their mean over the valid frames, which
-    does not grow with the batch.
+    authors take one root over the whole batch (``penalty = "batch"``), which grows with the batch; by default it is one
+    a frame and their mean over the valid frames.
 
     Source: the authors' code for maps, parts and penalty; the weights over time are from the paper's text by memory.
-    Left out: the backbone's pre-training on images, and the OIM loss. Reads maps, ignores the order of frames; any T
-    (theirs was 6).
+    The authors train with OIM loss alone: that is the loss `oim`, with triplet and cross-entropy at weight 0. Left out:
+    the backbone's pre-training on images. Reads maps, ignores the order of frames; any T (theirs was 6).
 
     Args:
         num_features: F.
         num_parts: K.
         part_size: features of a part.
         hidden: between features and maps.
+        penalty: one root a frame, or over the batch.
     """
 
+    Settings = DRSASettings
+    weights_tell = True  # the penalty is for training alone
+
     def __init__(
-        self, num_features: int, *, num_parts: int = 3, part_size: int = 128, hidden: int = 64
+        self,
+        num_features: int,
+        *,
+        num_parts: int = 3,
+        part_size: int = 128,
+        hidden: int = 64,
+        penalty: Literal["frame", "batch"] = "frame",
     ) -> None:
         super().__init__()
+        self.penalty = penalty
         part_size = min(part_size, num_features)
         self.embedding_size = num_parts * part_size
         self.hidden = nn.Linear(num_features, min(hidden, num_features), bias=False)
@@ -57,7 +79,7 @@ class DRSA(Head):
         parts = F.normalize(self.project(attention @ tokens), dim=-1)
         weights = softmax_over_time((parts * self.score).sum(dim=-1), mask)
         embedding = (parts * weights.unsqueeze(-1)).sum(dim=1).flatten(1)
-        auxiliary = overlap(attention, mask) if self.training else None
+        auxiliary = overlap(attention, mask, over=self.penalty) if self.training else None
         return HeadOutput(embedding, masked_mean(tokens.mean(dim=2), mask), auxiliary)
 
     def _attention(self, tokens: torch.Tensor) -> torch.Tensor:
@@ -67,18 +89,23 @@ class DRSA(Head):
         return scores.softmax(dim=2).transpose(2, 3)
 
 
-def overlap(attention: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+def overlap(
+    attention: torch.Tensor, mask: torch.Tensor, *, over: Literal["frame", "batch"] = "frame"
+) -> torch.Tensor:
     """How much the maps of a frame overlap; 0 if no two of them share a position.
 
     Args:
         attention: float ``[B, T, K, N]``, each row a distribution.
         mask: bool ``[B, T]``.
+        over: what a root is taken over.
 
     Returns:
-        Scalar, the mean over the valid frames.
+        Scalar: the mean over the valid frames, or one root of the sum over all of them.
     """
     roots = attention.float().clamp_min(1e-12).sqrt()
     affinity = roots @ roots.transpose(2, 3) - torch.eye(roots.shape[2], device=roots.device)
     # A norm has no gradient at 0.
-    per_frame = (affinity.square().sum(dim=(2, 3)) + 1e-5).sqrt()
-    return (per_frame * mask).sum() / mask.sum()
+    squares = affinity.square().sum(dim=(2, 3))
+    if over == "batch":
+        return ((squares * mask).sum() + 1e-5).sqrt()
+    return ((squares + 1e-5).sqrt() * mask).sum() / mask.sum()

@@ -28,6 +28,7 @@ class Neck(Head):
         self.search_before = search_before
         self.head = head
         self.embedding_size = head.embedding_size
+        self.reads_middle, self.aligns = head.reads_middle, head.aligns
         self.norm = nn.BatchNorm1d(head.embedding_size)
         self.norm.bias.requires_grad_(False)
         self.told = head.told
@@ -35,6 +36,20 @@ class Neck(Head):
     def forward(self, maps: torch.Tensor, mask: torch.Tensor | None = None) -> HeadOutput:
         """See `Head.forward`."""
         return self._normalised(self.head(maps, mask))
+
+    def take_middle(self, features: int) -> None:
+        """See `Head.take_middle`."""
+        self.head.take_middle(features)
+
+    def with_middle(
+        self, maps: torch.Tensor, middle: torch.Tensor, mask: torch.Tensor | None = None
+    ) -> HeadOutput:
+        """See `Head.with_middle`."""
+        return self._normalised(self.head.with_middle(maps, middle, mask))
+
+    def align(self, frames: torch.Tensor, maps: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """See `Head.align`."""
+        return self.head.align(frames, maps, mask)
 
     def _normalised(self, out: HeadOutput) -> HeadOutput:
         after = self.norm(out.embedding)

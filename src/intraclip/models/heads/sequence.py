@@ -156,6 +156,26 @@ def walk(step: Step, state: tuple[torch.Tensor, ...], inputs: torch.Tensor) -> t
     return torch.stack(steps, dim=1)
 
 
+def accumulate(read: torch.Tensor, recall: nn.Module) -> torch.Tensor:
+    """A recurrence without gates: ``o_t = c_t + recall(tanh(o_(t-1)))``, with ``tanh(o_0) = 0``.
+
+    Args:
+        read: c, float ``[B, T, D]``.
+        recall: ``[B, D] -> [B, D]``.
+
+    Returns:
+        o, ``[B, T, D]``.
+    """
+
+    def step(
+        state: tuple[torch.Tensor, ...], given: torch.Tensor
+    ) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
+        output = given + recall(*state)
+        return (output.tanh(),), output
+
+    return walk(step, (torch.zeros_like(read[:, 0]),), read)
+
+
 def _own(
     state: tuple[torch.Tensor, ...], output: torch.Tensor
 ) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:

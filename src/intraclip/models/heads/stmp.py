@@ -8,6 +8,9 @@ from torch import nn
 from intraclip.models.heads.base import Head, HeadOutput, masked_mean, whole_mask
 from intraclip.models.heads.sequence import GRID, pack_maps, to_grid, walk, with_neighbours
 
+STRIPES = 8
+"""Of the loss `parts`: the rows of the authors' maps."""
+
 
 class STMP(Head):
     """A recurrent unit mends each frame's maps from those before it; 3-D convolutions then read the mended maps.
@@ -18,9 +21,10 @@ class STMP(Head):
     with BN and ReLU, mean over time and space.
 
     Source: the authors' code. Differences: their spatial gate is as large as the 8 x 8 maps of Inception v3, here
-    it is `GRID`, and other maps are averaged to it. Their triplet loss over 8 horizontal stripes of the mended maps
-    needs labels, which a head does not see: it is left out, and so is Inception's auxiliary classifier. No
-    auxiliary loss is left. Reads maps in the order of their frames; any T; the work grows step by step with T.
+    it is `GRID`, and other maps are averaged to it; Inception's auxiliary classifier is left out. In training the
+    mended maps, averaged over time and 8 horizontal stripes, are handed to the loss `parts`, which is their triplet
+    loss over the stripes; it has weight 1 and margin 0.4 there, as has the triplet loss of the embedding. No auxiliary
+    loss. Reads maps in the order of their frames; any T; the work grows step by step with T.
 
     Args:
         num_features: F.
@@ -52,9 +56,12 @@ class STMP(Head):
         """See `Head.forward`."""
         mask = whole_mask(maps, mask)
         maps, mask = pack_maps(maps, mask)
-        reduced = self.reduce(self.refine(maps).flatten(0, 1)).unflatten(0, mask.shape)
+        refined = self.refine(maps)
+        reduced = self.reduce(refined.flatten(0, 1)).unflatten(0, mask.shape)
         integrated = self.integrate(with_neighbours(reduced, mask)).mean(dim=(2, 3)).unflatten(0, mask.shape)
-        return HeadOutput(masked_mean(integrated, mask), masked_mean(maps.mean(dim=(3, 4)), mask))
+        pooled = masked_mean(maps.mean(dim=(3, 4)), mask)
+        parts = stripe_means(refined, mask) if self.training else None
+        return HeadOutput(masked_mean(integrated, mask), pooled, parts=parts)
 
     def refine(self, maps: torch.Tensor) -> torch.Tensor:
         """The refining recurrent unit: maps ``[B, T, F, h, w]`` to mended maps of the same shape."""
@@ -83,3 +90,9 @@ class STMP(Head):
         spatial = to_grid(self.spatial_gate(overview).reshape(-1, 1, *GRID), size)
         channel = self.channel_gate(compared.mean(dim=(2, 3), keepdim=True))
         return torch.sigmoid(spatial * channel)
+
+
+def stripe_means(maps: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Means over the valid frames and horizontal stripes: ``[B, T, F, h, w]`` -> ``[B, STRIPES, F]``, top first."""
+    stripes = to_grid(maps.flatten(0, 1), (STRIPES, 1)).reshape(*mask.shape, -1)
+    return masked_mean(stripes, mask).reshape(-1, maps.shape[2], STRIPES).transpose(1, 2)

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from intraclip.errors import ConfigError
 from intraclip.models.heads.base import HeadOutput, masked_mean, whole_mask
-from intraclip.models.heads.sequence import LSTM, SequenceHead
+from intraclip.models.heads.sequence import LSTM, SequenceHead, clear_padding
+
+
+@dataclass(frozen=True, kw_only=True)
+class TRLSettings:
+    """Settings of the head ``trl``."""
+
+    transformer: bool = False
+    """Align the frames by the paper's spatial-temporal transformer; the backbone reads them twice."""
 
 
 class TRL(SequenceHead):
@@ -17,17 +28,22 @@ class TRL(SequenceHead):
     time of ``[g ; s]``, D = 2 F. So that the difference exists, each direction has F / 2 units.
 
     Source: the paper's abstract for the two BiLSTMs and their roles; that they are wired by a difference, joined
-    and averaged is from memory. Left out: the paper's spatial transformer (ST2N), which aligns the frames before
-    the backbone. No auxiliary loss. Reads frame vectors in their order; any T.
+    and averaged is from memory. With `transformer`, the paper's spatial-temporal transformer brings the frames into
+    place and the backbone reads them again, see `FrameTransformer`. No auxiliary loss. Reads frame vectors in their
+    order; any T.
 
     Args:
         num_features: F.
+        transformer: align the frames; costs a second pass through the backbone.
 
     Raises:
         ConfigError: F is odd.
     """
 
-    def __init__(self, num_features: int) -> None:
+    Settings = TRLSettings
+    weights_tell = True
+
+    def __init__(self, num_features: int, *, transformer: bool = False) -> None:
         super().__init__()
         if num_features % 2:
             raise ConfigError(
@@ -38,6 +54,14 @@ class TRL(SequenceHead):
         self.embedding_size = 2 * num_features
         self.generic = _BiLSTM(num_features)
         self.specific = _BiLSTM(num_features)
+        self.aligns = transformer
+        if transformer:
+            self.transformer = FrameTransformer(num_features)
+
+    def align(self, frames: torch.Tensor, maps: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """See `Head.align`."""
+        aligned: torch.Tensor = self.transformer(frames, maps, mask)
+        return aligned
 
     def aggregate(self, features: torch.Tensor, mask: torch.Tensor | None = None) -> HeadOutput:
         """See `SequenceHead.aggregate`."""
@@ -46,6 +70,48 @@ class TRL(SequenceHead):
         specific = self.specific(features - generic, mask)
         joined = torch.cat([generic, specific], dim=2)
         return HeadOutput(masked_mean(joined, mask), masked_mean(features, mask))
+
+
+class FrameTransformer(nn.Module):
+    """Spatial-temporal transformer (ST2N): scales and moves each frame so that its person is where the others' is.
+
+    A frame's two scales and two shifts are a linear layer of its own vector and of the mean of the other frames'
+    vectors. It starts with all frames as they are. Scales stay in 0.5..1.5, shifts within half of the frame.
+
+    Source: the paper's abstract says that the parameters come from the high-level features of the frame itself and from
+    the temporal context of the others, and that there are few of them. **From memory**: which features and which layer
+    (Jaderberg et al. 2015, section 3, for the sampling).
+
+    Args:
+        num_features: F.
+    """
+
+    def __init__(self, num_features: int) -> None:
+        super().__init__()
+        self.locate = nn.Linear(2 * num_features, 4)
+        nn.init.zeros_(self.locate.weight)
+        nn.init.zeros_(self.locate.bias)
+
+    def forward(self, frames: torch.Tensor, maps: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """See `Head.align`."""
+        own = clear_padding(maps.mean(dim=(3, 4)), mask)
+        count = mask.sum(dim=1).to(own.dtype)
+        others = (own.sum(dim=1, keepdim=True) - own) / (count - 1).clamp_min(1).view(-1, 1, 1)
+        found = self.locate(torch.cat([own, others], dim=2)).float().tanh().flatten(0, 1)
+        scale, shift = 1 + 0.5 * found[:, :2], found[:, 2:]
+        height, width = frames.shape[3], frames.shape[4]
+        x = scale[:, :1] * _middles(width, found) + shift[:, :1]
+        y = scale[:, 1:] * _middles(height, found) + shift[:, 1:]
+        grid = torch.stack(
+            [x.unsqueeze(1).expand(-1, height, -1), y.unsqueeze(2).expand(-1, -1, width)], dim=3
+        )
+        moved = F.grid_sample(frames.flatten(0, 1).float(), grid, align_corners=False)
+        return moved.to(frames.dtype).reshape(frames.shape)
+
+
+def _middles(count: int, like: torch.Tensor) -> torch.Tensor:
+    """Middles of pixels in -1..1, ``[1, count]``."""
+    return ((2 * torch.arange(count, device=like.device, dtype=like.dtype) + 1) / count - 1).unsqueeze(0)
 
 
 class _BiLSTM(nn.Module):

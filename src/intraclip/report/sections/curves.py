@@ -24,7 +24,7 @@ def curves(runs: Sequence[RunRecord], baselines: Mapping[str, Mapping[str, Any]]
     """Draw the curves; the key stands beside them once instead of in each."""
     logged = {run.name: run.epochs for run in runs}
     wanted = (
-        *((key, loss.title, False) for key, loss in LOSSES.items()),
+        *((key, LOSSES.load(key).title, False) for key in LOSSES),
         ("accuracy", "Training accuracy", True),
         ("active_triplets", "Active triplets", True),
     )

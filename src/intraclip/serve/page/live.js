@@ -34,7 +34,8 @@ export async function live({ stats }) {
     const status = await api.live();
     cameras.replaceChildren(...cameraRows(status));
     // A service that watches no cameras itself does not know when another program raises an alert.
-    if (status.watching ? status.alerts !== raised : true) await showAlerts();
+    if (!status.watching || status.alerts !== raised) await showAlerts();
+    if (raised >= 0 && status.alerts !== raised) await showList();
     raised = status.alerts;
     return status.watching;
   }
@@ -158,7 +159,7 @@ function often(factor) {
 export function watchButton(tracklet, rates) {
   const usual = rates.includes(0.001) ? 0.001 : rates[rates.length - 1];
   return h("button", {
-    class: "quiet", "data-action": "label", "aria-label": `Look for the person on ${tracklet.id}`, title: "Raise an alert when they come back",
+    class: "quiet", "data-action": "watch", "aria-label": `Look for the person on ${tracklet.id}`, title: "Raise an alert when they come back",
     onclick: async () => {
       const name = h("input", { id: "watch-name", maxlength: 200, value: tracklet.person, autofocus: true });
       const rate = h("select", { id: "watch-rate" }, rates.map((r) => h("option", { value: r, selected: r === usual }, `${Number((r * 1000).toPrecision(2))} of 1,000`)));

@@ -100,7 +100,7 @@ export async function people() {
 }
 
 /** One person: by label, or by what was confirmed about a tracklet. */
-export async function person({ query, go, reload }) {
+export async function person({ stats, query, go, reload }) {
   const label = query.get("person");
   const found = await api.timeline(label ? { person: label } : { tracklet: query.get("tracklet") });
   const ids = found.tracklets.map((t) => t.id);

@@ -263,7 +263,13 @@ class _Going:
             with run.log.open("ab") as log:
                 self.log_start = log.tell()  # what earlier attempts wrote lies before
                 self.process = subprocess.Popen(
-                    [sys.executable, "-m", "intraclip.lab.reproduce.child", json.dumps(commands), str(lock)],
+                    [
+                        sys.executable,
+                        "-m",
+                        "intraclip.lab.reproduce.supervise",
+                        json.dumps(commands),
+                        str(lock),
+                    ],
                     stdin=subprocess.PIPE,
                     stdout=log,
                     stderr=subprocess.STDOUT,

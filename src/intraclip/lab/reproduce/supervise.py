@@ -1,8 +1,8 @@
 """Runs commands one after another, and stops them when the process that asked for them is gone.
 
-Started as ``python -m intraclip.lab.reproduce.child JSON LOCK`` with a pipe as standard input. The pipe closes when the
-other end wants the commands to stop, and also when it dies, even by SIGKILL: so no training goes on behind the back of
-a `reproduce` that is started again. The running command gets SIGTERM, which `intraclip train` answers with a
+Started as ``python -m intraclip.lab.reproduce.supervise JSON LOCK`` with a pipe as standard input. The pipe closes when
+the other end wants the commands to stop, and also when it dies, even by SIGKILL: so no training goes on behind the back
+of a `reproduce` that is started again. The running command gets SIGTERM, which `intraclip train` answers with a
 checkpoint; the file LOCK is held until it has ended, so that the next one waits for it.
 """
 

@@ -20,7 +20,7 @@ from intraclip.cli.main import main
 from intraclip.config_io import load_recipe
 from intraclip.errors import ConfigError, DeviceError, IntraclipError, OutputError
 from intraclip.lab.reproduce.run import reproduce
-from intraclip.lab.reproduce.work import Failure, Slot, do_runs, last_words, slots, visible_gpus
+from intraclip.lab.reproduce.runner import Failure, Slot, do_runs, last_words, slots, visible_gpus
 from intraclip.lab.view import View
 from intraclip.process import hold
 from lab.reproduce.tiny import make, mars, planned, write_recipe
@@ -55,8 +55,9 @@ def test_commands_stop_with_the_process_that_asked_for_them(tmp_path: Path):
     parent = subprocess.Popen(
         [
             *(sys.executable, "-c"),
-            "import subprocess, sys, time; subprocess.Popen([sys.executable, '-m', 'intraclip.lab.reproduce.child', "
-            "*sys.argv[1:]], stdin=subprocess.PIPE, start_new_session=True); time.sleep(600)",
+            "import subprocess, sys, time; module = 'intraclip.lab.reproduce.supervise'; "
+            "subprocess.Popen([sys.executable, '-m', module, *sys.argv[1:]], stdin=subprocess.PIPE, "
+            "start_new_session=True); time.sleep(600)",
             commands,
             str(tmp_path / "lock"),
         ]
@@ -79,7 +80,7 @@ def child(lock: Path, *commands: list[str]) -> subprocess.CompletedProcess[bytes
     read, write = os.pipe()
     try:
         return subprocess.run(
-            [sys.executable, "-m", "intraclip.lab.reproduce.child", json.dumps(commands), str(lock)],
+            [sys.executable, "-m", "intraclip.lab.reproduce.supervise", json.dumps(commands), str(lock)],
             stdin=read,
             capture_output=True,
             check=False,
@@ -152,8 +153,8 @@ else:
 @pytest.fixture
 def fake(monkeypatch):
     """Runs that take no time; a function that says which of them fail, and with which words."""
-    monkeypatch.setattr("intraclip.lab.reproduce.work._launcher", lambda slot: [sys.executable, "-c", FAKE])
-    monkeypatch.setattr("intraclip.lab.reproduce.work.POLL", 0.01)
+    monkeypatch.setattr("intraclip.lab.reproduce.runner._launcher", lambda slot: [sys.executable, "-c", FAKE])
+    monkeypatch.setattr("intraclip.lab.reproduce.runner.POLL", 0.01)
 
     def failing(**said: str) -> None:
         monkeypatch.setenv("FAILING", json.dumps(said))
@@ -289,11 +290,11 @@ def test_runs_made_otherwise_meanwhile_are_not_written(tmp_path: Path, monkeypat
 
     def do_otherwise(runs, *_, **__) -> list[Failure]:
         for run in runs:
-            make(replace(run, recipe=replace(run.recipe, loss=replace(run.recipe.loss, margin=0.5))))
+            make(replace(run, recipe=replace(run.recipe, loss={"triplet": {"margin": 0.5}})))
         return []
 
     monkeypatch.setattr("intraclip.lab.reproduce.run.do_runs", do_otherwise)
-    with pytest.raises(ConfigError, match=r"another recipe \(loss.margin: 0.5 -> 0.3\)"):
+    with pytest.raises(ConfigError, match=r"another recipe \(loss.triplet.margin: 0.5 -> 0.3\)"):
         reproduce(found, SILENT)
     assert not list(found.settings.out.glob("*.md"))
 

@@ -1,0 +1,141 @@
+"""Who is who across many cameras of rendered videos: `intraclip link` against plain clustering, same embeddings.
+
+    intraclip data make-videos v16 --people 60 --cameras 16 --seconds 30 --seed 101
+    python benchmarks/mtmc.py v16 --model base --out work
+
+The true boxes are followed (detection is not at stake), each true track broken in up to three at random as a tracker
+breaks them, and a tracklet embedded on a few of its frames. Compared:
+
+- `link`: nothing given, as a user runs it;
+- `silhouette`: scikit-learn's average linkage on the cosine distance, cut where the mean silhouette is best;
+- `best cut`: the same, cut where its own IDF1 is best, with the truth in hand: nobody has that;
+- `best threshold`: whatever is nearer than a threshold is one person, at the threshold that is best
+  with the truth in hand.
+
+Printed: HOTA, AssA, MOTA and IDF1 across cameras, of all boxes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse.csgraph import connected_components
+from sklearn.cluster import AgglomerativeClustering
+from sklearn.metrics import silhouette_score
+
+from intraclip.data.readers import read_split
+from intraclip.embed.extract import open_extractor
+from intraclip.embed.extractors import ExtractSettings
+from intraclip.embed.network import Network
+from intraclip.ingest import IngestConfig, ingest
+from intraclip.ingest.camera_tracks import CameraTracks, mot_text, read_tracks
+from intraclip.ingest.track_scores import TrackScores, score_tracks
+from intraclip.link.boxes import by_camera, person_tracks
+from intraclip.link.linking import linking
+from intraclip.link.scores import score_people
+from intraclip.metrics.distance import distance_matrix
+
+CUTS = 40
+PIECES = 10
+"""Ids of the pieces of a track are its own times this, and their number."""
+
+
+def broken(tracks: CameraTracks, rng: random.Random) -> CameraTracks:
+    """Every track in one to three pieces."""
+    track = tracks.track.copy()
+    for one in np.unique(tracks.track).tolist():
+        rows = np.flatnonzero(tracks.track == one)
+        rows = rows[np.argsort(tracks.frame[rows], kind="stable")]
+        ends = sorted(rng.randrange(len(rows)) for _ in range(rng.choice([0, 0, 1, 1, 2])))
+        track[rows] = one * PIECES + np.searchsorted(ends, np.arange(len(rows)), side="right")
+    return replace(tracks, track=track)
+
+
+def rivals(
+    distances: npt.NDArray[np.float64], pids: npt.NDArray[np.int64]
+) -> Iterator[tuple[str, npt.NDArray[np.int64]]]:
+    """Groups of plain clustering."""
+    levels = np.quantile(distances[np.triu_indices(len(distances), 1)], np.linspace(0, 0.5, CUTS + 1)[1:])
+    levels = np.unique(np.concatenate([np.linspace(0.05, 1, CUTS), levels]))
+    cuts = [
+        AgglomerativeClustering(
+            n_clusters=None, metric="precomputed", linkage="average", distance_threshold=level
+        ).fit_predict(distances)
+        for level in levels.tolist()
+    ]
+    groups = [cut for cut in cuts if 1 < len(np.unique(cut)) < len(cut)]
+    by_silhouette = {i: silhouette_score(distances, g, metric="precomputed") for i, g in enumerate(groups)}
+    yield "silhouette", groups[max(by_silhouette, key=by_silhouette.__getitem__)] if groups else cuts[0]
+    yield "best cut", max(cuts, key=lambda g: score_people(g, pids).idf1)
+    near = [connected_components(distances < level, directed=False)[1] for level in levels.tolist()]
+    yield "best threshold", max(near, key=lambda g: score_people(g, pids).idf1)
+
+
+def compare(videos: Path, model: str, out: Path, config: IngestConfig) -> dict[str, TrackScores]:
+    """Scores across cameras by way of grouping."""
+    files = sorted(videos.glob("cam*.mp4"))
+    truth = read_tracks(videos / "ground_truth")
+    pieces = out / "pieces"
+    folder = out / "tracklets"
+    if not folder.exists():
+        pieces.mkdir(parents=True, exist_ok=True)
+        rng = random.Random(0)
+        for camera, tracks in truth.items():
+            (pieces / f"cam{camera}.txt").write_text(mot_text(broken(tracks, rng)))
+        ingest(files, None, folder, config, tracks=[pieces / f"{f.stem}.txt" for f in files])
+    described = Path(model).suffix == ".toml"
+    extractor, recipe = open_extractor(
+        None if described else Path(model), encoder=Path(model) if described else None
+    )
+    settings = ExtractSettings.of(recipe)
+    settings = replace(settings, clip=replace(settings.clip, test_sampling="even"))
+    found = {}
+    with linking(read_split(folder), network=Network(extractor, settings)) as linked:
+        people, given = linked.people, linked.given
+        pids = np.array([int(given.manifest[name]["track"]) // PIECES for name in people.names])
+        distances = distance_matrix(given.features, given.features, distance="cosine").astype(np.float64)
+        distances = (distances + distances.T) / 2
+        np.fill_diagonal(distances, 0)
+        ways = {"link": people.person, **dict(rivals(distances.clip(min=0), pids))}
+        for name, groups in ways.items():
+            views = person_tracks(folder, given.manifest, replace(people, person=groups + 1))
+            found[name] = score_tracks(truth, by_camera(views)).across
+    return found
+
+
+def main() -> None:
+    """Print a table for every folder of videos and network."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("videos", type=Path, nargs="+", help="folders of `intraclip data make-videos`")
+    parser.add_argument("--model", nargs="+", default=["base"], help="networks, as for `intraclip extract`")
+    parser.add_argument("--out", type=Path, required=True, help="folder for tracklets")
+    parser.add_argument(
+        "--min-height", type=int, default=IngestConfig().min_height, help="ingest's gate, pixels"
+    )
+    parser.add_argument(
+        "--min-width", type=int, default=IngestConfig().min_width, help="ingest's gate, pixels"
+    )
+    args = parser.parse_args()
+    config = IngestConfig(min_height=args.min_height, min_width=args.min_width)
+    for videos in args.videos:
+        for model in args.model:
+            scores = compare(videos, model, args.out / videos.name, config)
+            print(f"\n{videos.name}, {Path(model).stem}")
+            print(f"{'':16}{'HOTA':>8}{'AssA':>8}{'MOTA':>8}{'IDF1':>8}")
+            for name, s in scores.items():
+                print(
+                    f"{name:16}" + "".join(f"{100 * v:8.1f}" for v in (s.hota, s.assa, s.mota, s.idf1)),
+                    flush=True,
+                )
+
+
+if __name__ == "__main__":
+    main()
