@@ -17,12 +17,13 @@ SOURCE = Path(intraclip.__file__).parent
 PROJECT = tomllib.loads((SOURCE.parent.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 EXTRAS: dict[str, set[str]] = {
-    "cli": {"report", "serve"},
+    "cli": {"ingest", "report", "serve"},
+    "core": {"openvino"},
     "data": {"lsvid", "parquet"},
     "embed": {"export", "openvino", "open-clip", "parquet", "ray", "timm"},
     "export": {"export", "openvino"},
     "gallery": {"milvus"},
-    "ingest": {"ingest", "openvino"},
+    "ingest": {"ingest"},
     "report": {"report"},
     "lab": {"report"},
     "live": {"mqtt"},
