@@ -51,7 +51,7 @@ def test_any_network_of_timm_gives_maps_and_trains_with_a_head(name, shape):
 def test_patch_tokens_lie_in_the_map_as_the_patches_in_the_frame():
     body = build_backbone(of("vit_tiny_patch16_224"), SMALL).eval()
     with torch.inference_mode():
-        tokens = body.network.forward_features(body._normalised(frames()))  # type: ignore[operator]
+        tokens = body.network.forward_features(body.prepare(frames()))  # type: ignore[operator]
         maps = body(frames())
     assert tokens.shape == (2, 1 + 4 * 2, 192)  # the class token comes first, and is left out
     for row in range(4):
