@@ -60,7 +60,7 @@ def cache(tmp_path: Path, monkeypatch) -> Path:
 def test_a_download_is_told_in_the_plan_and_fails_before_any_training(
     tmp_path: Path, cache: Path, monkeypatch
 ):
-    found = planned_with(tmp_path, "imagenet", backbone="resnet18", backbone_settings={"width": 1.0})
+    found = planned_with(tmp_path, "imagenet", backbone="resnet18", width=1.0)
     (weights,) = found.weights  # once for both rows
     assert weights.file.parent == cache
     (told,) = (text for text in found.cautions if "downloaded" in text)
@@ -80,7 +80,7 @@ def test_a_download_is_told_in_the_plan_and_fails_before_any_training(
 def test_a_file_in_the_cache_is_not_downloaded(tmp_path: Path, cache: Path):
     cache.mkdir(parents=True)
     (cache / "resnet18-f37072fd.pth").write_bytes(b"")
-    found = planned_with(tmp_path, "imagenet", backbone="resnet18", backbone_settings={"width": 1.0})
+    found = planned_with(tmp_path, "imagenet", backbone="resnet18", width=1.0)
     assert not any("downloaded" in text for text in found.cautions)
     view = View(say=lambda text: None, progress=lambda name: nullcontext(lambda *_: None))
     with pytest.raises(
