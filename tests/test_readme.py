@@ -10,6 +10,7 @@ import pytest
 
 from intraclip.cli.flags import flags_of, named
 from intraclip.cli.main import COMMANDS
+from intraclip.cli.recipe_flags import flags_of_parts
 from intraclip.cli.settings_file import COMMANDS as WITH_FILE
 from intraclip.cli.spellings import ALIASES
 from intraclip.cli.tree import TREE, kind_of
@@ -55,6 +56,8 @@ def test_every_command_and_flag_exists(page: Path):
         flags = flags_of(kind_of(command))
         known = {"--help", "--help-all", "--model", *ALIASES.get(command, ())}
         known |= {"--config"} if command in WITH_FILE else set()
+        if command in ("train", "cross"):
+            flags = (*flags, *(flag for _, flag in flags_of_parts()))
         for word in words[1:]:
             flag = word.partition("=")[0].rstrip(".,;:)]").lstrip("[")
             if flag.startswith("--") and flag not in known and named(flags, flag) is None:

@@ -232,8 +232,10 @@ def test_front_door(capsys: pytest.CaptureFixture[str]):
 
 @pytest.mark.parametrize(
     "command",
-    [[name] for name in COMMANDS if name not in ("data", "gallery", "models")]
+    [[name] for name in COMMANDS if name not in ("alerts", "data", "gallery", "models")]
     + [
+        ["alerts", "list"],
+        ["alerts", "watch"],
         ["data", "make"],
         ["data", "make-videos"],
         ["data", "check"],

@@ -39,7 +39,7 @@ def test_folder_of_videos_to_a_summary(folder: Path, capsys: pytest.CaptureFixtu
     out, err = capsys.readouterr()
     lines = out.splitlines()
     assert lines[0].startswith(
-        "cam1 (cam1.avi): 18 of 18 frames, 24 detections, 2 tracks, 2 tracklets with 20 frames"
+        "cam1 (cam1.avi): 18 of 18 frames, 20 detections, 2 tracks, 2 tracklets with 21 frames"
     )
     assert "frames/s" in lines[0]
     assert lines[-2].startswith("time: decode ")

@@ -179,7 +179,7 @@ def test_the_file_says_what_it_wants(exported: Exported, suffix: str):
         assert (found.height, found.width, found.layout, found.channel_order) == (64, 32, "NCHW", "RGB")
         assert (found.mean, found.std, found.size) == ((0.4, 0.5, 0.6), (0.2, 0.3, 0.25), 128)
         assert found.fingerprint == encoder_fingerprint(exported.models["frame"])
-        assert found.recipe["model"]["backbone"] == "resnet18"
+        assert found.recipe["model"]["backbone"]["name"] == "resnet18"
 
 
 def test_any_program_can_read_the_metadata(exported: Exported):

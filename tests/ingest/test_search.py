@@ -157,6 +157,14 @@ def test_a_frame_in_which_nothing_moved_is_not_searched_again() -> None:
     assert searches(frames_of([*noisy[:3], moved, moved, noisy[4]])) == [0, 3, 5]
 
 
+def test_who_is_as_bright_as_the_wall_is_seen_to_move() -> None:
+    wall = np.full((96, 128, 3), 90, np.uint8)
+    walk = [wall.copy() for _ in range(4)]
+    for step, image in enumerate(walk):
+        image[32:80, 16 + 16 * step : 40 + 16 * step] = (40, 40, 210)  # red, about as bright as grey 90
+    assert searches(frames_of(walk)) == [0, 1, 2, 3]
+
+
 def test_a_still_scene_is_searched_now_and_then() -> None:
     image = np.full((64, 64, 3), 90, np.uint8)
     assert searches(frames_of([image] * 7, step=STILL_SECONDS / 3)) == [0, 3, 6]

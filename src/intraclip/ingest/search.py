@@ -160,14 +160,15 @@ class Still:
 def _blocks(image: Image) -> npt.NDArray[np.int16]:
     height, width = image.shape[:2]
     size = max(1, width // STILL_BLOCK), max(1, height // STILL_BLOCK)
-    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    return cv2.cvtColor(small, cv2.COLOR_BGR2GRAY).astype(np.int16)
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.int16)
 
 
 def _moved(then: npt.NDArray[np.int16], now: npt.NDArray[np.int16]) -> bool:
     change = now - then
-    # Light and exposure change everything at once; that is no movement.
-    return bool((np.abs(change - np.int16(np.median(change))) > STILL_LEVELS).any())
+    # Colour by colour: somebody in red may be as bright as the wall. Light and exposure change everything at once, which
+    # is no movement.
+    everywhere = np.median(change, axis=(0, 1)).astype(np.int16)
+    return bool((np.abs(change - everywhere) > STILL_LEVELS).any())
 
 
 class Cadence:
