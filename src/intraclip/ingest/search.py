@@ -165,8 +165,8 @@ def _blocks(image: Image) -> npt.NDArray[np.int16]:
 
 def _moved(then: npt.NDArray[np.int16], now: npt.NDArray[np.int16]) -> bool:
     change = now - then
-    # Colour by colour: somebody in red may be as bright as the wall. Light and exposure change everything at once, which
-    # is no movement.
+    # Colour by colour: somebody in red may be as bright as the wall. Light and exposure change everything at once,
+    # which is no movement.
     everywhere = np.median(change, axis=(0, 1)).astype(np.int16)
     return bool((np.abs(change - everywhere) > STILL_LEVELS).any())
 
