@@ -116,7 +116,7 @@ def test_a_machine_that_is_too_slow_drops_frames_and_says_how_many(gallery, tmp_
         camera = live.status().cameras[0]
     assert camera.used + camera.dropped == 24
     assert camera.dropped > 15
-    assert detector.calls == camera.used
+    assert 1 <= detector.calls <= camera.used  # where nothing has moved, the last answer is taken
 
 
 def test_who_is_in_the_picture_when_it_is_stopped_is_written(gallery, tmp_path):

@@ -13,6 +13,7 @@ import atexit
 import signal
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Protocol, TypeVar, cast
 
 import cv2
@@ -323,7 +324,8 @@ def iterate(
     )
     # The only reference: when the process ends in the middle, dropping it tells the workers to leave, who do not
     # listen to signals.
-    running = [iter(loader)]
+    with _signals_wait():
+        running = [iter(loader)]
     atexit.register(running.clear)
     try:
         while True:
@@ -354,13 +356,31 @@ def _is_death_of_worker(error: Exception) -> bool:
     return isinstance(error, EOFError | ConnectionError | FileNotFoundError) and "Caught" not in str(error)
 
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextmanager
+def _signals_wait() -> Iterator[None]:
+    """Hold signals back, also in processes that are begun meanwhile: they would die of one before they ignore it."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _start_worker(_worker: int) -> None:
     # Workers are the parallelism; OpenCV's own threads would fight with them and with the model.
     cv2.setNumThreads(0)
     # Ctrl-C and SIGTERM often reach a whole group of processes. What to do is the parent's decision: it may want
     # to end its step, and it tells the workers when to leave. They also leave when the parent is gone.
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
 
 
 def labels_of(tracklets: Sequence[Tracklet]) -> dict[int, int]:
