@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -88,6 +89,14 @@ def test_without_times_there_is_no_timeline_and_long_lists_are_cut(tmp_path: Pat
     page = write_people_page(tmp_path / "p.html", people, title="x").read_text(encoding="utf-8")
     assert 'class="lane"' not in page
     assert "5 more tracklets are in people.csv" in page
+
+
+def test_what_is_said_twice_is_shown_once(tmp_path: Path):
+    world = make_world(people=4)
+    people = replace(link(world.evidence, world.names, threshold=2.0), notes=("seen at once",))
+    page = write_people_page(tmp_path / "p.html", people, title="x", sentences=["mine", *people.notes])
+    shown = re.findall(r"<li>(.*?)</li>", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    assert len(shown) == 1 + len(people.notes)
 
 
 def test_nobody_found_twice(tmp_path: Path):

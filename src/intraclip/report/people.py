@@ -103,7 +103,7 @@ def write_people_page(
         "title": title,
         "version": __version__,
         "rule": people.rule,
-        "sentences": [*sentences, *people.notes],
+        "sentences": list(dict.fromkeys([*sentences, *people.notes])),
         "tracklets": len(people.names),
         "cameras": sorted(set(named.values())),
         "people": people.count,
