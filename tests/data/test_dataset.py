@@ -298,6 +298,36 @@ def test_workers_leave_signals_to_the_parent_and_go_with_it(packs: dict[str, Pat
     assert (done.returncode, done.stdout, done.stderr) == (0, "11\nleaving in the middle\n", "")
 
 
+KILLED = """
+import multiprocessing, os, signal
+from pathlib import Path
+from intraclip.config import BatchConfig, ClipConfig, InputConfig, Recipe
+from intraclip.data.dataset import TrainingBatches, iterate, labels_of
+from intraclip.data.readers import read_split
+from intraclip.data.sampler import PKSampler
+
+if __name__ == "__main__":
+    recipe = Recipe(input=InputConfig(height=32, width=16), clip=ClipConfig(num_frames=2),
+                    batch=BatchConfig(identities=3, clips=4))
+    split = read_split(Path({root!r}))
+    sampler = PKSampler(split.train, identities=3, clips=4, seed=0)
+    data = TrainingBatches(split.train, labels_of(split.train), recipe, sampler, start=0, stop=200)
+    batches = iterate(data, workers=2)
+    next(batches)
+    os.kill(multiprocessing.active_children()[0].pid, signal.SIGKILL)
+    for _ in batches:
+        pass
+"""
+
+
+def test_a_program_ends_with_the_error_of_a_killed_worker(packs: dict[str, Path], tmp_path: Path):
+    script = tmp_path / "script.py"
+    script.write_text(KILLED.format(root=str(packs["keep"])))
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert "a process that reads frames died" in done.stderr
+
+
 def wait_until_idle(pid: int) -> None:
     """Until all threads of a process sleep and none has run for a while: it has read ahead and waits for work."""
     tasks = Path(f"/proc/{pid}/task")

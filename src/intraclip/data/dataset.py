@@ -336,6 +336,7 @@ def iterate(
             except (RuntimeError, EOFError, OSError) as error:
                 if not (processes and _is_death_of_worker(error)):
                     raise
+                _forget_frames(error)
                 raise IntraclipError(
                     "a process that reads frames died; is memory or /dev/shm full? Lower data.workers or data.prefetch "
                     f"({type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'connection lost'})"
@@ -346,6 +347,17 @@ def iterate(
     finally:
         running.clear()
         atexit.unregister(running.clear)
+
+
+def _forget_frames(error: BaseException | None) -> None:
+    """Let go of the frames that errors were raised in.
+
+    They hold the loader, whose other processes then never hear that they are to leave: a program that ends with the
+    error would wait for them for ever.
+    """
+    while error is not None:
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__
 
 
 def _is_death_of_worker(error: Exception) -> bool:
