@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import tyro
 
-from intraclip.cli.common import parse, print_json, print_table, progress_bars, say, tell
+from intraclip.cli.common import TrainingBar, parse, print_json, print_table, progress_bars, say, tell
 
 if TYPE_CHECKING:
     from intraclip.adapt.adapting import Adapted
-    from intraclip.train.throughput import Throughput
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,22 +55,6 @@ def main(argv: Sequence[str]) -> int:
 
     require_extra("jinja2", extra="report", purpose="the page of before and after")
     with progress_bars(["looking", "learning"]) as update:
-
-        class Bar:
-            def step(
-                self,
-                *,
-                epoch: int,
-                step: int,
-                total_steps: int,
-                metrics: dict[str, float],
-                throughput: Throughput,
-            ) -> None:
-                update("learning", step, total_steps, f"epoch {epoch + 1}  loss {metrics['loss']:.3f}")
-
-            def message(self, text: str) -> None:
-                say(text)
-
         found = adapt(
             args.model,
             data=args.data,
@@ -81,7 +65,7 @@ def main(argv: Sequence[str]) -> int:
             seed=args.seed,
             device=args.device,
             resume=args.resume,
-            watcher=Bar(),
+            watcher=TrainingBar(partial(update, "learning")),
             progress=lambda done, total: update("looking", done, total),
         )
     page = write_adapted_page(args.out / "report.html", found, name=str(args.model))

@@ -8,7 +8,7 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -403,36 +403,43 @@ def progress_bars(descriptions: Sequence[str]) -> Iterator[Any]:
             progress.stop()
 
 
+class TrainingBar:
+    """A watcher that draws epoch, loss, clips a second, the share of waiting for data, memory and the time left.
+
+    Args:
+        update: takes steps done, steps in all, and a text.
+    """
+
+    def __init__(self, update: Callable[[int, int, str], None]) -> None:
+        self._update, self._loss = update, 0.0
+
+    def step(
+        self,
+        *,
+        epoch: int,
+        step: int,
+        total_steps: int,
+        metrics: dict[str, float],
+        throughput: Throughput,
+    ) -> None:
+        """See `Watcher`."""
+        self._loss = metrics["loss"] if not self._loss else 0.9 * self._loss + 0.1 * metrics["loss"]
+        memory = throughput.device_memory_gib or throughput.memory_gib
+        self._update(
+            step,
+            total_steps,
+            f"epoch {epoch + 1}  loss {self._loss:.3f}  acc {metrics['accuracy']:.2f}  "
+            f"{throughput.clips_per_second:.0f} clips/s  data {throughput.data_share:.0%}  {memory:.1f} GiB",
+        )
+
+    def message(self, text: str) -> None:
+        """See `Watcher`."""
+        # Each process has its own frames to complain about.
+        print(plain(text), file=sys.stderr, flush=True)
+
+
 @contextmanager
 def training_bar(description: str) -> Iterator[Watcher]:
-    """A watcher that draws epoch, loss, clips a second, the share of waiting for data, memory and the time left."""
+    """A `TrainingBar` of its own."""
     with progress_bar(description) as update:
-
-        class Bar:
-            def __init__(self) -> None:
-                self.loss = 0.0
-
-            def step(
-                self,
-                *,
-                epoch: int,
-                step: int,
-                total_steps: int,
-                metrics: dict[str, float],
-                throughput: Throughput,
-            ) -> None:
-                self.loss = metrics["loss"] if not self.loss else 0.9 * self.loss + 0.1 * metrics["loss"]
-                memory = throughput.device_memory_gib or throughput.memory_gib
-                update(
-                    step,
-                    total_steps,
-                    f"epoch {epoch + 1}  loss {self.loss:.3f}  acc {metrics['accuracy']:.2f}  "
-                    f"{throughput.clips_per_second:.0f} clips/s  data {throughput.data_share:.0%}  {memory:.1f} GiB",
-                )
-
-            def message(self, text: str) -> None:
-                print(
-                    plain(text), file=sys.stderr, flush=True
-                )  # each process has its own frames to complain about
-
-        yield Bar()
+        yield TrainingBar(update)
