@@ -25,6 +25,10 @@ LINES = {
     ("intraclip", "gallery", "add", "people", "--samp"): "--sampling",
     ("intraclip", "train", "--model.he"): "--model.head",
     ("intraclip", "evaluate", "run", "--distance", "eu"): "euclidean",
+    ("intraclip", "train", "--model.head.red"): "--model.head.reduction",
+    ("intraclip", "train", "--model.head.order", "fc-b"): "fc-bn-relu",
+    ("intraclip", "cross", "--loss.trip"): "--loss.triplet.margin",
+    ("intraclip", "train", "--model.backbone.l"): "--model.backbone.last-stride",
     ("intraclip", "completion", "z"): "zsh",
 }
 

@@ -70,17 +70,19 @@ def short_help(kind: type[Any], command: str, *, more: str = "") -> str:
     places = [_usage(f) for f in flags if f.positional]
     needed = [f"--{f.name} {_metavar(f)}" for f in flags if f.required and not f.positional]
     usage = " ".join(["usage: intraclip", command, *places, *needed, "[options]"])
-    about = (kind.__doc__ or "").strip().split("\n\n")[0]
-    lines = textwrap.wrap(usage, width, subsequent_indent=" " * 8, break_on_hyphens=False)
-    lines += ["", *textwrap.wrap(" ".join(about.split()), width, break_on_hyphens=False), ""]
-    for flag in shown:
-        lines += _described(flag, width)
+    begin = textwrap.wrap(usage, width, subsequent_indent=" " * 8, break_on_hyphens=False)
+    lines = [line for flag in shown for line in _described(flag, width)]
     rest = len(flags) - len(shown)
     lines += ["", "  -v, -q                say more, or nothing but results and errors"]
     if more:
         lines.append(more)
     lines.append(f"  --help-all            {f'{rest} more flags, and ' if rest else ''}all about each")
-    return "\n".join(lines)
+    about: list[str] = []
+    for paragraph in (kind.__doc__ or "").split("\n\n"):  # all of them, if there is room
+        wrapped = ["", *textwrap.wrap(" ".join(paragraph.split()), width, break_on_hyphens=False)]
+        if not about or len([*begin, *about, *wrapped, "", *lines]) <= LINES:
+            about += wrapped
+    return "\n".join([*begin, *about, "", *lines])
 
 
 def _place(flag: Flag) -> str:

@@ -18,6 +18,9 @@ from intraclip.errors import ConfigError
 
 ArgsT = TypeVar("ArgsT")
 
+COMMANDS = ("train", "cross")
+"""Commands whose flags are a recipe's settings."""
+
 
 def parse_with_recipe(kind: type[ArgsT], argv: Sequence[str], *, command: str, default: ArgsT) -> ArgsT:
     """Parse the flags of a command whose `settings` are a recipe.
