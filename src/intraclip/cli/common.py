@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
 import re
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin, get_type_h
 
 import tyro
 
-from intraclip.errors import DataError
+from intraclip.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -114,6 +115,24 @@ def join_repeated(kind: type[Any], argv: Sequence[str]) -> list[str]:
         else:
             taking.append(argument)
     return [argument for part in parts for argument in part]
+
+
+def choose(
+    group: str, argv: Sequence[str], commands: Mapping[str, Callable[[Sequence[str]], int]], *, about: str
+) -> int:
+    """Run the command of a group that the first word names, such as ``add`` of ``gallery``.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if not argv or argv[0] in ("-h", "--help", "--help-all"):
+        print(about)
+        return 0
+    if argv[0] not in commands:
+        close = difflib.get_close_matches(argv[0], commands, n=1)
+        hint = f" (did you mean {close[0]!r}?)" if close else ""
+        raise ConfigError(f"unknown command '{group} {argv[0]}'{hint}; there are {', '.join(commands)}")
+    return commands[argv[0]](argv[1:])
 
 
 def recipe_name(argv: Sequence[str]) -> str:

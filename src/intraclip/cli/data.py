@@ -12,7 +12,7 @@ from typing import Literal
 
 import tyro
 
-from intraclip.cli.common import parse, print_json, progress_bar, say
+from intraclip.cli.common import choose, parse, print_json, progress_bar, say
 from intraclip.config import Layout
 from intraclip.errors import ConfigError, leaving_nothing
 from intraclip.studio.config import BenchmarkConfig, Difficulty
@@ -158,20 +158,8 @@ class CheckArgs:
 
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
-    if not argv or argv[0] in ("-h", "--help", "--help-all"):
-        print(HELP)
-        return 0
-    if argv[0] == "make":
-        return _make(argv[1:])
-    if argv[0] == "make-videos":
-        return _make_videos(argv[1:])
-    if argv[0] == "pack":
-        return _pack(argv[1:])
-    if argv[0] == "check":
-        return _check(argv[1:])
-    raise ConfigError(
-        f"unknown command 'data {argv[0]}'; there are 'data make-videos', 'data make', 'data pack' and 'data check'"
-    )
+    commands = {"make": _make, "make-videos": _make_videos, "pack": _pack, "check": _check}
+    return choose("data", argv, commands, about=HELP)
 
 
 def _make(argv: Sequence[str]) -> int:

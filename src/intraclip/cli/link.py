@@ -40,8 +40,6 @@ class LinkArgs(Networked):
     model: Path | None = None
     """For a folder of tracklets: a run folder or checkpoint, an exported file, a name of `intraclip models list`, or a
     TOML file. Without it, the strongest network that is here by name."""
-    head: Path | None = None
-    """Run whose head aggregates the vectors of another network named by --model; by default they are averaged (TAP)."""
     out: Path
     """Folder for people.csv, people.html and, with --data, labels for training (tracklets.csv)."""
     calibration: Path | None = None
@@ -133,7 +131,9 @@ def _link(args: LinkArgs) -> None:
     truth = None if args.truth is None else read_tracks(args.truth)
     network = None
     if is_data_folder(args.source):
-        extractor, recipe = open_extractor(args.run, encoder=args.encoder)
+        extractor, recipe = open_extractor(
+            args.run, encoder=args.encoder, engine=args.engine, device=args.device
+        )
         network = Network(extractor, ExtractSettings.of(recipe))
     split = read_data(args.data) if args.data is not None else None
     source: str | Split | Gallery = args.source if network is None or split is None else split

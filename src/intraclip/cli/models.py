@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from intraclip.cli.common import VOICE, parse, print_json, say
+from intraclip.cli.common import VOICE, choose, parse, print_json, say
 from intraclip.errors import ConfigError, IntraclipError
 
 if TYPE_CHECKING:
@@ -62,13 +62,7 @@ class CheckArgs:
 
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
-    if not argv or argv[0] in ("-h", "--help", "--help-all"):
-        print(HELP)
-        return 0
-    commands = {"list": _list, "get": _get, "check": _check}
-    if argv[0] not in commands:
-        raise ConfigError(f"unknown command `models {argv[0]}`; use {', '.join(commands)}")
-    return commands[argv[0]](argv[1:])
+    return choose("models", argv, {"list": _list, "get": _get, "check": _check}, about=HELP)
 
 
 def _list(argv: Sequence[str]) -> int:
