@@ -60,29 +60,26 @@ VOICE = Voice()
 def parse(kind: type[ArgsT], argv: Sequence[str], *, command: str, default: ArgsT | None = None) -> ArgsT:
     """Parse flags into a dataclass; its docstring is the help text. Wrong flags exit with code 2."""
     from intraclip.cli.settings_file import COMMANDS, with_settings
-    from intraclip.cli.spellings import modern
+    from intraclip.cli.spellings import mistakes, modern
 
-    if "--help-all" in argv:
-        argv = ["--help"]
-    elif {"-h", "--help"} & set(argv):
-        from intraclip.cli.help import short_help
+    if {"-h", "--help", "--help-all"} & set(argv):
+        from intraclip.cli.help import help_text
 
-        more = "  --config FILE         A TOML file of flags; those of the command line win."
-        print(short_help(kind, command, more=more if command in COMMANDS else ""))
+        print(help_text(kind, command, whole="--help-all" in argv, given=default))
         raise SystemExit(0)
     argv, source = modern(kind, argv, command=command, note=lambda text: say(f"note: {text}")), ""
     if command in COMMANDS:
         argv, source = with_settings(kind, argv)
+    if wrong := mistakes(kind, argv):
+        from_file = f"; some of these flags come from {source}" if source else ""
+        told = f"error: {'; '.join(wrong)}{from_file}; `intraclip {command} --help` explains the flags"
+        print(plain(told), file=sys.stderr)
+        raise SystemExit(2)
     prog, config = f"intraclip {command}", (tyro.conf.FlagCreatePairsOff,)
     argv = join_repeated(kind, argv)
-    try:
-        if default is None:
-            return tyro.cli(kind, prog=prog, args=argv, config=config)
-        return tyro.cli(kind, prog=prog, args=argv, default=default, config=config)
-    except SystemExit as error:
-        if error.code and source:
-            say(f"some of these flags come from {source}")
-        raise
+    if default is None:
+        return tyro.cli(kind, prog=prog, args=argv, config=config)
+    return tyro.cli(kind, prog=prog, args=argv, default=default, config=config)
 
 
 def join_repeated(kind: type[Any], argv: Sequence[str]) -> list[str]:
