@@ -106,7 +106,7 @@ def _list(argv: Sequence[str]) -> int:
     found = [a for a in found if not args.open or a.said is None]
     shown = found[: args.limit]
     if args.json:
-        print_json([alert.to_json_dict() for alert in shown])
+        print_json([asdict(alert) for alert in shown])
         return 0
     if not found:
         say("no alerts")

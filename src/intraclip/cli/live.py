@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from intraclip.embed.network import Network
     from intraclip.gallery.gallery import Gallery
     from intraclip.live.alerts import Alert
-    from intraclip.live.live import Live, LiveStatus
+    from intraclip.live.live import Live
     from intraclip.live.senders import Channel
+    from intraclip.live.status import LiveStatus
 
 MAX_FPS = 10.0
 """Trackers gain nothing from more, and the machine does."""
@@ -147,7 +148,7 @@ def main(argv: Sequence[str]) -> int:
             say(f"{camera.name}: {shown(camera.source)}")
         status = _serve(args, live, gallery, network) if args.serve else _watch(args, live)
     if args.json:
-        print_json(status.to_json_dict())
+        print_json(asdict(status))
     else:
         say(_in_words(status))
     return 0
@@ -270,7 +271,7 @@ def _teller(args: LiveArgs, gallery: Gallery) -> Any:
         if args.json:
             import json
 
-            print(json.dumps({"alert": alert.to_json_dict()}), flush=True)
+            print(json.dumps({"alert": asdict(alert)}), flush=True)
             return
         who = alert.name or f"number {alert.watched}"
         answer = command("alerts", "confirm", gallery.info.address, alert.id.lstrip("0"))

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,8 @@ from pathlib import Path
 from intraclip.config import Recipe
 from intraclip.config_io import load_recipe
 from intraclip.core.jobs import alone
-from intraclip.errors import ConfigError, IntraclipError, OutputError, require_extra
+from intraclip.errors import ConfigError, IntraclipError, require_extra
+from intraclip.lab.rendering import render
 from intraclip.lab.reproduce.estimate import estimates, wall_seconds
 from intraclip.lab.reproduce.experiments import experiments_named
 from intraclip.lab.reproduce.pages import write_figure, write_table
@@ -43,7 +43,6 @@ from intraclip.lab.reproduce.weights import Weights, load_once, weights_of
 from intraclip.lab.view import View
 from intraclip.metrics.distance import Distance
 from intraclip.metrics.protocols import protocol_named
-from intraclip.studio import make_benchmark
 
 PICTURED = ("matplotlib", "sklearn", "captum")
 
@@ -227,7 +226,8 @@ def reproduce(planned: Plan, view: View) -> list[Path]:
         load_once(planned.weights, say=view.say)
         if planned.rendered:
             for source in planned.rendered:
-                _render(source, view)
+                assert source.benchmark is not None
+                render(source.root, source.benchmark, view)
             planned = plan(settings, recipe=planned.recipe)  # now the splits can be read
         waiting = [run for run in planned.runs if run.state != "done"]
         if waiting:
@@ -321,16 +321,3 @@ def _write(one: ExperimentPlan, planned: Plan, view: View) -> Path:
     return write_table(
         one, settings.out, scoring, scale=planned.scale.name, recipe=planned.base, say=view.say
     )
-
-
-def _render(source: Source, view: View) -> None:
-    assert source.benchmark is not None
-    partial = source.root.with_name(source.root.name + ".partial")
-    try:
-        if partial.exists():  # an interrupted rendering; it starts again, in a minute
-            shutil.rmtree(partial)
-        with view.progress(f"rendering {source.layout}") as progress:
-            make_benchmark(partial, source.benchmark, progress=progress)
-        partial.rename(source.root)
-    except OSError as error:
-        raise OutputError(f"people cannot be rendered to {source.root}: {error}") from None

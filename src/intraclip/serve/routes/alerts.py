@@ -27,7 +27,7 @@ def live(served: Served) -> LiveOut:
     if served.live is None:
         return LiveOut()
     status = served.live.status()
-    return LiveOut(watching=True, **status.to_json_dict())
+    return LiveOut(watching=True, **asdict(status))
 
 
 @router.get("/alerts")
