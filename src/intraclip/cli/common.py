@@ -289,14 +289,7 @@ def tell(text: str) -> None:
 
 def score_table(scores: Mapping[str, Mapping[str, Any]]) -> None:
     """Scores by protocol, as `Scores.to_json_dict` gives them, in percent; and how many queries they count."""
-    shares = {
-        "rank1": "rank-1",
-        "rank5": "rank-5",
-        "rank10": "rank-10",
-        "rank20": "rank-20",
-        "mAP": "mAP",
-        "mINP": "mINP",
-    }
+    shares = {**{f"rank{k}": f"rank-{k}" for k in (1, 5, 10, 20)}, "mAP": "mAP", "mINP": "mINP"}
     counts = {"queries": "queries", "queries_without_match": "no match", "gallery": "gallery"}
     print_table(
         ["protocol", *shares.values(), *counts.values()],
@@ -378,10 +371,22 @@ def progress_bar(description: str) -> Iterator[Any]:
 
 
 @contextmanager
-def progress_bars(descriptions: Sequence[str]) -> Iterator[Any]:
-    """As `progress_bar`, with a bar for each stage of a job; the function takes the stage's description first."""
+def progress_bars(descriptions: Sequence[str], *, of_bytes: bool = False) -> Iterator[Any]:
+    """As `progress_bar`, with a bar for each stage of a job; the function takes the stage's description first.
+
+    Args:
+        descriptions: of the stages that are known beforehand; others get a bar when they are met.
+        of_bytes: what is counted are bytes.
+    """
     from rich.console import RenderableType
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
     from rich.table import Column
     from rich.text import Text
 
@@ -397,20 +402,22 @@ def progress_bars(descriptions: Sequence[str]) -> Iterator[Any]:
     progress = Bars(
         TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
         BarColumn(bar_width=None, table_column=Column(ratio=1)),  # takes what the others leave
-        MofNCompleteColumn(table_column=Column(no_wrap=True)),
+        (DownloadColumn if of_bytes else MofNCompleteColumn)(table_column=Column(no_wrap=True)),
         TimeRemainingColumn(table_column=Column(no_wrap=True)),
         console=console(stderr=True),
         expand=True,
     )
     tasks = {name: progress.add_task(name, total=None, extra="", start=False) for name in descriptions}
 
-    def update(description: str, done: int, total: int, extra: str = "") -> None:
+    def update(description: str, done: int, total: int | None, extra: str = "") -> None:
         if VOICE.quiet:
             return
+        if description not in tasks:
+            tasks[description] = progress.add_task(description, total=None, extra="", start=False)
         if not progress.live.is_started:
             progress.start()
         progress.start_task(tasks[description])
-        progress.update(tasks[description], completed=done, total=total, extra=extra)
+        progress.update(tasks[description], completed=done, total=total or None, extra=extra)
 
     try:
         yield update
