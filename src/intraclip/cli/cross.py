@@ -28,8 +28,8 @@ from intraclip.errors import ConfigError
 class CrossArgs:
     """Train on every split of one data set and test on every split of another, as in the paper's Table 4.
 
-    Writes a run folder a training split, cross.json and cross.md. With --runs nothing is trained. Every setting of the
-    recipe can be given as a flag too, such as --optimizer.epochs 20.
+    Writes a run folder for each training split, cross.json and cross.md. With --runs nothing is trained. Every setting
+    of the recipe can be given as a flag too, such as --optimizer.epochs 20.
     """
 
     train: Path | None = None

@@ -117,8 +117,8 @@ class CheckArgs(InGallery):
 class CalibrateArgs(InGallery):
     """Learn from labelled embeddings of the same model what the gallery's distances mean, and keep it there.
 
-    Searches then give probabilities, and thresholds for a false-match rate. The people should be such that the model
-    was not trained on, in cameras like those of the gallery.
+    Searches then give probabilities, and thresholds for a false-match rate. The labelled people should be ones that
+    the model was not trained on, in cameras like those of the gallery.
     """
 
     labelled: Path

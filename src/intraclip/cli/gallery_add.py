@@ -27,7 +27,7 @@ SHOWN = 10
 class AddArgs(InGallery, Model):
     """Embed tracklets and add them to a gallery, which is made if it is not there.
 
-    Run again after an interruption, the command goes on where it was: tracklets that are there are skipped.
+    After an interruption the same command continues: tracklets that are in the gallery are skipped.
     """
 
     data: Path | None = None

@@ -33,6 +33,7 @@ FEW: dict[str, str] = {
     "gallery search": "gallery tracklet images video frame box model k camera since until out json",
     "gallery delete": "gallery id older-than camera person source dry-run json",
     "gallery list": "gallery camera person source limit cursor json",
+    "alerts watch": "gallery tracklet images name false-match-rate model head engine device sampling json",
     "live": "gallery camera model detector loop keep serve port webhook webhook-secret-file mqtt alert-gap "
     "part-seconds quality max-fps tiling json",
     "serve": "gallery model host port token-file tls-cert tls-key max-upload-mb",
@@ -61,6 +62,9 @@ METAVARS = {
     "until": "TIME",
     "started-at": "TIME",
     "older-than": "AGE",
+    "keep": "AGE",
+    "webhook": "URL",
+    "mqtt": "URL",
     "splits": "LIST",
     "test-splits": "LIST",
 }
@@ -80,7 +84,11 @@ def help_text(kind: type[Any], command: str, *, whole: bool = False, given: Any 
     flags = flags_of(kind, given)
     by_name = {f.top if f.positional else f.name: f for f in flags}
     few = FEW.get(command, "").split()
-    shown = [by_name[name] for name in few] if few and not whole else list(flags)
+    shown = (
+        [by_name[name] for name in few]
+        if few and not whole
+        else sorted(flags, key=lambda f: not f.positional)
+    )
     usage = " ".join(["usage: intraclip", command, *map(named_in_usage, needed(flags)), "[options]"])
     begin = textwrap.wrap(usage, width, subsequent_indent=" " * 8, break_on_hyphens=False)
     lines = [line for flag in shown for line in _described(flag, width, whole=whole)]
@@ -100,7 +108,7 @@ def help_text(kind: type[Any], command: str, *, whole: bool = False, given: Any 
     lines.append(
         "  --help                What most people need."
         if whole
-        else f"  --help-all            {more}all about each"
+        else f"  --help-all            {more}everything about each"
     )
     about: list[str] = []
     for paragraph in (kind.__doc__ or "").split("\n\n"):  # all of them, if there is room

@@ -39,8 +39,8 @@ class LiveArgs:
     """Watch cameras: people enter the gallery as they leave the picture, and the watch-list is looked for.
 
     It runs until Ctrl-C or SIGTERM. A camera that is lost is opened again; a machine that is too slow drops frames and
-    says how many. Who is looked for: `intraclip alerts watch`. Nothing leaves this machine but to where --webhook and
-    --mqtt say.
+    says how many. `intraclip alerts watch` says who is looked for. Nothing leaves this machine, unless --webhook or --mqtt
+    sends alerts elsewhere.
     """
 
     gallery: Address
@@ -64,7 +64,7 @@ class LiveArgs:
     part_seconds: float = 20.0
     """Somebody who stays longer enters the gallery in parts of this length; 0 for never."""
     alert_gap: float = 60.0
-    """Between two alerts about one person in one camera, seconds at least."""
+    """Least time between two alerts about one person in one camera, in seconds."""
     webhook: str | None = None
     """Address that alerts are posted to, signed with the secret of --webhook-secret-file."""
     webhook_secret_file: Path | None = None
@@ -84,7 +84,7 @@ class LiveArgs:
     token_file: Path | None = None
     """Tokens for the page, as `intraclip serve` takes them."""
     every: float = 60.0
-    """Say how it goes every so many seconds; 0 for never."""
+    """Seconds between two lines about how it goes; 0 for none."""
     json: bool = False
     """Print alerts and, at the end, all counts as JSON, one object a line."""
     settings: Annotated[IngestConfig, tyro.conf.arg(name="")] = field(

@@ -22,8 +22,8 @@ class ReproduceArgs:
 
     Experiments: table1, table2, table3, table4, fig1, fig3, or all of them with `all`; table2-imagenet (networks from
     ImageNet weights) and table3-nearest (the six methods nearest to ICA); and what the paper leaves open: ablation-ica,
-    ablation-neck, ablation-sda, ablation-schedule, ablation-length, or `ablations`. Interrupted, even by SIGKILL, the
-    same command goes on from there.
+    ablation-neck, ablation-sda, ablation-schedule, ablation-length, or `ablations`. After an interruption, even by
+    SIGKILL, the same command continues from there.
     """
 
     experiment: tyro.conf.Positional[str]

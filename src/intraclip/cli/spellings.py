@@ -46,7 +46,7 @@ def modern(
         flag = _flag(part)
         if flag in renamed and not any(_flag(other) == renamed[flag] for other in parts):
             _rename(part, renamed[flag])
-            note(f"{flag} is called {renamed[flag]} now; the old name goes with the next version")
+            note(f"{flag} is called {renamed[flag]} now; the old name works until the next version")
         elif flag in aliases:
             _rename(part, aliases[flag])
     if command in NETWORK:
@@ -57,7 +57,7 @@ def modern(
         places = [part for part in parts if not _flag(part)]
         if len(places) > 1 and not any(_flag(part) == "--out" for part in parts):
             places[1][:] = ["--out", places[1][0]]
-            note("results go to --out now; a second word by its place goes with the next version")
+            note("results go to --out now; a second word in that place works until the next version")
     return [word for part in parts for word in part]
 
 
@@ -116,7 +116,7 @@ def _network(parts: list[Part], *, by_place: bool, note: Callable[[str], object]
         run = next((part for part in parts if not _flag(part)), None)
     if run is not None and other is not None:
         note(
-            "a run with --encoder is written --model NETWORK --head RUN now; the old names go with the next version"
+            "a run with --encoder is written --model NETWORK --head RUN now; the old names work until the next version"
         )
         if _flag(run):
             _rename(run, "--head")
@@ -126,7 +126,7 @@ def _network(parts: list[Part], *, by_place: bool, note: Callable[[str], object]
     for part in (run, other):
         if part is not None and (flag := _flag(part)) in ("--run", "--encoder"):
             _rename(part, "--model")
-            note(f"{flag} is called --model now; the old name goes with the next version")
+            note(f"{flag} is called --model now; the old name works until the next version")
     return _first(parts, "--model") if by_place else parts
 
 
