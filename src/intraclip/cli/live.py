@@ -39,8 +39,8 @@ class LiveArgs:
     """Watch cameras: people enter the gallery as they leave the picture, and the watch-list is looked for.
 
     It runs until Ctrl-C or SIGTERM. A camera that is lost is opened again; a machine that is too slow drops frames and
-    says how many. `intraclip alerts watch` says who is looked for. Nothing leaves this machine, unless --webhook or --mqtt
-    sends alerts elsewhere.
+    says how many. `intraclip alerts watch` says who is looked for. Nothing leaves this machine, unless --webhook or
+    --mqtt sends alerts elsewhere.
     """
 
     gallery: Address
