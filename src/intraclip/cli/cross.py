@@ -104,12 +104,8 @@ def _check_flags(args: CrossArgs, recipe: Recipe) -> None:
 
 
 def _run(args: CrossArgs) -> dict[str, Any]:
-    from intraclip.lab.cross import (
-        EvaluationSettings,
-        cross_dataset,
-        cross_runs,
-        parse_splits,
-    )
+    from intraclip.lab.cross import EvaluationSettings, cross_dataset, cross_runs
+    from intraclip.lab.splits import parse_splits
     from intraclip.lab.view import View
 
     view = View(say=say, training=training_bar, progress=progress_bar)

@@ -80,28 +80,6 @@ class EvaluationSettings:
     device: str | None = None
 
 
-def parse_splits(text: str) -> tuple[int, ...] | None:
-    """Numbers of splits as a flag gives them: ``all`` (None) or numbers with commas between.
-
-    Raises:
-        ConfigError: anything else, or a number twice.
-
-    >>> parse_splits("0,2")
-    (0, 2)
-    """
-    if text == "all":
-        return None
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdecimal() for part in parts):
-        raise ConfigError(
-            f"splits {text!r}: give `all`, or numbers from 0 with commas between, such as 0,1,2"
-        )
-    numbers = tuple(map(int, parts))
-    if len(set(numbers)) != len(numbers):
-        raise ConfigError(f"splits {text!r}: a number stands there twice")
-    return numbers
-
-
 def cross_dataset(
     train_root: Path,
     test_root: Path,

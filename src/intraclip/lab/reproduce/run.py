@@ -38,39 +38,13 @@ from intraclip.lab.reproduce.plan import (
 from intraclip.lab.reproduce.results import Scoring
 from intraclip.lab.reproduce.runner import Failure, Slot, do_runs, slots, visible_gpus
 from intraclip.lab.reproduce.scales import Scale, scale_named
+from intraclip.lab.reproduce.settings import Settings
 from intraclip.lab.reproduce.sources import Source, choose_sources, layouts_for
 from intraclip.lab.reproduce.weights import Weights, load_once, weights_of
 from intraclip.lab.view import View
-from intraclip.metrics.distance import Distance
 from intraclip.metrics.protocols import protocol_named
 
 PICTURED = ("matplotlib", "sklearn", "captum")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """What is run, how large and how often.
-
-    Attributes:
-        seeds: how many training seeds, from 0; None for the scale's.
-        splits: numbers of splits; None for the scale's, empty for all.
-        jobs: runs at a time; None for as many as the machine has room for.
-        finished: only write the tables of the runs that are done.
-    """
-
-    experiment: str
-    scale: str
-    out: Path
-    data: tuple[Path, ...] = ()
-    seeds: int | None = None
-    splits: tuple[int, ...] | None = None
-    only: tuple[str, ...] = ()
-    recipe: str | None = None
-    jobs: int | None = None
-    processes: int = 1
-    protocol: str | None = None
-    distance: Distance = "euclidean"
-    finished: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,7 +121,7 @@ def plan(settings: Settings, *, recipe: Recipe | None = None) -> Plan:
         scale,
         settings.out,
         data=settings.data,
-        splits=settings.splits,
+        splits=settings.numbers,
         recipe=recipe,
         protocol=settings.protocol,
     )
@@ -302,7 +276,7 @@ def _command(settings: Settings, one: ExperimentPlan, only: Sequence[str]) -> st
     if settings.data:
         words += ["--data", *(str(source.root) for source in one.sources)]
     if settings.splits is not None:
-        words += ["--splits", ",".join(map(str, settings.splits)) or "all"]
+        words += ["--splits", settings.splits]
     for name in ("seeds", "recipe", "jobs", "protocol"):
         if getattr(settings, name) is not None:
             words += [f"--{name}", str(getattr(settings, name))]
