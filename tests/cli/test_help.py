@@ -86,7 +86,7 @@ def test_quiet_leaves_results_and_errors(tmp_path, capsys: pytest.CaptureFixture
     ("line", "said"),
     [
         ("evaluate", "MODEL and --data DIR are missing"),
-        ("evaluate run --dat x --data y", "there is no flag --dat (did you mean --data?)"),
+        ("evaluate run --dat x --data y", "there is no flag --dat (did you mean '--data'?)"),
         ("evaluate run more --data x", "'more' is one word too many"),
         ("evaluate run --data", "--data wants a value"),
         ("evaluate run --data=x --distance=cos", "--distance is 'cos', not one of euclidean, cosine"),
@@ -94,7 +94,7 @@ def test_quiet_leaves_results_and_errors(tmp_path, capsys: pytest.CaptureFixture
         ("link g --out o --prior many", "--prior is 'many', not a number"),
         ("data make --frames 3 4 --width 5", "DIR is missing"),
         ("data make bench --frames 3", "--frames wants 2 values, not 1"),
-        ("train --data x --out o --optimiser.epochs 3", "did you mean --optimizer.epochs?"),
+        ("train --data x --out o --optimiser.epochs 3", "did you mean '--optimizer.epochs'?"),
         ("gallery sea g", "unknown command 'gallery sea' (did you mean 'search'?)"),
         ("galery", "unknown command 'galery' (did you mean 'gallery'?)"),
     ],
@@ -117,7 +117,7 @@ def test_all_mistakes_are_said_at_once(capsys: pytest.CaptureFixture[str]):
         main(["evaluate", "--split", "a", "--Json"])
     err = capsys.readouterr().err
     assert "--split is 'a'" in err
-    assert "did you mean --json?" in err
+    assert "did you mean '--json'?" in err
     assert "MODEL and --data DIR are missing" in err
 
 

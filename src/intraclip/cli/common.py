@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 import re
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin, get_type_h
 
 import tyro
 
-from intraclip.errors import ConfigError, DataError
+from intraclip.errors import ConfigError, DataError, did_you_mean
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -126,8 +125,7 @@ def choose(
         print(about)
         return 0
     if argv[0] not in commands:
-        close = difflib.get_close_matches(argv[0], commands, n=1)
-        hint = f" (did you mean {close[0]!r}?)" if close else ""
+        hint = did_you_mean(argv[0], commands)
         raise ConfigError(f"unknown command '{group} {argv[0]}'{hint}; there are {', '.join(commands)}")
     return commands[argv[0]](argv[1:])
 

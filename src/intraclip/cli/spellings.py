@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from intraclip.cli.flags import Flag, flags_of, named
 from intraclip.cli.help import named_in_usage, needed
+from intraclip.errors import did_you_mean
 
 Part = list[str]
 """A flag with its values, or one word that is given by its place."""
@@ -74,9 +74,7 @@ def mistakes(kind: type[Any], argv: Sequence[str]) -> list[str]:
                 found.append(f"{part[0]!r} is one word too many")
                 continue
             known = [f.spelling for f in flags if not f.positional]
-            close = difflib.get_close_matches(_flag(part), known, n=1)
-            hint = f" (did you mean {close[0]}?)" if close else ""
-            found.append(f"there is no flag {_flag(part)}{hint}")
+            found.append(f"there is no flag {_flag(part)}{did_you_mean(_flag(part), known)}")
             continue
         if flag.positional and flag.values != "many":
             places.remove(flag)

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from intraclip.errors import ConfigError
+from intraclip.errors import ConfigError, did_you_mean
 
 Kind = Literal["table", "cross", "fig1", "fig3"]
 Printed = Mapping[str, Mapping[str, float]]
@@ -490,8 +490,10 @@ def experiments_named(name: str, *, only: Sequence[str] = ()) -> tuple[Experimen
     """
     names = GROUPS.get(name, (name,))
     if any(n not in EXPERIMENTS for n in names):
+        hint = did_you_mean(name, [*EXPERIMENTS, *GROUPS])
         raise ConfigError(
-            f"there is no experiment {name!r}; there are {', '.join(EXPERIMENTS)}, and the groups {', '.join(GROUPS)}"
+            f"there is no experiment {name!r}{hint}; there are {', '.join(EXPERIMENTS)}, and the groups "
+            f"{', '.join(GROUPS)}"
         )
     chosen = tuple(EXPERIMENTS[n] for n in names)
     if not only:
