@@ -67,6 +67,20 @@ def test_a_shell_completes_commands_flags_and_values(
             assert "report" not in done.stdout.split()
 
 
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not installed")
+def test_zsh_reads_it_from_a_folder_of_functions(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(["completion", "zsh"]) == 0
+    (tmp_path / "_intraclip").write_text(capsys.readouterr().out)
+    asked = (
+        f"fpath=({tmp_path}); autoload -Uz _intraclip; compadd() {{ shift; print -- $@ }}; "
+        "words=(intraclip ga); CURRENT=2; _intraclip; words=(intraclip gallery ad); CURRENT=3; _intraclip"
+    )
+    done = subprocess.run(["zsh", "-f", "-c", asked], capture_output=True, text=True, check=True)
+    first, second = done.stdout.splitlines()  # the first call defines the function, and answers too
+    assert "gallery" in first.split()
+    assert "add" in second.split()
+
+
 def test_another_shell_is_refused(capsys: pytest.CaptureFixture[str]):
     with pytest.raises(SystemExit) as caught:
         main(["completion", "tcsh"])
