@@ -11,6 +11,7 @@ import tyro
 
 from intraclip.cli.common import choose, parse, print_json, print_table, say
 from intraclip.cli.gallery_flags import InGallery, Model, audited, clock, login, open_model
+from intraclip.core.settings import bounded
 from intraclip.errors import ConfigError
 
 HELP = """usage: intraclip alerts COMMAND GALLERY [options]
@@ -31,7 +32,7 @@ HELP = """usage: intraclip alerts COMMAND GALLERY [options]
 class ListArgs(InGallery):
     """List alerts, the newest first."""
 
-    limit: int = 20
+    limit: int = bounded(20, 1)
     """Most alerts to list."""
     open: bool = False
     """Only those that nobody has confirmed or rejected."""

@@ -10,7 +10,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin, get_type_hints
@@ -77,8 +77,20 @@ def parse(kind: type[ArgsT], argv: Sequence[str], *, command: str, default: Args
     prog, config = f"intraclip {command}", (tyro.conf.FlagCreatePairsOff,)
     argv = join_repeated(kind, argv)
     if default is None:
-        return tyro.cli(kind, prog=prog, args=argv, config=config)
-    return tyro.cli(kind, prog=prog, args=argv, default=default, config=config)
+        args = tyro.cli(kind, prog=prog, args=argv, config=config)
+    else:
+        args = tyro.cli(kind, prog=prog, args=argv, default=default, config=config)
+    if beyond := "; ".join(_beyond_bounds(args)):
+        raise ConfigError(beyond)
+    return args
+
+
+def _beyond_bounds(args: Any) -> Iterator[str]:
+    """Values of the command's own flags that are out of their bounds; groups such as a recipe look at theirs."""
+    for item in fields(args):
+        value, bounds = getattr(args, item.name), item.metadata.get("bounds")
+        if bounds is not None and value is not None and (wrong := bounds.wrong(value)):
+            yield f"--{item.name.replace('_', '-')} {value} {wrong}"
 
 
 def join_repeated(kind: type[Any], argv: Sequence[str]) -> list[str]:
