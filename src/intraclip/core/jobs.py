@@ -15,6 +15,9 @@ from typing import IO, Any
 from intraclip.errors import OutputError, write_new
 from intraclip.process import hold
 
+LOCK = "lock"
+"""Name of the file that is locked."""
+
 
 class Job:
     """One piece of work.
@@ -96,7 +99,7 @@ class Job:
             OutputError: another process is at work, or the folder cannot be written.
         """
         try:
-            self._lock = hold(self.file.with_name("lock"))
+            self._lock = hold(self.file.with_name(LOCK))
         except BlockingIOError:
             raise OutputError(
                 f"another process is at work on {self.out}; wait for it, or give another folder"
@@ -123,7 +126,7 @@ def alone(out: Path, *, remove: bool = False) -> Iterator[None]:
     Raises:
         OutputError: another process is at work there, or it cannot be written.
     """
-    file = out / "lock"
+    file = out / LOCK
     try:
         out.mkdir(parents=True, exist_ok=True)
         lock = hold(file)

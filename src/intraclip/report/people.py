@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from intraclip.link.changes import title as titled
 from intraclip.link.people import People
 from intraclip.report.html import write_page
 
@@ -56,6 +57,8 @@ class Shown:
     """A person on the page.
 
     Attributes:
+        title: as a heading.
+        label: name or number, for the list of all.
         about: cameras, tracklets, times, in words.
         rows: camera -> its bars; empty without times.
         strips: in order of time.
@@ -63,6 +66,8 @@ class Shown:
     """
 
     number: int
+    title: str
+    label: str
     about: str
     rows: tuple[tuple[str, tuple[Bar, ...]], ...]
     strips: tuple[Strip, ...]
@@ -92,9 +97,10 @@ def write_people_page(
         `out`.
     """
     named = {c: f"camera {c}" for c in people.evidence.camids.tolist()} | (cameras or {})
-    repeated = [p for p in range(1, people.count + 1) if int((people.person == p).sum()) > 1]
+    repeated = [p for p in people.numbers if len(people.members(p)) > 1]
     shown = [_shown(people, p, picture, named) for p in repeated[:MAX_PEOPLE]]
     alone = [people.names[row] for row in np.flatnonzero(~np.isin(people.person, repeated)).tolist()]
+    changes = [] if people.changes is None else list(people.changes.lines(people.labels))
     return write_page(
         out,
         "people.html.j2",
@@ -110,6 +116,9 @@ def write_people_page(
         alone=alone[: 10 * MAX_PEOPLE],
         alone_count=len(alone),
         span=_span(people),
+        changed="" if people.changes is None else people.changes.summary(),
+        changes=changes[: 2 * MAX_PEOPLE],
+        more_changes=max(0, len(changes) - 2 * MAX_PEOPLE),
         calibrated=people.evidence.calibration is not None,
     )
 
@@ -134,6 +143,8 @@ def _shown(people: People, person: int, picture: Callable[[str], str] | None, na
         )
     return Shown(
         number=person,
+        title=titled(person, people.labels),
+        label=people.labels.get(person, str(person)),
         about=about,
         rows=_rows(people, members, named),
         strips=tuple(strips),
