@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +18,7 @@ from intraclip.core.settings import bounded
 if TYPE_CHECKING:
     from intraclip.config import Recipe
     from intraclip.core.distributed import Ranks
+    from intraclip.core.progress import Progress
     from intraclip.embed.extract_job import Extracted
     from intraclip.embed.extractors import Extractor, ExtractSettings
     from intraclip.types import Split
@@ -178,7 +179,7 @@ def _list(messages: Sequence[str]) -> None:
 
 
 @contextmanager
-def _frames_bar() -> Iterator[Callable[[int, int], None]]:
+def _frames_bar() -> Iterator[Progress]:
     """A progress bar that counts frames, with frames a second."""
     with progress_bar("frames") as update:
         started: list[tuple[float, int]] = []
