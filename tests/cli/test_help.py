@@ -27,7 +27,7 @@ def printed(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     return capsys.readouterr().out
 
 
-@pytest.mark.parametrize("command", ["", "data", "gallery", "models", *TREE])
+@pytest.mark.parametrize("command", ["", "alerts", "data", "gallery", "models", *TREE])
 def test_help_fits_a_screen(command: str, capsys: pytest.CaptureFixture[str]):
     lines = printed(capsys, *command.split(), "--help").splitlines()
     assert len(lines) <= LINES

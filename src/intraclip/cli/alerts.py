@@ -24,7 +24,8 @@ HELP = """usage: intraclip alerts COMMAND GALLERY [options]
   confirm GALLERY ALERT                  it was that person
   reject GALLERY ALERT                   it was somebody else
 
-`intraclip live GALLERY` watches the cameras. What is confirmed and rejected teaches the threshold.
+`intraclip live GALLERY` watches the cameras; what is confirmed and rejected
+teaches the threshold.
 `intraclip alerts watch --help` and so on explain the options."""
 
 
