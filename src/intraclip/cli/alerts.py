@@ -16,7 +16,7 @@ from intraclip.errors import ConfigError
 
 HELP = """usage: intraclip alerts COMMAND GALLERY [options]
 
-  list GALLERY                           what the cameras found, the newest first
+  list GALLERY                           what the cameras found, newest first
   watch GALLERY --tracklet ID            look for a person from now on
   watch GALLERY --images FILE ...        the same, by pictures of the person
   watched GALLERY                        who is looked for, and what was learned
