@@ -87,7 +87,8 @@ def read_tokens(path: Path) -> tuple[Token, ...]:
         name, secret = parts[:2]
         if not name.isprintable() or len(name) > MAX_HOLDER:
             raise ConfigError(
-                f"{path}, line {number}: the name {name[:40]!r} is not printable, or longer than {MAX_HOLDER} characters"
+                f"{path}, line {number}: the name {name[:40]!r} is not printable, or longer than {MAX_HOLDER} "
+                "characters"
             )
         if len(secret) < MIN_TOKEN:
             raise ConfigError(
