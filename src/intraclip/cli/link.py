@@ -116,9 +116,6 @@ def main(argv: Sequence[str]) -> int:
 def _link(args: LinkArgs) -> None:
     """Group, write and print."""
     from intraclip.core.files import write_json
-    from intraclip.embed.extract import open_extractor
-    from intraclip.embed.extractors import ExtractSettings
-    from intraclip.embed.network import Network
     from intraclip.errors import DataError
     from intraclip.gallery.gallery import open_gallery
     from intraclip.ingest.camera_tracks import read_tracks
@@ -133,6 +130,10 @@ def _link(args: LinkArgs) -> None:
     truth = None if args.truth is None else read_tracks(args.truth)
     network = None
     if is_data_folder(args.source):
+        from intraclip.embed.extract import open_extractor
+        from intraclip.embed.extractors import ExtractSettings
+        from intraclip.embed.network import Network
+
         extractor, recipe = open_extractor(args.run, encoder=args.encoder)
         network = Network(extractor, ExtractSettings.of(recipe))
     split = read_data(args.data) if args.data is not None else None
