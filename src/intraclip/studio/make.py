@@ -98,7 +98,7 @@ def make_benchmark(
         out / "ground_truth",
         {"tracklets.csv": rows},
         [draw_identity(seed, number, difficulty) for number in sorted({plan.identity for plan in plans})],
-        [draw_camera(seed, number, difficulty).as_dict() for number in range(1, config.cameras + 1)],
+        [asdict(draw_camera(seed, number, difficulty)) for number in range(1, config.cameras + 1)],
     )
     summary = BenchmarkSummary(
         root=out,
@@ -203,7 +203,7 @@ def write_truth(
                 writer.writerows(rows)
         except OSError as error:
             raise OutputError(f"{folder / name} cannot be written: {error.strerror}") from None
-    write_json(folder / "identities.json", [{"in_words": who.in_words(), **who.as_dict()} for who in people])
+    write_json(folder / "identities.json", [{"in_words": who.in_words(), **asdict(who)} for who in people])
     write_json(folder / "cameras.json", cameras)
 
 

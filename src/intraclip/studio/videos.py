@@ -104,7 +104,7 @@ def make_videos(
         write_text(out / "ground_truth" / f"cam{camid}.txt", lines)
     rows = _visit_rows(config, visits, {camid: camera.lines for camid, camera in filmed.items()})
     write_text(out / "ground_truth" / "travel.toml", _travel_toml(draw_ways(config).values()))
-    cameras = [draw_camera(config.seed, n, config.difficulty).as_dict() for n in range(1, config.cameras + 1)]
+    cameras = [asdict(draw_camera(config.seed, n, config.difficulty)) for n in range(1, config.cameras + 1)]
     write_truth(
         out / "ground_truth",
         {"visits.csv": rows},
