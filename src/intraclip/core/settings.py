@@ -168,7 +168,7 @@ def _part_settings(kind: Registry, name: str, given: Given, *, where: str, found
     if wrong:
         found.append(f"{where}: {wrong}")
         return None
-    declared = kind.load(name).Settings
+    declared = kind.settings_type(name)
     known = [f.name for f in fields(declared)]
     for key in [key for key in given if key not in known]:
         has = f"its settings are {', '.join(known)}" if known else "it has no settings"
@@ -377,7 +377,7 @@ def _replaced(registry: Registry, default: Any, below: Any, above: Any) -> Any:
     new = {"name": own["name"], **part_table(above)}
     stays = own["name"] == new["name"]
     if not stays and len(own) > 1 and not any(registry.problem(str(one["name"])) for one in (own, new)):
-        stays = registry.load(own["name"]).Settings is registry.load(new["name"]).Settings
+        stays = registry.settings_type(own["name"]) is registry.settings_type(new["name"])
     return {**own, **new} if stays else new
 
 
