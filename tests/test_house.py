@@ -20,6 +20,7 @@ ROWS: list[list[str]] = [
     ["arrays"],
     ["core"],
     ["types", "config"],
+    ["earlier_recipes"],
     ["config_io"],
     ["data", "models", "metrics"],
     ["studio", "losses", "export"],
@@ -123,10 +124,10 @@ def test_the_picture_of_the_house_is_the_one_that_is_checked():
 
 def test_layouts_in_the_settings_are_those_that_can_be_read():
     from intraclip import config
-    from intraclip.data.readers import READERS
+    from intraclip.data.layouts import LAYOUTS
 
-    assert get_args(config.Layout) == ("auto", *READERS)
-    assert {name: reader.name for name, reader in READERS.items()} == {name: name for name in READERS}
+    assert get_args(config.Layout) == ("auto", *LAYOUTS)
+    assert {name: LAYOUTS.load(name).name for name in LAYOUTS} == {name: name for name in LAYOUTS}
 
 
 def test_every_registered_part_is_there_and_declares_settings():

@@ -11,9 +11,10 @@ from typing import Any, TypeVar
 from intraclip.cli.common import parse
 from intraclip.cli.flags import Flag, first_sentence, flags_of
 from intraclip.config import Recipe
-from intraclip.config_io import MOVED, migrated, recipe_from_table
+from intraclip.config_io import of_today, recipe_from_table
 from intraclip.core.registry import Registry
 from intraclip.core.settings import merged, nested, parts_of, registry_of, table_of
+from intraclip.earlier_recipes import MOVED
 from intraclip.errors import ConfigError
 
 ArgsT = TypeVar("ArgsT")
@@ -42,7 +43,7 @@ def parse_with_recipe(kind: type[ArgsT], argv: Sequence[str], *, command: str, d
     bare = replace(recipe, model=replace(recipe.model, head_settings={}, backbone_settings={}), loss={})
     args = parse(kind, words, command=command, default=replace(default, settings=bare))  # type: ignore[type-var]
     table = merged(Recipe, table_of(recipe, whole=False), table_of(args.settings, whole=False))  # type: ignore[attr-defined]
-    table = merged(Recipe, table, migrated(nested(values), table))
+    table = merged(Recipe, table, of_today(nested(values), table))
     return replace(args, settings=recipe_from_table(table, source="the recipe and flags"))  # type: ignore[type-var]
 
 
