@@ -28,11 +28,9 @@ import torch
 from torch.autograd.graph import increment_version
 
 from intraclip.config import AugmentConfig
-from intraclip.data import augment_colour
 from intraclip.data.augment_kernels import (
     Channels,
     augment_threaded,
-    augment_vectorised,
     empty_channels_last,
     is_channels_last,
 )
@@ -71,7 +69,7 @@ class AugmentParameters:
         lead = shapes["flip"]
         wanted = {"crop": (*lead, 4), "flip": lead, "angle": lead, "erase": (*lead, 4)}
         if self.colour is not None:
-            wanted["colour"] = (*lead, augment_colour.FIELDS)
+            wanted["colour"] = (*lead, 9)
         if len(lead) != 2 or shapes != wanted:
             raise ValueError(f"parameters want [B, U] with boxes [B, U, 4], got {shapes}")
 
@@ -157,7 +155,12 @@ def draw(
     )
 
     # Last: a recipe that changes no colours draws what it always drew.
-    colour = augment_colour.draw_colour(config, shape, generator) if augment_colour.wanted(config) else None
+    colour = None
+    chances = (config.colour_probability, config.blur_probability, config.noise_probability)
+    if config.mode != "none" and any(chances):
+        from intraclip.data.augment_colour import draw_colour
+
+        colour = draw_colour(config, shape, generator)
     return AugmentParameters(crop=crop, flip=flip, angle=angle, erase=erase, colour=colour)
 
 
@@ -260,7 +263,11 @@ def apply(
         return out
     # One unit is a run of frames that share a draw: the clip when synchronous, else the single frame.
     shape = (clips * units, length // units, 3, height, width)
-    kernel = augment_threaded if frames.device.type == "cpu" else augment_vectorised
+    kernel = augment_threaded
+    if frames.device.type != "cpu":
+        from intraclip.data.augment_device import augment_vectorised
+
+        kernel = augment_vectorised
     kernel(
         frames.reshape(shape),
         crop=parameters.crop.reshape(-1, 4),
@@ -272,22 +279,10 @@ def apply(
         out=out.view(shape),
     )
     if parameters.colour is not None:
-        _change_colours(out.view(shape), parameters.colour, parameters.erase, mean=mean, std=std)
+        from intraclip.data.augment_colour import change_normalised
+
+        change_normalised(out.view(shape), parameters.colour, parameters.erase, mean=mean, std=std)
     return out
-
-
-def _change_colours(
-    units: torch.Tensor, colour: torch.Tensor, erase: torch.Tensor, *, mean: Channels, std: Channels
-) -> None:
-    """Change colours of normalised units ``[N, F, 3, H, W]`` in place; what is erased stays 0."""
-    middle, scale = (torch.tensor(c, device=units.device).view(1, 1, 3, 1, 1) for c in (mean, std))
-    changed = augment_colour.change_colours(
-        units.float() * scale + middle, colour.reshape(-1, augment_colour.FIELDS)
-    )
-    changed = (changed - middle) / scale
-    for number, (top, left, height, width) in enumerate(erase.reshape(-1, 4).tolist()):
-        changed[number, ..., top : top + height, left : left + width] = 0
-    units.copy_(changed)
 
 
 def _result(frames: torch.Tensor, out: torch.Tensor | None, dtype: torch.dtype) -> torch.Tensor:

@@ -32,7 +32,8 @@ from intraclip.data.frames import (
     read_tracklet_frame_into,
     resize_frame,
 )
-from intraclip.data.pack.format import FORMAT, FORMAT_VERSION, PackSettings, index_digest, pack_of
+from intraclip.data.pack.format import FORMAT, FORMAT_VERSION, PackSettings, index_digest
+from intraclip.data.pack.opened import pack_of
 from intraclip.errors import FrameError
 from intraclip.types import Tracklet
 

@@ -8,8 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from intraclip.data.pack.format import Pack, pack_of
-from intraclip.data.readers import READERS, find_dataset
+from intraclip.data.layouts import LAYOUTS
+from intraclip.data.pack.format import Pack
+from intraclip.data.pack.opened import pack_of
+from intraclip.data.readers import find_dataset
 from intraclip.data.readers.common import BENCHMARK_FILE
 from intraclip.data.readers.ilids_vid import DIRECTIONS
 from intraclip.errors import DataError
@@ -55,7 +57,7 @@ def read_source(root: Path, *, layout: str = "auto") -> Source:
         DataError: the data set cannot be read, or two different tracklets have one name.
     """
     name, folder = find_dataset(root, layout=layout)
-    reader = READERS[name]
+    reader = LAYOUTS.load(name)
     found: dict[str, tuple[int, Tracklet]] = {}
     splits: list[SourceSplit] = []
     dataset = name

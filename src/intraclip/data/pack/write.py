@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,26 +17,22 @@ from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
 from intraclip.core.files import file_digest, sweep, whole_file, write_json
-from intraclip.core.jobs import Job
+from intraclip.core.jobs import Job, locked
 from intraclip.core.progress import Progress
 from intraclip.data.frames import Frame
 from intraclip.data.pack.format import (
     FORMAT,
     FORMAT_VERSION,
-    INDEX,
     TABLES,
-    UNFINISHED,
     PackSettings,
-    forget_pack,
     index_digest,
-    pack_of,
     read_index,
 )
+from intraclip.data.pack.opened import INDEX, UNFINISHED, forget_pack, pack_of
 from intraclip.data.pack.shards import KEPT, OnUnreadable, Shard, pack_shard, start_worker
 from intraclip.data.pack.source import Source, read_source
 from intraclip.data.readers.common import BENCHMARK_FILE
 from intraclip.errors import ConfigError, DataError, OutputError, is_half_written
-from intraclip.process import hold
 from intraclip.types import Tracklet
 
 SHARD_BYTES = 64 << 20
@@ -127,7 +122,8 @@ def write_pack(
         )
         for number, tracklets in enumerate(_divide(source, settings, shard_bytes))
     ]
-    with _alone(out):
+    taken = f"another process is packing into {out}; wait for it, or choose another folder"
+    with locked(out / UNFINISHED, taken=taken):
         if (out / INDEX).is_file():  # another process was at it, and has finished
             return _finished_before(out, plan, began)
         records, written = _pack_all(shards, workers, progress)
@@ -169,22 +165,6 @@ def _begin(out: Path, plan: Mapping[str, Any]) -> None:
     if out.exists() and not (out.is_dir() and all(is_half_written(path) for path in out.iterdir())):
         raise OutputError(f"{out} is not empty and no pack; choose another folder for the pack")
     job.begin()
-
-
-@contextmanager
-def _alone(out: Path) -> Iterator[None]:
-    """Keep another process from packing into the folder; an interrupted one holds nothing any more."""
-    try:
-        lock = hold(out / UNFINISHED)
-    except BlockingIOError:
-        raise OutputError(
-            f"another process is packing into {out}; wait for it, or choose another folder"
-        ) from None
-    try:
-        yield
-    finally:
-        if lock is not None:
-            lock.close()
 
 
 def _compare(out: Path, found: Mapping[str, Any], plan: Mapping[str, Any], *, state: str) -> None:
