@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from torch.nn.parallel import DistributedDataParallel
@@ -57,17 +58,18 @@ def learn_in_pieces(
         auxiliary_loss=torch.stack(auxiliary).mean() if auxiliary else None,
         parts=torch.cat(mined).requires_grad_() if mined else None,
     )
+    logged: dict[str, torch.Tensor]
     loss, logged = step.loss(whole, batch.labels)
     found = torch.autograd.grad(
         step.scaler.scale(loss), _read(whole), allow_unused=True, materialize_grads=True
     )  # a recipe need not ask for a loss of the parts
     rows = zip(*(gradient.chunk(count) for gradient in found), strict=True)
     for place, (piece, gradients) in enumerate(zip(pieces, rows, strict=True)):
-        network, last = step.network, place + 1 == count
-        # Gradients of all pieces but the last are added up before the processes exchange them.
-        apart = isinstance(network, DistributedDataParallel) and not last
-        with network.no_sync() if apart else nullcontext():
-            output = step.forward(network, *piece, number, place)
+        exchange: AbstractContextManager[Any] = nullcontext()
+        if isinstance(step.network, DistributedDataParallel) and place + 1 < count:
+            exchange = step.network.no_sync()  # until the last piece gradients are added up
+        with exchange:
+            output = step.forward(step.network, *piece, number, place)
             heads = _read(output)
             seeds = [g.to(h.dtype) for g, h in zip(gradients, heads, strict=True)]
             if output.auxiliary_loss is not None:
