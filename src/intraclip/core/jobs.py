@@ -12,9 +12,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from intraclip.core.files import make_folder
+from intraclip.core.files import locked, make_folder
 from intraclip.errors import OutputError, write_new
-from intraclip.process import hold, release
 
 
 class Job:
@@ -102,34 +101,6 @@ class Job:
     def close(self) -> None:
         """Let another process have it."""
         self._held.close()
-
-
-@contextmanager
-def locked(file: Path, *, taken: str, patience: float = 0.0) -> Iterator[bool]:
-    """Keep other processes away from what a file stands for, as long as the context lasts.
-
-    Args:
-        file: the lock; its folder must exist.
-        taken: what to say where another process has it.
-        patience: seconds to wait for that process.
-
-    Yields:
-        Whether there are such locks here.
-
-    Raises:
-        OutputError: another process has it, or the file cannot be written.
-    """
-    try:
-        lock = hold(file, patience=patience)
-    except BlockingIOError:
-        raise OutputError(taken) from None
-    except OSError as error:
-        raise OutputError(f"{file.parent} cannot be written: {error}") from None
-    try:
-        yield lock is not None
-    finally:
-        with suppress(OSError):
-            release(lock)
 
 
 @contextmanager

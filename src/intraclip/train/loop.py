@@ -40,16 +40,8 @@ class Watcher(Protocol):
         """Something worth a line: a resumed checkpoint, a frame that could not be read."""
 
 
-class Silent:
+class Silent(Watcher):
     """A watcher that looks away."""
-
-    def step(
-        self, *, epoch: int, step: int, total_steps: int, metrics: dict[str, float], throughput: Throughput
-    ) -> None:
-        """Do nothing."""
-
-    def message(self, text: str) -> None:
-        """Do nothing."""
 
 
 def learning_rate(config: OptimizerConfig, epoch: int) -> float:
@@ -212,7 +204,7 @@ class _Training:
 
     def run(self) -> Path:
         """Train what is left, and write the final weights."""
-        device, epochs = self.world.device, self.recipe.optimizer.epochs
+        device = self.world.device
         pending: deque[Done] = deque()
         ahead = 0 if device.type == "cpu" else 1  # a GPU computes one step while the next one is prepared
         meter = Meter(device)
@@ -269,16 +261,7 @@ class _Training:
         final = self.folder / "model.safetensors"
         self._save()
         self.step.take_average()
-        self.world.leader_does(
-            lambda: save_checkpoint(
-                final,
-                self.step.model,
-                recipe=self.recipe,
-                pids=list(self.labels),
-                epoch=epochs,
-                step=self.total,
-            )
-        )
+        self.world.leader_does(lambda: self._write(final))
         if self.world.leads and self.total > first + 1:
             throughput = meter.summary(steady)
             write_json(self.folder / "throughput.json", throughput.to_json_dict())
@@ -327,6 +310,17 @@ class _Training:
         file = training_checkpoint(self.folder, self.progress.step)
         if file.exists():
             return
+        progress = {
+            "sums": dict(self.progress.sums),
+            "unreadable": self.progress.unreadable,
+            "scaler": self.step.scaler.state_dict(),
+        }
+        self._write(file, optimizer=self.step.optimizer, more=self.step.state(), progress=progress)
+        for old in training_checkpoints(self.folder)[: -self.recipe.run.keep_checkpoints]:
+            with suppress(OSError):  # one too many does no harm
+                old.unlink()
+
+    def _write(self, file: Path, **more: Any) -> None:
         save_checkpoint(
             file,
             self.step.model,
@@ -334,17 +328,8 @@ class _Training:
             pids=list(self.labels),
             epoch=self.progress.step // self.steps,
             step=self.progress.step,
-            optimizer=self.step.optimizer,
-            more=self.step.state(),
-            progress={
-                "sums": dict(self.progress.sums),
-                "unreadable": self.progress.unreadable,
-                "scaler": self.step.scaler.state_dict(),
-            },
+            **more,
         )
-        for old in training_checkpoints(self.folder)[: -self.recipe.run.keep_checkpoints]:
-            with suppress(OSError):  # one too many does no harm
-                old.unlink()
 
     def _say_goodbye(self) -> None:
         raise RunStopped(

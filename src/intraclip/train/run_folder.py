@@ -9,8 +9,7 @@ from pathlib import Path
 
 from intraclip.config import Recipe
 from intraclip.config_io import differing_in_effect, dump_recipe, load_recipe
-from intraclip.core.files import sweep, write_text
-from intraclip.core.jobs import locked
+from intraclip.core.files import locked, sweep, write_text
 from intraclip.errors import ConfigError, OutputError, is_half_written, require_empty_folder, write_new
 from intraclip.train.logs import METRICS
 

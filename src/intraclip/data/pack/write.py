@@ -16,8 +16,8 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
-from intraclip.core.files import file_digest, sweep, whole_file, write_json
-from intraclip.core.jobs import Job, locked
+from intraclip.core.files import file_digest, locked, sweep, whole_file, write_json
+from intraclip.core.jobs import Job
 from intraclip.core.progress import Progress
 from intraclip.data.frames import Frame
 from intraclip.data.pack.format import (
