@@ -168,6 +168,11 @@ class Split:
         """Query tracklets, then gallery tracklets: the order of every embeddings file."""
         return (*self.query, *self.gallery)
 
+    @property
+    def subsets(self) -> dict[str, tuple[Tracklet, ...]]:
+        """The tracklets by what they are for: ``train``, ``query`` and ``gallery``."""
+        return {"train": self.train, "query": self.query, "gallery": self.gallery}
+
     def __repr__(self) -> str:
         return (
             f"Split({self.dataset} #{self.index}: {len(self.train)} train, {len(self.query)} query, "

@@ -89,7 +89,7 @@ def flags_of_parts() -> list[tuple[str, Flag]]:
     found = []
     for key, (registry, each) in part_keys(Recipe()).items():
         for name in registry:
-            settings = registry.load(f"{name}NAME" if name.endswith(":") else name).Settings
+            settings = registry.settings_type(f"{name}NAME" if name.endswith(":") else name)
             prefix = f"{key}.{name}." if each else f"{key}."
             found += [
                 (name, replace(flag, name=prefix.replace("_", "-") + flag.name))

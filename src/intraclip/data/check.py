@@ -242,7 +242,7 @@ def _unused_name_findings(info: MarsInfo) -> Iterator[Finding]:
 
 def _subset_counts(split: Split) -> dict[str, SubsetCounts]:
     counts = {}
-    for name, tracklets in (("train", split.train), ("query", split.query), ("gallery", split.gallery)):
+    for name, tracklets in split.subsets.items():
         lengths = [len(t) for t in tracklets]
         counts[name] = SubsetCounts(
             tracklets=len(tracklets),

@@ -1,4 +1,8 @@
-"""The training loop."""
+"""The training loop; it is read from `train` down.
+
+`data/dataset.py` makes the batches, and `step.py` learns from one. What only some runs need stands beside:
+`resuming.py`, `pieces.py` for batches beyond memory, `failing.py`.
+"""
 
 from __future__ import annotations
 
@@ -85,11 +89,8 @@ def train(
         The final `model.safetensors`.
 
     Raises:
-        OutputError: the folder is not empty, or cannot be written.
-        ConfigError: resuming with another recipe; the keys that differ are named. Or P cannot be divided among the
-            processes.
-        CheckpointError: no checkpoint of the run can be read.
-        DataError: too few identities, or a frame that cannot be read.
+        DataError: there is nothing to train on, or too few identities.
+        ConfigError: P, or a process's clips, cannot be divided.
         IntraclipError: the loss is not finite; the batch is saved as `failed-batch.safetensors`.
         RunStopped: SIGTERM or Ctrl-C; the step was finished and a checkpoint saved.
     """

@@ -30,6 +30,12 @@ def pack_of(root: Path) -> Pack | None:
     return _OPEN[root]
 
 
+def is_raw(root: Path) -> bool:
+    """Whether a folder is a pack of pixels, which has no encoded frames."""
+    pack = pack_of(root)
+    return pack is not None and pack.kind == "raw"
+
+
 def is_pack(root: Path) -> bool:
     """Whether a folder is a pack, finished or not."""
     return (root / INDEX).is_file() or (root / UNFINISHED).is_file()

@@ -15,7 +15,7 @@ from intraclip.data.readers import find_dataset
 from intraclip.data.readers.common import BENCHMARK_FILE
 from intraclip.data.readers.ilids_vid import DIRECTIONS
 from intraclip.errors import DataError
-from intraclip.types import Split, Tracklet
+from intraclip.types import Tracklet
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +70,7 @@ def read_source(root: Path, *, layout: str = "auto") -> Source:
             dataset = split.dataset
             members = {
                 subset: [_number(found, tracklet, folder) for tracklet in tracklets]
-                for subset, tracklets in _subsets(split).items()
+                for subset, tracklets in split.subsets.items()
             }
             splits.append(
                 SourceSplit(index=index, direction=direction, protocol=split.protocol, members=members)
@@ -90,10 +90,6 @@ def read_source(root: Path, *, layout: str = "auto") -> Source:
         digest=digest,
         benchmark=benchmark.read_bytes() if benchmark.is_file() else None,
     )
-
-
-def _subsets(split: Split) -> dict[str, tuple[Tracklet, ...]]:
-    return {"train": split.train, "query": split.query, "gallery": split.gallery}
 
 
 def _number(found: dict[str, tuple[int, Tracklet]], tracklet: Tracklet, root: Path) -> int:

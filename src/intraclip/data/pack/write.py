@@ -28,7 +28,7 @@ from intraclip.data.pack.format import (
     index_digest,
     read_index,
 )
-from intraclip.data.pack.opened import INDEX, UNFINISHED, forget_pack, pack_of
+from intraclip.data.pack.opened import INDEX, UNFINISHED, forget_pack, is_raw
 from intraclip.data.pack.shards import KEPT, OnUnreadable, Shard, pack_shard, start_worker
 from intraclip.data.pack.source import Source, read_source
 from intraclip.data.readers.common import BENCHMARK_FILE
@@ -99,7 +99,7 @@ def write_pack(
     _check(settings, workers, shard_bytes)
     began = time.perf_counter()
     source = read_source(root, layout=layout)
-    if settings.frames == "keep" and _is_raw(source):
+    if settings.frames == "keep" and is_raw(source.tracklets[0].root):
         raise DataError(
             f"{source.root} is a pack of raw frames, it has no encoded ones to keep; pack jpeg or raw"
         )
@@ -149,11 +149,6 @@ def _check(settings: PackSettings, workers: int, shard_bytes: int) -> None:
         wrong.append(f"quality is {settings.quality}, expected 1 to 100")
     if wrong:
         raise ConfigError("; ".join(wrong))
-
-
-def _is_raw(source: Source) -> bool:
-    pack = pack_of(source.tracklets[0].root)
-    return pack is not None and pack.kind == "raw"
 
 
 def _begin(out: Path, plan: Mapping[str, Any]) -> None:

@@ -164,8 +164,8 @@ class Reader:
     markers: str
     inner_folders: tuple[str, ...]
     read: Callable[[Path, int, str], Split]
-    count_splits: Callable[[Path], int]
-    published: PublishedCounts | None
+    count_splits: Callable[[Path], int] = lambda root: 1
+    published: PublishedCounts | None = None
 
 
 def check_split_number(split: int, count: int, root: Path) -> None:

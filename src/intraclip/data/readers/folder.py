@@ -289,6 +289,4 @@ FOLDER = Reader(
     markers=f"{MANIFEST_CSV}, {MANIFEST_PARQUET}, or train/, query/, gallery/",
     inner_folders=("train", "query", "gallery", "tracklets"),
     read=lambda root, split, direction: read_folder(root, split=split),
-    count_splits=lambda root: 1,
-    published=None,
 )

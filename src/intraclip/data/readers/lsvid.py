@@ -237,6 +237,5 @@ LSVID = Reader(
     markers="list_sequence/list_seq_test.txt and tracklet_test/",
     inner_folders=("list_sequence", "tracklet_train", "tracklet_test", "test"),
     read=lambda root, split, direction: read_lsvid(root, split=split),
-    count_splits=lambda root: 1,
     published=LSVID_PUBLISHED,
 )

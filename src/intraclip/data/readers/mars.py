@@ -312,6 +312,5 @@ MARS = Reader(
     markers="bbox_train/, bbox_test/ and info/",
     inner_folders=("bbox_train", "bbox_test", "info"),
     read=lambda root, split, direction: read_mars(root, split=split),
-    count_splits=lambda root: 1,
     published=MARS_PUBLISHED,
 )

@@ -73,5 +73,4 @@ PACK = Reader(
     inner_folders=(),
     read=lambda root, split, direction: read_pack(root, split=split, direction=direction),
     count_splits=count_pack_splits,
-    published=None,
 )
