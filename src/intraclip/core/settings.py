@@ -219,7 +219,7 @@ def dataclass_from_table(
             except ValueError as error:
                 found.append(f"{where}: {error}")
         elif isinstance(raw, Mapping):
-            values[key] = dataclass_from_table(hints[key], raw, prefix=f"{where}.", found=found)  # type: ignore[arg-type]
+            values[key] = dataclass_from_table(hints[key], raw, prefix=f"{where}.", found=found)
         else:
             found.append(_no_table(where, raw))
     return kind(**values)

@@ -38,7 +38,7 @@ def open_log(run: Path, *, epochs_done: int, tensorboard: bool, leads: bool = Tr
         if (run / METRICS).exists():
             _keep_epochs(run / METRICS, epochs_done)
         file = (run / METRICS).open("a", encoding="utf-8")
-        events = _tensorboard(run, epochs_done) if tensorboard else None
+        events: Any = _tensorboard(run, epochs_done) if tensorboard else None
 
     def log(entry: dict[str, Any]) -> None:
         with _writing(run):
