@@ -82,13 +82,8 @@ class AugmentParameters:
     def of_clips(self, start: int, stop: int) -> AugmentParameters:
         """The draw of the clips from `start` up to, not including, `stop`: one process's share of a batch."""
         part = slice(start, stop)
-        return AugmentParameters(
-            crop=self.crop[part],
-            flip=self.flip[part],
-            angle=self.angle[part],
-            erase=self.erase[part],
-            colour=None if self.colour is None else self.colour[part],
-        )
+        own = {f.name: getattr(self, f.name) for f in fields(self)}
+        return AugmentParameters(**{name: None if v is None else v[part] for name, v in own.items()})
 
 
 def draw(

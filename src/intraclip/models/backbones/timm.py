@@ -23,7 +23,6 @@ from torch.nn.modules.batchnorm import _NormBase
 from intraclip.config import TIMM, InputConfig
 from intraclip.errors import CheckpointError, ConfigError, require_extra
 from intraclip.models.network import BackboneSettings, Stage, StagedNetwork
-from intraclip.models.packaged import packaged_weights
 
 _STRIDED = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)
 
@@ -112,12 +111,15 @@ class TimmBody(StagedNetwork):
             CheckpointError: they cannot be downloaded.
             ConfigError: there are none.
         """
+        from intraclip.models.packaged import PACKAGES, packaged_weights
+
         name = self.name.removeprefix(TIMM)
         packaged = packaged_weights(name)
         if packaged is not None:
             self._fill(packaged.read(self.network), source=str(packaged))
             return str(packaged)
         place = usual_place(name)
+        hint = f", or install {PACKAGES[name].distribution} (extra weights)" if name in PACKAGES else ""
         try:
             with _same_random_state():
                 twin = create(name, self._size, pretrained=True).state_dict()
@@ -126,7 +128,7 @@ class TimmBody(StagedNetwork):
         ) as error:  # hub, requests and timm raise kinds of their own when there is no internet
             raise CheckpointError(
                 f"timm's weights of {name} cannot be had ({_first_line(error)}); fetch {place} on a machine with "
-                f"internet access and set model.weights to the file{_package_hint(name)}"
+                f"internet access and set model.weights to the file{hint}"
             ) from None
         self.network.load_state_dict({k: v for k, v in twin.items() if k in self.network.state_dict()})
         return f"timm's weights of {name} ({place})"
@@ -339,13 +341,6 @@ def usual_place(name: str) -> str:
 def _same_random_state() -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         yield
-
-
-def _package_hint(name: str) -> str:
-    from intraclip.models.packaged import PACKAGES
-
-    package = PACKAGES.get(name)
-    return f", or install {package.distribution} (extra weights)" if package else ""
 
 
 def _pair(stride: Any) -> tuple[int, int]:
