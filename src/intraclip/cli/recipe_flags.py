@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import textwrap
 import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, TypeVar
 
 from intraclip.cli.common import parse
-from intraclip.cli.flags import Flag, first_sentence, flags_of
+from intraclip.cli.flags import Flag, flags_of
 from intraclip.config import Recipe
 from intraclip.config_io import of_today, recipe_from_table
 from intraclip.core.registry import Registry
@@ -18,6 +17,9 @@ from intraclip.earlier_recipes import MOVED
 from intraclip.errors import ConfigError
 
 ArgsT = TypeVar("ArgsT")
+
+COMMANDS = ("train", "cross")
+"""Commands whose flags are a recipe's settings."""
 
 
 def parse_with_recipe(kind: type[ArgsT], argv: Sequence[str], *, command: str, default: ArgsT) -> ArgsT:
@@ -33,13 +35,9 @@ def parse_with_recipe(kind: type[ArgsT], argv: Sequence[str], *, command: str, d
         ConfigError: settings that are not there, or out of range: all at once.
     """
     recipe: Recipe = default.settings  # type: ignore[attr-defined]
+    if {"-h", "--help", "--help-all"} & set(argv):
+        return parse(kind, argv, command=command, default=default)
     words, values = part_flags(argv)
-    if "--help-all" in argv:
-        try:
-            parse(kind, argv, command=command, default=default)
-        except SystemExit:
-            print(f"\n{help_of_parts()}")
-            raise
     bare = replace(recipe, model=replace(recipe.model, head_settings={}, backbone_settings={}), loss={})
     args = parse(kind, words, command=command, default=replace(default, settings=bare))  # type: ignore[type-var]
     table = merged(Recipe, table_of(recipe, whole=False), table_of(args.settings, whole=False))  # type: ignore[attr-defined]
@@ -96,18 +94,6 @@ def flags_of_parts() -> list[tuple[str, Flag]]:
                 for flag in flags_of(settings)
             ]
     return found
-
-
-def help_of_parts() -> str:
-    """The settings of all parts, for the end of the whole help."""
-    lines = ["settings of the parts (all parts of the loss are at work; the others are chosen by name):"]
-    for name, flag in flags_of_parts():
-        own = "" if flag.name.startswith("loss.") else f"{name}: "
-        choices = f" {'|'.join(flag.choices)}" if flag.choices else ""
-        lines.append(f"  --{flag.name}{choices}")
-        text = f"{own}{first_sentence(flag.help)} (default {flag.default})"
-        lines += textwrap.wrap(text, 100, initial_indent=" " * 8, subsequent_indent=" " * 8)
-    return "\n".join(lines)
 
 
 def part_keys(config: Any, prefix: str = "") -> dict[str, tuple[Registry, bool]]:

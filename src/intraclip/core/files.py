@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -135,3 +135,63 @@ def file_digest(path: Path) -> str:
     """SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+STAGED, READY, _OLD = "next.partial", "next", "old.json"
+"""New files of a folder while they are made, and once they are whole; and which of the old ones go."""
+
+
+def settle(folder: Path) -> None:
+    """Finish what `replaced_together` began before the process was killed; no other process may be at it.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    ready = folder / READY
+    try:
+        if (folder / STAGED).is_dir():
+            shutil.rmtree(folder / STAGED)
+        if not ready.is_dir():
+            return
+        old = ready / _OLD
+        for name in json.loads(old.read_text(encoding="utf-8")) if old.exists() else []:
+            (folder / name).unlink(missing_ok=True)
+        for path in sorted(ready.rglob("*")):
+            if path.is_file() and path != old:
+                target = folder / path.relative_to(ready)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                path.replace(target)
+        shutil.rmtree(ready)
+    except OSError as error:
+        raise OutputError(f"the output folder {folder} cannot be written: {error.strerror}") from None
+
+
+@contextmanager
+def replaced_together(folder: Path, old: Iterable[str] = ()) -> Iterator[Path]:
+    """Replace files of a folder all at once: a process that is killed leaves the old ones or the new ones.
+
+    Where it is killed while the new ones take their places, `settle` or the next call goes on with that.
+
+    Args:
+        folder: is there; no other process may be at it (`intraclip.core.jobs.alone`).
+        old: paths in it of files that go, unless there are new ones in their places.
+
+    Yields:
+        A folder for the new files, which are made one by one, whole; the old ones stay if the block fails.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    settle(folder)
+    staged = folder / STAGED
+    make_folder(staged)
+    try:
+        yield staged
+        write_json(staged / _OLD, sorted(name for name in old if not (staged / name).exists()))
+        try:
+            staged.rename(folder / READY)
+        except OSError as error:
+            raise OutputError(f"the output folder {folder} cannot be written: {error.strerror}") from None
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+    settle(folder)

@@ -15,6 +15,9 @@ from typing import Any
 from intraclip.core.files import locked, make_folder
 from intraclip.errors import OutputError, write_new
 
+LOCK = "lock"
+"""Name of the file that is locked."""
+
 
 class Job:
     """One piece of work.
@@ -96,7 +99,7 @@ class Job:
             OutputError: another process is at work, or the folder cannot be written.
         """
         taken = f"another process is at work on {self.out}; wait for it, or give another folder"
-        self._held.enter_context(locked(self.file.with_name("lock"), taken=taken))
+        self._held.enter_context(locked(self.file.with_name(LOCK), taken=taken))
 
     def close(self) -> None:
         """Let another process have it."""
@@ -116,13 +119,13 @@ def alone(out: Path, *, remove: bool = False) -> Iterator[None]:
     """
     make_folder(out)
     taken = f"another process is at work on {out}; wait for it, or choose another --out"
-    with locked(out / "lock", taken=taken):
+    with locked(out / LOCK, taken=taken):
         try:
             yield
         finally:
             if remove:
                 with suppress(OSError):  # a file more does no harm
-                    (out / "lock").unlink(missing_ok=True)
+                    (out / LOCK).unlink(missing_ok=True)
 
 
 def differences(before: Any, now: Any, name: str = "") -> list[str]:

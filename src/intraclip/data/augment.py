@@ -18,7 +18,8 @@ are touched: `intraclip.data.augment_kernels`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -82,8 +83,8 @@ class AugmentParameters:
     def of_clips(self, start: int, stop: int) -> AugmentParameters:
         """The draw of the clips from `start` up to, not including, `stop`: one process's share of a batch."""
         part = slice(start, stop)
-        own = {f.name: getattr(self, f.name) for f in fields(self)}
-        return AugmentParameters(**{name: None if v is None else v[part] for name, v in own.items()})
+        own: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
+        return replace(self, **{name: v[part] for name, v in own.items() if v is not None})
 
 
 def draw(
