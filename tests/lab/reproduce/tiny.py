@@ -36,9 +36,7 @@ def prid(folder: Path) -> Path:
     return write_prid2011(folder / "prid", pids=range(1, 9))
 
 
-def planned(
-    folder: Path, experiment: str, *data: Path, seeds: int = 1, splits: str | None = "0"
-) -> Plan:
+def planned(folder: Path, experiment: str, *data: Path, seeds: int = 1, splits: str | None = "0") -> Plan:
     """A plan on given data, with the tiny recipe."""
     return plan(
         Settings(
