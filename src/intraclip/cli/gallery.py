@@ -351,7 +351,7 @@ def _calibrate(argv: Sequence[str]) -> int:
     args = parse(CalibrateArgs, argv, command="gallery calibrate")
     from intraclip.embed.embeddings_io import read_embeddings
     from intraclip.gallery.gallery import open_gallery
-    from intraclip.metrics.match_probability import fit_calibration
+    from intraclip.metrics.match_fit import fit_calibration
 
     file = read_embeddings(args.labelled)
     with open_gallery(args.gallery) as gallery:
