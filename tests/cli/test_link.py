@@ -24,7 +24,8 @@ from intraclip.gallery.adding import Naming, add_embeddings
 from intraclip.gallery.gallery import create_gallery, open_gallery
 from intraclip.gallery.records import Filters, TrackletRecord
 from intraclip.link import people as people_module
-from intraclip.metrics.match_probability import fit_calibration, read_calibration
+from intraclip.metrics.match_fit import fit_calibration
+from intraclip.metrics.match_probability import read_calibration
 from intraclip.models.checkpoint import read_checkpoint
 from intraclip.types import Embeddings
 from link.link_world import World, make_world

@@ -40,8 +40,6 @@ class LinkArgs(Networked):
     model: Path | None = None
     """For a folder of tracklets: a run folder or checkpoint, an exported file, a name of `intraclip models list`, or a
     TOML file. Without it, the strongest network that is here by name."""
-    head: Path | None = None
-    """Run whose head aggregates the vectors of another network named by --model; by default they are averaged (TAP)."""
     out: Path
     """Folder for people.csv, people.html and, with --data, labels for training (tracklets.csv). Where it holds an
     earlier linking, this one takes its place, and people keep their numbers and names."""
@@ -114,9 +112,6 @@ def main(argv: Sequence[str]) -> int:
 def _link(args: LinkArgs, folder: Path) -> Callable[[], None]:
     """Group, and write into a folder that takes the place of --out; what is returned prints."""
     from intraclip.core.files import write_json
-    from intraclip.embed.extract import open_extractor
-    from intraclip.embed.extractors import ExtractSettings
-    from intraclip.embed.network import Network
     from intraclip.errors import DataError
     from intraclip.gallery.gallery import open_gallery
     from intraclip.ingest.camera_tracks import read_tracks
@@ -140,7 +135,13 @@ def _link(args: LinkArgs, folder: Path) -> Callable[[], None]:
     truth = None if args.truth is None else read_tracks(args.truth)
     network = None
     if is_data_folder(args.source):
-        extractor, recipe = open_extractor(args.run, encoder=args.encoder)
+        from intraclip.embed.extract import open_extractor
+        from intraclip.embed.extractors import ExtractSettings
+        from intraclip.embed.network import Network
+
+        extractor, recipe = open_extractor(
+            args.run, encoder=args.encoder, engine=args.engine, device=args.device
+        )
         network = Network(extractor, ExtractSettings.of(recipe))
     split = read_data(args.data) if args.data is not None else None
     source: str | Split | Gallery = args.source if network is None or split is None else split

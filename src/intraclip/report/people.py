@@ -5,16 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
 
-from intraclip import __version__
-from intraclip.core.files import write_text
-from intraclip.errors import require_extra
 from intraclip.link.changes import title as titled
 from intraclip.link.people import People
+from intraclip.report.html import write_page
 
 MAX_PEOPLE = 100
 """People shown with pictures; the others are in the table beside the page."""
@@ -99,37 +96,31 @@ def write_people_page(
     Returns:
         `out`.
     """
-    jinja2 = require_extra("jinja2", extra="report", purpose="the page of people")
     named = {c: f"camera {c}" for c in people.evidence.camids.tolist()} | (cameras or {})
     repeated = [p for p in people.numbers if len(people.members(p)) > 1]
     shown = [_shown(people, p, picture, named) for p in repeated[:MAX_PEOPLE]]
     alone = [people.names[row] for row in np.flatnonzero(~np.isin(people.person, repeated)).tolist()]
     changes = [] if people.changes is None else list(people.changes.lines(people.labels))
-    context = {
-        "title": title,
-        "version": __version__,
-        "rule": people.rule,
-        "sentences": list(dict.fromkeys([*sentences, *people.notes])),
-        "tracklets": len(people.names),
-        "cameras": sorted(set(named.values())),
-        "people": people.count,
-        "across": sum(len(people.cameras(p)) > 1 for p in repeated),
-        "shown": shown,
-        "not_shown": len(repeated) - len(shown),
-        "alone": alone[: 10 * MAX_PEOPLE],
-        "alone_count": len(alone),
-        "span": _span(people),
-        "changed": "" if people.changes is None else people.changes.summary(),
-        "changes": changes[: 2 * MAX_PEOPLE],
-        "more_changes": max(0, len(changes) - 2 * MAX_PEOPLE),
-        "calibrated": people.evidence.calibration is not None,
-    }
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    return write_page(
+        out,
+        "people.html.j2",
+        title=title,
+        rule=people.rule,
+        sentences=list(dict.fromkeys([*sentences, *people.notes])),
+        tracklets=len(people.names),
+        cameras=sorted(set(named.values())),
+        people=people.count,
+        across=sum(len(people.cameras(p)) > 1 for p in repeated),
+        shown=shown,
+        not_shown=len(repeated) - len(shown),
+        alone=alone[: 10 * MAX_PEOPLE],
+        alone_count=len(alone),
+        span=_span(people),
+        changed="" if people.changes is None else people.changes.summary(),
+        changes=changes[: 2 * MAX_PEOPLE],
+        more_changes=max(0, len(changes) - 2 * MAX_PEOPLE),
+        calibrated=people.evidence.calibration is not None,
     )
-    source = (resources.files("intraclip.report") / "people.html.j2").read_text(encoding="utf-8")
-    write_text(out, environment.from_string(source).render(context))
-    return out
 
 
 def _shown(people: People, person: int, picture: Callable[[str], str] | None, named: dict[int, str]) -> Shown:
