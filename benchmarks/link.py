@@ -63,7 +63,8 @@ def main() -> None:
     args = parser.parse_args()
     if args.many:
         many(args.many, args.seed, args.noise)
-        return
+        if not args.files:
+            return
     if not args.files or args.data is None:
         parser.error("embeddings and --data are needed, or --many")
     frames = {t.name: len(t) for t in read_split(args.data).test}

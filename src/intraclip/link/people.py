@@ -218,10 +218,9 @@ def _by_itself(
     if tail is None:
         notes.append("too few or too even distances to tell people apart by: the silhouette chose the cut")
         # A camera's mean may be the very person whom it saw most.
-        ways = [
-            _by_silhouette(e, notes) for e in ([evidence] if levelled is evidence else [evidence, levelled])
-        ]
-        levelled, tree, level, silhouette = max(ways, key=lambda way: way[-1])
+        kinds = [evidence] if levelled is evidence else [evidence, levelled]
+        cuts = [_by_silhouette(kind, notes) for kind in kinds]
+        levelled, tree, level, silhouette = max(cuts, key=lambda cut: cut[-1])
         why = f"the cut with the best mean silhouette ({silhouette:.2f})"
     elif asked or len(evidence) > FULL or len(np.unique(evidence.camids)) == 1:
         level = -tail.distance_of(probability)
