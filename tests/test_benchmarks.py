@@ -137,6 +137,7 @@ TOYS: dict[str, Callable[[Path], list[str]]] = {
     "pack.py": packed,
     "process.py": flags("--rounds 1 --steps 1"),
     "ranking.py": flags("--rounds 1 --gallery 8062 --stream 20 200 16"),
+    "start.py": flags("--rounds 1 --tracklets 20 --only search"),
     "serve.py": flags("--clients 2 --seconds 0.2 --tracklets 100 --size 16"),
     "step.py": flags("--backbone small --identities 2 --frames 2 --rounds 1 --device cpu"),
     "video_to_answer.py": filmed,

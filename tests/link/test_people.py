@@ -16,7 +16,8 @@ from intraclip.link.evidence import Evidence
 from intraclip.link.level import best_level, silhouettes
 from intraclip.link.people import People, link
 from intraclip.link.travel import Travel, TravelTimes
-from intraclip.metrics.match_probability import MatchCalibration, fit_calibration
+from intraclip.metrics.match_fit import fit_calibration
+from intraclip.metrics.match_probability import MatchCalibration
 from link.link_world import World, make_world
 
 

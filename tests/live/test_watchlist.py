@@ -11,7 +11,7 @@ from intraclip.gallery.gallery import create_gallery, open_gallery, save_intact
 from intraclip.gallery.records import Filters, TrackletRecord
 from intraclip.live.alerts import Alerts
 from intraclip.live.watchlist import LEAST_FACTOR, Matcher, WatchList, add_pictures, factor_of
-from intraclip.metrics.match_probability import fit_calibration
+from intraclip.metrics.match_fit import fit_calibration
 from intraclip.types import Embeddings
 from live.live_world import PEOPLE, make_gallery, network, picture, vector
 

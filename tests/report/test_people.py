@@ -13,7 +13,7 @@ import pytest
 from intraclip.errors import OutputError
 from intraclip.link.evidence import Evidence
 from intraclip.link.people import link
-from intraclip.metrics.match_probability import fit_calibration
+from intraclip.metrics.match_fit import fit_calibration
 from intraclip.report.people import MAX_STRIPS, write_people_page
 from link.link_world import make_world
 

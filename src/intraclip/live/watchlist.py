@@ -29,7 +29,6 @@ import numpy.typing as npt
 
 from intraclip.errors import ConfigError, DataError
 from intraclip.gallery.gallery import Gallery
-from intraclip.gallery.pictures import pictures_of
 from intraclip.gallery.records import Judgement, TrackletRecord, check_name
 from intraclip.metrics.distance import paired_distances
 from intraclip.types import ArrayTracklet
@@ -288,6 +287,8 @@ def add_pictures(gallery: Gallery, network: Network, pictures: Sequence[npt.NDAr
         DataError: no pictures, or the gallery is another network's.
     """
     gallery.require_fingerprint(network.fingerprint)
+    from intraclip.gallery.pictures import pictures_of  # loads OpenCV
+
     vectors = network.embed([list(pictures)]).features
     name = f"watch_{int(1000 * time.time())}"
     record = TrackletRecord(id=name, camera=CAMERA, num_frames=len(pictures), source="pictures")
