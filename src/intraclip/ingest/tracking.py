@@ -12,9 +12,11 @@ from intraclip.ingest.config import IngestConfig
 from intraclip.ingest.detections import Detections
 from intraclip.ingest.frame_source import Image
 
-BEGINNING = 0.15
-"""Overlap (IoU) times score by which a second detection confirms a first, where frames are passed over between them: a
-walker has moved by half a width. The library's 0.3 asks for 0.5 of a detection with a score of 0.6."""
+BUFFER = 0.3
+"""Where frames are passed over, boxes are compared with a margin of this share of their size on every side: between two
+searches people, and a camera in somebody's hands, move farther than the tracker foresees. The first of the two margins of
+Yang et al., "Hard to Track Objects with Irregular Motions and Similar Appearances? Make It Easier by Buffering the Matching
+Space", WACV 2023."""
 
 CORNERS = 200
 """By which the camera's own motion is told; more cost more."""
@@ -58,8 +60,6 @@ class PeopleTracker:
                 instant_first_frame_activation=False,
                 **common,
             )
-            if config.quality != "full":
-                self._tracker.minimum_iou_threshold_unconfirmed_assoc = BEGINNING
             if self._wants_image and config.quality != "full":
                 motion = require_extra("trackers.utils.cmc", extra="ingest", purpose="tracking people")
                 # A camera moves as one: two hundred corners tell how as well as the thousand of the library.
@@ -70,6 +70,10 @@ class PeopleTracker:
             self._tracker = library.OCSORTTracker(
                 high_conf_det_threshold=config.track_score, minimum_iou_threshold=config.match_iou, **common
             )
+
+        if config.quality != "full":
+            overlaps = require_extra("trackers.utils.iou", extra="ingest", purpose="tracking people")
+            self._tracker.iou = overlaps.BIoU(BUFFER)
 
     def update(
         self, detections: Detections, *, time_s: float, image: Image, confirm: int | None = None
