@@ -17,11 +17,12 @@ A message says what is wrong, where, which value was found, and what to do about
 
 from __future__ import annotations
 
+import difflib
 import errno
 import os
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
@@ -82,6 +83,16 @@ class DeviceError(IntraclipError):
 
 class MissingExtraError(IntraclipError):
     """A part needs an optional dependency that is not installed."""
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """The end of a sentence about a word that is not known: the one it is most like, or nothing.
+
+    >>> did_you_mean("galery", ["gallery", "link"]), did_you_mean("x", ["gallery", "link"])
+    (" (did you mean 'gallery'?)", '')
+    """
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
 
 
 def require_extra(module: str, *, extra: str, purpose: str) -> ModuleType:

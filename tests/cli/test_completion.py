@@ -25,6 +25,10 @@ LINES = {
     ("intraclip", "gallery", "add", "people", "--samp"): "--sampling",
     ("intraclip", "train", "--model.he"): "--model.head",
     ("intraclip", "evaluate", "run", "--distance", "eu"): "euclidean",
+    ("intraclip", "train", "--model.head.red"): "--model.head.reduction",
+    ("intraclip", "train", "--model.head.order", "fc-b"): "fc-bn-relu",
+    ("intraclip", "cross", "--loss.trip"): "--loss.triplet.margin",
+    ("intraclip", "train", "--model.backbone.l"): "--model.backbone.last-stride",
     ("intraclip", "completion", "z"): "zsh",
 }
 
@@ -61,6 +65,20 @@ def test_a_shell_completes_commands_flags_and_values(
         # bash and fish leave out what does not begin like the word; zsh does that itself, after the script.
         if shell != "zsh":
             assert "report" not in done.stdout.split()
+
+
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not installed")
+def test_zsh_reads_it_from_a_folder_of_functions(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(["completion", "zsh"]) == 0
+    (tmp_path / "_intraclip").write_text(capsys.readouterr().out)
+    asked = (
+        f"fpath=({tmp_path}); autoload -Uz _intraclip; compadd() {{ shift; print -- $@ }}; "
+        "words=(intraclip ga); CURRENT=2; _intraclip; words=(intraclip gallery ad); CURRENT=3; _intraclip"
+    )
+    done = subprocess.run(["zsh", "-f", "-c", asked], capture_output=True, text=True, check=True)
+    first, second = done.stdout.splitlines()  # the first call defines the function, and answers too
+    assert "gallery" in first.split()
+    assert "add" in second.split()
 
 
 def test_another_shell_is_refused(capsys: pytest.CaptureFixture[str]):

@@ -82,4 +82,4 @@ def test_unreadable_frames_are_listed_or_stop_the_command(
 
 def test_an_unknown_data_command_lists_those_there_are(capsys: pytest.CaptureFixture[str]):
     assert main(["data", "unpack"]) == 2
-    assert "'data make', 'data pack' and 'data check'" in capsys.readouterr().err
+    assert "there are make, make-videos, pack, check" in capsys.readouterr().err

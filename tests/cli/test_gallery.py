@@ -373,5 +373,5 @@ def test_times_and_ages_are_read():
 def test_the_command_explains_itself(capsys):
     assert gallery_main([]) == 0
     assert "export-labels" in capsys.readouterr().out
-    assert gallery_main(["drop"]) == 2
+    assert intraclip_main(["gallery", "drop"]) == 2
     assert "there are add, search" in capsys.readouterr().err

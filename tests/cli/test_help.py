@@ -41,7 +41,8 @@ def test_help_all_has_every_flag_and_help_none_that_is_not_there(
     everything = printed(capsys, *command.split(), "--help-all")
     flags = flags_of(kind_of(command))
     said = set(re.findall(r"^[^\w-]{0,4}(?:-h, )?(--[a-z][\w.-]*)", everything, flags=re.MULTILINE)) - {
-        "--help"
+        "--help",
+        "--config",
     }
     of_parts = flags_of_parts() if command in ("train", "cross") else []
     assert said == {f.spelling for f in [*flags, *(f for _, f in of_parts)] if not f.positional}
@@ -79,3 +80,48 @@ def test_quiet_leaves_results_and_errors(tmp_path, capsys: pytest.CaptureFixture
     assert main(["-v", "score", str(tmp_path / "none.npz")]) == 2
     assert "Traceback" in capsys.readouterr().err
     main(["--version"])
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("evaluate", "MODEL and --data DIR are missing"),
+        ("evaluate run --dat x --data y", "there is no flag --dat (did you mean '--data'?)"),
+        ("evaluate run more --data x", "'more' is one word too many"),
+        ("evaluate run --data", "--data wants a value"),
+        ("evaluate run --data=x --distance=cos", "--distance is 'cos', not one of euclidean, cosine"),
+        ("evaluate run --data x --split 1.5", "--split is '1.5', not a whole number"),
+        ("link g --out o --prior many", "--prior is 'many', not a number"),
+        ("data make --frames 3 4 --width 5", "DIR is missing"),
+        ("data make bench --frames 3", "--frames wants 2 values, not 1"),
+        ("train --data x --out o --optimiser.epochs 3", "did you mean '--optimizer.epochs'?"),
+        ("gallery sea g", "unknown command 'gallery sea' (did you mean 'search'?)"),
+        ("galery", "unknown command 'galery' (did you mean 'gallery'?)"),
+    ],
+)
+def test_a_mistake_gets_one_sentence(line: str, said: str, capsys: pytest.CaptureFixture[str]):
+    code = 2
+    try:
+        code = main(line.split())
+    except SystemExit as error:
+        code = int(str(error.code))
+    assert code == 2
+    err = capsys.readouterr().err
+    assert said in err
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+
+
+def test_all_mistakes_are_said_at_once(capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit):
+        main(["evaluate", "--split", "a", "--Json"])
+    err = capsys.readouterr().err
+    assert "--split is 'a'" in err
+    assert "did you mean '--json'?" in err
+    assert "MODEL and --data DIR are missing" in err
+
+
+def test_the_help_shows_the_defaults_of_the_recipe_that_is_named(capsys: pytest.CaptureFixture[str]):
+    assert "Epochs in all (default 500)" in printed(capsys, "train", "--help")
+    assert "Epochs in all (default 500)" not in printed(capsys, "train", "--recipe", "demo", "--help")
+    assert "(default 0)" in printed(capsys, "demo", "--help")

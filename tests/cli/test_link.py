@@ -22,7 +22,7 @@ from intraclip.embed.score import calibrate_file
 from intraclip.errors import ConfigError, DataError, IntraclipError, OutputError
 from intraclip.gallery.adding import Naming, add_embeddings
 from intraclip.gallery.gallery import create_gallery, open_gallery
-from intraclip.gallery.records import TrackletRecord
+from intraclip.gallery.records import Filters, TrackletRecord
 from intraclip.link import people as people_module
 from intraclip.metrics.match_fit import fit_calibration
 from intraclip.metrics.match_probability import read_calibration
@@ -434,7 +434,6 @@ def test_of_two_that_link_into_one_folder_one_is_refused(
     grouping = people_module.link
 
     def meanwhile(*args: Any, **options: Any) -> Any:
-        (tmp_path / "out").mkdir()
         (tmp_path / "out/people.csv").write_text("of the other one")
         return grouping(*args, **options)
 
@@ -443,3 +442,102 @@ def test_of_two_that_link_into_one_folder_one_is_refused(
         link_main([str(file), "--out", str(tmp_path / "out")])
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["people.csv"]
     assert (tmp_path / "out/people.csv").read_text() == "of the other one"
+
+
+def person_of(found: dict[str, Any]) -> dict[str, int]:
+    return {row["tracklet"]: row["person"] for row in found["tracklets"]}
+
+
+def test_linked_again_with_new_footage_people_keep_their_numbers_and_names(
+    run: Callable[..., str], tmp_path: Path, file: Path
+):
+    world = make_world(people=8, noise=0.15)
+    monday = np.flatnonzero(world.pids <= 5)
+    e = world.embeddings
+    part = Embeddings(
+        features=e.features[monday],
+        pids=e.pids[monday],
+        camids=e.camids[monday],
+        is_query=e.is_query[monday],
+        names=tuple(e.names[i] for i in monday.tolist()),
+    )
+    save_embeddings(tmp_path / "monday.npz", part, times=None, metadata={"fingerprint": FINGERPRINT})
+    argv = ["--threshold", 1.2, "--distance", "euclidean", "--json"]
+    before = json.loads(run(tmp_path / "monday.npz", *argv))
+    assert before["changes"] is None
+    # A name, typed into one row by a spreadsheet that saves semicolons.
+    table = tmp_path / "out" / "people.csv"
+    lines = [line.split(",") for line in table.read_text(encoding="utf-8").splitlines()]
+    anna = next(line for line in lines if line[1] == "3")
+    anna[2] = "=Anna"
+    table.write_text("\ufeff" + "\n".join(";".join(line) for line in lines), encoding="utf-8")
+    after = json.loads(run(file, *argv))
+    numbers = person_of(after)
+    assert all(numbers[tracklet] == person for tracklet, person in person_of(before).items())
+    assert set(numbers.values()) == set(range(1, 9))
+    assert {row["name"] for row in after["tracklets"] if row["person"] == 3} == {"=Anna"}
+    nothing = {"added": [], "merged": {}, "split": {}, "gone": [], "names": {}}
+    assert after["changes"] == {**nothing, "kept": 5, "added": [6, 7, 8]}
+    page = (tmp_path / "out" / "people.html").read_text(encoding="utf-8")
+    assert "=Anna (person 3)" in page
+    assert "Since the linking before: 5 people as they were, 3 new" in page
+    assert {row["name"] for row in rows_of(tmp_path / "out") if row["person"] == "3"} == {"'=Anna"}
+    # All as one: everybody is found to be another; then apart again, the name goes with the number.
+    out = run(file, "--threshold", 99, "--distance", "euclidean")
+    assert "7 found to be another" in out
+    assert "person 2, =Anna (person 3), person 4" in out
+    assert "are =Anna (person 1)" in out
+    out = run(file, "--threshold", 1.2, "--distance", "euclidean")
+    assert "was divided into" in out
+    fresh = json.loads(run(file, *argv, "--renumber"))
+    assert set(person_of(fresh).values()) == set(range(1, 9))
+    assert {row["name"] for row in fresh["tracklets"]} == {""}
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["links.json", "people.csv", "people.html"]
+
+
+def test_what_fails_leaves_the_earlier_linking_whole(run: Callable[..., str], file: Path, tmp_path: Path):
+    run(file, "--threshold", 1.2, "--distance", "euclidean")
+    before = {p.name: p.read_bytes() for p in (tmp_path / "out").iterdir()}
+    with pytest.raises(ConfigError):
+        run(file, "--probability", 0)
+    assert {p.name: p.read_bytes() for p in (tmp_path / "out").iterdir()} == before
+    (tmp_path / "out" / "links.json").write_text('{"links_version": 1}')
+    with pytest.raises(DataError, match=r"links.json is damaged"):
+        run(file)
+
+
+def test_a_gallery_keeps_its_linking_wherever_the_next_one_goes(run: Callable[..., str], tmp_path: Path):
+    world = make_world(people=8, noise=0.15)
+    gallery_of(tmp_path / "gallery", world, wall=True)
+    before = json.loads(run(tmp_path / "gallery", "--json"))
+    numbers = person_of(before)
+    with open_gallery(tmp_path / "gallery") as gallery:
+        members = [t for t, p in numbers.items() if p == 2]
+        gallery.set_person(members[:1], "Anna")
+        gallery.delete(Filters(ids=frozenset(t for t, p in numbers.items() if p == 1)))
+    shutil.rmtree(tmp_path / "out")
+    after = json.loads(run(tmp_path / "gallery", "--json"))
+    assert person_of(after) == {t: p for t, p in numbers.items() if p != 1}
+    assert {row["name"] for row in after["tracklets"] if row["person"] == 2} == {"Anna"}
+    # Who was deleted is not even known to be gone.
+    nothing = {"added": [], "merged": {}, "split": {}, "gone": [], "names": {}}
+    assert after["changes"] == {**nothing, "kept": 7}
+
+
+def test_judgements_of_a_gallery_are_followed(run: Callable[..., str], tmp_path: Path):
+    world = make_world(people=4, noise=0.15)
+    gallery_of(tmp_path / "gallery", world, wall=True)
+    a, b = world.names[0], world.names[1]  # one person
+    other = world.names[3]
+    with open_gallery(tmp_path / "gallery") as gallery:
+        gallery.reject(a, b)
+        gallery.confirm(a, other)
+    numbers = person_of(json.loads(run(tmp_path / "gallery", "--json")))
+    assert numbers[a] == numbers[other] != numbers[b]
+    with open_gallery(tmp_path / "gallery") as gallery:
+        gallery.confirm(other, b)  # so a is b, and is not
+    found = json.loads(run(tmp_path / "gallery", "--json"))
+    (note,) = [n for n in found["notes"] if "contradicts itself" in n]
+    assert a in note
+    numbers = person_of(found)
+    assert numbers[a] != numbers[b]

@@ -40,7 +40,7 @@ def test_the_list_shows_every_network_in_full_and_says_what_is_here(capsys: pyte
 def test_wrong_names_and_commands_are_said(capsys: pytest.CaptureFixture[str]):
     assert main(["models"]) == 0
     assert main(["models", "fetch"]) == 2
-    assert "use list, get, check" in capsys.readouterr().err
+    assert "there are list, get, check" in capsys.readouterr().err
     assert main(["models", "get", "yolox_nanoo"]) == 2
     assert "did you mean 'yolox_nano'" in capsys.readouterr().err
     assert main(["models", "get", "yolox_nano", "yolox_tiny", "--from", "x.onnx"]) == 2

@@ -12,7 +12,7 @@ from threading import Barrier
 
 import pytest
 
-from intraclip.core.files import make_folder, whole_file, write_json, write_text
+from intraclip.core.files import make_folder, replaced_together, settle, whole_file, write_json, write_text
 from intraclip.errors import OutputError
 
 
@@ -118,3 +118,54 @@ def test_a_name_that_is_no_utf8_is_written_escaped(tmp_path: Path):
 def test_a_folder_that_cannot_be_made_is_named():
     with pytest.raises(OutputError, match=r"cannot make the folder /dev/null/out"):
         make_folder(Path("/dev/null/out"))
+
+
+def put(folder: Path, names: dict[str, str]) -> None:
+    for name, text in names.items():
+        write_text(folder / name, text)
+
+
+def texts(folder: Path) -> dict[str, str]:
+    return {
+        p.relative_to(folder).as_posix(): p.read_text(encoding="utf-8")
+        for p in folder.rglob("*")
+        if p.is_file()
+    }
+
+
+def test_files_of_a_folder_are_replaced_together(tmp_path: Path):
+    put(tmp_path, {"a": "old", "tracks/1": "old", "mine": "mine"})
+    with replaced_together(tmp_path, ["a", "tracks/1"]) as staged:
+        put(staged, {"a": "new", "tracks/2": "new"})
+    assert texts(tmp_path) == {"a": "new", "tracks/2": "new", "mine": "mine"}
+    with pytest.raises(RuntimeError), replaced_together(tmp_path, ["a"]) as staged:  # noqa: PT012
+        put(staged, {"a": "newer"})
+        raise RuntimeError
+    assert texts(tmp_path) == {"a": "new", "tracks/2": "new", "mine": "mine"}
+
+
+@pytest.mark.parametrize("after", range(3))
+def test_a_process_killed_between_two_files_is_finished_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
+):
+    put(tmp_path, {"a": "old", "b": "old", "gone": "old"})
+    taken = Path.replace
+    left = [after]
+
+    def replace(self: Path, target: Path) -> Path:
+        if self.parent.name == "next":
+            if not left[0]:
+                raise KeyboardInterrupt
+            left[0] -= 1
+        return taken(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", replace)
+        try:
+            with replaced_together(tmp_path, ["gone"]) as staged:
+                put(staged, {"a": "new", "b": "new"})
+        except KeyboardInterrupt:
+            assert after < 2
+    settle(tmp_path)
+    assert texts(tmp_path) == {"a": "new", "b": "new"}
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "b"]

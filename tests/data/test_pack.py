@@ -30,15 +30,8 @@ from intraclip.data.check import check_dataset
 from intraclip.data.frames import encoded_frame, read_tracklet_frame, resize_frame
 from intraclip.data.pack import shards as shards_module
 from intraclip.data.pack import write as write_module
-from intraclip.data.pack.format import (
-    INDEX,
-    TABLES,
-    UNFINISHED,
-    PackSettings,
-    forget_pack,
-    open_pack,
-    pack_of,
-)
+from intraclip.data.pack.format import TABLES, PackSettings
+from intraclip.data.pack.opened import INDEX, UNFINISHED, forget_pack, open_pack, pack_of
 from intraclip.data.pack.verify import verify_pack
 from intraclip.data.pack.write import write_pack
 from intraclip.data.readers import find_dataset, num_splits, read_split

@@ -34,9 +34,9 @@ from intraclip.lab.cross import (
     cross_dataset,
     cross_runs,
     markdown,
-    parse_splits,
     printed_row,
 )
+from intraclip.lab.splits import parse_splits
 from intraclip.lab.view import View as LabView
 from intraclip.train.loop import Silent, Watcher
 from intraclip.types import Split, Tracklet

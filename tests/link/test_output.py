@@ -37,6 +37,7 @@ def test_the_table_has_a_row_a_tracklet_by_person_and_time(tmp_path: Path):
         {
             "tracklet": "x",
             "person": 1,
+            "name": "",
             "camera": 3,
             "start_s": None,
             "end_s": None,

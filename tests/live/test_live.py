@@ -167,7 +167,7 @@ def test_retention_deletes_what_is_old_but_not_who_is_looked_for(gallery, tmp_pa
 def test_what_cannot_be_watched_is_refused(gallery, tmp_path):
     with pytest.raises(ConfigError, match="at least one camera"):
         live_of(gallery, [])
-    with pytest.raises(ConfigError, match="keep_s is -1, must be at least 0; look_s is 0, must be above 0"):
+    with pytest.raises(ConfigError, match="look_s: 0 must be above 0; keep_s: -1 is too small, at least 0"):
         LiveSettings(look_s=0, keep_s=-1)
     other = create_gallery(tmp_path / "other", fingerprint="0" * 64, dimension=3)
     with pytest.raises(DataError, match="another model"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from intraclip.live.alerts import Alerts
-from intraclip.live.live import CameraStatus, LiveStatus
+from intraclip.live.status import CameraStatus, LiveStatus
 from intraclip.live.watchlist import Matcher, WatchList
 from intraclip.serve.app import create_app
 from intraclip.serve.settings import ServeSettings

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import tyro
 
-from intraclip.cli.common import parse, print_json, print_table, say
-from intraclip.cli.gallery_flags import Address, Model, audited, clock, login, open_model
+from intraclip.cli.common import choose, parse, print_json, print_table, say
+from intraclip.cli.gallery_flags import InGallery, Model, audited, clock, login, open_model
 from intraclip.errors import ConfigError
 
 HELP = """usage: intraclip alerts COMMAND GALLERY [options]
@@ -28,11 +28,9 @@ HELP = """usage: intraclip alerts COMMAND GALLERY [options]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ListArgs:
+class ListArgs(InGallery):
     """List alerts, the newest first."""
 
-    gallery: Address
-    """Folder, or milvus+http://host:port/name."""
     limit: int = 20
     """Most alerts to list."""
     open: bool = False
@@ -42,14 +40,12 @@ class ListArgs:
 
 
 @dataclass(frozen=True, kw_only=True)
-class WatchArgs(Model):
+class WatchArgs(InGallery, Model):
     """Put a person on the watch-list: `intraclip live` raises an alert when somebody passes as them.
 
     Pictures become a tracklet of the gallery, of a camera called watch-list; they need the gallery's network.
     """
 
-    gallery: Address
-    """Folder, or milvus+http://host:port/name."""
     tracklet: tuple[str, ...] = ()
     """Tracklets of the gallery that show the person."""
     images: tuple[Path, ...] = ()
@@ -63,31 +59,25 @@ class WatchArgs(Model):
 
 
 @dataclass(frozen=True, kw_only=True)
-class WatchedArgs:
+class WatchedArgs(InGallery):
     """List who is looked for, and what was learned from what people said of the alerts."""
 
-    gallery: Address
-    """Folder, or milvus+http://host:port/name."""
     json: bool = False
     """Print JSON."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class UnwatchArgs:
+class UnwatchArgs(InGallery):
     """Take a person off the watch-list; tracklets and alerts stay."""
 
-    gallery: Address
-    """Folder, or milvus+http://host:port/name."""
     person: tyro.conf.Positional[str]
     """Number or name of `intraclip alerts watched`."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class JudgeArgs:
+class JudgeArgs(InGallery):
     """Say whether an alert was right."""
 
-    gallery: Address
-    """Folder, or milvus+http://host:port/name."""
     alert: tyro.conf.Positional[str]
     """Number of `intraclip alerts list`."""
 
@@ -99,19 +89,10 @@ def main(argv: Sequence[str]) -> int:
         "watch": _watch,
         "watched": _watched,
         "unwatch": _unwatch,
-        "confirm": lambda rest: _judge(rest, same=True),
-        "reject": lambda rest: _judge(rest, same=False),
+        "confirm": partial(_judge, same=True),
+        "reject": partial(_judge, same=False),
     }
-    if not argv or argv[0] in ("-h", "--help", "--help-all"):
-        print(HELP)
-        return 0
-    if argv[0] not in commands:
-        print(
-            f"error: `intraclip alerts {argv[0]}` is no command; there are {', '.join(commands)}",
-            file=sys.stderr,
-        )
-        return 2
-    return commands[argv[0]](argv[1:])
+    return choose("alerts", argv, commands, about=HELP)
 
 
 def _list(argv: Sequence[str]) -> int:
@@ -125,7 +106,7 @@ def _list(argv: Sequence[str]) -> int:
     found = [a for a in found if not args.open or a.said is None]
     shown = found[: args.limit]
     if args.json:
-        print_json([alert.to_json_dict() for alert in shown])
+        print_json([asdict(alert) for alert in shown])
         return 0
     if not found:
         say("no alerts")

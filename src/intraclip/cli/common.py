@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin, get_type_h
 
 import tyro
 
-from intraclip.errors import DataError
+from intraclip.errors import ConfigError, DataError, did_you_mean
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -59,29 +59,26 @@ VOICE = Voice()
 def parse(kind: type[ArgsT], argv: Sequence[str], *, command: str, default: ArgsT | None = None) -> ArgsT:
     """Parse flags into a dataclass; its docstring is the help text. Wrong flags exit with code 2."""
     from intraclip.cli.settings_file import COMMANDS, with_settings
-    from intraclip.cli.spellings import modern
+    from intraclip.cli.spellings import mistakes, modern
 
-    if "--help-all" in argv:
-        argv = ["--help"]
-    elif {"-h", "--help"} & set(argv):
-        from intraclip.cli.help import short_help
+    if {"-h", "--help", "--help-all"} & set(argv):
+        from intraclip.cli.help import help_text
 
-        more = "  --config FILE         A TOML file of flags; those of the command line win."
-        print(short_help(kind, command, more=more if command in COMMANDS else ""))
+        print(help_text(kind, command, whole="--help-all" in argv, given=default))
         raise SystemExit(0)
     argv, source = modern(kind, argv, command=command, note=lambda text: say(f"note: {text}")), ""
     if command in COMMANDS:
         argv, source = with_settings(kind, argv)
+    if wrong := mistakes(kind, argv):
+        from_file = f"; some of these flags come from {source}" if source else ""
+        told = f"error: {'; '.join(wrong)}{from_file}; `intraclip {command} --help` explains the flags"
+        print(plain(told), file=sys.stderr)
+        raise SystemExit(2)
     prog, config = f"intraclip {command}", (tyro.conf.FlagCreatePairsOff,)
     argv = join_repeated(kind, argv)
-    try:
-        if default is None:
-            return tyro.cli(kind, prog=prog, args=argv, config=config)
-        return tyro.cli(kind, prog=prog, args=argv, default=default, config=config)
-    except SystemExit as error:
-        if error.code and source:
-            say(f"some of these flags come from {source}")
-        raise
+    if default is None:
+        return tyro.cli(kind, prog=prog, args=argv, config=config)
+    return tyro.cli(kind, prog=prog, args=argv, default=default, config=config)
 
 
 def join_repeated(kind: type[Any], argv: Sequence[str]) -> list[str]:
@@ -114,6 +111,23 @@ def join_repeated(kind: type[Any], argv: Sequence[str]) -> list[str]:
         else:
             taking.append(argument)
     return [argument for part in parts for argument in part]
+
+
+def choose(
+    group: str, argv: Sequence[str], commands: Mapping[str, Callable[[Sequence[str]], int]], *, about: str
+) -> int:
+    """Run the command of a group that the first word names, such as ``add`` of ``gallery``.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if not argv or argv[0] in ("-h", "--help", "--help-all"):
+        print(about)
+        return 0
+    if argv[0] not in commands:
+        hint = did_you_mean(argv[0], commands)
+        raise ConfigError(f"unknown command '{group} {argv[0]}'{hint}; there are {', '.join(commands)}")
+    return commands[argv[0]](argv[1:])
 
 
 def recipe_name(argv: Sequence[str]) -> str:
@@ -273,14 +287,7 @@ def tell(text: str) -> None:
 
 def score_table(scores: Mapping[str, Mapping[str, Any]]) -> None:
     """Scores by protocol, as `Scores.to_json_dict` gives them, in percent; and how many queries they count."""
-    shares = {
-        "rank1": "rank-1",
-        "rank5": "rank-5",
-        "rank10": "rank-10",
-        "rank20": "rank-20",
-        "mAP": "mAP",
-        "mINP": "mINP",
-    }
+    shares = {**{f"rank{k}": f"rank-{k}" for k in (1, 5, 10, 20)}, "mAP": "mAP", "mINP": "mINP"}
     counts = {"queries": "queries", "queries_without_match": "no match", "gallery": "gallery"}
     print_table(
         ["protocol", *shares.values(), *counts.values()],
@@ -362,10 +369,22 @@ def progress_bar(description: str) -> Iterator[Any]:
 
 
 @contextmanager
-def progress_bars(descriptions: Sequence[str]) -> Iterator[Any]:
-    """As `progress_bar`, with a bar for each stage of a job; the function takes the stage's description first."""
+def progress_bars(descriptions: Sequence[str], *, of_bytes: bool = False) -> Iterator[Any]:
+    """As `progress_bar`, with a bar for each stage of a job; the function takes the stage's description first.
+
+    Args:
+        descriptions: of the stages that are known beforehand; others get a bar when they are met.
+        of_bytes: what is counted are bytes.
+    """
     from rich.console import RenderableType
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
     from rich.table import Column
     from rich.text import Text
 
@@ -381,20 +400,22 @@ def progress_bars(descriptions: Sequence[str]) -> Iterator[Any]:
     progress = Bars(
         TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
         BarColumn(bar_width=None, table_column=Column(ratio=1)),  # takes what the others leave
-        MofNCompleteColumn(table_column=Column(no_wrap=True)),
+        (DownloadColumn if of_bytes else MofNCompleteColumn)(table_column=Column(no_wrap=True)),
         TimeRemainingColumn(table_column=Column(no_wrap=True)),
         console=console(stderr=True),
         expand=True,
     )
     tasks = {name: progress.add_task(name, total=None, extra="", start=False) for name in descriptions}
 
-    def update(description: str, done: int, total: int, extra: str = "") -> None:
+    def update(description: str, done: int, total: int | None, extra: str = "") -> None:
         if VOICE.quiet:
             return
+        if description not in tasks:
+            tasks[description] = progress.add_task(description, total=None, extra="", start=False)
         if not progress.live.is_started:
             progress.start()
         progress.start_task(tasks[description])
-        progress.update(tasks[description], completed=done, total=total, extra=extra)
+        progress.update(tasks[description], completed=done, total=total or None, extra=extra)
 
     try:
         yield update

@@ -12,6 +12,8 @@ import tyro
 from intraclip.cli.common import parse
 from intraclip.cli.flags import Flag, first_sentence, flags_of
 from intraclip.cli.main import COMMANDS
+from intraclip.cli.recipe_flags import COMMANDS as WITH_RECIPE
+from intraclip.cli.recipe_flags import flags_of_parts
 from intraclip.cli.settings_file import COMMANDS as WITH_FILE
 from intraclip.cli.tree import TREE, kind_of
 
@@ -20,11 +22,13 @@ from intraclip.cli.tree import TREE, kind_of
 class CompletionArgs:
     """Print a script that completes commands, flags and their values in your shell.
 
-    bash: `source <(intraclip completion bash)` in ~/.bashrc.
+    bash: `intraclip completion bash > ~/.local/share/bash-completion/completions/intraclip`.
 
-    zsh: `source <(intraclip completion zsh)` in ~/.zshrc, after compinit.
+    zsh: `intraclip completion zsh > DIR/_intraclip`, where DIR is in $fpath before compinit runs.
 
     fish: `intraclip completion fish > ~/.config/fish/completions/intraclip.fish`.
+
+    Shells read it when it is first needed. It knows the flags of this version: write it again after an update.
     """
 
     shell: tyro.conf.Positional[Literal["bash", "zsh", "fish"]]
@@ -48,9 +52,15 @@ def main(argv: Sequence[str]) -> int:
 
 
 def all_flags() -> dict[str, list[Flag]]:
-    """Every command as it is typed, with its flags and positional arguments."""
+    """Every command as it is typed, with its flags and positional arguments; settings of parts are flags too."""
+    of_parts = {flag.name: flag for _, flag in flags_of_parts()}.values()
     return {
-        command: [*flags_of(kind_of(command)), *([CONFIG] if command in WITH_FILE else []), *COMMON]
+        command: [
+            *flags_of(kind_of(command)),
+            *(of_parts if command in WITH_RECIPE else ()),
+            *([CONFIG] if command in WITH_FILE else ()),
+            *COMMON,
+        ]
         for command in TREE
     }
 
@@ -76,7 +86,8 @@ def zsh() -> str:
         start='local word="${words[CURRENT]}" before="${words[CURRENT-1]}"\n'
         '  local first="${words[2]}" second="${words[3]}" place=$((CURRENT - 1)) offer=""',
         give="if [[ -n $offer ]]; then compadd -- ${(z)offer}; else _files; fi",
-        end="compdef _intraclip intraclip",
+        # As a file of $fpath it is the function's first call; when it is sourced, there is none yet.
+        end='if [[ "$funcstack[1]" == _intraclip ]]; then _intraclip "$@"; else compdef _intraclip intraclip; fi',
     )
 
 

@@ -28,8 +28,8 @@ from intraclip.errors import ConfigError
 class CrossArgs:
     """Train on every split of one data set and test on every split of another, as in the paper's Table 4.
 
-    Writes a run folder a training split, cross.json and cross.md. With --runs nothing is trained. Every setting of the
-    recipe can be given as a flag too, such as --optimizer.epochs 20.
+    Writes a run folder for each training split, cross.json and cross.md. With --runs nothing is trained. Every setting
+    of the recipe can be given as a flag too, such as --optimizer.epochs 20.
     """
 
     train: Path | None = None
@@ -104,12 +104,8 @@ def _check_flags(args: CrossArgs, recipe: Recipe) -> None:
 
 
 def _run(args: CrossArgs) -> dict[str, Any]:
-    from intraclip.lab.cross import (
-        EvaluationSettings,
-        cross_dataset,
-        cross_runs,
-        parse_splits,
-    )
+    from intraclip.lab.cross import EvaluationSettings, cross_dataset, cross_runs
+    from intraclip.lab.splits import parse_splits
     from intraclip.lab.view import View
 
     view = View(say=say, training=training_bar, progress=progress_bar)

@@ -12,7 +12,7 @@ from typing import Literal
 
 import tyro
 
-from intraclip.cli.common import parse, print_json, progress_bar, say
+from intraclip.cli.common import choose, parse, print_json, progress_bar, say
 from intraclip.config import Layout
 from intraclip.errors import ConfigError, leaving_nothing
 from intraclip.studio.config import BenchmarkConfig, Difficulty
@@ -82,7 +82,7 @@ class MakeVideosArgs:
     folder: tyro.conf.Positional[Path]
     """Folder to write; must be empty or absent."""
     people: int = 24
-    """People; each comes through two cameras or more. More people in the same time make it more crowded."""
+    """People; each comes through two cameras or more. More people in the same time make the videos more crowded."""
     cameras: int = 4
     """Cameras, one video each."""
     seconds: float = 60.0
@@ -90,7 +90,7 @@ class MakeVideosArgs:
     fps: float = 10.0
     """Frames a second."""
     seed: int = 0
-    """Seed of people, cameras and ways."""
+    """Seed of people, cameras and paths."""
     width: int = 960
     """Width of the picture in pixels, a multiple of 32; the height is 9/16 of it. Smaller ones show smaller people."""
     together: float = 0.3
@@ -108,8 +108,8 @@ class MakeVideosArgs:
 class PackArgs:
     """Write a data set once into a few large files (safetensors) that all commands read like the folder, but faster.
 
-    All splits of the data set are in the pack. Run again after an interruption, the command continues; finished
-    shards are checked and kept.
+    All splits of the data set are in the pack. After an interruption the same command continues; finished shards are
+    checked and kept.
     """
 
     folder: tyro.conf.Positional[Path]
@@ -158,20 +158,8 @@ class CheckArgs:
 
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
-    if not argv or argv[0] in ("-h", "--help", "--help-all"):
-        print(HELP)
-        return 0
-    if argv[0] == "make":
-        return _make(argv[1:])
-    if argv[0] == "make-videos":
-        return _make_videos(argv[1:])
-    if argv[0] == "pack":
-        return _pack(argv[1:])
-    if argv[0] == "check":
-        return _check(argv[1:])
-    raise ConfigError(
-        f"unknown command 'data {argv[0]}'; there are 'data make-videos', 'data make', 'data pack' and 'data check'"
-    )
+    commands = {"make": _make, "make-videos": _make_videos, "pack": _pack, "check": _check}
+    return choose("data", argv, commands, about=HELP)
 
 
 def _make(argv: Sequence[str]) -> int:
@@ -274,8 +262,8 @@ def _make_videos(argv: Sequence[str]) -> int:
         if 2 * summary.recurring < summary.people:
             say(
                 f"note: {summary.recurring or 'none'} of them {'is' if summary.recurring == 1 else 'are'} seen by two "
-                f"cameras or more: a search finds the others nowhere else; make longer videos (--seconds) or shorter "
-                f"ways (--travel)"
+                f"cameras or more: a search finds the others nowhere else; make the videos longer (--seconds) or the "
+                f"ways between cameras shorter (--travel)"
             )
     return 0
 

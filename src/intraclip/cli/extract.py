@@ -9,10 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-import tyro
-
 from intraclip.cli.common import parse, print_json, progress_bar, read_data_of_run, say
-from intraclip.cli.model_flag import Networked
+from intraclip.cli.model_flag import NetworkByPlace
 from intraclip.cli.network import or_default
 from intraclip.config import Layout
 
@@ -27,31 +25,21 @@ SHOWN_FAILURES = 10
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExtractArgs(Networked):
+class ExtractArgs(NetworkByPlace):
     """Write the embeddings of a data folder's test tracklets to a file.
 
     The file holds features [N, D], pids, camids, is_query, names, times where they are known, and the fingerprint of
     what made them; `intraclip score` reads it. Under torchrun the processes share the work.
     """
 
-    model: tyro.conf.Positional[Path | None] = None
-    """Network: a run folder or checkpoint, an exported file, a name of `intraclip models list`, or a TOML file that
-    describes another one (docs/export.md). Without it, the strongest network that is here by name."""
     data: Path
     """Data folder: a benchmark, or what `intraclip ingest` wrote."""
     out: Path
     """File to write, ending in .npz or .parquet."""
-    head: Path | None = None
-    """Run whose head aggregates the vectors of another network named by --model; by default they are averaged (TAP)."""
-    engine: str | None = None
-    """What runs the network: torch, onnxruntime, openvino, or auto for the fastest exact one that is installed. By
-    default torch for a run, auto for another network."""
     layout: Layout = "auto"
     """Layout of the data folder."""
     split: int | None = None
     """Number of the split; by default the one the run was trained on."""
-    device: str | None = None
-    """auto, cpu, cuda or cuda:N; by default as in the recipe."""
     sampling: Literal["dense", "even", "all"] | None = None
     """Test clips of a tracklet; by default as in the recipe."""
     batch_frames: int | None = None

@@ -26,7 +26,7 @@ class FindArgs:
     """Find people in the videos of several cameras, and show who is the same.
 
     Detects and follows people, embeds them, fills a gallery, groups its tracklets into people, and serves a search page
-    on this machine. Run again, it goes on where it was, and skips what is done. Nothing leaves this machine.
+    on this machine. When it is run again, it continues where it stopped. Nothing leaves this machine.
     """
 
     videos: tyro.conf.Positional[tuple[Path, ...]]

@@ -29,11 +29,13 @@ class Flag:
         name: as it is typed, without the dashes, such as ``augment.mode``; of a positional, what help calls it.
         help: its text.
         values: how many words follow it; a switch takes none.
+        count: how many words exactly, of a flag that takes more than one; 0 for any number.
         choices: the words it takes, if only some are taken.
         positional: it is given by its place.
         required: there is no default.
         path: its values are files or folders.
         number: its values are numbers.
+        whole: they are whole numbers.
         default: the value without the flag, None where there is none.
         top: the field's name, where it is a field of the command itself and not of a group.
     """
@@ -41,11 +43,13 @@ class Flag:
     name: str
     help: str
     values: Values
+    count: int = 0
     choices: tuple[str, ...] = ()
     positional: bool = False
     required: bool = False
     path: bool = False
     number: bool = False
+    whole: bool = False
     default: Any = None
     top: str = ""
 
@@ -59,9 +63,9 @@ class Flag:
         return f"--{group}{'.' * bool(group)}{off}{last}"
 
 
-def flags_of(kind: type[Any]) -> tuple[Flag, ...]:
-    """All flags of a command's dataclass, those of its groups too."""
-    return tuple(_walk(kind, prefix="", outer=True))
+def flags_of(kind: type[Any], given: Any = None) -> tuple[Flag, ...]:
+    """All flags of a command's dataclass, those of its groups too; `given` has other defaults than the class."""
+    return tuple(_walk(kind, prefix="", outer=True, given=given))
 
 
 def _walk(kind: type[Any], *, prefix: str, outer: bool, given: Any = None) -> list[Flag]:
@@ -82,7 +86,8 @@ def _walk(kind: type[Any], *, prefix: str, outer: bool, given: Any = None) -> li
         dashed = name.replace("_", "-")
         if isinstance(hint, type) and is_dataclass(hint):
             # A command may have other defaults for a group than the group itself.
-            group = item.default_factory() if item.default_factory is not MISSING else None
+            made = item.default_factory() if item.default_factory is not MISSING else None
+            group = made if given is None else getattr(given, item.name)
             found += _walk(hint, prefix=f"{prefix}{dashed}." if dashed else prefix, outer=False, given=group)
             continue
         default = item.default if item.default is not MISSING else None
@@ -92,17 +97,19 @@ def _walk(kind: type[Any], *, prefix: str, outer: bool, given: Any = None) -> li
             default = getattr(given, item.name)
         positional = _POSITIONAL in markers
         inner = _without_none(hint)
+        numbers = {int, float} & {inner, *(get_args(inner) if get_origin(inner) is tuple else ())}
         found.append(
             Flag(
                 name=(metavar or name.upper()) if positional else prefix + dashed,
                 help=" ".join(texts.get(item.name, "").split()),
                 values=_values(inner),
+                count=0 if get_origin(inner) is not tuple or ... in get_args(inner) else len(get_args(inner)),
                 choices=_choices(inner) or _parts(item),
                 positional=positional,
                 required=item.default is MISSING and item.default_factory is MISSING,
                 path=inner is Path or Path in get_args(inner),
-                number=inner in (int, float)
-                or (get_origin(inner) is tuple and bool({int, float} & set(get_args(inner)))),
+                number=bool(numbers),
+                whole=numbers == {int},
                 default=default,
                 top=item.name if outer else "",
             )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -13,10 +12,10 @@ from typing import TYPE_CHECKING
 
 import tyro
 
-from intraclip.cli.common import command, parse, print_json, print_table, say
+from intraclip.cli.common import choose, command, parse, print_json, print_table, say
 from intraclip.cli.gallery_flags import (
-    Address,
     Chosen,
+    InGallery,
     age,
     audited,
     clock,
@@ -51,11 +50,9 @@ SHOWN = 10
 
 
 @dataclass(frozen=True, kw_only=True)
-class ShowArgs:
+class ShowArgs(InGallery):
     """Print all that is known about a tracklet."""
 
-    gallery: Address
-    """Folder, or milvus+http://host:port/name."""
     tracklet: tyro.conf.Positional[str]
     """Its id."""
     out: Path | None = None
@@ -65,11 +62,9 @@ class ShowArgs:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ListArgs(Chosen):
+class ListArgs(InGallery, Chosen):
     """List tracklets in order of their ids."""
 
-    gallery: Address
-    """Folder, or milvus+http://host:port/name."""
     limit: int = 50
     """Most tracklets to list, up to 1,000."""
     cursor: str = ""
@@ -79,14 +74,12 @@ class ListArgs(Chosen):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DeleteArgs(Chosen):
+class DeleteArgs(InGallery, Chosen):
     """Remove tracklets for good: embeddings, pictures, records, and what was said about them.
 
     Nothing is asked; try with --dry-run first. What several options name must all hold.
     """
 
-    gallery: Address
-    """Folder, or milvus+http://host:port/name."""
     id: tuple[str, ...] = ()
     """Ids of tracklets."""
     older_than: str | None = None
@@ -100,24 +93,20 @@ class DeleteArgs(Chosen):
 
 
 @dataclass(frozen=True, kw_only=True)
-class StatsArgs:
+class StatsArgs(InGallery):
     """Print counts by camera and source, the time span, the model, and the size."""
 
-    gallery: Address
-    """Folder, or milvus+http://host:port/name."""
     json: bool = False
     """Print JSON."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class CheckArgs:
+class CheckArgs(InGallery):
     """Read everything in a gallery and compare it with its digests; say what is damaged.
 
     With --out all that is intact goes into a new gallery; the damaged one is left as it is.
     """
 
-    gallery: Address
-    """Folder, or milvus+http://host:port/name."""
     out: Path | None = None
     """New folder for a gallery of what is intact."""
     json: bool = False
@@ -125,15 +114,13 @@ class CheckArgs:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CalibrateArgs:
+class CalibrateArgs(InGallery):
     """Learn from labelled embeddings of the same model what the gallery's distances mean, and keep it there.
 
-    Searches then give probabilities, and thresholds for a false-match rate. The people should be such that the model
-    was not trained on, in cameras like those of the gallery.
+    Searches then give probabilities, and thresholds for a false-match rate. The labelled people should be ones that
+    the model was not trained on, in cameras like those of the gallery.
     """
 
-    gallery: Address
-    """Folder, or milvus+http://host:port/name."""
     labelled: Path
     """File of `intraclip evaluate` or `extract`, with pids."""
     prior: float | None = None
@@ -144,11 +131,9 @@ class CalibrateArgs:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExportLabelsArgs:
+class ExportLabelsArgs(InGallery):
     """Write what people said (labels, confirmed pairs) as a data folder for `intraclip train`."""
 
-    gallery: Address
-    """Folder, or milvus+http://host:port/name."""
     out: Path
     """New or empty folder."""
     data: tuple[Path, ...] = ()
@@ -161,7 +146,7 @@ class ExportLabelsArgs:
 
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
-    commands: dict[str, Callable[[Sequence[str]], int]] = {
+    commands = {
         "add": _elsewhere("gallery_add"),
         "search": _elsewhere("gallery_search"),
         "show": _show,
@@ -172,26 +157,12 @@ def main(argv: Sequence[str]) -> int:
         "calibrate": _calibrate,
         "export-labels": _export_labels,
     }
-    if not argv or argv[0] in ("-h", "--help", "--help-all"):
-        print(HELP)
-        return 0
-    if argv[0] not in commands:
-        print(
-            f"error: `intraclip gallery {argv[0]}` is no command; there are {', '.join(commands)}",
-            file=sys.stderr,
-        )
-        return 2
-    return commands[argv[0]](argv[1:])
+    return choose("gallery", argv, commands, about=HELP)
 
 
 def _elsewhere(module: str) -> Callable[[Sequence[str]], int]:
     """A command with a file of its own, imported when it is called."""
-
-    def run(argv: Sequence[str]) -> int:
-        code: int = import_module(f"intraclip.cli.{module}").main(argv)
-        return code
-
-    return run
+    return lambda argv: int(import_module(f"intraclip.cli.{module}").main(argv))
 
 
 # -- looking -----------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from intraclip.cli.common import command, parse, print_json, progress_bar, say
-from intraclip.cli.gallery_flags import Address, Model, audited, learned_in_words, moment, open_model
+from intraclip.cli.gallery_flags import InGallery, Model, audited, learned_in_words, moment, open_model
 from intraclip.config import Layout
 from intraclip.errors import ConfigError
 
@@ -24,14 +24,12 @@ SHOWN = 10
 
 
 @dataclass(frozen=True, kw_only=True)
-class AddArgs(Model):
+class AddArgs(InGallery, Model):
     """Embed tracklets and add them to a gallery, which is made if it is not there.
 
-    Run again after an interruption, the command goes on where it was: tracklets that are there are skipped.
+    After an interruption the same command continues: tracklets that are in the gallery are skipped.
     """
 
-    gallery: Address
-    """Folder, or milvus+http://host:port/name."""
     data: Path | None = None
     """Data folder, such as `intraclip ingest` writes."""
     embeddings: Path | None = None

@@ -31,6 +31,14 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
 @dataclass(frozen=True, kw_only=True)
+class InGallery:
+    """The gallery that a command is about."""
+
+    gallery: Address
+    """Folder, or milvus+http://host:port/name."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Model(Networked):
     """Flags that name a model."""
 
@@ -38,12 +46,6 @@ class Model(Networked):
     """Network: a run folder or checkpoint, an exported file, a name of `intraclip models list`, or a TOML file that
     describes another one (docs/export.md). Without it: the network that made the gallery; for a new one the strongest
     that is here by name."""
-    head: Path | None = None
-    """Run whose head aggregates the vectors of another network named by --model; by default they are averaged (TAP)."""
-    engine: str | None = None
-    """What runs the network: torch, onnxruntime, openvino, or auto for the fastest exact one that is installed."""
-    device: str | None = None
-    """auto, cpu, cuda or cuda:N; by default as in the recipe."""
     sampling: Literal["dense", "even", "all"] | None = None
     """Test clips of a tracklet; by default as in the recipe. A gallery takes one sampling only."""
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from intraclip.cli.common import parse, print_json, print_table, say
 from intraclip.cli.gallery_flags import (
-    Address,
     Chosen,
+    InGallery,
     Model,
     audited,
     filters_of,
@@ -31,14 +31,12 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SearchArgs(Model, Chosen):
+class SearchArgs(InGallery, Model, Chosen):
     """Find the tracklets that look most like a tracklet of the gallery, pictures of a person, or a box in a video.
 
     Pictures and videos need the network that the gallery was made with: --model.
     """
 
-    gallery: Address
-    """Folder, or milvus+http://host:port/name."""
     tracklet: str | None = None
     """Search for this tracklet of the gallery."""
     images: tuple[Path, ...] = ()

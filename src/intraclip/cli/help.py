@@ -1,12 +1,17 @@
-"""`--help`: what most people need of a command, on one screen; `--help-all` has the rest."""
+"""`--help`: what most people need of a command, on one screen; `--help-all`: everything."""
 
 from __future__ import annotations
 
 import shutil
 import textwrap
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from intraclip.cli.flags import Flag, first_sentence, flags_of
+from intraclip.cli.recipe_flags import COMMANDS as WITH_RECIPE
+from intraclip.cli.recipe_flags import flags_of_parts
+from intraclip.cli.settings_file import COMMANDS as WITH_FILE
 
 LINES = 40
 """Lines of a screen."""
@@ -28,9 +33,11 @@ FEW: dict[str, str] = {
     "gallery search": "gallery tracklet images video frame box model k camera since until out json",
     "gallery delete": "gallery id older-than camera person source dry-run json",
     "gallery list": "gallery camera person source limit cursor json",
+    "alerts watch": "gallery tracklet images name false-match-rate model head engine device sampling json",
     "live": "gallery camera model detector loop keep serve port webhook webhook-secret-file mqtt alert-gap "
     "part-seconds quality max-fps tiling json",
     "serve": "gallery model host port token-file tls-cert tls-key max-upload-mb",
+    "rank": "model data query out k distance own-camera head engine device json",
     "link": "source out model calibration probability threshold distance travel data json",
 }
 """What `--help` shows of a command, in this order; commands that are not here show all that they have."""
@@ -55,32 +62,72 @@ METAVARS = {
     "until": "TIME",
     "started-at": "TIME",
     "older-than": "AGE",
+    "keep": "AGE",
+    "webhook": "URL",
+    "mqtt": "URL",
     "splits": "LIST",
     "test-splits": "LIST",
 }
 """What stands for the value of a flag, where its type does not say it."""
 
 
-def short_help(kind: type[Any], command: str, *, more: str = "") -> str:
-    """The help of a command on one screen."""
+def help_text(kind: type[Any], command: str, *, whole: bool = False, given: Any = None) -> str:
+    """The help of a command: on one screen, or the whole of it.
+
+    Args:
+        kind: dataclass of its flags.
+        command: as it is typed.
+        whole: every flag with its whole text.
+        given: defaults other than the dataclass has, such as those of a recipe.
+    """
     width = max(50, min(shutil.get_terminal_size((80, 40)).columns, 100))
-    flags = flags_of(kind)
+    flags = flags_of(kind, given)
     by_name = {f.top if f.positional else f.name: f for f in flags}
-    shown = [by_name[name] for name in FEW[command].split()] if command in FEW else list(flags)
-    places = [_usage(f) for f in flags if f.positional]
-    needed = [f"--{f.name} {_metavar(f)}" for f in flags if f.required and not f.positional]
-    usage = " ".join(["usage: intraclip", command, *places, *needed, "[options]"])
-    about = (kind.__doc__ or "").strip().split("\n\n")[0]
-    lines = textwrap.wrap(usage, width, subsequent_indent=" " * 8, break_on_hyphens=False)
-    lines += ["", *textwrap.wrap(" ".join(about.split()), width, break_on_hyphens=False), ""]
-    for flag in shown:
-        lines += _described(flag, width)
-    rest = len(flags) - len(shown)
+    few = FEW.get(command, "").split()
+    shown = (
+        [by_name[name] for name in few]
+        if few and not whole
+        else sorted(flags, key=lambda f: not f.positional)
+    )
+    usage = " ".join(["usage: intraclip", command, *map(named_in_usage, needed(flags)), "[options]"])
+    begin = textwrap.wrap(usage, width, subsequent_indent=" " * 8, break_on_hyphens=False)
+    lines = [line for flag in shown for line in _described(flag, width, whole=whole)]
+    if whole and command in WITH_RECIPE:
+        lines += [
+            "",
+            "settings of the parts (all parts of the loss are at work; the others are chosen by name):",
+        ]
+        for name, flag in flags_of_parts():
+            own = "" if flag.name.startswith("loss.") else f"{name}: "
+            lines += _described(replace(flag, help=f"{own}{flag.help}"), width, whole=True)
     lines += ["", "  -v, -q                say more, or nothing but results and errors"]
-    if more:
-        lines.append(more)
-    lines.append(f"  --help-all            {f'{rest} more flags, and ' if rest else ''}all about each")
-    return "\n".join(lines)
+    if command in WITH_FILE:
+        lines.append("  --config FILE         A TOML file of flags; those of the command line win.")
+    rest = len(flags) - len(shown)
+    more = f"{rest} more flags, and " if rest else ""
+    lines.append(
+        "  --help                What most people need."
+        if whole
+        else f"  --help-all            {more}everything about each"
+    )
+    about: list[str] = []
+    for paragraph in (kind.__doc__ or "").split("\n\n"):  # all of them, if there is room
+        wrapped = ["", *textwrap.wrap(" ".join(paragraph.split()), width, break_on_hyphens=False)]
+        if whole or not about or len([*begin, *about, *wrapped, "", *lines]) <= LINES:
+            about += wrapped
+    return "\n".join([*begin, *about, "", *lines])
+
+
+def needed(flags: Sequence[Flag]) -> list[Flag]:
+    """What a command's usage names: positional arguments, and flags that must be given."""
+    return [*(f for f in flags if f.positional), *(f for f in flags if f.required and not f.positional)]
+
+
+def named_in_usage(flag: Flag) -> str:
+    """A flag as usage names it, such as ``--data DIR`` or ``[MODEL]``."""
+    if not flag.positional:
+        return f"--{flag.name} {_metavar(flag)}"
+    return _place(flag) if flag.required else f"[{_place(flag)}]"
 
 
 def _place(flag: Flag) -> str:
@@ -88,10 +135,6 @@ def _place(flag: Flag) -> str:
     if flag.values == "many":
         return f"{flag.name.removesuffix('S')} ..."
     return "DIR" if flag.name == "FOLDER" else flag.name
-
-
-def _usage(flag: Flag) -> str:
-    return _place(flag) if flag.required else f"[{_place(flag)}]"
 
 
 def _metavar(flag: Flag) -> str:
@@ -107,14 +150,19 @@ def _metavar(flag: Flag) -> str:
     return f"{word} ..." if flag.values == "many" else word
 
 
-def _described(flag: Flag, width: int) -> list[str]:
+def _described(flag: Flag, width: int, *, whole: bool) -> list[str]:
     head = f"  {_place(flag)}" if flag.positional else f"  {flag.spelling} {_metavar(flag)}".rstrip()
-    text = SHORTER.get(flag.name) or first_sentence(flag.help)
+    text = flag.help if whole else SHORTER.get(flag.name) or first_sentence(flag.help)
     if flag.values == "none" and flag.default is True:
         text = f"Switch off: {text[:1].lower()}{text[1:]}"
-    unsaid = not flag.required and flag.default not in ("", False, True) and "default" not in text.lower()
-    if unsaid and isinstance(flag.default, str | int | float):
-        text = f"{text.removesuffix('.')} (default {flag.default})."
+    if whole and flag.choices and _metavar(flag).partition(" ")[0] == "NAME":
+        text = f"{text} One of {', '.join(flag.choices)}."
+    default = flag.default
+    if isinstance(default, tuple) and default:
+        default = " ".join(map(str, default))
+    said = flag.required or isinstance(default, bool) or default == "" or "default" in text.lower()
+    if isinstance(default, str | int | float) and not said:
+        text = f"{text.removesuffix('.')} (default {default})."
     indent = " " * 24
     body = textwrap.wrap(text, width - 24, break_on_hyphens=False) or [""]
     if len(head) <= 22:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -40,10 +40,9 @@ class LinkArgs(Networked):
     model: Path | None = None
     """For a folder of tracklets: a run folder or checkpoint, an exported file, a name of `intraclip models list`, or a
     TOML file. Without it, the strongest network that is here by name."""
-    head: Path | None = None
-    """Run whose head aggregates the vectors of another network named by --model; by default they are averaged (TAP)."""
     out: Path
-    """Folder for people.csv, people.html and, with --data, labels for training (tracklets.csv)."""
+    """Folder for people.csv, people.html and, with --data, labels for training (tracklets.csv). Where it holds an
+    earlier linking, this one takes its place, and people keep their numbers and names."""
     calibration: Path | None = None
     """What distances mean: a calibration (.json), or labelled embeddings of the same network to make one from."""
     save_calibration: Path | None = None
@@ -70,6 +69,8 @@ class LinkArgs(Networked):
     truth: Path | None = None
     """True boxes, to score by: a folder of MOTChallenge files, one a camera (cam1.txt), whose ids are the same person
     in all of them, or a file of the AI City Challenge. Needs the folder of `intraclip ingest`."""
+    renumber: bool = False
+    """Number people from 1, whatever an earlier linking called them; labels of a gallery stay."""
     title: str = "People across cameras"
     """Title of the page."""
     json: bool = False
@@ -79,16 +80,10 @@ class LinkArgs(Networked):
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
     args = parse(LinkArgs, argv, command="link")
-    from intraclip.errors import (
-        ConfigError,
-        OutputError,
-        leaving_nothing,
-        require_empty_folder,
-        require_extra,
-    )
+    from intraclip.errors import ConfigError, OutputError, require_extra
+    from intraclip.link.output import output_folder
     from intraclip.link.source import is_data_folder, is_gallery
 
-    require_empty_folder(args.out, remedy="choose another --out")
     require_extra("jinja2", extra="report", purpose="the page of people")
     if args.truth is not None:
         require_extra("trackers", extra="ingest", purpose="scores of tracks")
@@ -108,21 +103,31 @@ def main(argv: Sequence[str]) -> int:
         args = or_default(replace(args, data=Path(args.source)))
     elif args.run is not None or args.encoder is not None:
         raise ConfigError("--model embeds a folder of tracklets; a file or gallery is embedded already")
-    with leaving_nothing(args.out):
-        _link(args)
+    with output_folder(args.out) as folder:
+        shown = _link(args, folder)
+    shown()
     return 0
 
 
-def _link(args: LinkArgs) -> None:
-    """Group, write and print."""
+def _link(args: LinkArgs, folder: Path) -> Callable[[], None]:
+    """Group, and write into a folder that takes the place of --out; what is returned prints."""
     from intraclip.core.files import write_json
     from intraclip.errors import DataError
     from intraclip.gallery.gallery import open_gallery
     from intraclip.ingest.camera_tracks import read_tracks
     from intraclip.ingest.track_scores import score_tracks
     from intraclip.link.boxes import by_camera, person_tracks, write_tracks
+    from intraclip.link.kept import keep_in
     from intraclip.link.linking import linking
-    from intraclip.link.output import people_rows, write_labels, write_people
+    from intraclip.link.output import (
+        LABELS,
+        PEOPLE,
+        is_linking,
+        people_rows,
+        write_labels,
+        write_linking,
+        write_people,
+    )
     from intraclip.link.source import is_data_folder, is_gallery
     from intraclip.report.people import write_people_page
     from intraclip.report.strips import jpeg_address
@@ -134,7 +139,9 @@ def _link(args: LinkArgs) -> None:
         from intraclip.embed.extractors import ExtractSettings
         from intraclip.embed.network import Network
 
-        extractor, recipe = open_extractor(args.run, encoder=args.encoder)
+        extractor, recipe = open_extractor(
+            args.run, encoder=args.encoder, engine=args.engine, device=args.device
+        )
         network = Network(extractor, ExtractSettings.of(recipe))
     split = read_data(args.data) if args.data is not None else None
     source: str | Split | Gallery = args.source if network is None or split is None else split
@@ -157,6 +164,8 @@ def _link(args: LinkArgs) -> None:
                 travel=args.travel,
                 one_clock=args.one_clock,
                 one_per_camera=args.one_per_camera,
+                before=args.out if is_linking(args.out) and not args.renumber else None,
+                renumber=args.renumber,
                 progress=update,
             )
         )
@@ -166,17 +175,15 @@ def _link(args: LinkArgs) -> None:
                 f"calibrated on {found.calibration.people} people: {found.calibration.genuine_pairs:,} pairs of one "
                 f"person, {found.calibration.impostor_pairs:,} of two"
             )
-        write_people(args.out / "people.csv", people)
+        write_people(folder / PEOPLE, people)
         labels = None
         if given.tracklets:
             try:
-                labels = write_labels(
-                    args.out / "tracklets.csv", people, given.tracklets.values(), given.manifest
-                )
+                labels = write_labels(folder / LABELS, people, given.tracklets.values(), given.manifest)
             except DataError as error:
                 notes.append(f"no labels for training: {error}")
         views = {} if args.data is None else person_tracks(args.data, given.manifest, people)
-        write_tracks(args.out, views)
+        write_tracks(folder, views)
         tracked = None
         if truth is not None:
             if not views:
@@ -184,42 +191,57 @@ def _link(args: LinkArgs) -> None:
             tracked = score_tracks(truth, by_camera(views))
         strip = given.strip
         write_people_page(
-            args.out / "people.html",
+            folder / "people.html",
             people,
             title=args.title,
             picture=None if strip is None else lambda name: jpeg_address(strip(name)),
             cameras=given.cameras,
             sentences=notes,
         )
-    if args.save_calibration is not None and found.calibration is not None:
-        # Now that it is known to fit.
-        write_json(args.save_calibration, found.calibration.to_json_dict(), replace=False)
-    scores = found.scores.to_json_dict() if found.scores is not None else None
-    if args.json:
-        print_json(
-            {
-                "rule": people.rule,
-                "people": people.count,
-                "across_cameras": sum(len(people.cameras(p)) > 1 for p in range(1, people.count + 1)),
-                "tracklets": people_rows(people),
-                "scores": scores,
-                "tracks": None if tracked is None else tracked.to_json_dict(),
-                "notes": notes,
-            }
-        )
-    else:
-        _print(people, given, scores)
-        if tracked is not None:
-            print_tracks(tracked)
-        for note in notes:
-            tell(f"note: {note}")
-        if labels is not None:
-            tell(
-                f"{labels[0]} people and {labels[1]} tracklets in {args.out / 'tracklets.csv'}: to train on them, look "
-                f"at the page, correct the pids, then: intraclip train --data {args.data} --labels "
-                f"{args.out / 'tracklets.csv'} --model.weights RUN --out OUT"
+        files = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+        write_linking(folder, people, sorted(files))
+        if found.gallery is not None:
+            keep_in(found.gallery, people)
+
+    def show() -> None:
+        if args.save_calibration is not None and found.calibration is not None:
+            # Now that it is known to fit.
+            write_json(args.save_calibration, found.calibration.to_json_dict(), replace=False)
+        scores = found.scores.to_json_dict() if found.scores is not None else None
+        if args.json:
+            print_json(
+                {
+                    "rule": people.rule,
+                    "people": people.count,
+                    "across_cameras": _across(people),
+                    "tracklets": people_rows(people),
+                    "changes": None if people.changes is None else people.changes.to_json_dict(),
+                    "scores": scores,
+                    "tracks": None if tracked is None else tracked.to_json_dict(),
+                    "notes": notes,
+                }
             )
-    say(f"the page is {args.out / 'people.html'}")
+        else:
+            _print(people, given, scores)
+            if tracked is not None:
+                print_tracks(tracked)
+            for note in notes:
+                tell(f"note: {note}")
+            if labels is not None:
+                file = args.out / LABELS
+                tell(
+                    f"{labels[0]} people and {labels[1]} tracklets in {file}: to train on them, look at the page, "
+                    f"correct the pids, then: intraclip train --data {args.data} --labels {file} --model.weights RUN "
+                    "--out OUT"
+                )
+        say(f"the page is {args.out / 'people.html'}")
+
+    return show
+
+
+def _across(people: People) -> int:
+    """People in two cameras or more."""
+    return sum(len(people.cameras(person)) > 1 for person in people.numbers)
 
 
 def _print(people: People, given: Input, scores: dict[str, Any] | None) -> None:
@@ -227,7 +249,7 @@ def _print(people: People, given: Input, scores: dict[str, Any] | None) -> None:
 
     named = {c: given.cameras.get(c, str(c)) for c in given.camids.tolist()}
     rows = []
-    for person in range(1, min(people.count, SHOWN) + 1):
+    for person in people.numbers[:SHOWN]:
         members = people.members(person)
         if len(members) < 2:
             break
@@ -236,16 +258,20 @@ def _print(people: People, given: Input, scores: dict[str, Any] | None) -> None:
         shown = ", ".join(people.names[row] for row in members[:4].tolist())
         more = f" and {len(members) - 4} more" if len(members) > 4 else ""
         cameras = ", ".join(named[camera] for camera in people.cameras(person))
-        rows.append([f"{person}: {shown}{more}", cameras, str(len(members)), least])
+        rows.append(
+            [f"{people.labels.get(person, person)}: {shown}{more}", cameras, str(len(members)), least]
+        )
     if rows:
         print_table(["person", "cameras", "tracklets", "least likely"], rows)
-    sizes = np.bincount(people.person)[1:]
+    sizes = np.unique(people.person, return_counts=True)[1]
     tell(
         f"{len(people.names):,} tracklets, {people.count:,} people: "
-        f"{sum(len(people.cameras(p)) > 1 for p in range(1, people.count + 1)):,} in two cameras or more, "
+        f"{_across(people):,} in two cameras or more, "
         f"{int((sizes == 1).sum()):,} seen once"
     )
     tell(f"one person when: {people.rule}")
+    if people.changes is not None:
+        _print_changes(people)
     if scores is None:
         return
     table = [
@@ -261,6 +287,16 @@ def _print(people: People, given: Input, scores: dict[str, Any] | None) -> None:
         f"{scores['known']:,} tracklets of {scores['identities']:,} known people, found as {scores['people']:,}; "
         f"identities {weighted}"
     )
+
+
+def _print_changes(people: People) -> None:
+    assert people.changes is not None
+    tell(people.changes.summary())
+    lines = list(people.changes.lines(people.labels))
+    for line in lines[:SHOWN]:
+        tell(f"  {line}")
+    if len(lines) > SHOWN:
+        tell(f"  and {len(lines) - SHOWN:,} more, on the page and in --json")
 
 
 def print_tracks(scores: CamerasScores) -> None:

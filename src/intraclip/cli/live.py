@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from intraclip.embed.network import Network
     from intraclip.gallery.gallery import Gallery
     from intraclip.live.alerts import Alert
-    from intraclip.live.live import Live, LiveStatus
+    from intraclip.live.live import Live
     from intraclip.live.senders import Channel
+    from intraclip.live.status import LiveStatus
 
 MAX_FPS = 10.0
 """Trackers gain nothing from more, and the machine does."""
@@ -38,8 +39,8 @@ class LiveArgs:
     """Watch cameras: people enter the gallery as they leave the picture, and the watch-list is looked for.
 
     It runs until Ctrl-C or SIGTERM. A camera that is lost is opened again; a machine that is too slow drops frames and
-    says how many. Who is looked for: `intraclip alerts watch`. Nothing leaves this machine but to where --webhook and
-    --mqtt say.
+    says how many. `intraclip alerts watch` says who is looked for. Nothing leaves this machine, unless --webhook or
+    --mqtt sends alerts elsewhere.
     """
 
     gallery: Address
@@ -63,7 +64,7 @@ class LiveArgs:
     part_seconds: float = 20.0
     """Somebody who stays longer enters the gallery in parts of this length; 0 for never."""
     alert_gap: float = 60.0
-    """Between two alerts about one person in one camera, seconds at least."""
+    """Least time between two alerts about one person in one camera, in seconds."""
     webhook: str | None = None
     """Address that alerts are posted to, signed with the secret of --webhook-secret-file."""
     webhook_secret_file: Path | None = None
@@ -83,7 +84,7 @@ class LiveArgs:
     token_file: Path | None = None
     """Tokens for the page, as `intraclip serve` takes them."""
     every: float = 60.0
-    """Say how it goes every so many seconds; 0 for never."""
+    """Seconds between two lines about how it goes; 0 for none."""
     json: bool = False
     """Print alerts and, at the end, all counts as JSON, one object a line."""
     settings: Annotated[IngestConfig, tyro.conf.arg(name="")] = field(
@@ -147,7 +148,7 @@ def main(argv: Sequence[str]) -> int:
             say(f"{camera.name}: {shown(camera.source)}")
         status = _serve(args, live, gallery, network) if args.serve else _watch(args, live)
     if args.json:
-        print_json(status.to_json_dict())
+        print_json(asdict(status))
     else:
         say(_in_words(status))
     return 0
@@ -270,7 +271,7 @@ def _teller(args: LiveArgs, gallery: Gallery) -> Any:
         if args.json:
             import json
 
-            print(json.dumps({"alert": alert.to_json_dict()}), flush=True)
+            print(json.dumps({"alert": asdict(alert)}), flush=True)
             return
         who = alert.name or f"number {alert.watched}"
         answer = command("alerts", "confirm", gallery.info.address, alert.id.lstrip("0"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import io
 import sys
 import traceback
@@ -10,7 +9,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from intraclip import __version__
-from intraclip.errors import IntraclipError
+from intraclip.errors import IntraclipError, did_you_mean
 from intraclip.process import tune
 
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -74,8 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     name, rest = arguments[0], arguments[1:]
     if name not in COMMANDS:
-        close = difflib.get_close_matches(name, COMMANDS, n=1)
-        hint = f" (did you mean {close[0]!r}?)" if close else ""
+        hint = did_you_mean(name, COMMANDS)
         print(f"error: unknown command {name!r}{hint}; `intraclip --help` lists them", file=sys.stderr)
         return 2
     tune()

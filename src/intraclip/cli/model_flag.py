@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+
+import tyro
 
 from intraclip.errors import ConfigError
 
 
+@dataclass(frozen=True, kw_only=True)
 class Networked:
-    """What a command's flags say about its network; the dataclass has the fields."""
+    """Flags that name a network, and what they say about it."""
 
-    model: Path | None
-    head: Path | None
+    model: Path | None = None
+    """Network: a run folder or checkpoint, an exported file, a name of `intraclip models list`, or a TOML file that
+    describes another one (docs/export.md). Without it, the strongest network that is here by name."""
+    head: Path | None = None
+    """Run whose head aggregates the vectors of another network named by --model; by default they are averaged (TAP)."""
+    engine: str | None = None
+    """What runs the network: torch, onnxruntime, openvino, or auto for the fastest exact one that is installed. By
+    default torch for a run, auto for another network."""
+    device: str | None = None
+    """auto, cpu, cuda or cuda:N; by default as in the recipe."""
 
     def __post_init__(self) -> None:
         """Refuse a head without another network: a run has its own."""
@@ -30,6 +42,15 @@ class Networked:
     def encoder(self) -> Path | None:
         """The network of other people that embeds the frames, if the model is one."""
         return None if self.model is None or is_ours(self.model) else self.model
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkByPlace(Networked):
+    """The same where the network is what the command is about."""
+
+    model: tyro.conf.Positional[Path | None] = None
+    """Network: a run folder or checkpoint, an exported file, a name of `intraclip models list`, or a TOML file that
+    describes another one (docs/export.md). Without it, the strongest network that is here by name."""
 
 
 def is_ours(model: Path) -> bool:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from intraclip.cli.common import VOICE, parse, print_json, say
+from intraclip.cli.common import choose, parse, print_json, progress_bars, say
 from intraclip.errors import ConfigError, IntraclipError
 
 if TYPE_CHECKING:
@@ -62,13 +61,7 @@ class CheckArgs:
 
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
-    if not argv or argv[0] in ("-h", "--help", "--help-all"):
-        print(HELP)
-        return 0
-    commands = {"list": _list, "get": _get, "check": _check}
-    if argv[0] not in commands:
-        raise ConfigError(f"unknown command `models {argv[0]}`; use {', '.join(commands)}")
-    return commands[argv[0]](argv[1:])
+    return choose("models", argv, {"list": _list, "get": _get, "check": _check}, about=HELP)
 
 
 def _list(argv: Sequence[str]) -> int:
@@ -110,7 +103,7 @@ def _get(argv: Sequence[str]) -> int:
         else:
             if is_here(entry):
                 say("it is here already; verifying")
-            with _bytes_bar() as progress:
+            with progress_bars([], of_bytes=True) as progress:
                 found = download(entry, progress=progress)
         _say_checked(found)
     return 0
@@ -179,34 +172,3 @@ def _in_words(entry: Entry) -> str:
     else:
         lines.append(f"  here         no: {how_to_get(entry)}")
     return "\n".join(lines)
-
-
-@contextmanager
-def _bytes_bar() -> Iterator[Callable[[str, int, int], None]]:
-    """A progress bar of bytes on standard error; it appears with the first one."""
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-
-    progress = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-    )
-    tasks: dict[str, TaskID] = {}
-
-    def update(name: str, done: int, total: int) -> None:
-        if VOICE.quiet:
-            return
-        if not progress.live.is_started:
-            progress.start()
-        if name not in tasks:
-            tasks[name] = progress.add_task(name)
-        progress.update(tasks[name], completed=done, total=total or None)
-
-    try:
-        yield update
-    finally:
-        if progress.live.is_started:
-            progress.stop()

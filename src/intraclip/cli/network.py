@@ -27,7 +27,7 @@ def or_default(args: FlagsT) -> FlagsT:
 
     entry = next(networks_here())
     say(f"network: {in_words(entry)}; another one: --model")
-    return replace(args, model=path_of(entry))  # type: ignore[type-var]
+    return replace(args, model=path_of(entry))
 
 
 def in_words(entry: Entry) -> str:

@@ -7,42 +7,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import tyro
-
 from intraclip.cli.common import parse, print_json, progress_bar, read_data_of_run, say, tell
-from intraclip.cli.model_flag import Networked
+from intraclip.cli.model_flag import NetworkByPlace
 from intraclip.cli.network import or_default
 
 
 @dataclass(frozen=True, kw_only=True)
-class RankArgs(Networked):
+class RankArgs(NetworkByPlace):
     """Draw the tracklets of other cameras that are most similar to a chosen one.
 
     For folders without identity labels, such as those of `intraclip ingest`: the picture is for a person to judge.
     """
 
-    model: tyro.conf.Positional[Path | None] = None
-    """Network: a run folder or checkpoint, an exported file, a name of `intraclip models list`, or a TOML file that
-    describes another one (docs/export.md). Without it, the strongest network that is here by name."""
     data: Path
     """Data folder."""
     query: str
     """Name of the tracklet to search for, such as cam1_t0003."""
     out: Path
     """Picture to write, .png or .jpg."""
-    head: Path | None = None
-    """Run whose head aggregates the vectors of another network named by --model; by default they are averaged (TAP)."""
-    engine: str | None = None
-    """What runs the network: torch, onnxruntime, openvino, or auto for the fastest exact one that is installed. By
-    default torch for a run, auto for another network."""
     k: int = 10
     """Answers to show."""
     distance: Literal["euclidean", "cosine"] = "cosine"
     """Distance between embeddings."""
     own_camera: bool = False
     """Search the query's own camera too."""
-    device: str | None = None
-    """auto, cpu, cuda or cuda:N; by default as in the recipe."""
     json: bool = False
     """Print the ranked tracklets as JSON."""
 

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import textwrap
 import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, TypeVar
 
 from intraclip.cli.common import parse
-from intraclip.cli.flags import Flag, first_sentence, flags_of
+from intraclip.cli.flags import Flag, flags_of
 from intraclip.config import Recipe
-from intraclip.config_io import MOVED, migrated, recipe_from_table
+from intraclip.config_io import of_today, recipe_from_table
 from intraclip.core.registry import Registry
 from intraclip.core.settings import merged, nested, parts_of, registry_of, table_of
+from intraclip.earlier_recipes import MOVED
 from intraclip.errors import ConfigError
 
 ArgsT = TypeVar("ArgsT")
+
+COMMANDS = ("train", "cross")
+"""Commands whose flags are a recipe's settings."""
 
 
 def parse_with_recipe(kind: type[ArgsT], argv: Sequence[str], *, command: str, default: ArgsT) -> ArgsT:
@@ -32,17 +35,13 @@ def parse_with_recipe(kind: type[ArgsT], argv: Sequence[str], *, command: str, d
         ConfigError: settings that are not there, or out of range: all at once.
     """
     recipe: Recipe = default.settings  # type: ignore[attr-defined]
+    if {"-h", "--help", "--help-all"} & set(argv):
+        return parse(kind, argv, command=command, default=default)
     words, values = part_flags(argv)
-    if "--help-all" in argv:
-        try:
-            parse(kind, argv, command=command, default=default)
-        except SystemExit:
-            print(f"\n{help_of_parts()}")
-            raise
     bare = replace(recipe, model=replace(recipe.model, head_settings={}, backbone_settings={}), loss={})
     args = parse(kind, words, command=command, default=replace(default, settings=bare))  # type: ignore[type-var]
     table = merged(Recipe, table_of(recipe, whole=False), table_of(args.settings, whole=False))  # type: ignore[attr-defined]
-    table = merged(Recipe, table, migrated(nested(values), table))
+    table = merged(Recipe, table, of_today(nested(values), table))
     return replace(args, settings=recipe_from_table(table, source="the recipe and flags"))  # type: ignore[type-var]
 
 
@@ -88,25 +87,13 @@ def flags_of_parts() -> list[tuple[str, Flag]]:
     found = []
     for key, (registry, each) in part_keys(Recipe()).items():
         for name in registry:
-            settings = registry.load(f"{name}NAME" if name.endswith(":") else name).Settings
+            settings = registry.settings_type(f"{name}NAME" if name.endswith(":") else name)
             prefix = f"{key}.{name}." if each else f"{key}."
             found += [
                 (name, replace(flag, name=prefix.replace("_", "-") + flag.name))
                 for flag in flags_of(settings)
             ]
     return found
-
-
-def help_of_parts() -> str:
-    """The settings of all parts, for the end of the whole help."""
-    lines = ["settings of the parts (all parts of the loss are at work; the others are chosen by name):"]
-    for name, flag in flags_of_parts():
-        own = "" if flag.name.startswith("loss.") else f"{name}: "
-        choices = f" {'|'.join(flag.choices)}" if flag.choices else ""
-        lines.append(f"  --{flag.name}{choices}")
-        text = f"{own}{first_sentence(flag.help)} (default {flag.default})"
-        lines += textwrap.wrap(text, 100, initial_indent=" " * 8, subsequent_indent=" " * 8)
-    return "\n".join(lines)
 
 
 def part_keys(config: Any, prefix: str = "") -> dict[str, tuple[Registry, bool]]:

@@ -6,55 +6,31 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import tyro
 
 from intraclip.cli.common import parse, print_json, print_table, progress_bar, say
+from intraclip.lab.reproduce.settings import Settings
 
 if TYPE_CHECKING:
     from intraclip.lab.reproduce.run import Plan
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReproduceArgs:
+class ReproduceArgs(Settings):
     """Make a table or figure of the paper: train what is missing, reuse what is there, write Markdown and HTML.
 
     Experiments: table1, table2, table3, table4, fig1, fig3, or all of them with `all`; table2-imagenet (networks from
     ImageNet weights) and table3-nearest (the six methods nearest to ICA); and what the paper leaves open: ablation-ica,
-    ablation-neck, ablation-sda, ablation-schedule, ablation-length, or `ablations`. Interrupted, even by SIGKILL, the
-    same command goes on from there.
+    ablation-neck, ablation-sda, ablation-schedule, ablation-length, or `ablations`. After an interruption, even by
+    SIGKILL, the same command continues from there.
     """
 
     experiment: tyro.conf.Positional[str]
     """table1, table2, table2-imagenet, table3, table3-nearest, table4, fig1, fig3, all, ablation-..., ablations."""
-    out: Path
-    """Folder of everything that is written; experiments that share it share their runs."""
-    scale: Literal["smoke", "cpu", "paper", "imagenet-cpu", "imagenet-gpu"] = "cpu"
-    """Minutes on two cores, to see that it works (smoke), hours on two cores (cpu), the printed recipe on GPUs (paper),
-    or from ImageNet weights (imagenet-cpu: hours; imagenet-gpu)."""
-    data: tuple[Path, ...] = ()
-    """Data sets in their published layouts, such as MARS and iLIDS-VID, or of your own; none: people are rendered."""
     plan: bool = False
     """Print the runs, their commands and an estimate of the time, and stop."""
-    finished: bool = False
-    """Train nothing: write the tables of the runs that are done so far, and how many each row has."""
-    seeds: int | None = None
-    """Training seeds, from 0; by default 2 (smoke), 5 (cpu, imagenet-...), 3 (paper)."""
-    splits: str | None = None
-    """all, or numbers such as 0,1,2, for data sets with several; by default the first 2 (smoke, cpu) or all."""
-    only: tuple[str, ...] = ()
-    """Rows that are wanted, such as model-1 model-4; by default all. --plan --json names them."""
-    recipe: str | None = None
-    """Another recipe than the scale's: a shipped one or a TOML file."""
-    jobs: int | None = None
-    """Runs at a time; by default one a core, or one a GPU."""
-    processes: int = 1
-    """Processes of each run, started by torchrun, each with a GPU of its own."""
-    protocol: str | None = None
-    """Protocol by name; by default the usual one of each data set."""
-    distance: Literal["euclidean", "cosine"] = "euclidean"
-    """Distance between embeddings."""
     json: bool = False
     """Print the result, or the plan, as JSON."""
 
@@ -62,26 +38,10 @@ class ReproduceArgs:
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
     args = parse(ReproduceArgs, argv, command="reproduce")
-    from intraclip.lab.reproduce.run import RunsFailed, Settings, plan, reproduce
+    from intraclip.lab.reproduce.run import RunsFailed, plan, reproduce
     from intraclip.lab.view import View
 
-    planned = plan(
-        Settings(
-            experiment=args.experiment,
-            scale=args.scale,
-            out=args.out,
-            data=args.data,
-            seeds=args.seeds,
-            splits=_splits(args.splits),
-            only=args.only,
-            recipe=args.recipe,
-            jobs=args.jobs,
-            processes=args.processes,
-            protocol=args.protocol,
-            distance=args.distance,
-            finished=args.finished,
-        )
-    )
+    planned = plan(args)
     if args.plan:
         _print_plan(planned, as_json=args.json)
         return 0
@@ -92,14 +52,6 @@ def main(argv: Sequence[str]) -> int:
         _print_results(error.written, as_json=args.json)
         raise
     return 0
-
-
-def _splits(text: str | None) -> tuple[int, ...] | None:
-    if text is None:
-        return None
-    from intraclip.lab.cross import parse_splits
-
-    return parse_splits(text) or ()
 
 
 def _announce(planned: Plan) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from intraclip.cli.common import parse
-from intraclip.cli.gallery_flags import Address, Model, open_model
+from intraclip.cli.gallery_flags import InGallery, Model, open_model
 from intraclip.errors import ConfigError, require_extra
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ServeArgs(Model):
+class ServeArgs(InGallery, Model):
     """Serve a gallery: a page in the browser, and an HTTP API under /api/v1.
 
     Only this machine can reach it, unless --host says otherwise; then a token is required. Searching for uploaded
@@ -27,8 +27,6 @@ class ServeArgs(Model):
     `intraclip models list`), and named with --model where it has not. It stops on Ctrl-C or SIGTERM.
     """
 
-    gallery: Address
-    """Folder, or milvus+http://host:port/name."""
     host: str = "127.0.0.1"
     """Address to listen on; 0.0.0.0 for all of this machine's."""
     port: int = 8000

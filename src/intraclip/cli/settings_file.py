@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from intraclip.cli.flags import Flag, flags_of, named
 from intraclip.config_io import read_toml
-from intraclip.errors import ConfigError
+from intraclip.errors import ConfigError, did_you_mean
 
 COMMANDS = ("ingest", "find", "extract", "link", "live", "serve", "gallery add")
 """Commands with so many settings that a file of them helps; `train` and `cross` have recipes."""
@@ -43,11 +42,8 @@ def with_settings(kind: type[Any], argv: Sequence[str]) -> tuple[list[str], str]
     for key, value in _flat(read_toml(Path(source), what="the settings"), flags):
         flag = _known(flags, key)
         if flag is None:
-            close = difflib.get_close_matches(
-                key.replace("_", "-"), [f.name for f in flags if f.name != "json"], n=1
-            )
-            hint = f" (did you mean {close[0]!r}?)" if close else ""
-            problems.append(f"{key}: no such flag{hint}")
+            known = [f.name for f in flags if f.name != "json"]
+            problems.append(f"{key}: no such flag{did_you_mean(key.replace('_', '-'), known)}")
             continue
         try:
             spelt = _spelt(flag, value)

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from intraclip.cli.flags import Flag, flags_of, named
+from intraclip.cli.help import named_in_usage, needed
+from intraclip.errors import did_you_mean
 
 Part = list[str]
 """A flag with its values, or one word that is given by its place."""
@@ -44,7 +46,7 @@ def modern(
         flag = _flag(part)
         if flag in renamed and not any(_flag(other) == renamed[flag] for other in parts):
             _rename(part, renamed[flag])
-            note(f"{flag} is called {renamed[flag]} now; the old name goes with the next version")
+            note(f"{flag} is called {renamed[flag]} now; the old name works until the next version")
         elif flag in aliases:
             _rename(part, aliases[flag])
     if command in NETWORK:
@@ -55,8 +57,53 @@ def modern(
         places = [part for part in parts if not _flag(part)]
         if len(places) > 1 and not any(_flag(part) == "--out" for part in parts):
             places[1][:] = ["--out", places[1][0]]
-            note("results go to --out now; a second word by its place goes with the next version")
+            note("results go to --out now; a second word in that place works until the next version")
     return [word for part in parts for word in part]
+
+
+def mistakes(kind: type[Any], argv: Sequence[str]) -> list[str]:
+    """What is wrong with the words of a command line, in half a sentence each; what values mean is not looked at."""
+    flags = flags_of(kind)
+    places = [flag for flag in flags if flag.positional]
+    found: list[str] = []
+    given: set[str] = set()
+    for part in _split(flags, argv):
+        flag = named(flags, part[0]) if _flag(part) else next(iter(places), None)
+        if flag is None:
+            if not _flag(part):
+                found.append(f"{part[0]!r} is one word too many")
+                continue
+            known = [f.spelling for f in flags if not f.positional]
+            found.append(f"there is no flag {_flag(part)}{did_you_mean(_flag(part), known)}")
+            continue
+        if flag.positional and flag.values != "many":
+            places.remove(flag)
+        given.add(flag.spelling)
+        values = part if flag.positional else [part[0].partition("=")[2]] if "=" in part[0] else part[1:]
+        if flag.values != "none":
+            found += _wrong_values(flag, values)
+    missing = [named_in_usage(flag) for flag in needed(flags) if flag.required and flag.spelling not in given]
+    return (
+        [*found, f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing"]
+        if missing
+        else found
+    )
+
+
+def _wrong_values(flag: Flag, values: Sequence[str]) -> list[str]:
+    if not values:
+        return [f"{flag.spelling} wants a value"]
+    if flag.count and len(values) != flag.count:
+        return [f"{flag.spelling} wants {flag.count} values, not {len(values)}"]
+    for value in values:
+        if flag.choices and value not in flag.choices:
+            return [f"{flag.spelling} is {value!r}, not one of {', '.join(flag.choices)}"]
+        if flag.number:
+            try:
+                (int if flag.whole else float)(value)
+            except ValueError:
+                return [f"{flag.spelling} is {value!r}, not a {'whole ' * flag.whole}number"]
+    return []
 
 
 def _network(parts: list[Part], *, by_place: bool, note: Callable[[str], object]) -> list[Part]:
@@ -67,7 +114,7 @@ def _network(parts: list[Part], *, by_place: bool, note: Callable[[str], object]
         run = next((part for part in parts if not _flag(part)), None)
     if run is not None and other is not None:
         note(
-            "a run with --encoder is written --model NETWORK --head RUN now; the old names go with the next version"
+            "a run with --encoder is written --model NETWORK --head RUN now; the old names work until the next version"
         )
         if _flag(run):
             _rename(run, "--head")
@@ -77,7 +124,7 @@ def _network(parts: list[Part], *, by_place: bool, note: Callable[[str], object]
     for part in (run, other):
         if part is not None and (flag := _flag(part)) in ("--run", "--encoder"):
             _rename(part, "--model")
-            note(f"{flag} is called --model now; the old name goes with the next version")
+            note(f"{flag} is called --model now; the old name works until the next version")
     return _first(parts, "--model") if by_place else parts
 
 
@@ -98,7 +145,7 @@ def _split(flags: Sequence[Flag], argv: Sequence[str]) -> list[Part]:
             parts.append([word])
             flag = named(flags, word)
             # A flag that is not known any more took one value; argparse says so if it never did.
-            takes = 1 if flag is None else {"none": 0, "one": 1, "many": len(argv)}[flag.values]
+            takes = 1 if flag is None else {"none": 0, "one": 1, "many": flag.count or len(argv)}[flag.values]
             room = 0 if "=" in word and takes == 1 else takes
         elif room:
             parts[-1].append(word)

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and their digests."""
+"""Files that appear whole or not at all, their digests, and files as locks."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from intraclip.errors import OutputError, give_name, half_written, is_half_written
+from intraclip.process import hold, release
 
 
 @contextmanager
@@ -102,7 +103,95 @@ def sweep(folder: Path) -> None:
                 path.unlink()
 
 
+@contextmanager
+def locked(file: Path, *, taken: str, patience: float = 0.0) -> Iterator[bool]:
+    """Keep other processes away from what a file stands for, as long as the context lasts.
+
+    Args:
+        file: the lock; its folder must exist.
+        taken: what to say where another process has it.
+        patience: seconds to wait for that process.
+
+    Yields:
+        Whether there are such locks here.
+
+    Raises:
+        OutputError: another process has it, or the file cannot be written.
+    """
+    try:
+        lock = hold(file, patience=patience)
+    except BlockingIOError:
+        raise OutputError(taken) from None
+    except OSError as error:
+        raise OutputError(f"{file.parent} cannot be written: {error}") from None
+    try:
+        yield lock is not None
+    finally:
+        with suppress(OSError):
+            release(lock)
+
+
 def file_digest(path: Path) -> str:
     """SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+STAGED, READY, _OLD = "next.partial", "next", "old.json"
+"""New files of a folder while they are made, and once they are whole; and which of the old ones go."""
+
+
+def settle(folder: Path) -> None:
+    """Finish what `replaced_together` began before the process was killed; no other process may be at it.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    ready = folder / READY
+    try:
+        if (folder / STAGED).is_dir():
+            shutil.rmtree(folder / STAGED)
+        if not ready.is_dir():
+            return
+        old = ready / _OLD
+        for name in json.loads(old.read_text(encoding="utf-8")) if old.exists() else []:
+            (folder / name).unlink(missing_ok=True)
+        for path in sorted(ready.rglob("*")):
+            if path.is_file() and path != old:
+                target = folder / path.relative_to(ready)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                path.replace(target)
+        shutil.rmtree(ready)
+    except OSError as error:
+        raise OutputError(f"the output folder {folder} cannot be written: {error.strerror}") from None
+
+
+@contextmanager
+def replaced_together(folder: Path, old: Iterable[str] = ()) -> Iterator[Path]:
+    """Replace files of a folder all at once: a process that is killed leaves the old ones or the new ones.
+
+    Where it is killed while the new ones take their places, `settle` or the next call goes on with that.
+
+    Args:
+        folder: is there; no other process may be at it (`intraclip.core.jobs.alone`).
+        old: paths in it of files that go, unless there are new ones in their places.
+
+    Yields:
+        A folder for the new files, which are made one by one, whole; the old ones stay if the block fails.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    settle(folder)
+    staged = folder / STAGED
+    make_folder(staged)
+    try:
+        yield staged
+        write_json(staged / _OLD, sorted(name for name in old if not (staged / name).exists()))
+        try:
+            staged.rename(folder / READY)
+        except OSError as error:
+            raise OutputError(f"the output folder {folder} cannot be written: {error.strerror}") from None
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+    settle(folder)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +14,7 @@ import torch
 
 from intraclip.core.openvino_cpu import compiled, openvino_core
 from intraclip.core.paths import utf8_path
-from intraclip.errors import CheckpointError, ConfigError, require_extra
+from intraclip.errors import CheckpointError, ConfigError, did_you_mean, require_extra
 from intraclip.export.engines import RUNS, installed
 from intraclip.export.reference import check_reference
 
@@ -209,9 +208,7 @@ def find_output(network: Network, name: str = "") -> int:
             return 0
         raise ConfigError(f"{network.path} has {len(names)} outputs ({shown}); name one as output")
     if name not in names:
-        close = difflib.get_close_matches(name, names, n=1)
-        hint = f" (did you mean '{close[0]}'?)" if close else ""
-        raise ConfigError(f"{network.path} has no output {name!r}{hint}; it has {shown}")
+        raise ConfigError(f"{network.path} has no output {name!r}{did_you_mean(name, names)}; it has {shown}")
     return names.index(name)
 
 

@@ -13,6 +13,9 @@ from typing import Any
 TRACKLETS = "tracklets"
 """Key of a paper: ids of the tracklets that it speaks of."""
 
+EACH = "each"
+"""Key of a paper that may be left out: what it says of each tracklet, in the same order; forgotten with it."""
+
 NEEDS_ALL = "needs_all"
 """Key of a paper: whether it is void without any one of them."""
 
@@ -32,13 +35,18 @@ def without(text: str, gone: Collection[str]) -> str | None:
 
     >>> without('{"tracklets": ["a", "b"]}', {"b"}), without('{"tracklets": ["a"]}', {"a"})
     ('{"tracklets": ["a"]}', None)
+    >>> without('{"tracklets": ["a", "b"], "each": [7, 8]}', {"a"})
+    '{"tracklets": ["b"], "each": [8]}'
     """
     paper: dict[str, Any] = json.loads(text)
     named = paper.get(TRACKLETS, [])
-    left = [tracklet for tracklet in named if tracklet not in gone]
-    if left == named:
+    places = [i for i, tracklet in enumerate(named) if tracklet not in gone]
+    if len(places) == len(named):
         return text
-    return None if not left or paper.get(NEEDS_ALL) else json.dumps({**paper, TRACKLETS: left})
+    if not places or paper.get(NEEDS_ALL):
+        return None
+    lists = {key: [paper[key][i] for i in places] for key in (TRACKLETS, EACH) if key in paper}
+    return json.dumps({**paper, **lists})
 
 
 def paper(content: Mapping[str, Any], tracklets: Collection[str], *, needs_all: bool) -> str:

@@ -23,8 +23,8 @@ from intraclip.core.devices import choose_device
 from intraclip.core.files import write_json, write_text
 from intraclip.core.jobs import alone
 from intraclip.data.dataset import labels_of
-from intraclip.data.readers import benchmark_info, differences
-from intraclip.data.readers.common import shorten
+from intraclip.data.readers.common import benchmark_info, shorten
+from intraclip.data.readers.counts import differences
 from intraclip.data.readers.ilids_vid import ILIDS_VID_PUBLISHED
 from intraclip.data.readers.prid2011 import PRID2011_PUBLISHED
 from intraclip.embed.evaluate import Sampling, SplitsEvaluation, evaluate_splits
@@ -35,9 +35,7 @@ from intraclip.lab.reproduce.tables import markdown_table
 from intraclip.lab.splits import raise_problems, read_testing, read_training, same_people
 from intraclip.lab.view import View
 from intraclip.metrics.distance import Distance
-from intraclip.metrics.ranking import Scores
 from intraclip.models.checkpoint import model_file, read_checkpoint
-from intraclip.train.loop import train
 from intraclip.types import Split
 
 MEASURES = ("rank1", "rank5", "rank10", "rank20", "mAP", "mINP")
@@ -82,28 +80,6 @@ class EvaluationSettings:
     device: str | None = None
 
 
-def parse_splits(text: str) -> tuple[int, ...] | None:
-    """Numbers of splits as a flag gives them: ``all`` (None) or numbers with commas between.
-
-    Raises:
-        ConfigError: anything else, or a number twice.
-
-    >>> parse_splits("0,2")
-    (0, 2)
-    """
-    if text == "all":
-        return None
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdecimal() for part in parts):
-        raise ConfigError(
-            f"splits {text!r}: give `all`, or numbers from 0 with commas between, such as 0,1,2"
-        )
-    numbers = tuple(map(int, parts))
-    if len(set(numbers)) != len(numbers):
-        raise ConfigError(f"splits {text!r}: a number stands there twice")
-    return numbers
-
-
 def cross_dataset(
     train_root: Path,
     test_root: Path,
@@ -134,16 +110,17 @@ def cross_dataset(
     if out.is_file() or not resume:
         require_empty_folder(out, remedy="choose another --out, or continue that one with --resume")
     choose_device(recipe.device)
-    training, testing = read_both(
-        train_root,
-        test_root,
-        splits=splits,
-        test_splits=test_splits,
-        train_layout=recipe.data.layout,
-        test_layout=test_layout,
-        recipe=recipe,
-        protocol=settings.protocol,
+    problems: list[str] = []
+    training = read_training(train_root, splits, layout=recipe.data.layout, recipe=recipe, problems=problems)
+    testing = read_testing(
+        test_root, test_splits, layout=test_layout, protocol=settings.protocol, problems=problems
     )
+    raise_problems(problems)
+    if training[0].root.resolve() == testing[0].root.resolve():
+        raise ConfigError(
+            f"{train_root} and {test_root} are one data set ({training[0].dataset}): people trained on in one split "
+            "are tested on in another; use `intraclip train` and `intraclip evaluate` split by split"
+        )
     recipes = [replace(recipe, data=replace(recipe.data, split=split.index)) for split in training]
     folders = [out / f"split-{split.index:02d}" for split in training]
     for split, own, folder in zip(training, recipes, folders, strict=True):
@@ -152,12 +129,7 @@ def cross_dataset(
     with alone(out, remove=True):
         runs, results = [], []
         for split, own, folder in zip(training, recipes, folders, strict=True):
-            if (folder / "model.safetensors").is_file():
-                view.say(f"training split {split.index}: {folder} is trained already and is used as it is")
-            else:
-                view.say(f"training split {split.index} of {split.dataset}")
-                with view.training(folder.name) as watcher:
-                    train(split, own, folder, resume=(folder / "config.toml").is_file(), watcher=watcher)
+            view.train(split, own, folder, what=f"training split {split.index} of {split.dataset}")
             run = CrossRun(
                 folder=folder,
                 dataset=split.dataset,
@@ -204,7 +176,11 @@ def cross_runs(
         raise ConfigError(
             f"the runs were trained on several data sets ({', '.join(datasets)}); a mean over them says nothing"
         )
-    testing = read_test(test_root, splits=test_splits, layout=test_layout, protocol=settings.protocol)
+    problems: list[str] = []
+    testing = read_testing(
+        test_root, test_splits, layout=test_layout, protocol=settings.protocol, problems=problems
+    )
+    raise_problems(problems)
     for run in runs:
         if run.root and Path(run.root).resolve() == testing[0].root.resolve():
             raise ConfigError(
@@ -218,42 +194,6 @@ def cross_runs(
 
 
 # -- before anything is trained ----------------------------------------------------------------------------
-
-
-def read_both(
-    train_root: Path,
-    test_root: Path,
-    *,
-    splits: Sequence[int] | None,
-    test_splits: Sequence[int] | None,
-    train_layout: str,
-    test_layout: str,
-    recipe: Recipe,
-    protocol: str | None,
-) -> tuple[list[Split], list[Split]]:
-    """Read and check every split of both data sets.
-
-    Raises:
-        ConfigError: unknown protocol, or both are one data set.
-    """
-    problems: list[str] = []
-    training = read_training(train_root, splits, layout=train_layout, recipe=recipe, problems=problems)
-    testing = read_testing(test_root, test_splits, layout=test_layout, protocol=protocol, problems=problems)
-    raise_problems(problems)
-    if training[0].root.resolve() == testing[0].root.resolve():
-        raise ConfigError(
-            f"{train_root} and {test_root} are one data set ({training[0].dataset}): people trained on in one split "
-            "are tested on in another; use `intraclip train` and `intraclip evaluate` split by split"
-        )
-    return training, testing
-
-
-def read_test(root: Path, *, splits: Sequence[int] | None, layout: str, protocol: str | None) -> list[Split]:
-    """Read and check every split of the test data set."""
-    problems: list[str] = []
-    testing = read_testing(root, splits, layout=layout, protocol=protocol, problems=problems)
-    raise_problems(problems)
-    return testing
 
 
 def _check_kept(folder: Path, split: Split, recipe: Recipe) -> None:
@@ -321,7 +261,10 @@ def summarise(
         ``pairs`` (one a training and test split), ``by_run``, ``summary`` (mean and deviations by measure),
         ``printed`` (the paper's row, or None), and everything that makes the numbers what they are.
     """
-    grid = [[_measures(scores) for scores in result.scores] for result in results]
+    grid = [
+        [{m: float(scores.to_json_dict()[m]) for m in MEASURES} for scores in result.scores]
+        for result in results
+    ]
     pairs = [
         {
             "train_split": run.split,
@@ -431,11 +374,6 @@ def _run_notes(runs: Sequence[CrossRun]) -> list[str]:
     return notes
 
 
-def _measures(scores: Scores) -> dict[str, float]:
-    found = scores.to_json_dict()
-    return {name: float(found[name]) for name in MEASURES}
-
-
 # -- tables ------------------------------------------------------------------------------------------------
 
 
@@ -452,12 +390,7 @@ def table_rows(result: Mapping[str, Any]) -> list[tuple[str, ...]]:
         )
         for entry in result["by_run"]
     ]
-    rows.append(
-        (
-            f"all {len(result['pairs'])} pairs",
-            *(_percent(summary[m]) for m in COLUMNS),
-        )
-    )
+    rows.append((f"all {len(result['pairs'])} pairs", *(_percent(summary[m]) for m in COLUMNS)))
     for many, key, what in (
         (trains, "between_train_splits", "runs" if named else "training splits"),
         (tests, "between_test_splits", "test splits"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -17,8 +16,9 @@ from intraclip.core.files import write_json, write_text
 from intraclip.data.readers import read_split
 from intraclip.embed.evaluate import evaluate
 from intraclip.embed.extract import embed_split, with_ids
-from intraclip.errors import OutputError, is_half_written, leaving_nothing, require_empty_folder
+from intraclip.errors import OutputError, require_empty_folder
 from intraclip.lab.baselines import colour_histograms
+from intraclip.lab.rendering import check_rendered, render
 from intraclip.lab.view import View
 from intraclip.metrics.distance import Distance
 from intraclip.metrics.protocols import protocol_named
@@ -28,8 +28,7 @@ from intraclip.models.checkpoint import read_checkpoint
 from intraclip.models.embedder import build_embedder
 from intraclip.models.start import begin
 from intraclip.report.page import write_report
-from intraclip.studio import BenchmarkConfig, make_benchmark
-from intraclip.train.loop import train
+from intraclip.studio import BenchmarkConfig
 from intraclip.types import Split, count_pids
 
 BENCHMARK = BenchmarkConfig(identities=96, cameras=3, tracklets_per_camera=(1, 2), frames=(8, 16))
@@ -82,7 +81,9 @@ def run_demo(
     if not resume:
         require_empty_folder(out, remedy="choose another --out, or continue that demo with --resume")
     split = _data(out / "data", view, seed=seed)
-    plain = replace(recipe or _begun(out) or demo_recipe(view.say), seed=seed)
+    begun = out / next(iter(MODELS)) / "config.toml"  # so that both models start alike
+    own = load_recipe(str(begun)) if begun.is_file() else None
+    plain = replace(recipe or own or demo_recipe(view.say), seed=seed)
     recipes = {
         folder: replace(
             plain,
@@ -100,10 +101,7 @@ def run_demo(
     scores |= baselines
     for folder, model in MODELS.items():
         run = out / folder
-        if not (run / "model.safetensors").is_file():
-            view.say(f"training {model.name}")
-            with view.training(folder) as watcher:
-                train(split, recipes[folder], run, resume=(run / "config.toml").is_file(), watcher=watcher)
+        view.train(split, recipes[folder], run, what=model.name)
         with view.progress(f"embedding with {folder}") as update:
             scores[model.name] = _score(run, split, update)
     view.say("drawing the report")
@@ -140,12 +138,6 @@ def demo_recipe(say: Callable[[str], None]) -> Recipe:
     return load_recipe("demo")
 
 
-def _begun(out: Path) -> Recipe | None:
-    """The recipe of a demo that was begun, so that both of its models start alike."""
-    config = out / next(iter(MODELS)) / "config.toml"
-    return load_recipe(str(config)) if config.is_file() else None
-
-
 def _base(folder: Path) -> Path:
     """The shipped network as a run folder, for the report to read."""
     shipped = Path(str(resources.files("intraclip"))) / "weights" / "base.safetensors"
@@ -178,19 +170,12 @@ def _note(scores: dict[str, dict[str, Any]], split: Split, *, start: str) -> str
 
 
 def _data(folder: Path, view: View, *, seed: int) -> Split:
-    made = folder / "benchmark.json"
-    if made.is_file():
-        found = json.loads(made.read_text(encoding="utf-8"))["config"]["seed"]
-        if found != seed:
-            raise OutputError(f"{folder} was rendered with seed {found}, not {seed}; choose another --out")
+    wanted = replace(BENCHMARK, seed=seed)
+    if (folder / "benchmark.json").is_file():
+        check_rendered(folder, wanted)
     else:
-        if folder.is_dir() and not all(map(is_half_written, folder.iterdir())):
-            raise OutputError(
-                f"{folder} holds a benchmark that was interrupted; delete it, or choose another --out"
-            )
-        view.say(f"rendering {BENCHMARK.identities} people in {BENCHMARK.cameras} cameras")
-        with leaving_nothing(folder), view.progress("rendering frames") as update:
-            make_benchmark(folder, replace(BENCHMARK, seed=seed), progress=update)
+        view.say(f"rendering {wanted.identities} people in {wanted.cameras} cameras")
+        render(folder, wanted, view)
     return read_split(folder)
 
 

@@ -9,12 +9,34 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from intraclip.config import Direction, Recipe
-from intraclip.data.readers import benchmark_info, num_splits, read_split
-from intraclip.data.readers.common import check_split_number, shorten
+from intraclip.data.readers import num_splits, read_split
+from intraclip.data.readers.common import benchmark_info, check_split_number, shorten
 from intraclip.data.sampler import PKSampler
-from intraclip.errors import DataError
+from intraclip.errors import ConfigError, DataError
 from intraclip.metrics.protocols import protocol_named
 from intraclip.types import Split
+
+
+def parse_splits(text: str) -> tuple[int, ...] | None:
+    """Numbers of splits as a flag gives them: ``all`` (None) or numbers with commas between.
+
+    Raises:
+        ConfigError: anything else, or a number twice.
+
+    >>> parse_splits("0,2")
+    (0, 2)
+    """
+    if text == "all":
+        return None
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() for part in parts):
+        raise ConfigError(
+            f"splits {text!r}: give `all`, or numbers from 0 with commas between, such as 0,1,2"
+        )
+    numbers = tuple(map(int, parts))
+    if len(set(numbers)) != len(numbers):
+        raise ConfigError(f"splits {text!r}: a number stands there twice")
+    return numbers
 
 
 def read_training(

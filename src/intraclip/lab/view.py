@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 
-from intraclip.train.loop import Silent, Watcher
+from intraclip.config import Recipe
+from intraclip.train.loop import Silent, Watcher, train
+from intraclip.types import Split
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,3 +27,12 @@ class View:
     progress: Callable[[str], AbstractContextManager[Callable[..., None]]] = lambda name: nullcontext(
         lambda *_: None
     )
+
+    def train(self, split: Split, recipe: Recipe, run: Path, *, what: str) -> None:
+        """Train a run, or go on with one that was interrupted; one that is finished is used as it is."""
+        if (run / "model.safetensors").is_file():
+            self.say(f"{run} is trained already and is used as it is")
+            return
+        self.say(f"training {what}")
+        with self.training(run.name) as watcher:
+            train(split, recipe, run, resume=(run / "config.toml").is_file(), watcher=watcher)

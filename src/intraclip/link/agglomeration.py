@@ -13,12 +13,14 @@ It takes O(N^2) time and one matrix.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 ScoreMatrix = npt.NDArray[np.float32]
+Indices = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -29,7 +31,8 @@ class Tree:
         items: number N of items.
         first: int64 ``[M]``, smallest item of the one group; M is below N, and N - M groups are left in the end.
         second: int64 ``[M]``, smallest item of the other group, larger than `first`.
-        scores: float32 ``[M]``, mean score between them; a join never scores more than those inside its groups.
+        scores: float32 ``[M]``, mean score between them; a join never scores more than those inside its groups. Plus
+            infinity for items that belong together whatever they score.
     """
 
     items: int
@@ -73,12 +76,13 @@ class Tree:
         return np.array(found, dtype=np.int64)
 
 
-def agglomerate(scores: ScoreMatrix) -> Tree:
+def agglomerate(scores: ScoreMatrix, together: Sequence[Indices] = ()) -> Tree:
     """Build the tree. Of equal scores the pair with the lower row wins, so the same matrix gives the same tree.
 
     Args:
         scores: float32 ``[N, N]``, symmetric, the diagonal is not read; minus infinity where two items cannot be
             together, otherwise finite. It is overwritten.
+        together: items that are joined before all others, whatever they score; no item in two of them.
 
     Raises:
         ValueError: the matrix is not square, or holds NaN or plus infinity.
@@ -94,6 +98,12 @@ def agglomerate(scores: ScoreMatrix) -> Tree:
     open_rows = np.arange(items)  # groups that may still be joined, by their row
     is_open = np.ones(items, dtype=np.bool_)
     joins: list[tuple[int, int, float]] = []
+    for group in together:
+        first, *rest = sorted(group.tolist())
+        for other in rest:
+            joins.append((first, other, np.inf))
+            _join(scores, size, first, other, open_rows)
+            is_open[other] = False
     chain: list[int] = []
     while True:
         if not chain:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import csr_array
 
 from intraclip.arrays import as_reals, as_whole, as_wide
 from intraclip.errors import DataError
@@ -35,6 +37,10 @@ class Evidence:
             recordings of one camera are not compared.
         travel: clocks and ways between cameras.
         one_per_camera: tracklets of one camera are different people, whatever their times.
+        together: rows that a human called one person, whatever times and cameras say; no row in two of them.
+        different: pairs of rows that a human called two people, int64 ``[P, 2]``; None if there are none.
+        named: number of the person that a human named, int64 ``[N]``, 0 for nobody; two numbers are two people. None
+            if nobody was named.
 
     Raises:
         DataError: features without distances, times of another length or that end before they start, or travel times
@@ -49,6 +55,9 @@ class Evidence:
     sources: tuple[str, ...] = ()
     travel: TravelTimes | None = None
     one_per_camera: bool = False
+    together: tuple[Indices, ...] = ()
+    different: Indices | None = None
+    named: Indices | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "features", as_reals(self.features, name="features"))
@@ -155,8 +164,50 @@ class Evidence:
             return np.asarray(same_camera & (rows[:, None] != columns))
         return self.seen_at_once(rows, columns)
 
+    def taken(self, rows: Indices) -> Evidence:
+        """Some of the tracklets, in another order; what was said of the others is left out."""
+        place = np.full(len(self), -1, dtype=np.int64)
+        place[rows] = np.arange(len(rows))
+        groups = (place[group] for group in self.together)
+        different = None if self.different is None else place[self.different]
+        return replace(
+            self,
+            features=self.features[rows],
+            camids=self.camids[rows],
+            times=None if self.times is None else self.times[rows],
+            sources=tuple(self.sources[row] for row in rows.tolist()) if self.sources else (),
+            together=tuple(left for group in groups if len(left := group[group >= 0]) > 1),
+            different=None if different is None else different[(different >= 0).all(axis=1)],
+            named=None if self.named is None else self.named[rows],
+        )
+
+    @cached_property
+    def _different(self) -> Any:
+        """Pairs called different, sparse bool ``[N, N]``, symmetric."""
+        pairs = np.zeros((0, 2), dtype=np.int64) if self.different is None else self.different
+        both = np.concatenate([pairs, pairs[:, ::-1]])
+        return csr_array(
+            (np.ones(len(both), dtype=np.bool_), (both[:, 0], both[:, 1])), shape=(len(self),) * 2
+        )
+
+    def called_different(self, rows: Indices, columns: Indices) -> npt.NDArray[np.bool_]:
+        """Which pairs a human called two people.
+
+        Returns:
+            bool ``[rows, columns]``.
+        """
+        found = np.zeros((len(rows), len(columns)), dtype=np.bool_)
+        if self.different is not None and len(self.different):
+            found |= self._different[rows][:, columns].toarray()
+        if self.named is not None:
+            one, other = self.named[rows][:, None], self.named[columns]
+            found |= (one != other) & (one > 0) & (other > 0)
+        return found
+
     def _add_where_and_when(self, scores: ScoreMatrix, rows: Indices, columns: Indices) -> ScoreMatrix:
         scores[self.apart(rows, columns)] = -np.inf
+        if self.different is not None or self.named is not None:
+            scores[self.called_different(rows, columns)] = -np.inf
         if self.times is None or self.travel is None:
             return scores
         gaps = self._gaps(rows, columns)

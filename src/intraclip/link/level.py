@@ -28,10 +28,11 @@ def best_level(evidence: Evidence, tree: Tree) -> tuple[float, float]:
     Returns:
         The level for `Tree.cut`, and its mean silhouette, -1..1. With fewer than two joins, a level that joins nothing.
     """
-    if len(tree.scores) < 2:
+    chosen = tree.scores[np.isfinite(tree.scores)]
+    if len(chosen) < 2:
         return 0.0, 0.0
     quantiles = np.linspace(0.02, 0.98, CUTS)
-    levels = np.unique(np.quantile(tree.scores.astype(np.float64), quantiles))
+    levels = np.unique(np.quantile(chosen.astype(np.float64), quantiles))
     values = silhouettes(evidence, tree, levels)
     best = len(levels) - 1 - int(np.argmax(values[::-1]))  # of equal ones the highest level: fewer joins
     return float(levels[best]), float(values[best])

@@ -16,10 +16,14 @@ from intraclip.embed.embeddings_io import read_embeddings
 from intraclip.errors import ConfigError
 from intraclip.gallery.gallery import Gallery, open_gallery
 from intraclip.link import people as grouping
+from intraclip.link.changes import Before
 from intraclip.link.evidence import Evidence
 from intraclip.link.footage import tells_apart
+from intraclip.link.kept import keep_in
+from intraclip.link.output import read_linking
 from intraclip.link.people import LIKELIER, SURE, People
 from intraclip.link.recordings import kept_apart
+from intraclip.link.said import Said
 from intraclip.link.scores import LinkScores, score_people
 from intraclip.link.source import (
     Input,
@@ -49,6 +53,7 @@ class Linked:
         notes: in sentences.
         calibration: as it was read or fitted, before another prior; None without one.
         scores: against known pids; None where there are none.
+        gallery: open, where one was linked; it keeps nothing of this yet (`intraclip.link.kept`).
     """
 
     people: People
@@ -56,6 +61,7 @@ class Linked:
     notes: tuple[str, ...]
     calibration: MatchCalibration | None
     scores: LinkScores | None
+    gallery: Gallery | None = None
 
 
 def link(
@@ -71,6 +77,8 @@ def link(
     travel: TravelTimes | str | Path | None = None,
     one_clock: bool = False,
     one_per_camera: bool = False,
+    before: People | str | Path | None = None,
+    renumber: bool = False,
     progress: Progress | None = None,
 ) -> People:
     """Group the tracklets of several cameras into people.
@@ -91,6 +99,9 @@ def link(
         travel: travel times between cameras, or a TOML file of them (docs/link.md).
         one_clock: the times of each camera are on one clock, as of one recording.
         one_per_camera: a person has at most one tracklet in each camera.
+        before: an earlier linking, or the folder of `intraclip link --out` that holds it, whose people keep their
+            numbers and names. A gallery keeps its last linking itself.
+        renumber: number people from 1 and forget names that were given in an earlier linking; labels of a gallery stay.
         progress: called with frames done and in all, where tracklets are embedded.
 
     Raises:
@@ -114,8 +125,12 @@ def link(
         travel=travel,
         one_clock=one_clock,
         one_per_camera=one_per_camera,
+        before=before,
+        renumber=renumber,
         progress=progress,
     ) as found:
+        if found.gallery is not None:
+            keep_in(found.gallery, found.people)
         return found.people
 
 
@@ -133,6 +148,8 @@ def linking(
     travel: TravelTimes | str | Path | None = None,
     one_clock: bool = False,
     one_per_camera: bool = False,
+    before: People | str | Path | None = None,
+    renumber: bool = False,
     progress: Progress | None = None,
 ) -> Iterator[Linked]:
     """As `link`, with everything around it; a gallery stays open for its pictures meanwhile."""
@@ -158,6 +175,7 @@ def linking(
             used.require(metric=metric, fingerprint=given.fingerprint)
         if travel is not None and (strangers := sorted(travel.cameras - set(given.camids.tolist()))):
             notes.append(f"{table} names cameras without tracklets: {', '.join(map(str, strangers))}")
+        said = given.said or Said()
         evidence = Evidence(
             features=given.features,
             camids=given.camids,
@@ -167,6 +185,9 @@ def linking(
             sources=() if one_clock else _sources(given, travel, notes),
             travel=travel,
             one_per_camera=one_per_camera,
+            together=said.together,
+            different=said.different,
+            named=said.named,
         )
         asked = calibration is not None or prior is not None or (travel is not None and travel.has_usual)
         if fitted is not None and fitted.learned_from:
@@ -181,13 +202,32 @@ def linking(
                 )
                 probability = SURE if probability is None else probability
         people = grouping.link(evidence, given.names, threshold=threshold, probability=probability)
+        earlier = None if renumber else _before(before, given)
+        if earlier is not None:
+            people = grouping.carried(people, earlier)
+        labels = {p: said.label_of(people.members(p).tolist()) for p in people.numbers} if said.labels else {}
+        people = replace(people, labels={**people.labels, **{p: name for p, name in labels.items() if name}})
         yield Linked(
             people=people,
             given=given,
             notes=(*notes, *people.notes),
             calibration=fitted,
             scores=_scores(given, people),
+            gallery=given.gallery,
         )
+
+
+def _before(before: People | str | Path | None, given: Input) -> Before | None:
+    """The earlier linking: the gallery's own, else the one that was named; names typed into its table count."""
+    if isinstance(before, str | Path):
+        found, typed = read_linking(Path(before))
+    elif before is None:
+        found, typed = None, {}
+    else:
+        person = dict(zip(before.names, before.person.tolist(), strict=True))
+        found, typed = Before(person=person, labels=before.labels, following=before.following), {}
+    earlier = given.before or found
+    return None if earlier is None else earlier.called(typed)
 
 
 @contextmanager

@@ -1,26 +1,33 @@
-"""What `intraclip link` writes: a table of people, and labels that `train` reads."""
+"""What `intraclip link` writes: a table of people, labels that `train` reads, and what the next linking must know."""
 
 from __future__ import annotations
 
 import csv
+import io
+import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from intraclip.core.files import whole_file
+from intraclip.core.files import READY, STAGED, file_digest, replaced_together, settle, whole_file, write_json
+from intraclip.core.jobs import LOCK, alone
 from intraclip.data.readers.folder import COLUMNS
-from intraclip.errors import DataError
+from intraclip.errors import DataError, OutputError, require_empty_folder
+from intraclip.link.changes import Before
 from intraclip.link.people import People
 from intraclip.types import Tracklet
 
-PEOPLE_COLUMNS = ("tracklet", "person", "camera", "start_s", "end_s", "probability", "distance")
+PEOPLE, LABELS, LINKING = "people.csv", "tracklets.csv", "links.json"
+VERSION = 1
+PEOPLE_COLUMNS = ("tracklet", "person", "name", "camera", "start_s", "end_s", "probability", "distance")
 
 
 def people_rows(people: People) -> list[dict[str, Any]]:
     """A row a tracklet, by person and time; None where a value is unknown."""
     rows = []
-    for person in range(1, people.count + 1):
+    for person in people.numbers:
         for row in people.members(person).tolist():
             times = people.evidence.times
             start, end = (math.nan, math.nan) if times is None else times[row].tolist()
@@ -28,6 +35,7 @@ def people_rows(people: People) -> list[dict[str, Any]]:
                 {
                     "tracklet": people.names[row],
                     "person": person,
+                    "name": people.labels.get(person, ""),
                     "camera": int(people.evidence.camids[row]),
                     "start_s": _known(start, 3),
                     "end_s": _known(end, 3),
@@ -44,7 +52,9 @@ def write_people(path: Path, people: People) -> None:
     Raises:
         OutputError: the file is there already, or cannot be written.
     """
-    rows = [{**row, "tracklet": _no_formula(row["tracklet"])} for row in people_rows(people)]
+    rows = [
+        {**row, **{key: _no_formula(row[key]) for key in ("tracklet", "name")}} for row in people_rows(people)
+    ]
     _write_csv(path, PEOPLE_COLUMNS, rows)
 
 
@@ -79,7 +89,7 @@ def write_labels(
         OutputError: the file is there already, or cannot be written.
     """
     person_of = dict(zip(people.names, people.person.tolist(), strict=True))
-    taught = {p for p in range(1, people.count + 1) if len(people.cameras(p)) > 1}
+    taught = {p for p in people.numbers if len(people.cameras(p)) > 1}
     manifest = manifest or {}
     kept = tuple(dict.fromkeys(c for row in manifest.values() for c in row if c not in COLUMNS))
     rows: list[dict[str, Any]] = []
@@ -108,6 +118,164 @@ def write_labels(
         )
     _write_csv(path, (*COLUMNS, *kept), rows)
     return len(taught), sum(row["pid"] is not None for row in rows)
+
+
+@contextmanager
+def output_folder(out: Path) -> Iterator[Path]:
+    """Write a linking into a new or empty folder, or in the place of the one that it holds, all at once.
+
+    Nobody else can write there meanwhile. If the block fails, the earlier linking stays whole, and of a first one
+    nothing.
+
+    Yields:
+        A folder for the new files; see `intraclip.core.files.replaced_together`.
+
+    Raises:
+        OutputError: something else is there, another process is at it, or it cannot be written.
+    """
+    existed = out.exists()
+    if not (is_linking(out) or is_linking(out / READY)) and _others(out):
+        require_empty_folder(out, remedy="choose another --out, or that of an earlier link")
+    try:
+        with alone(out, remove=True):
+            settle(out)
+            again = is_linking(out)
+            with replaced_together(out, [LINKING, *files_of(out)]) as staged:
+                yield staged
+                if not again and (new := _others(out)):
+                    raise OutputError(f"{out / new[0]} exists, it was made just now; choose another --out")
+    finally:
+        if not existed:
+            with suppress(OSError):  # not empty: it is done
+                out.rmdir()
+
+
+def _others(out: Path) -> list[str]:
+    """What a folder holds besides what this and killed processes make there on the way."""
+    names = sorted(path.name for path in out.iterdir()) if out.is_dir() else [out.name] * out.exists()
+    return [name for name in names if name not in (LOCK, STAGED, READY)]
+
+
+def write_linking(folder: Path, people: People, files: Sequence[str]) -> None:
+    """Write ``links.json``: what the next linking must know of this one.
+
+    Args:
+        folder: with the other files of the linking.
+        people: of `link`.
+        files: what else was written, by their paths in the folder; those that a human corrects are known by a digest.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    write_json(
+        folder / LINKING,
+        {
+            "links_version": VERSION,
+            "following": people.following,
+            "people": dict(zip(people.names, people.person.tolist(), strict=True)),
+            "labels": {str(p): name for p, name in sorted(people.labels.items())},
+            "changes": None if people.changes is None else people.changes.to_json_dict(),
+            "files": {name: file_digest(folder / name) if name == LABELS else "" for name in files},
+        },
+    )
+
+
+def is_linking(folder: Path) -> bool:
+    """Whether a folder holds a linking."""
+    return (folder / LINKING).is_file()
+
+
+def files_of(folder: Path) -> list[str]:
+    """Files of the linking that a folder holds, besides ``links.json``; of none without one.
+
+    Raises:
+        DataError: the linking cannot be read.
+        OutputError: a human corrected the labels since.
+    """
+    if not is_linking(folder):
+        return []
+    files: dict[str, str] = _linking(folder)["files"]
+    labels = folder / LABELS
+    if files.get(LABELS) and labels.is_file() and file_digest(labels) != files[LABELS]:
+        raise OutputError(
+            f"{labels} was changed since it was written, and another linking would replace it; move it elsewhere "
+            "(`intraclip train --labels` takes any place), then link again"
+        )
+    return list(files)
+
+
+def read_linking(folder: Path) -> tuple[Before, dict[str, str]]:
+    """The linking of a folder, and the names that a human typed into its ``people.csv`` since, by tracklet.
+
+    Raises:
+        DataError: there is none, or it cannot be read.
+    """
+    if not is_linking(folder):
+        raise DataError(f"{folder} holds no linking ({LINKING}); `intraclip link --out {folder}` writes one")
+    known = _linking(folder)
+    before = Before(
+        person=known["people"],
+        labels={int(number): name for number, name in known["labels"].items()},
+        following=known["following"],
+    )
+    return before, _typed(folder / PEOPLE, before)
+
+
+def _linking(folder: Path) -> dict[str, Any]:
+    path = folder / LINKING
+    try:
+        known = json.loads(path.read_text(encoding="utf-8"))
+        if known["links_version"] != VERSION:
+            raise DataError(f"{path} was written by another version of intraclip; choose another --out")
+        checked = {
+            "people": {str(name): int(number) for name, number in known["people"].items()},
+            "labels": {str(int(number)): str(name) for number, name in known["labels"].items()},
+            "following": int(known["following"]),
+            "files": {str(name): str(digest) for name, digest in known["files"].items()},
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{path} is damaged: {error!r}; choose another --out, or remove its folder") from None
+    return checked
+
+
+def _typed(path: Path, before: Before) -> dict[str, str]:
+    """Names in a table that are not those it was written with; a name is taken away where no row of a person has it."""
+    if not path.is_file():
+        return {}
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(
+            f"{path} cannot be read for the names in it: {error}; save it as CSV in UTF-8"
+        ) from None
+    header = text.partition("\n")[0]
+    table = csv.DictReader(io.StringIO(text), delimiter=max(",;\t", key=header.count))
+    if not {"tracklet", "name"} <= set(table.fieldnames or ()):
+        if table.fieldnames and "tracklet" in table.fieldnames:
+            return {}  # of a version that had no names
+        raise DataError(
+            f"{path} has no columns tracklet and name, from which names are read; remove it to go on"
+        )
+    tracklets = {_no_formula(name): name for name in before.person}
+    found = {
+        tracklets[row["tracklet"]]: _formula(row["name"] or "").strip()
+        for row in table
+        if row["tracklet"] in tracklets
+    }
+    told: dict[int, set[str]] = {}
+    for tracklet, name in found.items():
+        told.setdefault(before.person[tracklet], set()).add(name)
+
+    def is_new(person: int, name: str) -> bool:
+        was = before.labels.get(person, "")
+        return name != was if name else bool(was) and told[person] == {""}
+
+    return {tracklet: name for tracklet, name in found.items() if is_new(before.person[tracklet], name)}
+
+
+def _formula(text: str) -> str:
+    """A text as it was before `_no_formula`."""
+    return text[1:] if text.startswith("'") and _no_formula(text[1:]) == text else text
 
 
 def _known(value: float, digits: int) -> float | None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +13,8 @@ from scipy.special import expit
 
 from intraclip.errors import ConfigError, DataError
 from intraclip.link.agglomeration import agglomerate
-from intraclip.link.evidence import Evidence
+from intraclip.link.changes import Before, Changes, carry
+from intraclip.link.evidence import BLOCK, Evidence
 from intraclip.link.footage import tells_apart, without_cameras
 from intraclip.link.level import best_level
 
@@ -40,7 +43,8 @@ class People:
     Attributes:
         names: of the tracklets ``[N]``.
         evidence: what was known about them, in the same order.
-        person: int64 ``[N]``, from 1; person 1 was seen by the most cameras, then in the most tracklets.
+        person: int64 ``[N]``, above 0. Without an earlier linking person 1 was seen by the most cameras, then in the
+            most tracklets; with one, people keep the numbers that they had there.
         probability: float64 ``[N]``, that the tracklet belongs to its person: of the mean log odds between it and the
             person's other tracklets, or, where the footage chose the cut, of a pair at their mean distance. NaN for a
             person of one tracklet, and where neither a calibration nor the footage says anything.
@@ -49,6 +53,9 @@ class People:
         rule: in words, when two groups were taken for one person.
         threshold: mean distance where the rule stops; with a calibration and without regard to times.
         notes: what the reader should know, in sentences.
+        labels: number -> name that a human gave; others are known by their number.
+        changes: since the earlier linking; None without one.
+        following: the smallest number that was never given, to anybody.
     """
 
     names: tuple[str, ...]
@@ -59,15 +66,29 @@ class People:
     rule: str
     threshold: float
     notes: tuple[str, ...]
+    labels: Mapping[int, str] = field(default_factory=dict)
+    changes: Changes | None = None
+    following: int = 1
 
     @property
     def count(self) -> int:
-        """Number of people."""
-        return int(self.person.max()) if len(self.person) else 0
+        """How many people there are."""
+        return len(self._rows)
+
+    @cached_property
+    def numbers(self) -> tuple[int, ...]:
+        """Everybody's number: most cameras first, then most tracklets, then the first name of a tracklet."""
+        return tuple(ranked(self._rows, self.evidence.camids, self.names))
+
+    @cached_property
+    def _rows(self) -> dict[int, npt.NDArray[np.int64]]:
+        order = np.argsort(self.person, kind="stable")
+        parts = np.split(order, np.flatnonzero(np.diff(self.person[order])) + 1) if len(order) else []
+        return {int(self.person[rows[0]]): rows for rows in parts}
 
     def members(self, person: int) -> npt.NDArray[np.int64]:
-        """Rows of a person's tracklets, by start time, then camera, then name."""
-        rows = np.flatnonzero(self.person == person)
+        """Rows of a person's tracklets, by start time, then camera, then name; none for a number that nobody has."""
+        rows = self._rows.get(person, np.zeros(0, dtype=np.int64))
         starts = np.full(len(rows), np.nan) if self.evidence.times is None else self.evidence.times[rows, 0]
         # NaN sorts last.
         order = sorted(
@@ -83,7 +104,7 @@ class People:
 
     def cameras(self, person: int) -> list[int]:
         """Cameras that saw a person, ascending."""
-        return sorted(set(self.evidence.camids[self.person == person].tolist()))
+        return sorted(set(self.evidence.camids[self._rows.get(person, [])].tolist()))
 
 
 def link(
@@ -132,11 +153,11 @@ def link(
         raise DataError(f"{count} tracklets need {count} different names, got {len(set(names))}")
     # In the order of names: of equal scores the lower row wins, whatever order the tracklets came in.
     order = np.array(sorted(range(count), key=names.__getitem__), dtype=np.int64)
-    ordered = _taken(evidence, order)
+    ordered = evidence.taken(order)
     c = ordered.calibration
     judged, tail, notes = evidence, None, list[str]()
     if c is not None:
-        tree = agglomerate(ordered.score_matrix())
+        tree = agglomerate(ordered.score_matrix(), ordered.together)
         level = math.log(probability / (1 - probability))
         distance = c.distance_of(probability)
         rule = (
@@ -144,12 +165,12 @@ def link(
             f"{distance:.4g} where times say nothing; prior {c.prior:.3g})"
         )
     elif threshold is not None:
-        tree = agglomerate(ordered.score_matrix())
+        tree = agglomerate(ordered.score_matrix(), ordered.together)
         level, distance = -threshold, threshold
         rule = f"mean {ordered.metric} distance below {threshold:.4g}, as given"
     elif told := tells_apart(ordered, probability):
         levelled, tail = told
-        tree = agglomerate(levelled.score_matrix())
+        tree = agglomerate(levelled.score_matrix(), levelled.together)
         distance = tail.distance_of(probability)
         level, judged = -distance, without_cameras(evidence)
         rule = (
@@ -158,7 +179,7 @@ def link(
             f"{f', {tail.apart:,} seen at once' if tail.apart else ''})"
         )
     else:
-        tree = agglomerate(ordered.score_matrix())
+        tree = agglomerate(ordered.score_matrix(), ordered.together)
         level, silhouette = best_level(ordered, tree)
         distance = -level
         rule = (
@@ -183,33 +204,40 @@ def link(
         rule=rule,
         threshold=distance,
         notes=(*_about_times(judged, distance), *notes),
+        following=int(person.max()) + 1,
     )
 
 
-def _taken(evidence: Evidence, order: npt.NDArray[np.int64]) -> Evidence:
-    """The same tracklets in another order."""
-    return replace(
-        evidence,
-        features=evidence.features[order],
-        camids=evidence.camids[order],
-        times=None if evidence.times is None else evidence.times[order],
-        sources=tuple(evidence.sources[i] for i in order.tolist()) if evidence.sources else (),
-    )
+def carried(people: People, before: Before) -> People:
+    """The same people, who keep the numbers and names of an earlier linking; see `intraclip.link.changes`."""
+    tracklets = {p: [people.names[row] for row in people.members(p).tolist()] for p in people.numbers}
+    number, labels, changes = carry(tracklets, before)
+    person = np.array([number[p] for p in people.person.tolist()], dtype=np.int64)
+    following = max(before.following, int(person.max()) + 1, *(p + 1 for p in before.person.values()))
+    return replace(people, person=person, labels=labels, changes=changes, following=following)
+
+
+def ranked(
+    rows: Mapping[int, npt.NDArray[np.int64]], camids: npt.NDArray[np.int64], names: Sequence[str]
+) -> list[int]:
+    """Groups of rows in order: most cameras first, then most tracklets, then the first name."""
+    key = {
+        group: (-len(set(camids[members].tolist())), -len(members), min(names[i] for i in members.tolist()))
+        for group, members in rows.items()
+    }
+    return sorted(rows, key=key.__getitem__)
 
 
 def _numbered(
     groups: npt.NDArray[np.int64], camids: npt.NDArray[np.int64], names: tuple[str, ...]
 ) -> npt.NDArray[np.int64]:
-    """Number groups from 1: most cameras first, then most tracklets, then the first name."""
-    rows: dict[int, list[int]] = {}
-    for row, group in enumerate(groups.tolist()):
-        rows.setdefault(group, []).append(row)
-    ranked = sorted(
-        rows.values(), key=lambda r: (-len(set(camids[r].tolist())), -len(r), min(names[i] for i in r))
-    )
+    """Number groups from 1, in the order of `ranked`."""
+    order = np.argsort(groups, kind="stable")
+    parts = np.split(order, np.flatnonzero(np.diff(groups[order])) + 1)
+    rows = {int(groups[part[0]]): part for part in parts}
     person = np.empty(len(groups), dtype=np.int64)
-    for number, members in enumerate(ranked, start=1):
-        person[members] = number
+    for number, group in enumerate(ranked(rows, camids, names), start=1):
+        person[rows[group]] = number
     return person
 
 
@@ -223,13 +251,19 @@ def _membership(
         others = len(rows) - 1
         if not others:
             continue
-        apart = evidence.distances(rows, rows).astype(np.float64)
-        np.fill_diagonal(apart, 0)
-        distance[rows] = apart.sum(axis=1) / others
-        if evidence.calibration is not None:
-            odds = evidence.scores(rows, rows).astype(np.float64)
-            np.fill_diagonal(odds, 0)
-            probability[rows] = expit(odds.sum(axis=1) / others)
+        for start in range(0, len(rows), BLOCK):
+            block = rows[start : start + BLOCK]
+            oneself = np.arange(len(block)), np.arange(start, start + len(block))
+            apart = evidence.distances(block, rows).astype(np.float64)
+            apart[oneself] = 0
+            distance[block] = apart.sum(axis=1) / others
+            if evidence.calibration is not None:
+                odds = evidence.scores(block, rows).astype(np.float64)
+                odds[oneself] = 0
+                # What a human called one person may be what times forbid: such pairs have no odds.
+                known = np.isfinite(odds)
+                left = np.maximum(known.sum(axis=1) - 1, 1)
+                probability[block] = expit(np.where(known, odds, 0).sum(axis=1) / left)
     return probability, distance
 
 

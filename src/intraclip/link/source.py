@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from intraclip.embed.network import Network
     from intraclip.gallery.gallery import Gallery
+    from intraclip.link.changes import Before
+    from intraclip.link.said import Said
     from intraclip.metrics.match_probability import MatchCalibration
     from intraclip.types import Embeddings, Split, Tracklet
 
@@ -35,6 +37,9 @@ class Input:
         strip: name of a tracklet -> film strip, JPEG, empty where there is none; None without pictures.
         tracklets: of the data folder, by name.
         manifest: rows of the data folder's manifest, by name; empty without one.
+        said: by people, about its tracklets; None where nothing is kept with it.
+        before: the linking that it keeps; None without one.
+        gallery: open; None for anything else.
         notes: in sentences.
     """
 
@@ -51,6 +56,9 @@ class Input:
     strip: Callable[[str], bytes] | None = None
     tracklets: dict[str, Tracklet] = field(default_factory=dict)
     manifest: dict[str, Mapping[str, str]] = field(default_factory=dict)
+    said: Said | None = None
+    before: Before | None = None
+    gallery: Gallery | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -149,7 +157,9 @@ def from_gallery(gallery: Gallery) -> Input:
 
     from intraclip.embed.embeddings_writer import PARQUET
     from intraclip.errors import DataError
+    from intraclip.link.kept import kept_in
     from intraclip.link.recordings import recordings
+    from intraclip.link.said import said_of
 
     records = list(gallery.all_records())
     if not records:
@@ -183,6 +193,7 @@ def from_gallery(gallery: Gallery) -> Input:
     # What was added from an embeddings file has that file as its source, which may hold many videos.
     videos = ["" if Path(r.source).suffix.lower() in (".npz", *PARQUET) else r.source for r in records]
 
+    said = said_of(records, gallery.judgements())
     return Input(
         names=names,
         features=np.asarray(gallery.vectors(names), dtype=np.float32),
@@ -194,7 +205,10 @@ def from_gallery(gallery: Gallery) -> Input:
         calibration=gallery.calibration(),
         cameras={number: camera[1] for camera, number in number_of.items()},
         strip=gallery.strip,
-        notes=tuple(notes),
+        said=said,
+        before=kept_in(gallery),
+        gallery=gallery,
+        notes=(*notes, *said.notes),
     )
 
 

@@ -55,10 +55,6 @@ class Alert:
     probability: float
     said: bool | None = None
 
-    def to_json_dict(self) -> dict[str, Any]:
-        """As JSON holds it."""
-        return asdict(self)
-
 
 class Alerts:
     """The alerts of a gallery.

@@ -18,7 +18,7 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from intraclip.core.streams import PATIENCE_S, is_address, is_file, open_stream, shown
+from intraclip.core.streams import PATIENCE_S, is_file, open_stream, shown
 from intraclip.errors import ConfigError, IntraclipError
 from intraclip.ingest.frame_source import FALLBACK_FPS, Image
 
@@ -345,8 +345,3 @@ def parse_cameras(words: list[str] | tuple[str, ...]) -> list[Camera]:
         Camera(number=int(name) if name.isdigit() else next(free), source=source, name=called)
         for (name, source), called in zip(found, names, strict=True)
     ]
-
-
-def is_remote(camera: Camera) -> bool:
-    """Whether a camera is reached over a network."""
-    return is_address(camera.source)

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from intraclip.core.settings import bounded, problems
 from intraclip.core.streams import shown, with_variables
 from intraclip.embed.network import Network
 from intraclip.errors import ConfigError, DataError, IntraclipError, OutputError
@@ -32,6 +33,7 @@ from intraclip.live.alerts import Alert, Alerts
 from intraclip.live.cameras import Camera, CameraReader, Interval
 from intraclip.live.follow import CameraFollower, Ended, session_name
 from intraclip.live.senders import Channel, Sender
+from intraclip.live.status import CameraStatus, LiveStatus
 from intraclip.live.watchlist import Matcher, WatchList
 
 WAITING = 512
@@ -62,105 +64,18 @@ class LiveSettings:
     """
 
     loop: bool = False
-    speed: float = 1.0
-    longest_s: float = 20.0
-    look_s: float = 0.4
-    least_looks: int = 3
-    alert_gap_s: float = 60.0
-    keep_s: float = 0.0
-    patience_s: float = 10.0
-    first_wait_s: float = 1.0
+    speed: float = bounded(1.0, 0)
+    longest_s: float = bounded(20.0, 0)
+    look_s: float = bounded(0.4, 0, above=True)
+    least_looks: int = bounded(3, 1)
+    alert_gap_s: float = bounded(60.0, 0)
+    keep_s: float = bounded(0.0, 0)
+    patience_s: float = bounded(10.0, 0, above=True)
+    first_wait_s: float = bounded(1.0, 0, above=True)
 
     def __post_init__(self) -> None:
-        least = {"least_looks": 1, "speed": 0, "longest_s": 0, "alert_gap_s": 0, "keep_s": 0}
-        above = ("look_s", "patience_s", "first_wait_s")
-        problems = [
-            f"{n} is {getattr(self, n)}, must be at least {v}"
-            for n, v in least.items()
-            if not getattr(self, n) >= v
-        ]
-        problems += [f"{n} is {getattr(self, n)}, must be above 0" for n in above if not getattr(self, n) > 0]
-        if problems:
-            raise ConfigError("live: " + "; ".join(problems))
-
-
-@dataclass(frozen=True, kw_only=True)
-class CameraStatus:
-    """How a camera is.
-
-    Attributes:
-        number: of the camera.
-        name: in the gallery.
-        source: without user and password.
-        state: connecting, live, waiting (for the next try), or ended.
-        problem: why it waits; empty otherwise.
-        width: of its frames, in pixels; 0 before the first.
-        height: of its frames.
-        fps: frames a second that come.
-        used_fps: frames a second that are searched for people.
-        received: frames that came.
-        skipped: left out because --max-fps says so.
-        dropped: left out because the machine was too slow.
-        used: searched for people.
-        connections: times that it was opened.
-        failures: times that it could not be opened, or was lost.
-        tiled: whether small people are searched for on tiles; None while that is being found out.
-        people: followed now.
-        tracklets: that ended and went to the gallery.
-        left_out: tracklets that were dropped, by reason.
-    """
-
-    number: int
-    name: str
-    source: str
-    state: str
-    problem: str
-    width: int
-    height: int
-    fps: float
-    used_fps: float
-    received: int
-    skipped: int
-    dropped: int
-    used: int
-    connections: int
-    failures: int
-    tiled: bool | None
-    people: int
-    tracklets: int
-    left_out: dict[str, int]
-
-
-@dataclass(frozen=True, kw_only=True)
-class LiveStatus:
-    """How all is.
-
-    Attributes:
-        running: whether cameras are read.
-        seconds: since the beginning.
-        cameras: one by one.
-        tracklets: that are in the gallery, of this run.
-        alerts: raised in this run.
-        waiting: tracklets that wait to be written.
-        deleted: tracklets that retention deleted.
-        latency_p95: seconds from the last sight of a person to the alert, 95th percentile of the last thousand
-            tracklets, compared with the watch-list or not; None before the first.
-        problems: what is wrong now, in sentences.
-    """
-
-    running: bool
-    seconds: float
-    cameras: tuple[CameraStatus, ...]
-    tracklets: int
-    alerts: int
-    waiting: int
-    deleted: int
-    latency_p95: float | None
-    problems: tuple[str, ...]
-
-    def to_json_dict(self) -> dict[str, Any]:
-        """As JSON holds it."""
-        return asdict(self)
+        if found := "; ".join(problems(self)):
+            raise ConfigError(f"live: {found}")
 
 
 class Live:
@@ -278,9 +193,9 @@ class Live:
     def status(self) -> LiveStatus:
         """How all is now."""
         seconds = time.monotonic() - self._begun if self._begun else 0.0
-        problems = [self._problem, *(s.problem for s in self._senders)]
+        wrong = [self._problem, *(s.problem for s in self._senders)]
         if self._retention is not None:
-            problems.append(self._retention.problem)
+            wrong.append(self._retention.problem)
         late = list(self.latencies)
         return LiveStatus(
             running=bool(self._begun) and not self._over.is_set(),
@@ -291,7 +206,7 @@ class Live:
             waiting=self._ended.qsize(),
             deleted=0 if self._retention is None else self._retention.deleted,
             latency_p95=float(np.percentile(late, 95)) if late else None,
-            problems=tuple(p for p in problems if p),
+            problems=tuple(p for p in wrong if p),
         )
 
     # -- looking -------------------------------------------------------------------------------------------
@@ -443,7 +358,7 @@ class _Eye:
             fps = min(self.reader.fps or FALLBACK_FPS, self._config.max_fps or FALLBACK_FPS)
             self.follower = CameraFollower(
                 self.camera,
-                self._detect,
+                lambda frame: self._find(frame),
                 self._config,
                 self._embedder,
                 fps=max(fps, 1.0),
@@ -485,9 +400,6 @@ class _Eye:
             tracklets=follower.ended if follower is not None else 0,
             left_out=dict(follower.dropped) if follower is not None else {},
         )
-
-    def _detect(self, frame: VideoFrame) -> Detections:
-        return self._find(frame)
 
     def _search(self, *, small: bool) -> None:
         """How frames of this size are searched from now on."""

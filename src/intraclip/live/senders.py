@@ -12,6 +12,7 @@ import random
 import threading
 import time
 from collections import deque
+from dataclasses import asdict
 from typing import Any, Protocol
 
 from intraclip.errors import IntraclipError
@@ -67,7 +68,7 @@ class Channel(Protocol):
 
 def message_of(alert: Alert, gallery: Gallery) -> dict[str, Any]:
     """What other systems are told of an alert; no pictures."""
-    told = {k: v for k, v in alert.to_json_dict().items() if k != "said"}
+    told = {k: v for k, v in asdict(alert).items() if k != "said"}
     return {"kind": "intraclip-alert", "version": 1, **told, "model": gallery.info.fingerprint}
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -208,23 +208,11 @@ class MatchCalibration:
 
     def to_json_dict(self) -> dict[str, Any]:
         """Plain values; `from_json_dict` gives the same calibration back."""
-        return {
-            "kind": _KIND,
-            "version": VERSION,
-            "metric": self.metric,
-            "fingerprint": self.fingerprint,
-            "prior": self.prior,
-            "intercept": self.intercept,
-            "slope": self.slope,
-            **({} if self.curve is None else {"curve": asdict(self.curve)}),
-            "false_match_rates": list(self.false_match_rates),
-            "thresholds": list(self.thresholds),
-            "true_match_rates": list(self.true_match_rates),
-            "people": self.people,
-            "genuine_pairs": self.genuine_pairs,
-            "impostor_pairs": self.impostor_pairs,
-            **({"learned_from": self.learned_from} if self.learned_from else {}),
+        values = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+        left_out = {
+            name for name, nothing in (("curve", None), ("learned_from", "")) if values[name] == nothing
         }
+        return {"kind": _KIND, "version": VERSION, **{k: v for k, v in values.items() if k not in left_out}}
 
     @classmethod
     def from_json_dict(cls, data: Mapping[str, Any]) -> MatchCalibration:
@@ -248,21 +236,9 @@ class MatchCalibration:
         problems = _problems(data)
         if problems:
             raise DataError(f"the match calibration is damaged: {'; '.join(problems)}; calibrate again")
-        return cls(
-            metric=data["metric"],
-            fingerprint=data["fingerprint"],
-            prior=float(data["prior"]),
-            intercept=float(data["intercept"]),
-            slope=float(data["slope"]),
-            curve=_curve(data),
-            false_match_rates=tuple(map(float, data["false_match_rates"])),
-            thresholds=tuple(map(float, data["thresholds"])),
-            true_match_rates=tuple(map(float, data["true_match_rates"])),
-            people=data["people"],
-            genuine_pairs=data["genuine_pairs"],
-            impostor_pairs=data["impostor_pairs"],
-            learned_from=data.get("learned_from", ""),
-        )
+        known = {f.name: data[f.name] for f in fields(cls) if f.name in data}
+        lists = {k: tuple(map(float, v)) for k, v in known.items() if isinstance(v, list)}
+        return cls(**{**known, **lists, "curve": _curve(data)})
 
 
 def read_calibration(path: Path) -> MatchCalibration:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -51,6 +51,8 @@ class StagedNetwork(nn.Module):
             (Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost").
         unused: names of parameters that the maps do not depend on.
         own_loss: in training it has a loss of its own, which needs no other beside it.
+        normalises: it brings frames itself into the form that its weights want.
+        reads_clips: it is a `ClipNetwork`.
         anew: names of weights that the usual files of weights do not have; they stay as they were built.
     """
 
@@ -59,6 +61,8 @@ class StagedNetwork(nn.Module):
     num_features: int
     min_size: ClassVar[int] = 1
     own_loss: ClassVar[bool] = False
+    normalises: ClassVar[bool] = False
+    reads_clips: ClassVar[bool] = False
     recompute = False
     unused: frozenset[str] = frozenset()
     anew: frozenset[str] = frozenset()
@@ -78,6 +82,31 @@ class StagedNetwork(nn.Module):
     def usual_weights(cls, settings: Any) -> WeightsEnum | None:
         """The entry of torchvision for its ImageNet weights; None where there are none."""
         return None
+
+    def load_usual(self) -> str:
+        """Fill it with its usual weights, where it knows more of them than `usual_weights`.
+
+        Returns:
+            Where they come from, for people; empty where it does not.
+        """
+        return ""
+
+    def load(
+        self, state: Mapping[str, torch.Tensor], *, source: str, size: tuple[int, int] | None = None
+    ) -> None:
+        """Fill it with weights as its usual files have them.
+
+        Args:
+            state: tensors by name; those of a classifier are left out.
+            source: of them, for the message.
+            size: height and width of the frames that they were made for, where that is known.
+
+        Raises:
+            CheckpointError: they do not fit.
+        """
+        from intraclip.models.state_dicts import load_matching
+
+        load_matching(self, state, source=source)
 
     def stages(self) -> list[Stage]:
         """The chain. No stage may begin with a layer that works in place: it would overwrite the border."""

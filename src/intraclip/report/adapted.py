@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
 
-from intraclip import __version__
 from intraclip.adapt.adapting import Adapted
 from intraclip.adapt.guard import WORDS
-from intraclip.core.files import write_text
-from intraclip.errors import require_extra
+from intraclip.report.html import write_page
 from intraclip.report.sections.tiles import Tile, tracklet_tile
 
 QUERIES = 10
@@ -59,33 +56,27 @@ def write_adapted_page(out: Path, found: Adapted, *, name: str = "the old networ
         MissingExtraError: the ``report`` extra is not installed.
         OutputError: the file cannot be written.
     """
-    jinja2 = require_extra("jinja2", extra="report", purpose="the page of before and after")
     before, after = found.before.figures, found.after.figures
     people = found.clusters.people
     sizes = np.bincount(found.clusters.person, minlength=people + 1)[1:]
     largest = np.argsort(-sizes, kind="stable")[:GROUPS]
-    context = {
-        "version": __version__,
-        "name": name,
-        "verdict": found.verdict,
-        "notes": found.notes,
-        "tracklets": len(found.footage),
-        "cameras": len(np.unique(found.footage.camids)),
-        "held": len(found.held),
-        "people": people,
-        "alone": found.clusters.noise - len(found.held),
-        "pairs": found.before.pairs,
-        "figures": [(WORDS[key], before[key], after[key]) for key in before],
-        "queries": [_query(found, row, name) for row in _chosen(found)],
-        "groups": [_group(found, int(place) + 1) for place in largest],
-        "more": people - len(largest),
-    }
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    return write_page(
+        out,
+        "adapted.html.j2",
+        name=name,
+        verdict=found.verdict,
+        notes=found.notes,
+        tracklets=len(found.footage),
+        cameras=len(np.unique(found.footage.camids)),
+        held=len(found.held),
+        people=people,
+        alone=found.clusters.noise - len(found.held),
+        pairs=found.before.pairs,
+        figures=[(WORDS[key], before[key], after[key]) for key in before],
+        queries=[_query(found, row, name) for row in _chosen(found)],
+        groups=[_group(found, int(place) + 1) for place in largest],
+        more=people - len(largest),
     )
-    source = (resources.files("intraclip.report") / "adapted.html.j2").read_text(encoding="utf-8")
-    write_text(out, environment.from_string(source).render(context))
-    return out
 
 
 def answers_of(found: Adapted, row: int, *, after: bool, count: int = ANSWERS) -> list[int]:

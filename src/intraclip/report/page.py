@@ -7,15 +7,13 @@ paper.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
 
-from intraclip import __version__
 from intraclip.core.devices import choose_device
-from intraclip.core.files import write_text
 from intraclip.errors import DataError, require_extra
 from intraclip.metrics.ranking import RANKS
+from intraclip.report.html import write_page
 from intraclip.report.records import read_record
 from intraclip.report.sections.augmentation import augmented
 from intraclip.report.sections.curves import curves
@@ -65,11 +63,15 @@ def write_report(
     Raises:
         DataError: no runs, or one that is not scored (the message names the command) or damaged.
     """
-    jinja2 = require_extra("jinja2", extra="report", purpose="the report")
-    markup = require_extra("markupsafe", extra="report", purpose="the report").Markup
-    for module in ("matplotlib", "sklearn", "captum"):  # all of them now, not one after a minute's work
+    for module in (
+        "jinja2",
+        "matplotlib",
+        "sklearn",
+        "captum",
+    ):  # all of them now, not one after a minute's work
         require_extra(module, extra="report", purpose="the report")
-    say = progress or _silent
+    markup = require_extra("markupsafe", extra="report", purpose="the report").Markup
+    say = progress or (lambda text: None)
     if not runs:
         raise DataError("a report needs at least one run, got none")
     say("reading the runs")
@@ -83,7 +85,6 @@ def write_report(
     context: dict[str, Any] = {
         "title": title,
         "note": note,
-        "version": __version__,
         "seed": seed,
         "protocol": protocol,
         "ranks": RANKS,
@@ -112,13 +113,7 @@ def write_report(
         context |= _tried("cams", lambda: cams(networks, data, seed=seed))
         say("laying frame features on a plane")
         context |= _tried("planes", lambda: planes(networks, data, seed=seed))
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    source = (resources.files("intraclip.report") / "page.html.j2").read_text(encoding="utf-8")
-    page: str = environment.from_string(source).render(context)
-    write_text(out, page)
-    return out
+    return write_page(out, "page.html.j2", **context)
 
 
 def _tried(name: str, make: Callable[[], ShownT]) -> dict[str, Any]:
@@ -127,7 +122,3 @@ def _tried(name: str, make: Callable[[], ShownT]) -> dict[str, Any]:
         return {name: make(), f"{name}_missing": ""}
     except DataError as error:
         return {name: None, f"{name}_missing": f"This section is left out: {error}."}
-
-
-def _silent(_text: str) -> None:
-    """Say nothing."""

@@ -5,15 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
 
-from intraclip import __version__
-from intraclip.core.files import write_text
-from intraclip.errors import require_extra
+from intraclip.link.changes import title as titled
 from intraclip.link.people import People
+from intraclip.report.html import write_page
 
 MAX_PEOPLE = 100
 """People shown with pictures; the others are in the table beside the page."""
@@ -59,6 +57,8 @@ class Shown:
     """A person on the page.
 
     Attributes:
+        title: as a heading.
+        label: name or number, for the list of all.
         about: cameras, tracklets, times, in words.
         rows: camera -> its bars; empty without times.
         strips: in order of time.
@@ -66,6 +66,8 @@ class Shown:
     """
 
     number: int
+    title: str
+    label: str
     about: str
     rows: tuple[tuple[str, tuple[Bar, ...]], ...]
     strips: tuple[Strip, ...]
@@ -94,33 +96,31 @@ def write_people_page(
     Returns:
         `out`.
     """
-    jinja2 = require_extra("jinja2", extra="report", purpose="the page of people")
     named = {c: f"camera {c}" for c in people.evidence.camids.tolist()} | (cameras or {})
-    repeated = [p for p in range(1, people.count + 1) if int((people.person == p).sum()) > 1]
+    repeated = [p for p in people.numbers if len(people.members(p)) > 1]
     shown = [_shown(people, p, picture, named) for p in repeated[:MAX_PEOPLE]]
     alone = [people.names[row] for row in np.flatnonzero(~np.isin(people.person, repeated)).tolist()]
-    context = {
-        "title": title,
-        "version": __version__,
-        "rule": people.rule,
-        "sentences": list(dict.fromkeys([*sentences, *people.notes])),
-        "tracklets": len(people.names),
-        "cameras": sorted(set(named.values())),
-        "people": people.count,
-        "across": sum(len(people.cameras(p)) > 1 for p in repeated),
-        "shown": shown,
-        "not_shown": len(repeated) - len(shown),
-        "alone": alone[: 10 * MAX_PEOPLE],
-        "alone_count": len(alone),
-        "span": _span(people),
-        "calibrated": people.evidence.calibration is not None,
-    }
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    changes = [] if people.changes is None else list(people.changes.lines(people.labels))
+    return write_page(
+        out,
+        "people.html.j2",
+        title=title,
+        rule=people.rule,
+        sentences=list(dict.fromkeys([*sentences, *people.notes])),
+        tracklets=len(people.names),
+        cameras=sorted(set(named.values())),
+        people=people.count,
+        across=sum(len(people.cameras(p)) > 1 for p in repeated),
+        shown=shown,
+        not_shown=len(repeated) - len(shown),
+        alone=alone[: 10 * MAX_PEOPLE],
+        alone_count=len(alone),
+        span=_span(people),
+        changed="" if people.changes is None else people.changes.summary(),
+        changes=changes[: 2 * MAX_PEOPLE],
+        more_changes=max(0, len(changes) - 2 * MAX_PEOPLE),
+        calibrated=people.evidence.calibration is not None,
     )
-    source = (resources.files("intraclip.report") / "people.html.j2").read_text(encoding="utf-8")
-    write_text(out, environment.from_string(source).render(context))
-    return out
 
 
 def _shown(people: People, person: int, picture: Callable[[str], str] | None, named: dict[int, str]) -> Shown:
@@ -143,6 +143,8 @@ def _shown(people: People, person: int, picture: Callable[[str], str] | None, na
         )
     return Shown(
         number=person,
+        title=titled(person, people.labels),
+        label=people.labels.get(person, str(person)),
         about=about,
         rows=_rows(people, members, named),
         strips=tuple(strips),

@@ -96,6 +96,25 @@ class Context:
             raise Refused(404, GONE)
         return found
 
+    def require_rate(self, rate: float) -> None:
+        """The gallery's calibration says what a false-match rate means.
+
+        Raises:
+            Refused: there is none (409), or it does not resolve so small a rate (422).
+        """
+        calibration = self.gallery.calibration()
+        if calibration is None:
+            raise Refused(
+                409,
+                "the gallery has no calibration, so a false-match rate means nothing; run `intraclip gallery "
+                "calibrate`",
+            )
+        if rate < calibration.false_match_rates[-1]:
+            raise Refused(
+                422,
+                f"the calibration resolves false-match rates down to {calibration.false_match_rates[-1]:.3g} only",
+            )
+
     def require_ready(self) -> None:
         """Nothing that is asked now would fail for the service's own sake.
 
@@ -175,13 +194,10 @@ class Context:
         self.gallery.audit(action, detail, actor=asker.name, origin=asker.address)
         try:
             return work()
-        except DataError:
+        except Exception as error:
             self.gallery.audit(f"{action}-failed", detail, actor=asker.name, origin=asker.address)
-            if set(needs) - self.gallery.find(needs).keys():
+            if isinstance(error, DataError) and set(needs) - self.gallery.find(needs).keys():
                 raise Refused(404, GONE) from None
-            raise
-        except Exception:
-            self.gallery.audit(f"{action}-failed", detail, actor=asker.name, origin=asker.address)
             raise
 
     def looked(self, asker: Asker, action: str, item: str = "") -> None:

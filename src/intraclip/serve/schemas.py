@@ -18,6 +18,7 @@ from intraclip.gallery.records import (
     TrackletRecord,
     check_name,
 )
+from intraclip.live.status import CameraStatus
 from intraclip.live.watchlist import MOST_TRACKLETS
 
 MAX_NAME = 512
@@ -291,37 +292,13 @@ class InvalidOut(ErrorOut):
     problems: list[ProblemOut] = []
 
 
-class CameraOut(BaseModel):
-    """A camera that is watched."""
-
-    number: int
-    name: str
-    source: str
-    state: str = Field(description="connecting, live, waiting or ended.")
-    problem: str
-    width: int
-    height: int
-    fps: float
-    used_fps: float
-    received: int
-    skipped: int
-    dropped: int
-    used: int
-    connections: int
-    failures: int
-    tiled: bool | None
-    people: int
-    tracklets: int
-    left_out: dict[str, int]
-
-
 class LiveOut(BaseModel):
     """How the cameras are; `watching` is false where this process watches none."""
 
     watching: bool = False
     running: bool = False
     seconds: float = 0.0
-    cameras: list[CameraOut] = []
+    cameras: list[CameraStatus] = []
     tracklets: int = 0
     alerts: int = 0
     waiting: int = 0

@@ -20,7 +20,7 @@ from intraclip.serve.security import App, Message, Receive, Scope, Send, new_req
 from intraclip.serve.slots import Slots
 
 if TYPE_CHECKING:
-    from intraclip.live.live import LiveStatus
+    from intraclip.live.status import LiveStatus
 
 LOGGER = logging.getLogger("intraclip.serve")
 

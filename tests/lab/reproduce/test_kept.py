@@ -13,7 +13,8 @@ from intraclip.core.files import write_json
 from intraclip.errors import ConfigError, DataError
 from intraclip.lab.reproduce.plan import KEPT, SCORES_FILE
 from intraclip.lab.reproduce.results import Scoring, table_result
-from intraclip.lab.reproduce.run import Plan, Settings, plan
+from intraclip.lab.reproduce.run import Plan, plan
+from intraclip.lab.reproduce.settings import Settings
 from intraclip.studio import BenchmarkConfig, make_benchmark
 from lab.reproduce.tiny import make, mars, planned, write_recipe
 

@@ -19,9 +19,10 @@ from intraclip.errors import ConfigError, DataError, IntraclipError, OutputError
 from intraclip.lab.reproduce.estimate import duration, estimates
 from intraclip.lab.reproduce.experiments import experiments_named
 from intraclip.lab.reproduce.plan import PlannedRun, look_again
-from intraclip.lab.reproduce.run import Settings, plan
+from intraclip.lab.reproduce.run import plan
 from intraclip.lab.reproduce.runner import Slot, command_lines
 from intraclip.lab.reproduce.scales import scale_named
+from intraclip.lab.reproduce.settings import Settings
 from intraclip.lab.reproduce.sources import layouts_for
 from intraclip.train.loop import train
 from lab.reproduce.tiny import ilids, make, mars, planned, prid, write_recipe
@@ -37,7 +38,7 @@ def test_experiments_share_runs(tmp_path: Path):
 
 
 def test_seeds_come_before_splits_of_later_seeds(tmp_path: Path):
-    runs = planned(tmp_path, "table1", mars(tmp_path), ilids(tmp_path), seeds=2, splits=()).runs
+    runs = planned(tmp_path, "table1", mars(tmp_path), ilids(tmp_path), seeds=2, splits="all").runs
     order = [(run.recipe.seed, run.split) for run in runs]
     assert order == sorted(order)
     assert {run.split for run in runs if run.source.layout == "ilids-vid"} == {0, 1}
@@ -193,7 +194,7 @@ def test_everything_wrong_with_the_data_is_said_at_once(tmp_path: Path):
 
 def test_a_split_that_is_not_there_is_named(tmp_path: Path):
     with pytest.raises(DataError, match="has splits 0 to 1, not 7"):
-        planned(tmp_path, "table1", ilids(tmp_path), splits=(0, 7))
+        planned(tmp_path, "table1", ilids(tmp_path), splits="0,7")
 
 
 def test_table_4_wants_both_data_sets(tmp_path: Path):
@@ -269,7 +270,7 @@ def test_without_data_people_are_to_be_rendered(tmp_path: Path):
 
 
 def test_rendered_people_in_one_layout_do_for_the_tables_over_two(tmp_path: Path):
-    found = plan(Settings(experiment="all", scale="smoke", out=tmp_path / "out", seeds=1, splits=(0,)))
+    found = plan(Settings(experiment="all", scale="smoke", out=tmp_path / "out", seeds=1, splits="0"))
     layouts = {p.experiment.name: [source.layout for source in p.sources] for p in found.plans}
     assert layouts["table1"] == layouts["fig3"] == ["mars"]
     assert layouts["table4"] == ["ilids-vid", "prid2011"]
@@ -341,7 +342,7 @@ def test_claims_that_rest_on_one_training_are_told_before_it(tmp_path: Path):
     assert "any of its 5 claims" in said
     assert planned(tmp_path, "table1", data, seeds=2).cautions == []
     assert planned(tmp_path, "fig1", data).cautions == []  # a figure claims nothing
-    several = planned(tmp_path, "table1", ilids(tmp_path), splits=())
+    several = planned(tmp_path, "table1", ilids(tmp_path), splits="all")
     assert several.cautions == []  # two splits are two trainings
 
 

@@ -179,7 +179,7 @@ def test_one_claim_needs_no_adjustment(tmp_path: Path):
 def test_seeds_of_several_splits_are_averaged_and_n_is_said(tmp_path: Path):
     first, second = (5, 6, 7, 8, 1, 2, 3, 4), (1, 2, 3, 4, 5, 6, 7, 8)
     data = write_ilids_vid(tmp_path / "i", pids=range(1, 9), splits=(first, second))
-    found = planned(tmp_path, "table1", data, splits=(), seeds=3)
+    found = planned(tmp_path, "table1", data, splits="all", seeds=3)
     for row, runs in found.plans[0].runs["ilids-vid"].items():
         for run in runs:
             write_run(run, GOOD_ICA[row])
@@ -349,7 +349,7 @@ def test_several_data_sets_and_splits_make_several_tables(tmp_path: Path):
     data = write_ilids_vid(
         tmp_path / "i", pids=range(1, 9), splits=((1, 2, 3, 4, 5, 6, 7, 8), (5, 6, 7, 8, 1, 2, 3, 4))
     )
-    found = planned(tmp_path, "table1", tmp_path / "mars", data, splits=())
+    found = planned(tmp_path, "table1", tmp_path / "mars", data, splits="all")
     settings = replace(found.settings, only=("model-1", "model-2"))  # a claim needs two rows
     for run in plan(settings).runs:
         make(run)

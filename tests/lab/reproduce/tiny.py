@@ -8,7 +8,8 @@ from data.miniature import write_ilids_vid, write_mars, write_prid2011
 from intraclip.data.readers import read_split
 from intraclip.embed.evaluate import evaluate
 from intraclip.lab.reproduce.plan import PlannedRun
-from intraclip.lab.reproduce.run import Plan, Settings, plan
+from intraclip.lab.reproduce.run import Plan, plan
+from intraclip.lab.reproduce.settings import Settings
 from intraclip.train.loop import train
 from tiny_recipe import RECIPE
 
@@ -35,9 +36,7 @@ def prid(folder: Path) -> Path:
     return write_prid2011(folder / "prid", pids=range(1, 9))
 
 
-def planned(
-    folder: Path, experiment: str, *data: Path, seeds: int = 1, splits: tuple[int, ...] | None = (0,)
-) -> Plan:
+def planned(folder: Path, experiment: str, *data: Path, seeds: int = 1, splits: str | None = "0") -> Plan:
     """A plan on given data, with the tiny recipe."""
     return plan(
         Settings(

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from intraclip.errors import ConfigError
+from intraclip.errors import ConfigError, did_you_mean
 
 Kind = Literal["table", "cross", "fig1", "fig3"]
 Printed = Mapping[str, Mapping[str, float]]
@@ -87,30 +87,25 @@ def _method(head: str, augmentation: str = "synchronous") -> dict[str, Any]:
     return {"model.head": head, "augment.mode": augmentation}
 
 
-MODEL_1 = Row(
-    key="model-1",
-    label="Model 1: baseline (TAP, asynchronous)",
-    changes=_method("tap", "asynchronous"),
-    printed=_printed((78.2, 87.8, 92.1), (77.8, 86.4, 90.7, 74.5)),
+def _model(
+    number: int, label: str, changes: dict[str, Any], ilids: tuple[float, ...], mars: tuple[float, ...]
+) -> Row:
+    printed = _printed(ilids, mars)
+    return Row(key=f"model-{number}", label=f"Model {number}: {label}", changes=changes, printed=printed)
+
+
+MODEL_1 = _model(
+    1,
+    "baseline (TAP, asynchronous)",
+    _method("tap", "asynchronous"),
+    (78.2, 87.8, 92.1),
+    (77.8, 86.4, 90.7, 74.5),
 )
-MODEL_2 = Row(
-    key="model-2",
-    label="Model 2: baseline + SDA",
-    changes=_method("tap"),
-    printed=_printed((80.3, 89.5, 92.8), (79.1, 87.4, 91.4, 75.6)),
+MODEL_2 = _model(2, "baseline + SDA", _method("tap"), (80.3, 89.5, 92.8), (79.1, 87.4, 91.4, 75.6))
+MODEL_3 = _model(
+    3, "ICA (asynchronous)", _method("ica", "asynchronous"), (86.1, 96.9, 98.7), (85.1, 95.2, 97.4, 80.7)
 )
-MODEL_3 = Row(
-    key="model-3",
-    label="Model 3: ICA (asynchronous)",
-    changes=_method("ica", "asynchronous"),
-    printed=_printed((86.1, 96.9, 98.7), (85.1, 95.2, 97.4, 80.7)),
-)
-MODEL_4 = Row(
-    key="model-4",
-    label="Model 4: ICA + SDA",
-    changes=_method("ica"),
-    printed=_printed((88.7, 98.7, 100.0), (87.5, 96.6, 98.2, 81.6)),
-)
+MODEL_4 = _model(4, "ICA + SDA", _method("ica"), (88.7, 98.7, 100.0), (87.5, 96.6, 98.2, 81.6))
 
 TABLE_1 = Experiment(
     name="table1",
@@ -128,45 +123,43 @@ TABLE_1 = Experiment(
 )
 
 _BACKBONES = {"alexnet": "AlexNet", "inception_v3": "InceptionV3", "resnet50": "ResNet50"}
-_BASELINE_PRINTED = {
-    "alexnet": _printed((53.1, 69.4, 75.1), (51.3, 66.8, 73.8, 49.7)),
-    "inception_v3": _printed((69.5, 83.6, 89.7), (67.2, 81.6, 87.3, 62.5)),
-    "resnet50": MODEL_2.printed,
+_PRINTED_2 = {
+    "baseline-alexnet": _printed((53.1, 69.4, 75.1), (51.3, 66.8, 73.8, 49.7)),
+    "baseline-inception_v3": _printed((69.5, 83.6, 89.7), (67.2, 81.6, 87.3, 62.5)),
+    "baseline-resnet50": MODEL_2.printed,
+    "ica-alexnet": _printed((62.1, 79.0, 83.1), (59.5, 76.1, 80.3, 54.7)),
+    "ica-inception_v3": _printed((78.4, 94.1, 97.4), (76.3, 91.4, 95.0, 72.0)),
+    "ica-resnet50": MODEL_4.printed,
 }
-_ICA_PRINTED = {
-    "alexnet": _printed((62.1, 79.0, 83.1), (59.5, 76.1, 80.3, 54.7)),
-    "inception_v3": _printed((78.4, 94.1, 97.4), (76.3, 91.4, 95.0, 72.0)),
-    "resnet50": MODEL_4.printed,
-}
+
+
+def _with_and_without(backbones: Mapping[str, tuple[str, Mapping[str, Any]]]) -> tuple[Row, ...]:
+    """The baseline and ICA with each of several backbones: name in the key -> name for people, and what it changes."""
+    return tuple(
+        Row(
+            key=f"{key}-{name}",
+            label=f"{title} + SDA, {label}",
+            changes=_method(head) | dict(changes),
+            printed=_PRINTED_2.get(f"{key}-{name}", {}),
+        )
+        for key, title, head in (("baseline", "Baseline", "tap"), ("ica", "ICA", "ica"))
+        for name, (label, changes) in backbones.items()
+    )
+
+
+def _ica_helps(labels: Mapping[str, str]) -> tuple[Claim, ...]:
+    return tuple(
+        Claim(text=f"ICA helps {label}", better=f"ica-{name}", worse=f"baseline-{name}")
+        for name, label in labels.items()
+    )
+
 
 TABLE_2 = Experiment(
     name="table2",
     title="Table 2: other feature extractors",
     about="Whether ICA helps with AlexNet, InceptionV3 and ResNet50 alike; all with SDA.",
-    rows=(
-        *(
-            Row(
-                key=f"baseline-{backbone}",
-                label=f"Baseline + SDA, {name}",
-                changes=_method("tap") | {"model.backbone": backbone},
-                printed=_BASELINE_PRINTED[backbone],
-            )
-            for backbone, name in _BACKBONES.items()
-        ),
-        *(
-            Row(
-                key=f"ica-{backbone}",
-                label=f"ICA + SDA, {name}",
-                changes=_method("ica") | {"model.backbone": backbone},
-                printed=_ICA_PRINTED[backbone],
-            )
-            for backbone, name in _BACKBONES.items()
-        ),
-    ),
-    claims=tuple(
-        Claim(text=f"ICA helps {name}", better=f"ica-{backbone}", worse=f"baseline-{backbone}")
-        for backbone, name in _BACKBONES.items()
-    ),
+    rows=_with_and_without({name: (label, {"model.backbone": name}) for name, label in _BACKBONES.items()}),
+    claims=_ica_helps(_BACKBONES),
 )
 
 _PRETRAINED = {
@@ -183,25 +176,21 @@ TABLE_2_IMAGENET = Experiment(
         "Whether ICA helps with other feature extractors than ResNet50, each from its ImageNet weights; all with SDA, "
         "and the stem and the first four stages of each network frozen."
     ),
-    rows=tuple(
-        Row(
-            key=f"{'baseline' if head == 'tap' else head}-{name}",
-            label=f"{'Baseline' if head == 'tap' else 'ICA'} + SDA, {label}",
-            changes=_method(head)
-            | {
-                "model.backbone": f"timm:{name}",
-                "model.weights": "imagenet",
-                "finetune.freeze_blocks": blocks,
-                "finetune.freeze_batch_norm": True,
-            },
-        )
-        for head in ("tap", "ica")
-        for name, (label, blocks) in _PRETRAINED.items()
+    rows=_with_and_without(
+        {
+            name: (
+                label,
+                {
+                    "model.backbone": f"timm:{name}",
+                    "model.weights": "imagenet",
+                    "finetune.freeze_blocks": blocks,
+                    "finetune.freeze_batch_norm": True,
+                },
+            )
+            for name, (label, blocks) in _PRETRAINED.items()
+        }
     ),
-    claims=tuple(
-        Claim(text=f"ICA helps {label}", better=f"ica-{name}", worse=f"baseline-{name}")
-        for name, (label, _) in _PRETRAINED.items()
-    ),
+    claims=_ica_helps({name: label for name, (label, _) in _PRETRAINED.items()}),
     layouts=("mars",),
 )
 
@@ -233,6 +222,14 @@ _WHOLE: tuple[tuple[str, str, dict[str, Any]], ...] = (
 )
 """Methods that are more than a head behind the scale's backbone; what is printed for them stands beside their heads."""
 
+STSRN = Row(
+    key="stsrn",
+    label="STSRN",
+    changes=None,
+    printed=_printed((70.0, 89.3, 98.7), (76.7, 93.8, 98.1)),
+    note="STSRN is not trained: nothing public says what its layers are",
+)
+
 TABLE_3 = Experiment(
     name="table3",
     title="Table 3: other methods, as heads under one recipe",
@@ -251,13 +248,7 @@ TABLE_3 = Experiment(
             Row(key=key, label=label, changes=changes | _NECK, keeps_width=key == "liao")
             for key, label, changes in _WHOLE
         ),
-        Row(
-            key="stsrn",
-            label="STSRN",
-            changes=None,
-            printed=_printed((70.0, 89.3, 98.7), (76.7, 93.8, 98.1)),
-            note="STSRN is not trained: nothing public says what its layers are",
-        ),
+        STSRN,
         replace(MODEL_2, label="TAP without BN (model 2)"),
         Row(key="ica", label="ICA (model 4)", changes=_method("ica"), printed=MODEL_4.printed),
     ),
@@ -278,6 +269,12 @@ TABLE_3_NEAREST = replace(
     claims=tuple(claim for claim in TABLE_3.claims if claim.worse in _NEAREST),
 )
 
+
+def _carried(row: Row, *printed: float) -> Row:
+    """A row with its rank-1, 5 and 20 on PRID-2011."""
+    return replace(row, printed={"prid2011": dict(zip(MEASURES, printed, strict=False))})
+
+
 TABLE_4 = Experiment(
     name="table4",
     kind="cross",
@@ -287,31 +284,10 @@ TABLE_4 = Experiment(
         "The rivals have batch normalisation before the classifier, as in Table 3."
     ),
     rows=(
-        Row(
-            key="trl",
-            label="TRL",
-            changes=_method("trl") | _NECK,
-            printed={"prid2011": {"rank1": 29.5, "rank5": 59.4, "rank20": 82.2}},
-        ),
-        Row(
-            key="stsrn",
-            label="STSRN",
-            changes=None,
-            printed={"prid2011": {"rank1": 30.0, "rank5": 58.0, "rank20": 85.0}},
-            note="STSRN is not trained: nothing public says what its layers are",
-        ),
-        Row(
-            key="stmp",
-            label="STMP",
-            changes=_method("stmp") | _NECK,
-            printed={"prid2011": {"rank1": 32.0, "rank5": 58.0, "rank20": 90.0}},
-        ),
-        Row(
-            key="model-4",
-            label="Model 4: ICA + SDA",
-            changes=_method("ica"),
-            printed={"prid2011": {"rank1": 41.6, "rank5": 71.9, "rank20": 92.1}},
-        ),
+        _carried(TABLE_3.row("trl"), 29.5, 59.4, 82.2),
+        _carried(STSRN, 30.0, 58.0, 85.0),
+        _carried(TABLE_3.row("stmp"), 32.0, 58.0, 90.0),
+        _carried(MODEL_4, 41.6, 71.9, 92.1),
     ),
     claims=(
         Claim(text="model 4 carries over better than TRL", better="model-4", worse="trl"),
@@ -345,11 +321,7 @@ def _ablated(key: str, label: str, **changes: Any) -> Row:
     )
 
 
-_DEFAULT = Row(
-    key="default",
-    label="Model 4 as it is by default: FC-ReLU-BN, d/4, triplet reads Z",
-    changes=_method("ica"),
-)
+_DEFAULT = _ablated("default", "Model 4 as it is by default: FC-ReLU-BN, d/4, triplet reads Z")
 
 
 def _against_default(*rows: Row) -> tuple[Claim, ...]:
@@ -446,8 +418,6 @@ ABLATION_SDA = Experiment(
     layouts=("mars",),
 )
 
-_LITERAL = _ablated("factor-1/200", "decay by 1/200, as printed", optimizer__decay_factor=0.005)
-
 ABLATION_SCHEDULE = Experiment(
     name="ablation-schedule",
     title="The learning rate's decay: 1/200 as printed, or 0.1",
@@ -456,24 +426,15 @@ ABLATION_SCHEDULE = Experiment(
         "by 0.1. The scales below `paper` use 0.1 by default."
     ),
     rows=(
-        Row(
-            key="default",
-            label="decay by 0.1",
-            changes=_method("ica") | {"optimizer.decay_factor": 0.1},
-        ),
-        _LITERAL,
+        _ablated("default", "decay by 0.1", optimizer__decay_factor=0.1),
+        _ablated("factor-1/200", "decay by 1/200, as printed", optimizer__decay_factor=0.005),
     ),
     claims=(Claim(text="the printed factor beats 0.1", better="factor-1/200", worse="default"),),
     layouts=("mars",),
 )
 
 _LONG_ROWS = tuple(
-    Row(
-        key=f"{row.key}-x4",
-        label=f"{row.label}, 4 times as long",
-        changes=row.changes,
-        times=4,
-    )
+    replace(row, key=f"{row.key}-x4", label=f"{row.label}, 4 times as long", printed={}, times=4)
     for row in TABLE_1.rows
 )
 
@@ -500,19 +461,8 @@ ABLATION_LENGTH = Experiment(
 EXPERIMENTS: Mapping[str, Experiment] = {
     e.name: e
     for e in (
-        TABLE_1,
-        TABLE_2,
-        TABLE_2_IMAGENET,
-        TABLE_3,
-        TABLE_3_NEAREST,
-        TABLE_4,
-        FIG_1,
-        FIG_3,
-        ABLATION_ICA,
-        ABLATION_NECK,
-        ABLATION_SDA,
-        ABLATION_SCHEDULE,
-        ABLATION_LENGTH,
+        *(TABLE_1, TABLE_2, TABLE_2_IMAGENET, TABLE_3, TABLE_3_NEAREST, TABLE_4, FIG_1, FIG_3),
+        *(ABLATION_ICA, ABLATION_NECK, ABLATION_SDA, ABLATION_SCHEDULE, ABLATION_LENGTH),
     )
 }
 
@@ -540,8 +490,10 @@ def experiments_named(name: str, *, only: Sequence[str] = ()) -> tuple[Experimen
     """
     names = GROUPS.get(name, (name,))
     if any(n not in EXPERIMENTS for n in names):
+        hint = did_you_mean(name, [*EXPERIMENTS, *GROUPS])
         raise ConfigError(
-            f"there is no experiment {name!r}; there are {', '.join(EXPERIMENTS)}, and the groups {', '.join(GROUPS)}"
+            f"there is no experiment {name!r}{hint}; there are {', '.join(EXPERIMENTS)}, and the groups "
+            f"{', '.join(GROUPS)}"
         )
     chosen = tuple(EXPERIMENTS[n] for n in names)
     if not only:

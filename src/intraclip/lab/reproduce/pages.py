@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Mapping
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from intraclip import __version__
 from intraclip.core.files import write_json, write_text
-from intraclip.errors import OutputError, require_extra
+from intraclip.errors import OutputError
 from intraclip.lab.reproduce.figures_result import FigureResult
 from intraclip.lab.reproduce.plan import ExperimentPlan
 from intraclip.lab.reproduce.results import Scoring, table_result, write_curves
 from intraclip.lab.reproduce.tables import markdown, remarks, tables
+from intraclip.report.html import write_page
 
 FIGURE_NAMES: Mapping[str, Mapping[str, str]] = {
     "fig1": {"model-2": "TAP", "model-4": "ICA"},
@@ -59,19 +58,18 @@ def write_figure(one: ExperimentPlan, out: Path) -> Path:
 def _write(one: ExperimentPlan, out: Path, result: Mapping[str, Any], text: str, **shown: Any) -> Path:
     """Write a result as JSON, Markdown, and one self-contained HTML page of what is shown."""
     experiment = one.experiment
-    jinja2 = require_extra("jinja2", extra="report", purpose="the HTML tables")
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    source = (resources.files("intraclip.lab.reproduce") / "page.html.j2").read_text(encoding="utf-8")
     section = {"title": experiment.title, "about": experiment.about, "pictures": [], **shown}
-    page = environment.from_string(source).render(
-        title=experiment.title, sections=[section], note="", version=__version__
-    )
     file = out / f"{experiment.name}.md"
     write_json(file.with_suffix(".json"), result)
     write_text(file, text)
-    write_text(file.with_suffix(".html"), page)
+    write_page(
+        file.with_suffix(".html"),
+        "page.html.j2",
+        package="intraclip.lab.reproduce",
+        title=experiment.title,
+        sections=[section],
+        note="",
+    )
     return file
 
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,8 @@ from pathlib import Path
 from intraclip.config import Recipe
 from intraclip.config_io import load_recipe
 from intraclip.core.jobs import alone
-from intraclip.errors import ConfigError, IntraclipError, OutputError, require_extra
+from intraclip.errors import ConfigError, IntraclipError, require_extra
+from intraclip.lab.rendering import render
 from intraclip.lab.reproduce.estimate import estimates, wall_seconds
 from intraclip.lab.reproduce.experiments import experiments_named
 from intraclip.lab.reproduce.pages import write_figure, write_table
@@ -38,40 +38,13 @@ from intraclip.lab.reproduce.plan import (
 from intraclip.lab.reproduce.results import Scoring
 from intraclip.lab.reproduce.runner import Failure, Slot, do_runs, slots, visible_gpus
 from intraclip.lab.reproduce.scales import Scale, scale_named
+from intraclip.lab.reproduce.settings import Settings
 from intraclip.lab.reproduce.sources import Source, choose_sources, layouts_for
 from intraclip.lab.reproduce.weights import Weights, load_once, weights_of
 from intraclip.lab.view import View
-from intraclip.metrics.distance import Distance
 from intraclip.metrics.protocols import protocol_named
-from intraclip.studio import make_benchmark
 
 PICTURED = ("matplotlib", "sklearn", "captum")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """What is run, how large and how often.
-
-    Attributes:
-        seeds: how many training seeds, from 0; None for the scale's.
-        splits: numbers of splits; None for the scale's, empty for all.
-        jobs: runs at a time; None for as many as the machine has room for.
-        finished: only write the tables of the runs that are done.
-    """
-
-    experiment: str
-    scale: str
-    out: Path
-    data: tuple[Path, ...] = ()
-    seeds: int | None = None
-    splits: tuple[int, ...] | None = None
-    only: tuple[str, ...] = ()
-    recipe: str | None = None
-    jobs: int | None = None
-    processes: int = 1
-    protocol: str | None = None
-    distance: Distance = "euclidean"
-    finished: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +121,7 @@ def plan(settings: Settings, *, recipe: Recipe | None = None) -> Plan:
         scale,
         settings.out,
         data=settings.data,
-        splits=settings.splits,
+        splits=settings.numbers,
         recipe=recipe,
         protocol=settings.protocol,
     )
@@ -227,7 +200,8 @@ def reproduce(planned: Plan, view: View) -> list[Path]:
         load_once(planned.weights, say=view.say)
         if planned.rendered:
             for source in planned.rendered:
-                _render(source, view)
+                assert source.benchmark is not None
+                render(source.root, source.benchmark, view)
             planned = plan(settings, recipe=planned.recipe)  # now the splits can be read
         waiting = [run for run in planned.runs if run.state != "done"]
         if waiting:
@@ -302,7 +276,7 @@ def _command(settings: Settings, one: ExperimentPlan, only: Sequence[str]) -> st
     if settings.data:
         words += ["--data", *(str(source.root) for source in one.sources)]
     if settings.splits is not None:
-        words += ["--splits", ",".join(map(str, settings.splits)) or "all"]
+        words += ["--splits", settings.splits]
     for name in ("seeds", "recipe", "jobs", "protocol"):
         if getattr(settings, name) is not None:
             words += [f"--{name}", str(getattr(settings, name))]
@@ -321,16 +295,3 @@ def _write(one: ExperimentPlan, planned: Plan, view: View) -> Path:
     return write_table(
         one, settings.out, scoring, scale=planned.scale.name, recipe=planned.base, say=view.say
     )
-
-
-def _render(source: Source, view: View) -> None:
-    assert source.benchmark is not None
-    partial = source.root.with_name(source.root.name + ".partial")
-    try:
-        if partial.exists():  # an interrupted rendering; it starts again, in a minute
-            shutil.rmtree(partial)
-        with view.progress(f"rendering {source.layout}") as progress:
-            make_benchmark(partial, source.benchmark, progress=progress)
-        partial.rename(source.root)
-    except OSError as error:
-        raise OutputError(f"people cannot be rendered to {source.root}: {error}") from None

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from intraclip.config import Recipe
 from intraclip.data.dataset import labels_of
-from intraclip.data.readers import READERS, find_dataset, num_splits
-from intraclip.errors import DataError, OutputError
+from intraclip.data.layouts import LAYOUTS
+from intraclip.data.readers import find_dataset, num_splits
+from intraclip.errors import DataError
+from intraclip.lab.rendering import check_rendered
 from intraclip.lab.reproduce.experiments import Experiment
 from intraclip.lab.reproduce.scales import Scale
 from intraclip.lab.splits import raise_problems, read_testing, read_training
@@ -74,7 +75,7 @@ def layouts_for(experiment: Experiment, chosen: Sequence[Experiment], *, given: 
     if experiment.kind != "table":
         return experiment.layouts
     taken = {layout for other in chosen if other.kind != "table" for layout in other.layouts}
-    others = (layout for layout in READERS if layout != "pack" and layout not in taken)
+    others = (layout for layout in LAYOUTS if layout != "pack" and layout not in taken)
     return tuple(dict.fromkeys((*experiment.layouts, *others)))
 
 
@@ -123,7 +124,7 @@ def choose_sources(
                 numbers = _numbers(splits, scale, SPLITS if layout != "mars" else 1, root, problems)
                 sources[layout] = Source(layout=layout, root=root, numbers=numbers, benchmark=benchmark)
                 continue
-            _check_rendered(root, benchmark)
+            check_rendered(root, benchmark)
         sources[layout] = _read(layout, root, scale, splits, recipe, protocol, problems)
     raise_problems(problems)
     return sources
@@ -175,19 +176,3 @@ def _numbers(
     if wrong:
         problems.append(f"{root} has splits 0 to {count - 1}, not {', '.join(map(str, wrong))}")
     return tuple(splits)
-
-
-def _check_rendered(root: Path, config: BenchmarkConfig) -> None:
-    """Refuse data in OUT that another scale or seed rendered."""
-    try:
-        found = json.loads((root / "benchmark.json").read_text(encoding="utf-8"))["config"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{root / 'benchmark.json'} cannot be read: {error}; delete {root}") from None
-    wanted = json.loads(json.dumps(asdict(config)))
-    different = [
-        f"{key}: {found.get(key)} -> {wanted[key]}" for key in wanted if found.get(key) != wanted[key]
-    ]
-    if different:
-        raise OutputError(
-            f"{root} was rendered with other settings ({'; '.join(different)}); choose another --out for another scale"
-        )

@@ -69,14 +69,8 @@ def student(values: Sequence[float] | npt.NDArray[np.float64], *, overlap: float
 
 def plain(found: Estimate) -> dict[str, Any]:
     """Plain values of a mean; None for what is not known."""
-    numbers = {
-        "count": found.count,
-        "mean": found.value,
-        "deviation": found.deviation,
-        "low": found.low,
-        "high": found.high,
-        "p_value": found.p_value,
-    }
+    names = ("count", "value", "deviation", "low", "high", "p_value")
+    numbers = {"mean" if name == "value" else name: getattr(found, name) for name in names}
     return {
         key: None if value is None or not math.isfinite(value) else value for key, value in numbers.items()
     }

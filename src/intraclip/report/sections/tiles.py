@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -49,14 +50,12 @@ def picture_tile(
     )
 
 
-def tracklet_tile(
-    tracklet: Tracklet, count: int, *, alt: str, correct: bool = True, caption: tuple[str, ...] = ()
-) -> Tile:
-    """Inline `count` evenly spaced frames of a tracklet, fewer if it is shorter."""
+def tracklet_tile(tracklet: Tracklet, count: int, **shown: Any) -> Tile:
+    """Inline `count` evenly spaced frames of a tracklet, fewer if it is shorter; `shown` as of `picture_tile`."""
     frames = strips.load_frames(
         tracklet, strips.evenly_spaced(len(tracklet), count), height=STRIP_HEIGHT, width=STRIP_WIDTH
     )
-    return picture_tile(strips.film_strip(frames), alt=alt, correct=correct, caption=caption)
+    return picture_tile(strips.film_strip(frames), **shown)
 
 
 def describe(tracklet: Tracklet) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
-from intraclip.errors import ConfigError, DataError
+from intraclip.errors import DataError
 from intraclip.live.alerts import Alerts
 from intraclip.live.watchlist import Learned, Watched, WatchList
 from intraclip.serve.context import Actor, Context, Served
@@ -27,7 +27,7 @@ def live(served: Served) -> LiveOut:
     if served.live is None:
         return LiveOut()
     status = served.live.status()
-    return LiveOut(watching=True, **status.to_json_dict())
+    return LiveOut(watching=True, **asdict(status))
 
 
 @router.get("/alerts")
@@ -67,19 +67,8 @@ def watch(served: Served, actor: Actor, wanted: WatchIn) -> WatchedOut:
     """Look for a person from now on: `intraclip live` raises an alert when somebody passes as them."""
     for tracklet in wanted.tracklets:
         served.record(tracklet)
+    served.require_rate(wanted.rate)
     people = WatchList(served.gallery)
-    try:
-        calibration = people.calibration()
-    except ConfigError:
-        raise Refused(
-            409,
-            "the gallery has no calibration, so a false-match rate means nothing; run `intraclip gallery calibrate`",
-        ) from None
-    if wanted.rate < calibration.false_match_rates[-1]:
-        raise Refused(
-            422,
-            f"the calibration resolves false-match rates down to {calibration.false_match_rates[-1]:.3g} only",
-        )
     added = served.audited(
         "watch",
         {"tracklets": wanted.tracklets},

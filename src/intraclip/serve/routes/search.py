@@ -25,7 +25,8 @@ async def search(served: Served, actor: Actor, wanted: TrackletSearch) -> Search
 
     def work() -> SearchOut:
         query = served.record(wanted.tracklet)
-        _require_calibration(served, wanted)
+        if wanted.false_match_rate is not None:
+            served.require_rate(wanted.false_match_rate)
         found = served.audited(
             "search",
             {"tracklet": wanted.tracklet, "k": wanted.k, **wanted.filters().for_audit()},
@@ -85,7 +86,8 @@ async def search_upload(
         raise Refused(
             400, f"{len(files)} files were sent; at most {served.settings.max_files} make one search"
         )
-    await served.searching.run(lambda: _require_calibration(served, options))
+    if (rate := options.false_match_rate) is not None:
+        await served.searching.run(lambda: served.require_rate(rate))
     decoding = Decoding(served.decoders, lambda: [file.file.read() for file in files])
     pictures = await served.decoding.run_for(request, decoding.run, decoding.stop)
     vector = await served.embedding.run_for(request, lambda: embedder.embed(pictures), lambda: None)
@@ -110,22 +112,6 @@ async def search_upload(
         return _answer(found, pictures=len(pictures))
 
     return await served.searching.run(work)
-
-
-def _require_calibration(served: Context, options: SearchOptions) -> None:
-    if options.false_match_rate is None:
-        return
-    calibration = served.gallery.calibration()
-    if calibration is None:
-        raise Refused(
-            409,
-            "the gallery has no calibration, so a false-match rate means nothing; run `intraclip gallery calibrate`",
-        )
-    if options.false_match_rate < calibration.false_match_rates[-1]:
-        raise Refused(
-            422,
-            f"the calibration resolves false-match rates down to {calibration.false_match_rates[-1]:.3g} only",
-        )
 
 
 def _timed(served: Context, kind: str, work: Callable[[], SearchResult]) -> SearchResult:

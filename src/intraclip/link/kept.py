@@ -1,0 +1,98 @@
+"""The linking that a gallery keeps, so that the next one gives people their numbers and names again.
+
+It lies in papers of the gallery (`intraclip.gallery.papers`), so that a tracklet that is deleted is forgotten here too,
+and a person with the last one. A new linking is written beside the old one; the paper that says which of them counts
+is written last.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from typing import Any
+
+from intraclip.errors import OutputError
+from intraclip.gallery.gallery import Gallery
+from intraclip.gallery.papers import EACH, TRACKLETS
+from intraclip.link.changes import Before
+from intraclip.link.people import People
+
+PART, WHICH, NOW = "linked", "linking", "now"
+"""Kinds of papers, and the key of the one that says which linking counts."""
+
+PIECE = 32_000
+"""Characters of a paper's tracklets, at most: a server's notes are short."""
+
+TRIES = 3
+
+
+def kept_in(gallery: Gallery) -> Before | None:
+    """The linking that a gallery keeps; None without one.
+
+    Raises:
+        OutputError: others replace it too fast to be read.
+    """
+    which = _which(gallery)
+    for _ in range(TRIES):
+        if which is None:
+            return None
+        parts = _parts(gallery, which["linking"])
+        now = _which(gallery)
+        if now is None or now["linking"] == which["linking"]:
+            break
+        which = now  # another process wrote the next one meanwhile
+    else:
+        raise OutputError(
+            f"the gallery {gallery.info.address} is linked again and again by others; wait for them"
+        )
+    each = {
+        tracklet: said
+        for part in parts.values()
+        for tracklet, said in zip(part[TRACKLETS], part[EACH], strict=True)
+    }
+    return Before(
+        person={tracklet: int(number) for tracklet, (number, _) in each.items()},
+        labels={int(number): str(label) for number, label in each.values() if label},
+        following=int(which["following"]),
+    )
+
+
+def keep_in(gallery: Gallery, people: People) -> None:
+    """Keep a linking in the place of the one before.
+
+    Raises:
+        OutputError: it cannot be written, or another process keeps one at the same time; the one before stays.
+    """
+    linking = f"{time.time_ns():020d}-{uuid.uuid4().hex[:8]}"  # older ones sort before it
+    there = gallery.find(people.names)
+    size, parts = 0, list[list[tuple[str, list[Any]]]]()
+    for tracklet, number in zip(people.names, people.person.tolist(), strict=True):
+        if tracklet not in there:  # deleted while it was linked
+            continue
+        said = [number, people.labels.get(number, "")]
+        size += len(json.dumps([tracklet, said]))
+        if size > PIECE or not parts:
+            parts.append([])
+            size = 0
+        parts[-1].append((tracklet, said))
+    for number, part in enumerate(parts):
+        tracklets = [tracklet for tracklet, _ in part]
+        content = {EACH: [said for _, said in part]}
+        gallery.put_paper(PART, f"{linking}-{number:05d}", content, tracklets, needs_all=False)
+    if len(_parts(gallery, linking)) < len(parts):
+        raise OutputError(
+            f"another process linked the gallery {gallery.info.address} just now; link it again"
+        )
+    gallery.put_paper(WHICH, NOW, {"linking": linking, "following": people.following}, [], needs_all=False)
+    for key in gallery.papers(PART):
+        if key < linking:
+            gallery.drop_paper(PART, key)
+
+
+def _which(gallery: Gallery) -> dict[str, Any] | None:
+    return gallery.papers(WHICH).get(NOW)
+
+
+def _parts(gallery: Gallery, linking: str) -> dict[str, dict[str, Any]]:
+    return {key: part for key, part in gallery.papers(PART).items() if key.startswith(linking)}

@@ -1,0 +1,144 @@
+"""The linking that a gallery keeps, and what people said in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import intraclip as ic
+from intraclip.errors import OutputError
+from intraclip.gallery.gallery import Gallery, create_gallery
+from intraclip.gallery.records import Filters, Judgement, TrackletRecord
+from intraclip.link import kept
+from intraclip.link.kept import keep_in, kept_in
+from intraclip.link.said import said_of
+from link.link_world import World, make_world
+
+
+@pytest.fixture
+def world() -> World:
+    return make_world(people=6, noise=0.15)
+
+
+@pytest.fixture
+def gallery(tmp_path: Path, world: World):
+    with create_gallery(tmp_path / "gallery", fingerprint="f", dimension=8, metric="euclidean") as made:
+        records = [
+            TrackletRecord(id=name, camera=f"yard{camid}", camid=int(camid))
+            for name, camid in zip(world.names, world.evidence.camids, strict=True)
+        ]
+        made.add(records, world.evidence.features, fingerprint="f")
+        yield made
+
+
+def test_a_linking_is_kept_in_pieces_and_forgets_who_is_deleted(
+    gallery: Gallery, world: World, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(kept, "PIECE", 60)
+    assert kept_in(gallery) is None
+    people = ic.link(gallery, threshold=1.2)
+    before = kept_in(gallery)
+    assert before is not None
+    assert before.person == dict(zip(people.names, people.person.tolist(), strict=True))
+    assert len(gallery.papers(kept.PART)) > 3
+    gone = frozenset(people.names[row] for row in people.members(2).tolist())
+    gallery.delete(Filters(ids=gone))
+    left = kept_in(gallery)
+    assert left is not None
+    assert left.person == {name: p for name, p in before.person.items() if p != 2}
+    assert left.following == before.following
+    again = ic.link(gallery, threshold=1.2)
+    assert again.changes is not None
+    assert (again.changes.kept, again.changes.added) == (5, ())
+    assert 2 not in again.numbers
+    assert gallery.check() == []
+
+
+def test_a_killed_process_leaves_the_linking_before(gallery: Gallery, monkeypatch: pytest.MonkeyPatch):
+    ic.link(gallery, threshold=1.2)
+    before = kept_in(gallery)
+    one = ic.link(gallery, threshold=99.0, renumber=True)
+    keep_in(gallery, one)
+    assert kept_in(gallery) != before
+    put = Gallery.put_paper
+
+    def killed(self: Gallery, kind: str, *args: object, **options: object) -> None:
+        if kind == kept.WHICH:
+            raise KeyboardInterrupt
+        put(self, kind, *args, **options)  # type: ignore[arg-type]
+
+    now = kept_in(gallery)
+    with monkeypatch.context() as patch:
+        patch.setattr(Gallery, "put_paper", killed)
+        with pytest.raises(KeyboardInterrupt):
+            ic.link(gallery, threshold=1.2)
+    assert kept_in(gallery) == now
+    ic.link(gallery, threshold=1.2)
+    assert len({key.rpartition("-")[0] for key in gallery.papers(kept.PART)}) == 1  # nothing is left of it
+
+
+def test_of_two_at_a_time_one_is_refused(gallery: Gallery, monkeypatch: pytest.MonkeyPatch):
+    people = ic.link(gallery, threshold=1.2)
+    monkeypatch.setattr(kept, "_parts", lambda *_: {})
+    with pytest.raises(OutputError, match="another process linked the gallery"):
+        keep_in(gallery, people)
+
+
+def test_numbers_follow_from_people_in_memory(world: World):
+    first = ic.link(world.embeddings, threshold=1.2, distance="euclidean")
+    rows = np.flatnonzero(first.person != 1)
+    e = world.embeddings
+    rest = ic.Embeddings(
+        features=e.features[rows],
+        pids=e.pids[rows],
+        camids=e.camids[rows],
+        is_query=e.is_query[rows],
+        names=tuple(e.names[i] for i in rows.tolist()),
+    )
+    again = ic.link(rest, threshold=1.2, distance="euclidean", before=first)
+    np.testing.assert_array_equal(again.person, first.person[rows])
+    assert again.changes is not None
+    assert again.changes.gone == (1,)
+    assert again.following == first.following
+
+
+def record(name: str, person: str = "") -> TrackletRecord:
+    return TrackletRecord(id=name, camera="a", camid=1, person=person)
+
+
+def test_labels_and_judgements_say_who_is_one_and_who_are_two():
+    records = [record("a", "Anna"), record("b", "Anna"), record("c", "Eva"), record("d"), record("e")]
+    said = said_of(
+        records,
+        [
+            Judgement(query="d", tracklet="c", same=True),
+            Judgement(query="e", tracklet="a", same=False),
+            Judgement(query="a", tracklet="elsewhere", same=True),
+        ],
+    )
+    assert [group.tolist() for group in said.together] == [[0, 1], [2, 3]]
+    assert said.different is not None
+    assert said.different.tolist() == [[4, 0]]
+    assert said.named is not None
+    one, two = said.named[0], said.named[2]
+    assert said.named.tolist() == [one, one, two, two, 0]
+    assert one != two
+    assert said.label_of([0, 2, 1]) == "Anna"
+    assert said.label_of([3, 4]) == ""
+
+
+def test_what_contradicts_itself_joins_nobody_and_is_told_once():
+    said = said_of(
+        [record(name) for name in "abcd"],
+        [
+            Judgement(query="a", tracklet="b", same=True),
+            Judgement(query="b", tracklet="c", same=True),
+            Judgement(query="c", tracklet="a", same=False),
+        ],
+    )
+    assert said.together == ()
+    assert said.different is not None
+    assert said.different.tolist() == [[2, 0]]
+    assert sum("contradicts itself" in note for note in said.notes) == 1
