@@ -421,7 +421,7 @@ def sweep(bench: Bench, frames: Any) -> None:
     import torch
 
     import augment as sides
-    from intraclip.data import augment_fused, augment_kernels
+    from intraclip.data import augment_device, augment_fused
     from intraclip.data.augment import apply
 
     config = next(iter(sides.CONFIGS.values()))
@@ -432,11 +432,11 @@ def sweep(bench: Bench, frames: Any) -> None:
     def ours() -> object:
         return apply(frames, draws[next(turn) % 16], mean=sides.MEAN, std=sides.STD, out=out)
 
-    kept, augment_kernels._fused = augment_kernels._fused, lambda device: None  # type: ignore[assignment]
+    kept, augment_device._fused = augment_device._fused, lambda device: None  # type: ignore[assignment]
     try:
         bench.record("as separate operations", kernel_milliseconds=kernel_milliseconds(ours, frames.device))
     finally:
-        augment_kernels._fused = kept
+        augment_device._fused = kept
     before = augment_fused.ROWS, augment_fused.BLOCK, augment_fused.WARPS
     for shape in ((4, 512, 4), (4, 512, 2), (2, 512, 4), (2, 512, 2), (8, 512, 4), (4, 256, 4), (8, 128, 4)):
         augment_fused.ROWS, augment_fused.BLOCK, augment_fused.WARPS = shape

@@ -11,6 +11,8 @@ measured.
 from __future__ import annotations
 
 import argparse
+import os
+import resource
 import statistics
 import tempfile
 import time
@@ -78,14 +80,29 @@ def pillow(split: Split, recipe: Recipe, count: int) -> Iterator[torch.Tensor]:
         yield frames
 
 
-def frames_a_second(batches: Iterator[torch.Tensor], touch: Callable[[torch.Tensor], object]) -> float:
-    """Speed after the first batch, which waits for the workers to start."""
-    touch(next(batches))
+def frames_a_second(
+    batches: Iterator[torch.Tensor], touch: Callable[[torch.Tensor], object]
+) -> tuple[float, float]:
+    """Frames a second after the first batch, which waits for the workers to start; and a second of processor time.
+
+    The latter is of all processes and all batches.
+    """
+    before = _processor_seconds()
+    first = next(batches)
+    touch(first)
     began, frames = time.perf_counter(), 0
     for batch in batches:
         touch(batch)
         frames += batch.shape[0] * batch.shape[1]
-    return frames / (time.perf_counter() - began)
+    wall = time.perf_counter() - began
+    every = frames + first.shape[0] * first.shape[1]
+    return frames / wall, every / (_processor_seconds() - before)
+
+
+def _processor_seconds() -> float:
+    """Of this process and its children that have ended, as workers have when their batches are read."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
 
 
 def first_pixels(batch: torch.Tensor) -> int:
@@ -118,6 +135,7 @@ def main() -> None:
                 f"{kind}: {made.frames:,} frames, {made.bytes / 1e6:,.0f} MB, packed in {made.seconds:.1f} s"
             )
         batch = recipe.batch.identities * recipe.batch.clips
+        print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
         print(
             f"batches of {batch} clips of {recipe.clip.num_frames} frames, {recipe.input.height} x "
             f"{recipe.input.width}, {args.workers} workers, page cache warm; frames/s"
@@ -128,18 +146,23 @@ def main() -> None:
             "pack, JPEG bytes kept": lambda: ours(read_split(packs["keep"]), recipe, args.batches),
             "pack, raw frames": lambda: ours(read_split(packs["raw"]), recipe, args.batches),
         }
-        found: dict[str, list[float]] = {name: [] for name in sides}
+        found: dict[str, list[tuple[float, float]]] = {name: [] for name in sides}
         for number in range(args.rounds + 1):  # the first round warms the page cache and is not counted
             for name, start in sides.items():
-                speed = frames_a_second(start(), first_pixels)
+                speeds = frames_a_second(start(), first_pixels)
                 if number:
-                    found[name].append(speed)
-                    print(f"round {number}  {name}: {speed:,.0f}")
-    base = statistics.median(found["Pillow, loose files"])
-    for name, speeds in found.items():
-        speed = statistics.median(speeds)
+                    found[name].append(speeds)
+                    print(f"round {number}  {name}: {speeds[0]:,.0f}, a processor second {speeds[1]:,.0f}")
+    medians = {
+        name: [statistics.median(s[i] for s in rounds) for i in (0, 1)] for name, rounds in found.items()
+    }
+    base = medians["Pillow, loose files"]
+    for name, (speed, each) in medians.items():
         target = f", target {TARGETS[name]}" if name in TARGETS else ""
-        print(f"median  {name}: {speed:,.0f} frames/s, {speed / base:.2f} times Pillow{target}")
+        print(
+            f"median  {name}: {speed:,.0f} frames/s, {speed / base[0]:.2f} times Pillow{target}; a processor second "
+            f"{each:,.0f}, {each / base[1]:.2f} times"
+        )
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ def linked(folder: Path) -> list[str]:
         names=tuple(t.name for t in split.test),
     )
     save_embeddings(folder / "found.npz", found)
-    return [str(folder / "found.npz"), "--data", str(data), "--draws", "2"]
+    return [str(folder / "found.npz"), "--data", str(data), "--draws", "2", "--many", "300"]
 
 
 def filmed(folder: Path) -> list[str]:
@@ -137,6 +137,7 @@ TOYS: dict[str, Callable[[Path], list[str]]] = {
     "pack.py": packed,
     "process.py": flags("--rounds 1 --steps 1"),
     "ranking.py": flags("--rounds 1 --gallery 8062 --stream 20 200 16"),
+    "start.py": flags("--rounds 1 --tracklets 20 --only search"),
     "serve.py": flags("--clients 2 --seconds 0.2 --tracklets 100 --size 16"),
     "step.py": flags("--backbone small --identities 2 --frames 2 --rounds 1 --device cpu"),
     "video_to_answer.py": filmed,
@@ -144,6 +145,7 @@ TOYS: dict[str, Callable[[Path], list[str]]] = {
 
 LAST = {
     "adapt.py": "mAP: ",
+    "link.py": "of processor time), peak memory",
     "live.py": "grows by",
     "serve.py": "errors 0; ",
     "video_to_answer.py": "answers of run",

@@ -20,6 +20,7 @@ ROWS: list[list[str]] = [
     ["arrays"],
     ["core"],
     ["types", "config"],
+    ["earlier_recipes"],
     ["config_io"],
     ["data", "models", "metrics"],
     ["studio", "losses", "export"],
@@ -123,10 +124,10 @@ def test_the_picture_of_the_house_is_the_one_that_is_checked():
 
 def test_layouts_in_the_settings_are_those_that_can_be_read():
     from intraclip import config
-    from intraclip.data.readers import READERS
+    from intraclip.data.layouts import LAYOUTS
 
-    assert get_args(config.Layout) == ("auto", *READERS)
-    assert {name: reader.name for name, reader in READERS.items()} == {name: name for name in READERS}
+    assert get_args(config.Layout) == ("auto", *LAYOUTS)
+    assert {name: LAYOUTS.load(name).name for name in LAYOUTS} == {name: name for name in LAYOUTS}
 
 
 def test_every_registered_part_is_there_and_declares_settings():
@@ -158,6 +159,16 @@ def test_help_and_config_import_no_torch():
         "sys.exit(any(m in sys.modules for m in ('torch', 'numpy', 'cv2')))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
+
+
+def test_recipes_are_read_without_torch():
+    code = (
+        "import sys; from intraclip.config_io import load_recipe, recipe_from_table, shipped_recipes; "
+        "from intraclip.losses import LOSSES; "
+        "recipe_from_table({'loss': {name: {'weight': 0.5} for name in LOSSES}}, source='test'); "
+        "[load_recipe(name) for name in shipped_recipes()]; sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_help_imports_nothing_but_the_standard_library():

@@ -38,9 +38,10 @@ num_frames = 2
 identities = 3
 clips = 2
 [model]
-backbone = "small"
-width = 0.5
 weights = ""
+[model.backbone]
+name = "small"
+width = 0.5
 [optimizer]
 epochs = 1
 [data]

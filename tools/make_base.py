@@ -39,7 +39,8 @@ from intraclip.data.augment import apply, draw
 from intraclip.data.clips import tracklet_clips
 from intraclip.embed.encoders.torch_encoder import TorchEncoder
 from intraclip.losses.triplet import batch_hard_triplet
-from intraclip.metrics.match_probability import MatchCalibration, fit_calibration
+from intraclip.metrics.match_fit import fit_calibration
+from intraclip.metrics.match_probability import MatchCalibration
 from intraclip.models.checkpoint import load_model, read_checkpoint, save_checkpoint
 from intraclip.models.embedder import ClipEmbedder, build_embedder
 from intraclip.models.finetune import parameter_groups, set_trainable

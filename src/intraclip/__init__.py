@@ -20,7 +20,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from intraclip.adapt.adapting import adapt as adapt
     from intraclip.config import Recipe as Recipe
-    from intraclip.data.augment import lift as lift
+    from intraclip.data.lift import lift as lift
     from intraclip.data.readers import read_split as read
     from intraclip.data.sda import SDA as SDA
     from intraclip.embed.evaluate import evaluate as evaluate
@@ -83,7 +83,7 @@ _PLACES = {
     "batch_hard_triplet": "losses.triplet",
     "evaluate": "embed.evaluate",
     "heads": "models.heads",
-    "lift": "data.augment",
+    "lift": "data.lift",
     "load": "embed.network",
     "read": "data.readers",
     "score": "metrics.scoring",

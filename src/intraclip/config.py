@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from intraclip.core import settings
 from intraclip.core.registry import open_registry
-from intraclip.core.settings import OF_PART, Given, bounded, part, parts, settings_of_each, share
+from intraclip.core.settings import OF_PART, Given, bounded, part, parts, settings_of, share
 from intraclip.errors import ConfigError
 
 BACKBONES = "intraclip.models.backbones:BACKBONES"
@@ -314,8 +314,9 @@ def _nothing_weighs(given: Mapping[str, Given]) -> bool:
     """Whether all losses have weight 0; without settings that are wrong, which are said elsewhere."""
     if not any(own.get("weight") == 0 for own in given.values()):
         return False
+    losses = open_registry(LOSSES)
     try:
-        return not any(own.weight for own in settings_of_each(open_registry(LOSSES), given).values())
+        return not any(settings_of(losses, name, given.get(name, {})).weight for name in losses)
     except ConfigError:
         return False
 

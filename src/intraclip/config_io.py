@@ -10,7 +10,6 @@ import difflib
 import json
 import os
 import tomllib
-import warnings
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -20,43 +19,8 @@ import tomli_w
 
 from intraclip.config import HEADS, Recipe, problems
 from intraclip.core.registry import open_registry
-from intraclip.core.settings import dataclass_from_table, flat, merged, part_table, shown, table_of
+from intraclip.core.settings import dataclass_from_table, flat, merged, shown, table_of
 from intraclip.errors import ConfigError
-
-RETIRED = {
-    "data.decode": (
-        "cpu",
-        "frames are decoded by the workers; the pixels differ from a GPU's by a few grey levels",
-    )
-}
-"""Keys that recipes of earlier versions have: the value that means what is done now, and what is said of others."""
-
-_FIRST_BACKBONES = ("resnet50", "inception_v3", "alexnet", "resnet18", "small", "timm:")
-MOVED = {
-    "model.last_stride": ("model.backbone", _FIRST_BACKBONES, "last_stride"),
-    "model.width": ("model.backbone", _FIRST_BACKBONES, "width"),
-    "model.ica_reduction": ("model.head", ("ica",), "reduction"),
-    "model.ica_expansion": ("model.head", ("ica",), "expansion"),
-    "model.ica_order": ("model.head", ("ica",), "order"),
-    "model.stripes": ("model.head", ("stripes",), "stripes"),
-    "model.stripes_size": ("model.head", ("stripes",), "embedding_size"),
-    "loss.triplet": ("loss.triplet", (), "kind"),
-    "loss.margin": ("loss.triplet", (), "margin"),
-    "loss.triplet_unit": ("loss.triplet", (), "unit"),
-    "loss.triplet_weight": ("loss.triplet", (), "weight"),
-    "loss.identity_weight": ("loss.identity", (), "weight"),
-    "loss.label_smoothing": ("loss.identity", (), "label_smoothing"),
-    "loss.circle_weight": ("loss.circle", (), "weight"),
-    "loss.circle_margin": ("loss.circle", (), "margin"),
-    "loss.circle_scale": ("loss.circle", (), "scale"),
-    "loss.memory_weight": ("loss.memory", (), "weight"),
-    "loss.memory_temperature": ("loss.memory", (), "temperature"),
-    "loss.memory_momentum": ("loss.memory", (), "momentum"),
-}
-"""Keys that recipes of earlier versions have for settings of a part: where the part is named now, the parts that have
-the setting (none where all parts of its kind are at work), and its name there. Earlier versions wrote them for every
-network; for other parts they mean nothing."""
-
 
 RECIPES = "INTRACLIP_RECIPES"
 """Environment variable with folders of a user's own recipes, separated as in PATH."""
@@ -122,7 +86,7 @@ def _find_recipe(name_or_file: str, *, beside: Path) -> Path:
     return path
 
 
-def _whole_table(path: Path, heirs: tuple[Path, ...]) -> dict[str, Any]:
+def _whole_table(path: Path, heirs: tuple[Path, ...]) -> Mapping[str, Any]:
     """A recipe's table with what it inherits.
 
     Args:
@@ -134,7 +98,7 @@ def _whole_table(path: Path, heirs: tuple[Path, ...]) -> dict[str, Any]:
         raise ConfigError(f"base: recipes that inherit from each other in a circle: {circle}")
     table = read_toml(path, what="the recipe")
     if "base" not in table:
-        return migrated(table, {})
+        return of_today(table, {})
     base = table.pop("base")
     if not isinstance(base, str) or not base:
         raise ConfigError(f"a problem in {path}:\n  base: {shown(base)} is no name and no file of a recipe")
@@ -142,65 +106,29 @@ def _whole_table(path: Path, heirs: tuple[Path, ...]) -> dict[str, Any]:
         parent = _find_recipe(base, beside=path.parent)
     except ConfigError as error:
         raise ConfigError(f"a problem in {path}:\n  base: {error}") from None
-    inherited = _whole_table(parent, (*heirs, path))
+    inherited = dict(_whole_table(parent, (*heirs, path)))
     wrong: list[str] = []
     dataclass_from_table(Recipe, inherited, prefix="", found=wrong)
     if wrong:  # said of the file that it stands in
         raise ConfigError(_message(wrong, str(parent)))
     inherited.pop("description", None)
-    return merged(Recipe, inherited, migrated(table, inherited))
+    return merged(Recipe, inherited, of_today(table, inherited))
 
 
-def migrated(table: Mapping[str, Any], below: Mapping[str, Any]) -> dict[str, Any]:
-    """A recipe's table with the keys of earlier versions (`MOVED`, `RETIRED`) as they are now.
+def of_today(table: Mapping[str, Any], below: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A recipe's table, of this version or an earlier one, with the keys of this version.
 
     Args:
-        table: of this version or an earlier one.
+        table: the recipe's.
         below: what it inherits, of this version: it may name the part that a key belongs to.
-
-    >>> migrated({"model": {"head": "ica", "ica_reduction": 8, "stripes": 3}}, {})
-    {'model': {'head': {'name': 'ica', 'reduction': 8}}}
-    >>> migrated({"loss": {"triplet": "soft", "margin": 0.4, "circle": {"weight": 1}}}, {})
-    {'loss': {'circle': {'weight': 1}, 'triplet': {'kind': 'soft', 'margin': 0.4}}}
     """
-    found = {key: dict(value) if isinstance(value, Mapping) else value for key, value in table.items()}
-    for key in (*RETIRED, *MOVED):
-        section, name = key.split(".")
-        keys = found.get(section)
-        if not isinstance(keys, dict) or name not in keys:
-            continue
-        raw = keys.pop(name)
-        if key in RETIRED:
-            means_now, note = RETIRED[key]
-            if raw != means_now:
-                warnings.warn(f"{key} = {shown(raw)} is not read any more: {note}", stacklevel=2)
-            continue
-        place, owners, new = MOVED[key]
-        _, chooses = place.split(".")
-        if not owners:
-            if key == place and isinstance(
-                raw, Mapping
-            ):  # today's table; a flag's word stands in it as its name
-                own = dict(raw)
-                keys[name] = {new: own.pop("name"), **own} if "name" in own else own
-            else:
-                own = keys.get(chooses, {})
-                keys[chooses] = {**own, new: own.get(new, raw)} if isinstance(own, Mapping) else own
-            continue
-        own, inherited = _part(found, section, chooses), _part(below, section, chooses)
-        chosen = own.get("name", inherited.get("name", _default_part(section, chooses)))
-        if chosen in owners or (isinstance(chosen, str) and chosen.partition(":")[0] + ":" in owners):
-            keys[chooses] = {**own, new: own.get(new, raw)}
-    return found
+    wrong: list[str] = []
+    dataclass_from_table(Recipe, table, prefix="", found=wrong)
+    if not wrong:
+        return table
+    from intraclip.earlier_recipes import migrated
 
-
-def _part(table: Mapping[str, Any], section: str, key: str) -> dict[str, Any]:
-    keys = table.get(section)
-    return part_table(keys.get(key)) if isinstance(keys, Mapping) else {}
-
-
-def _default_part(section: str, key: str) -> Any:
-    return getattr(getattr(Recipe(), section), key)
+    return migrated(table, below)
 
 
 def _same_file(a: Path, b: Path) -> bool:
@@ -258,7 +186,7 @@ def recipe_from_table(table: Mapping[str, Any], *, source: str) -> Recipe:
         ConfigError: lists every unknown key and every wrong value, with suggestions.
     """
     found: list[str] = []
-    recipe = dataclass_from_table(Recipe, migrated(table, {}), prefix="", found=found)
+    recipe = dataclass_from_table(Recipe, of_today(table, {}), prefix="", found=found)
     found.extend(problems(recipe))
     if found:
         raise ConfigError(_message(found, source))

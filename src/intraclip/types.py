@@ -9,7 +9,7 @@ from __future__ import annotations
 import operator
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -168,6 +168,11 @@ class Split:
         """Query tracklets, then gallery tracklets: the order of every embeddings file."""
         return (*self.query, *self.gallery)
 
+    @property
+    def subsets(self) -> dict[str, tuple[Tracklet, ...]]:
+        """The tracklets by what they are for: ``train``, ``query`` and ``gallery``."""
+        return {"train": self.train, "query": self.query, "gallery": self.gallery}
+
     def __repr__(self) -> str:
         return (
             f"Split({self.dataset} #{self.index}: {len(self.train)} train, {len(self.query)} query, "
@@ -212,13 +217,8 @@ class ClipBatch:
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> ClipBatch:
         """The same batch on another device."""
-        return ClipBatch(
-            frames=self.frames.to(device, non_blocking=non_blocking),
-            mask=self.mask.to(device, non_blocking=non_blocking),
-            pids=self.pids.to(device, non_blocking=non_blocking),
-            camids=self.camids.to(device, non_blocking=non_blocking),
-            labels=self.labels.to(device, non_blocking=non_blocking),
-        )
+        own = {f.name: getattr(self, f.name) for f in fields(self)}
+        return ClipBatch(**{k: v.to(device, non_blocking=non_blocking) for k, v in own.items()})
 
     def __repr__(self) -> str:
         return (

@@ -15,9 +15,11 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
 from intraclip.config import AugmentConfig
-from intraclip.data import augment_kernels
-from intraclip.data.augment import AugmentParameters, apply, draw, lift, normalise
-from intraclip.data.augment_kernels import augment_vectorised, empty_channels_last
+from intraclip.data import augment_device
+from intraclip.data.augment import AugmentParameters, apply, draw, normalise
+from intraclip.data.augment_device import augment_vectorised
+from intraclip.data.augment_kernels import empty_channels_last
+from intraclip.data.lift import lift
 
 HALF = (0.5, 0.5, 0.5)
 ALWAYS = {
@@ -467,7 +469,7 @@ def with_kernel_and_separately(kernel, frames, parameters, dtype=torch.float32):
     mean, std = (0.5, 0.4, 0.3), (0.2, 0.3, 0.4)
     augment_vectorised(frames.reshape(shape), **units, mean=mean, std=std, out=expected.view(shape))
     table = torch.cat([part.reshape(count, -1).float() for part in units.values()], dim=1)
-    scale, offset = augment_kernels._channel_constants(mean, std, frames.device)
+    scale, offset = augment_device._channel_constants(mean, std, frames.device)
     kernel(frames.reshape(shape), table, scale=scale, offset=offset, out=found.view(shape))
     return found.float(), expected.float()
 
@@ -528,7 +530,7 @@ def test_one_kernel_or_separate_operations_make_no_difference_on_a_gpu(mode, siz
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # Triton could not be used
         found = apply(frames, parameters, mean=HALF, std=HALF)
-    monkeypatch.setattr(augment_kernels, "_fused", lambda device: None)
+    monkeypatch.setattr(augment_device, "_fused", lambda device: None)
     expected = apply(frames, parameters, mean=HALF, std=HALF)
     assert (found - expected).abs().max() < 1e-4
 

@@ -19,12 +19,13 @@ import torch
 from intraclip.config import ClipConfig, InputConfig, Recipe
 from intraclip.core.media import read_picture
 from intraclip.data.clips import Clip, tracklet_clips
-from intraclip.data.dataset import FrameLoader, Loaded, TestBatches, TrainingBatches, iterate, labels_of
+from intraclip.data.dataset import FrameLoader, Loaded, TrainingBatches, iterate, labels_of
 from intraclip.data.frames import resize_frame
 from intraclip.data.pack.format import PackSettings
 from intraclip.data.pack.write import write_pack
 from intraclip.data.readers import read_split
 from intraclip.data.sampler import PKSampler
+from intraclip.data.test_batches import TestBatches
 from intraclip.errors import ConfigError, DataError, FrameError, IntraclipError
 from intraclip.types import Split, Tracklet
 

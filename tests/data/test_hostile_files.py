@@ -35,7 +35,8 @@ from intraclip.core.media import read_picture
 from intraclip.core.video import writing_video
 from intraclip.data.check import check_dataset
 from intraclip.data.frames import read_tracklet_frame, read_tracklet_frame_into
-from intraclip.data.pack.format import PackSettings, forget_pack
+from intraclip.data.pack.format import PackSettings
+from intraclip.data.pack.opened import forget_pack
 from intraclip.data.pack.write import write_pack
 from intraclip.data.readers import num_splits, read_split
 from intraclip.errors import IntraclipError

@@ -22,21 +22,16 @@ from data.miniature import (
     write_prid2011,
 )
 from intraclip.data.check import check_dataset
-from intraclip.data.readers import (
-    READERS,
-    count_split,
-    detect_layout,
-    find_dataset,
-    num_splits,
-    read_folder,
-    read_ilids_vid,
-    read_lsvid,
-    read_mars,
-    read_mars_info,
-    read_prid2011,
-    read_split,
-)
-from intraclip.data.readers.common import PublishedCounts, load_mat, natural_key
+from intraclip.data.layouts import LAYOUTS
+from intraclip.data.readers import detect_layout, find_dataset, num_splits, read_split
+from intraclip.data.readers.common import PublishedCounts, natural_key
+from intraclip.data.readers.counts import count_split
+from intraclip.data.readers.folder import read_folder
+from intraclip.data.readers.ilids_vid import read_ilids_vid
+from intraclip.data.readers.lsvid import read_lsvid
+from intraclip.data.readers.mars import read_mars, read_mars_info
+from intraclip.data.readers.matlab import load_mat
+from intraclip.data.readers.prid2011 import read_prid2011
 from intraclip.errors import DataError, MissingExtraError
 from intraclip.types import UNKNOWN_PID, Split, Tracklet
 
@@ -91,7 +86,7 @@ def test_the_folder_above_is_understood(layout: str, tmp_path: Path):
 @pytest.mark.parametrize("layout", WRITERS)
 def test_a_folder_inside_is_understood(layout: str, tmp_path: Path):
     root = WRITERS[layout](tmp_path / "set")
-    inside = [root / name for name in READERS[layout].inner_folders if (root / name).is_dir()]
+    inside = [root / name for name in LAYOUTS.load(layout).inner_folders if (root / name).is_dir()]
     assert inside
     for folder in inside:
         assert find_dataset(folder) == (layout, root)
@@ -120,7 +115,7 @@ def test_two_data_sets_in_one_folder_are_ambiguous(tmp_path: Path):
 def test_an_unknown_folder_lists_what_was_looked_for(tmp_path: Path):
     with pytest.raises(DataError) as error:
         detect_layout(tmp_path)
-    for reader in READERS.values():
+    for reader in map(LAYOUTS.load, LAYOUTS):
         assert reader.markers in message(error)
 
 
@@ -169,7 +164,7 @@ def test_a_rendered_copy_has_counts_and_a_name_of_its_own(tmp_path: Path):
 
 def test_published_counts_name_things_that_are_counted(tmp_path: Path):
     counted = count_split(read_split(write_mars(tmp_path)))
-    for reader in READERS.values():
+    for reader in map(LAYOUTS.load, LAYOUTS):
         published = reader.published or PublishedCounts(source="", counts={})
         assert set(published.counts) <= set(counted)
 

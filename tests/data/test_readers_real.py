@@ -7,9 +7,9 @@ import pytest
 
 from counting import lines_of_python
 from intraclip.data.check import queries_without_match
-from intraclip.data.readers import MarsInfo, count_split, differences, read_mars_info
+from intraclip.data.readers.counts import count_split, differences
 from intraclip.data.readers.lsvid import read_lsvid_info
-from intraclip.data.readers.mars import MARS_PUBLISHED
+from intraclip.data.readers.mars import MARS_PUBLISHED, MarsInfo, read_mars_info
 from intraclip.data.readers.prid2011 import read_prid2011_splits
 from intraclip.types import Split
 from real_data import real_data

@@ -10,7 +10,8 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from intraclip.config import AugmentConfig
-from intraclip.data.augment import apply, draw, lift, normalise
+from intraclip.data.augment import apply, draw, normalise
+from intraclip.data.lift import lift
 from intraclip.data.sda import SDA
 from intraclip.errors import ConfigError
 

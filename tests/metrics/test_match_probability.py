@@ -17,12 +17,8 @@ from sklearn.linear_model import LogisticRegression
 from intraclip.errors import DataError
 from intraclip.metrics.calibration import PairDistances, pair_distances
 from intraclip.metrics.distance import Distance, distance_matrix
-from intraclip.metrics.match_probability import (
-    MIN_PEOPLE,
-    MatchCalibration,
-    fit_calibration,
-    read_calibration,
-)
+from intraclip.metrics.match_fit import fit_calibration
+from intraclip.metrics.match_probability import MIN_PEOPLE, MatchCalibration, read_calibration
 from intraclip.metrics.protocols import PROTOCOLS
 from intraclip.types import Embeddings
 

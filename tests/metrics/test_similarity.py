@@ -11,7 +11,7 @@ import torch
 
 from intraclip.errors import ConfigError, DataError
 from intraclip.metrics import ranking
-from intraclip.metrics.match_probability import fit_calibration
+from intraclip.metrics.match_fit import fit_calibration
 from intraclip.metrics.protocols import PROTOCOLS
 from intraclip.metrics.scoring import score
 from intraclip.metrics.similarity import similarity

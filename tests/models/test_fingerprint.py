@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from intraclip.config import ClipConfig, InputConfig, ModelConfig
+from intraclip.core.tensor_digest import digest
 from intraclip.models.embedder import ClipEmbedder, build_embedder
-from intraclip.models.fingerprint import digest, encoder_fingerprint, fingerprint_of
+from intraclip.models.fingerprint import encoder_fingerprint, fingerprint_of
 
 SIZE = InputConfig(height=32, width=16)
 CONFIG = ModelConfig(backbone="small", head="ica", weights="", backbone_settings={"width": 0.5})

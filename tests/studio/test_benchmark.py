@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from scipy.io import loadmat
 
-from intraclip.data.readers import read_ilids_vid, read_mars, read_prid2011
+from intraclip.data.readers.ilids_vid import read_ilids_vid
+from intraclip.data.readers.mars import read_mars
+from intraclip.data.readers.prid2011 import read_prid2011
 from intraclip.data.silhouettes import load_silhouettes
 from intraclip.errors import ConfigError, DataError, OutputError
 from intraclip.studio import BenchmarkConfig, Difficulty, make_benchmark

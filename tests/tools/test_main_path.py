@@ -20,7 +20,7 @@ def tool():
 
 @pytest.mark.parametrize(
     ("call", "functions", "entered", "loaded"),
-    [("train", 3_500, 9_500, 13_000), ("embed", 4_000, 8_500, 13_500)],
+    [("train", 3_300, 7_800, 8_300), ("embed", 4_000, 8_300, 10_700)],
 )
 def test_the_main_path_stays_short(tool, call, functions, entered, loaded):
     found = tool.count(call)

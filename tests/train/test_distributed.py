@@ -17,7 +17,8 @@ from torch import nn
 
 from data.miniature import write_mars
 from intraclip.cli.main import main
-from intraclip.core.distributed import GlobalBatchNorm, World, open_world, synchronise_batch_norm
+from intraclip.core.batch_norm import GlobalBatchNorm, synchronise_batch_norm
+from intraclip.core.distributed import World, open_world
 from intraclip.errors import ConfigError
 from intraclip.models.checkpoint import training_checkpoints
 from tiny_recipe import RECIPE

@@ -15,7 +15,7 @@ from intraclip.config_io import load_recipe
 from intraclip.core.distributed import World
 from intraclip.data.dataset import TrainingBatches, iterate, labels_of
 from intraclip.data.sampler import PKSampler
-from intraclip.embed.evaluate import evaluate_run
+from intraclip.embed.evaluate import evaluate
 from intraclip.errors import (
     CheckpointError,
     ConfigError,
@@ -176,7 +176,7 @@ def test_a_run_on_a_gpu_is_resumed_and_scored_on_either_device(
     assert all(entry["loss"] > 0 for entry in metrics(tmp_path / "run"))
     assert json.loads((tmp_path / "run/environment.json").read_text())["device"] != "cpu"
     found = [
-        evaluate_run(tmp_path / "run", tiny_split, device=device)["scores"]["mars-no-query"]["mAP"]
+        evaluate(tmp_path / "run", data=tiny_split, device=device)["scores"]["mars-no-query"]["mAP"]
         for device in ("cuda", "cpu")
     ]
     assert found[0] == pytest.approx(found[1], abs=0.1)
@@ -487,16 +487,16 @@ def test_a_run_of_an_older_version_is_not_started_anew(
 def test_a_restart_by_torchrun_does_not_continue_somebody_elses_run(
     tiny_split: Split, tiny_recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    from intraclip.train.loop import _prepare
+    from intraclip.train.run_folder import prepare
 
     train(tiny_split, tiny_recipe, tmp_path / "old")
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "this launch")
     with ExitStack() as held:
         with pytest.raises(OutputError, match="not empty"):
-            _prepare(tmp_path / "old", tiny_recipe, held, resume=False, restarted=True)
-        _prepare(tmp_path / "new", tiny_recipe, held, resume=False, restarted=False)
+            prepare(tmp_path / "old", tiny_recipe, held, resume=False, restarted=True)
+        prepare(tmp_path / "new", tiny_recipe, held, resume=False, restarted=False)
     with ExitStack() as held:
-        _prepare(tmp_path / "new", tiny_recipe, held, resume=False, restarted=True)
+        prepare(tmp_path / "new", tiny_recipe, held, resume=False, restarted=True)
 
 
 def with_pieces(recipe: Recipe, pieces: int, **model: object) -> Recipe:
@@ -568,7 +568,7 @@ def test_a_run_that_was_killed_before_its_first_checkpoint_is_begun_anew(
 def test_a_run_that_is_under_way_is_left_alone(
     tiny_split: Split, tiny_recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, resume: bool
 ):
-    monkeypatch.setattr("intraclip.train.loop._PATIENCE_S", 0.0)
+    monkeypatch.setattr("intraclip.train.run_folder._PATIENCE_S", 0.0)
     tried = []
 
     class Second(Silent):

@@ -51,7 +51,7 @@ def main(argv: Sequence[str]) -> int:
     """Run the command."""
     args = parse(EvaluateArgs, argv, command="evaluate")
     from intraclip.core.distributed import open_ranks
-    from intraclip.embed.evaluate import evaluate_run
+    from intraclip.embed.evaluate import evaluate
     from intraclip.models.checkpoint import model_file, read_checkpoint
 
     recipe = read_checkpoint(model_file(args.model)).recipe
@@ -59,9 +59,9 @@ def main(argv: Sequence[str]) -> int:
         first = ranks.leads
         split = read_data_of_run(args.data, recipe, layout=args.layout, split=args.split)
         with progress_bar("embedding") if first else nullcontext() as update:
-            result = evaluate_run(
+            result = evaluate(
                 args.model,
-                split,
+                data=split,
                 protocol=args.protocol,
                 distance=args.distance,
                 sampling=args.sampling,

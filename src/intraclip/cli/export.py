@@ -63,6 +63,7 @@ def main(argv: Sequence[str]) -> int:
 
     from intraclip.core.files import write_json
     from intraclip.errors import ConfigError, DataError, OutputError
+    from intraclip.export.compare import check_frames
     from intraclip.export.write import check_request, write_network
     from intraclip.models.checkpoint import load_model, model_file, read_checkpoint
 
@@ -82,9 +83,7 @@ def main(argv: Sequence[str]) -> int:
     model = load_model(checkpoint, device=torch.device("cpu"))
     split, clips = None, None
     if args.data is None:
-        from intraclip.studio.frames import rendered_frames
-
-        frames = rendered_frames(height=recipe.input.height, width=recipe.input.width)
+        frames = check_frames(height=recipe.input.height, width=recipe.input.width)
     else:
         split = read_data_of_run(args.data, recipe, layout=args.layout, split=args.split)
         if not split.train:

@@ -112,9 +112,6 @@ def main(argv: Sequence[str]) -> int:
 def _link(args: LinkArgs, folder: Path) -> Callable[[], None]:
     """Group, and write into a folder that takes the place of --out; what is returned prints."""
     from intraclip.core.files import write_json
-    from intraclip.embed.extract import open_extractor
-    from intraclip.embed.extractors import ExtractSettings
-    from intraclip.embed.network import Network
     from intraclip.errors import DataError
     from intraclip.gallery.gallery import open_gallery
     from intraclip.ingest.camera_tracks import read_tracks
@@ -138,6 +135,10 @@ def _link(args: LinkArgs, folder: Path) -> Callable[[], None]:
     truth = None if args.truth is None else read_tracks(args.truth)
     network = None
     if is_data_folder(args.source):
+        from intraclip.embed.extract import open_extractor
+        from intraclip.embed.extractors import ExtractSettings
+        from intraclip.embed.network import Network
+
         extractor, recipe = open_extractor(
             args.run, encoder=args.encoder, engine=args.engine, device=args.device
         )

@@ -10,9 +10,10 @@ from typing import Any, TypeVar
 from intraclip.cli.common import parse
 from intraclip.cli.flags import Flag, flags_of
 from intraclip.config import Recipe
-from intraclip.config_io import MOVED, migrated, recipe_from_table
+from intraclip.config_io import of_today, recipe_from_table
 from intraclip.core.registry import Registry
 from intraclip.core.settings import merged, nested, parts_of, registry_of, table_of
+from intraclip.earlier_recipes import MOVED
 from intraclip.errors import ConfigError
 
 ArgsT = TypeVar("ArgsT")
@@ -40,7 +41,7 @@ def parse_with_recipe(kind: type[ArgsT], argv: Sequence[str], *, command: str, d
     bare = replace(recipe, model=replace(recipe.model, head_settings={}, backbone_settings={}), loss={})
     args = parse(kind, words, command=command, default=replace(default, settings=bare))  # type: ignore[type-var]
     table = merged(Recipe, table_of(recipe, whole=False), table_of(args.settings, whole=False))  # type: ignore[attr-defined]
-    table = merged(Recipe, table, migrated(nested(values), table))
+    table = merged(Recipe, table, of_today(nested(values), table))
     return replace(args, settings=recipe_from_table(table, source="the recipe and flags"))  # type: ignore[type-var]
 
 
@@ -86,7 +87,7 @@ def flags_of_parts() -> list[tuple[str, Flag]]:
     found = []
     for key, (registry, each) in part_keys(Recipe()).items():
         for name in registry:
-            settings = registry.load(f"{name}NAME" if name.endswith(":") else name).Settings
+            settings = registry.settings_type(f"{name}NAME" if name.endswith(":") else name)
             prefix = f"{key}.{name}." if each else f"{key}."
             found += [
                 (name, replace(flag, name=prefix.replace("_", "-") + flag.name))

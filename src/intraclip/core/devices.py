@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 import sys
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -43,12 +44,7 @@ def choose_device(name: str) -> torch.device:
 
 def environment(device: torch.device) -> dict[str, Any]:
     """Versions and hardware, to be written beside every result."""
-    packages = {}
-    for name in ("intraclip", "torch", "torchvision", "numpy", "opencv-python-headless", "simplejpeg"):
-        try:
-            packages[name] = version(name)
-        except PackageNotFoundError:
-            packages[name] = "not installed as a package"
+    names = ("intraclip", "torch", "torchvision", "numpy", "opencv-python-headless", "simplejpeg")
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -56,10 +52,19 @@ def environment(device: torch.device) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "threads": torch.get_num_threads(),
-        "packages": packages,
+        "packages": dict.fromkeys(names, "not installed as a package") | versions(*names),
         "commit": _commit(),
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
     }
+
+
+def versions(*packages: str) -> dict[str, str]:
+    """Versions of those packages that are installed."""
+    found = {}
+    for name in packages:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def _processor() -> str:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
+from intraclip.core.files import locked, make_folder
 from intraclip.errors import OutputError, write_new
-from intraclip.process import hold
 
 LOCK = "lock"
 """Name of the file that is locked."""
@@ -34,7 +34,7 @@ class Job:
         self.settings: dict[str, Any] = json.loads(json.dumps(settings))
         self.out = out
         self.anew = anew
-        self._lock: IO[str] | None = None
+        self._held = ExitStack()
 
     @property
     def begun(self) -> bool:
@@ -98,21 +98,12 @@ class Job:
         Raises:
             OutputError: another process is at work, or the folder cannot be written.
         """
-        try:
-            self._lock = hold(self.file.with_name(LOCK))
-        except BlockingIOError:
-            raise OutputError(
-                f"another process is at work on {self.out}; wait for it, or give another folder"
-            ) from None
-        except OSError as error:
-            raise OutputError(f"{self.file.parent} cannot be written: {error.strerror}") from None
+        taken = f"another process is at work on {self.out}; wait for it, or give another folder"
+        self._held.enter_context(locked(self.file.with_name(LOCK), taken=taken))
 
     def close(self) -> None:
         """Let another process have it."""
-        if self._lock is not None:
-            with suppress(OSError):
-                self._lock.close()
-            self._lock = None
+        self._held.close()
 
 
 @contextmanager
@@ -126,24 +117,15 @@ def alone(out: Path, *, remove: bool = False) -> Iterator[None]:
     Raises:
         OutputError: another process is at work there, or it cannot be written.
     """
-    file = out / LOCK
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        lock = hold(file)
-    except BlockingIOError:
-        raise OutputError(
-            f"another process is at work on {out}; wait for it, or choose another --out"
-        ) from None
-    except OSError as error:
-        raise OutputError(f"{out} cannot be written: {error}") from None
-    try:
-        yield
-    finally:
-        if remove:
-            with suppress(OSError):  # a file more does no harm
-                file.unlink(missing_ok=True)
-        if lock is not None:
-            lock.close()
+    make_folder(out)
+    taken = f"another process is at work on {out}; wait for it, or choose another --out"
+    with locked(out / LOCK, taken=taken):
+        try:
+            yield
+        finally:
+            if remove:
+                with suppress(OSError):  # a file more does no harm
+                    (out / LOCK).unlink(missing_ok=True)
 
 
 def differences(before: Any, now: Any, name: str = "") -> list[str]:

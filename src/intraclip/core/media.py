@@ -12,11 +12,8 @@ Whatever a picture is stored as, every part of intraclip sees the same pixels:
 
 from __future__ import annotations
 
-import io
 import os
 import stat
-import struct
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +22,6 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import simplejpeg
-from PIL import Image, UnidentifiedImageError
 
 from intraclip.errors import FrameError
 
@@ -131,8 +127,10 @@ def decode_picture(
                 frame: Picture = simplejpeg.decode_jpeg(data, "RGB", min_height=enough, min_width=enough)
             except ValueError as error:
                 raise FrameError(name, str(error)) from None
-            return _turned(frame, header.orientation)
-    return _decode_with_pillow(data, name, limits, formats)
+            return turned(frame, header.orientation)
+    from intraclip.core.other_pictures import decode_with_pillow
+
+    return decode_with_pillow(data, name, limits, formats)
 
 
 def decode_jpeg_into(data: Bytes, name: Path | str, out: Picture) -> bool:
@@ -181,16 +179,13 @@ def is_ordinary_jpeg(data: Bytes) -> bool:
     return not header.is_cmyk and header.orientation == 1
 
 
-# -- JPEG --------------------------------------------------------------------------------------------------
-
-
 def _jpeg_header(data: Bytes, name: Path | str, limits: Limits) -> _JpegHeader:
     """What the markers before the image data say; takes a hundredth of the time of decoding."""
     try:
         height, width, colour, _ = simplejpeg.decode_jpeg_header(data)
     except ValueError as error:
         raise FrameError(name, str(error)) from None
-    _require_size(height, width, name, limits)
+    require_size(height, width, name, limits)
     content = data.tobytes()
     orientation, several_scans = _walk_markers(content)
     # Within image data a 0xFF is followed by 0 or a restart marker, so that this counts starts of scans.
@@ -226,39 +221,16 @@ def _walk_markers(content: bytes) -> tuple[int, bool]:
         else:
             length = content[place + 2] << 8 | content[place + 3]
             if marker == 0xE1 and not orientation and content.startswith(b"Exif\0\0", place + 4):
-                orientation = _exif_orientation(content[place + 4 : place + 2 + length])
+                from intraclip.core.other_pictures import exif_orientation
+
+                orientation = exif_orientation(content[place + 4 : place + 2 + length])
             elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
                 progressive, components = marker & 3 == 2, content[place + 9]
             place += 2 + length
     return orientation or 1, True
 
 
-# -- EXIF --------------------------------------------------------------------------------------------------
-
-_ORIENTATION = 0x0112
-_INTEGERS = {1: "B", 3: "H", 4: "I"}  # TIFF's types BYTE, SHORT and LONG
-
-
-def _exif_orientation(exif: bytes) -> int:
-    """Orientation in an EXIF block (a TIFF header and its first directory; TIFF 6.0, section 2)."""
-    tiff = exif.removeprefix(b"Exif\0\0")
-    order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
-    if order is None:
-        return 1
-    try:
-        (start,) = struct.unpack_from(f"{order}I", tiff, 4)
-        (entries,) = struct.unpack_from(f"{order}H", tiff, start)
-        for entry in range(start + 2, start + 2 + 12 * entries, 12):
-            tag, kind = struct.unpack_from(f"{order}HH", tiff, entry)
-            if tag == _ORIENTATION and kind in _INTEGERS:
-                (value,) = struct.unpack_from(f"{order}{_INTEGERS[kind]}", tiff, entry + 8)
-                return int(value) if 1 <= value <= 8 else 1
-    except struct.error:  # cut short
-        pass
-    return 1
-
-
-def _turned(frame: Picture, orientation: int) -> Picture:
+def turned(frame: Picture, orientation: int) -> Picture:
     """Upright pixels: EXIF 2.3, tag 0x0112, says at which corner row 0 and column 0 of `frame` lie."""
     if orientation in (5, 6, 7, 8):
         frame = frame.transpose(1, 0, 2)
@@ -269,84 +241,8 @@ def _turned(frame: Picture, orientation: int) -> Picture:
     return np.ascontiguousarray(frame)
 
 
-# -- everything else ---------------------------------------------------------------------------------------
-
-
-def _decode_with_pillow(data: Bytes, name: Path | str, limits: Limits, formats: Sequence[str]) -> Picture:
-    if data[:8].tobytes() == _PNG:
-        Image.preinit()
-    else:
-        Image.init()  # all formats: nearly half a second, once a process
-    known = [entry for entry in formats if entry in Image.OPEN]
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about sizes, which are looked at here, and odd metadata
-            with Image.open(io.BytesIO(data.data), formats=known) as image:
-                _require_size(image.height, image.width, name, limits)
-                deep = _is_deep(image, data)
-                exif = (
-                    image.info.get("exif", b"") if image.format != "TIFF" else b""
-                )  # Pillow turns TIFFs itself
-                pixels = _rgb(image, name)
-    except (FrameError, MemoryError):
-        raise
-    except UnidentifiedImageError:
-        raise NoPictureError(name, "no image that can be identified") from None
-    except Image.DecompressionBombError:
-        raise PictureTooLargeError(name, f"it has more than {limits.pixels:,} pixels") from None
-    except Exception as error:  # damaged files raise whatever it is that the decoder stumbles on
-        raise FrameError(name, f"the image is damaged ({error or type(error).__name__})") from None
-    if deep and pixels.max(initial=0) < _DEEP_BLACK:
-        raise FrameError(
-            name,
-            "it has 16 bits a channel but uses less than 12 of them, so that it would be black in 8 bits; convert the "
-            "pictures to 8 bits with one scale for all of them",
-        )
-    return _turned(pixels, _exif_orientation(exif if isinstance(exif, bytes) else b""))
-
-
-_PNG = b"\x89PNG\r\n\x1a\n"
-
-_DEEP_BLACK = 16
-"""Upper eight bits of a picture that uses 12 of 16 bits are below this."""
-
-
-def _is_deep(image: Image.Image, data: Bytes) -> bool:
-    """Whether a picture is stored with more than 8 bits a channel, of which Pillow keeps the upper 8."""
-    if image.mode.startswith("I"):
-        return True
-    if image.format == "PNG":
-        return len(data) > 24 and int(data[24]) == 16  # IHDR: the first chunk, always
-    if image.format == "TIFF":
-        return (
-            int(np.max(getattr(image, "tag_v2", {}).get(258, 8))) > 8
-        )  # BitsPerSample: one, or one a channel
-    return False
-
-
-def _rgb(image: Image.Image, name: Path | str) -> Picture:
-    """Pixels of an opened image, decoded now; not turned yet."""
-    if image.mode == "F":
-        raise FrameError(
-            name, "its pixels are floating-point numbers, whose scale is nowhere stated; convert it to 8 bits"
-        )
-    if image.mode.startswith("I"):
-        values = np.asarray(image)
-        if values.min(initial=0) < 0 or values.max(initial=0) > 65_535:
-            raise FrameError(
-                name, "its pixels have 32 bits, whose scale is nowhere stated; convert it to 8 bits"
-            )
-        return np.repeat((values >> 8).astype(np.uint8)[..., None], 3, axis=2)
-    if image.has_transparency_data:
-        layer = image.convert("RGBA")
-        if not np.asarray(layer)[..., 3].any():
-            raise FrameError(name, "every pixel of it is transparent")
-        ground = Image.new("RGBA", layer.size, (255, 255, 255, 255))
-        return np.asarray(Image.alpha_composite(ground, layer))[..., :3]
-    return np.asarray(image.convert("RGB"))
-
-
-def _require_size(height: int, width: int, name: Path | str, limits: Limits) -> None:
+def require_size(height: int, width: int, name: Path | str, limits: Limits) -> None:
+    """Raise a PictureTooLargeError for sides beyond the limits."""
     if max(height, width) > limits.side or height * width > limits.pixels:
         raise PictureTooLargeError(
             name,

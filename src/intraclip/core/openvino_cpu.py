@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -22,9 +21,7 @@ def openvino_core(purpose: str) -> Any:
     return _openvino_core(openvino.Core)
 
 
-@cache
-def _openvino_core(make: Callable[[], Any]) -> Any:
-    return make()
+_openvino_core = cache(lambda make: make())
 
 
 def compiled(core: Any, model: Any, *, threads: int | None = None) -> Any:

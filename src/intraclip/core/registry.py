@@ -27,13 +27,15 @@ class Registry(Mapping[str, str]):
         key: of the setting that chooses among them, for messages, such as ``model.head``.
         package: that holds them.
         places: name -> ``module:class`` below the package.
+        settings: module of the package with the settings of parts whose own module takes long to import; those of the
+            class ``Sum`` are ``SumSettings`` there.
 
     >>> Registry("clip.sum", "fractions", {"half": ":Fraction"}).problem("halve")
     "'halve' is not one of half (did you mean 'half'?)"
     """
 
-    def __init__(self, key: str, package: str, places: dict[str, str]) -> None:
-        self.key, self._package, self._places = key, package, places
+    def __init__(self, key: str, package: str, places: dict[str, str], *, settings: str = "") -> None:
+        self.key, self._package, self._places, self._settings = key, package, places, settings
 
     def __getitem__(self, name: str) -> str:
         return self._places[name if name in self._places else self.family(name)]
@@ -71,6 +73,14 @@ class Registry(Mapping[str, str]):
             raise ConfigError(f"{self.key}: {wrong}")
         module, _, attribute = self[name].partition(":")
         return getattr(import_module(f"{self._package}.{module}".removesuffix(".")), attribute)
+
+    def settings_type(self, name: str) -> Any:
+        """The dataclass of a part's settings; errors as `load`."""
+        if self._settings and not self.problem(name):
+            module = import_module(f"{self._package}.{self._settings}")
+            if found := getattr(module, f"{self[name].partition(':')[2]}Settings", None):
+                return found
+        return self.load(name).Settings
 
 
 @cache

@@ -111,42 +111,28 @@ def registry_of(item: Field[Any]) -> Registry | None:
     return None if place is None else open_registry(place)
 
 
-def settings_of(kind: Registry, name: str, given: Given, *, where: str = "") -> Any:
+def settings_of(kind: Registry, name: str, given: Given) -> Any:
     """The settings of a part, as the dataclass that it declares.
 
     Args:
         kind: its registry.
         name: of the part.
         given: the settings that are not as by default.
-        where: key for messages; the registry's own by default.
 
     Raises:
         ConfigError: there is no such part, or it has no such settings: all problems at once.
     """
     found: list[str] = []
-    made = _part_settings(kind, name, given, where=where or kind.key, found=found)
+    made = _part_settings(kind, name, given, where=kind.key, found=found)
     if found:
         raise ConfigError("\n".join(found))
     return made
 
 
-def settings_of_each(kind: Registry, given: Mapping[str, Given]) -> dict[str, Any]:
-    """The settings of every part of a registry, by name.
-
-    Raises:
-        ConfigError: there is no such part, or it has no such settings: all problems at once.
-    """
-    found: list[str] = []
-    _of_each(kind, given, where=kind.key, found=found)
-    if found:
-        raise ConfigError("\n".join(found))
-    return {name: settings_of(kind, name, given.get(name, {})) for name in kind}
-
-
 def _of_each(kind: Registry, raw: Any, *, where: str, found: list[str]) -> dict[str, dict[str, Any]]:
     """What is given of parts and is not as by default."""
     if not isinstance(raw, Mapping):
-        found.append(f"{where}: {shown(raw)} is no table; write [{where}] and keys below it")
+        found.append(_no_table(where, raw))
         return {}
     chosen = {}
     for name, table in raw.items():
@@ -154,7 +140,7 @@ def _of_each(kind: Registry, raw: Any, *, where: str, found: list[str]) -> dict[
         if name not in list(kind):
             wrong = [f"{place}: unknown key{_did_you_mean(name, kind)}"]
         elif not isinstance(table, Mapping):
-            wrong = [f"{place}: {shown(table)} is no table; write [{place}] and keys below it"]
+            wrong = [_no_table(place, table)]
         elif table:  # a part is imported only where something of it must be known
             made = _part_settings(kind, name, table, where=place, found=wrong)
             if not wrong and (given := differing(made)):
@@ -168,7 +154,7 @@ def _part_settings(kind: Registry, name: str, given: Given, *, where: str, found
     if wrong:
         found.append(f"{where}: {wrong}")
         return None
-    declared = kind.load(name).Settings
+    declared = kind.settings_type(name)
     known = [f.name for f in fields(declared)]
     for key in [key for key in given if key not in known]:
         has = f"its settings are {', '.join(known)}" if known else "it has no settings"
@@ -185,33 +171,30 @@ def problems(config: Any, *, prefix: str = "") -> Iterator[str]:
     """Yield every value of a dataclass that is out of its bounds, as "section.key: what is wrong"."""
     for item in fields(config):
         value, where = getattr(config, item.name), f"{prefix}{item.name}"
-        registry = registry_of(item)
+        found: list[str] = []
         if is_dataclass(value):
             yield from problems(value, prefix=f"{where}.")
         elif (each := parts_of(item)) is not None:
-            wrong_parts: list[str] = []
-            _of_each(each, value, where=where, found=wrong_parts)
-            yield from wrong_parts
-        elif registry is not None:
+            _of_each(each, value, where=where, found=found)
+        elif (registry := registry_of(item)) is not None:
             given = getattr(config, f"{item.name}_settings")
-            found: list[str] = []
             if given:  # a part is imported only where something of it must be known
                 _part_settings(registry, value, given, where=where, found=found)
             elif wrong := registry.problem(value):
                 found.append(f"{where}: {wrong}")
-            yield from found
-        else:
-            yield from (f"{where}: {value} {wrong}" for wrong in _wrong(item, value) if wrong)
+        elif wrong := _wrong(item, value):
+            found.append(f"{where}: {value} {wrong}")
+        yield from found
 
 
-def _wrong(item: Field[Any], value: Any) -> list[str]:
+def _wrong(item: Field[Any], value: Any) -> str:
     for number in value if isinstance(value, tuple) else (value,):
         if isinstance(number, int) and number >= 2**63:
-            return ["is too large, below 2**63"]
+            return "is too large, below 2**63"
         if isinstance(number, float) and not math.isfinite(number):
-            return ["is not finite"]
-    bounds = item.metadata.get("bounds")
-    return [] if bounds is None else [bounds.wrong(value)]
+            return "is not finite"
+    bounds: _Bounds | None = item.metadata.get("bounds")
+    return "" if bounds is None else bounds.wrong(value)
 
 
 def dataclass_from_table(
@@ -226,24 +209,19 @@ def dataclass_from_table(
         if key not in known:
             found.append(f"{where}: unknown key{_did_you_mean(key, known)}")
             continue
-        registry = registry_of(known[key])
-        if registry is not None:
+        if (registry := registry_of(known[key])) is not None:
             values |= _chosen(registry, known[key], raw, where=where, found=found)
-            continue
-        if (each := parts_of(known[key])) is not None:
+        elif (each := parts_of(known[key])) is not None:
             values[key] = _of_each(each, raw, where=where, found=found)
-            continue
-        hint = hints[key]
-        if is_dataclass(hint):
-            if not isinstance(raw, Mapping):
-                found.append(f"{where}: {shown(raw)} is no table; write [{where}] and keys below it")
-                continue
-            values[key] = dataclass_from_table(hint, raw, prefix=f"{where}.", found=found)  # type: ignore[arg-type]
-            continue
-        try:
-            values[key] = _convert(raw, hint)
-        except ValueError as error:
-            found.append(f"{where}: {error}")
+        elif not is_dataclass(hints[key]):
+            try:
+                values[key] = _convert(raw, hints[key])
+            except ValueError as error:
+                found.append(f"{where}: {error}")
+        elif isinstance(raw, Mapping):
+            values[key] = dataclass_from_table(hints[key], raw, prefix=f"{where}.", found=found)
+        else:
+            found.append(_no_table(where, raw))
     return kind(**values)
 
 
@@ -292,14 +270,12 @@ def table_of(config: Any, *, whole: bool = True) -> dict[str, Any]:
             settings = asdict(settings_of(registry, value, given)) if whole else dict(given)
             value = {"name": value, **settings} if settings else value
         elif (each := parts_of(item)) is not None:
-            found = settings_of_each(each, value) if whole else {}
-            value = {name: asdict(found[name]) for name in each} if whole else _copied(value)
+            value = {
+                name: asdict(settings_of(each, name, value.get(name, {}))) if whole else dict(value[name])
+                for name in (each if whole else value)
+            }
         table[item.name] = table_of(value, whole=whole) if is_dataclass(value) else value
     return table
-
-
-def _copied(each: Mapping[str, Given]) -> dict[str, dict[str, Any]]:
-    return {name: dict(given) for name, given in each.items()}
 
 
 def flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -356,7 +332,10 @@ def merged(kind: type[Any], below: Mapping[str, Any], above: Mapping[str, Any]) 
         if registry is not None:
             found[key] = _replaced(registry, known[key].default, own, value)
         elif key in known and parts_of(known[key]) is not None:
-            found[key] = _each_merged(own, value)
+            found[key] = value
+            if isinstance(own, Mapping) and isinstance(value, Mapping):  # part by part, setting by setting
+                joined = {n: {**own[n], **v} for n, v in value.items() if n in own and isinstance(v, Mapping)}
+                found[key] = {**own, **value, **joined}
         elif isinstance(own, Mapping) and isinstance(value, Mapping) and is_dataclass(hints.get(key)):
             found[key] = merged(hints[key], own, value)
         else:
@@ -364,20 +343,12 @@ def merged(kind: type[Any], below: Mapping[str, Any], above: Mapping[str, Any]) 
     return found
 
 
-def _each_merged(below: Any, above: Any) -> Any:
-    if not (isinstance(below, Mapping) and isinstance(above, Mapping)):
-        return above
-    both = {name: (below[name], given) for name, given in above.items() if name in below}
-    joined = {name: {**a, **b} for name, (a, b) in both.items() if isinstance(b, Mapping)}
-    return {**below, **above, **joined}
-
-
 def _replaced(registry: Registry, default: Any, below: Any, above: Any) -> Any:
     own = {"name": default, **part_table(below)}
     new = {"name": own["name"], **part_table(above)}
     stays = own["name"] == new["name"]
     if not stays and len(own) > 1 and not any(registry.problem(str(one["name"])) for one in (own, new)):
-        stays = registry.load(own["name"]).Settings is registry.load(new["name"]).Settings
+        stays = registry.settings_type(own["name"]) is registry.settings_type(new["name"])
     return {**own, **new} if stays else new
 
 
@@ -407,12 +378,12 @@ def _convert(raw: Any, hint: Any) -> Any:
         return float(raw)
     if isinstance(raw, hint) and (hint is bool or not isinstance(raw, bool)):
         return raw
-    words = {int: "whole number", float: "number", bool: "true or false", str: "text"}
-    raise ValueError(
-        f"{shown(raw)} is no {words.get(hint, hint)}"
-        if hint is not bool
-        else f"{shown(raw)} is not true or false"
-    )
+    words = {int: "no whole number", float: "no number", bool: "not true or false", str: "no text"}
+    raise ValueError(f"{shown(raw)} is {words.get(hint, f'no {hint}')}")
+
+
+def _no_table(where: str, raw: Any) -> str:
+    return f"{where}: {shown(raw)} is no table; write [{where}] and keys below it"
 
 
 def _did_you_mean(word: str, known: Any) -> str:

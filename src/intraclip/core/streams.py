@@ -13,12 +13,13 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit, urlunsplit
 
-import cv2
-
-from intraclip.core.video import open_video
 from intraclip.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    import cv2
 
 SCHEMES = ("rtsp", "rtsps", "http", "https", "rtmp", "rtmps", "srt", "udp")
 """Kinds of address that are opened."""
@@ -128,6 +129,10 @@ def open_stream(source: str, *, patience_s: float = PATIENCE_S) -> cv2.VideoCapt
         ConfigError: an address of a kind that is not opened.
         DataError: it cannot be opened now.
     """
+    import cv2
+
+    from intraclip.core.video import open_video
+
     check_source(source)
     if is_file(source):
         return open_video(Path(source))

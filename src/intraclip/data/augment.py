@@ -18,21 +18,17 @@ are touched: `intraclip.data.augment_kernels`.
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 import torch
 from torch.autograd.graph import increment_version
 
 from intraclip.config import AugmentConfig
-from intraclip.data import augment_colour
 from intraclip.data.augment_kernels import (
     Channels,
     augment_threaded,
-    augment_vectorised,
     empty_channels_last,
     is_channels_last,
 )
@@ -71,7 +67,7 @@ class AugmentParameters:
         lead = shapes["flip"]
         wanted = {"crop": (*lead, 4), "flip": lead, "angle": lead, "erase": (*lead, 4)}
         if self.colour is not None:
-            wanted["colour"] = (*lead, augment_colour.FIELDS)
+            wanted["colour"] = (*lead, 9)
         if len(lead) != 2 or shapes != wanted:
             raise ValueError(f"parameters want [B, U] with boxes [B, U, 4], got {shapes}")
 
@@ -87,13 +83,8 @@ class AugmentParameters:
     def of_clips(self, start: int, stop: int) -> AugmentParameters:
         """The draw of the clips from `start` up to, not including, `stop`: one process's share of a batch."""
         part = slice(start, stop)
-        return AugmentParameters(
-            crop=self.crop[part],
-            flip=self.flip[part],
-            angle=self.angle[part],
-            erase=self.erase[part],
-            colour=None if self.colour is None else self.colour[part],
-        )
+        own: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
+        return replace(self, **{name: v[part] for name, v in own.items() if v is not None})
 
 
 def draw(
@@ -157,7 +148,12 @@ def draw(
     )
 
     # Last: a recipe that changes no colours draws what it always drew.
-    colour = augment_colour.draw_colour(config, shape, generator) if augment_colour.wanted(config) else None
+    colour = None
+    chances = (config.colour_probability, config.blur_probability, config.noise_probability)
+    if config.mode != "none" and any(chances):
+        from intraclip.data.augment_colour import draw_colour
+
+        colour = draw_colour(config, shape, generator)
     return AugmentParameters(crop=crop, flip=flip, angle=angle, erase=erase, colour=colour)
 
 
@@ -260,7 +256,11 @@ def apply(
         return out
     # One unit is a run of frames that share a draw: the clip when synchronous, else the single frame.
     shape = (clips * units, length // units, 3, height, width)
-    kernel = augment_threaded if frames.device.type == "cpu" else augment_vectorised
+    kernel = augment_threaded
+    if frames.device.type != "cpu":
+        from intraclip.data.augment_device import augment_vectorised
+
+        kernel = augment_vectorised
     kernel(
         frames.reshape(shape),
         crop=parameters.crop.reshape(-1, 4),
@@ -272,22 +272,10 @@ def apply(
         out=out.view(shape),
     )
     if parameters.colour is not None:
-        _change_colours(out.view(shape), parameters.colour, parameters.erase, mean=mean, std=std)
+        from intraclip.data.augment_colour import change_normalised
+
+        change_normalised(out.view(shape), parameters.colour, parameters.erase, mean=mean, std=std)
     return out
-
-
-def _change_colours(
-    units: torch.Tensor, colour: torch.Tensor, erase: torch.Tensor, *, mean: Channels, std: Channels
-) -> None:
-    """Change colours of normalised units ``[N, F, 3, H, W]`` in place; what is erased stays 0."""
-    middle, scale = (torch.tensor(c, device=units.device).view(1, 1, 3, 1, 1) for c in (mean, std))
-    changed = augment_colour.change_colours(
-        units.float() * scale + middle, colour.reshape(-1, augment_colour.FIELDS)
-    )
-    changed = (changed - middle) / scale
-    for number, (top, left, height, width) in enumerate(erase.reshape(-1, 4).tolist()):
-        changed[number, ..., top : top + height, left : left + width] = 0
-    units.copy_(changed)
 
 
 def _result(frames: torch.Tensor, out: torch.Tensor | None, dtype: torch.dtype) -> torch.Tensor:
@@ -324,64 +312,3 @@ def _require_inside(boxes: torch.Tensor, height: int, width: int, *, operation: 
             f"the {operation} box {boxes[clip, unit].tolist()} (top, left, height, width) of clip {clip} leaves "
             f"frames of {height} x {width}; draw for frames of this size"
         )
-
-
-def lift(transform: Callable[[torch.Tensor], torch.Tensor], *, synchronous: bool = True) -> Lifted:
-    """Make a clip transform of any image transform.
-
-    Works for every transform that draws from the global random state of Python, NumPy or torch, such as those of
-    torchvision: its draw is replayed for each frame. Frames of the result may have any shape, the same for all.
-
-    Args:
-        transform: takes and returns one image, ``[C, H, W]`` as a rule.
-        synchronous: one draw for all frames (SDA), or one for each.
-
-    Returns:
-        A function of a clip ``[T, C, H, W]``, and of a generator where draws shall not come from torch's own state.
-        Beside the draw of a seed from there, the global random states are left as they were.
-
-    >>> from torchvision.transforms import v2
-    >>> jitter = lift(v2.ColorJitter(brightness=0.5))
-    >>> clip = torch.full((4, 3, 8, 8), 100, dtype=torch.uint8)
-    >>> augmented = jitter(clip)
-    >>> augmented.shape, len(augmented.unique())  # one draw: every frame got the same brightness
-    (torch.Size([4, 3, 8, 8]), 1)
-    """
-    return Lifted(transform, synchronous)
-
-
-@dataclass(frozen=True)
-class Lifted:
-    """An image transform that takes clips; see `lift`. It can be pickled where the transform can.
-
-    Attributes:
-        transform: of one image.
-        synchronous: one draw a clip, or one a frame.
-    """
-
-    transform: Callable[[torch.Tensor], torch.Tensor]
-    synchronous: bool = True
-
-    def __call__(self, clip: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
-        """Transform a clip ``[T, C, H, W]``."""
-        shape = (1 if self.synchronous else len(clip),)
-        seeds = torch.randint(0, 2**31, shape, generator=generator).tolist()
-        images = []
-        for t, image in enumerate(clip):
-            with _global_seed(seeds[t % len(seeds)]):
-                images.append(self.transform(image))
-        return torch.stack(images)
-
-
-@contextmanager
-def _global_seed(seed: int) -> Iterator[None]:
-    python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002  a guest transform may use it
-    with torch.random.fork_rng(devices=[]):
-        random.seed(seed)
-        np.random.seed(seed)  # noqa: NPY002
-        torch.manual_seed(seed)
-        try:
-            yield
-        finally:
-            random.setstate(python_state)
-            np.random.set_state(numpy_state)  # noqa: NPY002

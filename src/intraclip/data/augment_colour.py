@@ -11,6 +11,7 @@ import torch
 from torch.nn import functional as F
 
 from intraclip.config import AugmentConfig
+from intraclip.data.augment_kernels import Channels
 
 FIELDS = 9
 """Saturation, gain of red, green and blue, contrast, brightness, share of the sides, deviation of noise, its seed."""
@@ -22,12 +23,6 @@ SHARES = ((0.6, 0.6), (0.4, 1.0))
 """Share of the sides that a blurred frame is made smaller to, and the running total of its chance."""
 SEEDS = 2**24
 """Whole numbers below it are exact in float32."""
-
-
-def wanted(config: AugmentConfig) -> bool:
-    """Whether a recipe changes colours at all."""
-    chances = (config.colour_probability, config.blur_probability, config.noise_probability)
-    return config.mode != "none" and any(chance > 0 for chance in chances)
 
 
 def draw_colour(config: AugmentConfig, shape: tuple[int, int], generator: torch.Generator) -> torch.Tensor:
@@ -92,6 +87,18 @@ def change_colours(pictures: torch.Tensor, drawn: torch.Tensor) -> torch.Tensor:
         noise = torch.randn(out.shape[2:], generator=generator).to(out.device)
         out[number] += noise * drawn[number, 7].to(out.device)
     return out.clamp_(0, 1)
+
+
+def change_normalised(
+    units: torch.Tensor, colour: torch.Tensor, erase: torch.Tensor, *, mean: Channels, std: Channels
+) -> None:
+    """Change colours of normalised units ``[N, F, 3, H, W]`` in place; what is erased stays 0."""
+    middle, scale = (torch.tensor(c, device=units.device).view(1, 1, 3, 1, 1) for c in (mean, std))
+    changed = change_colours(units.float() * scale + middle, colour.reshape(-1, FIELDS))
+    changed = (changed - middle) / scale
+    for number, (top, left, height, width) in enumerate(erase.reshape(-1, 4).tolist()):
+        changed[number, ..., top : top + height, left : left + width] = 0
+    units.copy_(changed)
 
 
 def _blurred(pictures: torch.Tensor, share: float) -> torch.Tensor:

@@ -2,7 +2,7 @@
 
 Apart from rotation, a pixel of the result is a weighted mean of four pixels of the frame, so crop, resize, flip,
 normalisation and erasing need one reading of the uint8 frames and one writing of the floats: little more than a copy.
-As separate tensor operations (`intraclip.data.augment_kernels.augment_vectorised`) the floats cross it seven times.
+As separate tensor operations (`intraclip.data.augment_device.augment_vectorised`) the floats cross it seven times.
 
 Triton comes with torch's CUDA builds for Linux. This module is imported only where it is there.
 """
@@ -49,7 +49,7 @@ def _augment(  # type: ignore[no-untyped-def]
     top, left = tl.load(drawn), tl.load(drawn + 1)
     kept_height, kept_width = tl.load(drawn + 2), tl.load(drawn + 3)
     flipped = tl.load(drawn + 8)
-    # Where each pixel comes from: see `augment_kernels._box_positions`.
+    # Where each pixel comes from: see `augment_device._box_positions`.
     x = tl.where(flipped > 0, WIDTH - 1 - column, column)
     x = (x + 0.5) * (kept_width / WIDTH) - 0.5
     x = tl.minimum(tl.maximum(x, 0.0), kept_width - 1) + left

@@ -14,19 +14,14 @@ import numpy as np
 
 from intraclip.core.paths import is_hidden
 from intraclip.data.frames import read_tracklet_frame
-from intraclip.data.pack.format import open_pack
+from intraclip.data.layouts import LAYOUTS
+from intraclip.data.pack.opened import open_pack
 from intraclip.data.pack.verify import verify_pack
-from intraclip.data.readers import (
-    READERS,
-    MarsInfo,
-    benchmark_info,
-    differences,
-    find_dataset,
-    published_counts,
-    read_mars_info,
-)
-from intraclip.data.readers.common import is_image_name, shorten
+from intraclip.data.readers import find_dataset
+from intraclip.data.readers.common import benchmark_info, is_image_name, shorten
+from intraclip.data.readers.counts import differences, published_counts
 from intraclip.data.readers.folder import find_manifest, manifest_rows, number_in
+from intraclip.data.readers.mars import MarsInfo, read_mars_info
 from intraclip.errors import DataError, FrameError
 from intraclip.types import Split, Tracklet, count_pids
 
@@ -144,7 +139,7 @@ def check_dataset(
 
     Args:
         root: the data set's folder, the one around it, or one of its own folders.
-        layout: a name in `READERS`, or ``auto``.
+        layout: a name in `LAYOUTS`, or ``auto``.
         decode: decode no frames, a random `SAMPLE_FRAMES` of them, or all.
         seed: of the random sample.
 
@@ -162,7 +157,7 @@ def check_dataset(
     try:
         is_benchmark = benchmark_info(folder) is not None
         split = _read(name, folder, findings)
-        num_splits = READERS[name].count_splits(folder)
+        num_splits = LAYOUTS.load(name).count_splits(folder)
     except DataError as error:
         findings.append(Finding(severity="error", where=str(folder), what=str(error), remedy=""))
 
@@ -214,7 +209,8 @@ def queries_without_match(split: Split, *, queries_in_gallery: bool) -> list[Tra
 def _read(name: str, root: Path, findings: list[Finding]) -> Split:
     """Split 0; MARS is read from its tables alone, so that missing images do not hide the rest."""
     if name != "mars":
-        return READERS[name].read(root, 0, "first-half-tests")
+        split: Split = LAYOUTS.load(name).read(root, 0, "first-half-tests")
+        return split
     info = read_mars_info(root / "info")
     for folder in ("bbox_train", "bbox_test"):
         if not (root / folder).is_dir():
@@ -246,7 +242,7 @@ def _unused_name_findings(info: MarsInfo) -> Iterator[Finding]:
 
 def _subset_counts(split: Split) -> dict[str, SubsetCounts]:
     counts = {}
-    for name, tracklets in (("train", split.train), ("query", split.query), ("gallery", split.gallery)):
+    for name, tracklets in split.subsets.items():
         lengths = [len(t) for t in tracklets]
         counts[name] = SubsetCounts(
             tracklets=len(tracklets),

@@ -6,7 +6,6 @@ a clip of a tracklet that is shorter than T.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -83,31 +82,16 @@ def pad(frames: npt.NDArray[np.int64], num_frames: int, config: ClipConfig) -> C
     >>> pad(np.array([7, 8, 9]), 5, ClipConfig(short="wrap")).indices
     array([7, 8, 9, 7, 8])
     """
-    indices = _POLICIES[config.short](frames, num_frames)
-    return Clip(indices, np.arange(num_frames) < len(frames))
+    if config.short == "error":
+        raise DataError(
+            f"a tracklet has {len(frames)} frames, a clip needs {num_frames}; "
+            "choose clip.short = 'repeat_last' or 'wrap', or a smaller clip.num_frames"
+        )
+    numbers = np.arange(num_frames)
+    last = len(frames) - 1
+    taken = numbers % len(frames) if config.short == "wrap" else np.minimum(numbers, last)
+    return Clip(frames[taken], numbers <= last)
 
 
 def _whole(indices: npt.NDArray[np.int64]) -> Clip:
     return Clip(indices, np.ones(len(indices), dtype=np.bool_))
-
-
-def _repeat_last(frames: npt.NDArray[np.int64], num_frames: int) -> npt.NDArray[np.int64]:
-    return frames[np.minimum(np.arange(num_frames), len(frames) - 1)]
-
-
-def _wrap(frames: npt.NDArray[np.int64], num_frames: int) -> npt.NDArray[np.int64]:
-    return frames[np.arange(num_frames) % len(frames)]
-
-
-def _error(frames: npt.NDArray[np.int64], num_frames: int) -> npt.NDArray[np.int64]:
-    raise DataError(
-        f"a tracklet has {len(frames)} frames, a clip needs {num_frames}; "
-        "choose clip.short = 'repeat_last' or 'wrap', or a smaller clip.num_frames"
-    )
-
-
-_POLICIES: dict[str, Callable[[npt.NDArray[np.int64], int], npt.NDArray[np.int64]]] = {
-    "repeat_last": _repeat_last,
-    "wrap": _wrap,
-    "error": _error,
-}

@@ -1,6 +1,6 @@
 """Batches of clips from tracklets, for torch's data loader.
 
-Both data sets here yield *whole batches*: item i is batch i. What a batch holds depends on seed, epoch and i
+Data sets yield *whole batches*: item i is batch i. What a batch holds depends on seed, epoch and i
 alone, never on the worker that makes it, so any number of workers gives the same run.
 
 Frames are decoded straight to their place in the batch, which lies in shared memory where a worker makes it: on its
@@ -22,11 +22,11 @@ import numpy.typing as npt
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from intraclip.config import ClipConfig, InputConfig, Recipe
-from intraclip.data.clips import Clip, tracklet_clips, training_clip
+from intraclip.config import InputConfig, Recipe
+from intraclip.data.clips import Clip, training_clip
 from intraclip.data.frames import read_tracklet_frame_into
 from intraclip.data.loaded_batch import Loaded, empty_frames
-from intraclip.data.pack.format import pack_of
+from intraclip.data.pack.opened import pack_of
 from intraclip.data.sampler import PKSampler
 from intraclip.errors import ConfigError, DataError, FrameError, IntraclipError
 from intraclip.types import ClipBatch, Tracklet
@@ -247,49 +247,6 @@ class TrainingBatches(Dataset["Loaded | IntraclipError"]):
         chosen = self.choose(item)[self.own]
         labels = [self.labels[self.tracklets[owner].pid] for owner, _ in chosen]
         return self.loader.batch(self.tracklets, chosen, labels)
-
-
-class TestBatches(Dataset["Loaded | IntraclipError"]):
-    """Every test clip of every tracklet, in batches of clips of equal length.
-
-    Args:
-        tracklets: tracklets to embed.
-        clip: T and how a tracklet is sampled.
-        input_config: frame size.
-        max_frames: frames in a batch at most; a single longer clip still makes a batch.
-        skip_unreadable: see `FrameLoader`.
-    """
-
-    __test__ = False  # not a test of pytest
-
-    def __init__(
-        self,
-        tracklets: Sequence[Tracklet],
-        clip: ClipConfig,
-        input_config: InputConfig,
-        *,
-        max_frames: int,
-        skip_unreadable: bool = False,
-    ) -> None:
-        self.tracklets = tracklets
-        self.loader = FrameLoader(input_config, skip_unreadable=skip_unreadable)
-        self.loader.warn_if_enlarged(tracklets)
-        self.batches: list[list[tuple[int, Clip]]] = []
-        for owner, tracklet in enumerate(tracklets):
-            for clip_frames in tracklet_clips(len(tracklet), clip):
-                length = len(clip_frames.indices)
-                last = self.batches[-1] if self.batches else None
-                if last and len(last[0][1].indices) == length and (len(last) + 1) * length <= max_frames:
-                    last.append((owner, clip_frames))
-                else:
-                    self.batches.append([(owner, clip_frames)])
-
-    def __len__(self) -> int:
-        return len(self.batches)
-
-    def __getitem__(self, item: int) -> Loaded | IntraclipError:
-        chosen = self.batches[item]
-        return self.loader.batch(self.tracklets, chosen, [-1] * len(chosen))
 
 
 class Batches(Protocol[BatchT]):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-from intraclip.data.readers import benchmark_info
+from intraclip.data.readers.common import benchmark_info
 from intraclip.types import Split, Tracklet
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from intraclip.core.media import decode_jpeg_into, decode_picture, read_picture_bytes
-from intraclip.data.pack.format import pack_of
+from intraclip.data.pack.opened import pack_of
 from intraclip.types import ArrayTracklet, Tracklet
 
 Frame = npt.NDArray[np.uint8]

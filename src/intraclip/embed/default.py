@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Literal
 
 from intraclip.config import Recipe
 from intraclip.config_io import parse_json
-from intraclip.embed.extract import open_extractor
-from intraclip.embed.extractors import Extractor
 from intraclip.export.engines import RUNS, installed
 from intraclip.models.zoo import Entry, is_here, local_file, named, shipped_calibrations
 from intraclip.models.zoo.catalogue import STRONGER
 
 if TYPE_CHECKING:
+    from intraclip.embed.extractors import Extractor
     from intraclip.metrics.match_probability import MatchCalibration
 
 SHIPPED = "base"
@@ -52,6 +51,8 @@ def network_of(
     device: str | None = None,
 ) -> tuple[Entry, Extractor, Recipe] | None:
     """The one of `networks_here` that made embeddings, opened; None where none did."""
+    from intraclip.embed.extract import open_extractor  # loads torch
+
     for entry in networks_here():
         # Opening a network takes seconds; what the shipped one makes of its own sampling is written down.
         if (

@@ -20,9 +20,10 @@ from intraclip.core.progress import Progress
 from intraclip.core.transfer import Arriving, aside, one_ahead
 from intraclip.data.augment import normalise
 from intraclip.data.clips import tracklet_clips
-from intraclip.data.dataset import Batches, FrameLoader, TestBatches, iterate
+from intraclip.data.dataset import Batches, FrameLoader, iterate
 from intraclip.data.frame_batches import FrameBatch, FrameBatches, frames_needed
 from intraclip.data.loaded_batch import Loaded
+from intraclip.data.test_batches import TestBatches
 from intraclip.embed.encoders.base import FrameEncoder, StartingEncoder
 from intraclip.embed.encoders.torch_encoder import CPU_FRAMES, TorchEncoder
 from intraclip.errors import ConfigError, DataError

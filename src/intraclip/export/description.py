@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from intraclip.config import Recipe
 from intraclip.config_io import parse_json
+from intraclip.core.devices import versions
 from intraclip.core.settings import table_of
 from intraclip.errors import CheckpointError
 from intraclip.export.graph import Part
@@ -102,7 +102,7 @@ def describe_network(
         head=recipe.model.head,
         fingerprint=fingerprint,
         recipe=table_of(recipe),
-        versions=_versions(),
+        versions=versions("intraclip", "torch", "onnx", "onnxscript", "onnxruntime", "openvino"),
         engines=engines,
         weight_bits=WEIGHT_BITS if precision == "int8" else 32,
     )
@@ -136,13 +136,3 @@ def description_of(metadata: Mapping[str, str], *, source: str) -> Description |
         return Description(**{**values, "engines": tuple(values.get("engines", ()))})
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{source} has damaged metadata: {error}; export it again") from None
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for name in ("intraclip", "torch", "onnx", "onnxscript", "onnxruntime", "openvino"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found

@@ -14,6 +14,7 @@ import torch
 
 from intraclip.config import Recipe
 from intraclip.core.paths import utf8_path
+from intraclip.core.tensor_digest import digest
 from intraclip.errors import ConfigError, OutputError, give_name
 from intraclip.export.compare import Agreement, Frames, compare
 from intraclip.export.description import Description, describe_network
@@ -24,7 +25,7 @@ from intraclip.export.networks import NETWORKS, open_network
 from intraclip.export.quantize import Target, calibration_batches, describe_onnx, quantize_onnx
 from intraclip.export.reference import check_reference, make_reference, reference_inputs
 from intraclip.models.embedder import ClipEmbedder
-from intraclip.models.fingerprint import digest, embedding_fingerprint, encoder_fingerprint
+from intraclip.models.fingerprint import embedding_fingerprint, encoder_fingerprint
 
 ExportPrecision = Literal["fp32", "int8"]
 

@@ -23,8 +23,8 @@ from intraclip.core.devices import choose_device
 from intraclip.core.files import write_json, write_text
 from intraclip.core.jobs import alone
 from intraclip.data.dataset import labels_of
-from intraclip.data.readers import benchmark_info, differences
-from intraclip.data.readers.common import shorten
+from intraclip.data.readers.common import benchmark_info, shorten
+from intraclip.data.readers.counts import differences
 from intraclip.data.readers.ilids_vid import ILIDS_VID_PUBLISHED
 from intraclip.data.readers.prid2011 import PRID2011_PUBLISHED
 from intraclip.embed.evaluate import Sampling, SplitsEvaluation, evaluate_splits

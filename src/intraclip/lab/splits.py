@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from intraclip.config import Direction, Recipe
-from intraclip.data.readers import benchmark_info, num_splits, read_split
-from intraclip.data.readers.common import check_split_number, shorten
+from intraclip.data.readers import num_splits, read_split
+from intraclip.data.readers.common import benchmark_info, check_split_number, shorten
 from intraclip.data.sampler import PKSampler
 from intraclip.errors import ConfigError, DataError
 from intraclip.metrics.protocols import protocol_named

@@ -6,14 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from intraclip.core.progress import Progress
 from intraclip.data.readers import read_split
-from intraclip.embed.default import networks_here, path_of
 from intraclip.embed.embeddings_io import read_embeddings
-from intraclip.embed.network import Network, load
 from intraclip.errors import ConfigError
 from intraclip.gallery.gallery import Gallery, open_gallery
 from intraclip.link import people as grouping
@@ -37,8 +36,11 @@ from intraclip.link.source import (
 )
 from intraclip.link.travel import TravelTimes, read_travel_times
 from intraclip.metrics.distance import Distance
-from intraclip.metrics.match_probability import MatchCalibration, fit_calibration, read_calibration
+from intraclip.metrics.match_probability import MatchCalibration, read_calibration
 from intraclip.types import Embeddings, Split
+
+if TYPE_CHECKING:
+    from intraclip.embed.network import Network
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,6 +176,7 @@ def linking(
         if travel is not None and (strangers := sorted(travel.cameras - set(given.camids.tolist()))):
             notes.append(f"{table} names cameras without tracklets: {', '.join(map(str, strangers))}")
         said = given.said or Said()
+        notes += said.notes
         evidence = Evidence(
             features=given.features,
             camids=given.camids,
@@ -237,7 +240,11 @@ def _opened(
 ) -> Iterator[Input]:
     folder = isinstance(source, str | Path) and is_data_folder(str(source))
     if isinstance(source, Split) or folder:
-        network = network or load(path_of(next(networks_here())))
+        if network is None:
+            from intraclip.embed.default import networks_here, path_of
+            from intraclip.embed.network import load  # loads torch
+
+            network = load(path_of(next(networks_here())))
         split = source if isinstance(source, Split) else read_split(Path(str(source)))
         yield from_folder(split, network, progress=progress)
     elif isinstance(source, Embeddings | Gallery) or is_gallery(str(source)):
@@ -289,6 +296,8 @@ def _calibration(
         if path.suffix.lower() == ".json":
             return read_calibration(path)
         calibration = read_embeddings(path).embeddings
+    from intraclip.metrics.match_fit import fit_calibration  # loads scipy
+
     metric = distance or given.metric or "cosine"
     found = fit_calibration(calibration, metric=metric, fingerprint=calibration.fingerprint)
     shared = _shared(given, calibration)

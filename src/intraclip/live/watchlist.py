@@ -29,7 +29,6 @@ import numpy.typing as npt
 
 from intraclip.errors import ConfigError, DataError
 from intraclip.gallery.gallery import Gallery
-from intraclip.gallery.pictures import pictures_of
 from intraclip.gallery.records import Judgement, TrackletRecord, check_name
 from intraclip.metrics.distance import paired_distances
 from intraclip.types import ArrayTracklet
@@ -189,12 +188,18 @@ class WatchList:
                 f"{len(chosen)} tracklets of one person; at most {MOST_TRACKLETS} are compared, name the best"
             )
         self.calibration().threshold(rate)
-        taken = [int(key) for key in self._gallery.papers(WATCH)]
-        number = max(taken, default=0) + 1
-        added = Watched(id=f"{number:04d}", name=name, rate=rate, added_at=time.time(), tracklets=chosen)
-        self._put(added)
-        self._gallery.drop_paper(COMPARED, added.id)  # of somebody who had this number before
-        return added
+        now = time.time()
+        content = {"name": name, "rate": rate, "added_at": now}
+        key = self._gallery.add_paper(WATCH, self._next_key, content, chosen, needs_all=False)
+        return Watched(id=key, name=name, rate=rate, added_at=now, tracklets=chosen)
+
+    def _next_key(self) -> str:
+        # Not that of somebody who was taken off while alerts remain: these would count as the new person's.
+        from intraclip.live.alerts import Alerts
+
+        taken = {*self._gallery.papers(WATCH), *self._gallery.papers(COMPARED)}
+        taken |= {alert.watched for alert in Alerts(self._gallery).read()}
+        return f"{max(map(int, taken), default=0) + 1:04d}"
 
     def remove(self, key: str) -> None:
         """Take a person off the list; the tracklets and the alerts stay.
@@ -223,10 +228,6 @@ class WatchList:
                 "with `intraclip gallery calibrate`"
             )
         return found
-
-    def _put(self, person: Watched) -> None:
-        content = {"name": person.name, "rate": person.rate, "added_at": person.added_at}
-        self._gallery.put_paper(WATCH, person.id, content, person.tracklets, needs_all=False)
 
     def with_learned(self) -> list[tuple[Watched, Learned]]:
         """Everybody on the list, with what was learned."""
@@ -288,6 +289,8 @@ def add_pictures(gallery: Gallery, network: Network, pictures: Sequence[npt.NDAr
         DataError: no pictures, or the gallery is another network's.
     """
     gallery.require_fingerprint(network.fingerprint)
+    from intraclip.gallery.pictures import pictures_of  # loads OpenCV
+
     vectors = network.embed([list(pictures)]).features
     name = f"watch_{int(1000 * time.time())}"
     record = TrackletRecord(id=name, camera=CAMERA, num_frames=len(pictures), source="pictures")

@@ -16,5 +16,9 @@ LOSSES = Registry(
         "siamese": "siamese:Siamese",
         "parts": "parts:PartTriplet",
     },
+    settings="settings",
 )
 """Name, which is the key in the log -> file and class."""
+
+ALWAYS = ("triplet", "identity")
+"""Those that are computed and logged even where their weight is 0; the others are at work where a recipe says so."""

@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import nn
 
-from intraclip.core.settings import bounded
-
-
-@dataclass(frozen=True, kw_only=True)
-class LossSettings:
-    """Settings that every loss has; a loss with more declares a dataclass that builds on this one."""
-
-    weight: float = bounded(0.0, 0)
-    """Of the loss in the sum; at 0 it is not computed, unless it is always logged."""
+from intraclip.losses.settings import LossSettings as LossSettings
 
 
 class LossInput(NamedTuple):
@@ -60,12 +51,10 @@ class Loss(nn.Module):
     Attributes:
         Settings: dataclass of what a recipe can set, ``[loss.NAME] weight = ...``.
         title: of its curve in the report and its column in the tables; its key in the log is its name in `LOSSES`.
-        always: it is computed and logged even where its weight is 0.
     """
 
     Settings: ClassVar[type] = LossSettings
     title: ClassVar[str]
-    always: ClassVar[bool] = False
 
     def __init__(self, settings: Any, num_classes: int, num_features: int) -> None:
         super().__init__()

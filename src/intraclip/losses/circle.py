@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch.nn import functional as F
 
-from intraclip.core.settings import bounded
-from intraclip.losses.base import Loss, LossInput, LossOutput, LossSettings
+from intraclip.losses.base import Loss, LossInput, LossOutput
+from intraclip.losses.settings import CircleSettings
 
 
 def circle_loss(
@@ -35,16 +33,6 @@ def circle_loss(
     logits_p = (-scale * away_p * (cosines - 1 + margin)).masked_fill(~positive, nothing)
     logits_n = (scale * away_n * (cosines - margin)).masked_fill(same, nothing)
     return F.softplus(logits_p.logsumexp(dim=1) + logits_n.logsumexp(dim=1)).mean()
-
-
-@dataclass(frozen=True, kw_only=True)
-class CircleSettings(LossSettings):
-    """Settings of the loss ``circle``."""
-
-    margin: float = bounded(0.25, 0)
-    """How far from 1 and from 0 cosines may stay."""
-    scale: float = bounded(64.0, 0, above=True)
-    """Scale of the cosines, gamma."""
 
 
 class Circle(Loss):

@@ -2,22 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from torch.nn import functional as F
 
-from intraclip.core.settings import bounded, share
-from intraclip.losses.base import Loss, LossInput, LossOutput, LossSettings
-
-
-@dataclass(frozen=True, kw_only=True)
-class IdentitySettings(LossSettings):
-    """Settings of the loss ``identity``."""
-
-    weight: float = bounded(1.0, 0)
-    """Of the cross-entropy over training identities in the sum."""
-    label_smoothing: float = share(0.0)
-    """Share of the target that is spread over all identities."""
+from intraclip.losses.base import Loss, LossInput, LossOutput
+from intraclip.losses.settings import IdentitySettings
 
 
 class Identity(Loss):
@@ -25,7 +13,6 @@ class Identity(Loss):
 
     Settings = IdentitySettings
     title = "Identity loss"
-    always = True
 
     def forward(self, given: LossInput) -> LossOutput:
         """See `Loss.forward`."""

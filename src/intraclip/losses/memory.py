@@ -8,23 +8,11 @@ an identity's first batch does, and identities that were not seen yet are left o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch.nn import functional as F
 
-from intraclip.core.settings import bounded, share
-from intraclip.losses.base import Loss, LossInput, LossOutput, LossSettings
-
-
-@dataclass(frozen=True, kw_only=True)
-class MemorySettings(LossSettings):
-    """Settings of the loss ``memory``."""
-
-    temperature: float = bounded(0.05, 0, above=True)
-    """What cosines to the memory are divided by."""
-    momentum: float = share(0.2)
-    """Share of a memory's entry that a step keeps."""
+from intraclip.losses.base import Loss, LossInput, LossOutput
+from intraclip.losses.settings import MemorySettings
 
 
 class Memory(Loss):

@@ -6,13 +6,11 @@ paper's second part, a queue of people without a name, has no use where every tr
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch.nn import functional as F
 
-from intraclip.core.settings import bounded, share
-from intraclip.losses.base import Loss, LossInput, LossOutput, LossSettings
+from intraclip.losses.base import Loss, LossInput, LossOutput
+from intraclip.losses.settings import OIMSettings
 
 
 def match(
@@ -46,16 +44,6 @@ def follow(
         place = row.unsqueeze(0)
         moved = momentum * table.index_select(0, place) + (1 - momentum) * feature.unsqueeze(0)
         table.index_copy_(0, place, F.normalize(moved, dim=1))
-
-
-@dataclass(frozen=True, kw_only=True)
-class OIMSettings(LossSettings):
-    """Settings of the loss ``oim``."""
-
-    scale: float = bounded(30.0, 0, above=True)
-    """What cosines to the table are multiplied by."""
-    momentum: float = share(0.5)
-    """Share of an identity's row in the table that a feature leaves."""
 
 
 class OIM(Loss):

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 
-from intraclip.core.settings import bounded
 from intraclip.errors import ConfigError
-from intraclip.losses.base import Loss, LossInput, LossOutput, LossSettings
+from intraclip.losses.base import Loss, LossInput, LossOutput
+from intraclip.losses.settings import PartTripletSettings
 from intraclip.losses.triplet import batch_hard_triplet
 
 
@@ -22,14 +20,6 @@ def part_triplet(parts: torch.Tensor, labels: torch.Tensor, *, margin: float = 0
     """
     found = [batch_hard_triplet(part, labels, margin=margin).loss for part in parts.unbind(dim=1)]
     return torch.stack(found).mean()
-
-
-@dataclass(frozen=True, kw_only=True)
-class PartTripletSettings(LossSettings):
-    """Settings of the loss ``parts``."""
-
-    margin: float = bounded(0.4, 0)
-    """Of the hinge."""
 
 
 class PartTriplet(Loss):

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 
-from intraclip.core.settings import bounded
-from intraclip.losses.base import Loss, LossInput, LossOutput, LossSettings
+from intraclip.losses.base import Loss, LossInput, LossOutput
+from intraclip.losses.settings import SiameseSettings
 from intraclip.losses.triplet import euclidean_distances
 
 
@@ -32,14 +30,6 @@ def contrastive_loss(features: torch.Tensor, labels: torch.Tensor, *, margin: fl
 
 def _mean(values: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
     return (values * where).sum() / where.sum().clamp_min(1)
-
-
-@dataclass(frozen=True, kw_only=True)
-class SiameseSettings(LossSettings):
-    """Settings of the loss ``siamese``."""
-
-    margin: float = bounded(2.0, 0)
-    """How far apart two people should be."""
 
 
 class Siamese(Loss):

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from intraclip.core.settings import Given, settings_of_each
-from intraclip.losses import LOSSES
+from intraclip.core.settings import Given, settings_of
+from intraclip.losses import ALWAYS, LOSSES
 from intraclip.losses.base import Loss, LossInput
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class WeightedSum(nn.Module):
 
     def __init__(self, losses: Mapping[str, Loss], *, gather: Gather | None = None) -> None:
         super().__init__()
-        self.losses = nn.ModuleDict({n: loss for n, loss in losses.items() if loss.weight > 0 or loss.always})
+        self.losses = nn.ModuleDict({n: loss for n, loss in losses.items() if loss.weight > 0 or n in ALWAYS})
         self.gather = gather
 
     def forward(
@@ -88,6 +88,9 @@ class TotalLoss(WeightedSum):
         num_classes: int = 0,
         num_features: int = 0,
     ) -> None:
-        settings = settings_of_each(LOSSES, given)
-        losses = {name: LOSSES.load(name)(own, num_classes, num_features) for name, own in settings.items()}
+        losses = {}
+        for name in LOSSES:
+            if name in given or name in ALWAYS:
+                settings = settings_of(LOSSES, name, given.get(name, {}))
+                losses[name] = LOSSES.load(name)(settings, num_classes, num_features)
         super().__init__(losses, gather=gather)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from intraclip.core.settings import bounded
-from intraclip.losses.base import Loss, LossInput, LossOutput, LossSettings
+from intraclip.losses.base import Loss, LossInput, LossOutput
+from intraclip.losses.settings import TripletSettings
 
 
 def euclidean_distances(features: torch.Tensor) -> torch.Tensor:
@@ -117,27 +116,11 @@ class BatchHardTriplet(nn.Module):
         return batch_hard_triplet(features, labels, margin=self.margin, soft=self.soft).loss
 
 
-@dataclass(frozen=True, kw_only=True)
-class TripletSettings(LossSettings):
-    """Settings of the loss ``triplet``."""
-
-    weight: float = bounded(1.0, 0)
-    """Of the triplet loss in the sum."""
-    kind: Literal["margin", "soft"] = "margin"
-    """Hinge with a margin, or softplus (Hermans et al. 2017)."""
-    margin: float = bounded(0.3, 0)
-    """Margin of the hinge; the paper does not print it, 0.3 is what code of this recipe uses."""
-    unit: bool = False
-    """It reads vectors of unit length, so that they cannot shrink to one point to please it. The paper does not say;
-    its vectors are taken as they are."""
-
-
 class Triplet(Loss):
     """`batch_hard_triplet` of the recipe's kind; logged even at weight 0."""
 
     Settings = TripletSettings
     title = "Triplet loss"
-    always = True
 
     def forward(self, given: LossInput) -> LossOutput:
         """See `Loss.forward`."""

@@ -1,21 +1,14 @@
 """How likely two tracklets show the same person: a small calibration that a gallery, a link or a page carries along.
 
-`MatchCalibration` turns a distance into a probability and a false-match rate into a threshold. `fit_calibration`
-makes it from labelled embeddings, by way of the pairs of `intraclip.metrics.calibration`, which says what pairs and
-rates are. It belongs to the network, the distance and the kind of cameras that it was made with: people of the training
-set, another network, or the same network after a day of further training need another one.
+`MatchCalibration` turns a distance into a probability and a false-match rate into a threshold;
+`intraclip.metrics.match_fit` makes it from labelled embeddings. It belongs to the network, the distance and the kind of
+cameras that it was made with: people of the training set, another network, or the same network after a day of further
+training need another one.
 
 The probability is Bayes' rule: prior odds times the likelihood ratio of the distance. The *prior* is the chance that a
 random candidate is the person, before anyone looks at it. A distance alone has no probability: the same distance
 that settles it between two candidates is weak evidence among ten thousand. So the prior is a setting
 (`MatchCalibration.with_prior`), and its default is nothing but the share of same-person pairs in the labelled data.
-
-The likelihood ratio is a logistic curve of the distance (Platt, "Probabilistic outputs for support vector machines",
-1999, with his smoothed targets), fitted with genuine pairs weighing a tenth of all. It was chosen by measurement
-against isotonic regression, on people that were not fitted, with three networks and both
-distances on the shipped benchmark (`benchmarks/link.py`): log-loss 5 % to 19 % lower with 5 people, 5 % to 9 % lower
-with 10, and from 1.5 % lower to 4.4 % higher with 50. It also never gives two distances the same probability, so a
-ranking stays a ranking.
 """
 
 from __future__ import annotations
@@ -28,16 +21,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import minimize
-from scipy.special import expit, log_expit
 
 from intraclip.arrays import as_wide
 from intraclip.config_io import parse_json
 from intraclip.errors import DataError
-from intraclip.metrics.calibration import SUPPORT, PairDistances, pair_distances, threshold_at
 from intraclip.metrics.distance import DISTANCES, Distance
-from intraclip.metrics.protocols import PROTOCOLS
-from intraclip.types import Embeddings
 
 MIN_PEOPLE = 5
 """People that a calibration needs. With 5, held-out log-loss was already half of that of the prior alone."""
@@ -46,13 +34,6 @@ VERSION = 1
 """Of the JSON form of `MatchCalibration`."""
 
 _KIND = "intraclip-match-calibration"
-_FIT_PRIOR = 0.1
-"""Weight of the genuine pairs in the fit: between the even odds of a verification and the rare ones of a search."""
-
-_RATES_PER_DECADE = 40
-_GROUPS = 4096
-"""Impostor pairs enter the fit in at most so many groups of neighbours; fewer pairs than that enter one by one."""
-
 _FloatArray = npt.NDArray[np.float64]
 
 
@@ -144,7 +125,7 @@ class MatchCalibration:
             raise DataError(
                 f"{len(bad)} distances are NaN or negative, such as {bad[0]}; they have no probability"
             )
-        return np.asarray(expit(self.log_likelihood_ratio(values) + _log_odds(self.prior)), dtype=np.float64)
+        return expit(self.log_likelihood_ratio(values) + log_odds(self.prior))
 
     def distance_of(self, probability: float) -> float:
         """The distance that has a probability, under this prior; 0 where even that one is less likely.
@@ -152,7 +133,7 @@ class MatchCalibration:
         Raises:
             DataError: probability outside (0, 1).
         """
-        wanted = _log_odds(_inside(probability, "the probability")) - _log_odds(self.prior)
+        wanted = log_odds(inside(probability, "the probability")) - log_odds(self.prior)
         if self.curve is not None:
             distances, ratios = self.curve.distances, self.curve.log_likelihood_ratios
             return 0.0 if wanted > ratios[0] else float(np.interp(-wanted, -np.array(ratios), distances))
@@ -168,7 +149,7 @@ class MatchCalibration:
         Raises:
             DataError: prior outside (0, 1).
         """
-        return replace(self, prior=_inside(prior, "the prior"))
+        return replace(self, prior=inside(prior, "the prior"))
 
     def threshold(self, false_match_rate: float) -> float:
         """The distance below which at most this share of pairs of two people lies.
@@ -214,7 +195,7 @@ class MatchCalibration:
             )
 
     def _row(self, rate: float) -> int:
-        _inside(rate, "the false-match rate")
+        inside(rate, "the false-match rate")
         rates = np.asarray(self.false_match_rates)
         # A relative hair: a rate that was computed another way than the table's own must still find it.
         fitting = np.flatnonzero(rates <= rate * (1 + 1e-9))
@@ -260,66 +241,6 @@ class MatchCalibration:
         return cls(**{**known, **lists, "curve": _curve(data)})
 
 
-def fit_calibration(
-    labelled: Embeddings | PairDistances,
-    *,
-    metric: Distance = "euclidean",
-    fingerprint: str = "",
-    prior: float | None = None,
-) -> MatchCalibration:
-    """Fit a calibration on people whose identity is known.
-
-    They should be people that the network was not trained on, in cameras like those it will be used for.
-
-    Args:
-        labelled: embeddings with pids, of which every pair across cameras is read (whether a tracklet is a query does
-            not matter; junk and unlabelled ones are left out, distractors are impostors); or pairs already collected.
-        metric: ``euclidean`` or ``cosine``.
-        fingerprint: of the network and settings that made the embeddings.
-        prior: chance that a random candidate is the person. None: the share of same-person pairs among those read.
-
-    Raises:
-        DataError: fewer than `MIN_PEOPLE` people in two cameras, too few pairs, a prior outside (0, 1), pairs of
-            another metric, or distances that do not tell people apart.
-    """
-    if isinstance(labelled, PairDistances):
-        pairs = labelled
-        if pairs.distance != metric:
-            raise DataError(
-                f"the pairs hold {pairs.distance} distances, not {metric}; name the same one for both"
-            )
-    else:
-        everyone = replace(labelled, is_query=np.ones(len(labelled), dtype=np.bool_))
-        pairs = pair_distances(everyone, PROTOCOLS["mars-full"], distance=metric)
-    if pairs.people < MIN_PEOPLE:
-        raise DataError(
-            f"{pairs.people} people with tracklets in two cameras; a calibration needs at least {MIN_PEOPLE}, and "
-            "50 for a trustworthy one; label more people"
-        )
-    rates = _rates(pairs.impostors)
-    if not rates:
-        raise DataError(
-            f"{pairs.impostors} pairs of two people are too few for any threshold; at least {2 * SUPPORT} are needed; "
-            "label more people"
-        )
-    found = [threshold_at(pairs, rate) for rate in rates]
-    intercept, slope = _fit(pairs)
-    share = len(pairs.genuine) / (len(pairs.genuine) + pairs.impostors)
-    return MatchCalibration(
-        metric=metric,
-        fingerprint=fingerprint,
-        prior=share if prior is None else _inside(prior, "the prior"),
-        intercept=intercept,
-        slope=slope,
-        false_match_rates=rates,
-        thresholds=tuple(t.threshold for t in found),
-        true_match_rates=tuple(t.true_match_rate for t in found),
-        people=pairs.people,
-        genuine_pairs=len(pairs.genuine),
-        impostor_pairs=pairs.impostors,
-    )
-
-
 def read_calibration(path: Path) -> MatchCalibration:
     """Read a calibration from a JSON file.
 
@@ -338,72 +259,19 @@ def read_calibration(path: Path) -> MatchCalibration:
         raise DataError(f"{path}: {error}") from None
 
 
-def _rates(impostors: int) -> tuple[float, ...]:
-    """Rates from 0.5 down to the smallest that so many pairs resolve, whole decades among them."""
-    lowest = SUPPORT / impostors
-    decades = [10 ** (-step / _RATES_PER_DECADE) for step in range(12 * _RATES_PER_DECADE)]
-    rates = {rate for rate in (0.5, *decades, lowest) if lowest <= rate <= 0.5}
-    return tuple(sorted(rates, reverse=True))
+def expit(x: _FloatArray) -> _FloatArray:
+    """1 / (1 + exp(-x)), without scipy, which would take longer to load than a search takes."""
+    small = np.exp(-np.abs(x))
+    return np.asarray(np.where(x < 0, small, 1) / (1 + small), dtype=np.float64)
 
 
-def _fit(pairs: PairDistances) -> tuple[float, float]:
-    """Intercept and slope of the log likelihood ratio, by weighted logistic regression."""
-    impostors, counts = _grouped_impostors(pairs)
-    x = np.concatenate([pairs.genuine.astype(np.float64), impostors])
-    weights = np.concatenate(
-        [
-            np.full(len(pairs.genuine), _FIT_PRIOR / len(pairs.genuine)),
-            (1 - _FIT_PRIOR) * counts / pairs.impostors,
-        ]
-    )
-    # Platt's targets keep the slope finite where the pairs separate. Pairs of one person repeat each other, so the
-    # genuine side counts people: with pairs instead, held-out log-loss after 5 people was 1 % to 3 % higher.
-    targets = np.concatenate(
-        [
-            np.full(len(pairs.genuine), 1 - 1 / (pairs.people + 2)),
-            np.full(len(impostors), 1 / (pairs.impostors + 2)),
-        ]
-    )
-    centre = float(np.average(x, weights=weights))
-    spread = math.sqrt(float(np.average((x - centre) ** 2, weights=weights)))
-    nothing = DataError(
-        "the distances do not tell people apart: pairs of one person are no nearer than pairs of two; look at the "
-        "network, its input range and the labels"
-    )
-    if not spread > 0:
-        raise nothing
-    z = (x - centre) / spread
-
-    def loss(parameters: _FloatArray) -> tuple[float, _FloatArray]:
-        logits = parameters[0] + parameters[1] * z
-        value = -float(weights @ (targets * log_expit(logits) + (1 - targets) * log_expit(-logits)))
-        slopes = weights * (expit(logits) - targets)
-        return value, np.array([slopes.sum(), slopes @ z])
-
-    a, b = minimize(loss, np.array([_log_odds(_FIT_PRIOR), -1.0]), jac=True, method="BFGS").x
-    slope = -float(b) / spread
-    if not slope > 0:
-        raise nothing
-    return float(a) + slope * centre - _log_odds(_FIT_PRIOR), slope
-
-
-def _grouped_impostors(pairs: PairDistances) -> tuple[_FloatArray, _FloatArray]:
-    """Impostor distances and how many each stands for: groups of neighbours, finest among the nearest ones."""
-    even = np.linspace(0, pairs.impostors, min(pairs.impostors, _GROUPS // 2) + 1)
-    near = np.geomspace(1, pairs.impostors, min(pairs.impostors, _GROUPS // 2))
-    edges = np.unique(np.concatenate([even, near]).astype(np.int64))
-    if pairs.impostors <= _GROUPS:
-        edges = np.arange(pairs.impostors + 1)
-    middles = (edges[:-1] + edges[1:] - 1) // 2
-    values = np.array([pairs.impostor(int(place)) for place in middles], dtype=np.float64)
-    return values, np.diff(edges).astype(np.float64)
-
-
-def _log_odds(share: float) -> float:
+def log_odds(share: float) -> float:
+    """Natural logarithm of share / (1 - share)."""
     return math.log(share) - math.log1p(-share)
 
 
-def _inside(value: float, name: str) -> float:
+def inside(value: float, name: str) -> float:
+    """A share, refused with its name unless it lies inside (0, 1)."""
     if not 0 < value < 1:
         raise DataError(f"{name} is {value}; it must lie inside 0 and 1")
     return float(value)

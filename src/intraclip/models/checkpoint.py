@@ -23,10 +23,9 @@ from intraclip.config import Recipe
 from intraclip.config_io import parse_json, recipe_from_table
 from intraclip.core.files import whole_file
 from intraclip.core.settings import flat, table_of
+from intraclip.core.tensor_digest import digest
 from intraclip.errors import CheckpointError, ConfigError
 from intraclip.models.embedder import ClipEmbedder, build_embedder
-from intraclip.models.fingerprint import digest
-from intraclip.models.zoo import resolve
 
 FORMAT = "intraclip-checkpoint"
 FORMAT_VERSION = 1
@@ -227,6 +226,8 @@ def model_file(run: Path) -> Path:
     Raises:
         CheckpointError: there is none; says what was looked for.
     """
+    from intraclip.models.zoo import resolve
+
     run = resolve(run, kinds=("checkpoint",))
     if run.is_file():
         return run

@@ -22,6 +22,8 @@ class ClipNetwork(StagedNetwork):
     of them. What the padding holds must not reach the maps of valid frames.
     """
 
+    reads_clips = True
+
     def forward(self, frames: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
         """Maps of clips.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import torch
 from torch import nn
@@ -10,12 +10,12 @@ from torch import nn
 from intraclip.config import InputConfig, ModelConfig
 from intraclip.errors import ConfigError
 from intraclip.models.backbones.build import build_backbone
-from intraclip.models.clip_network import ClipNetwork
-from intraclip.models.generalise import add_ibn, mix_styles
 from intraclip.models.heads.base import FrameHead, HeadOutput, whole_mask
 from intraclip.models.heads.build import build_head
-from intraclip.models.heads.sequence import pack_maps
 from intraclip.models.network import frozen_statistics
+
+if TYPE_CHECKING:
+    from intraclip.models.clip_network import ClipNetwork
 
 
 class ClipOutput(NamedTuple):
@@ -70,14 +70,14 @@ class ClipEmbedder(nn.Module):
         self.input_config = input_config
         self.num_classes = num_classes
         self.backbone = build_backbone(config, input_config)
-        if config.ibn:
-            add_ibn(self.backbone, config.backbone)
-        if config.mix_style:
-            mix_styles(self.backbone, config.mix_style)
+        if config.ibn or config.mix_style:
+            from intraclip.models.generalise import generalise
+
+            generalise(self.backbone, config)
         self.standardise = StandardiseFrames() if config.standardise else nn.Identity()
         self.num_features = self.backbone.num_features
         self.head = build_head(self.num_features, config)
-        if isinstance(self.backbone, ClipNetwork) and (self.head.reads_middle or self.head.aligns):
+        if self.backbone.reads_clips and (self.head.reads_middle or self.head.aligns):
             raise ConfigError(
                 f"model.head: {config.head} with these settings reads a backbone of frames, and {config.backbone} is "
                 "one of clips"
@@ -100,7 +100,7 @@ class ClipEmbedder(nn.Module):
     @property
     def by_frame(self) -> bool:
         """Whether the head reads the maps of every frame as the backbone makes them of this frame alone."""
-        return not (isinstance(self.backbone, ClipNetwork) or self.head.reads_middle or self.head.aligns)
+        return not (self.backbone.reads_clips or self.head.reads_middle or self.head.aligns)
 
     @property
     def frame_head(self) -> FrameHead | None:
@@ -157,10 +157,12 @@ class ClipEmbedder(nn.Module):
 
     def _run(self, frames: torch.Tensor, mask: torch.Tensor | None) -> tuple[HeadOutput, torch.Tensor | None]:
         """What the head makes of clips, and the backbone's own loss."""
-        if isinstance(self.backbone, ClipNetwork):
-            frames, mask = pack_maps(frames, whole_mask(frames, mask))
+        if self.backbone.reads_clips:
+            from intraclip.models.heads.sequence import pack_maps
+
+            frames, mask = pack_maps(frames, mask)
             if self.training:
-                maps, loss = self.backbone.learn(self._standardised(frames), mask)
+                maps, loss = cast("ClipNetwork", self.backbone).learn(self._standardised(frames), mask)
                 return self.head(maps.reshape(*frames.shape[:2], *maps.shape[1:]), mask), loss
         elif self.head.reads_middle:
             mask = whole_mask(frames, mask)
@@ -177,7 +179,7 @@ class ClipEmbedder(nn.Module):
         return self.head(maps, mask), None
 
     def _maps(self, frames: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        if isinstance(self.backbone, ClipNetwork):
+        if self.backbone.reads_clips:
             maps: torch.Tensor = self.backbone(self._standardised(frames), mask)
         else:
             maps = self.frame_maps(frames.flatten(0, 1))
@@ -190,7 +192,7 @@ class ClipEmbedder(nn.Module):
 
 def needs_clips(model: ClipEmbedder) -> str:
     """Why a network needs whole clips, as the beginning of a sentence; for one without `frame_head`."""
-    if isinstance(model.backbone, ClipNetwork):
+    if model.backbone.reads_clips:
         return f"the backbone {model.config.backbone} reads whole clips"
     return f"the head {model.config.head} reads whole feature maps"
 

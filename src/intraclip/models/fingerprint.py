@@ -6,42 +6,17 @@ nothing else: not the classifier, which only training reads, nor how the weights
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-import torch
-
 from intraclip.config import ClipConfig
 from intraclip.core.settings import differing, settings_of
+from intraclip.core.tensor_digest import digest
 from intraclip.models.backbones import BACKBONES
+from intraclip.models.backbones.settings import BackboneSettings
 from intraclip.models.embedder import ClipEmbedder
 from intraclip.models.heads.base import FrameHead, Head
-from intraclip.models.network import BackboneSettings
-
-
-def digest(settings: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> str:
-    """SHA-256 over settings, and over name, dtype, shape and bytes of every tensor in the order of their names.
-
-    Args:
-        settings: what JSON can hold; the order of the keys does not matter.
-        tensors: on any device, in any memory layout.
-
-    Returns:
-        64 hexadecimal digits.
-
-    >>> a = digest({"size": 4}, {"w": torch.ones(2)})
-    >>> a == digest({"size": 4}, {"w": torch.ones(2)}), a == digest({"size": 4}, {"w": torch.ones(1, 2)})
-    (True, False)
-    """
-    found = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-    for name in sorted(tensors):
-        tensor = tensors[name].detach().cpu().contiguous()
-        found.update(f"\n{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
-        found.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
-    return found.hexdigest()
 
 
 def encoder_fingerprint(model: ClipEmbedder) -> str:

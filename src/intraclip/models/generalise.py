@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from intraclip.config import ModelConfig
 from intraclip.errors import ConfigError
 from intraclip.models.network import StagedNetwork
 
@@ -44,12 +45,20 @@ class InstanceBatchNorm(nn.BatchNorm2d):
         return torch.cat([alone, together], dim=1)
 
 
-def add_ibn(network: nn.Module, name: str) -> None:
-    """Put IBN-a into the first three stages of a ResNet; changed in place.
+def generalise(network: StagedNetwork, config: ModelConfig) -> None:
+    """Put in what a recipe asks for: IBN-a, MixStyle behind the second and the third stage; changed in place.
 
     Raises:
-        ConfigError: the network is no ResNet of torchvision's form.
+        ConfigError: IBN-a in a network that is no ResNet of torchvision's form.
     """
+    if config.ibn:
+        _add_ibn(network, config.backbone)
+    if config.mix_style:
+        for stage in network.stages()[1:3]:
+            stage[-1].register_forward_hook(MixStyle(config.mix_style))
+
+
+def _add_ibn(network: nn.Module, name: str) -> None:
     stages = [getattr(network, stage, None) for stage in IBN_STAGES]
     if any(stage is None for stage in stages):
         raise ConfigError(
@@ -84,9 +93,3 @@ class MixStyle:
         mixed_mean = (kept * mean + (1 - kept) * mean[other]).detach()
         mixed_deviation = (kept * deviation + (1 - kept) * deviation[other]).detach()
         return (maps - mean.detach()) / deviation.detach() * mixed_deviation + mixed_mean
-
-
-def mix_styles(network: StagedNetwork, share: float) -> None:
-    """Mix behind the second and the third stage of a backbone."""
-    for stage in network.stages()[1:3]:
-        stage[-1].register_forward_hook(MixStyle(share))

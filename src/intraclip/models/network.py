@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import nn
@@ -15,23 +14,9 @@ from torch.utils.checkpoint import checkpoint
 
 from intraclip.config import InputConfig
 from intraclip.core.registry import NoSettings
-from intraclip.core.settings import bounded
 
 if TYPE_CHECKING:
     from torchvision.models import WeightsEnum
-
-
-@dataclass(frozen=True, kw_only=True)
-class BackboneSettings:
-    """Settings of the backbones of the first version.
-
-    All of them take both, also where they do not read one, because their fingerprints tell it.
-    """
-
-    last_stride: Literal[1, 2] = 2
-    """Stride of the last stage, of ResNets and networks of timm; 1 keeps maps twice as large."""
-    width: float = bounded(1.0, 0, above=True)
-    """Channel multiplier, of resnet18 and small."""
 
 
 Stage = tuple[nn.Module, ...]
@@ -51,6 +36,8 @@ class StagedNetwork(nn.Module):
             (Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost").
         unused: names of parameters that the maps do not depend on.
         own_loss: in training it has a loss of its own, which needs no other beside it.
+        normalises: it brings frames itself into the form that its weights want.
+        reads_clips: it is a `ClipNetwork`.
         anew: names of weights that the usual files of weights do not have; they stay as they were built.
     """
 
@@ -59,6 +46,8 @@ class StagedNetwork(nn.Module):
     num_features: int
     min_size: ClassVar[int] = 1
     own_loss: ClassVar[bool] = False
+    normalises: ClassVar[bool] = False
+    reads_clips: ClassVar[bool] = False
     recompute = False
     unused: frozenset[str] = frozenset()
     anew: frozenset[str] = frozenset()
@@ -78,6 +67,31 @@ class StagedNetwork(nn.Module):
     def usual_weights(cls, settings: Any) -> WeightsEnum | None:
         """The entry of torchvision for its ImageNet weights; None where there are none."""
         return None
+
+    def load_usual(self) -> str:
+        """Fill it with its usual weights, where it knows more of them than `usual_weights`.
+
+        Returns:
+            Where they come from, for people; empty where it does not.
+        """
+        return ""
+
+    def load(
+        self, state: Mapping[str, torch.Tensor], *, source: str, size: tuple[int, int] | None = None
+    ) -> None:
+        """Fill it with weights as its usual files have them.
+
+        Args:
+            state: tensors by name; those of a classifier are left out.
+            source: of them, for the message.
+            size: height and width of the frames that they were made for, where that is known.
+
+        Raises:
+            CheckpointError: they do not fit.
+        """
+        from intraclip.models.state_dicts import load_matching
+
+        load_matching(self, state, source=source)
 
     def stages(self) -> list[Stage]:
         """The chain. No stage may begin with a layer that works in place: it would overwrite the border."""

@@ -13,11 +13,10 @@ from torch import nn
 from intraclip.config import USUAL_WEIGHTS, InputConfig, ModelConfig
 from intraclip.core.settings import flat, table_of
 from intraclip.errors import ConfigError
-from intraclip.models.backbones.build import load_backbone_weights
-from intraclip.models.backbones.timm import TimmBody, load_state
+from intraclip.models.backbones.weights import load_backbone_weights
 from intraclip.models.checkpoint import FORMAT, Checkpoint, model_file, model_weights, read_checkpoint
 from intraclip.models.embedder import ClipEmbedder
-from intraclip.models.state_dicts import load_matching, without_wrappers
+from intraclip.models.state_dicts import without_wrappers
 from intraclip.models.zoo import find_weights
 
 
@@ -69,7 +68,7 @@ def _from_checkpoint(
     for key, value in own.items():
         if value != other.get(key, value) and key.rpartition(".")[2] not in model.backbone.same_weights:
             differing.append(f"model.{key}: {other[key]} there, {value} here")
-    if not isinstance(model.backbone, TimmBody):  # which brings frames into the form that it wants by itself
+    if not model.backbone.normalises:
         differing += [
             f"input.{key}: {list(getattr(theirs.input, key))} there, {list(getattr(input_config, key))} here"
             for key in ("mean", "std")
@@ -82,11 +81,9 @@ def _from_checkpoint(
         )
     state = without_wrappers(model_weights(checkpoint))
     body = _below(state, "backbone.")
-    if isinstance(model.backbone, TimmBody):
-        size = theirs.input.height, theirs.input.width
-        load_state(model.backbone, _below(body, "network."), source=source, size=size)
-    else:
-        load_matching(model.backbone, body, source=source)
+    size = theirs.input.height, theirs.input.width
+    # Networks of timm lie one name deeper than in their usual files.
+    model.backbone.load(_below(body, "network.") or body, source=source, size=size)
     taken, anew = ["backbone"], []
     head = _load_head(model.head, _below(state, "head.")) if theirs.model.head == config.head else None
     if head is None:

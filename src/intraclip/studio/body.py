@@ -48,13 +48,11 @@ class Carried:
 
     Attributes:
         bones: their numbers, k of them.
-        span: first and last + 1 point in the body.
         place: float32 ``[4k, m]``: weight times homogeneous rest position, one block a bone.
         turn: float32 ``[3k, m]``: weight times rest normal.
     """
 
     bones: tuple[int, ...]
-    span: tuple[int, int]
     place: Array
     turn: Array
 
@@ -127,7 +125,7 @@ class _Tailor:
     def sewn(self) -> Body:
         """All pieces in one set of arrays, ordered by bones."""
         pieces = sorted(self.pieces, key=lambda piece: tuple(map(int, piece.bones)))
-        groups, start = [], 0
+        groups = []
         for bones in sorted({tuple(map(int, piece.bones)) for piece in pieces}):
             same = [piece for piece in pieces if tuple(map(int, piece.bones)) == bones]
             xyz = np.concatenate([piece.patch.xyz for piece in same], axis=1)
@@ -138,12 +136,10 @@ class _Tailor:
             groups.append(
                 Carried(
                     bones=bones,
-                    span=(start, start + m),
                     place=np.ascontiguousarray((weights[:, None] * home[None]).reshape(-1, m)),
                     turn=np.ascontiguousarray((weights[:, None] * normal[None]).reshape(-1, m)),
                 )
             )
-            start += m
         return Body(
             groups=tuple(groups),
             albedo=np.concatenate([piece.albedo for piece in pieces], axis=1).astype(np.float32),

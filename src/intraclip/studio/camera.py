@@ -6,8 +6,8 @@ origin. Camera axes: x right, y down, z forward. Units are metres and pixels.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -88,10 +88,6 @@ class Camera:
     sensor: Sensor
     roll: float = 0.0
 
-    def as_dict(self) -> dict[str, Any]:
-        """Nested plain values, for JSON."""
-        return asdict(self)
-
     @property
     def turn(self) -> npt.NDArray[np.float64]:
         """World to camera rotation ``[3, 3]``."""
@@ -170,7 +166,7 @@ def _light(rng: np.random.Generator, indoor: bool) -> Light:
         warm = rng.uniform(0.02, 0.12) if sunny else 0.0
         direct = (strength * (1 + warm), strength, strength * (1 - warm))
         ambient = (around_light * 0.95, around_light, around_light * 1.07)
-    return Light(toward=_rounded(toward), direct=_rounded(direct), ambient=_rounded(ambient))
+    return Light(toward=rounded(toward), direct=rounded(direct), ambient=rounded(ambient))
 
 
 def _sensor(rng: np.random.Generator, difficulty: Difficulty, *, low: bool, indoor: bool) -> Sensor:
@@ -180,7 +176,7 @@ def _sensor(rng: np.random.Generator, difficulty: Difficulty, *, low: bool, indo
     stops = rng.normal(-0.1, 0.42 * exposure)
     gain = 1.05 * 2.0**stops * balance
     return Sensor(
-        gain=_rounded((gain[0], gain[1], gain[2])),
+        gain=rounded(gain),
         saturation=round(float(np.clip(rng.normal(0.88, 0.17 * cast), 0.35, 1.2)), 4),
         contrast=round(float(np.clip(rng.normal(1.0, 0.14 * exposure), 0.6, 1.5)), 4),
         haze=round(float(max(0.0, rng.normal(0.01, 0.03 * exposure))), 4),
@@ -191,6 +187,7 @@ def _sensor(rng: np.random.Generator, difficulty: Difficulty, *, low: bool, indo
     )
 
 
-def _rounded(values: tuple[float, float, float]) -> tuple[float, float, float]:
+def rounded(values: Iterable[float]) -> tuple[float, float, float]:
+    """Three numbers to four decimals."""
     first, second, third = (round(float(value), 4) for value in values)
     return first, second, third

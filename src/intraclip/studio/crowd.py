@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import cv2
@@ -170,14 +170,7 @@ class Crowd:
         spacing = max(_FINEST, float(1.3 ** np.floor(np.log(_SPACING * pixel) / np.log(1.3))))
         figure = Figure(body=_body(config.seed, visit.pid, config.difficulty, spacing), bones=bones)
         if few:
-            twice = Window(
-                left=window.left,
-                top=window.top,
-                width=window.width,
-                height=window.height,
-                columns=2 * columns,
-                rows=2 * rows,
-            )
+            twice = replace(window, columns=2 * columns, rows=2 * rows)
             layers = shrunk(draw_people([figure], camera, twice), (columns, rows))
         else:
             layers = draw_people([figure], camera, window)

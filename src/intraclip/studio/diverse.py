@@ -6,18 +6,17 @@ number, so any number of processes gives the same bytes.
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
+from itertools import islice
 from typing import TypeVar
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from intraclip.errors import ConfigError
 from intraclip.studio.arrays import Array, Picture, f32
 from intraclip.studio.body import Body, build_body
 from intraclip.studio.camera import Camera
@@ -27,7 +26,7 @@ from intraclip.studio.diverse_config import Diverse, DiverseConfig
 from intraclip.studio.diverse_person import draw_diverse_identity
 from intraclip.studio.diverse_place import render_diverse_place
 from intraclip.studio.identity import Identity
-from intraclip.studio.make import cores, one_thread_each
+from intraclip.studio.make import process_count, processes
 from intraclip.studio.randomness import Kind, generator
 from intraclip.studio.scene import render_scene, scene_light
 from intraclip.studio.sensor import expose, noise_atlas
@@ -176,39 +175,27 @@ def by_camera(
     Raises:
         ConfigError: `workers` is below 1.
     """
-    if workers is not None and workers < 1:
-        raise ConfigError(f"workers is {workers}; at least 1 process is needed")
     grouped: dict[int, list[int]] = {}
     for number, visit in enumerate(visits):
         grouped.setdefault(visit.camid, []).append(number)
     batches = [grouped[camid] for camid in sorted(grouped)]
-    count = min(workers or cores(), len(batches))
+    count = process_count(workers, len(batches))
     if count == 1:
         for numbers in batches:
             yield numbers, work([visits[number] for number in numbers])
         return
-    with (
-        one_thread_each(),
-        ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn")) as pool,
-    ):
+    with processes(count) as pool:
         # Few at a time are under way, so that finished ones do not pile up in memory.
-        waiting = iter(batches)
         running: dict[Future[Result], list[int]] = {}
-        try:
-            for numbers in waiting:
-                running[pool.submit(work, [visits[number] for number in numbers])] = numbers
-                if len(running) >= 2 * count:
-                    break
-            while running:
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    numbers = running.pop(future)
-                    following = next(waiting, None)
-                    if following is not None:
-                        running[pool.submit(work, [visits[number] for number in following])] = following
-                    yield numbers, future.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+        waiting = iter(batches)
+        for numbers in islice(waiting, 2 * count):
+            running[pool.submit(work, [visits[number] for number in numbers])] = numbers
+        while running:
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                numbers = running.pop(future)
+                for following in islice(waiting, 1):
+                    running[pool.submit(work, [visits[number] for number in following])] = following
+                yield numbers, future.result()
 
 
 def _batch(visits: list[Visit], *, config: DiverseConfig) -> list[RenderedVisit]:

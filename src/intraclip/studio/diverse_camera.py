@@ -10,7 +10,7 @@ import numpy.typing as npt
 import simplejpeg
 
 from intraclip.studio.arrays import Array, Picture, blurred, f32
-from intraclip.studio.camera import Camera, Light, Sensor, draw_camera
+from intraclip.studio.camera import Camera, Light, Sensor, draw_camera, rounded
 from intraclip.studio.config import Difficulty
 from intraclip.studio.diverse_config import Diverse
 from intraclip.studio.randomness import Kind, generator
@@ -99,7 +99,7 @@ def _film(rng: np.random.Generator, exposure: float, fine: float, dim: float) ->
     grey = rng.random() < 0.005 + 0.08 * dim
     quality = 100 - 88 * rng.beta(1.2, 2.2)
     return Film(
-        gain=(round(float(gain[0]), 4), round(float(gain[1]), 4), round(float(gain[2]), 4)),
+        gain=rounded(gain),
         saturation=round(
             float(rng.uniform(0, 0.15) if grey else np.clip(rng.normal(0.74, 0.18), 0.3, 1.25)), 4
         ),
@@ -163,18 +163,13 @@ def _light(rng: np.random.Generator, indoor: bool) -> tuple[Light, float, float]
     white = 1 / np.mean(0.6 * tint * direct + fill * ambient, keepdims=True) * np.mean(0.6 * direct + ambient)
     return (
         Light(
-            toward=_rounded(np.asarray(toward)),
-            direct=_rounded(tint * direct * white),
-            ambient=_rounded(fill * ambient * white),
+            toward=rounded(toward),
+            direct=rounded(tint * direct * white),
+            ambient=rounded(fill * ambient * white),
         ),
         float(exposure),
         dim,
     )
-
-
-def _rounded(values: npt.NDArray[np.float64]) -> tuple[float, float, float]:
-    first, second, third = (round(float(value), 4) for value in values)
-    return first, second, third
 
 
 def develop(

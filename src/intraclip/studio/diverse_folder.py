@@ -64,7 +64,7 @@ def make_diverse(
         },
         [draw_diverse_identity(config.seed, pid, config.diverse) for pid in range(1, config.identities + 1)],
         [
-            draw_diverse_camera(config.seed, number, config.diverse).as_dict()
+            asdict(draw_diverse_camera(config.seed, number, config.diverse))
             for number in sorted({visit.camid for visit in visits})
         ],
     )

@@ -11,6 +11,7 @@ from intraclip.studio import scene
 from intraclip.studio.arrays import Array, Picture, f32
 from intraclip.studio.camera import PICTURE, Camera
 from intraclip.studio.randomness import Kind, generator
+from intraclip.studio.scene import Thing
 
 _GROUNDS = {
     "asphalt": 0.26,
@@ -182,9 +183,9 @@ def _walls(
     return np.ascontiguousarray(picture, dtype=np.float32), depth
 
 
-def _furniture(rng: np.random.Generator, camera: Camera) -> list[scene.Thing]:
+def _furniture(rng: np.random.Generator, camera: Camera) -> list[Thing]:
     """Things behind and beside where people walk, some of them in strong colours."""
-    things: list[scene.Thing] = []
+    things: list[Thing] = []
     half_view = 0.5 * PICTURE[0] / camera.focal
     kinds = (
         ["bin", "sign", "pillar", "box", "board", "ball"]
@@ -211,40 +212,23 @@ def _furniture(rng: np.random.Generator, camera: Camera) -> list[scene.Thing]:
         colour = _natural(rng, False)
         turn = float(rng.uniform(-1.5, 1.5))
         if kind == "box":
-            half = (
-                float(rng.uniform(0.15, 0.8)),
-                float(rng.uniform(0.15, 0.8)),
-                float(rng.uniform(0.15, 0.8)),
-            )
-            things.append(
-                scene.Thing(
-                    kind="box", centre=(x, y, half[2]), half=half, turn=turn, colour=colour, rough=0.3
-                )
-            )
+            a, b, c = rng.uniform(0.15, 0.8, 3).tolist()
+            half = (a, b, c)
+            things.append(Thing("box", (x, y, half[2]), half, colour, turn=turn, rough=0.3))
         elif kind == "board":
             z = float(rng.uniform(0.8, 2.0))
             half = (float(rng.uniform(0.3, 1.2)), 0.03, float(rng.uniform(0.2, 0.7)))
-            things.append(
-                scene.Thing(kind="box", centre=(x, y, z), half=half, turn=0.3 * turn, colour=colour)
-            )
+            things.append(Thing("box", (x, y, z), half, colour, turn=0.3 * turn))
         elif kind == "trunk":
             r = float(rng.uniform(0.1, 0.3))
-            things.append(
-                scene.Thing(
-                    kind="pole", centre=(x, y, 2.5), half=(r, r, 2.5), colour=(0.08, 0.06, 0.045), rough=0.8
-                )
-            )
+            things.append(Thing("pole", (x, y, 2.5), (r, r, 2.5), (0.08, 0.06, 0.045), rough=0.8))
         elif kind == "umbrella":
-            things.append(
-                scene.Thing(kind="pole", centre=(x, y, 1.1), half=(0.03, 0.03, 1.1), colour=(0.4, 0.4, 0.4))
-            )
+            things.append(Thing("pole", (x, y, 1.1), (0.03, 0.03, 1.1), (0.4, 0.4, 0.4)))
             half = (1.3, 1.3, 0.25)
-            things.append(scene.Thing(kind="ball", centre=(x, y, 2.2), half=half, colour=colour, rough=0.1))
+            things.append(Thing("ball", (x, y, 2.2), half, colour, rough=0.1))
         elif kind == "ball":
             half = (0.4, 0.4, 0.6)
-            things.append(
-                scene.Thing(kind="ball", centre=(x, y, 0.8), half=half, colour=(0.05, 0.12, 0.03), rough=1.0)
-            )
+            things.append(Thing("ball", (x, y, 0.8), half, (0.05, 0.12, 0.03), rough=1.0))
         else:
             made = scene.occluder(
                 rng, kind, x, y + (2.0 if kind == "car" else 0.0), float(rng.uniform(0.8, 1.5))

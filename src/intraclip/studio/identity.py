@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -207,10 +206,6 @@ class Identity:
     outfit: Outfit
     extras: Extras
     gait: Gait
-
-    def as_dict(self) -> dict[str, Any]:
-        """Nested plain values, for JSON."""
-        return asdict(self)
 
     def in_words(self) -> str:
         """One line a person would say."""

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -59,10 +60,9 @@ def make_benchmark(
     """
     remedy = "choose another folder, or delete this one"
     require_empty_folder(out, remedy=remedy)
-    if workers is not None and workers < 1:
-        raise ConfigError(f"workers is {workers}; at least 1 process is needed")
     began = time.perf_counter()
     plans = plan_tracklets(config)
+    count = process_count(workers, len(plans))
     total = sum(plan.frames for plan in plans)
     claim_folder(out, "ground_truth", remedy=remedy)
     try:
@@ -74,23 +74,14 @@ def make_benchmark(
 
     digest = hashlib.sha256()
     done, rows = 0, []
-    count = min(workers or cores(), len(plans))
-    with (
-        one_thread_each(),
-        ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn")) as pool,
-    ):
-        try:
-            for plan, written in zip(
-                plans, pool.map(partial(_work, root=out, config=config), plans), strict=True
-            ):
-                digest.update(written.data)
-                rows.append(_row(plan, written))
-                done += plan.frames
-                if progress is not None:
-                    progress(done, total)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    with processes(count) as pool:
+        written_by = pool.map(partial(_work, root=out, config=config), plans)
+        for plan, written in zip(plans, written_by, strict=True):
+            digest.update(written.data)
+            rows.append(_row(plan, written))
+            done += plan.frames
+            if progress is not None:
+                progress(done, total)
 
     write_tables(out, config, plans)
     seed, difficulty = config.seed, config.difficulty
@@ -98,7 +89,7 @@ def make_benchmark(
         out / "ground_truth",
         {"tracklets.csv": rows},
         [draw_identity(seed, number, difficulty) for number in sorted({plan.identity for plan in plans})],
-        [draw_camera(seed, number, difficulty).as_dict() for number in range(1, config.cameras + 1)],
+        [asdict(draw_camera(seed, number, difficulty)) for number in range(1, config.cameras + 1)],
     )
     summary = BenchmarkSummary(
         root=out,
@@ -203,24 +194,38 @@ def write_truth(
                 writer.writerows(rows)
         except OSError as error:
             raise OutputError(f"{folder / name} cannot be written: {error.strerror}") from None
-    write_json(folder / "identities.json", [{"in_words": who.in_words(), **who.as_dict()} for who in people])
+    write_json(folder / "identities.json", [{"in_words": who.in_words(), **asdict(who)} for who in people])
     write_json(folder / "cameras.json", cameras)
 
 
-def cores() -> int:
-    """Processor cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+def process_count(workers: int | None, most: int) -> int:
+    """How many processes do `most` pieces of work: `workers`, or one for each core that this process may use.
+
+    Raises:
+        ConfigError: `workers` is below 1.
+    """
+    if workers is not None and workers < 1:
+        raise ConfigError(f"workers is {workers}; at least 1 process is needed")
+    own = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(workers or own, most)
 
 
 @contextmanager
-def one_thread_each() -> Iterator[None]:
-    """Workers inherit these: one thread each is fastest, and the sums are the same on every machine size."""
+def processes(count: int, **options: Any) -> Iterator[ProcessPoolExecutor]:
+    """Workers of one thread each, which is fastest, and gives the same sums on every machine size.
+
+    After an error, what has not been begun is left undone.
+    """
     before = {name: os.environ.get(name) for name in _ONE_THREAD}
-    os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))
+    os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))  # workers inherit them
     try:
-        yield
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(count, mp_context=context, **options) as pool:
+            try:
+                yield pool
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
     finally:
         for name, value in before.items():
             if value is None:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from intraclip.studio import scene
-from intraclip.studio.arrays import Array, Picture, blurred
+from intraclip.studio.arrays import Array, Picture
 from intraclip.studio.camera import PICTURE, Camera, draw_camera
 from intraclip.studio.config import Difficulty
 from intraclip.studio.randomness import Kind, generator
@@ -111,15 +111,11 @@ def open_place(seed: int, number: int, difficulty: Difficulty) -> Place:
     picture, walls = scene._ground_and_wall(rng, camera, rays)
     depth = walls.copy()
     things = scene._furniture(rng, camera)
-    scene._ground_shadows(camera, rays, picture, depth, things)
-    leaves = scene._noise(rng, (scene._TILE, scene._TILE), 5)
-    for thing in things:
-        scene._draw(camera, thing, rays, (0, 0), picture, depth, leaves, None)
-    soft = blurred(picture, 0.6)
+    coded = scene.with_things(rng, camera, rays, picture, depth, things)
     to_ground = np.where(rays[..., 2] < -1e-4, -camera.height / np.minimum(rays[..., 2], -1e-4), -1)
     return Place(
         camera=camera,
-        coded=np.asarray(np.sqrt(np.clip(soft, 0, 1.6) / 1.6) * 255 + 0.5, dtype=np.uint8),
+        coded=coded,
         depth=depth,
         walls=walls,
         ground=np.asarray(np.abs(depth - to_ground) < 1e-3, dtype=np.bool_),

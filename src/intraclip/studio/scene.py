@@ -20,7 +20,7 @@ Colour = tuple[float, float, float]
 _TILE = 512
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Thing:
     """A solid in the world.
 
@@ -28,16 +28,16 @@ class Thing:
         kind: ``box``, ``pole`` (an upright cylinder) or ``ball`` (an ellipsoid with leaves).
         centre: metres, world axes.
         half: half sizes along its own axes, metres; a pole uses the first as radius.
-        turn: rotation about the vertical, radians.
         colour: linear.
+        turn: rotation about the vertical, radians.
         rough: 0 smooth, 1 leafy or dirty.
     """
 
     kind: str
     centre: tuple[float, float, float]
     half: tuple[float, float, float]
-    turn: float = 0.0
     colour: Colour
+    turn: float = 0.0
     rough: float = 0.15
 
 
@@ -124,28 +124,15 @@ def car(rng: np.random.Generator, x: float, y: float, turn: float) -> list[Thing
 
     colour: Colour = (paint[0], paint[1], paint[2])
     wheels = [
-        Thing(kind="box", centre=at(dx, dy, 0.3), half=(0.31, 0.1, 0.3), turn=turn, colour=(0.01, 0.01, 0.01))
+        Thing("box", at(dx, dy, 0.3), (0.31, 0.1, 0.3), (0.01, 0.01, 0.01), turn=turn)
         for dx in (-1.35, 1.35)
         for dy in (-0.8, 0.8)
     ]
     return [
         *wheels,
-        Thing(kind="box", centre=at(0, 0, 0.6), half=(2.1, 0.85, 0.34), turn=turn, colour=colour, rough=0.03),
-        Thing(
-            kind="box",
-            centre=at(-0.15, 0, 1.12),
-            half=(1.1, 0.75, 0.24),
-            turn=turn,
-            colour=(0.02, 0.025, 0.03),
-        ),
-        Thing(
-            kind="box",
-            centre=at(-0.15, 0, 1.38),
-            half=(0.95, 0.72, 0.03),
-            turn=turn,
-            colour=colour,
-            rough=0.03,
-        ),
+        Thing("box", at(0, 0, 0.6), (2.1, 0.85, 0.34), colour, turn=turn, rough=0.03),
+        Thing("box", at(-0.15, 0, 1.12), (1.1, 0.75, 0.24), (0.02, 0.025, 0.03), turn=turn),
+        Thing("box", at(-0.15, 0, 1.38), (0.95, 0.72, 0.03), colour, turn=turn, rough=0.03),
     ]
 
 
@@ -162,38 +149,33 @@ def occluder(rng: np.random.Generator, kind: str, x: float, y: float, size: floa
     grey = float(rng.uniform(0.02, 0.4))
     paint: Colour = (grey * rng.uniform(0.8, 1.2), grey * rng.uniform(0.8, 1.2), grey * rng.uniform(0.8, 1.2))
     if kind == "pole":
-        return [Thing(kind="pole", centre=(x, y, 2.5), half=(0.055 * size, 0.055, 2.5), colour=paint)]
+        return [Thing("pole", (x, y, 2.5), (0.055 * size, 0.055, 2.5), paint)]
     if kind == "pillar":
-        return [Thing(kind="box", centre=(x, y, 2.0), half=(0.16 * size, 0.16, 2.0), turn=0.4, colour=paint)]
+        return [Thing("box", (x, y, 2.0), (0.16 * size, 0.16, 2.0), paint, turn=0.4)]
     if kind == "bin":
         tall = 0.42 * size
-        return [Thing(kind="pole", centre=(x, y, tall), half=(0.26 * size, 0.26, tall), colour=paint)]
+        return [Thing("pole", (x, y, tall), (0.26 * size, 0.26, tall), paint)]
     if kind == "bush":
         green: Colour = (0.04, 0.09, 0.025)
         return [
             Thing(
-                kind="ball",
-                centre=(x + float(dx), y + float(dx) * 0.3, 0.45 * size),
-                half=(0.38 * size, 0.38 * size, float(rng.uniform(0.4, 0.62)) * size),
-                colour=green,
+                "ball",
+                (x + float(dx), y + float(dx) * 0.3, 0.45 * size),
+                (0.38 * size, 0.38 * size, float(rng.uniform(0.4, 0.62)) * size),
+                green,
                 rough=1.0,
             )
             for dx in (-0.32 * size, 0.05, 0.34 * size)
         ]
     if kind == "sign":
         return [
-            Thing(kind="pole", centre=(x, y, 0.9), half=(0.03, 0.03, 0.9), colour=(0.3, 0.3, 0.3)),
-            Thing(
-                kind="box", centre=(x, y, 1.35), half=(0.22 * size, 0.02, 0.24 * size), turn=0.2, colour=paint
-            ),
+            Thing("pole", (x, y, 0.9), (0.03, 0.03, 0.9), (0.3, 0.3, 0.3)),
+            Thing("box", (x, y, 1.35), (0.22 * size, 0.02, 0.24 * size), paint, turn=0.2),
         ]
     if kind == "railing":
-        bars = [
-            Thing(kind="box", centre=(x, y, z), half=(0.95 * size, 0.025, 0.025), colour=paint)
-            for z in (0.35, 0.7, 1.05)
-        ]
+        bars = [Thing("box", (x, y, z), (0.95 * size, 0.025, 0.025), paint) for z in (0.35, 0.7, 1.05)]
         posts = [
-            Thing(kind="box", centre=(x + float(dx) * size, y, 0.52), half=(0.03, 0.03, 0.52), colour=paint)
+            Thing("box", (x + float(dx) * size, y, 0.52), (0.03, 0.03, 0.52), paint)
             for dx in (-0.9, 0.0, 0.9)
         ]
         return bars + posts
@@ -328,53 +310,17 @@ def _furniture(rng: np.random.Generator, camera: Camera) -> list[Thing]:
         if kind == "tree":
             tall = float(rng.uniform(2.2, 3.2))
             things.append(
-                Thing(
-                    kind="pole",
-                    centre=(x, y, tall / 2),
-                    half=(0.14, 0.14, tall / 2),
-                    colour=(0.07, 0.05, 0.035),
-                    rough=0.6,
-                )
+                Thing("pole", (x, y, tall / 2), (0.14, 0.14, tall / 2), (0.07, 0.05, 0.035), rough=0.6)
             )
-            things.append(
-                Thing(
-                    kind="ball",
-                    centre=(x, y, tall + 0.9),
-                    half=(1.3, 1.3, 1.3),
-                    colour=(0.05, 0.11, 0.03),
-                    rough=1.0,
-                )
-            )
+            things.append(Thing("ball", (x, y, tall + 0.9), (1.3, 1.3, 1.3), (0.05, 0.11, 0.03), rough=1.0))
         elif kind == "bench":
             wood: Colour = (0.18, 0.11, 0.06)
             turn = float(rng.uniform(-0.6, 0.6))
-            things.append(
-                Thing(kind="box", centre=(x, y, 0.44), half=(0.8, 0.22, 0.03), turn=turn, colour=wood)
-            )
-            things.append(
-                Thing(
-                    kind="box",
-                    centre=(x, y, 0.21),
-                    half=(0.7, 0.15, 0.21),
-                    turn=turn,
-                    colour=(0.05, 0.05, 0.05),
-                )
-            )
+            things.append(Thing("box", (x, y, 0.44), (0.8, 0.22, 0.03), wood, turn=turn))
+            things.append(Thing("box", (x, y, 0.21), (0.7, 0.15, 0.21), (0.05, 0.05, 0.05), turn=turn))
         elif kind == "planter":
-            things.append(
-                Thing(
-                    kind="box", centre=(x, y, 0.3), half=(0.4, 0.3, 0.3), turn=0.2, colour=(0.3, 0.28, 0.26)
-                )
-            )
-            things.append(
-                Thing(
-                    kind="ball",
-                    centre=(x, y, 0.85),
-                    half=(0.42, 0.35, 0.4),
-                    colour=(0.04, 0.1, 0.03),
-                    rough=1.0,
-                )
-            )
+            things.append(Thing("box", (x, y, 0.3), (0.4, 0.3, 0.3), (0.3, 0.28, 0.26), turn=0.2))
+            things.append(Thing("ball", (x, y, 0.85), (0.42, 0.35, 0.4), (0.04, 0.1, 0.03), rough=1.0))
         else:
             things.extend(occluder(rng, kind, x, y + (2.0 if kind == "car" else 0.0), 1.0))
     return things

@@ -10,7 +10,7 @@ import hashlib
 import multiprocessing
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, wait
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,12 @@ import numpy as np
 from intraclip.core.files import write_json, write_text
 from intraclip.core.progress import Progress
 from intraclip.core.video import open_video, writing_video
-from intraclip.errors import ConfigError, DataError, OutputError, claim_folder, require_empty_folder
+from intraclip.errors import DataError, OutputError, claim_folder, require_empty_folder
 from intraclip.studio.camera import draw_camera
 from intraclip.studio.crowd import Crowd, Shot
 from intraclip.studio.identity import draw_identity
 from intraclip.studio.journeys import Visit, Way, draw_ways, plan_visits, recurring
-from intraclip.studio.make import cores, one_thread_each, write_truth
+from intraclip.studio.make import process_count, processes, write_truth
 from intraclip.studio.video_config import VideosConfig, VideosSummary
 
 VIDEOS_VERSION = 2
@@ -92,19 +92,18 @@ def make_videos(
     """
     remedy = "choose another folder, or delete this one"
     require_empty_folder(out, remedy=remedy)
-    if workers is not None and workers < 1:
-        raise ConfigError(f"workers is {workers}; at least 1 process is needed")
+    count = process_count(workers, config.cameras)
     began = time.perf_counter()
     claim_folder(out, "ground_truth", remedy=remedy)
     visits = plan_visits(config)
     videos = {camid: out / f"cam{camid}.mp4" for camid in range(1, config.cameras + 1)}
-    filmed = _film_all(videos, config, visits, workers or cores(), progress)
+    filmed = _film_all(videos, config, visits, count, progress)
     for camid, camera in filmed.items():
         lines = "".join(line.in_mot() for line in camera.lines)
         write_text(out / "ground_truth" / f"cam{camid}.txt", lines)
     rows = _visit_rows(config, visits, {camid: camera.lines for camid, camera in filmed.items()})
     write_text(out / "ground_truth" / "travel.toml", _travel_toml(draw_ways(config).values()))
-    cameras = [draw_camera(config.seed, n, config.difficulty).as_dict() for n in range(1, config.cameras + 1)]
+    cameras = [asdict(draw_camera(config.seed, n, config.difficulty)) for n in range(1, config.cameras + 1)]
     write_truth(
         out / "ground_truth",
         {"visits.csv": rows},
@@ -152,26 +151,16 @@ def _film_all(
 
     if workers == 1:
         return {camid: _film(path, camid, config, visits, one_more) for camid, path in videos.items()}
-    context = multiprocessing.get_context("spawn")
-    counter = context.Value("q", 0)
-    with (
-        one_thread_each(),
-        ProcessPoolExecutor(
-            min(workers, len(videos)), mp_context=context, initializer=_begin, initargs=(counter,)
-        ) as pool,
-    ):
+    counter = multiprocessing.get_context("spawn").Value("q", 0)
+    with processes(workers, initializer=_begin, initargs=(counter,)) as pool:
         jobs = {camid: pool.submit(_work, path, camid, config, visits) for camid, path in videos.items()}
-        try:
-            waiting = set(jobs.values())
-            while waiting:
-                finished, waiting = wait(waiting, timeout=0.5, return_when=FIRST_EXCEPTION)
-                for job in finished:
-                    job.result()
-                if progress is not None and counter.value:
-                    progress(counter.value, total)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+        waiting = set(jobs.values())
+        while waiting:
+            finished, waiting = wait(waiting, timeout=0.5, return_when=FIRST_EXCEPTION)
+            for job in finished:
+                job.result()
+            if progress is not None and counter.value:
+                progress(counter.value, total)
         return {camid: job.result() for camid, job in jobs.items()}
 
 

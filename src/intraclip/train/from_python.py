@@ -7,7 +7,6 @@ from pathlib import Path
 from intraclip.config import Recipe
 from intraclip.config_io import check_recipe, load_recipe
 from intraclip.data.readers import read_split
-from intraclip.data.readers.folder import read_folder
 from intraclip.train import loop
 from intraclip.train.loop import Watcher
 from intraclip.types import Split
@@ -51,6 +50,8 @@ def train(
     if isinstance(data, Split):
         split = data
     elif labels is not None:
+        from intraclip.data.readers.folder import read_folder
+
         split = read_folder(Path(data), split=settings.data.split, manifest=Path(labels))
     else:
         chosen = settings.data

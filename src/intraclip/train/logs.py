@@ -18,31 +18,6 @@ Log = Callable[[dict[str, Any]], None]
 """Writes the numbers of one epoch."""
 
 
-class _Files:
-    """Appends to metrics.jsonl, and to TensorBoard when it is there."""
-
-    def __init__(self, run: Path, events: Any) -> None:
-        self.run = run
-        self.file = (run / METRICS).open("a", encoding="utf-8")
-        self.events = events
-
-    def __call__(self, entry: dict[str, Any]) -> None:
-        with _writing(self.run):
-            self.file.write(json.dumps(entry) + "\n")
-            self.file.flush()
-            os.fsync(self.file.fileno())  # before the checkpoint of this epoch
-            if self.events is not None:
-                for key, value in entry.items():
-                    if key not in ("epoch", "step"):
-                        self.events.add_scalar(f"train/{key}", value, entry["epoch"])
-
-    def close(self) -> None:
-        with _writing(self.run):
-            self.file.close()
-            if self.events is not None:
-                self.events.close()
-
-
 @contextmanager
 def open_log(run: Path, *, epochs_done: int, tensorboard: bool, leads: bool = True) -> Iterator[Log]:
     """Open the log of a run.
@@ -62,11 +37,25 @@ def open_log(run: Path, *, epochs_done: int, tensorboard: bool, leads: bool = Tr
     with _writing(run):
         if (run / METRICS).exists():
             _keep_epochs(run / METRICS, epochs_done)
-        log = _Files(run, _tensorboard(run, epochs_done) if tensorboard else None)
+        file = (run / METRICS).open("a", encoding="utf-8")
+        events: Any = _tensorboard(run, epochs_done) if tensorboard else None
+
+    def log(entry: dict[str, Any]) -> None:
+        with _writing(run):
+            file.write(json.dumps(entry) + "\n")
+            file.flush()
+            os.fsync(file.fileno())  # before the checkpoint of this epoch
+            for key, value in entry.items() if events is not None else ():
+                if key not in ("epoch", "step"):
+                    events.add_scalar(f"train/{key}", value, entry["epoch"])
+
     try:
         yield log
     finally:
-        log.close()
+        with _writing(run):
+            file.close()
+            if events is not None:
+                events.close()
 
 
 @contextmanager

@@ -1,11 +1,12 @@
-"""The training loop."""
+"""The training loop; it is read from `train` down.
+
+`data/dataset.py` makes the batches, and `step.py` learns from one. What only some runs need stands beside:
+`resuming.py`, `pieces.py` for batches beyond memory, `failing.py`.
+"""
 
 from __future__ import annotations
 
-import copy
 import math
-import os
-import platform
 import shlex
 from collections import defaultdict, deque
 from contextlib import ExitStack, suppress
@@ -13,44 +14,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-import safetensors
-import safetensors.torch
-import torch
-
 from intraclip.config import OptimizerConfig, Recipe
-from intraclip.config_io import differing_in_effect, dump_recipe, load_recipe
 from intraclip.core.devices import environment
 from intraclip.core.distributed import World, open_world
-from intraclip.core.files import sweep, write_json, write_text
+from intraclip.core.files import write_json
 from intraclip.data.dataset import TrainingBatches, iterate, labels_of
 from intraclip.data.digest import tracklets_digest
 from intraclip.data.sampler import PKSampler
-from intraclip.errors import (
-    CheckpointError,
-    ConfigError,
-    DataError,
-    IntraclipError,
-    OutputError,
-    is_half_written,
-    leaving_nothing,
-    require_empty_folder,
-    write_new,
-)
-from intraclip.losses import LOSSES
-from intraclip.models.checkpoint import (
-    load_more,
-    load_optimizer,
-    load_weights,
-    read_checkpoint,
-    save_checkpoint,
-    training_checkpoint,
-    training_checkpoints,
-    verify,
-)
+from intraclip.errors import ConfigError, DataError, leaving_nothing
+from intraclip.models.checkpoint import save_checkpoint, training_checkpoint, training_checkpoints
 from intraclip.models.embedder import ClipEmbedder, build_embedder
-from intraclip.models.start import begin
-from intraclip.process import hold, release
-from intraclip.train.logs import METRICS, open_log
+from intraclip.train.logs import open_log
+from intraclip.train.run_folder import began, prepare, require_free
 from intraclip.train.step import Done, Metrics, TrainingStep, backend_settings
 from intraclip.train.stopping import RunStopped, StopRequest
 from intraclip.train.throughput import Meter, Throughput
@@ -122,11 +97,8 @@ def train(
         The final `model.safetensors`.
 
     Raises:
-        OutputError: the folder is not empty, or cannot be written.
-        ConfigError: resuming with another recipe; the keys that differ are named. Or P cannot be divided among the
-            processes.
-        CheckpointError: no checkpoint of the run can be read.
-        DataError: too few identities, or a frame that cannot be read.
+        DataError: there is nothing to train on, or too few identities.
+        ConfigError: P, or a process's clips, cannot be divided.
         IntraclipError: the loss is not finite; the batch is saved as `failed-batch.safetensors`.
         RunStopped: SIGTERM or Ctrl-C; the step was finished and a checkpoint saved.
     """
@@ -138,17 +110,9 @@ def train(
     ):
         if world.leads:
             # What fails before the first step is over leaves the folder as it was, for the corrected command.
-            held.enter_context(leaving_nothing(run, unless=lambda: _began(run)))
+            held.enter_context(leaving_nothing(run, unless=lambda: began(run)))
         training = _Training(split, recipe, run, world, stop, watcher or Silent(), held, resume=resume)
         return training.run()
-
-
-def _began(run: Path) -> bool:
-    """Whether a run has something that is worth keeping: a checkpoint, a finished epoch, or a batch that failed."""
-    log = run / METRICS
-    return any(any(run.glob(kind)) for kind in ("checkpoints/*.safetensors*", "failed-batch*")) or (
-        log.is_file() and log.stat().st_size > 0
-    )
 
 
 @dataclass
@@ -198,12 +162,12 @@ class _Training:
         _check_division(recipe, world)
         if not resume and not world.restarted:
             # The leader alone: it may have begun the folder before a slower process looks.
-            world.leader_does(lambda: _require_free(folder))
+            world.leader_does(lambda: require_free(folder))
         # Before the folder is begun: what is wrong with the network must not stand in the way of the next attempt.
-        self.step = TrainingStep(self._network(resume=resume or world.restarted), recipe, world)
-        world.leader_does(lambda: _prepare(folder, recipe, held, resume=resume, restarted=world.restarted))
-        resume = resume or world.restarted
-        self.progress = self._restore() if resume else _Progress()
+        goes_on = resume or world.restarted
+        self.step = TrainingStep(self._network(resume=goes_on), recipe, world)
+        world.leader_does(lambda: prepare(folder, recipe, held, resume=resume, restarted=world.restarted))
+        self.progress = self._restored() if goes_on else _Progress()
         self.batches = TrainingBatches(
             split.train,
             self.labels,
@@ -221,20 +185,35 @@ class _Training:
         """A network with the weights that the recipe starts from, where no checkpoint of the run brings later ones."""
         recipe, world = self.recipe, self.world
         model = build_embedder(recipe.model, recipe.input, num_classes=len(self.labels), seed=recipe.seed)
-        _check_pieces(model, recipe, world)
-        if not (resume and training_checkpoints(self.folder)):
-            said: list[str] = []
-            # The leader first: it may download the file that the others read.
-            world.leader_does(lambda: said.append(begin(model, recipe.model, recipe.input)))
-            if world.leads and said[0]:
-                self.watcher.message(said[0])
-            elif not world.leads:
-                begin(model, recipe.model, recipe.input)
+        if recipe.step.pieces > 1:
+            from intraclip.train.pieces import check_pieces
+
+            check_pieces(model, recipe, world)
+        if recipe.model.weights and not (resume and training_checkpoints(self.folder)):
+            from intraclip.models.start import begin
+
+            def start() -> None:
+                said = begin(model, recipe.model, recipe.input)
+                if world.leads:
+                    self.watcher.message(said)
+
+            world.leader_does(start)  # first: it may download the file that the others read
+            if not world.leads:
+                start()
         return model.to(world.device)
+
+    def _restored(self) -> _Progress:
+        from intraclip.train.resuming import restore
+
+        found = restore(self.step, self.folder, self.labels, self.world, self.watcher)
+        if found is None:
+            return _Progress()
+        sums: dict[str, float] = defaultdict(float, found.progress["sums"])
+        return _Progress(found.step, sums, int(found.progress["unreadable"]))
 
     def run(self) -> Path:
         """Train what is left, and write the final weights."""
-        device, epochs = self.world.device, self.recipe.optimizer.epochs
+        device = self.world.device
         pending: deque[Done] = deque()
         ahead = 0 if device.type == "cpu" else 1  # a GPU computes one step while the next one is prepared
         meter = Meter(device)
@@ -291,16 +270,7 @@ class _Training:
         final = self.folder / "model.safetensors"
         self._save()
         self.step.take_average()
-        self.world.leader_does(
-            lambda: save_checkpoint(
-                final,
-                self.step.model,
-                recipe=self.recipe,
-                pids=list(self.labels),
-                epoch=epochs,
-                step=self.total,
-            )
-        )
+        self.world.leader_does(lambda: self._write(final))
         if self.world.leads and self.total > first + 1:
             throughput = meter.summary(steady)
             write_json(self.folder / "throughput.json", throughput.to_json_dict())
@@ -309,8 +279,12 @@ class _Training:
 
     def _finish(self, done: Done, metrics: Metrics, throughput: Throughput) -> None:
         """Book a step whose metrics are there."""
-        if not all(map(_finite, metrics.values.values())):
-            self._fail(done, metrics.values)
+        if not all(map(math.isfinite, metrics.values.values())):
+            from intraclip.train.failing import fail
+
+            # Each process leaves its own clips.
+            mark = f"-{self.world.rank}" if self.world.rank else ""
+            fail(done, metrics.values, self.folder / f"failed-batch{mark}.safetensors", seed=self.recipe.seed)
         for key, value in metrics.values.items():
             self.progress.sums[key] += value
         self.progress.unreadable += metrics.unreadable
@@ -323,27 +297,6 @@ class _Training:
                 metrics=metrics.values,
                 throughput=throughput,
             )
-
-    def _fail(self, done: Done, metrics: dict[str, float]) -> None:
-        """Stop, and leave behind what the loss was computed on; each process leaves its own clips."""
-        file = self.folder / f"failed-batch{f'-{self.world.rank}' if self.world.rank else ''}.safetensors"
-        batch = done.batch.to("cpu")
-        tensors = {
-            name: getattr(batch, name).contiguous() for name in ("frames", "mask", "pids", "camids", "labels")
-        }
-        about = {"step": str(done.step), "seed": str(self.recipe.seed)}
-        try:
-            safetensors.torch.save_file(
-                tensors, file, metadata=about | {key: str(value) for key, value in metrics.items()}
-            )
-            saved = f"its batch is saved as {file}"
-        except (OSError, safetensors.SafetensorError) as error:
-            saved = f"its batch could not be saved as {file}: {error}"
-        terms = ", ".join(f"{name} {metrics[name]}" for name in LOSSES if name in metrics)
-        raise IntraclipError(
-            f"the loss is {metrics['loss']} at step {done.step} ({terms}); {saved}. Lower optimizer.learning_rate, or "
-            "look at the weights it started from; the checkpoints up to here are kept"
-        )
 
     def _epoch_entry(self, epoch: int, throughput: Throughput) -> dict[str, Any]:
         return {
@@ -366,6 +319,17 @@ class _Training:
         file = training_checkpoint(self.folder, self.progress.step)
         if file.exists():
             return
+        progress = {
+            "sums": dict(self.progress.sums),
+            "unreadable": self.progress.unreadable,
+            "scaler": self.step.scaler.state_dict(),
+        }
+        self._write(file, optimizer=self.step.optimizer, more=self.step.state(), progress=progress)
+        for old in training_checkpoints(self.folder)[: -self.recipe.run.keep_checkpoints]:
+            with suppress(OSError):  # one too many does no harm
+                old.unlink()
+
+    def _write(self, file: Path, **more: Any) -> None:
         save_checkpoint(
             file,
             self.step.model,
@@ -373,17 +337,8 @@ class _Training:
             pids=list(self.labels),
             epoch=self.progress.step // self.steps,
             step=self.progress.step,
-            optimizer=self.step.optimizer,
-            more=self.step.state(),
-            progress={
-                "sums": dict(self.progress.sums),
-                "unreadable": self.progress.unreadable,
-                "scaler": self.step.scaler.state_dict(),
-            },
+            **more,
         )
-        for old in training_checkpoints(self.folder)[: -self.recipe.run.keep_checkpoints]:
-            with suppress(OSError):  # one too many does no harm
-                old.unlink()
 
     def _say_goodbye(self) -> None:
         raise RunStopped(
@@ -391,33 +346,6 @@ class _Training:
             f"there; continue it with: intraclip train --resume {shlex.quote(str(self.folder))}",
             self.stop.exit_code,
         )
-
-    def _restore(self) -> _Progress:
-        """Load the latest checkpoint that is whole."""
-        self.world.leader_does(lambda: _set_damaged_aside(self.folder, self.watcher))
-        found = training_checkpoints(self.folder)
-        if not found:
-            if self.world.leads:
-                self.watcher.message(f"{self.folder} has no checkpoint yet: starting from the beginning")
-            return _Progress()
-        checkpoint = read_checkpoint(found[-1])
-        if checkpoint.pids != tuple(self.labels):
-            raise CheckpointError(
-                f"{checkpoint.path} was trained on {len(checkpoint.pids)} identities, the data has {len(self.labels)} "
-                "or other ones; resume on the data the run was started with"
-            )
-        if not checkpoint.progress:
-            raise CheckpointError(
-                f"{checkpoint.path} holds no state of the training loop; resume from a file that training wrote"
-            )
-        load_weights(self.step.model, checkpoint)
-        load_optimizer(self.step.optimizer, checkpoint)
-        self.step.load_state(load_more(checkpoint))
-        self.step.scaler.load_state_dict(dict(checkpoint.progress["scaler"]))
-        if self.world.leads:
-            self.watcher.message(f"resuming after step {checkpoint.step} from {checkpoint.path.name}")
-        sums: dict[str, float] = defaultdict(float, checkpoint.progress["sums"])
-        return _Progress(checkpoint.step, sums, int(checkpoint.progress["unreadable"]))
 
     def _environment(self, split: Split) -> dict[str, Any]:
         return {
@@ -435,13 +363,6 @@ class _Training:
         }
 
 
-_REMEDY = "choose another --out, or continue that run with --resume"
-
-
-def _finite(value: float) -> bool:
-    return value - value == 0
-
-
 def _check_division(recipe: Recipe, world: World) -> None:
     identities, clips = recipe.batch.identities, recipe.batch.clips
     if identities % world.size:
@@ -451,144 +372,4 @@ def _check_division(recipe: Recipe, world: World) -> None:
     if identities * clips // world.size % recipe.step.pieces:
         raise ConfigError(
             f"step.pieces: {recipe.step.pieces} must divide the {identities * clips // world.size} clips of a process"
-        )
-
-
-def _check_pieces(model: ClipEmbedder, recipe: Recipe, world: World) -> None:
-    """Refuse pieces of one clip for a head that normalises over the clips of a piece: there is nothing to divide by."""
-    clips = recipe.batch.identities * recipe.batch.clips // world.size
-    if clips != recipe.step.pieces or (recipe.step.sync_batch_norm and world.size > 1):
-        return
-    head = copy.deepcopy(model.head).train()
-    try:
-        with torch.no_grad():
-            head(torch.ones(1, recipe.clip.num_frames, model.num_features, 4, 2))
-    except ValueError as error:
-        if "more than 1 value per channel" not in str(error):
-            raise
-        raise ConfigError(
-            f"step.pieces: {recipe.step.pieces} leaves one clip a piece of the {clips} clips of a process, and the "
-            f"head {recipe.model.head} normalises over the clips of a piece; choose at most {clips // 2}"
-        ) from None
-
-
-_BEGINNING = frozenset({"config.toml", "environment.json", METRICS, "checkpoints", "events"})
-"""What a run writes before its first checkpoint."""
-
-
-_PATIENCE_S = 15.0
-"""Workers that load data outlive a killed process for some seconds, and its locks with them."""
-
-
-def _came_to_nothing(run: Path) -> bool:
-    """Whether a folder holds the beginning of a run that was killed before its first checkpoint, and nothing else."""
-    if not (run / "config.toml").is_file():
-        return False
-    try:
-        load_recipe(str(run / "config.toml"))
-    except ConfigError:
-        return False
-    names = {path.name for path in run.iterdir() if not is_half_written(path)}
-    return names <= _BEGINNING and not any(run.glob("checkpoints/*.safetensors*"))
-
-
-def _require_free(run: Path) -> None:
-    if not _came_to_nothing(run):
-        require_empty_folder(run, remedy=_REMEDY)
-
-
-def _prepare(run: Path, recipe: Recipe, held: ExitStack, *, resume: bool, restarted: bool) -> None:
-    config, launch = run / "config.toml", run / "checkpoints" / "launch"
-    if restarted and not resume:
-        # torchrun starts everything again after any failure, also after this folder was refused as somebody else's.
-        resume = not config.exists() or (launch.is_file() and launch.read_text() == _launch())
-    anew = _came_to_nothing(run)
-    if anew or (resume and config.is_file()):
-        locked = _hold(run, held)
-        different = [] if anew else differing_in_effect(load_recipe(str(config)), recipe)
-        if different:
-            raise ConfigError(
-                f"{run} was started with another recipe; resume with the same, or start a new run. Different:\n"
-                + "\n".join(f"  {line}" for line in different)
-            )
-        if anew:
-            if not (resume or locked):  # it may be running
-                require_empty_folder(run, remedy=_REMEDY)
-            write_text(config, dump_recipe(recipe))
-            _hold(run, held)  # the file is another one now
-        for folder in (run, run / "checkpoints"):
-            sweep(folder)
-        _write_launch(launch)
-        return
-    require_empty_folder(run, remedy=_REMEDY)
-    try:
-        run.mkdir(parents=True, exist_ok=True)
-        write_new(config, dump_recipe(recipe))
-    except FileExistsError:
-        raise OutputError(f"another process began a run in {run} just now; choose another --out") from None
-    except OSError as error:
-        raise OutputError(f"the run folder {run} cannot be written: {error}") from None
-    _hold(run, held)
-    _write_launch(launch)
-
-
-def _hold(run: Path, held: ExitStack) -> bool:
-    """Keep other processes from training into the folder while this one does; False where there are no locks."""
-    try:
-        lock = hold(run / "config.toml", patience=_PATIENCE_S)
-    except BlockingIOError:
-        raise OutputError(
-            f"another process is training into {run}; wait for it, or choose another --out"
-        ) from None
-    except OSError as error:
-        raise OutputError(f"the run folder {run} cannot be written: {error}") from None
-    held.callback(release, lock)
-    return lock is not None
-
-
-def _launch() -> str:
-    """What stays the same when torchrun starts its processes again: machine, launcher and name of the launch."""
-    return f"{platform.node()} {os.getppid()} {os.environ.get('TORCHELASTIC_RUN_ID', '')}"
-
-
-def _write_launch(file: Path) -> None:
-    if "TORCHELASTIC_RUN_ID" not in os.environ:
-        return
-    try:
-        file.parent.mkdir(exist_ok=True)
-        file.write_text(_launch())
-    except OSError as error:
-        raise OutputError(f"{file} cannot be written: {error}") from None
-
-
-def _set_damaged_aside(run: Path, watcher: Watcher) -> None:
-    """Set damaged checkpoints aside, newest first, until one is whole.
-
-    Raises:
-        CheckpointError: there are some, and none is whole.
-        OutputError: one cannot be set aside.
-    """
-    older = sorted((run / "checkpoints").glob("epoch-*.safetensors"))
-    if older:
-        raise CheckpointError(
-            f"{older[-1]} is of an older version of intraclip, which this one cannot continue; start a new run, or use "
-            "the version that wrote it"
-        )
-    damaged: list[str] = []
-    for file in reversed(training_checkpoints(run)):
-        try:
-            verify(file)
-            return
-        except CheckpointError as error:
-            damaged.append(str(error))
-            aside = file.with_name(file.name + ".damaged")
-            try:
-                file.replace(aside)
-            except OSError as failure:
-                raise OutputError(f"{error}; and it cannot be set aside: {failure}") from None
-            watcher.message(f"{error}; set aside as {aside.name}, falling back to the checkpoint before it")
-    if damaged:
-        raise CheckpointError(
-            "no checkpoint of this run can be read, so it cannot be resumed; start a new one:\n"
-            + "\n".join(f"  {line}" for line in damaged)
         )

@@ -11,13 +11,12 @@ import torch
 from torch.nn.parallel import DistributedDataParallel
 
 from intraclip.config import Recipe, StepConfig
-from intraclip.core.distributed import World, average, synchronise_batch_norm
+from intraclip.core.distributed import World, average
 from intraclip.core.transfer import Arriving
 from intraclip.data.augment import apply, draw
 from intraclip.losses.total import TotalLoss
 from intraclip.models.embedder import ClipEmbedder, ClipOutput
 from intraclip.models.finetune import parameter_groups, set_trainable
-from intraclip.models.network import frozen_statistics
 from intraclip.types import ClipBatch
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -83,6 +82,8 @@ class TrainingStep:
         self.average = _copies(self.model) if recipe.optimizer.average else None
         self.model.backbone.recompute = recipe.step.recompute
         if recipe.step.sync_batch_norm and world.size > 1:
+            from intraclip.core.batch_norm import synchronise_batch_norm
+
             self.model = synchronise_batch_norm(self.model, world)  # type: ignore[assignment]
         if recipe.step.compile:
             self.model.backbone.compile(dynamic=False)
@@ -131,9 +132,11 @@ class TrainingStep:
         frames = self._augment(batch.frames, step)
         self.optimizer.zero_grad(set_to_none=True)
         if self.recipe.step.pieces > 1:
-            logged = self._in_pieces(frames, batch, step)
+            from intraclip.train.pieces import learn_in_pieces
+
+            logged = learn_in_pieces(self, frames, batch, step)
         else:
-            output = self._forward(self.network, frames, batch.mask, step)
+            output = self.forward(self.network, frames, batch.mask, step)
             loss, logged = self.loss(output, batch.labels)
             self.scaler.scale(loss).backward()
         self.scaler.step(self.optimizer)
@@ -195,68 +198,15 @@ class TrainingStep:
         )
         return self._frames
 
-    def _forward(
+    def forward(
         self, network: torch.nn.Module, frames: torch.Tensor, mask: torch.Tensor, step: int, piece: int = 0
     ) -> ClipOutput:
+        """Run the network in the precision of the recipe, with the draws of this step and piece."""
         # Dropout, where a network has it: the second pass of a piece must draw what the first one drew.
         torch.manual_seed(mix(self.recipe.seed, 4, step, self.world.rank, piece))
         with autocast(self.recipe.step, self.world.device):
             output: ClipOutput = network(frames, mask)
         return output
-
-    def _in_pieces(self, frames: torch.Tensor, batch: ClipBatch, step: int) -> dict[str, torch.Tensor]:
-        """Forward and backward of a batch that does not fit into memory, with triplets over all of it.
-
-        First pass: embeddings of all pieces, without graph. Loss and its gradient with respect to them. Second
-        pass: each piece again, with graph, and the gradient handed down (Gao et al. 2021, "Scaling Deep Contrastive
-        Learning Batch Size under Memory Limited Setup").
-        """
-        count = self.recipe.step.pieces
-        pieces = list(zip(frames.chunk(count), batch.mask.chunk(count), strict=True))
-        with torch.no_grad(), frozen_statistics([self.model]):
-            outputs = [
-                self._forward(self.model, part, mask, step, number)
-                for number, (part, mask) in enumerate(pieces)
-            ]
-        triplet = torch.cat([o.triplet_features for o in outputs]).requires_grad_()
-        logits = torch.cat([o.logits for o in outputs]).requires_grad_()
-        auxiliary = [o.auxiliary_loss for o in outputs if o.auxiliary_loss is not None]
-        mined = [o.parts for o in outputs if o.parts is not None]
-        parts = torch.cat(mined).requires_grad_() if mined else None
-        logged: dict[str, torch.Tensor]
-        loss, logged = self.loss(
-            ClipOutput(
-                embedding=torch.cat([o.embedding for o in outputs]),
-                triplet_features=triplet,
-                logits=logits,
-                auxiliary_loss=torch.stack(auxiliary).mean() if auxiliary else None,
-                parts=parts,
-            ),
-            batch.labels,
-        )
-        read = [triplet, logits] if parts is None else [triplet, logits, parts]
-        found = torch.autograd.grad(
-            self.scaler.scale(loss), read, allow_unused=True, materialize_grads=True
-        )  # a recipe need not ask for a loss of the parts
-        rows = zip(*(gradient.chunk(count) for gradient in found), strict=True)
-        for number, ((part, mask), gradients) in enumerate(zip(pieces, rows, strict=True)):
-            with self._without_exchange(number + 1 < count):
-                output = self._forward(self.network, part, mask, step, number)
-                heads: list[torch.Tensor] = [output.triplet_features, output.logits]
-                if output.parts is not None:
-                    heads.append(output.parts)
-                seeds: list[torch.Tensor] = [g.to(h.dtype) for g, h in zip(gradients, heads, strict=True)]
-                if output.auxiliary_loss is not None:
-                    heads.append(output.auxiliary_loss)
-                    seeds.append(self.scaler.scale(torch.ones_like(output.auxiliary_loss) / count))
-                torch.autograd.backward(heads, seeds)
-        return logged
-
-    def _without_exchange(self, wanted: bool) -> AbstractContextManager[Any]:
-        """Gradients of all pieces but the last are added up before the processes exchange them."""
-        if wanted and isinstance(self.network, DistributedDataParallel):
-            return self.network.no_sync()
-        return nullcontext()
 
 
 def _copies(model: torch.nn.Module) -> dict[str, torch.Tensor]:

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from intraclip.config import InputConfig, ModelConfig
-from intraclip.data.readers import read_mars
+from intraclip.data.readers.mars import read_mars
 from intraclip.errors import ConfigError, DataError
 from intraclip.lab.reproduce import fig1, fig1_picture, fig1_scenes, fig3, fig3_picture
 from intraclip.lab.reproduce.figures_result import FigureResult

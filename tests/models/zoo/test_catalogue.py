@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import pytest
+import torchvision
 
 from intraclip.embed.encoders.foreign import network_config
 from intraclip.errors import CheckpointError, ConfigError
 from intraclip.models.zoo import entries, find_weights, how_to_get, named, settings_of
-from intraclip.models.zoo.catalogue import DETECTORS
+from intraclip.models.zoo.catalogue import _TORCHVISION, DETECTORS
 
 WANTED = (
     *(f"person-reidentification-retail-{number}" for number in ("0277", "0286", "0287", "0288")),
@@ -16,6 +17,19 @@ WANTED = (
     "resnet50-imagenet",
     *DETECTORS,
 )
+
+
+@pytest.mark.parametrize("model", _TORCHVISION)
+def test_what_is_written_down_of_torchvisions_models_is_what_it_says(model: str):
+    weights = torchvision.models.get_model_weights(model)[
+        "COCO_V1" if model in DETECTORS else "IMAGENET1K_V1"
+    ]
+    entry = named(model if model in DETECTORS else f"{model}-imagenet")
+    (data, metrics), (score,) = next(iter(weights.meta["_metrics"].items())), entry.scores
+    assert entry.files[0].url == weights.url
+    assert entry.parameters == round(weights.meta["num_params"] / 1e6, 2)
+    assert entry.megabytes == round(weights.meta["_file_size"], 1)
+    assert (score.data, score.values) == (data, ", ".join(f"{key} {value}" for key, value in metrics.items()))
 
 
 def test_what_people_look_for_is_in_it():

@@ -18,14 +18,13 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from intraclip.core.files import file_digest
+from intraclip.core.settings import bounded
+from intraclip.data.pack.opened import INDEX, UNFINISHED
 from intraclip.errors import DataError, FrameError
 from intraclip.types import Tracklet
 
 FORMAT = "intraclip-pack"
 FORMAT_VERSION = 1
-INDEX = "intraclip-pack.json"
-"""Written last: a folder without it is not finished."""
-UNFINISHED = "intraclip-pack.unfinished.json"
 TABLES = "tables.safetensors"
 
 REMEDY = "copy the pack again, or pack the data set into a new folder"
@@ -48,9 +47,9 @@ class PackSettings:
     """
 
     frames: Kind = "keep"
-    height: int = 256
-    width: int = 128
-    quality: int = 95
+    height: int = bounded(256, 1)
+    width: int = bounded(128, 1)
+    quality: int = bounded(95, 1, 100)
 
     def to_json_dict(self) -> dict[str, Any]:
         """What the index says about frames: only the values that were used."""
@@ -121,7 +120,8 @@ class Pack:
         """Bytes of a frame as they are stored, uint8 ``[bytes]``, read-only and not copied.
 
         Raises:
-        x: a shard is missing or was cut short.
+            FrameError: the pack holds raw pixels, has no such frame, could not read it, or is damaged.
+            DataError: a shard is missing or was cut short.
         """
         if self.kind == "raw":
             raise FrameError(tracklet.frame_path(index), "the pack holds raw pixels, no encoded frames")
@@ -198,32 +198,6 @@ class Pack:
 
     def __repr__(self) -> str:
         return f"Pack({len(self)} tracklets, {len(self.frames)} frames, {self.kind}, in {self.root})"
-
-
-def open_pack(root: Path) -> Pack:
-    """Open a finished pack; later frame reads of this process use what was opened last."""
-    pack = _OPEN[root] = Pack(root)
-    return pack
-
-
-def pack_of(root: Path) -> Pack | None:
-    """The pack at `root`, opened once a process; None when `root` is an ordinary folder."""
-    if root not in _OPEN:
-        _OPEN[root] = Pack(root) if is_pack(root) else None
-    return _OPEN[root]
-
-
-def is_pack(root: Path) -> bool:
-    """Whether a folder is a pack, finished or not."""
-    return (root / INDEX).is_file() or (root / UNFINISHED).is_file()
-
-
-def forget_pack(root: Path) -> None:
-    """Look at the folder anew when it is read next; for code that has just written there."""
-    _OPEN.pop(root, None)
-
-
-_OPEN: dict[Path, Pack | None] = {}
 
 
 def read_index(root: Path) -> dict[str, Any]:

@@ -32,7 +32,8 @@ from intraclip.data.frames import (
     read_tracklet_frame_into,
     resize_frame,
 )
-from intraclip.data.pack.format import FORMAT, FORMAT_VERSION, PackSettings, index_digest, pack_of
+from intraclip.data.pack.format import FORMAT, FORMAT_VERSION, PackSettings, index_digest
+from intraclip.data.pack.opened import is_raw
 from intraclip.errors import FrameError
 from intraclip.types import Tracklet
 
@@ -180,7 +181,7 @@ def _encoded(tracklet: Tracklet, index: int, settings: PackSettings) -> Frame:
     pixels = read_tracklet_frame(tracklet, index)
     if settings.frames == "keep":
         return encoded_frame(tracklet, index)
-    if pixels.shape[:2] == (settings.height, settings.width) and not _is_raw_tracklet(tracklet):
+    if pixels.shape[:2] == (settings.height, settings.width) and not is_raw(tracklet.root):
         stored = encoded_frame(tracklet, index)
         if is_ordinary_jpeg(stored):
             return stored
@@ -188,11 +189,6 @@ def _encoded(tracklet: Tracklet, index: int, settings: PackSettings) -> Frame:
     # Colour at half the resolution, as cameras and the published sets store it: a third faster to decode.
     data = simplejpeg.encode_jpeg(resized, quality=settings.quality, colorspace="RGB", colorsubsampling="420")
     return np.frombuffer(data, dtype=np.uint8)
-
-
-def _is_raw_tracklet(tracklet: Tracklet) -> bool:
-    pack = pack_of(tracklet.root)
-    return pack is not None and pack.kind == "raw"
 
 
 def _bytes_as_they_are(tracklet: Tracklet, index: int, settings: PackSettings) -> Frame:

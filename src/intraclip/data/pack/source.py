@@ -8,12 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from intraclip.data.pack.format import Pack, pack_of
-from intraclip.data.readers import READERS, find_dataset
+from intraclip.data.layouts import LAYOUTS
+from intraclip.data.pack.format import Pack
+from intraclip.data.pack.opened import pack_of
+from intraclip.data.readers import find_dataset
 from intraclip.data.readers.common import BENCHMARK_FILE
 from intraclip.data.readers.ilids_vid import DIRECTIONS
 from intraclip.errors import DataError
-from intraclip.types import Split, Tracklet
+from intraclip.types import Tracklet
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +57,7 @@ def read_source(root: Path, *, layout: str = "auto") -> Source:
         DataError: the data set cannot be read, or two different tracklets have one name.
     """
     name, folder = find_dataset(root, layout=layout)
-    reader = READERS[name]
+    reader = LAYOUTS.load(name)
     found: dict[str, tuple[int, Tracklet]] = {}
     splits: list[SourceSplit] = []
     dataset = name
@@ -68,7 +70,7 @@ def read_source(root: Path, *, layout: str = "auto") -> Source:
             dataset = split.dataset
             members = {
                 subset: [_number(found, tracklet, folder) for tracklet in tracklets]
-                for subset, tracklets in _subsets(split).items()
+                for subset, tracklets in split.subsets.items()
             }
             splits.append(
                 SourceSplit(index=index, direction=direction, protocol=split.protocol, members=members)
@@ -88,10 +90,6 @@ def read_source(root: Path, *, layout: str = "auto") -> Source:
         digest=digest,
         benchmark=benchmark.read_bytes() if benchmark.is_file() else None,
     )
-
-
-def _subsets(split: Split) -> dict[str, tuple[Tracklet, ...]]:
-    return {"train": split.train, "query": split.query, "gallery": split.gallery}
 
 
 def _number(found: dict[str, tuple[int, Tracklet]], tracklet: Tracklet, root: Path) -> int:

@@ -9,7 +9,8 @@ import numpy as np
 
 from intraclip.core.files import file_digest
 from intraclip.core.progress import Progress
-from intraclip.data.pack.format import REMEDY, Pack, open_pack
+from intraclip.data.pack.format import REMEDY, Pack
+from intraclip.data.pack.opened import open_pack
 from intraclip.data.readers.common import shorten
 
 

@@ -8,36 +8,33 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
-from intraclip.core.files import file_digest, sweep, whole_file, write_json
+from intraclip.core.files import file_digest, locked, sweep, whole_file, write_json
 from intraclip.core.jobs import Job
 from intraclip.core.progress import Progress
+from intraclip.core.settings import problems
 from intraclip.data.frames import Frame
 from intraclip.data.pack.format import (
     FORMAT,
     FORMAT_VERSION,
-    INDEX,
     TABLES,
-    UNFINISHED,
+    Kind,
     PackSettings,
-    forget_pack,
     index_digest,
-    pack_of,
     read_index,
 )
+from intraclip.data.pack.opened import INDEX, UNFINISHED, forget_pack, is_raw
 from intraclip.data.pack.shards import KEPT, OnUnreadable, Shard, pack_shard, start_worker
 from intraclip.data.pack.source import Source, read_source
 from intraclip.data.readers.common import BENCHMARK_FILE
 from intraclip.errors import ConfigError, DataError, OutputError, is_half_written
-from intraclip.process import hold
 from intraclip.types import Tracklet
 
 SHARD_BYTES = 64 << 20
@@ -104,7 +101,7 @@ def write_pack(
     _check(settings, workers, shard_bytes)
     began = time.perf_counter()
     source = read_source(root, layout=layout)
-    if settings.frames == "keep" and _is_raw(source):
+    if settings.frames == "keep" and is_raw(source.tracklets[0].root):
         raise DataError(
             f"{source.root} is a pack of raw frames, it has no encoded ones to keep; pack jpeg or raw"
         )
@@ -127,7 +124,8 @@ def write_pack(
         )
         for number, tracklets in enumerate(_divide(source, settings, shard_bytes))
     ]
-    with _alone(out):
+    taken = f"another process is packing into {out}; wait for it, or choose another folder"
+    with locked(out / UNFINISHED, taken=taken):
         if (out / INDEX).is_file():  # another process was at it, and has finished
             return _finished_before(out, plan, began)
         records, written = _pack_all(shards, workers, progress)
@@ -140,24 +138,14 @@ def write_pack(
 
 
 def _check(settings: PackSettings, workers: int, shard_bytes: int) -> None:
-    if settings.frames not in ("keep", "jpeg", "raw"):
-        raise ConfigError(f"frames is {settings.frames!r}, expected keep, jpeg or raw")
-    least = {
-        "height": settings.height,
-        "width": settings.width,
-        "workers": workers,
-        "shard_bytes": shard_bytes,
-    }
-    wrong = [f"{name} is {value}, at least 1 is needed" for name, value in least.items() if value < 1]
-    if not 1 <= settings.quality <= 100:
-        wrong.append(f"quality is {settings.quality}, expected 1 to 100")
+    wrong = list(problems(settings))
+    if settings.frames not in get_args(Kind):
+        wrong.append(f"frames: {settings.frames!r} is not one of {', '.join(get_args(Kind))}")
+    for name, value in (("workers", workers), ("shard_bytes", shard_bytes)):
+        if value < 1:
+            wrong.append(f"{name}: {value} is too small, at least 1")
     if wrong:
-        raise ConfigError("; ".join(wrong))
-
-
-def _is_raw(source: Source) -> bool:
-    pack = pack_of(source.tracklets[0].root)
-    return pack is not None and pack.kind == "raw"
+        raise ConfigError("this pack cannot be written:\n" + "\n".join(f"  {line}" for line in wrong))
 
 
 def _begin(out: Path, plan: Mapping[str, Any]) -> None:
@@ -169,22 +157,6 @@ def _begin(out: Path, plan: Mapping[str, Any]) -> None:
     if out.exists() and not (out.is_dir() and all(is_half_written(path) for path in out.iterdir())):
         raise OutputError(f"{out} is not empty and no pack; choose another folder for the pack")
     job.begin()
-
-
-@contextmanager
-def _alone(out: Path) -> Iterator[None]:
-    """Keep another process from packing into the folder; an interrupted one holds nothing any more."""
-    try:
-        lock = hold(out / UNFINISHED)
-    except BlockingIOError:
-        raise OutputError(
-            f"another process is packing into {out}; wait for it, or choose another folder"
-        ) from None
-    try:
-        yield
-    finally:
-        if lock is not None:
-            lock.close()
 
 
 def _compare(out: Path, found: Mapping[str, Any], plan: Mapping[str, Any], *, state: str) -> None:

@@ -13,50 +13,9 @@ from pathlib import Path
 
 from intraclip.core.paths import is_hidden
 from intraclip.data.layouts import LAYOUTS
-from intraclip.data.readers.common import (
-    Difference,
-    PublishedCounts,
-    Reader,
-    benchmark_info,
-    count_split,
-    differences,
-)
-from intraclip.data.readers.folder import read_folder
-from intraclip.data.readers.ilids_vid import read_ilids_vid
-from intraclip.data.readers.lsvid import read_lsvid
-from intraclip.data.readers.mars import MarsInfo, MarsTable, read_mars, read_mars_info
-from intraclip.data.readers.pack import read_pack
-from intraclip.data.readers.prid2011 import read_prid2011
+from intraclip.data.readers.common import Reader
 from intraclip.errors import DataError
 from intraclip.types import Split
-
-__all__ = [
-    "READERS",
-    "Difference",
-    "MarsInfo",
-    "MarsTable",
-    "PublishedCounts",
-    "Reader",
-    "benchmark_info",
-    "count_split",
-    "detect_layout",
-    "differences",
-    "find_dataset",
-    "num_splits",
-    "published_counts",
-    "read_folder",
-    "read_ilids_vid",
-    "read_lsvid",
-    "read_mars",
-    "read_mars_info",
-    "read_pack",
-    "read_prid2011",
-    "read_split",
-]
-
-
-READERS: dict[str, Reader] = {name: LAYOUTS.load(name) for name in LAYOUTS}
-"""The layouts, in the order in which they are looked for."""
 
 
 def detect_layout(root: Path) -> str:
@@ -76,31 +35,31 @@ def find_dataset(root: Path, *, layout: str = "auto") -> tuple[str, Path]:
 
     Args:
         root: a folder.
-        layout: a name in `READERS`, or ``auto`` for any.
+        layout: a name in `LAYOUTS`, or ``auto`` for any.
 
     Raises:
         DataError: no such layout, no such folder, nothing recognised, or several data sets.
     """
-    if layout != "auto" and layout not in READERS:
-        raise DataError(f"there is no layout {layout!r}; there are auto, {', '.join(READERS)}")
+    if layout != "auto" and layout not in LAYOUTS:
+        raise DataError(f"there is no layout {layout!r}; there are auto, {', '.join(LAYOUTS)}")
     if not root.is_dir():
         raise DataError(f"the data folder {root} {'is a file' if root.exists() else 'does not exist'}")
-    readers = list(READERS.values()) if layout == "auto" else [READERS[layout]]
-
-    for reader in readers:
-        if reader.is_root(root):
-            return reader.name, root
+    names = list(LAYOUTS) if layout == "auto" else [layout]
+    for name in names:
+        if LAYOUTS.knows(name, root):
+            return name, root
+    readers: list[Reader] = [LAYOUTS.load(name) for name in names]
     # Absolute, so that "." and a trailing ".." have a name and a parent; symbolic links stay as they are.
     full = root.absolute()
     for reader in readers:
-        if full.name in reader.inner_folders and reader.is_root(full.parent):
+        if full.name in reader.inner_folders and LAYOUTS.knows(reader.name, full.parent):
             return reader.name, full.parent
     inside = [
-        (reader.name, child)
+        (name, child)
         for child in sorted(root.iterdir())
         if not is_hidden(child.name) and child.is_dir()
-        for reader in readers
-        if reader.is_root(child)
+        for name in names
+        if LAYOUTS.knows(name, child)
     ]
     # A folder counts once, for the first layout that matches it.
     found = {child: name for name, child in reversed(inside)}
@@ -128,7 +87,7 @@ def read_split(
 
     Args:
         root: the data set's folder, the one around it, or one of its own folders.
-        layout: a name in `READERS`, or ``auto``.
+        layout: a name in `LAYOUTS`, or ``auto``.
         split: number of the split, from 0; see `num_splits`.
         check_counts: refuse a copy whose counts are not the published ones. A rendered copy (`benchmark.json`) and a
             folder of one's own have no published counts, so nothing is checked there.
@@ -145,23 +104,12 @@ def read_split(
     intraclip.errors.DataError: the data folder no-such-folder does not exist
     """
     name, folder = find_dataset(Path(root), layout=layout)
-    result = READERS[name].read(folder, split, direction)
-    published = published_counts(name, result)
-    if check_counts and published is not None and benchmark_info(folder) is None:
-        wrong = differences(result, published)
-        if wrong:
-            lines = "\n".join(f"  - {difference}" for difference in wrong)
-            raise DataError(
-                f"{name} in {folder} is not the published data set ({published.source}):\n{lines}\n"
-                "Complete it, or read it without checking counts."
-            )
+    result: Split = LAYOUTS.load(name).read(folder, split, direction)
+    if check_counts:
+        from intraclip.data.readers.counts import require_published
+
+        require_published(name, result)
     return result
-
-
-def published_counts(layout: str, split: Split) -> PublishedCounts | None:
-    """Published counts that a split should have; those of a pack are those of the data set in it."""
-    name = split.dataset if layout == "pack" else layout
-    return READERS[name].published if name in READERS else None
 
 
 def num_splits(root: Path, layout: str = "auto") -> int:
@@ -171,4 +119,5 @@ def num_splits(root: Path, layout: str = "auto") -> int:
         DataError: nothing is recognised, or the split file is missing or damaged.
     """
     name, folder = find_dataset(root, layout=layout)
-    return READERS[name].count_splits(folder)
+    count: int = LAYOUTS.load(name).count_splits(folder)
+    return count

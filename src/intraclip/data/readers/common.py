@@ -1,4 +1,4 @@
-"""What the readers share: sorted listings, MATLAB tables, problems gathered into one error, published counts."""
+"""What the readers share: sorted listings, and problems gathered into one error."""
 
 from __future__ import annotations
 
@@ -10,14 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
-import numpy.typing as npt
-
 from intraclip.core.paths import is_hidden, is_utf8
 from intraclip.core.registry import NoSettings
-from intraclip.data.readers.matlab import read_mat5
-from intraclip.errors import DataError, require_extra
-from intraclip.types import DISTRACTOR_PID, JUNK_PID, Split, Tracklet, count_pids
+from intraclip.errors import DataError
+from intraclip.types import Split
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 BENCHMARK_FILE = "benchmark.json"
@@ -110,60 +106,6 @@ def raise_problems(title: str, problems: Sequence[str], remedy: str) -> None:
     raise DataError("\n".join([f"{title}: {count}", *lines, remedy]))
 
 
-def load_mat(path: Path, *, extra: str) -> dict[str, npt.NDArray[Any]]:
-    """Number arrays of a MATLAB file of version 5 or later.
-
-    Version 7.3 files are HDF5, which stores arrays transposed; they come back the right way round.
-
-    Args:
-        path: the file.
-        extra: the extra that brings h5py, named when it is needed and missing.
-
-    Raises:
-        DataError: the file is missing, truncated or no MATLAB file.
-        MissingExtraError: a version 7.3 file, and h5py is not installed.
-    """
-    if not path.is_file():
-        raise DataError(f"{path} is missing")
-    with path.open("rb") as file:
-        start = file.read(128)
-    if b"MATLAB 7.3" in start or start.startswith(b"\x89HDF"):
-        h5py = require_extra("h5py", extra=extra, purpose=f"{path.name} is a MATLAB 7.3 file")
-        try:
-            with h5py.File(path, "r") as store:
-                # Names with # are MATLAB's own groups; nothing but plain arrays is wanted.
-                return {
-                    name: np.asarray(node[()]).T
-                    for name, node in store.items()
-                    if isinstance(node, h5py.Dataset)
-                }
-        except Exception as error:  # h5py raises whatever HDF5 stumbles on in a damaged file
-            raise DataError(f"{path} cannot be read, it is truncated or damaged ({error})") from None
-    try:
-        return read_mat5(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read, it is truncated or no MATLAB file ({error})") from None
-
-
-def mat_table(path: Path, variable: str, *, extra: str = "lsvid") -> npt.NDArray[np.int64]:
-    """One integer array of a MATLAB file, widened to int64 (the files hold uint16 and int32).
-
-    Raises:
-        DataError: as `load_mat`; the variable is not there; it does not hold whole numbers.
-    """
-    arrays = load_mat(path, extra=extra)
-    if variable not in arrays:
-        raise DataError(f"{path} holds {sorted(arrays) or 'no arrays'}, expected the variable {variable!r}")
-    array = arrays[variable]
-    if not np.issubdtype(array.dtype, np.number) or np.issubdtype(array.dtype, np.complexfloating):
-        raise DataError(f"{path}: {variable} holds {array.dtype}, expected whole numbers")
-    with np.errstate(invalid="ignore"):  # NaN and numbers without a place become others, which is seen below
-        wide = array.astype(np.int64)
-    if not np.array_equal(wide, array):
-        raise DataError(f"{path}: {variable} holds fractions or NaN, expected whole numbers")
-    return wide
-
-
 def benchmark_info(root: Path) -> dict[str, Any] | None:
     """Content of `benchmark.json`, or None when the folder has none.
 
@@ -197,7 +139,7 @@ class PublishedCounts:
 
     Attributes:
         source: where the numbers come from.
-        counts: what is counted, in `count_split`'s words, and how many there are.
+        counts: what is counted, in the words of `counts.count_split`, and how many there are.
     """
 
     source: str
@@ -205,61 +147,13 @@ class PublishedCounts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Difference:
-    """One count that is not the published one."""
-
-    what: str
-    published: int
-    here: int
-
-    def __str__(self) -> str:
-        gap = abs(self.published - self.here)
-        if self.what.startswith("frames in the"):
-            return f"published: {self.published:,} {self.what}; here {self.here:,}"
-        word = "fewer" if self.here < self.published else "more"
-        return f"published: {self.published:,} {self.what}; here {self.here:,}: {gap:,} {word}"
-
-
-def count_split(split: Split) -> dict[str, int]:
-    """Everything that published descriptions count, of one split."""
-    counts: dict[str, int] = {}
-    groups: dict[str, tuple[Tracklet, ...]] = {
-        "training": split.train,
-        "query": split.query,
-        "gallery": split.gallery,
-        "test": split.test,
-    }
-    for name, tracklets in groups.items():
-        lengths = [len(t) for t in tracklets]
-        counts[f"{name} tracklets"] = len(tracklets)
-        counts[f"{name} pids"] = count_pids(tracklets)
-        counts[f"{name} frames"] = sum(lengths)
-        counts[f"frames in the shortest {name} tracklet"] = min(lengths, default=0)
-        counts[f"frames in the longest {name} tracklet"] = max(lengths, default=0)
-    counts["junk tracklets (pid -1)"] = sum(t.pid == JUNK_PID for t in split.test)
-    counts["distractor tracklets (pid 0)"] = sum(t.pid == DISTRACTOR_PID for t in split.test)
-    return counts
-
-
-def differences(split: Split, published: PublishedCounts) -> list[Difference]:
-    """Where a split's counts are not the published ones."""
-    counts = count_split(split)
-    return [
-        Difference(what=what, published=expected, here=counts[what])
-        for what, expected in published.counts.items()
-        if counts[what] != expected
-    ]
-
-
-@dataclass(frozen=True, kw_only=True)
 class Reader:
-    """One layout.
+    """One layout; how its folder is known is in `intraclip.data.layouts`.
 
     Attributes:
         name: the layout's name, as in `DataConfig.layout`.
         markers: what its folder looks like, in words, for the error when nothing is recognised.
         inner_folders: names of folders inside it that users point at by mistake.
-        is_root: whether a folder is the root of a data set of this layout.
         read: the split with a number; called with the root, the number and iLIDS-VID's direction.
         count_splits: how many splits there are.
         published: counts of the published data set; None for layouts of one's own.
@@ -269,15 +163,9 @@ class Reader:
     name: str
     markers: str
     inner_folders: tuple[str, ...]
-    is_root: Callable[[Path], bool]
     read: Callable[[Path, int, str], Split]
-    count_splits: Callable[[Path], int]
-    published: PublishedCounts | None
-
-
-def any_of(*paths: str) -> Callable[[Path], bool]:
-    """Whether a folder holds one of these files or folders."""
-    return lambda root: any((root / path).exists() for path in paths)
+    count_splits: Callable[[Path], int] = lambda root: 1
+    published: PublishedCounts | None = None
 
 
 def check_split_number(split: int, count: int, root: Path) -> None:

@@ -30,7 +30,6 @@ from pathlib import Path, PurePosixPath
 from intraclip.core.numbers import MAX_ID
 from intraclip.data.readers.common import (
     Reader,
-    any_of,
     check_split_number,
     dataset_name,
     list_folders,
@@ -289,8 +288,5 @@ FOLDER = Reader(
     name="folder",
     markers=f"{MANIFEST_CSV}, {MANIFEST_PARQUET}, or train/, query/, gallery/",
     inner_folders=("train", "query", "gallery", "tracklets"),
-    is_root=any_of(MANIFEST_CSV, MANIFEST_PARQUET, "train", "query", "gallery"),
     read=lambda root, split, direction: read_folder(root, split=split),
-    count_splits=lambda root: 1,
-    published=None,
 )

@@ -22,16 +22,15 @@ import numpy.typing as npt
 from intraclip.data.readers.common import (
     PublishedCounts,
     Reader,
-    any_of,
     check_split_number,
     dataset_name,
     list_folders,
     list_images,
-    mat_table,
     natural_key,
     raise_problems,
     shorten,
 )
+from intraclip.data.readers.matlab import mat_table
 from intraclip.errors import DataError
 from intraclip.types import Split, Tracklet
 
@@ -186,7 +185,6 @@ ILIDS_VID = Reader(
     name="ilids-vid",
     markers=f"i-LIDS-VID/sequences/ and '{SPLIT_FOLDER}'/",
     inner_folders=("i-LIDS-VID", SPLIT_FOLDER),
-    is_root=any_of("i-LIDS-VID/sequences", SPLIT_FOLDER),
     read=lambda root, split, direction: read_ilids_vid(root, split=split, direction=direction),
     count_splits=count_ilids_vid_splits,
     published=ILIDS_VID_PUBLISHED,

@@ -29,15 +29,14 @@ import numpy.typing as npt
 from intraclip.data.readers.common import (
     PublishedCounts,
     Reader,
-    any_of,
     check_split_number,
     dataset_name,
     list_images,
-    mat_table,
     natural_key,
     raise_problems,
     shorten,
 )
+from intraclip.data.readers.matlab import mat_table
 from intraclip.errors import DataError
 from intraclip.types import Split, Tracklet
 
@@ -237,14 +236,6 @@ LSVID = Reader(
     name="lsvid",
     markers="list_sequence/list_seq_test.txt and tracklet_test/",
     inner_folders=("list_sequence", "tracklet_train", "tracklet_test", "test"),
-    is_root=any_of(
-        "list_sequence/list_seq_train.txt",
-        "list_sequence/list_seq_test.txt",
-        "info/list_sequence",
-        "tracklet_train",
-        "tracklet_test",
-    ),
     read=lambda root, split, direction: read_lsvid(root, split=split),
-    count_splits=lambda root: 1,
     published=LSVID_PUBLISHED,
 )

@@ -26,13 +26,12 @@ import numpy.typing as npt
 from intraclip.data.readers.common import (
     PublishedCounts,
     Reader,
-    any_of,
     check_split_number,
     dataset_name,
-    mat_table,
     raise_problems,
     shorten,
 )
+from intraclip.data.readers.matlab import mat_table
 from intraclip.errors import DataError
 from intraclip.types import Split, Tracklet
 
@@ -312,8 +311,6 @@ MARS = Reader(
     name="mars",
     markers="bbox_train/, bbox_test/ and info/",
     inner_folders=("bbox_train", "bbox_test", "info"),
-    is_root=any_of("bbox_train", "bbox_test", "info/tracks_train_info.mat", "info/tracks_test_info.mat"),
     read=lambda root, split, direction: read_mars(root, split=split),
-    count_splits=lambda root: 1,
     published=MARS_PUBLISHED,
 )

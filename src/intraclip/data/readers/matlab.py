@@ -10,10 +10,13 @@ import math
 import struct
 import zlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from intraclip.errors import DataError, require_extra
 
 HEADER_BYTES = 128
 MAX_BYTES = 1 << 28
@@ -23,6 +26,60 @@ _INT8, _INT32, _UINT32, _MATRIX, _COMPRESSED = 1, 5, 6, 14, 15
 _STORED = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
 _CLASSES = {6: "f8", 7: "f4", 8: "i1", 9: "u1", 10: "i2", 11: "u2", 12: "i4", 13: "u4", 14: "i8", 15: "u8"}
 _COMPLEX = 0x800
+
+
+def load_mat(path: Path, *, extra: str) -> dict[str, npt.NDArray[Any]]:
+    """Number arrays of a MATLAB file of version 5 or later.
+
+    Version 7.3 files are HDF5, which stores arrays transposed; they come back the right way round.
+
+    Args:
+        path: the file.
+        extra: the extra that brings h5py, named when it is needed and missing.
+
+    Raises:
+        DataError: the file is missing, truncated or no MATLAB file.
+        MissingExtraError: a version 7.3 file, and h5py is not installed.
+    """
+    if not path.is_file():
+        raise DataError(f"{path} is missing")
+    with path.open("rb") as file:
+        start = file.read(128)
+    if b"MATLAB 7.3" in start or start.startswith(b"\x89HDF"):
+        h5py = require_extra("h5py", extra=extra, purpose=f"{path.name} is a MATLAB 7.3 file")
+        try:
+            with h5py.File(path, "r") as store:
+                # Names with # are MATLAB's own groups; nothing but plain arrays is wanted.
+                return {
+                    name: np.asarray(node[()]).T
+                    for name, node in store.items()
+                    if isinstance(node, h5py.Dataset)
+                }
+        except Exception as error:  # h5py raises whatever HDF5 stumbles on in a damaged file
+            raise DataError(f"{path} cannot be read, it is truncated or damaged ({error})") from None
+    try:
+        return read_mat5(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read, it is truncated or no MATLAB file ({error})") from None
+
+
+def mat_table(path: Path, variable: str, *, extra: str = "lsvid") -> npt.NDArray[np.int64]:
+    """One integer array of a MATLAB file, widened to int64 (the files hold uint16 and int32).
+
+    Raises:
+        DataError: as `load_mat`; the variable is not there; it does not hold whole numbers.
+    """
+    arrays = load_mat(path, extra=extra)
+    if variable not in arrays:
+        raise DataError(f"{path} holds {sorted(arrays) or 'no arrays'}, expected the variable {variable!r}")
+    array = arrays[variable]
+    if not np.issubdtype(array.dtype, np.number) or np.issubdtype(array.dtype, np.complexfloating):
+        raise DataError(f"{path}: {variable} holds {array.dtype}, expected whole numbers")
+    with np.errstate(invalid="ignore"):  # NaN and numbers without a place become others, which is seen below
+        wide = array.astype(np.int64)
+    if not np.array_equal(wide, array):
+        raise DataError(f"{path}: {variable} holds fractions or NaN, expected whole numbers")
+    return wide
 
 
 def read_mat5(data: bytes) -> dict[str, npt.NDArray[Any]]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from intraclip.data.pack.format import INDEX, TABLES, Pack, is_pack, open_pack
+from intraclip.data.pack.format import TABLES, Pack
+from intraclip.data.pack.opened import INDEX, open_pack
 from intraclip.data.readers.common import Reader, check_split_number
 from intraclip.errors import DataError
 from intraclip.types import Split
@@ -70,8 +71,6 @@ PACK = Reader(
     name="pack",
     markers=f"{INDEX} and {TABLES}, as `intraclip data pack` writes them",
     inner_folders=(),
-    is_root=is_pack,
     read=lambda root, split, direction: read_pack(root, split=split, direction=direction),
     count_splits=count_pack_splits,
-    published=None,
 )

@@ -237,18 +237,10 @@ def _splits(root: Path, folder: Path, min_frames: int | None) -> list[Halves]:
     return compute_prid2011_splits(people)
 
 
-def _is_root(root: Path) -> bool:
-    # Inside prid_2011 the split file beside it would be out of sight, so its parent is the root.
-    return (root / "prid_2011" / "multi_shot").exists() or (
-        (root / "multi_shot" / "cam_a").exists() and root.absolute().name != "prid_2011"
-    )
-
-
 PRID2011 = Reader(
     name="prid2011",
     markers="prid_2011/multi_shot/cam_a/ and cam_b/",
     inner_folders=("prid_2011", "multi_shot"),
-    is_root=_is_root,
     read=lambda root, split, direction: read_prid2011(root, split=split),
     count_splits=count_prid2011_splits,
     published=PRID2011_PUBLISHED,

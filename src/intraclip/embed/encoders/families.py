@@ -11,12 +11,12 @@ import torch
 from torch import nn
 
 from intraclip.core.devices import choose_device
+from intraclip.core.tensor_digest import digest
 from intraclip.core.transfer import Arriving
 from intraclip.embed.encoders.foreign import NetworkConfig, preparation, prepare
 from intraclip.embed.encoders.torch_encoder import CPU_FRAMES
 from intraclip.errors import CheckpointError, ConfigError, require_extra
 from intraclip.models.backbones.timm import check_name
-from intraclip.models.fingerprint import digest
 from intraclip.models.packaged import packaged_weights
 from intraclip.models.state_dicts import read_state_dict
 

@@ -24,7 +24,7 @@ from intraclip.core.files import file_digest
 from intraclip.core.settings import flat, merged, nested, table_of
 from intraclip.data.dataset import labels_of
 from intraclip.data.digest import tracklets_digest
-from intraclip.data.readers import benchmark_info
+from intraclip.data.readers.common import benchmark_info
 from intraclip.errors import (
     CheckpointError,
     ConfigError,

@@ -17,7 +17,8 @@ import numpy.typing as npt
 from intraclip.core.files import file_digest, write_json, write_text
 from intraclip.core.settings import table_of
 from intraclip.data.digest import tracklets_digest
-from intraclip.data.readers import benchmark_info, differences, published_counts
+from intraclip.data.readers.common import benchmark_info
+from intraclip.data.readers.counts import differences, published_counts
 from intraclip.embed.embeddings_io import load_embeddings
 from intraclip.embed.evaluate import evaluate_splits
 from intraclip.errors import DataError

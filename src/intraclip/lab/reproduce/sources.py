@@ -8,7 +8,8 @@ from pathlib import Path
 
 from intraclip.config import Recipe
 from intraclip.data.dataset import labels_of
-from intraclip.data.readers import READERS, find_dataset, num_splits
+from intraclip.data.layouts import LAYOUTS
+from intraclip.data.readers import find_dataset, num_splits
 from intraclip.errors import DataError
 from intraclip.lab.rendering import check_rendered
 from intraclip.lab.reproduce.experiments import Experiment
@@ -74,7 +75,7 @@ def layouts_for(experiment: Experiment, chosen: Sequence[Experiment], *, given: 
     if experiment.kind != "table":
         return experiment.layouts
     taken = {layout for other in chosen if other.kind != "table" for layout in other.layouts}
-    others = (layout for layout in READERS if layout != "pack" and layout not in taken)
+    others = (layout for layout in LAYOUTS if layout != "pack" and layout not in taken)
     return tuple(dict.fromkeys((*experiment.layouts, *others)))
 
 

@@ -1,21 +1,12 @@
-"""From a recipe's settings to a backbone, and its first weights."""
+"""From a recipe's settings to a backbone."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-
-import torch
-from torch import nn
-from torchvision.models import WeightsEnum
-
-from intraclip.config import USUAL_WEIGHTS, InputConfig, ModelConfig
-from intraclip.core.settings import differing, settings_of
-from intraclip.errors import CheckpointError, ConfigError
+from intraclip.config import InputConfig, ModelConfig
+from intraclip.core.settings import settings_of
+from intraclip.errors import ConfigError
 from intraclip.models.backbones import BACKBONES
-from intraclip.models.backbones.timm import TimmBody, load_pretrained, load_state
 from intraclip.models.network import StagedNetwork
-from intraclip.models.state_dicts import load_matching, read_state_dict, reason
 
 
 def build_backbone(config: ModelConfig, input_config: InputConfig) -> StagedNetwork:
@@ -33,65 +24,3 @@ def build_backbone(config: ModelConfig, input_config: InputConfig) -> StagedNetw
             f"at least {network.min_size} pixels each way"
         )
     return network
-
-
-def load_backbone_weights(network: nn.Module, config: ModelConfig) -> str:
-    """Fill a backbone as `config.weights` says: with its usual weights, from a local file, or not at all.
-
-    Args:
-        network: what `build_backbone` made; changed in place.
-        config: `backbone` and `weights` are read.
-
-    Returns:
-        Where they came from, for people; empty for random weights.
-
-    Raises:
-        ConfigError: there are no ImageNet weights for this backbone or width.
-        CheckpointError: the file is missing, unreadable, or has other keys or shapes; or it cannot be downloaded.
-    """
-    if not config.weights:
-        return ""
-    usual = config.weights in USUAL_WEIGHTS
-    if isinstance(network, TimmBody) and usual:
-        return load_pretrained(network)
-    state = _imagenet_state(config) if usual else read_state_dict(Path(config.weights))
-    source = f"torchvision's ImageNet weights of {config.backbone}" if usual else config.weights
-    if isinstance(network, TimmBody):
-        load_state(network, state, source=source)
-    else:
-        load_matching(network, state, source=source)
-    return source
-
-
-def imagenet_weights(config: ModelConfig) -> WeightsEnum:
-    """The entry of torchvision for the ImageNet weights of a backbone: its address, size and digest.
-
-    Raises:
-        ConfigError: there are none for a backbone of these settings.
-    """
-    settings = settings_of(BACKBONES, config.backbone, config.backbone_settings)
-    found: WeightsEnum | None = BACKBONES.load(config.backbone).usual_weights(settings)
-    if found is None:
-        told = "".join(f" of {key} {value}" for key, value in differing(settings).items())
-        raise ConfigError(
-            f"model.weights: there are no ImageNet weights for {config.backbone}{told}; "
-            'set model.weights = "" for random weights'
-        )
-    return found
-
-
-def _imagenet_state(config: ModelConfig) -> Mapping[str, torch.Tensor]:
-    weights = imagenet_weights(config)
-    try:
-        state: Mapping[str, torch.Tensor] = weights.get_state_dict(progress=True, check_hash=True)
-    except OSError as error:
-        raise CheckpointError(
-            f"torchvision's ImageNet weights of {config.backbone} cannot be downloaded ({error}); fetch {weights.url} "
-            "on a machine with internet access and set model.weights to the file"
-        ) from None
-    except Exception as error:  # what a damaged file makes pickle raise is anything
-        raise CheckpointError(
-            f"torchvision's ImageNet weights of {config.backbone} cannot be read ({reason(error)}); delete "
-            f"{Path(torch.hub.get_dir()) / 'checkpoints' / Path(weights.url).name} and try again"
-        ) from None
-    return state

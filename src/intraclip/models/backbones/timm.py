@@ -22,8 +22,8 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from intraclip.config import TIMM, InputConfig
 from intraclip.errors import CheckpointError, ConfigError, require_extra
-from intraclip.models.network import BackboneSettings, Stage, StagedNetwork
-from intraclip.models.packaged import packaged_weights
+from intraclip.models.backbones.settings import BackboneSettings
+from intraclip.models.network import Stage, StagedNetwork
 
 _STRIDED = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)
 
@@ -46,6 +46,7 @@ class TimmBody(StagedNetwork):
 
     Settings = BackboneSettings
     same_weights = ("last_stride", "width")
+    normalises = True
 
     @classmethod
     def build(cls, name: str, input_config: InputConfig, settings: BackboneSettings) -> TimmBody:
@@ -103,6 +104,62 @@ class TimmBody(StagedNetwork):
         groups: Mapping[int, list[str]] = group_parameters(self.network, matcher(coarse=False))
         found = [[f"network.{name}" for name in groups[number]] for number in sorted(groups)]
         return [found[0] + found[1], *found[2:]] if len(found) > 1 else found
+
+    def load_usual(self) -> str:
+        """See `StagedNetwork.load_usual`: those of an installed package, else from timm's own source.
+
+        Raises:
+            CheckpointError: they cannot be downloaded.
+            ConfigError: there are none.
+        """
+        from intraclip.models.packaged import PACKAGES, packaged_weights
+
+        name = self.name.removeprefix(TIMM)
+        packaged = packaged_weights(name)
+        if packaged is not None:
+            self._fill(packaged.read(self.network), source=str(packaged))
+            return str(packaged)
+        place = usual_place(name)
+        hint = f", or install {PACKAGES[name].distribution} (extra weights)" if name in PACKAGES else ""
+        try:
+            with _same_random_state():
+                twin = create(name, self._size, pretrained=True).state_dict()
+        except (
+            Exception
+        ) as error:  # hub, requests and timm raise kinds of their own when there is no internet
+            raise CheckpointError(
+                f"timm's weights of {name} cannot be had ({_first_line(error)}); fetch {place} on a machine with "
+                f"internet access and set model.weights to the file{hint}"
+            ) from None
+        self.network.load_state_dict({k: v for k, v in twin.items() if k in self.network.state_dict()})
+        return f"timm's weights of {name} ({place})"
+
+    def load(
+        self, state: Mapping[str, torch.Tensor], *, source: str, size: tuple[int, int] | None = None
+    ) -> None:
+        """See `StagedNetwork.load`; in timm's layout. Position embeddings are fitted, without `size` from a square."""
+        learned, own = state.get("pos_embed"), self.network.state_dict().get("pos_embed")
+        if size is not None and learned is not None and own is not None and learned.shape != own.shape:
+            from timm.layers.pos_embed import resample_abs_pos_embed
+
+            places: Any = self.network.patch_embed
+            grid = [side // patch for side, patch in zip(size, places.patch_size, strict=True)]
+            prefix = learned.shape[1] - grid[0] * grid[1]
+            fitted = resample_abs_pos_embed(learned, list(places.grid_size), grid, num_prefix_tokens=prefix)
+            state = {**state, "pos_embed": fitted}
+        self._fill(state, source=source)
+
+    def _fill(self, state: Mapping[str, torch.Tensor], *, source: str) -> None:
+        own = self.network.state_dict()
+        if not all(name in state and state[name].shape == tensor.shape for name, tensor in own.items()):
+            try:  # timm knows older names, and fits position embeddings to the frame
+                with _same_random_state():
+                    state = create(self.name.removeprefix(TIMM), self._size, state=state).state_dict()
+            except Exception as error:  # a filter meets keys that it does not expect
+                raise CheckpointError(
+                    f"{source} does not fit the backbone {self.name}: {_first_line(error)}"
+                ) from None
+        self.network.load_state_dict({name: state[name] for name in own})
 
     def prepare(self, frames: torch.Tensor) -> torch.Tensor:
         """See `StagedNetwork.prepare`: normalised as the network's own weights expect it."""
@@ -212,7 +269,13 @@ class TimmBody(StagedNetwork):
             self.network.set_grad_checkpointing(True)  # type: ignore[operator]
 
 
-def create(name: str, size: tuple[int, int], *, state: Mapping[str, torch.Tensor] | None = None) -> nn.Module:
+def create(
+    name: str,
+    size: tuple[int, int],
+    *,
+    state: Mapping[str, torch.Tensor] | None = None,
+    pretrained: bool = False,
+) -> nn.Module:
     """A network of timm without classifier.
 
     Args:
@@ -220,6 +283,7 @@ def create(name: str, size: tuple[int, int], *, state: Mapping[str, torch.Tensor
         size: height and width of its frames.
         state: its weights, in any layout that timm itself accepts (position embeddings of another size are fitted);
             random without.
+        pretrained: with the weights that timm fetches.
 
     Raises:
         ConfigError: there is no such network, or it takes no frames of this size.
@@ -227,7 +291,7 @@ def create(name: str, size: tuple[int, int], *, state: Mapping[str, torch.Tensor
     """
     timm = require_extra("timm", extra="timm", purpose=f"{TIMM}{name}")
     check_name(name)
-    more: dict[str, Any] = {}
+    more: dict[str, Any] = {"pretrained": pretrained}
     if timm.get_pretrained_cfg(name, allow_unregistered=True).fixed_input_size:
         more["img_size"] = size  # position embeddings fit one size
     if state is not None:
@@ -257,34 +321,6 @@ def wanted_normalisation(name: str) -> tuple[tuple[float, ...], tuple[float, ...
     return tuple(found.mean), tuple(found.std)
 
 
-def load_pretrained(body: TimmBody) -> str:
-    """Fill a backbone with the usual weights of its network: of an installed package, else of timm's own source.
-
-    Returns:
-        Where they come from, for people.
-
-    Raises:
-        CheckpointError: they cannot be downloaded.
-        ConfigError: there are none.
-    """
-    timm = require_extra("timm", extra="timm", purpose=body.name)
-    name = body.name.removeprefix(TIMM)
-    packaged = packaged_weights(name)
-    if packaged is not None:
-        _fill(body, packaged.read(body.network), source=str(packaged))
-        return str(packaged)
-    place = usual_place(name)
-    try:
-        twin = _twin(timm, name, body)
-    except Exception as error:  # hub, requests and timm raise kinds of their own when there is no internet
-        raise CheckpointError(
-            f"timm's weights of {name} cannot be had ({_first_line(error)}); fetch {place} on a machine with internet "
-            f"access and set model.weights to the file{_package_hint(name)}"
-        ) from None
-    body.network.load_state_dict({k: v for k, v in twin.items() if k in body.network.state_dict()})
-    return f"timm's weights of {name} ({place})"
-
-
 def usual_place(name: str) -> str:
     """Where timm has the weights of a network: a name on the hub, or an address.
 
@@ -302,72 +338,10 @@ def usual_place(name: str) -> str:
     return str(place)
 
 
-def load_state(
-    body: TimmBody,
-    state: Mapping[str, torch.Tensor],
-    *,
-    source: str,
-    size: tuple[int, int] | None = None,
-) -> None:
-    """Fill a backbone with a state dict in timm's layout, classifier or not.
-
-    Args:
-        body: changed in place.
-        state: its tensors by name.
-        source: of them, for the message.
-        size: height and width of the frames that it was made for; position embeddings are fitted from there. None: a
-            square, as timm's own.
-
-    Raises:
-        CheckpointError: it does not fit.
-    """
-    learned, own = state.get("pos_embed"), body.network.state_dict().get("pos_embed")
-    if size is not None and learned is not None and own is not None and learned.shape != own.shape:
-        from timm.layers.pos_embed import resample_abs_pos_embed
-
-        places: Any = body.network.patch_embed
-        grid = [side // patch for side, patch in zip(size, places.patch_size, strict=True)]
-        prefix = learned.shape[1] - grid[0] * grid[1]
-        fitted = resample_abs_pos_embed(learned, list(places.grid_size), grid, num_prefix_tokens=prefix)
-        state = {**state, "pos_embed": fitted}
-    _fill(body, state, source=source)
-
-
-def _fill(body: TimmBody, state: Mapping[str, torch.Tensor], *, source: str) -> None:
-    own = body.network.state_dict()
-    if not all(name in state and state[name].shape == tensor.shape for name, tensor in own.items()):
-        try:  # timm knows older names, and fits position embeddings to the frame
-            with _same_random_state():
-                state = create(body.name.removeprefix(TIMM), body._size, state=state).state_dict()
-        except Exception as error:  # a filter meets keys that it does not expect
-            raise CheckpointError(
-                f"{source} does not fit the backbone {body.name}: {_first_line(error)}"
-            ) from None
-    body.network.load_state_dict({name: state[name] for name in own})
-
-
-def _twin(timm: Any, name: str, body: TimmBody) -> dict[str, torch.Tensor]:
-    more: dict[str, Any] = {}
-    if timm.get_pretrained_cfg(name, allow_unregistered=True).fixed_input_size:
-        more["img_size"] = body._size
-    with _same_random_state():
-        found: dict[str, torch.Tensor] = timm.create_model(
-            name, pretrained=True, num_classes=0, **more
-        ).state_dict()
-    return found
-
-
 @contextlib.contextmanager
 def _same_random_state() -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         yield
-
-
-def _package_hint(name: str) -> str:
-    from intraclip.models.packaged import PACKAGES
-
-    package = PACKAGES.get(name)
-    return f", or install {package.distribution} (extra weights)" if package else ""
 
 
 def _pair(stride: Any) -> tuple[int, int]:

@@ -9,8 +9,6 @@ from intraclip.core.settings import differing, settings_of
 from intraclip.errors import ConfigError
 from intraclip.models.heads import HEADS
 from intraclip.models.heads.base import FrameHead, Head
-from intraclip.models.heads.gem import SpaceGeM
-from intraclip.models.heads.neck import with_neck
 
 
 def build_head(num_features: int, config: ModelConfig) -> Head:
@@ -28,5 +26,11 @@ def build_head(num_features: int, config: ModelConfig) -> Head:
             raise ConfigError(
                 f"model.pooling: the head {config.head} does not read one vector a frame alone; leave it at mean"
             )
+        from intraclip.models.heads.gem import SpaceGeM
+
         head.pool_space_with(SpaceGeM())
-    return with_neck(head, search_before=config.neck_test == "before") if config.neck == "bn" else head
+    if config.neck == "none":
+        return head
+    from intraclip.models.heads.neck import with_neck
+
+    return with_neck(head, search_before=config.neck_test == "before")
