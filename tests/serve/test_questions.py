@@ -114,7 +114,8 @@ def test_labels_answer_questions_too(client, unsure: Gallery):
 
 
 def test_too_few_tracklets_are_said(tmp_path):
-    with create_gallery(tmp_path / "few", fingerprint="f00d", dimension=4) as few, serving(few, uploads=False) as client:
+    few = create_gallery(tmp_path / "few", fingerprint="f00d", dimension=4)
+    with few, serving(few, uploads=False) as client:
         told = client.get("/api/v1/question").json()
         assert told["query"] is None
         assert "fewer than 16 tracklets" in told["reason"]
