@@ -25,7 +25,7 @@ from intraclip.config import (
     RunConfig,
 )
 from intraclip.data.readers import num_splits, read_split
-from intraclip.embed.evaluate import evaluate_run, evaluate_splits
+from intraclip.embed.evaluate import evaluate, evaluate_splits
 from intraclip.errors import ConfigError, DataError, DeviceError, IntraclipError, OutputError
 from intraclip.lab.cross import (
     PRINTED_SOURCE,
@@ -127,8 +127,9 @@ def test_every_pair_of_splits_is_scored(data: Path, finished: Path):
     ]
     # The same as testing run by run and split by split.
     for pair in result["pairs"][1::4]:
-        alone = evaluate_run(
-            Path(pair["run"]) / "model.safetensors", read_split(data / "prid", split=pair["test_split"])
+        alone = evaluate(
+            Path(pair["run"]) / "model.safetensors",
+            data=read_split(data / "prid", split=pair["test_split"]),
         )
         for name in ("rank1", "mAP", "mINP"):
             assert pair[name] == pytest.approx(alone["scores"]["prid2011"][name])

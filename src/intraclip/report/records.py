@@ -24,7 +24,7 @@ class RunRecord:
         environment: of the training; empty when it was not written.
         throughput: where the training's time went; empty when it was not measured.
         epochs: one entry an epoch, as in `metrics.jsonl`; empty when there is none.
-        evaluation: as `intraclip.embed.evaluate.evaluate_run` wrote it.
+        evaluation: as `intraclip.embed.evaluate.evaluate` wrote it.
     """
 
     name: str
