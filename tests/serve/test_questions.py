@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -125,3 +128,8 @@ def test_a_pair_is_two_tracklets_that_are_there(client):
     for pair, status in ((("p0_1", "p0_1"), 422), (("p0_1", "x"), 404)):
         said = {"query": pair[0], "tracklet": pair[1]}
         assert client.put("/api/v1/unsure", json=said, headers=CHANGE).status_code == status
+
+
+def test_choosing_questions_needs_no_pytorch():
+    code = "import intraclip.adapt.gallery_questions, sys; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

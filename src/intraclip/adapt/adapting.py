@@ -31,8 +31,8 @@ import torch
 from intraclip.adapt.answers import Answer, Settled, read_answers, settle
 from intraclip.adapt.asking import Asking, Responder
 from intraclip.adapt.cameras import across, directions
-from intraclip.adapt.clusters import Clusters, cluster
-from intraclip.adapt.footage import FEWEST, Footage, piece, read_footage
+from intraclip.adapt.clusters import FEWEST, Clusters, cluster
+from intraclip.adapt.footage import Footage, piece, read_footage
 from intraclip.adapt.guard import Guard, guard, held_out
 from intraclip.adapt.look import Look, cut_in_two, look, strangers
 from intraclip.config import (

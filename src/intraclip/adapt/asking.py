@@ -31,8 +31,8 @@ from intraclip.adapt.answers import (
 )
 from intraclip.adapt.clusters import likeness
 from intraclip.adapt.footage import Footage
-from intraclip.adapt.look import Vectors
 from intraclip.adapt.questions import next_question
+from intraclip.adapt.vectors import Vectors
 from intraclip.errors import DataError
 from intraclip.gallery.gallery import Gallery
 from intraclip.gallery.records import Judgement

@@ -8,10 +8,16 @@ projection (Solomonoff, Campbell, Boardman, "Advances in channel compensation fo
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
 import numpy as np
 import numpy.typing as npt
 
-from intraclip.adapt.look import Look, Vectors, unit
+from intraclip.adapt.vectors import Vectors, unit
+
+if TYPE_CHECKING:
+    from intraclip.adapt.look import Look
 
 FEWEST_OF_CAMERA = 8
 """Tracklets of a camera below which its mean counts for nothing: it would be the people's, not the camera's."""
@@ -44,4 +50,4 @@ def directions(vectors: Vectors, camids: npt.NDArray[np.int64]) -> Vectors:
 
 def across(seen: Look, out: Vectors) -> Look:
     """The vectors without these directions, as the network gives them once they are taken out of it."""
-    return Look(segments=tuple(unit(s - (s @ out) @ out.T) for s in seen.segments), starts=seen.starts)
+    return replace(seen, segments=tuple(unit(s - (s @ out) @ out.T) for s in seen.segments))

@@ -15,9 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from intraclip.adapt.answers import Settled
-from intraclip.adapt.look import Vectors
+from intraclip.adapt.vectors import Vectors
 from intraclip.link.agglomeration import ScoreMatrix, agglomerate
 from intraclip.metrics.rerank import rerank
+
+FEWEST = 16
+"""Tracklets below which nothing is learned or asked: their neighbours are mostly chance."""
 
 NEIGHBOURS = 6
 """Neighbours that count as near, k1."""

@@ -20,9 +20,6 @@ from intraclip.link.recordings import kept_apart, recordings
 from intraclip.link.source import from_gallery
 from intraclip.types import UNKNOWN_PID, ArrayTracklet, Split, Tracklet
 
-FEWEST = 16
-"""Tracklets below which nothing is learned: their neighbours are mostly chance."""
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Footage:

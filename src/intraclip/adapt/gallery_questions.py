@@ -11,10 +11,9 @@ import numpy.typing as npt
 
 from intraclip.adapt.answers import labels_of, settle, unsure_of
 from intraclip.adapt.cameras import directions
-from intraclip.adapt.clusters import likeness
-from intraclip.adapt.footage import FEWEST
-from intraclip.adapt.look import unit
+from intraclip.adapt.clusters import FEWEST, likeness
 from intraclip.adapt.questions import LATELY, next_question
+from intraclip.adapt.vectors import unit
 from intraclip.gallery.gallery import Gallery
 from intraclip.link.agglomeration import ScoreMatrix
 from intraclip.link.evidence import Evidence
@@ -75,6 +74,12 @@ class GalleryQuestions:
                 if not blind:
                     return seen.names[found.a], seen.names[found.b], found.pairs
                 seen.askable[blind] = False
+
+    def why_none(self) -> str:
+        """Why nothing is worth asking, in a sentence without its stop."""
+        if self._gallery.stats().tracklets < FEWEST:
+            return f"fewer than {FEWEST} tracklets say too little about who is who"
+        return "what tracklets, footage and answers say leaves no doubt that an answer could settle"
 
     def _look(self) -> _Seen | None:
         counts = self._gallery.stats()

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from intraclip.adapt.look import Look, Vectors
+from intraclip.adapt.look import Look
+from intraclip.adapt.vectors import Vectors
 
 SHARE = 0.2
 """Share of the tracklets that are held out."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from intraclip.adapt.footage import Footage, piece
+from intraclip.adapt.vectors import Vectors, unit
 from intraclip.core.progress import Progress
 from intraclip.embed.extract import collect
 from intraclip.embed.network import Network
@@ -26,8 +26,6 @@ SEGMENTS = 4
 
 FEWEST_IN_PART = 4
 """Frames below which a part of a tracklet that was cut is left out."""
-
-Vectors = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -135,9 +133,3 @@ def _changes(segments: Vectors, limit: float) -> list[int]:
         return []
     before, after = _changes(segments[:best], limit), _changes(segments[best:], limit)
     return [*before, best, *(best + place for place in after)]
-
-
-def unit(vectors: npt.NDArray[np.floating[Any]]) -> Vectors:
-    """The same directions at unit length."""
-    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return np.asarray(vectors / np.maximum(lengths, 1e-12), dtype=np.float32)

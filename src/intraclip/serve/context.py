@@ -6,13 +6,13 @@ import math
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import anyio.to_thread
 from fastapi import Depends, Request
 
-from intraclip.adapt.gallery_questions import GalleryQuestions
 from intraclip.errors import ConfigError, DamagedError, DataError, IntraclipError
 from intraclip.gallery.gallery import Gallery
 from intraclip.gallery.records import TrackletRecord
@@ -27,6 +27,7 @@ from intraclip.serve.tokens import Attempts, Token, Tokens
 from intraclip.serve.uploads import Decoders, Embedder
 
 if TYPE_CHECKING:
+    from intraclip.adapt.gallery_questions import GalleryQuestions
     from intraclip.live.live import Live
 
 Result = TypeVar("Result")
@@ -51,7 +52,6 @@ class Context:
         decoding: slots of uploads that are decoded.
         embedding: slots of uploads that are embedded.
         looks: pictures that were looked at.
-        questions: chooses what people are asked.
         stopping: set when the service is about to end; it is not ready any more.
     """
 
@@ -68,7 +68,6 @@ class Context:
     decoding: Slots = field(init=False)
     embedding: Slots = field(init=False)
     looks: Looks = field(init=False)
-    questions: GalleryQuestions = field(init=False)
     stopping: bool = False
 
     def __post_init__(self) -> None:
@@ -81,7 +80,6 @@ class Context:
         self.decoding = Slots(settings.decodings, settings.waiting)
         self.embedding = Slots(settings.embeddings, settings.waiting)
         self.looks = Looks(self._write_look)
-        self.questions = GalleryQuestions(self.gallery)
         for name, slots in (("search", self.searching), ("decode", self.decoding), ("embed", self.embedding)):
             self.metrics.watch(name, slots)
         if self.live is not None:
@@ -140,6 +138,13 @@ class Context:
             raise Refused(503, f"the gallery {what}") from None
         if self.embedder is not None:
             _require_room(Path(tempfile.gettempdir()), "temporary files")
+
+    @cached_property
+    def questions(self) -> GalleryQuestions:
+        """Chooses what people are asked; opened with the first question, because it needs SciPy."""
+        from intraclip.adapt.gallery_questions import GalleryQuestions
+
+        return GalleryQuestions(self.gallery)
 
     # -- who is let in -------------------------------------------------------------------------------------
 

@@ -7,7 +7,6 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 
 from intraclip.adapt.answers import UNSURE, keep, take_back, unsure_of
-from intraclip.adapt.footage import FEWEST
 from intraclip.serve.context import Actor, Served
 from intraclip.serve.errors import Refused
 from intraclip.serve.schemas import Id, PairIn, QuestionOut, TrackletOut
@@ -25,11 +24,7 @@ def question(served: Served, actor: Actor) -> QuestionOut:
     """
     found = served.questions.next()
     if found is None:
-        few = served.gallery.stats().tracklets < FEWEST
-        reason = f"fewer than {FEWEST} tracklets say too little about who is who" if few else ""
-        return QuestionOut(
-            reason=reason or "what tracklets, footage and answers say leaves no doubt worth a question"
-        )
+        return QuestionOut(reason=served.questions.why_none())
     query, tracklet, pairs = found
     for name in (query, tracklet):
         served.looked(actor, "question", name)
