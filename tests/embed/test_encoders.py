@@ -13,6 +13,7 @@ import torch
 from intraclip.config import InputConfig, ModelConfig, Recipe
 from intraclip.embed.encoders import open_encoder
 from intraclip.embed.encoders.foreign import load_network_config, prepare
+from intraclip.embed.encoders.torch_encoder import TorchEncoder
 from intraclip.errors import CheckpointError, ConfigError, DeviceError, IntraclipError, MissingExtraError
 from intraclip.models.checkpoint import save_checkpoint
 from intraclip.models.embedder import build_embedder
@@ -57,6 +58,30 @@ def test_a_run_gives_the_same_vectors_on_every_engine(tmp_path: Path):
             found, wanted = encoder.encode(noise(count)), torch_encoder.encode(noise(count))
             assert found.shape == (count, 64)
             torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("backbone", ["small", "resnet18", "timm:resnet10t"])
+def test_folding_batch_normalisation_changes_no_more_than_the_last_digits(backbone: str):
+    if backbone.startswith("timm"):
+        pytest.importorskip("timm")
+    config = ModelConfig(backbone=backbone, head="ica", weights="")
+    model = build_embedder(config, RECIPE.input, num_classes=2, seed=0)
+    generator = torch.Generator().manual_seed(0)
+    for module in model.backbone.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            for statistic in (module.running_mean, module.running_var, module.weight, module.bias):
+                assert statistic is not None
+                statistic.data.uniform_(0.5, 1.5, generator=generator)
+    model.eval()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    encoder = TorchEncoder(model)
+    left = [m for m in encoder.model.backbone.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    assert len(left) < sum(isinstance(m, torch.nn.BatchNorm2d) for m in model.modules()) or "timm" in backbone
+    found = encoder.encode(noise(9))
+    with torch.no_grad():
+        wanted = model.frame_vectors((noise(9) / 255 - 0.5) / 0.5)
+    assert float((found - wanted).norm() / wanted.norm()) < 1e-5
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
 
 
 def test_the_exported_file_is_kept_and_follows_the_weights(tmp_path: Path):

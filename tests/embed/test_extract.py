@@ -19,7 +19,7 @@ from intraclip.embed.extract import embed_split, embed_tracklets, extractor_of, 
 from intraclip.embed.extractors import ClipExtractor, ExtractSettings, FrameExtractor, RunningMean
 from intraclip.errors import ConfigError, DataError, FrameError
 from intraclip.models.checkpoint import save_checkpoint
-from intraclip.models.embedder import build_embedder
+from intraclip.models.embedder import ClipEmbedder, build_embedder
 from intraclip.models.heads.ica import ICA
 from intraclip.models.heads.tap import TAP
 from intraclip.types import Split, Tracklet
@@ -171,12 +171,19 @@ def test_memory_does_not_grow_with_the_length(tmp_path, sampling):
     assert peak(1500) < peak(200) + 500_000
 
 
-def test_a_long_clip_of_a_head_that_reads_maps_goes_through_the_backbone_in_pieces(tmp_path):
+def test_a_long_clip_of_a_head_that_reads_maps_goes_through_the_backbone_in_pieces(tmp_path, monkeypatch):
     tracklet, model = long_tracklet(tmp_path, 300), network("maps")
     clip = ClipConfig(test_sampling="all")
     sizes: list[int] = []
-    model.backbone.register_forward_hook(lambda m, inputs, out: sizes.append(len(out)))
-    (found,) = run(model, [tracklet], clip, max_frames=10)
+    frame_maps = ClipEmbedder.frame_maps
+
+    def noted(self: ClipEmbedder, frames: torch.Tensor) -> torch.Tensor:
+        sizes.append(len(frames))
+        return frame_maps(self, frames)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ClipEmbedder, "frame_maps", noted)
+        (found,) = run(model, [tracklet], clip, max_frames=10)
     assert sum(sizes) == 300
     assert max(sizes) <= 10
     assert np.abs(found.embedding - clip_by_clip(model, [tracklet], clip)[0]).max() < 1e-5

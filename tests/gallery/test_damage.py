@@ -14,8 +14,9 @@ from gallery.gallery_world import MODEL, SIZE, fill, pictures, record, vectors
 from gallery.hostile import QUESTIONS, answers, blank, flip, outcome, prepared, trial, truncate
 from intraclip.errors import DamagedError, DataError
 from intraclip.gallery.folder_files import COMMITS, FILE
-from intraclip.gallery.gallery import create_gallery, open_gallery, save_intact
+from intraclip.gallery.gallery import create_gallery, open_gallery
 from intraclip.gallery.records import Filters
+from intraclip.gallery.salvage import save_intact
 
 OLD = Path(__file__).with_name("format1.sqlite.gz")
 

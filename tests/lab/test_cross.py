@@ -25,7 +25,7 @@ from intraclip.config import (
     RunConfig,
 )
 from intraclip.data.readers import num_splits, read_split
-from intraclip.embed.evaluate import evaluate_run, evaluate_splits
+from intraclip.embed.evaluate import evaluate, evaluate_splits
 from intraclip.errors import ConfigError, DataError, DeviceError, IntraclipError, OutputError
 from intraclip.lab.cross import (
     PRINTED_SOURCE,
@@ -127,8 +127,9 @@ def test_every_pair_of_splits_is_scored(data: Path, finished: Path):
     ]
     # The same as testing run by run and split by split.
     for pair in result["pairs"][1::4]:
-        alone = evaluate_run(
-            Path(pair["run"]) / "model.safetensors", read_split(data / "prid", split=pair["test_split"])
+        alone = evaluate(
+            Path(pair["run"]) / "model.safetensors",
+            data=read_split(data / "prid", split=pair["test_split"]),
         )
         for name in ("rank1", "mAP", "mINP"):
             assert pair[name] == pytest.approx(alone["scores"]["prid2011"][name])
@@ -227,7 +228,7 @@ def test_resuming_trains_only_what_is_missing(data: Path, finished: Path, recipe
     ):
         cross_dataset(tmp_path / "others", data / "prid", recipe, out, resume=True)
     (out / "split-02" / "config.toml").unlink()
-    with pytest.raises(OutputError, match="split-02 is not empty and is no run folder"):
+    with pytest.raises(OutputError, match="split-02 is not empty and is not a run folder"):
         cross_dataset(data / "ilids", data / "prid", recipe, out, resume=True)
 
 

@@ -9,8 +9,9 @@ import pytest
 
 from gallery.gallery_world import MODEL, SIZE, record
 from intraclip.errors import ConfigError, DataError
-from intraclip.gallery.gallery import create_gallery, open_gallery, save_intact
+from intraclip.gallery.gallery import create_gallery, open_gallery
 from intraclip.gallery.records import Filters, TrackletRecord
+from intraclip.gallery.salvage import save_intact
 from intraclip.live.alerts import Alerts
 from intraclip.live.watchlist import LEAST_FACTOR, Matcher, WatchList, add_pictures, factor_of
 from intraclip.metrics.match_fit import fit_calibration

@@ -20,7 +20,7 @@ from intraclip.config import (
     Recipe,
     RunConfig,
 )
-from intraclip.embed.evaluate import evaluate_run
+from intraclip.embed.evaluate import evaluate
 from intraclip.train.loop import train
 from intraclip.types import Split, Tracklet
 
@@ -97,5 +97,5 @@ def make_world(folder: Path) -> World:
     runs = {"Model 1: TAP, asynchronous": folder / "tap", "Model 4: ICA, synchronous": folder / "ica"}
     for recipe, run in zip((tap, ica), runs.values(), strict=True):
         train(split, recipe, run)
-        evaluate_run(run, split)
+        evaluate(run, data=split)
     return World(split, runs)

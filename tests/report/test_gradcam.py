@@ -7,12 +7,13 @@ from torch import nn
 
 from intraclip.config import InputConfig, ModelConfig
 from intraclip.models.embedder import ClipEmbedder, build_embedder
+from intraclip.models.network import StagedNetwork
 from intraclip.report.gradcam import CLIPS_AT_ONCE, activation_maps, overlay, share_inside
 
 INPUT = InputConfig(height=64, width=32)
 
 
-class UpperAndLower(nn.Module):
+class UpperAndLower(StagedNetwork):
     """Two maps: brightness of the frame's upper half, and of its lower half, elsewhere 0."""
 
     def forward(self, frames: torch.Tensor) -> torch.Tensor:

@@ -15,7 +15,7 @@ from intraclip.config_io import load_recipe
 from intraclip.core.distributed import World
 from intraclip.data.dataset import TrainingBatches, iterate, labels_of
 from intraclip.data.sampler import PKSampler
-from intraclip.embed.evaluate import evaluate_run
+from intraclip.embed.evaluate import evaluate
 from intraclip.errors import (
     CheckpointError,
     ConfigError,
@@ -176,7 +176,7 @@ def test_a_run_on_a_gpu_is_resumed_and_scored_on_either_device(
     assert all(entry["loss"] > 0 for entry in metrics(tmp_path / "run"))
     assert json.loads((tmp_path / "run/environment.json").read_text())["device"] != "cpu"
     found = [
-        evaluate_run(tmp_path / "run", tiny_split, device=device)["scores"]["mars-no-query"]["mAP"]
+        evaluate(tmp_path / "run", data=tiny_split, device=device)["scores"]["mars-no-query"]["mAP"]
         for device in ("cuda", "cpu")
     ]
     assert found[0] == pytest.approx(found[1], abs=0.1)

@@ -12,6 +12,7 @@ import tyro
 
 from intraclip.cli.common import parse, print_json, print_scores, progress_bar, read_data_of_run, say
 from intraclip.config import Layout
+from intraclip.core.settings import bounded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +39,7 @@ class EvaluateArgs:
     engine: str | None = None
     """What runs the network: torch, onnxruntime, openvino, or auto for the fastest exact one that is installed; torch
     by default."""
-    workers: int | None = None
+    workers: int | None = bounded(None, 0)
     """Processes that decode frames; by default as in the recipe."""
     device: str | None = None
     """auto, cpu, cuda or cuda:N; by default as in the recipe."""
@@ -50,7 +51,7 @@ def main(argv: Sequence[str]) -> int:
     """Run the command."""
     args = parse(EvaluateArgs, argv, command="evaluate")
     from intraclip.core.distributed import open_ranks
-    from intraclip.embed.evaluate import evaluate_run
+    from intraclip.embed.evaluate import evaluate
     from intraclip.models.checkpoint import model_file, read_checkpoint
 
     recipe = read_checkpoint(model_file(args.model)).recipe
@@ -58,9 +59,9 @@ def main(argv: Sequence[str]) -> int:
         first = ranks.leads
         split = read_data_of_run(args.data, recipe, layout=args.layout, split=args.split)
         with progress_bar("embedding") if first else nullcontext() as update:
-            result = evaluate_run(
+            result = evaluate(
                 args.model,
-                split,
+                data=split,
                 protocol=args.protocol,
                 distance=args.distance,
                 sampling=args.sampling,

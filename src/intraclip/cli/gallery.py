@@ -268,7 +268,7 @@ def _tell_ahead(address: str, count: int) -> None:
 
 def _check(argv: Sequence[str]) -> int:
     args = parse(CheckArgs, argv, command="gallery check")
-    from intraclip.gallery.gallery import open_gallery, save_intact
+    from intraclip.gallery.gallery import open_gallery
 
     damage: list[str] = []
     try:
@@ -277,7 +277,11 @@ def _check(argv: Sequence[str]) -> int:
             count = gallery.stats().tracklets if not damage else 0
     except DamagedError as error:
         damage = [*damage, str(error)]
-    saved = None if args.out is None else save_intact(args.gallery, args.out)
+    saved = None
+    if args.out is not None:
+        from intraclip.gallery.salvage import save_intact
+
+        saved = save_intact(args.gallery, args.out)
     if args.json:
         print_json({"damage": damage, "saved": None if saved is None else asdict(saved)})
     else:

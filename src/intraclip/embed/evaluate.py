@@ -26,105 +26,13 @@ from intraclip.embed.origin import origin_of, times_of
 from intraclip.embed.sharding import balance
 from intraclip.errors import ConfigError, DataError
 from intraclip.metrics.distance import Distance
-from intraclip.metrics.protocols import Protocol, distinct, protocol_named, protocols_named
+from intraclip.metrics.protocols import distinct, protocol_named, protocols_named
 from intraclip.metrics.ranking import Scores, score
 from intraclip.metrics.uncertainty import intervals_or_none
 from intraclip.models.checkpoint import Checkpoint, describe, model_file, read_checkpoint
-from intraclip.types import Embeddings, Split, Tracklet
+from intraclip.types import Split, Tracklet
 
 Sampling = Literal["dense", "even", "all"]
-
-
-def protocols_for(split: Split, name: str | None) -> list[Protocol]:
-    """Protocols to score a split with."""
-    return protocols_named(name or split.protocol)
-
-
-def score_all(
-    embeddings: Embeddings, protocols: Sequence[Protocol], *, distance: Distance
-) -> dict[str, Scores]:
-    """Scores by protocol name."""
-    return {protocol.name: score(embeddings, protocol, distance=distance) for protocol in protocols}
-
-
-def evaluate_run(
-    run: Path,
-    split: Split,
-    *,
-    protocol: str | None = None,
-    distance: Distance = "euclidean",
-    sampling: Sampling | None = None,
-    engine: str | None = None,
-    workers: int | None = None,
-    device: str | None = None,
-    progress: Progress | None = None,
-    ranks: Ranks = ALONE,
-) -> dict[str, Any]:
-    """Embed the test tracklets with a run's model and score them.
-
-    For a run folder, `evaluation.json` and `embeddings.npz` are written into it; for a single checkpoint file
-    nothing is written.
-
-    Returns:
-        ``scores`` by protocol, each with ``intervals`` (None for too few people) and ``same_as``, protocols that
-        calculate the same; ``not_scored`` with the reason by protocol (``all`` only); and everything that makes them
-        what they are: ``fingerprint``, ``data``, ``sampling``, ``model`` and ``environment``.
-    """
-    require_test_tracklets(split)
-    ready = _ready(run, sampling=sampling, engine=engine, workers=workers, device=device)
-    network = ready.network
-    features, unreadable = _embed_shared(network, split.test, ranks, progress)
-    embeddings = with_ids(features, split, fingerprint=network.fingerprint)
-    scores: dict[str, Scores] = {}
-    not_scored: dict[str, str] = {}
-    same_as: dict[str, list[str]] = {}
-    chosen = protocols_for(split, protocol)
-    for rules, same in distinct(chosen):
-        try:
-            found = score(embeddings, rules, distance=distance, device=ready.ranking_device)
-        except DataError as error:
-            # Side by side, a protocol that leaves nobody to find is a finding; asked for alone, it is an error.
-            if protocol != "all":
-                raise
-            not_scored |= {name: str(error) for name in same}
-            continue
-        for name in same:
-            scores[name] = replace(found, protocol=name)
-            same_as[name] = [other for other in same if other != name]
-    result = {
-        "scores": {
-            name: {
-                **scores[name].to_json_dict(),
-                "intervals": intervals_or_none(scores[name].outcomes, embeddings.pids),
-                "same_as": same_as[name],
-            }
-            for name in (p.name for p in chosen)
-            if name in scores
-        },
-        "not_scored": not_scored,
-        "unreadable_frames": unreadable,
-        "fingerprint": network.fingerprint,
-        "data": {
-            "root": str(split.root),
-            "dataset": split.dataset,
-            "split": split.index,
-            "test_digest": tracklets_digest(split, split.test),
-        },
-        **ready.described(),
-    }
-    if run.is_dir() and ranks.leads:
-        save_embeddings(
-            run / "embeddings.npz",
-            embeddings,
-            times=times_of(split),
-            metadata={
-                **origin_of(network.extractor, split, network.settings.clip),
-                "run": str(run.resolve()),
-                "unreadable_frames": len(unreadable),
-            },
-        )
-        write_json(run / "evaluation.json", result)
-    return result
 
 
 def evaluate(
@@ -142,7 +50,9 @@ def evaluate(
     progress: Progress | None = None,
     ranks: Ranks = ALONE,
 ) -> dict[str, Any]:
-    """Embed the test tracklets of a data folder with a run's network, and score them; as `evaluate_run`.
+    """Embed the test tracklets of a data folder with a run's network, and score them.
+
+    Into a run folder `evaluation.json` and `embeddings.npz` are written; for a checkpoint file nothing is.
 
     Args:
         run: run folder or checkpoint file.
@@ -159,28 +69,69 @@ def evaluate(
         progress: called with frames done and frames in all.
         ranks: the processes that share the embedding.
 
+    Returns:
+        ``scores`` by protocol, each with ``intervals`` (None for too few people) and ``same_as``, protocols that
+        calculate the same; ``not_scored`` with the reason by protocol (``all`` only); and everything that makes them
+        what they are: ``fingerprint``, ``data``, ``sampling``, ``model`` and ``environment``.
+
     >>> evaluate("no-such-run", data="MARS")
     Traceback (most recent call last):
     ...
     intraclip.errors.CheckpointError: no-such-run holds no trained model: ...
     """
     run = Path(run)
-    if not isinstance(data, Split):
+    if isinstance(data, Split):
+        tested = data
+    else:
         recipe = read_checkpoint(model_file(run)).recipe.data
         number = recipe.split if split is None else split
-        data = read_split(data, layout=layout, split=number, direction=recipe.direction)
-    return evaluate_run(
-        run,
-        data,
-        protocol=protocol,
-        distance=distance,
-        sampling=sampling,
-        engine=engine,
-        workers=workers,
-        device=device,
-        progress=progress,
-        ranks=ranks,
-    )
+        tested = read_split(data, layout=layout, split=number, direction=recipe.direction)
+    require_test_tracklets(tested)
+    ready = _ready(run, sampling=sampling, engine=engine, workers=workers, device=device)
+    network = ready.network
+    features, unreadable = _embed_shared(network, tested.test, ranks, progress)
+    embeddings = with_ids(features, tested, fingerprint=network.fingerprint)
+    scores: dict[str, dict[str, Any]] = {}
+    not_scored: dict[str, str] = {}
+    chosen = protocols_named(protocol or tested.protocol)
+    for rules, same in distinct(chosen):
+        try:
+            found = score(embeddings, rules, distance=distance, device=ready.ranking_device)
+        except DataError as error:
+            # Side by side, a protocol that leaves nobody to find is a finding; asked for alone, it is an error.
+            if protocol != "all":
+                raise
+            not_scored |= {name: str(error) for name in same}
+            continue
+        said = {**found.to_json_dict(), "intervals": intervals_or_none(found.outcomes, embeddings.pids)}
+        for name in same:
+            scores[name] = {**said, "protocol": name, "same_as": [other for other in same if other != name]}
+    result = {
+        "scores": {p.name: scores[p.name] for p in chosen if p.name in scores},
+        "not_scored": not_scored,
+        "unreadable_frames": unreadable,
+        "fingerprint": network.fingerprint,
+        "data": {
+            "root": str(tested.root),
+            "dataset": tested.dataset,
+            "split": tested.index,
+            "test_digest": tracklets_digest(tested, tested.test),
+        },
+        **ready.described(),
+    }
+    if run.is_dir() and ranks.leads:
+        save_embeddings(
+            run / "embeddings.npz",
+            embeddings,
+            times=times_of(tested),
+            metadata={
+                **origin_of(network.extractor, tested, network.settings.clip),
+                "run": str(run.resolve()),
+                "unreadable_frames": len(unreadable),
+            },
+        )
+        write_json(run / "evaluation.json", result)
+    return result
 
 
 def _embed_shared(
@@ -213,7 +164,7 @@ class SplitsEvaluation:
 
     Attributes:
         scores: one entry a split, in the order given.
-        described: ``sampling``, ``model`` and ``environment``, as `evaluate_run` writes them.
+        described: ``sampling``, ``model`` and ``environment``, as `evaluate` writes them.
     """
 
     scores: tuple[Scores, ...]

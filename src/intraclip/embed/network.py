@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from intraclip.config import TIMM
 from intraclip.core.progress import Progress
-from intraclip.data.readers.common import list_images
 from intraclip.embed.default import SHIPPED, calibration_of
 from intraclip.embed.extract import collect, of_tracklets, open_extractor, require_test_tracklets
 from intraclip.embed.extractors import Extractor, ExtractSettings
@@ -211,6 +210,8 @@ def _tracklet(item: Any, number: int) -> Tracklet:
     if isinstance(item, Tracklet):
         return item
     if isinstance(item, str | Path):
+        from intraclip.data.readers.common import list_images  # loads every reader
+
         folder = Path(item)
         frames = list_images(folder)
         if not frames:

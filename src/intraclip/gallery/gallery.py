@@ -41,7 +41,6 @@ from intraclip.types import Embeddings, Tracklet
 
 if TYPE_CHECKING:
     from intraclip.embed.network import Network
-    from intraclip.gallery.salvage import Saved
     from intraclip.metrics.match_probability import MatchCalibration
 
 Vectors = npt.NDArray[np.float32]
@@ -204,21 +203,6 @@ def opened_or_created(
         raise
     finally:
         gallery.close()
-
-
-def save_intact(address: str | Path, new: Path) -> Saved:
-    """Copy all that is intact of a damaged gallery in a folder into a new one, which is made.
-
-    Raises:
-        ConfigError: the gallery is on a server, which repairs its own.
-        DamagedError: nothing of it can be used.
-        OutputError: the new folder is not empty, or cannot be written.
-    """
-    if is_server(address):
-        raise ConfigError(f"{address} is on a server, which repairs its own files")
-    from intraclip.gallery.salvage import save_intact as save
-
-    return save(Path(address), str(new))
 
 
 def _is_clip(query: Any) -> bool:

@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from intraclip.errors import DamagedError
+from intraclip.errors import ConfigError, DamagedError
 from intraclip.gallery.digests import COVERED, Damage, row_digest
 from intraclip.gallery.folder import FolderStore, create_folder, read_whole
 from intraclip.gallery.folder_database import closing_connection, connect, explained
+from intraclip.gallery.gallery import is_server
 from intraclip.gallery.papers import is_paper, tracklets_of, without
 from intraclip.gallery.records import AuditEntry, GalleryInfo, Judgement, Pictures, TrackletRecord
 
@@ -41,17 +42,22 @@ class Saved:
     lost: list[str] = field(default_factory=list)
 
 
-def save_intact(folder: Path, new: str) -> Saved:
-    """Copy all that is as it was written into a new gallery; the damaged one is left as it is.
+def save_intact(address: str | Path, new: Path) -> Saved:
+    """Copy all that is as it was written into a new gallery in a folder; the damaged one is left as it is.
 
     Raises:
+        ConfigError: the gallery is on a server, which repairs its own.
         DamagedError: nothing can be read, not even for which model it was made.
+        OutputError: the new folder is not empty, or cannot be written.
     """
+    if is_server(address):
+        raise ConfigError(f"{address} is on a server, which repairs its own files")
+    folder = Path(address)
     with explained(folder), closing_connection(connect(folder)) as db:
         saved = Saved()
         told = dict(_rows(db, "info", saved))
         try:
-            info = GalleryInfo(address=new, **told)
+            info = GalleryInfo(address=str(new), **told)
         except TypeError:
             raise DamagedError(
                 f"the gallery {folder} is damaged: for which model it was made cannot be read, so nothing of it can be "

@@ -13,15 +13,17 @@ from intraclip.config import TIMM, Augmentation, Recipe
 from intraclip.config_io import dump_recipe, load_recipe
 from intraclip.core.devices import choose_device
 from intraclip.core.files import write_json, write_text
+from intraclip.core.progress import Progress
 from intraclip.data.readers import read_split
-from intraclip.embed.evaluate import evaluate_run, protocols_for, score_all
+from intraclip.embed.evaluate import evaluate
 from intraclip.embed.extract import embed_split, with_ids
 from intraclip.errors import OutputError, require_empty_folder
 from intraclip.lab.baselines import colour_histograms
 from intraclip.lab.rendering import check_rendered, render
 from intraclip.lab.view import View
 from intraclip.metrics.distance import Distance
-from intraclip.metrics.ranking import Scores
+from intraclip.metrics.protocols import protocol_named
+from intraclip.metrics.ranking import Scores, score
 from intraclip.models import packaged
 from intraclip.models.checkpoint import read_checkpoint
 from intraclip.models.embedder import build_embedder
@@ -150,8 +152,8 @@ def _base(folder: Path) -> Path:
     return folder
 
 
-def _score(run: Path, split: Split, update: Callable[[int, int], None]) -> dict[str, Any]:
-    found: dict[str, Any] = evaluate_run(run, split, distance=DISTANCE, progress=update)["scores"]
+def _score(run: Path, split: Split, update: Progress) -> dict[str, Any]:
+    found: dict[str, Any] = evaluate(run, data=split, distance=DISTANCE, progress=update)["scores"]
     scores: dict[str, Any] = found[split.protocol]
     return scores
 
@@ -189,8 +191,5 @@ def _baselines(split: Split, recipe: Recipe, view: View) -> dict[str, Scores]:
             "Colour histograms": with_ids(colour_histograms(split.test), split),
             "Network before training": embed_split(untrained, split, recipe, progress=update),
         }
-    protocols = protocols_for(split, None)
-    return {
-        name: score_all(found, protocols, distance=DISTANCE)[split.protocol]
-        for name, found in embeddings.items()
-    }
+    protocol = protocol_named(split.protocol)
+    return {name: score(found, protocol, distance=DISTANCE) for name, found in embeddings.items()}

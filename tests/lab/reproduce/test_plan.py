@@ -14,7 +14,7 @@ from intraclip.cli.main import main
 from intraclip.config_io import dump_recipe
 from intraclip.core.files import write_text
 from intraclip.data.readers import read_split
-from intraclip.embed.evaluate import evaluate_run
+from intraclip.embed.evaluate import evaluate
 from intraclip.errors import ConfigError, DataError, IntraclipError, OutputError
 from intraclip.lab.reproduce.estimate import duration, estimates
 from intraclip.lab.reproduce.experiments import experiments_named
@@ -97,7 +97,7 @@ def test_refusals_of_several_kinds_come_together(tmp_path: Path):
     left_there(runs[0], backbone_settings={"last_stride": 1})
     runs[1].folder.mkdir(parents=True)
     (runs[1].folder / "notes.txt").write_text("mine")
-    with pytest.raises(IntraclipError, match=r"another recipe(?s:.*)is no run folder"):
+    with pytest.raises(IntraclipError, match=r"another recipe(?s:.*)not a run folder"):
         planned(tmp_path, "ablations", data)
 
 
@@ -148,9 +148,9 @@ def test_embeddings_of_another_model_or_sampling_are_made_again(tmp_path: Path):
     run = planned(tmp_path, "table1", data).runs[0]
     make(run)
     assert planned(tmp_path, "table1", data).runs[0].state == "done"
-    evaluate_run(run.folder, read_split(data), sampling="all")
+    evaluate(run.folder, data=read_split(data), sampling="all")
     assert planned(tmp_path, "table1", data).runs[0].state == "trained"
-    evaluate_run(run.folder, read_split(data))
+    evaluate(run.folder, data=read_split(data))
     assert planned(tmp_path, "table1", data).runs[0].state == "done"
     (run.folder / "model.safetensors").unlink()
     train(read_split(data), run.recipe, run.folder, resume=True)
@@ -174,7 +174,7 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path):
     run = planned(tmp_path, "table1", data).runs[0]
     run.folder.mkdir(parents=True)
     (run.folder / "notes.txt").write_text("mine")
-    with pytest.raises(OutputError, match="is no run folder"):
+    with pytest.raises(OutputError, match="not a run folder"):
         planned(tmp_path, "table1", data)
 
 

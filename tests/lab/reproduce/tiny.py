@@ -6,7 +6,7 @@ from pathlib import Path
 
 from data.miniature import write_ilids_vid, write_mars, write_prid2011
 from intraclip.data.readers import read_split
-from intraclip.embed.evaluate import evaluate_run
+from intraclip.embed.evaluate import evaluate
 from intraclip.lab.reproduce.plan import PlannedRun
 from intraclip.lab.reproduce.run import Plan, plan
 from intraclip.lab.reproduce.settings import Settings
@@ -55,4 +55,4 @@ def make(run: PlannedRun) -> None:
     """Train and score a run here, which the command line does in processes."""
     split = read_split(run.source.root, split=run.split)
     train(split, run.recipe, run.folder)
-    evaluate_run(run.folder, split)
+    evaluate(run.folder, data=split)

@@ -39,7 +39,12 @@ def open_encoder(source: Path, *, engine: str = "auto", device: str | None = Non
     """
     # Other engines and other people's networks bring much with them that a run does without.
     from intraclip.embed.encoders.exported import cached_export, open_exported
-    from intraclip.embed.encoders.foreign import network_config, open_described, open_foreign, usual_network
+    from intraclip.embed.encoders.foreign import (
+        load_network_config,
+        network_config,
+        open_described,
+        usual_network,
+    )
 
     if engine not in get_args(Engine):
         raise ConfigError(f"engine {engine!r} is not one of {', '.join(get_args(Engine))}")
@@ -55,7 +60,7 @@ def open_encoder(source: Path, *, engine: str = "auto", device: str | None = Non
     source = resolve(source, kinds=("checkpoint",))
     suffix = source.suffix.lower()
     if suffix == ".toml":
-        return open_foreign(source, engine=engine, device=device)
+        return open_described(load_network_config(source), source.parent, engine=engine, device=device)
     if suffix in RUNS:
         return open_exported(source, engine=engine)
     checkpoint = read_checkpoint(model_file(source))

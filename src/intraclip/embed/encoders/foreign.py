@@ -153,22 +153,18 @@ def _problems(config: NetworkConfig, table: Mapping[str, Any]) -> Iterator[str]:
         yield f"mean: {list(config.mean)} does not belong to the value range 0..1; is it '0..255'?"
 
 
-def open_foreign(path: Path, *, engine: str = "auto", device: str | None = None) -> FrameEncoder:
-    """Open the network that a TOML file describes.
+def open_described(
+    config: NetworkConfig, folder: Path, *, engine: str = "auto", device: str | None = None
+) -> FrameEncoder:
+    """Open the network of a description.
 
     Args:
-        path: the TOML file.
+        config: the description.
+        folder: what its files are relative to.
         engine: for network files ``onnxruntime``, ``openvino`` or ``auto``; for timm and open_clip ``torch`` or
             ``auto``.
         device: for timm and open_clip.
     """
-    return open_described(load_network_config(path), path.parent, engine=engine, device=device)
-
-
-def open_described(
-    config: NetworkConfig, folder: Path, *, engine: str = "auto", device: str | None = None
-) -> FrameEncoder:
-    """Open the network of a description; `folder` is what its files are relative to. As `open_foreign`."""
     family, _, name = config.network.partition(":")
     if family in FAMILIES:
         if engine not in ("auto", "torch"):

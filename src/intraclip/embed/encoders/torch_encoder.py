@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
+from contextlib import suppress
 
 import torch
+from torch.fx.experimental.optimization import fuse
 
 from intraclip.core.transfer import Arriving
 from intraclip.data.augment import normalise
 from intraclip.models.embedder import ClipEmbedder
 from intraclip.models.fingerprint import encoder_fingerprint
+from intraclip.models.network import Stage, StagedNetwork
 
 CPU_PIXELS = 2**18
 """Pixels that a CPU takes at once: 8 frames of 256 x 128. Larger pieces fall out of its caches: on two cores ResNet50
@@ -22,20 +26,21 @@ CPU_FRAMES = 16
 class TorchEncoder:
     """Runs the backbone of a network on the device where the network is; see `FrameEncoder`.
 
-    The backbone's weights are put into channels-last memory, in place: no value changes.
+    It runs a copy of the backbone: in channels-last memory, each batch normalisation folded into the convolution before
+    it, as engines do that read a file. Vectors differ in the seventh digit from those of the network as it is.
 
     Args:
-        model: in evaluation mode when `encode` is called.
+        model: whose weights stay as they are; what changes in them later is not seen.
     """
 
     def __init__(self, model: ClipEmbedder) -> None:
-        self.model = model
+        self.model = _folded(model) if model.by_frame else model
         self.name = f"{model.config.backbone} (torch)"
         self.height = model.input_config.height
         self.width = model.input_config.width
         self.num_features = model.vector_size
         self.fingerprint = encoder_fingerprint(model)
-        model.backbone.to(memory_format=torch.channels_last)
+        self.model.backbone.to(memory_format=torch.channels_last)
 
     @property
     def device(self) -> torch.device:
@@ -70,3 +75,29 @@ class TorchEncoder:
         for piece in torch.split(frames, size):
             batch = normalise(piece.to(device, non_blocking=True), mean=mean, std=std)
             yield batch.contiguous(memory_format=torch.channels_last)
+
+
+def _folded(model: ClipEmbedder) -> ClipEmbedder:
+    """The network with another backbone, which shares no weights with its own; the head is the same."""
+    backbone: StagedNetwork = copy.deepcopy(model.backbone).eval()
+    with suppress(
+        Exception
+    ):  # whatever a forward pass does with stand-ins for tensors where it cannot be traced
+        backbone = _Folded(backbone)
+    folded = copy.copy(model)
+    folded._modules = {**model._modules, "backbone": backbone}
+    return folded
+
+
+class _Folded(StagedNetwork):
+    """A backbone as one stage, batch normalisation folded."""
+
+    def __init__(self, backbone: StagedNetwork) -> None:
+        super().__init__()
+        self.num_features = backbone.num_features
+        with torch.no_grad():
+            self.whole = fuse(backbone, inplace=True).eval()
+
+    def stages(self) -> list[Stage]:
+        """All of it."""
+        return [(self.whole,)]

@@ -21,7 +21,7 @@ from intraclip.models.zoo.entry import Entry as Entry
 
 def find(name: str) -> Entry | None:
     """The entry of a name; None for what is no name of the zoo."""
-    return entries().get(name)
+    return next((entry for entry in WRITTEN if entry.name == name), None) or entries().get(name)
 
 
 def named(name: str) -> Entry:
