@@ -119,7 +119,7 @@ def run(
     args: argparse.Namespace, live: Live, gallery: Gallery, clips: Sequence[Path]
 ) -> list[tuple[float, ...]]:
     """Watch for as long as is asked; samples of time, memory, tracklets, alerts, frames used and dropped."""
-    samples = []
+    samples: list[tuple[float, ...]] = []
     begun = time.monotonic()
     settled, cut_at, away = False, begun + args.cut, None
     with ExitStack() as stack:
