@@ -1,6 +1,7 @@
 """How well `intraclip link` groups the test people of the shipped benchmark, and how well its probabilities hold.
 
 Run: python benchmarks/link.py EMBEDDINGS.npz... --data BENCH [--draws 10]
+     python benchmarks/link.py --many 100000 [--seed 0]     # time and memory, drawn vectors
 
 The calibration is fitted on half of the test people, and everything is scored on the other half; people are split anew
 in each draw. Distractors are split too, junk is left out.
@@ -9,12 +10,18 @@ Tracklets of the benchmark have no times. For the rows "times" they are drawn, o
 arrives within ten minutes and passes through the own tracklets in random order. Between two cameras lies a minimum of
 20 to 60 s, a usual time of 1.6 times that, and a log-normal spread of 0.4; tracklets last 4 to 15 s. So these rows say
 what times are worth if they are like that, not what they are worth at some place.
+
+`--many` links so many drawn tracklets, with nothing given: ten a person, 32 cameras, one day, everybody's visits one
+after the other. Their vectors, 256 numbers, are a person (a normal draw whose directions fade as those of real networks
+do), what the camera adds to all it sees, and what is of this visit alone, half as strong as the person (`--noise`).
 """
 
 from __future__ import annotations
 
 import argparse
 import math
+import resource
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -45,10 +52,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("files", type=Path, nargs="+")
-    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("files", type=Path, nargs="*")
+    parser.add_argument("--data", type=Path)
     parser.add_argument("--draws", type=int, default=10)
+    parser.add_argument("--many", type=int, help="tracklets to draw and link")
+    parser.add_argument("--seed", type=int, default=0, help="of --many")
+    parser.add_argument(
+        "--noise", type=float, default=0.5, help="of --many: strength of what is of a visit alone"
+    )
     args = parser.parse_args()
+    if args.many:
+        many(args.many, args.seed, args.noise)
+        if not args.files:
+            return
+    if not args.files or args.data is None:
+        parser.error("embeddings and --data are needed, or --many")
     frames = {t.name: len(t) for t in read_split(args.data).test}
     for path in args.files:
         embeddings = load_embeddings(path)
@@ -57,6 +75,44 @@ def main() -> None:
             links(embeddings, metric, frames, args.draws)
             print("log-loss on 50 other people, fitted on n: logistic / isotonic; prior 0.01")
             probabilities(embeddings, metric, args.draws)
+
+
+def many(count: int, seed: int, noise: float) -> None:
+    """Link drawn tracklets once; how long it takes and how much memory."""
+    evidence, pids = drawn(count, seed, noise)
+    before = resource.getrusage(resource.RUSAGE_SELF)
+    began = time.perf_counter()
+    people = link(evidence, tuple(f"t{i:07d}" for i in range(count)))
+    wall = time.perf_counter() - began
+    after = resource.getrusage(resource.RUSAGE_SELF)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    scores = score_people(people.person, pids)
+    print(
+        f"{count:,} tracklets, noise {noise:g}, seed {seed}: {wall:.0f} s ({cpu:.0f} s of processor time), peak memory "
+        f"{after.ru_maxrss / 2**20:.2f} GiB ({before.ru_maxrss / 2**20:.2f} GiB before it began); {people.count:,} "
+        f"people, precision {100 * scores.precision:.1f}, recall {100 * scores.recall:.1f}, "
+        f"IDF1 {100 * scores.idf1:.1f}"
+    )
+    for sentence in (people.rule, *people.notes):
+        print(f"  {sentence}")
+
+
+def drawn(count: int, seed: int, noise: float) -> tuple[Evidence, Rows]:
+    """Tracklets as the text above says, and whom they show."""
+    rng = np.random.default_rng(seed)
+    size, cameras, visits = 256, 32, 10
+    fade = np.arange(1, size + 1) ** -0.5
+    pids = np.arange(count) // visits + 1
+    camids = rng.integers(1, cameras + 1, size=count)
+    features = (rng.normal(size=(int(pids.max()) + 1, size)) * fade).astype(np.float32)[pids]
+    features += (rng.normal(size=(cameras + 1, size)) * fade / 2).astype(np.float32)[camids]
+    features += (noise * rng.normal(size=(count, size)) * fade).astype(np.float32)
+    day = 86_400.0
+    starts = (
+        rng.uniform(0, day - visits * 90, size=int(pids.max()) + 1)[pids] + np.arange(count) % visits * 90
+    )
+    times = np.stack([starts, starts + rng.uniform(5, 25, size=count)], axis=1)
+    return Evidence(features=features, camids=camids, metric="cosine", times=times), pids
 
 
 def taken(embeddings: Embeddings, rows: Rows) -> Embeddings:

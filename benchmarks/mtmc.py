@@ -7,10 +7,11 @@ The true boxes are followed (detection is not at stake), each true track broken 
 breaks them, and a tracklet embedded on a few of its frames. Compared:
 
 - `link`: nothing given, as a user runs it;
-- `silhouette`: scikit-learn's average linkage on the cosine distance, cut where the mean silhouette is best;
-- `best cut`: the same, cut where its own IDF1 is best, with the truth in hand: nobody has that;
-- `best threshold`: whatever is nearer than a threshold is one person, at the threshold that is best
-  with the truth in hand.
+- `link, travel`: the same with the times between cameras of the rendered place, as `--travel` takes them;
+- `clustering`: scikit-learn's average linkage on the cosine distance, cut where its mean silhouette is best;
+- `threshold`: whatever is nearer than a threshold is one person, at the threshold with the best mean silhouette;
+- `best clustering`, `best threshold`: the same, where IDF1 of tracklets is best, with the truth in hand; nobody has
+  that.
 
 Printed: HOTA, AssA, MOTA and IDF1 across cameras, of all boxes.
 """
@@ -38,7 +39,9 @@ from intraclip.ingest.camera_tracks import CameraTracks, mot_text, read_tracks
 from intraclip.ingest.track_scores import TrackScores, score_tracks
 from intraclip.link.boxes import by_camera, person_tracks
 from intraclip.link.linking import linking
+from intraclip.link.people import SURE, link
 from intraclip.link.scores import score_people
+from intraclip.link.travel import read_travel_times
 from intraclip.metrics.distance import distance_matrix
 
 CUTS = 40
@@ -69,16 +72,20 @@ def rivals(
         ).fit_predict(distances)
         for level in levels.tolist()
     ]
-    groups = [cut for cut in cuts if 1 < len(np.unique(cut)) < len(cut)]
-    by_silhouette = {i: silhouette_score(distances, g, metric="precomputed") for i, g in enumerate(groups)}
-    yield "silhouette", groups[max(by_silhouette, key=by_silhouette.__getitem__)] if groups else cuts[0]
-    yield "best cut", max(cuts, key=lambda g: score_people(g, pids).idf1)
     near = [connected_components(distances < level, directed=False)[1] for level in levels.tolist()]
-    yield "best threshold", max(near, key=lambda g: score_people(g, pids).idf1)
+    for name, ways in (("clustering", cuts), ("threshold", near)):
+        yield name, max(ways, key=lambda groups: silhouette(distances, groups))
+        yield f"best {name}", max(ways, key=lambda groups: score_people(groups, pids).idf1)
 
 
-def compare(videos: Path, model: str, out: Path, config: IngestConfig) -> dict[str, TrackScores]:
-    """Scores across cameras by way of grouping."""
+def silhouette(distances: npt.NDArray[np.float64], groups: npt.NDArray[np.int64]) -> float:
+    """Mean silhouette; -1 where all are one or all alone."""
+    several = 1 < len(np.unique(groups)) < len(groups)
+    return float(silhouette_score(distances, groups, metric="precomputed")) if several else -1.0
+
+
+def compare(videos: Path, model: str, out: Path, config: IngestConfig) -> tuple[dict[str, TrackScores], str]:
+    """Scores across cameras by way of grouping, and the rule of `link`."""
     files = sorted(videos.glob("cam*.mp4"))
     truth = read_tracks(videos / "ground_truth")
     pieces = out / "pieces"
@@ -102,11 +109,16 @@ def compare(videos: Path, model: str, out: Path, config: IngestConfig) -> dict[s
         distances = distance_matrix(given.features, given.features, distance="cosine").astype(np.float64)
         distances = (distances + distances.T) / 2
         np.fill_diagonal(distances, 0)
-        ways = {"link": people.person, **dict(rivals(distances.clip(min=0), pids))}
+        travel = read_travel_times(videos / "ground_truth" / "travel.toml")
+        evidence = replace(people.evidence, travel=travel)
+        probability = None if evidence.calibration is None else SURE
+        travelled = link(evidence, people.names, probability=probability).person
+        ways = {"link": people.person, "link, travel": travelled}
+        ways |= dict(rivals(distances.clip(min=0), pids))
         for name, groups in ways.items():
             views = person_tracks(folder, given.manifest, replace(people, person=groups + 1))
             found[name] = score_tracks(truth, by_camera(views)).across
-    return found
+    return found, people.rule
 
 
 def main() -> None:
@@ -127,12 +139,12 @@ def main() -> None:
     config = IngestConfig(min_height=args.min_height, min_width=args.min_width)
     for videos in args.videos:
         for model in args.model:
-            scores = compare(videos, model, args.out / videos.name, config)
-            print(f"\n{videos.name}, {Path(model).stem}")
-            print(f"{'':16}{'HOTA':>8}{'AssA':>8}{'MOTA':>8}{'IDF1':>8}")
+            scores, rule = compare(videos, model, args.out / videos.name, config)
+            print(f"\n{videos.name}, {Path(model).stem}; link: {rule}")
+            print(f"{'':18}{'HOTA':>8}{'AssA':>8}{'MOTA':>8}{'IDF1':>8}")
             for name, s in scores.items():
                 print(
-                    f"{name:16}" + "".join(f"{100 * v:8.1f}" for v in (s.hota, s.assa, s.mota, s.idf1)),
+                    f"{name:18}" + "".join(f"{100 * v:8.1f}" for v in (s.hota, s.assa, s.mota, s.idf1)),
                     flush=True,
                 )
 

@@ -42,7 +42,7 @@ def linked(folder: Path) -> list[str]:
         names=tuple(t.name for t in split.test),
     )
     save_embeddings(folder / "found.npz", found)
-    return [str(folder / "found.npz"), "--data", str(data), "--draws", "2"]
+    return [str(folder / "found.npz"), "--data", str(data), "--draws", "2", "--many", "300"]
 
 
 def filmed(folder: Path) -> list[str]:
@@ -145,6 +145,7 @@ TOYS: dict[str, Callable[[Path], list[str]]] = {
 
 LAST = {
     "adapt.py": "mAP: ",
+    "link.py": "of processor time), peak memory",
     "live.py": "grows by",
     "serve.py": "errors 0; ",
     "video_to_answer.py": "answers of run",

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from intraclip.adapt.answers import settle
 from intraclip.adapt.cameras import across, directions
 from intraclip.adapt.clusters import cluster
 from intraclip.adapt.footage import Footage, piece, read_footage
@@ -113,7 +114,7 @@ def test_a_head_without_a_last_linear_layer_says_so():
 
 def test_everybody_is_one_group():
     vectors, who, where = site(people=12, cameras=4)
-    found = cluster(vectors, where, np.zeros((48, 48), dtype=bool))
+    found = cluster(vectors, where, settle(np.zeros((48, 48), dtype=bool)))
     assert (found.people, found.noise) == (12, 0)
     assert found.person.tolist() == (who + 1).tolist()
 
@@ -122,7 +123,7 @@ def test_who_cannot_be_one_person_is_not():
     vectors, _, where = site(people=12, cameras=4)
     impossible = np.zeros((48, 48), dtype=bool)
     impossible[0, 1] = impossible[1, 0] = True
-    person = cluster(vectors, where, impossible).person
+    person = cluster(vectors, where, settle(impossible)).person
     assert person[0] != person[1] or person[0] == 0
     assert len(set(person[4:8].tolist())) == 1
 

@@ -27,7 +27,7 @@ def printed(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     return capsys.readouterr().out
 
 
-@pytest.mark.parametrize("command", ["", "data", "gallery", "models", *TREE])
+@pytest.mark.parametrize("command", ["", "alerts", "data", "gallery", "models", *TREE])
 def test_help_fits_a_screen(command: str, capsys: pytest.CaptureFixture[str]):
     lines = printed(capsys, *command.split(), "--help").splitlines()
     assert len(lines) <= LINES
@@ -95,6 +95,9 @@ def test_quiet_leaves_results_and_errors(tmp_path, capsys: pytest.CaptureFixture
         ("data make --frames 3 4 --width 5", "DIR is missing"),
         ("data make bench --frames 3", "--frames wants 2 values, not 1"),
         ("train --data x --out o --optimiser.epochs 3", "did you mean '--optimizer.epochs'?"),
+        ("score x.npz --seed=-1", "--seed -1 is too small, at least 0"),
+        ("alerts list g --limit 0", "--limit 0 is too small, at least 1"),
+        ("extract --data x --out y.npz --batch-frames 0", "--batch-frames 0 is too small, at least 1"),
         ("gallery sea g", "unknown command 'gallery sea' (did you mean 'search'?)"),
         ("galery", "unknown command 'galery' (did you mean 'gallery'?)"),
     ],

@@ -519,7 +519,17 @@ def test_a_gallery_keeps_its_linking_wherever_the_next_one_goes(run: Callable[..
     after = json.loads(run(tmp_path / "gallery", "--json"))
     assert person_of(after) == {t: p for t, p in numbers.items() if p != 1}
     assert {row["name"] for row in after["tracklets"] if row["person"] == 2} == {"Anna"}
-    # Who was deleted is not even known to be gone.
+    # Who was deleted is not even known to be gone, and a label that is taken away is no name.
+    with open_gallery(tmp_path / "gallery") as gallery:
+        gallery.set_person(members[:1], "")
+    again = json.loads(run(tmp_path / "gallery", "--json"))
+    assert {row["name"] for row in again["tracklets"]} == {""}
+    # A name that was typed into the table is the person's, here too.
+    table = tmp_path / "out" / "people.csv"
+    table.write_text(table.read_text().replace(",2,,", ",2,Eva,", 1))
+    for folder in ("out", "elsewhere"):
+        assert link_main([str(tmp_path / "gallery"), "--out", str(tmp_path / folder)]) == 0
+        assert {row["name"] for row in rows_of(tmp_path / folder) if row["person"] == "2"} == {"Eva"}
     nothing = {"added": [], "merged": {}, "split": {}, "gone": [], "names": {}}
     assert after["changes"] == {**nothing, "kept": 7}
 

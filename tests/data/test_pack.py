@@ -558,7 +558,7 @@ def test_raw_packs_have_no_encoded_frames(tree: Path, tmp_path: Path):
 def test_settings_out_of_range_are_refused(tree: Path, tmp_path: Path):
     wrong = PackSettings(frames="jpeg", height=0, quality=101)
     with pytest.raises(
-        ConfigError, match="height is 0, at least 1 is needed; quality is 101, expected 1 to 100"
+        ConfigError, match=r"height: 0 is too small, at least 1\n  quality: 101 must lie in 1\.\.100"
     ):
         write_pack(tree, tmp_path / "packed", settings=wrong)
     assert not (tmp_path / "packed").exists()

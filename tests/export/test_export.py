@@ -31,7 +31,6 @@ from intraclip.export.write import Written, write_network
 from intraclip.models.embedder import ClipEmbedder, build_embedder
 from intraclip.models.fingerprint import encoder_fingerprint
 from intraclip.models.heads.base import Head, HeadOutput
-from intraclip.studio.frames import rendered_frames
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxscript")
@@ -475,9 +474,7 @@ def test_files_that_are_no_networks_are_refused(tmp_path: Path):
     with pytest.raises(CheckpointError, match="is an empty file"):
         open_network(tmp_path / "empty.onnx")
     for suffix, engine in SIDES:
-        with pytest.raises(
-            CheckpointError, match=rf"text\{suffix} \(5 bytes\) is no .* network that can be run"
-        ):
+        with pytest.raises(CheckpointError, match=rf"text\{suffix} \(5 bytes\) cannot be run as"):
             open_network(tmp_path / f"text{suffix}", engine=engine)
     with pytest.raises(CheckpointError, match=r"its weights, alone\.bin, are not beside it"):
         open_network(tmp_path / "alone.xml")
@@ -519,9 +516,8 @@ def test_agreement_is_of_the_worst_vector():
     assert np.isnan(agreement(a, a[:, :1]).cosine)
 
 
-@pytest.mark.parametrize("frames_for", [rendered_frames, check_frames])
-def test_frames_for_checks_are_no_blank_pictures_and_all_different(frames_for):
-    frames = frames_for(height=64, width=32, count=4)
+def test_frames_for_checks_are_no_blank_pictures_and_all_different():
+    frames = check_frames(height=64, width=32, count=4)
     assert frames.shape == (4, 64, 32, 3)
     assert frames.std(axis=(1, 2)).min() > 5  # no blank picture
     assert len({frame.tobytes() for frame in frames}) == 4

@@ -48,3 +48,12 @@ def test_a_paper_about_what_is_not_there_is_refused(make):
     with pytest.raises(DataError, match="nobody"):
         gallery.put_paper("alert", "1", {}, ["t0000", "nobody"], needs_all=True)
     assert gallery.papers("alert") == {}
+
+
+def test_what_a_paper_says_of_a_tracklet_is_forgotten_with_it(make):
+    gallery = make()
+    fill(gallery, 3)
+    gallery.put_paper("linked", "1", {"each": [7, 8, 9]}, ["t0000", "t0001", "t0002"], needs_all=False)
+    gallery.delete(Filters(ids=frozenset({"t0001"})))
+    (left,) = gallery.papers("linked").values()
+    assert (left["tracklets"], left["each"]) == (["t0000", "t0002"], [7, 9])

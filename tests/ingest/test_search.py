@@ -65,6 +65,22 @@ def test_who_jumps_too_far_for_the_tracker_is_looked_for_in_the_next_frame() -> 
     assert cadence.due(0.3)
 
 
+def test_a_camera_that_turns_makes_nobody_fast() -> None:
+    def count(shift: float) -> int:
+        """Searches of 30 frames in which somebody moves on by 15 pixels a frame, and the camera's share is `shift`."""
+        cadence, last, done = Cadence(BALANCED, fps=10), 0, 0
+        for frame in range(30):
+            if cadence.due(frame / 10):
+                people = np.array([box(15.0 * frame)], np.float32)
+                motion = np.array([[1.0, 0.0, shift * (frame - last)], [0.0, 1.0, 0.0]])
+                cadence.searched(frame / 10, np.array([1]), people, people, motion=motion)
+                last, done = frame, done + 1
+        return done
+
+    assert count(15.0) < 15
+    assert count(0.0) > 25
+
+
 def test_a_clock_that_jumps_back_begins_anew() -> None:
     cadence = Cadence(BALANCED, fps=10)
     walk(cadence, 0.0, frames=20)

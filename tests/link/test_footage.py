@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from intraclip.link.agglomeration import agglomerate
 from intraclip.link.evidence import Evidence
 from intraclip.link.footage import fit_tail, without_cameras
-from intraclip.link.people import link
+from intraclip.link.level import best_level
+from intraclip.link.people import LIKELIER, link
 from intraclip.link.scores import score_people
+from intraclip.metrics.distance import Distance
+from link.link_world import make_world
 
 
 def site(
@@ -113,3 +118,49 @@ def test_a_higher_probability_joins_less():
     counts = [link(evidence, names, probability=p).count for p in (0.05, 0.2, 0.9)]
     assert counts == sorted(counts)
     assert counts[0] < counts[-1]
+
+
+def test_of_three_ways_to_the_cut_the_middle_one_is_taken():
+    evidence, pids, names = site(seed=7, cameras=3)
+    found = link(evidence, names)
+    asked = link(evidence, names, probability=LIKELIER)
+    rule = re.search(r"middle of three: (\S+), .*; (\S+), .*; and (\S+),", found.rule)
+    assert rule is not None
+    ways = sorted(map(float, rule.groups()))
+    assert found.threshold == pytest.approx(ways[1], rel=1e-3)
+    assert asked.threshold == pytest.approx(float(rule[3]), rel=1e-3)
+    assert score_people(found.person, pids).f1 > 0.9
+
+
+def test_small_worlds_are_cut_no_worse_than_by_the_silhouette():
+    found, plain = [], []
+    for seed in range(6):
+        world = make_world(seed=seed)
+        tree = agglomerate(world.evidence.score_matrix())
+        groups = tree.cut(best_level(world.evidence, tree)[0])
+        plain.append(score_people(groups, world.pids).f1)
+        found.append(score_people(link(world.evidence, world.names).person, world.pids).f1)
+    assert np.mean(found) > np.mean(plain) - 0.02
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_the_limits_of_what_a_place_can_hold(metric: Distance):
+    rng = np.random.default_rng(0)
+    one = rng.normal(size=(1, 32)).astype(np.float32)
+    camids = np.arange(60) % 3
+    names = tuple(f"{i:02d}" for i in range(60))
+    alike = Evidence(features=np.repeat(one, 60, axis=0), camids=camids, metric=metric)
+    assert link(alike, names).count == 1
+    two = Evidence(features=np.repeat(one, 2, axis=0), camids=camids[:2], metric=metric)
+    assert link(two, names[:2]).count == 1
+    assert link(replace(two, features=rng.normal(size=(2, 32)).astype(np.float32)), names[:2]).count == 2
+    # Nearly everything is one person, who so is the mean of every camera.
+    pids = np.maximum(np.arange(60) - 57, 0)
+    features = rng.normal(size=(3, 32))[pids] + 0.3 * rng.normal(size=(60, 32))
+    crowd = Evidence(features=features.astype(np.float32), camids=camids, metric=metric)
+    assert link(crowd, names).person.tolist() == (pids + 1).tolist()
+    # One camera.
+    pids = np.arange(60) % 12
+    features = rng.normal(size=(12, 32))[pids] + 0.3 * rng.normal(size=(60, 32))
+    single = Evidence(features=features.astype(np.float32), camids=np.ones(60, dtype=np.int64), metric=metric)
+    assert score_people(link(single, names).person, pids + 1).f1 > 0.9

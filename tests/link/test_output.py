@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from conftest import write_tracklet
+from intraclip.core.jobs import alone
 from intraclip.data.readers import read_split
 from intraclip.errors import DataError, OutputError
 from intraclip.link.evidence import Evidence
-from intraclip.link.output import PEOPLE_COLUMNS, people_rows, write_labels, write_people
+from intraclip.link.output import (
+    LABELS,
+    LINKING,
+    PEOPLE,
+    PEOPLE_COLUMNS,
+    output_folder,
+    people_rows,
+    read_linking,
+    write_labels,
+    write_linking,
+    write_people,
+)
 from intraclip.link.people import link
 from intraclip.types import Tracklet
 from link.link_world import make_world
@@ -123,3 +136,71 @@ def test_a_folder_that_cannot_be_made_is_an_output_error(tmp_path: Path):
     people = link(Evidence(features=np.ones((1, 2), dtype=np.float32), camids=np.array([3])), ("x",))
     with pytest.raises(OutputError, match="cannot be written"):
         write_people(tmp_path / "file" / "people.csv", people)
+
+
+def test_labels_that_a_human_corrected_are_not_replaced(tmp_path: Path):
+    world = make_world(people=4)
+    people = link(world.evidence, world.names, threshold=2.0)
+    with output_folder(tmp_path / "out") as folder:
+        write_people(folder / PEOPLE, people)
+        (folder / LABELS).write_text("pid\n1\n")
+        write_linking(folder, people, [PEOPLE, LABELS])
+    with output_folder(tmp_path / "out") as folder:
+        write_linking(folder, people, [])
+    assert [p.name for p in (tmp_path / "out").iterdir()] == [LINKING]  # what this one did not write is gone
+    with output_folder(tmp_path / "out") as folder:
+        (folder / LABELS).write_text("pid\n1\n")
+        write_linking(folder, people, [LABELS])
+    (tmp_path / "out" / LABELS).write_text("pid\n2\n")
+    with (
+        pytest.raises(OutputError, match=r"tracklets.csv was changed .*; move it elsewhere"),
+        output_folder(tmp_path / "out"),
+    ):
+        raise AssertionError
+    assert (tmp_path / "out" / LABELS).read_text() == "pid\n2\n"
+
+
+def test_a_first_linking_that_was_killed_is_no_obstacle(tmp_path: Path):
+    people = link(make_world(people=4).evidence, make_world(people=4).names, threshold=2.0)
+    out = tmp_path / "out"
+    (out / "next.partial").mkdir(parents=True)
+    (out / "next.partial" / PEOPLE).write_text("half")
+    (out / "lock").write_text("")
+    with output_folder(out) as folder:
+        write_linking(folder, people, [])
+    assert [p.name for p in out.iterdir()] == [LINKING]
+    with alone(out), pytest.raises(OutputError, match="another process is at work"), output_folder(out):
+        raise AssertionError
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("a,b\n1,2\n", "no columns tracklet and name"), (b"tracklet,name\n\xff,x\n", "save it as CSV in UTF-8")],
+)
+def test_a_table_whose_names_cannot_be_read_is_refused(tmp_path: Path, text: str | bytes, words: str):
+    world = make_world(people=4)
+    people = link(world.evidence, world.names, threshold=2.0)
+    write_linking(tmp_path, people, [])
+    (tmp_path / PEOPLE).write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(DataError, match=words):
+        read_linking(tmp_path)
+    (tmp_path / PEOPLE).unlink()
+    before, typed = read_linking(tmp_path)
+    assert typed == {}
+    assert before.person == dict(zip(people.names, people.person.tolist(), strict=True))
+    with pytest.raises(DataError, match="holds no linking"):
+        read_linking(tmp_path / "elsewhere")
+
+
+def test_names_that_are_gone_from_every_row_are_taken_away(tmp_path: Path):
+    world = make_world(people=4)
+    people = link(world.evidence, world.names, threshold=2.0)
+    named = replace(people, labels={1: "Anna", 2: "Eva"})
+    write_linking(tmp_path, named, [])
+    write_people(tmp_path / PEOPLE, named)
+    before, typed = read_linking(tmp_path)
+    assert (typed, before.labels) == ({}, {1: "Anna", 2: "Eva"})
+    text = (tmp_path / PEOPLE).read_text().replace("Anna", "").replace("Eva", "", 1)
+    (tmp_path / PEOPLE).write_text(text)
+    before, typed = read_linking(tmp_path)
+    assert before.called(typed).labels == {2: "Eva"}

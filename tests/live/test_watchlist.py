@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -204,6 +206,35 @@ def test_people_are_found_by_number_and_name_and_taken_off(gallery):
 
 
 # -- deletion ----------------------------------------------------------------------------------------------
+
+
+def test_whoever_adds_at_the_same_time_gets_a_number_of_their_own(gallery, tmp_path):
+    def add_some(one):
+        return [WatchList(one).add(["red"], rate=0.01).id for _ in range(4)]
+
+    with open_gallery(tmp_path / "people") as other, ThreadPoolExecutor(4) as pool:
+        found = [key for keys in pool.map(add_some, [gallery, other, gallery, other]) for key in keys]
+    assert sorted(found) == [f"{number:04d}" for number in range(1, 17)]
+    assert [person.id for person in WatchList(gallery).people()] == sorted(found)
+
+
+def test_a_number_that_somebody_took_meanwhile_is_left_to_them(gallery, monkeypatch):
+    keys = iter(["0007", "0007", "0008"])
+    monkeypatch.setattr(WatchList, "_next_key", lambda self: next(keys))
+    people = WatchList(gallery)
+    assert people.add(["red"], rate=0.01, name="anna").id == "0007"
+    assert people.add(["blue"], rate=0.01, name="ben").id == "0008"
+    assert [person.name for person in people.people()] == ["anna", "ben"]
+
+
+def test_alerts_about_somebody_who_was_taken_off_count_for_nobody_else(gallery):
+    people = WatchList(gallery)
+    anna = people.add(["red"], rate=0.01)
+    assert raised(gallery, "seen", vector("red", 0.001))
+    people.remove(anna.id)
+    ben = people.add(["blue"], rate=0.01)
+    assert ben.id != anna.id
+    assert people.learned()[ben.id].alerts == 0
 
 
 def test_a_deleted_tracklet_lives_on_in_no_alert_and_on_no_list(gallery, tmp_path):

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from intraclip.errors import OutputError
+from intraclip.link.changes import Before
 from intraclip.link.evidence import Evidence
-from intraclip.link.people import link
+from intraclip.link.people import carried, link
 from intraclip.metrics.match_fit import fit_calibration
 from intraclip.report.people import MAX_STRIPS, write_people_page
 from link.link_world import make_world
@@ -114,3 +115,19 @@ def test_a_page_that_cannot_be_written(tmp_path: Path):
     evidence = Evidence(features=np.ones((1, 2), dtype=np.float32), camids=np.array([1]))
     with pytest.raises(OutputError, match="cannot be written"):
         write_people_page(tmp_path / "file" / "p.html", link(evidence, ("x",)), title="x")
+
+
+def test_what_changed_since_the_linking_before_stands_on_the_page(tmp_path: Path):
+    world = make_world(people=4)
+    people = link(world.evidence, world.names, threshold=2.0)
+    person = dict(zip(people.names, people.person.tolist(), strict=True))
+    first = people.names[int(people.members(2)[0])]
+    before = Before(person={**person, first: 9}, labels={9: "Anna <b>"})
+    page = write_people_page(tmp_path / "people.html", carried(people, before), title="x").read_text(
+        encoding="utf-8"
+    )
+    Tags(page)
+    assert "1 found to be another" in page
+    assert "Anna &lt;b&gt; (person 9) is Anna &lt;b&gt; (person 2)" in page
+    assert "<h2>Anna &lt;b&gt; (person 2) <span" in page
+    assert "<h2>Person 1 <span" in page

@@ -5,6 +5,8 @@
     RUN/
       adapt.json           what it was begun with
       footage.npz          tracklets, cut where two people share one, as the first network sees them
+      answers.csv          questions that were asked, with their answers
+      said.npz             all that people said, as it was when learning began
       rounds/1/            start.safetensors: blind to cameras; clusters.csv: who was taken for whom; training/: a run
                            of `intraclip train` on it
       rounds/2/seen.npz    the tracklets as the network of round 1 sees them
@@ -26,6 +28,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from intraclip.adapt.answers import Answer, Settled, read_answers, settle
+from intraclip.adapt.asking import Asking, Responder
 from intraclip.adapt.cameras import across, directions
 from intraclip.adapt.clusters import Clusters, cluster
 from intraclip.adapt.footage import FEWEST, Footage, piece, read_footage
@@ -50,7 +54,8 @@ from intraclip.embed.extract import extractor_of
 from intraclip.embed.extractors import ExtractSettings
 from intraclip.embed.network import Network
 from intraclip.errors import ConfigError, DataError, OutputError, leaving_nothing, require_empty_folder
-from intraclip.gallery.gallery import Gallery
+from intraclip.gallery.folder_files import FILE
+from intraclip.gallery.gallery import Gallery, is_server, open_gallery
 from intraclip.link.evidence import Evidence
 from intraclip.link.travel import TravelTimes, read_travel_times
 from intraclip.models.checkpoint import (
@@ -94,6 +99,8 @@ class Adapted:
         clusters: of all rows in the last round; 0 for those held out too.
         impossible: bool ``[N, N]``, pairs that cannot be one person.
         cut: tracklets that held two people.
+        answered: questions that were answered, those that nobody could tell among them.
+        settled: pairs that were learned from and are one person, or two, by what people said.
         notes: in sentences.
     """
 
@@ -109,6 +116,8 @@ class Adapted:
     clusters: Clusters
     impossible: npt.NDArray[np.bool_]
     cut: int
+    answered: int
+    settled: tuple[int, int]
     notes: tuple[str, ...]
 
     @property
@@ -139,6 +148,9 @@ class Adapted:
             "after": self.after.to_json_dict(),
             "tracklets": len(self.footage),
             "cut": self.cut,
+            "answered": self.answered,
+            "said_same": self.settled[0],
+            "said_different": self.settled[1],
             "held_out": len(self.held),
             "people": self.clusters.people,
             "alone": self.clusters.noise - len(self.held),
@@ -158,6 +170,11 @@ def adapt(
     seed: int = 0,
     device: str = "auto",
     resume: bool = False,
+    gallery: Gallery | str | Path | None = None,
+    answers: str | Path | Sequence[Answer] = (),
+    ask: int = 0,
+    responder: Responder | None = None,
+    by: str = "",
     watcher: Watcher | None = None,
     progress: Progress | None = None,
 ) -> Adapted:
@@ -174,6 +191,13 @@ def adapt(
         seed: of everything drawn.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         resume: go on where the same adaptation was stopped.
+        gallery: whose judgements and labels are followed, and where answers are kept; by default that of `data`, if it
+            is one gallery.
+        answers: more of them, or a file as `intraclip gallery export-labels` writes ``judgements.csv``; the gallery
+            keeps them too, unless it knows a pair already.
+        ask: questions to ask before anything is learned, those answered before a stop among them.
+        responder: answers them.
+        by: who that is.
         watcher: told about every step, and in sentences what was found.
         progress: called with frames done and in all, where tracklets are embedded.
 
@@ -183,7 +207,8 @@ def adapt(
     Raises:
         ConfigError: the network cannot be trained, or a number is out of range.
         CheckpointError: the network is missing or damaged.
-        DataError: too few tracklets, one camera, too few people to tell apart, or a gallery of another network.
+        DataError: too few tracklets, one camera, too few people to tell apart, a gallery of another network or without
+            these tracklets, or answers that are damaged or about others.
         OutputError: `out` is not empty, or holds another adaptation.
         RunStopped: SIGTERM or Ctrl-C while it trained; what was done is saved.
 
@@ -194,6 +219,11 @@ def adapt(
     """
     if rounds < 1 or epochs < 1 or seed < 0:
         raise ConfigError(f"rounds is {rounds}, epochs {epochs} and seed {seed}; at least 1, 1 and 0")
+    if ask < 0 or (ask and responder is None):
+        raise ConfigError(
+            f"ask is {ask}: a number of questions, 0 for none, and a responder who answers them"
+        )
+    said = read_answers(Path(answers)) if isinstance(answers, str | Path) else list(answers)
     start = require_trainable(model)
     sources = [data] if isinstance(data, str | Path | Split | Gallery) else list(data)
     network = _opened(start, device)
@@ -203,6 +233,10 @@ def adapt(
         travel = read_travel_times(Path(travel))
     run = Path(out)
     with leaving_nothing(run, unless=lambda: (run / "footage.npz").is_file()), ExitStack() as held:
+        if gallery is None and len(sources) == 1:
+            gallery = _gallery_in(sources[0])
+        if isinstance(gallery, str | Path):
+            gallery = held.enter_context(open_gallery(gallery))
         work = _Adaptation(
             str(model),
             start,
@@ -214,12 +248,30 @@ def adapt(
             epochs,
             seed,
             device,
+            _Words(gallery, said, ask, responder, by),
             watcher or Silent(),
             progress,
         )
         held.callback(work.job.close)
         work.begin(resume=resume)
         return work.go()
+
+
+def _gallery_in(source: str | Path | Split | Gallery) -> Gallery | str | Path | None:
+    if isinstance(source, str | Path):
+        return source if is_server(source) or (Path(source) / FILE).exists() else None
+    return source if isinstance(source, Gallery) else None
+
+
+@dataclass(frozen=True)
+class _Words:
+    """What people say, and how they are asked; see `adapt`."""
+
+    gallery: Gallery | None
+    answers: Sequence[Answer]
+    ask: int
+    responder: Responder | None
+    by: str
 
 
 def require_trainable(model: str | Path) -> Path:
@@ -274,13 +326,14 @@ class _Adaptation:
         epochs: int,
         seed: int,
         device: str,
+        words: _Words,
         watcher: Watcher,
         progress: Progress | None,
     ) -> None:
         self.name, self.start, self.network, self.run = name, start, network, run
         self.given, self.travel = footage, travel
         self.rounds, self.epochs, self.seed, self.device = rounds, epochs, seed, device
-        self.watcher, self.progress = watcher, progress
+        self.words, self.watcher, self.progress = words, watcher, progress
         self.notes = list(footage.notes)
         everything = Split(
             dataset="site",
@@ -325,6 +378,7 @@ class _Adaptation:
         self._say_footage(footage, impossible, cut, held)
         learned = np.setdiff1d(np.arange(len(footage)), held)
         model, seen, clusters = self.start, before, Clusters(person=np.zeros(len(footage), dtype=np.int64))
+        settled, answered = settle(impossible[np.ix_(learned, learned)]), 0
         candidates: list[tuple[Path, Look]] = []
         for number in range(1, self.rounds + 2):
             # The network without what it says about cameras is one to choose from, before it has learned anything.
@@ -336,9 +390,9 @@ class _Adaptation:
             if number > self.rounds:
                 break
             rows = footage.take(learned.tolist())
-            found = self._clusters(
-                folder, number, rows, seen.vectors()[learned], impossible[np.ix_(learned, learned)]
-            )
+            if number == 1:
+                settled, answered = self._said(rows, seen.vectors()[learned], settled.apart)
+            found = self._clusters(folder, number, rows, seen.vectors()[learned], settled)
             clusters = Clusters(person=np.zeros(len(footage), dtype=np.int64))
             clusters.person[learned] = found.person
             model = self._train(folder, number, rows, found, model)
@@ -361,6 +415,8 @@ class _Adaptation:
             clusters=clusters,
             impossible=impossible,
             cut=cut,
+            answered=answered,
+            settled=_counts(settled, impossible[np.ix_(learned, learned)]),
             notes=tuple(self.notes),
         )
         write_json(self.run / "result.json", result.to_json_dict())
@@ -459,13 +515,37 @@ class _Adaptation:
             "pairs cannot be one person"
         )
 
+    def _said(
+        self, footage: Footage, vectors: npt.NDArray[np.float32], impossible: npt.NDArray[np.bool_]
+    ) -> tuple[Settled, int]:
+        """What people said, asked if wished, and how many answers this run had; fixed as soon as learning begins."""
+        file, answers, words = self.run / "said.npz", self.run / "answers.csv", self.words
+        if not file.is_file() and not (self.run / "rounds/1/clusters.csv").is_file():
+            asking = Asking(
+                footage, impossible, answers, gallery=words.gallery, given=words.answers, by=words.by
+            )
+            if words.ask and words.responder is not None:
+                asking.ask(vectors, words.ask, words.responder, self.watcher.message)
+            _save_said(file, asking.settled())
+        # A run that an older version began has no such file: nobody said anything then.
+        settled = _read_said(file, len(footage)) if file.is_file() else settle(impossible)
+        for note in settled.notes:
+            self.watcher.message(note)
+        self.notes += settled.notes
+        same, different = _counts(settled, impossible)
+        if same or different:
+            self.watcher.message(
+                f"by what people said, {same:,} pairs are one person, and {different:,} more are two"
+            )
+        return settled, len(read_answers(answers)) if answers.is_file() else 0
+
     def _clusters(
         self,
         folder: Path,
         number: int,
         footage: Footage,
         vectors: npt.NDArray[np.float32],
-        impossible: npt.NDArray[np.bool_],
+        settled: Settled,
     ) -> Clusters:
         """Who is who among the tracklets that are learned from, written down before anything is learned."""
         file = folder / "clusters.csv"
@@ -473,7 +553,7 @@ class _Adaptation:
         if file.is_file():
             found = _read_clusters(file, names)
         else:
-            found = cluster(vectors, footage.camids, impossible)
+            found = cluster(vectors, footage.camids, settled)
             if found.people < FEWEST_PEOPLE:
                 raise DataError(
                     f"in round {number} the {len(footage)} tracklets make {found}: with fewer than {FEWEST_PEOPLE} "
@@ -621,6 +701,34 @@ def _read_look(file: Path) -> tuple[Look, npt.NDArray[np.int64]]:
             )
             return seen, found["cuts"]
     except (OSError, ValueError, KeyError) as error:
+        raise OutputError(f"{file} is damaged: {error}; remove it, and go on with --resume") from None
+
+
+def _counts(settled: Settled, impossible: npt.NDArray[np.bool_]) -> tuple[int, int]:
+    """Pairs that people made one person, and two beyond the footage."""
+    return int(settled.together.sum()) // 2, int((settled.apart & ~impossible).sum()) // 2
+
+
+def _save_said(file: Path, settled: Settled) -> None:
+    with whole_file(file) as partial, partial.open("wb") as stream:
+        np.savez(
+            stream,
+            group=settled.group,
+            apart=np.argwhere(np.triu(settled.apart, 1)),
+            notes=np.array(settled.notes, dtype=np.str_),
+        )
+
+
+def _read_said(file: Path, count: int) -> Settled:
+    try:
+        with np.load(file, allow_pickle=False) as found:
+            apart = np.zeros((count, count), dtype=np.bool_)
+            one, other = found["apart"].T
+            apart[one, other] = apart[other, one] = True
+            if found["group"].shape != (count,):
+                raise ValueError(f"it is about {len(found['group'])} tracklets, not {count}")
+            return Settled(group=found["group"], apart=apart, notes=tuple(found["notes"].tolist()))
+    except (OSError, ValueError, KeyError, IndexError) as error:
         raise OutputError(f"{file} is damaged: {error}; remove it, and go on with --resume") from None
 
 

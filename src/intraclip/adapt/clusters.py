@@ -1,9 +1,10 @@
 """Groups of tracklets that are taken for one person each: what the next round of training is told.
 
 Distances between the sets of reciprocal neighbours (Zhong et al. 2017, as in `metrics.rerank`, and as most work on
-unsupervised re-ID uses them), of vectors whose camera's mean is taken away; then average linkage that keeps apart what
-the footage says cannot be one person (`link.agglomeration`). scikit-learn's DBSCAN was compared: it knows no such
-constraints, and one wrong neighbour joins two people (docs/adapt.md has the figures).
+unsupervised re-ID uses them), of vectors whose camera's mean is taken away; then average linkage that begins with what
+a person confirmed, and keeps apart what the footage or a person says cannot be one (`link.agglomeration`).
+scikit-learn's DBSCAN was compared: it knows no such constraints, and one wrong neighbour joins two people
+(docs/adapt.md has the figures).
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from intraclip.adapt.answers import Settled
 from intraclip.adapt.look import Vectors
-from intraclip.link.agglomeration import agglomerate
+from intraclip.link.agglomeration import ScoreMatrix, agglomerate
 from intraclip.metrics.rerank import rerank
 
 NEIGHBOURS = 6
@@ -25,6 +27,9 @@ AVERAGED = 2
 
 LEVEL = 0.5
 """Jaccard distance up to which groups are joined."""
+
+SURE = 1.0
+"""Score of a pair that is surely one person: above every other, so that these are joined first."""
 
 FEWEST_OF_CAMERA = 8
 """Tracklets of a camera below which its mean is not taken away: it would be the people's, not the camera's."""
@@ -54,14 +59,19 @@ class Clusters:
         return f"{self.people} people in {int((self.person > 0).sum())} tracklets, {self.noise} alone"
 
 
-def cluster(vectors: Vectors, camids: npt.NDArray[np.int64], impossible: npt.NDArray[np.bool_]) -> Clusters:
+def cluster(vectors: Vectors, camids: npt.NDArray[np.int64], settled: Settled) -> Clusters:
     """Group tracklets.
 
     Args:
         vectors: float32 ``[N, D]`` of unit length.
         camids: int64 ``[N]``.
-        impossible: bool ``[N, N]``, pairs that cannot be one person.
+        settled: who is surely one person, and who are two.
     """
+    return _numbered(agglomerate(constrained(likeness(vectors, camids), settled)).cut(-LEVEL))
+
+
+def likeness(vectors: Vectors, camids: npt.NDArray[np.int64]) -> ScoreMatrix:
+    """Jaccard distances of the tracklets' reciprocal neighbours, negative: float32 ``[N, N]``, -1 to 0."""
     everyone = np.arange(len(vectors))
     distances = rerank(
         without_camera(vectors, camids),
@@ -72,10 +82,15 @@ def cluster(vectors: Vectors, camids: npt.NDArray[np.int64], impossible: npt.NDA
         k2=AVERAGED,
         weight=0.0,
     ).distances
-    scores = np.maximum(-distances, -distances.T)
-    scores[impossible] = -np.inf
-    root = agglomerate(scores).cut(-LEVEL)
-    return _numbered(root)
+    return np.maximum(-distances, -distances.T)
+
+
+def constrained(scores: ScoreMatrix, settled: Settled) -> ScoreMatrix:
+    """Scores with what is certain: `SURE` for one person, minus infinity for two; others as they are."""
+    found = scores.copy()
+    found[settled.together] = SURE
+    found[settled.apart] = -np.inf
+    return found
 
 
 def without_camera(vectors: Vectors, camids: npt.NDArray[np.int64]) -> Vectors:

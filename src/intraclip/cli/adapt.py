@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING
 
 import tyro
 
-from intraclip.cli.common import TrainingBar, parse, print_json, print_table, progress_bars, say, tell
+from intraclip.cli.adapt_ask import Pausing, Terminal, require_terminal
+from intraclip.cli.common import TrainingBar, parse, print_json, print_table, say, tell
+from intraclip.cli.gallery_flags import login
+from intraclip.errors import ConfigError
 
 if TYPE_CHECKING:
     from intraclip.adapt.adapting import Adapted
@@ -32,6 +35,12 @@ class AdaptArgs:
     """Run folder to write."""
     resume: bool = False
     """Go on where the same adaptation was stopped."""
+    ask: int | None = None
+    """First ask you so many questions, "the same person?", those that help most; with pictures, in the terminal."""
+    gallery: str | None = None
+    """Gallery whose judgements count, and that keeps your answers; that of --data if it is one gallery."""
+    answers: Path | None = None
+    """CSV file of answers: query, tracklet, judgement (same, different, unsure), as judgements.csv of export-labels."""
     travel: Path | None = None
     """TOML file of travel times between cameras, and of clocks (docs/link.md)."""
     rounds: int = 2
@@ -54,7 +63,13 @@ def main(argv: Sequence[str]) -> int:
     from intraclip.report.adapted import write_adapted_page
 
     require_extra("jinja2", extra="report", purpose="the page of before and after")
-    with progress_bars(["looking", "learning"]) as update:
+    if args.ask is not None:
+        if args.ask < 1:
+            raise ConfigError(f"--ask {args.ask}: at least one question is asked; leave it out to ask none")
+        require_terminal()
+    kept = args.gallery or (str(args.data[0]) if len(args.data) == 1 else str(args.out))
+    with Pausing("looking", "learning") as bars:
+        terminal = Terminal(args.out / "questions", bars.pause, kept)
         found = adapt(
             args.model,
             data=args.data,
@@ -65,9 +80,15 @@ def main(argv: Sequence[str]) -> int:
             seed=args.seed,
             device=args.device,
             resume=args.resume,
-            watcher=TrainingBar(partial(update, "learning")),
-            progress=lambda done, total: update("looking", done, total),
+            gallery=args.gallery,
+            answers=args.answers or (),
+            ask=args.ask or 0,
+            responder=terminal if args.ask else None,
+            by=login(),
+            watcher=TrainingBar(partial(bars.update, "learning")),
+            progress=lambda done, total: bars.update("looking", done, total),
         )
+    terminal.remove_pictures()
     page = write_adapted_page(args.out / "report.html", found, name=str(args.model))
     if args.json:
         print_json(found.to_json_dict())

@@ -11,11 +11,12 @@ import tyro
 
 from intraclip.cli.common import choose, parse, print_json, print_table, say
 from intraclip.cli.gallery_flags import InGallery, Model, audited, clock, login, open_model
+from intraclip.core.settings import bounded
 from intraclip.errors import ConfigError
 
 HELP = """usage: intraclip alerts COMMAND GALLERY [options]
 
-  list GALLERY                           what the cameras found, the newest first
+  list GALLERY                           what the cameras found, newest first
   watch GALLERY --tracklet ID            look for a person from now on
   watch GALLERY --images FILE ...        the same, by pictures of the person
   watched GALLERY                        who is looked for, and what was learned
@@ -23,7 +24,8 @@ HELP = """usage: intraclip alerts COMMAND GALLERY [options]
   confirm GALLERY ALERT                  it was that person
   reject GALLERY ALERT                   it was somebody else
 
-`intraclip live GALLERY` watches the cameras. What is confirmed and rejected teaches the threshold.
+`intraclip live GALLERY` watches the cameras; what is confirmed and rejected
+teaches the threshold.
 `intraclip alerts watch --help` and so on explain the options."""
 
 
@@ -31,7 +33,7 @@ HELP = """usage: intraclip alerts COMMAND GALLERY [options]
 class ListArgs(InGallery):
     """List alerts, the newest first."""
 
-    limit: int = 20
+    limit: int = bounded(20, 1)
     """Most alerts to list."""
     open: bool = False
     """Only those that nobody has confirmed or rejected."""

@@ -10,10 +10,10 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import tyro
 
@@ -59,7 +59,7 @@ VOICE = Voice()
 def parse(kind: type[ArgsT], argv: Sequence[str], *, command: str, default: ArgsT | None = None) -> ArgsT:
     """Parse flags into a dataclass; its docstring is the help text. Wrong flags exit with code 2."""
     from intraclip.cli.settings_file import COMMANDS, with_settings
-    from intraclip.cli.spellings import mistakes, modern
+    from intraclip.cli.spellings import joined, mistakes, modern
 
     if {"-h", "--help", "--help-all"} & set(argv):
         from intraclip.cli.help import help_text
@@ -75,42 +75,22 @@ def parse(kind: type[ArgsT], argv: Sequence[str], *, command: str, default: Args
         print(plain(told), file=sys.stderr)
         raise SystemExit(2)
     prog, config = f"intraclip {command}", (tyro.conf.FlagCreatePairsOff,)
-    argv = join_repeated(kind, argv)
+    argv = joined(kind, argv)
     if default is None:
-        return tyro.cli(kind, prog=prog, args=argv, config=config)
-    return tyro.cli(kind, prog=prog, args=argv, default=default, config=config)
+        args = tyro.cli(kind, prog=prog, args=argv, config=config)
+    else:
+        args = tyro.cli(kind, prog=prog, args=argv, default=default, config=config)
+    if beyond := "; ".join(_beyond_bounds(args)):
+        raise ConfigError(beyond)
+    return args
 
 
-def join_repeated(kind: type[Any], argv: Sequence[str]) -> list[str]:
-    """Flags that take any number of values may be given again: ``--id a --id b`` is ``--id a b``.
-
-    argparse would keep the last one and drop the others without a word.
-
-    >>> from dataclasses import make_dataclass
-    >>> kind = make_dataclass("Args", [("id", tuple[str, ...]), ("k", int)])
-    >>> join_repeated(kind, ["--id", "a", "--k", "2", "--id=b", "--k", "3"])
-    ['--k', '2', '--id', 'a', 'b', '--k', '3']
-    """
-    hints = get_type_hints(kind)
-    many = {name for name, hint in hints.items() if get_origin(hint) is tuple and Ellipsis in get_args(hint)}
-    parts: list[list[str]] = []
-    values_of: dict[str, list[str]] = {}
-    taking: list[str] | None = None
-    for argument in argv:
-        flag, equals, value = argument.partition("=")
-        name = flag.removeprefix("--").replace("-", "_")
-        if argument.startswith("--") and name in many:
-            taking = values_of.setdefault(name, [flag])
-            # At the place of the last one, so that what follows it still does.
-            parts = [*(part for part in parts if part is not taking), taking]
-            if equals:
-                taking.append(value)
-        elif taking is None or argument.startswith("--"):
-            taking = None
-            parts.append([argument])
-        else:
-            taking.append(argument)
-    return [argument for part in parts for argument in part]
+def _beyond_bounds(args: Any) -> Iterator[str]:
+    """Values of the command's own flags that are out of their bounds; groups such as a recipe look at theirs."""
+    for item in fields(args):
+        value, bounds = getattr(args, item.name), item.metadata.get("bounds")
+        if bounds is not None and value is not None and (wrong := bounds.wrong(value)):
+            yield f"--{item.name.replace('_', '-')} {value} {wrong}"
 
 
 def choose(

@@ -14,6 +14,7 @@ import tyro
 
 from intraclip.cli.common import choose, parse, print_json, progress_bar, say
 from intraclip.config import Layout
+from intraclip.core.settings import bounded
 from intraclip.errors import ConfigError, leaving_nothing
 from intraclip.studio.config import BenchmarkConfig, Difficulty
 from intraclip.studio.diverse_config import Diverse, DiverseConfig
@@ -65,7 +66,7 @@ class MakeArgs:
     """How hard it is (benchmark only)."""
     diverse: Diverse = field(default_factory=Diverse)
     """Groups of settings, each of which can be switched off (diverse only)."""
-    workers: int | None = None
+    workers: int | None = bounded(None, 1)
     """Processes that render; as many as there are cores by default."""
     json: bool = False
     """Print what was written as JSON."""
@@ -98,7 +99,7 @@ class MakeVideosArgs:
     travel: tuple[float, float] = (3.0, 8.0)
     """Shortest and longest usual time between two cameras, seconds."""
     difficulty: Difficulty = field(default_factory=Difficulty)
-    workers: int | None = None
+    workers: int | None = bounded(None, 1)
     """Processes that render, at most one a camera; as many as there are cores by default."""
     json: bool = False
     """Print what was written as JSON."""
@@ -131,9 +132,9 @@ class PackArgs:
     """A frame that cannot be read: stop, or list it and go on."""
     verify: bool = False
     """Read the finished pack once more and compare all checksums."""
-    workers: int | None = None
+    workers: int | None = bounded(None, 1)
     """Processes that read and write; as many as there are cores by default, at most 8."""
-    shard_megabytes: int = 64
+    shard_megabytes: int = bounded(64, 1)
     """Size of a shard, about, in MiB. Each process holds one in memory twice."""
     json: bool = False
     """Print what was written as JSON."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from intraclip.cli.common import parse, print_json, progress_bar, say, training_bar
+from intraclip.core.settings import bounded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +21,7 @@ class DemoArgs:
 
     out: Path
     """Folder for the rendered people, the runs and report.html."""
-    seed: int = 0
+    seed: int = bounded(0, 0)
     """Seed of people, weights and training."""
     resume: bool = False
     """Continue an interrupted demo in --out; what is finished is kept."""

@@ -12,6 +12,7 @@ import tyro
 
 from intraclip.cli.common import parse, print_json, print_scores, progress_bar, read_data_of_run, say
 from intraclip.config import Layout
+from intraclip.core.settings import bounded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +39,7 @@ class EvaluateArgs:
     engine: str | None = None
     """What runs the network: torch, onnxruntime, openvino, or auto for the fastest exact one that is installed; torch
     by default."""
-    workers: int | None = None
+    workers: int | None = bounded(None, 0)
     """Processes that decode frames; by default as in the recipe."""
     device: str | None = None
     """auto, cpu, cuda or cuda:N; by default as in the recipe."""

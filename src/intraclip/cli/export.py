@@ -11,6 +11,7 @@ import tyro
 
 from intraclip.cli.common import parse, print_json, progress_bar, read_data_of_run, say
 from intraclip.config import Layout
+from intraclip.core.settings import bounded
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,7 +48,7 @@ class ExportArgs:
     """Layout of the data folder."""
     split: int | None = None
     """Number of the split; by default the one the run was trained on."""
-    calibration_clips: int = 64
+    calibration_clips: int = bounded(64, 1)
     """Training clips that int8 is calibrated with."""
     force: bool = False
     """Replace the file if it exists."""
@@ -62,6 +63,7 @@ def main(argv: Sequence[str]) -> int:
 
     from intraclip.core.files import write_json
     from intraclip.errors import ConfigError, DataError, OutputError
+    from intraclip.export.compare import check_frames
     from intraclip.export.write import check_request, write_network
     from intraclip.models.checkpoint import load_model, model_file, read_checkpoint
 
@@ -76,16 +78,12 @@ def main(argv: Sequence[str]) -> int:
         raise ConfigError(
             "int8 needs --data: training tracklets to calibrate it, test tracklets to measure its loss"
         )
-    if args.calibration_clips < 1:
-        raise ConfigError(f"--calibration-clips {args.calibration_clips}: at least 1 is needed")
     checkpoint = read_checkpoint(model_file(args.model))
     recipe = checkpoint.recipe
     model = load_model(checkpoint, device=torch.device("cpu"))
     split, clips = None, None
     if args.data is None:
-        from intraclip.studio.frames import rendered_frames
-
-        frames = rendered_frames(height=recipe.input.height, width=recipe.input.width)
+        frames = check_frames(height=recipe.input.height, width=recipe.input.width)
     else:
         split = read_data_of_run(args.data, recipe, layout=args.layout, split=args.split)
         if not split.train:

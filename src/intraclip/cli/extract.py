@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,10 +13,12 @@ from intraclip.cli.common import parse, print_json, progress_bar, read_data_of_r
 from intraclip.cli.model_flag import NetworkByPlace
 from intraclip.cli.network import or_default
 from intraclip.config import Layout
+from intraclip.core.settings import bounded
 
 if TYPE_CHECKING:
     from intraclip.config import Recipe
     from intraclip.core.distributed import Ranks
+    from intraclip.core.progress import Progress
     from intraclip.embed.extract_job import Extracted
     from intraclip.embed.extractors import Extractor, ExtractSettings
     from intraclip.types import Split
@@ -42,9 +44,9 @@ class ExtractArgs(NetworkByPlace):
     """Number of the split; by default the one the run was trained on."""
     sampling: Literal["dense", "even", "all"] | None = None
     """Test clips of a tracklet; by default as in the recipe."""
-    batch_frames: int | None = None
+    batch_frames: int | None = bounded(None, 1)
     """Frames in a batch, which bounds memory; by default as in the recipe."""
-    workers: int | None = None
+    workers: int | None = bounded(None, 0)
     """Processes that decode frames; by default as in the recipe."""
     on_unreadable: Literal["stop", "skip"] | None = None
     """Unreadable frames, and tracklets without a usable embedding: stop with an error, or leave them out and list
@@ -133,18 +135,13 @@ class OpenExtractor:
 
 def _settings(args: ExtractArgs, recipe: Recipe) -> ExtractSettings:
     from intraclip.embed.extractors import ExtractSettings
-    from intraclip.errors import ConfigError
 
     settings = ExtractSettings.of(recipe)
     if args.sampling is not None:
         settings = replace(settings, clip=replace(settings.clip, test_sampling=args.sampling))
     if args.batch_frames is not None:
-        if args.batch_frames < 1:
-            raise ConfigError(f"--batch-frames {args.batch_frames}: at least 1 is needed")
         settings = replace(settings, max_frames=args.batch_frames)
     if args.workers is not None:
-        if args.workers < 0:
-            raise ConfigError(f"--workers {args.workers}: 0 or more is needed")
         settings = replace(settings, workers=args.workers)
     if args.on_unreadable is not None:
         settings = replace(settings, skip=args.on_unreadable == "skip")
@@ -182,7 +179,7 @@ def _list(messages: Sequence[str]) -> None:
 
 
 @contextmanager
-def _frames_bar() -> Iterator[Callable[[int, int], None]]:
+def _frames_bar() -> Iterator[Progress]:
     """A progress bar that counts frames, with frames a second."""
     with progress_bar("frames") as update:
         started: list[tuple[float, int]] = []

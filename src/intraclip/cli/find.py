@@ -86,7 +86,7 @@ def main(argv: Sequence[str]) -> int:
     say(f"{summary.tracklets:,} tracklets of {len(summary.videos):,} videos; {count:,} are in {gallery}")
     page = people / "people.html"
     if page.is_file():
-        say("people were linked before; remove the folder to do it again")
+        say(f"people were linked before; once more: {command('link', gallery, '--out', people)}")
     else:
         from intraclip.cli.link import main as link
 

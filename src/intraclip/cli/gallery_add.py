@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from intraclip.cli.common import command, parse, print_json, progress_bar, say
 from intraclip.cli.gallery_flags import InGallery, Model, audited, learned_in_words, moment, open_model
 from intraclip.config import Layout
+from intraclip.core.settings import bounded
 from intraclip.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -45,13 +46,13 @@ class AddArgs(InGallery, Model):
     """When the videos began, such as 2026-11-22T08:00, or lobby.mp4=2026-11-22T08:00 for one of them."""
     people: bool = False
     """Take the data's pids as person labels; only for data that people have labelled."""
-    crops: int = 8
+    crops: int = bounded(8, 0)
     """Frames of each tracklet to keep for playing it; a film strip is always kept."""
     layout: Layout = "auto"
     """Layout of the data folder."""
     split: int | None = None
     """Number of the split; by default the one the run was trained on."""
-    workers: int | None = None
+    workers: int | None = bounded(None, 0)
     """Processes that decode frames; by default as in the recipe."""
     on_unreadable: Literal["stop", "skip"] | None = None
     """Unreadable frames: stop with an error, or leave them out and list them; by default as the recipe says."""
@@ -66,8 +67,6 @@ def main(argv: Sequence[str]) -> int:
         raise ConfigError("name --data DIR, or --embeddings FILE")
     if args.embeddings is not None and (args.run is not None or args.encoder is not None):
         raise ConfigError("--embeddings FILE holds embeddings already: leave out --model")
-    if args.crops < 0:
-        raise ConfigError(f"--crops {args.crops}: 0 or more is needed")
     summary, tracklets, first = _add_file(args) if args.embeddings is not None else add_folder(args)
     for title, messages in (
         ("frames could not be read and were left out", summary.unreadable),

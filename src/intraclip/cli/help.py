@@ -157,11 +157,10 @@ def _described(flag: Flag, width: int, *, whole: bool) -> list[str]:
         text = f"Switch off: {text[:1].lower()}{text[1:]}"
     if whole and flag.choices and _metavar(flag).partition(" ")[0] == "NAME":
         text = f"{text} One of {', '.join(flag.choices)}."
-    default = flag.default
-    if isinstance(default, tuple) and default:
-        default = " ".join(map(str, default))
-    said = flag.required or isinstance(default, bool) or default == "" or "default" in text.lower()
-    if isinstance(default, str | int | float) and not said:
+    values = flag.default if isinstance(flag.default, tuple) else (flag.default,)
+    default = " ".join(f"{v:g}" if isinstance(v, float) else str(v) for v in values)
+    said = flag.required or not default or "default" in text.lower()
+    if not said and not isinstance(flag.default, bool | dict | None):
         text = f"{text.removesuffix('.')} (default {default})."
     indent = " " * 24
     body = textwrap.wrap(text, width - 24, break_on_hyphens=False) or [""]

@@ -16,6 +16,7 @@ import tyro
 
 from intraclip.cli.common import command, parse, plain, print_json, say
 from intraclip.cli.gallery_flags import Address, Model, age, learned_in_words, login, open_model
+from intraclip.core.settings import bounded
 from intraclip.errors import ConfigError, require_extra
 from intraclip.ingest import IngestConfig
 
@@ -83,7 +84,7 @@ class LiveArgs:
     """Port of the page; 0 for any free one."""
     token_file: Path | None = None
     """Tokens for the page, as `intraclip serve` takes them."""
-    every: float = 60.0
+    every: float = bounded(60.0, 0)
     """Seconds between two lines about how it goes; 0 for none."""
     json: bool = False
     """Print alerts and, at the end, all counts as JSON, one object a line."""

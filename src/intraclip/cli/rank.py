@@ -10,6 +10,7 @@ from typing import Literal
 from intraclip.cli.common import parse, print_json, progress_bar, read_data_of_run, say, tell
 from intraclip.cli.model_flag import NetworkByPlace
 from intraclip.cli.network import or_default
+from intraclip.core.settings import bounded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +26,7 @@ class RankArgs(NetworkByPlace):
     """Name of the tracklet to search for, such as cam1_t0003."""
     out: Path
     """Picture to write, .png or .jpg."""
-    k: int = 10
+    k: int = bounded(10, 1)
     """Answers to show."""
     distance: Literal["euclidean", "cosine"] = "cosine"
     """Distance between embeddings."""
@@ -39,7 +40,7 @@ def main(argv: Sequence[str]) -> int:
     """Run the command."""
     args = parse(RankArgs, argv, command="rank")
     from intraclip.embed.extract import embed_split, open_extractor
-    from intraclip.errors import ConfigError, OutputError
+    from intraclip.errors import OutputError
     from intraclip.metrics.ranking import most_similar, require_name
     from intraclip.report.strips import ranked_tracklets, write_picture
 
@@ -47,8 +48,6 @@ def main(argv: Sequence[str]) -> int:
         raise OutputError(f"{args.out}: the picture is written as .png or .jpg; choose such a name")
     if args.out.exists():
         raise OutputError(f"{args.out} exists; choose another --out")
-    if args.k < 1:
-        raise ConfigError(f"--k {args.k}: at least one answer must be asked for")
     args = or_default(args)
     extractor, recipe = open_extractor(args.run, encoder=args.encoder, engine=args.engine, device=args.device)
     split = read_data_of_run(args.data, recipe)

@@ -10,6 +10,7 @@ from pathlib import Path
 import tyro
 
 from intraclip.cli.common import parse, read_data, say
+from intraclip.core.settings import bounded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +27,7 @@ class ReportArgs:
     out: Path | None = None
     """File to write; by default report.html in the run folder, or for several runs report-with-OTHERS.html in the first
     one."""
-    seed: int = 0
+    seed: int = bounded(0, 0)
     """Seed of the choice of queries and clips."""
 
 
@@ -39,8 +40,6 @@ def main(argv: Sequence[str]) -> int:
 
     if not args.runs:
         raise ConfigError("intraclip report: name at least one run folder")
-    if args.seed < 0:
-        raise ConfigError(f"--seed {args.seed}: 0 or more is needed")
     names = [run.resolve().name for run in args.runs]
     if len(set(names)) < len(names):  # two folders called "run" would become one row
         names = [str(run) for run in args.runs]

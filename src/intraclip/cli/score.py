@@ -22,6 +22,7 @@ from intraclip.cli.common import (
     score_table,
     tell,
 )
+from intraclip.core.settings import bounded
 
 if TYPE_CHECKING:
     from intraclip.metrics.calibration import PairDistances
@@ -53,7 +54,7 @@ class ScoreArgs:
     """Write thresholds for "the same person" to this .json file, and print them and the equal error rate."""
     force: bool = False
     """Replace the file of --calibrate if it exists."""
-    seed: int = 0
+    seed: int = bounded(0, 0)
     """Seed of the resampling behind intervals and comparison."""
     device: str | None = None
     """Count rankings on this device, such as cuda; the scores are the same."""
@@ -78,8 +79,6 @@ def main(argv: Sequence[str]) -> int:
 
     if args.calibrate is not None and args.calibrate.exists() and not args.force:
         raise OutputError(f"{args.calibrate} exists; name another file, or add --force to replace it")
-    if args.seed < 0:
-        raise ConfigError(f"--seed {args.seed}: 0 or more is needed")
     if not args.audit and (args.against_log or args.audit_train):
         raise ConfigError("--against-log and --audit-train belong to --audit; add it")
     if args.audit and (args.against or args.rerank or args.calibrate):

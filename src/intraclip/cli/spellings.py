@@ -61,6 +61,29 @@ def modern(
     return [word for part in parts for word in part]
 
 
+def joined(kind: type[Any], argv: Sequence[str]) -> list[str]:
+    """Flags that take any number of values may be given again: ``--id a --id b`` is ``--id a b``.
+
+    argparse would keep the last one and drop the others without a word.
+
+    >>> from intraclip.cli.tree import kind_of
+    >>> joined(kind_of("gallery delete"), ["people", "--id", "a", "--older-than", "2d", "--id=b", "--dry-run"])
+    ['people', '--older-than', '2d', '--id', 'a', 'b', '--dry-run']
+    """
+    flags, parts = flags_of(kind), list[Part]()
+    taking: dict[str, Part] = {}
+    for part in _split(flags, argv):
+        flag = named(flags, part[0])
+        if flag is not None and flag.values == "many" and not flag.count:
+            _, equals, value = part[0].partition("=")
+            words = [value] * bool(equals) + part[1:]
+            part = taking.setdefault(flag.name, [flag.spelling])
+            part += words
+            parts = [p for p in parts if p is not part]  # at the place of the last one
+        parts.append(part)
+    return [word for part in parts for word in part]
+
+
 def mistakes(kind: type[Any], argv: Sequence[str]) -> list[str]:
     """What is wrong with the words of a command line, in half a sentence each; what values mean is not looked at."""
     flags = flags_of(kind)

@@ -166,15 +166,22 @@ class FolderStore:
 
     def put_document(self, name: str, text: str | None) -> None:
         """See `Store`."""
+        self._connections.forget(partial(self._put_document, name, text))
 
-        def work(db: Connection) -> None:
-            if text is not None and is_paper(name):
-                self._numbers(db, *tracklets_of(text))  # one may have been deleted just now
-            db.execute("DELETE FROM documents WHERE name = ?", (name,))
-            if text is not None:
-                digests.insert(db, "documents", (name, text))
+    def add_document(self, name: str, text: str) -> bool:
+        """See `Store`."""
+        with self._connections.write() as db:
+            if db.execute("SELECT 1 FROM documents WHERE name = ?", (name,)).fetchone() is not None:
+                return False
+            self._put_document(name, text, db)
+        return True
 
-        self._connections.forget(work)
+    def _put_document(self, name: str, text: str | None, db: Connection) -> None:
+        if text is not None and is_paper(name):
+            self._numbers(db, *tracklets_of(text))  # one may have been deleted just now
+        db.execute("DELETE FROM documents WHERE name = ?", (name,))
+        if text is not None:
+            digests.insert(db, "documents", (name, text))
 
     # -- reading -------------------------------------------------------------------------------------------
 

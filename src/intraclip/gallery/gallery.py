@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -744,6 +744,37 @@ class Gallery:
         """
         self._require(tracklets)
         self._store.put_document(f"{kind}/{key}", paper(content, tracklets, needs_all=needs_all))
+
+    def add_paper(
+        self,
+        kind: str,
+        next_key: Callable[[], str],
+        content: Mapping[str, Any],
+        tracklets: Sequence[str],
+        *,
+        needs_all: bool,
+    ) -> str:
+        """Keep a new paper under a key of its own, also where other processes add some at the same moment.
+
+        Args:
+            kind: of paper.
+            next_key: a key that is free as far as the gallery knows; asked again where somebody was quicker.
+            content: see `put_paper`.
+            tracklets: see `put_paper`.
+            needs_all: see `put_paper`.
+
+        Returns:
+            Its key.
+
+        Raises:
+            DataError: one of its tracklets is not there.
+        """
+        self._require(tracklets)
+        text = paper(content, tracklets, needs_all=needs_all)
+        while True:
+            key = next_key()
+            if self._store.add_document(f"{kind}/{key}", text):
+                return key
 
     def drop_paper(self, kind: str, key: str) -> None:
         """Forget a paper, if it is there."""

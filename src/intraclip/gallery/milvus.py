@@ -196,6 +196,13 @@ class MilvusStore:
         else:
             self.put_note("document", name, text)
 
+    def add_document(self, name: str, text: str) -> bool:
+        """See `Store`. Of two processes that do so within a few milliseconds, a server can let both believe it."""
+        if self.document(name) is not None:
+            return False
+        self.put_document(name, text)
+        return True
+
     def put_note(self, kind: str, key: str, text: str, *, number: int = 0) -> None:
         """Keep a text under a key; an earlier one is replaced."""
         if len(text.encode()) > PIECE:

@@ -143,6 +143,10 @@ class Store(Protocol):
         """Keep a text, or with None forget it. A paper (`intraclip.gallery.papers`) goes with its tracklets too."""
         ...
 
+    def add_document(self, name: str, text: str) -> bool:
+        """As `put_document`, unless there is one of this name, whoever keeps it; whether it was kept."""
+        ...
+
     def documents(
         self, prefix: str, *, after: str = "", newest: bool = False, limit: int = 0
     ) -> dict[str, str]:

@@ -140,7 +140,9 @@ class DetectAndTrack:
                 found, time_s=frame.time_s, image=frame.image, confirm=self._cadence.confirm
             )
             strong = found[found.scores >= self._track_score]
-            self._cadence.searched(frame.time_s, numbers, people.boxes, strong.boxes)
+            self._cadence.searched(
+                frame.time_s, numbers, people.boxes, strong.boxes, motion=self._tracker.motion
+            )
             earlier = self._beginnings(frame, numbers, people, strong)
         return Followed(numbers, people, np.zeros(len(people), np.float32), earlier=earlier)
 

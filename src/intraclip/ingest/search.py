@@ -71,6 +71,9 @@ NEAR = 0.25
 BRIDGED = 1
 """Searches in a row that may miss somebody who is found before and after."""
 
+STANDS = np.eye(2, 3)
+"""Motion of a camera that has none."""
+
 STILL_BLOCK = 8
 """Pixels: frames are compared by means of blocks of this side, in which a sensor's noise has gone."""
 
@@ -200,17 +203,27 @@ class Cadence:
         frames = max(1, round(self._interval / self._period))
         return self._confirm if frames == 1 else max(min(2, self._confirm), -(-self._confirm // frames))
 
-    def searched(self, time_s: float, numbers: npt.NDArray[np.int64], boxes: Floats, found: Floats) -> None:
-        """Learn how fast people move.
+    def searched(
+        self,
+        time_s: float,
+        numbers: npt.NDArray[np.int64],
+        boxes: Floats,
+        found: Floats,
+        *,
+        motion: npt.NDArray[np.floating] = STANDS,
+    ) -> None:
+        """Learn how fast people move, beside the camera's own motion: the tracker knows of that.
 
         Args:
             time_s: of the frame that was searched.
             numbers: of the tracks in it.
             boxes: float32 ``[N, 4]``, where they are.
             found: float32 ``[M, 4]``, everyone who was found and may begin a track, those of tracks too.
+            motion: ``[2, 3]``, where points of the frame searched before are in this one, as far as the camera goes.
         """
         if self._thrift is None:
             return
+        carried = dict(zip(self._boxes, carry(np.array([*self._boxes.values()]), motion), strict=True))
         passed = time_s - self._last if self._last is not None else 0.0
         speeds = [
             float(
@@ -219,12 +232,13 @@ class Cadence:
                 / passed
             )
             for number, box in zip(numbers.tolist(), boxes, strict=True)
-            if passed > 0 and (before := self._boxes.get(number)) is not None
+            if passed > 0 and (before := carried.get(number)) is not None
         ]
         speed = float(np.quantile(speeds, FASTEST)) if speeds else 0.0
         new = found[box_iou(found, boxes).max(axis=1, initial=0.0) < SAME]
-        vanished = self._new[box_iou(self._new, found).max(axis=1, initial=0.0) < NEAR]
-        arrived = new[box_iou(new, self._found).max(axis=1, initial=0.0) < NEAR]
+        found_before, new_before = carry(self._found, motion), carry(self._new, motion)
+        vanished = new_before[box_iou(new_before, found).max(axis=1, initial=0.0) < NEAR]
+        arrived = new[box_iou(new, found_before).max(axis=1, initial=0.0) < NEAR]
         if len(new):
             speed = max(speed, WALK)
         self._last, self._boxes = time_s, dict(zip(numbers.tolist(), boxes, strict=True))
@@ -234,6 +248,18 @@ class Cadence:
         if _reach_each_other(vanished, arrived):
             frames = 1
         self._interval = frames * self._period
+
+
+def carry(boxes: Floats, motion: npt.NDArray[np.floating]) -> Floats:
+    """Boxes ``[N, 4]`` whose centres go along with the camera's motion ``[2, 3]``; they keep their size.
+
+    >>> carry(np.array([[0, 0, 10, 20]], np.float32), np.array([[1, 0, 5], [0, 1, -2]])).tolist()
+    [[5.0, -2.0, 15.0, 18.0]]
+    """
+    boxes = boxes.reshape(-1, 4)
+    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+    shift = centres @ motion[:, :2].T + motion[:, 2] - centres
+    return np.asarray(boxes + np.concatenate([shift, shift], axis=1), np.float32)
 
 
 def _reach_each_other(gone: Floats, come: Floats) -> bool:

@@ -11,13 +11,31 @@ from intraclip.errors import require_extra
 from intraclip.ingest.config import IngestConfig
 from intraclip.ingest.detections import Detections
 from intraclip.ingest.frame_source import Image
+from intraclip.ingest.search import STANDS
 
-BEGINNING = 0.15
-"""Overlap (IoU) times score by which a second detection confirms a first, where frames are passed over between them: a
-walker has moved by half a width. The library's 0.3 asks for 0.5 of a detection with a score of 0.6."""
+BUFFER = 0.3
+"""Where frames are passed over, boxes are compared with a margin of this share of their size on every side: between
+two searches people, and a camera that is carried, move farther than the tracker foresees. The smaller margin of Yang et
+al., "Hard to Track Objects with Irregular Motions and Similar Appearances? Make It Easier by Buffering the Matching
+Space", WACV 2023."""
 
 CORNERS = 200
 """By which the camera's own motion is told; more cost more."""
+
+
+class _CameraMotion:
+    """Estimates the camera's own motion as the library's class does, and keeps what it said last."""
+
+    def __init__(self, estimator: Any) -> None:
+        self._estimator = estimator
+        self.latest: npt.NDArray[np.floating] = STANDS
+
+    def estimate(
+        self, image: Image, boxes: npt.NDArray[np.floating] | None = None
+    ) -> npt.NDArray[np.floating]:
+        """``[2, 3]``, where points of the image before are in this one."""
+        self.latest = np.asarray(self._estimator.estimate(image, boxes))
+        return self.latest
 
 
 class PeopleTracker:
@@ -40,6 +58,7 @@ class PeopleTracker:
             "frame_rate": fps,
             "minimum_consecutive_frames": config.confirm_frames,
         }
+        self._camera: _CameraMotion | None = None
         self._wants_image = config.tracker == "botsort" and config.camera_motion
         if config.tracker == "bytetrack":
             self._tracker = library.ByteTrackTracker(
@@ -58,18 +77,26 @@ class PeopleTracker:
                 instant_first_frame_activation=False,
                 **common,
             )
-            if config.quality != "full":
-                self._tracker.minimum_iou_threshold_unconfirmed_assoc = BEGINNING
             if self._wants_image and config.quality != "full":
                 motion = require_extra("trackers.utils.cmc", extra="ingest", purpose="tracking people")
                 # A camera moves as one: two hundred corners tell how as well as the thousand of the library.
-                self._tracker.cmc = motion.CMC(
-                    motion.CMCConfig(method="sparseOptFlow", downscale=2, sof_max_corners=CORNERS)
+                self._camera = _CameraMotion(
+                    motion.CMC(motion.CMCConfig(method="sparseOptFlow", downscale=2, sof_max_corners=CORNERS))
                 )
+                self._tracker.cmc = self._camera
         else:
             self._tracker = library.OCSORTTracker(
                 high_conf_det_threshold=config.track_score, minimum_iou_threshold=config.match_iou, **common
             )
+
+        if config.quality != "full":
+            overlaps = require_extra("trackers.utils.iou", extra="ingest", purpose="tracking people")
+            self._tracker.iou = overlaps.BIoU(BUFFER)
+
+    @property
+    def motion(self) -> npt.NDArray[np.floating]:
+        """The camera's own between the last two frames, ``[2, 3]``; none where it is not estimated, or for `full`."""
+        return STANDS if self._camera is None else self._camera.latest
 
     def update(
         self, detections: Detections, *, time_s: float, image: Image, confirm: int | None = None
@@ -86,6 +113,8 @@ class PeopleTracker:
             The detections that belong to a confirmed track, with their track numbers ``[N]``: from 1 on, in
             order of confirmation.
         """
+        if self._camera is not None:
+            self._camera.latest = STANDS  # it is not asked where there is nobody
         if confirm is not None:
             self._tracker.minimum_consecutive_frames = confirm
         found = self._supervision.Detections(xyxy=detections.boxes, confidence=detections.scores)

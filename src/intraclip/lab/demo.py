@@ -13,6 +13,7 @@ from intraclip.config import TIMM, Augmentation, Recipe
 from intraclip.config_io import dump_recipe, load_recipe
 from intraclip.core.devices import choose_device
 from intraclip.core.files import write_json, write_text
+from intraclip.core.progress import Progress
 from intraclip.data.readers import read_split
 from intraclip.embed.evaluate import evaluate
 from intraclip.embed.extract import embed_split, with_ids
@@ -151,7 +152,7 @@ def _base(folder: Path) -> Path:
     return folder
 
 
-def _score(run: Path, split: Split, update: Callable[[int, int], None]) -> dict[str, Any]:
+def _score(run: Path, split: Split, update: Progress) -> dict[str, Any]:
     found: dict[str, Any] = evaluate(run, data=split, distance=DISTANCE, progress=update)["scores"]
     scores: dict[str, Any] = found[split.protocol]
     return scores

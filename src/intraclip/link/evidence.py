@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -13,12 +14,15 @@ from scipy.sparse import csr_array
 from intraclip.arrays import as_reals, as_whole, as_wide
 from intraclip.errors import DataError
 from intraclip.link.agglomeration import ScoreMatrix
-from intraclip.link.travel import TravelTimes
+from intraclip.link.travel import Travel, TravelTimes
 from intraclip.metrics.distance import Distance, check_features, distance_matrix
 from intraclip.metrics.match_probability import MatchCalibration
 
 BLOCK = 256
 """Rows of the score matrix made at a time."""
+
+PAIRS = 2**18
+"""Pairs that are listed at a time."""
 
 Indices = npt.NDArray[np.int64]
 
@@ -132,14 +136,50 @@ class Evidence:
         Returns:
             float32 ``[rows, columns]``.
         """
-        distances = self.distances(rows, columns)
-        if self.calibration is None:
-            scores = -distances
-        else:
-            c = self.calibration
-            odds = np.log(c.prior) - np.log1p(-c.prior)
-            scores = (c.log_likelihood_ratio(distances) + odds).astype(np.float32)
+        scores = self._alike(self.distances(rows, columns))
         return self._add_where_and_when(scores, rows, columns)
+
+    def _alike(self, distances: npt.NDArray[np.float32]) -> ScoreMatrix:
+        """Scores by distance alone, of any shape."""
+        c = self.calibration
+        if c is None:
+            return -distances
+        odds = np.log(c.prior) - np.log1p(-c.prior)
+        return np.asarray(c.log_likelihood_ratio(distances) + odds, dtype=np.float32)
+
+    def pair_scores(
+        self, first: Indices, second: Indices, distances: npt.NDArray[np.float32]
+    ) -> npt.NDArray[np.float32]:
+        """As `scores`, of single pairs ``[P]`` whose distances are known."""
+        scores = self._alike(distances)
+        one_camera = self.camids[first] == self.camids[second]
+        if self.one_per_camera:
+            scores[one_camera] = -np.inf
+        if self.times is not None:
+            gaps = self._pair_gaps(first, second)
+            with np.errstate(invalid="ignore"):  # NaN: unknown times forbid nothing
+                at_once = one_camera & (self._recordings[first] == self._recordings[second]) & (gaps <= 0)
+            scores[at_once] = -np.inf
+            for (a, b), way in (self.travel.travel if self.travel is not None else {}).items():
+                one, other = self.camids[first], self.camids[second]
+                chosen = np.flatnonzero(((one == a) & (other == b)) | ((one == b) & (other == a)))
+                scores[chosen] += self._travelled(way, gaps[chosen])
+        if self.named is not None:
+            one, other = self.named[first], self.named[second]
+            scores[(one != other) & (one > 0) & (other > 0)] = -np.inf
+        if self.different is not None:
+            pairs = np.sort(self.different, axis=1) @ np.array([len(self), 1])
+            chosen = np.minimum(first, second) * len(self) + np.maximum(first, second)
+            scores[np.isin(chosen, pairs)] = -np.inf
+        return scores
+
+    def most_for_times(self) -> float:
+        """The most that travel times can add to a score."""
+        if self.calibration is None or self.travel is None or self.times is None:
+            return 0.0
+        usual = [way for way in self.travel.travel.values() if way.usual_s is not None]
+        gaps = np.geomspace(1e-3, 1e6, 10_000)
+        return max((float(way.log_ratio(gaps, self._span).max()) + 0.01 for way in usual), default=0.0)
 
     def seen_at_once(self, rows: Indices, columns: Indices) -> npt.NDArray[np.bool_]:
         """Which pairs one camera saw at the same time, so that they show two people.
@@ -211,16 +251,27 @@ class Evidence:
         if self.times is None or self.travel is None:
             return scores
         gaps = self._gaps(rows, columns)
-        for (first, second), travel in self.travel.travel.items():
-            for a, b in ((first, second), (second, first)):
-                chosen = np.ix_(self.camids[rows] == a, self.camids[columns] == b)
-                gap = gaps[chosen]
-                ratio = travel.log_ratio(np.where(np.isnan(gap), np.inf, gap), self._span)
-                ratio[np.isnan(gap)] = 0.0
-                if self.calibration is None:
-                    ratio = np.where(np.isneginf(ratio), ratio, 0.0)
-                scores[chosen] += ratio.astype(np.float32)
+        ways = self.travel.travel
+        present, others = set(self.camids[rows].tolist()), set(self.camids[columns].tolist())
+        for a in sorted(present & self.travel.cameras):
+            for b in sorted(others & self.travel.cameras):
+                if (way := ways.get((min(a, b), max(a, b)))) is not None:
+                    chosen = np.ix_(self.camids[rows] == a, self.camids[columns] == b)
+                    scores[chosen] += self._travelled(way, gaps[chosen])
         return scores
+
+    def _travelled(self, way: Travel, gaps: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+        """What gaps between two cameras add to scores; the usual time counts among log odds alone."""
+        unknown = np.isnan(gaps)
+        ratio = way.log_ratio(np.where(unknown, np.inf, gaps), self._span)
+        ratio[unknown] = 0.0
+        if self.calibration is None:
+            ratio = np.where(np.isneginf(ratio), ratio, 0.0)
+        return np.asarray(ratio, dtype=np.float32)
+
+    def _pair_gaps(self, first: Indices, second: Indices) -> npt.NDArray[np.float64]:
+        one, other = self.clocked[first], self.clocked[second]
+        return np.maximum(one[:, 0] - other[:, 1], other[:, 0] - one[:, 1])
 
     def _gaps(self, rows: Indices, columns: Indices) -> npt.NDArray[np.float64]:
         """Seconds between the end of the earlier and the start of the later; 0 or less where they overlap in time."""
@@ -240,12 +291,23 @@ class Evidence:
             matrix[start:, start : start + len(rows)] = block.T
         return matrix
 
-    def forbidden_distances(self) -> npt.NDArray[np.float32]:
-        """Distances of the pairs of one camera that were seen at the same time: surely two people each; ascending."""
-        found = [np.zeros(0, dtype=np.float32)]
-        for start in range(0, len(self) if self.times is not None else 0, BLOCK):
-            rows, columns = np.arange(start, min(start + BLOCK, len(self))), np.arange(start, len(self))
-            chosen = self.seen_at_once(rows, columns) & (rows[:, None] < columns)
-            if chosen.any():
-                found.append(self.distances(rows, columns)[chosen])
-        return np.sort(np.concatenate(found))
+    def pairs_at_once(self) -> Iterator[tuple[Indices, Indices]]:
+        """Pairs ``[P]``, ``[P]`` that one camera saw at the same time, `PAIRS` or so at a time."""
+        known = np.flatnonzero(np.isfinite(self.clocked).all(axis=1))
+        starts, ends = self.clocked[known].T
+        place = np.stack([self.camids[known], self._recordings[known]], axis=1)
+        places = np.unique(place, axis=0, return_inverse=True)[1] if len(known) else known
+        for one in range(int(places.max(initial=-1)) + 1):
+            rows = np.flatnonzero(places == one)
+            rows = rows[np.argsort(starts[rows], kind="stable")]
+            # Of those that start later: who starts before this one ends.
+            until = np.searchsorted(starts[rows], ends[rows], side="right")
+            with_whom = np.maximum(until - np.arange(1, len(rows) + 1), 0)
+            parts = np.flatnonzero(np.diff(np.cumsum(with_whom) // PAIRS, prepend=0))
+            for part in np.split(np.arange(len(rows)), parts):
+                first = np.repeat(part, with_whom[part])
+                step = np.arange(len(first)) - np.repeat(
+                    np.cumsum(with_whom[part]) - with_whom[part], with_whom[part]
+                )
+                if len(first):
+                    yield known[rows[first]], known[rows[first + 1 + step]]

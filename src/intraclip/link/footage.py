@@ -51,11 +51,12 @@ def without_cameras(evidence: Evidence) -> Evidence:
     features = evidence.features.astype(np.float64)
     if evidence.metric == "cosine":
         features /= np.linalg.norm(features, axis=1, keepdims=True)
+    before = float(np.linalg.norm(features, axis=1).max(initial=0.0))
     for camera in np.unique(evidence.camids):
         chosen = evidence.camids == camera
         features[chosen] -= features[chosen].mean(axis=0)
     length = np.linalg.norm(features, axis=1)
-    if not len(length) or not length.min() > 1e-4 * length.max():
+    if not len(length) or not length.min() > 1e-4 * max(length.max(), 1e-2 * before):
         return evidence
     return replace(evidence, features=features.astype(np.float32))
 

@@ -66,11 +66,21 @@ def keep_in(gallery: Gallery, people: People) -> None:
     """
     linking = f"{time.time_ns():020d}-{uuid.uuid4().hex[:8]}"  # older ones sort before it
     there = gallery.find(people.names)
+    # A label is the gallery's own: where it is taken away, the name goes.
+    names = {
+        number: name
+        for number, name in people.labels.items()
+        if not any(
+            there[people.names[row]].person == name
+            for row in people.members(number).tolist()
+            if people.names[row] in there
+        )
+    }
     size, parts = 0, list[list[tuple[str, list[Any]]]]()
     for tracklet, number in zip(people.names, people.person.tolist(), strict=True):
         if tracklet not in there:  # deleted while it was linked
             continue
-        said = [number, people.labels.get(number, "")]
+        said = [number, names.get(number, "")]
         size += len(json.dumps([tracklet, said]))
         if size > PIECE or not parts:
             parts.append([])

@@ -15,7 +15,7 @@ SAMPLE = 2048
 """Items that the mean silhouette is taken over, at most."""
 
 
-def best_level(evidence: Evidence, tree: Tree) -> tuple[float, float]:
+def best_level(evidence: Evidence, tree: Tree, *, across: bool = False) -> tuple[float, float]:
     """The cut with the largest mean silhouette (Rousseeuw, J. Computational and Applied Mathematics 20, 1987).
 
     The silhouette of an item is (b - a) / max(a, b): a is its mean distance to its own group, b that to the nearest
@@ -24,6 +24,7 @@ def best_level(evidence: Evidence, tree: Tree) -> tuple[float, float]:
     Args:
         evidence: of the items.
         tree: of the same items.
+        across: see `silhouettes`.
 
     Returns:
         The level for `Tree.cut`, and its mean silhouette, -1..1. With fewer than two joins, a level that joins nothing.
@@ -33,13 +34,18 @@ def best_level(evidence: Evidence, tree: Tree) -> tuple[float, float]:
         return 0.0, 0.0
     quantiles = np.linspace(0.02, 0.98, CUTS)
     levels = np.unique(np.quantile(chosen.astype(np.float64), quantiles))
-    values = silhouettes(evidence, tree, levels)
+    values = silhouettes(evidence, tree, levels, across=across)
     best = len(levels) - 1 - int(np.argmax(values[::-1]))  # of equal ones the highest level: fewer joins
     return float(levels[best]), float(values[best])
 
 
 def silhouettes(
-    evidence: Evidence, tree: Tree, levels: npt.NDArray[np.float64], *, sample: int = SAMPLE
+    evidence: Evidence,
+    tree: Tree,
+    levels: npt.NDArray[np.float64],
+    *,
+    sample: int = SAMPLE,
+    across: bool = False,
 ) -> npt.NDArray[np.float64]:
     """Mean silhouette of several cuts, each distance computed once.
 
@@ -48,6 +54,8 @@ def silhouettes(
         tree: of the same items.
         levels: float64 ``[L]``, of the cuts.
         sample: mean over so many items at most, evenly spaced; their distances to all items are exact.
+        across: only distances between two cameras count, and an item whose group is in no other camera has 0. So a
+            camera that saw a person twice, nearly alike, does not make the best cut one that splits people by camera.
 
     Returns:
         float64 ``[L]``; -1 for a cut with fewer than two groups.
@@ -66,17 +74,25 @@ def silhouettes(
     for start in range(0, len(chosen), BLOCK):
         rows = chosen[start : start + BLOCK]
         distances = evidence.distances(rows, order).astype(np.float64)
+        counted = np.ones(distances.shape)
+        counted[rows[:, None] == order] = 0
+        if across:
+            counted[evidence.camids[rows][:, None] == evidence.camids[order]] = 0
+        distances *= counted
         for number, (group, starts, sizes) in enumerate(cuts):
             if len(sizes) < 2:
                 totals[number] -= len(rows)
                 continue
             sums = np.add.reduceat(distances, starts, axis=1)
             own, at = group[rows], np.arange(len(rows))
-            inside = sums[at, own] / np.maximum(sizes[own] - 1, 1)
-            sums /= sizes
-            sums[at, own] = np.inf
-            outside = sums.min(axis=1)
+            counts = np.add.reduceat(counted, starts, axis=1)
+            means = np.divide(sums, counts, out=np.full_like(sums, np.inf), where=counts > 0)
+            inside = means[at, own].copy()
+            means[at, own] = np.inf
+            outside = means.min(axis=1)
+            known = np.isfinite(inside) & np.isfinite(outside)
+            inside[~known] = outside[~known] = 0
             widest = np.maximum(inside, outside)
             value = np.divide(outside - inside, widest, out=np.zeros_like(widest), where=widest > 0)
-            totals[number] += float(value[sizes[own] > 1].sum())
+            totals[number] += float(value.sum())
     return totals / len(chosen)

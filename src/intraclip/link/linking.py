@@ -176,6 +176,7 @@ def linking(
         if travel is not None and (strangers := sorted(travel.cameras - set(given.camids.tolist()))):
             notes.append(f"{table} names cameras without tracklets: {', '.join(map(str, strangers))}")
         said = given.said or Said()
+        notes += said.notes
         evidence = Evidence(
             features=given.features,
             camids=given.camids,

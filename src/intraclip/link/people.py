@@ -12,14 +12,19 @@ import numpy.typing as npt
 from scipy.special import expit
 
 from intraclip.errors import ConfigError, DataError
-from intraclip.link.agglomeration import agglomerate
+from intraclip.link.agglomeration import Tree, agglomerate
 from intraclip.link.changes import Before, Changes, carry
 from intraclip.link.evidence import BLOCK, Evidence
-from intraclip.link.footage import tells_apart, without_cameras
-from intraclip.link.level import best_level
+from intraclip.link.footage import Tail, tells_apart, without_cameras
+from intraclip.link.level import SAMPLE, best_level
+from intraclip.link.neighbours import NEAREST, PAIRS, agglomerate_near, near_pairs
+from intraclip.metrics.distance import paired_distances
 
-MAX_TRACKLETS = 40_000
-"""More would need above 6.4 GB for the scores of all pairs."""
+FULL = 20_000
+"""Up to so many tracklets all pairs are held, 1.6 GB; of more, those that are near enough (`neighbours`)."""
+
+SAME = 1e-6
+"""Vectors nearer than this are one and the same, however many others are."""
 
 PROBABILITY = 0.2
 """Groups are joined while their pairs are on average this likely to show one person.
@@ -116,22 +121,25 @@ def link(
 ) -> People:
     """Group tracklets into people.
 
-    The result does not depend on the order of the tracklets. Memory: 4 bytes a pair, 1.6 GB for 20,000 tracklets.
+    The result does not depend on the order of the tracklets. Memory: 4 bytes a pair, 1.6 GB for 20,000 tracklets, and
+    no more for more than those (`intraclip.link.neighbours`).
 
     Args:
         evidence: N tracklets, and what is known about pairs of them.
         names: all different ``[N]``.
         threshold: without a calibration: groups are joined while their mean distance is below it.
         probability: with a calibration: groups are joined while their mean log odds say more than this, inside (0, 1);
-            by default `PROBABILITY`. With neither (by default `LIKELIER`): while their mean distance, cameras' means
-            taken out, is one at which the footage itself says this (`intraclip.link.footage`); where it says nothing,
-            the cut with the best mean silhouette.
+            by default `PROBABILITY`. With neither: while their mean distance, cameras' means taken out, is one at which
+            the footage itself says this (`intraclip.link.footage`); where it says nothing, the cut with the best mean
+            silhouette. None there: the middle of what the footage says of `LIKELIER`, the cut with the best mean
+            silhouette, and the cut with the best across cameras (`intraclip.link.level`).
 
     Raises:
         ConfigError: a threshold beside a calibration, or a value out of range.
-        DataError: no tracklets, too many, or names that are not one for each, all different.
+        DataError: no tracklets, or names that are not one for each, all different.
     """
     count = len(evidence)
+    asked = probability is not None
     if probability is None:
         probability = LIKELIER if evidence.calibration is None else PROBABILITY
     if evidence.calibration is not None and threshold is not None:
@@ -144,11 +152,6 @@ def link(
         raise ConfigError(f"the threshold is {threshold}; a distance above 0 is needed")
     if not count:
         raise DataError("there are no tracklets to link")
-    if count > MAX_TRACKLETS:
-        raise DataError(
-            f"{count:,} tracklets are more than the {MAX_TRACKLETS:,} that can be linked at once; link hours or days "
-            "one by one"
-        )
     if len(names) != count or len(set(names)) != count:
         raise DataError(f"{count} tracklets need {count} different names, got {len(set(names))}")
     # In the order of names: of equal scores the lower row wins, whatever order the tracklets came in.
@@ -157,36 +160,20 @@ def link(
     c = ordered.calibration
     judged, tail, notes = evidence, None, list[str]()
     if c is not None:
-        tree = agglomerate(ordered.score_matrix(), ordered.together)
         level = math.log(probability / (1 - probability))
+        tree = _tree(ordered, level, notes)
         distance = c.distance_of(probability)
         rule = (
             f"mean log odds above those of a probability of {probability:g} (mean {c.metric} distance below "
             f"{distance:.4g} where times say nothing; prior {c.prior:.3g})"
         )
     elif threshold is not None:
-        tree = agglomerate(ordered.score_matrix(), ordered.together)
         level, distance = -threshold, threshold
+        tree = _tree(ordered, level, notes)
         rule = f"mean {ordered.metric} distance below {threshold:.4g}, as given"
-    elif told := tells_apart(ordered, probability):
-        levelled, tail = told
-        tree = agglomerate(levelled.score_matrix(), levelled.together)
-        distance = tail.distance_of(probability)
-        level, judged = -distance, without_cameras(evidence)
-        rule = (
-            f"mean {ordered.metric} distance below {distance:.4g} after each camera's mean was taken out, where a pair "
-            f"shows one person with a probability of {probability:g} by this footage itself ({tail.pairs:,} pairs"
-            f"{f', {tail.apart:,} seen at once' if tail.apart else ''})"
-        )
     else:
-        tree = agglomerate(ordered.score_matrix(), ordered.together)
-        level, silhouette = best_level(ordered, tree)
-        distance = -level
-        rule = (
-            f"mean {ordered.metric} distance below {distance:.4g}, the cut with the best mean silhouette "
-            f"({silhouette:.2f})"
-        )
-        notes.append("too few or too even distances to tell people apart by: the silhouette chose the cut")
+        levelled, tree, level, tail, rule = _by_itself(ordered, probability, asked, notes)
+        distance, judged = -level, levelled.taken(np.argsort(order))
     if c is None and tail is None:
         notes.append("no calibration: there are no probabilities, and usual travel times are not used")
     groups = np.empty(count, dtype=np.int64)
@@ -215,6 +202,89 @@ def carried(people: People, before: Before) -> People:
     person = np.array([number[p] for p in people.person.tolist()], dtype=np.int64)
     following = max(before.following, int(person.max()) + 1, *(p + 1 for p in before.person.values()))
     return replace(people, person=person, labels=labels, changes=changes, following=following)
+
+
+def _by_itself(
+    evidence: Evidence, probability: float, asked: bool, notes: list[str]
+) -> tuple[Evidence, Tree, float, Tail | None, str]:
+    """Where neither a calibration nor a threshold is given: tree and level, of what; what the footage says; why.
+
+    With several cameras there are three ways to find the level, which fail in different directions, so the one in the
+    middle is taken: the silhouette splits people whom a camera saw twice nearly alike, the silhouette across cameras
+    joins those whom few cameras saw, and the tail of the distances is unsure where there are few pairs.
+    """
+    told = tells_apart(evidence, probability)
+    levelled, tail = told or (without_cameras(evidence), None)
+    if tail is None:
+        notes.append("too few or too even distances to tell people apart by: the silhouette chose the cut")
+        # A camera's mean may be the very person whom it saw most.
+        kinds = [evidence] if levelled is evidence else [evidence, levelled]
+        cuts = [_by_silhouette(kind, notes) for kind in kinds]
+        levelled, tree, level, silhouette = max(cuts, key=lambda cut: cut[-1])
+        why = f"the cut with the best mean silhouette ({silhouette:.2f})"
+    elif asked or len(evidence) > FULL or len(np.unique(evidence.camids)) == 1:
+        level = -tail.distance_of(probability)
+        tree = _tree(levelled, level, notes)
+        why = f"where a pair shows one person with a probability of {probability:g} by this footage itself"
+    else:
+        _, tree, tight, _ = _by_silhouette(levelled, notes)
+        ways = (tight, best_level(levelled, tree, across=True)[0], -tail.distance_of(probability))
+        level = sorted(ways)[1]
+        best, across, said = (f"{-way:.4g}" for way in ways)
+        why = (
+            f"the middle of three: {best}, the cut with the best mean silhouette; {across}, the one with the best "
+            f"across cameras; and {said}, where a pair shows one person with a probability of {probability:g} by this "
+            "footage itself"
+        )
+    where = "" if levelled is evidence else " after each camera's mean was taken out"
+    pairs = ""
+    if tail is not None:
+        pairs = f" ({tail.pairs:,} pairs{f', {tail.apart:,} seen at once' if tail.apart else ''})"
+    return (
+        levelled,
+        tree,
+        level,
+        tail,
+        f"mean {evidence.metric} distance below {-level:.4g}{where}, {why}{pairs}",
+    )
+
+
+def _by_silhouette(evidence: Evidence, notes: list[str]) -> tuple[Evidence, Tree, float, float]:
+    """The evidence, its tree, and the level of the cut with the best mean silhouette, with that silhouette."""
+    widest = _crowded(evidence)
+    if math.isfinite(widest):
+        notes.append(f"of so many tracklets only cuts below a distance of {widest:.4g} were tried")
+    tree = _tree(evidence, -widest, notes)
+    level, silhouette = best_level(evidence, tree)
+    return evidence, tree, min(level, -SAME), silhouette
+
+
+def _tree(evidence: Evidence, level: float, notes: list[str]) -> Tree:
+    """All joins, or of many tracklets those that score more than a level."""
+    if len(evidence) <= FULL:
+        return agglomerate(evidence.score_matrix(), evidence.together)
+    pairs = near_pairs(evidence, level)
+    tree, pruned = agglomerate_near(len(evidence), pairs, level, evidence.scores, evidence.together)
+    if pairs.floor > level:
+        notes.append(
+            f"more pairs are near enough than can be held: the best {len(pairs.scores):,} were looked at, and people "
+            "may be found as several; a higher --probability, a smaller --threshold, or days one by one leave fewer"
+        )
+    if pruned:
+        notes.append(
+            f"{pruned:,} groups were near so many others that only the nearest {NEAREST} were compared further"
+        )
+    return tree
+
+
+def _crowded(evidence: Evidence) -> float:
+    """Distance within which a tracklet of many has so many others that no more can be held; any is wider for few."""
+    count = len(evidence)
+    if count <= FULL:
+        return math.inf
+    rows = np.unique(np.linspace(0, count - 1, SAMPLE).astype(np.int64))
+    others = ~np.eye(len(rows), dtype=np.bool_)
+    return float(np.quantile(evidence.distances(rows, rows)[others], min(1.0, PAIRS / count)))
 
 
 def ranked(
@@ -274,12 +344,16 @@ def _about_times(evidence: Evidence, threshold: float) -> list[str]:
     notes = []
     if evidence.timed < len(evidence):
         notes.append(f"{len(evidence) - evidence.timed} tracklets have no times; these forbid nothing")
-    known = evidence.forbidden_distances()
-    if len(known):
-        below = int(np.searchsorted(known, threshold))
+    known = below = 0
+    for first, second in evidence.pairs_at_once():
+        distances = paired_distances(
+            evidence.features, evidence.features, rows=first, columns=second, distance=evidence.metric
+        )
+        known, below = known + len(distances), below + int((distances < threshold).sum())
+    if known:
         notes.append(
-            f"{len(known):,} pairs were seen by one camera at once, so they are two people each; "
-            f"{below:,} of them ({100 * below / len(known):.1f} %) are nearer than the threshold and were kept apart "
+            f"{known:,} pairs were seen by one camera at once, so they are two people each; "
+            f"{below:,} of them ({100 * below / known:.1f} %) are nearer than the threshold and were kept apart "
             "by time alone"
         )
     return notes

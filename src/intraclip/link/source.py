@@ -193,7 +193,6 @@ def from_gallery(gallery: Gallery) -> Input:
     # What was added from an embeddings file has that file as its source, which may hold many videos.
     videos = ["" if Path(r.source).suffix.lower() in (".npz", *PARQUET) else r.source for r in records]
 
-    said = said_of(records, gallery.judgements())
     return Input(
         names=names,
         features=np.asarray(gallery.vectors(names), dtype=np.float32),
@@ -205,10 +204,10 @@ def from_gallery(gallery: Gallery) -> Input:
         calibration=gallery.calibration(),
         cameras={number: camera[1] for camera, number in number_of.items()},
         strip=gallery.strip,
-        said=said,
+        said=said_of(records, gallery.judgements()),
         before=kept_in(gallery),
         gallery=gallery,
-        notes=(*notes, *said.notes),
+        notes=tuple(notes),
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from intraclip.errors import DataError
@@ -73,11 +73,15 @@ class Alerts:
             DataError: the tracklet or the reference was deleted meanwhile.
         """
         record = self._gallery.record(tracklet)
-        newest = next(iter(self._gallery.papers(ALERT, newest=True, limit=1)), "0")
         now = time.time()
-        alert = Alert(
+
+        def next_key() -> str:
             # Ascending also where the clock is set back.
-            id=f"{max(int(1000 * now), int(newest) + 1):014d}",
+            newest = next(iter(self._gallery.papers(ALERT, newest=True, limit=1)), "0")
+            return f"{max(int(1000 * now), int(newest) + 1):014d}"
+
+        alert = Alert(
+            id="",
             at=now,
             watched=hit.watched.id,
             name=hit.watched.name,
@@ -91,8 +95,8 @@ class Alerts:
             probability=hit.probability,
         )
         content = {k: v for k, v in asdict(alert).items() if k not in ("id", "tracklet", "reference", "said")}
-        self._gallery.put_paper(ALERT, alert.id, content, [tracklet, hit.reference], needs_all=True)
-        return alert
+        named = [tracklet, hit.reference]
+        return replace(alert, id=self._gallery.add_paper(ALERT, next_key, content, named, needs_all=True))
 
     def read(self, *, after: str = "", newest: bool = True, limit: int = 0) -> list[Alert]:
         """Alerts, the newest first.

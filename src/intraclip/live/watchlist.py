@@ -188,12 +188,18 @@ class WatchList:
                 f"{len(chosen)} tracklets of one person; at most {MOST_TRACKLETS} are compared, name the best"
             )
         self.calibration().threshold(rate)
-        taken = [int(key) for key in self._gallery.papers(WATCH)]
-        number = max(taken, default=0) + 1
-        added = Watched(id=f"{number:04d}", name=name, rate=rate, added_at=time.time(), tracklets=chosen)
-        self._put(added)
-        self._gallery.drop_paper(COMPARED, added.id)  # of somebody who had this number before
-        return added
+        now = time.time()
+        content = {"name": name, "rate": rate, "added_at": now}
+        key = self._gallery.add_paper(WATCH, self._next_key, content, chosen, needs_all=False)
+        return Watched(id=key, name=name, rate=rate, added_at=now, tracklets=chosen)
+
+    def _next_key(self) -> str:
+        # Not that of somebody who was taken off while alerts remain: these would count as the new person's.
+        from intraclip.live.alerts import Alerts
+
+        taken = {*self._gallery.papers(WATCH), *self._gallery.papers(COMPARED)}
+        taken |= {alert.watched for alert in Alerts(self._gallery).read()}
+        return f"{max(map(int, taken), default=0) + 1:04d}"
 
     def remove(self, key: str) -> None:
         """Take a person off the list; the tracklets and the alerts stay.
@@ -222,10 +228,6 @@ class WatchList:
                 "with `intraclip gallery calibrate`"
             )
         return found
-
-    def _put(self, person: Watched) -> None:
-        content = {"name": person.name, "rate": person.rate, "added_at": person.added_at}
-        self._gallery.put_paper(WATCH, person.id, content, person.tracklets, needs_all=False)
 
     def with_learned(self) -> list[tuple[Watched, Learned]]:
         """Everybody on the list, with what was learned."""

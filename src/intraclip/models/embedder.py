@@ -160,7 +160,7 @@ class ClipEmbedder(nn.Module):
         if self.backbone.reads_clips:
             from intraclip.models.heads.sequence import pack_maps
 
-            frames, mask = pack_maps(frames, whole_mask(frames, mask))
+            frames, mask = pack_maps(frames, mask)
             if self.training:
                 maps, loss = cast("ClipNetwork", self.backbone).learn(self._standardised(frames), mask)
                 return self.head(maps.reshape(*frames.shape[:2], *maps.shape[1:]), mask), loss

@@ -14,9 +14,9 @@ from intraclip.config import ClipConfig
 from intraclip.core.settings import differing, settings_of
 from intraclip.core.tensor_digest import digest
 from intraclip.models.backbones import BACKBONES
+from intraclip.models.backbones.settings import BackboneSettings
 from intraclip.models.embedder import ClipEmbedder
 from intraclip.models.heads.base import FrameHead, Head
-from intraclip.models.network import BackboneSettings
 
 
 def encoder_fingerprint(model: ClipEmbedder) -> str:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import nn
@@ -15,23 +14,9 @@ from torch.utils.checkpoint import checkpoint
 
 from intraclip.config import InputConfig
 from intraclip.core.registry import NoSettings
-from intraclip.core.settings import bounded
 
 if TYPE_CHECKING:
     from torchvision.models import WeightsEnum
-
-
-@dataclass(frozen=True, kw_only=True)
-class BackboneSettings:
-    """Settings of the backbones of the first version.
-
-    All of them take both, also where they do not read one, because their fingerprints tell it.
-    """
-
-    last_stride: Literal[1, 2] = 2
-    """Stride of the last stage, of ResNets and networks of timm; 1 keeps maps twice as large."""
-    width: float = bounded(1.0, 0, above=True)
-    """Channel multiplier, of resnet18 and small."""
 
 
 Stage = tuple[nn.Module, ...]

@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from intraclip.core.files import file_digest
+from intraclip.core.settings import bounded
 from intraclip.data.pack.opened import INDEX, UNFINISHED
 from intraclip.errors import DataError, FrameError
 from intraclip.types import Tracklet
@@ -46,9 +47,9 @@ class PackSettings:
     """
 
     frames: Kind = "keep"
-    height: int = 256
-    width: int = 128
-    quality: int = 95
+    height: int = bounded(256, 1)
+    width: int = bounded(128, 1)
+    quality: int = bounded(95, 1, 100)
 
     def to_json_dict(self) -> dict[str, Any]:
         """What the index says about frames: only the values that were used."""

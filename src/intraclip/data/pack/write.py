@@ -10,7 +10,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from safetensors import SafetensorError
@@ -19,11 +19,13 @@ from safetensors.numpy import save_file
 from intraclip.core.files import file_digest, locked, sweep, whole_file, write_json
 from intraclip.core.jobs import Job
 from intraclip.core.progress import Progress
+from intraclip.core.settings import problems
 from intraclip.data.frames import Frame
 from intraclip.data.pack.format import (
     FORMAT,
     FORMAT_VERSION,
     TABLES,
+    Kind,
     PackSettings,
     index_digest,
     read_index,
@@ -136,19 +138,14 @@ def write_pack(
 
 
 def _check(settings: PackSettings, workers: int, shard_bytes: int) -> None:
-    if settings.frames not in ("keep", "jpeg", "raw"):
-        raise ConfigError(f"frames is {settings.frames!r}, expected keep, jpeg or raw")
-    least = {
-        "height": settings.height,
-        "width": settings.width,
-        "workers": workers,
-        "shard_bytes": shard_bytes,
-    }
-    wrong = [f"{name} is {value}, at least 1 is needed" for name, value in least.items() if value < 1]
-    if not 1 <= settings.quality <= 100:
-        wrong.append(f"quality is {settings.quality}, expected 1 to 100")
+    wrong = list(problems(settings))
+    if settings.frames not in get_args(Kind):
+        wrong.append(f"frames: {settings.frames!r} is not one of {', '.join(get_args(Kind))}")
+    for name, value in (("workers", workers), ("shard_bytes", shard_bytes)):
+        if value < 1:
+            wrong.append(f"{name}: {value} is too small, at least 1")
     if wrong:
-        raise ConfigError("; ".join(wrong))
+        raise ConfigError("this pack cannot be written:\n" + "\n".join(f"  {line}" for line in wrong))
 
 
 def _begin(out: Path, plan: Mapping[str, Any]) -> None:

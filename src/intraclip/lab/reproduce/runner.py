@@ -32,9 +32,6 @@ QUICK = 60.0
 FULL = tuple(os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT, errno.EROFS))
 """What the system says when no run can write any more."""
 
-Progress = Callable[[float, float, str], None]
-"""Takes the seconds of work done, those of all the work, both estimated beforehand, and what is running."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Slot:
@@ -135,12 +132,19 @@ def do_runs(
     estimates: Mapping[Path, float],
     *,
     say: Callable[[str], None],
-    progress: Progress,
+    progress: Callable[[float, float, str], None],
 ) -> list[Failure]:
     """Train and score what is missing.
 
     A run that fails does not stop the others, unless its failure must hit all of them: the disk is full, or the first
     two runs that ended were of different variants and both failed at once with the same words.
+
+    Args:
+        runs: that are not done.
+        places: where runs are made, one at a time in each.
+        estimates: run folder -> seconds.
+        say: takes a line of text.
+        progress: takes the seconds of work done, those of all the work, both estimated, and what is going on.
 
     Returns:
         The runs that failed.

@@ -20,5 +20,6 @@ BACKBONES = Registry(
         "amoc": "amoc:AMOCBody",
         "timm:": "timm:TimmBody",
     },
+    settings="settings",
 )
 """Name -> file and class."""

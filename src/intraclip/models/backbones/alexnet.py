@@ -5,7 +5,8 @@ from __future__ import annotations
 import torchvision
 from torchvision.models import WeightsEnum
 
-from intraclip.models.network import BackboneSettings, Stage, StagedNetwork
+from intraclip.models.backbones.settings import BackboneSettings
+from intraclip.models.network import Stage, StagedNetwork
 
 
 class AlexNet(StagedNetwork):

@@ -7,7 +7,8 @@ from torch import nn
 from torchvision.models import WeightsEnum
 from torchvision.models.resnet import BasicBlock
 
-from intraclip.models.network import BackboneSettings, Stage, StagedNetwork
+from intraclip.models.backbones.settings import BackboneSettings
+from intraclip.models.network import Stage, StagedNetwork
 
 
 class ResNet50(StagedNetwork):

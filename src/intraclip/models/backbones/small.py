@@ -6,7 +6,8 @@ import itertools
 
 from torch import nn
 
-from intraclip.models.network import BackboneSettings, Stage, StagedNetwork
+from intraclip.models.backbones.settings import BackboneSettings
+from intraclip.models.network import Stage, StagedNetwork
 
 
 class SmallNet(StagedNetwork):

@@ -22,7 +22,8 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from intraclip.config import TIMM, InputConfig
 from intraclip.errors import CheckpointError, ConfigError, require_extra
-from intraclip.models.network import BackboneSettings, Stage, StagedNetwork
+from intraclip.models.backbones.settings import BackboneSettings
+from intraclip.models.network import Stage, StagedNetwork
 
 _STRIDED = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from intraclip.models.heads.base import Head, HeadOutput, masked_mean, whole_mask
+from intraclip.models.heads.base import Head, HeadOutput, masked_mean
 from intraclip.models.heads.sequence import accumulate, pack_maps
 
 
@@ -42,7 +42,6 @@ class AMOC(Head):
 
     def forward(self, maps: torch.Tensor, mask: torch.Tensor | None = None) -> HeadOutput:
         """See `Head.forward`."""
-        mask = whole_mask(maps, mask)
         maps, mask = pack_maps(maps, mask)
         before = torch.cat([maps[:, :1], maps], dim=1)[:, :-1]
         streams = [self.appearance(maps.flatten(0, 1)), self.motion((maps - before).flatten(0, 1))]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from intraclip.models.heads.base import Head, HeadOutput, masked_mean, whole_mask
+from intraclip.models.heads.base import Head, HeadOutput, masked_mean
 from intraclip.models.heads.sequence import GRID, accumulate, pack_maps, to_grid
 
 
@@ -33,7 +33,6 @@ class AMOCRNN(Head):
 
     def forward(self, maps: torch.Tensor, mask: torch.Tensor | None = None) -> HeadOutput:
         """See `Head.forward`."""
-        mask = whole_mask(maps, mask)
         maps, mask = pack_maps(maps, mask)
         read = self.read(to_grid(maps.flatten(0, 1), GRID).flatten(1)).unflatten(0, mask.shape)
         embedding = masked_mean(accumulate(read, self.recall), mask)

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from intraclip.models.heads.base import Head, HeadOutput, masked_mean, whole_mask
+from intraclip.models.heads.base import Head, HeadOutput, masked_mean
 from intraclip.models.heads.sequence import pack_frames, softmax_over_time
 
 
@@ -72,7 +72,6 @@ class DRSA(Head):
 
     def forward(self, maps: torch.Tensor, mask: torch.Tensor | None = None) -> HeadOutput:
         """See `Head.forward`."""
-        mask = whole_mask(maps, mask)
         # One row a position: [B, T, h, w, F] -> [B, T, N, F].
         tokens, mask = pack_frames(maps.permute(0, 1, 3, 4, 2).flatten(2, 3), mask)
         attention = self._attention(tokens)

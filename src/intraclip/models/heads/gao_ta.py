@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from intraclip.models.heads.base import Head, HeadOutput, masked_mean, whole_mask
+from intraclip.models.heads.base import Head, HeadOutput, masked_mean
 from intraclip.models.heads.sequence import GRID, clear_padding, pack_maps, softmax_over_time, to_grid
 
 
@@ -33,7 +33,6 @@ class GaoTA(Head):
 
     def forward(self, maps: torch.Tensor, mask: torch.Tensor | None = None) -> HeadOutput:
         """See `Head.forward`."""
-        mask = whole_mask(maps, mask)
         maps, mask = pack_maps(maps, mask)
         features = maps.mean(dim=(3, 4))
         described = self.over_space(to_grid(maps.flatten(0, 1), GRID)).relu().flatten(1)

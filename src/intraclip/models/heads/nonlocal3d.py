@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from intraclip.models.heads.base import Head, HeadOutput, masked_mean, whole_mask
+from intraclip.models.heads.base import Head, HeadOutput, masked_mean
 from intraclip.models.heads.sequence import NonLocal, pack_maps, with_neighbours
 
 
@@ -53,7 +53,6 @@ class NonLocal3D(Head):
 
     def forward(self, maps: torch.Tensor, mask: torch.Tensor | None = None) -> HeadOutput:
         """See `Head.forward`."""
-        mask = whole_mask(maps, mask)
         maps, mask = pack_maps(maps, mask)
         spatial = self.over_space(maps.flatten(0, 1)).unflatten(0, mask.shape)
         convolved = (maps + self.over_time(with_neighbours(spatial, mask)).reshape(maps.shape)).relu()

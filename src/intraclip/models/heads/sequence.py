@@ -35,11 +35,10 @@ class SequenceHead(Head):
 
     def forward(self, maps: torch.Tensor, mask: torch.Tensor | None = None) -> HeadOutput:
         """See `Head.forward`: the spatial mean of each frame, packed, then `aggregate`."""
-        mask = whole_mask(maps, mask)
         return self.aggregate(*pack_frames(maps.mean(dim=(3, 4)), mask))
 
 
-def pack_frames(x: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def pack_frames(x: torch.Tensor, mask: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
     """Move the valid frames of each clip to its front, in order, and fill the rest with its last valid frame.
 
     What the padding held is never read. The rest is filled and not zeroed because batch normalisation sees it in
@@ -47,7 +46,7 @@ def pack_frames(x: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torc
 
     Args:
         x: ``[B, T, ...]``.
-        mask: bool ``[B, T]``, with at least one True a clip.
+        mask: bool ``[B, T]``, with at least one True a clip; None: every frame is valid.
 
     Returns:
         The packed ``[B, T, ...]`` and its mask ``[B, T]``.
@@ -56,6 +55,7 @@ def pack_frames(x: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torc
     >>> packed.tolist(), mask.tolist()
     ([[1, 2, 2, 2]], [[True, True, False, False]])
     """
+    mask = whole_mask(x, mask)
     clips, frames = mask.shape
     position = torch.arange(frames, device=mask.device)
     valid = mask.sum(dim=1, keepdim=True)
@@ -68,7 +68,7 @@ def pack_frames(x: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torc
     return packed, position < valid
 
 
-def pack_maps(maps: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def pack_maps(maps: torch.Tensor, mask: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
     """`pack_frames` for maps ``[B, T, F, h, w]``; the result's memory is channels-last, as convolutions like it."""
     packed, packed_mask = pack_frames(maps.permute(0, 1, 3, 4, 2), mask)
     return packed.permute(0, 1, 4, 2, 3), packed_mask

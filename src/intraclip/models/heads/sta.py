@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from intraclip.models.heads.base import Head, HeadOutput, masked_mean, whole_mask
+from intraclip.models.heads.base import Head, HeadOutput, masked_mean
 from intraclip.models.heads.sequence import clear_padding, pack_maps, to_grid
 
 
@@ -49,7 +49,6 @@ class STA(Head):
 
     def forward(self, maps: torch.Tensor, mask: torch.Tensor | None = None) -> HeadOutput:
         """See `Head.forward`."""
-        mask = whole_mask(maps, mask)
         maps, mask = pack_maps(maps, mask)
         energy = frame_energy(maps)
         scores = F.normalize(clear_padding(self._stripes(energy.unsqueeze(2)).squeeze(2), mask), p=1.0, dim=1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from intraclip.models.heads.base import Head, HeadOutput, masked_mean, whole_mask
+from intraclip.models.heads.base import Head, HeadOutput, masked_mean
 from intraclip.models.heads.sequence import GRID, pack_maps, to_grid, walk, with_neighbours
 
 STRIPES = 8
@@ -54,7 +54,6 @@ class STMP(Head):
 
     def forward(self, maps: torch.Tensor, mask: torch.Tensor | None = None) -> HeadOutput:
         """See `Head.forward`."""
-        mask = whole_mask(maps, mask)
         maps, mask = pack_maps(maps, mask)
         refined = self.refine(maps)
         reduced = self.reduce(refined.flatten(0, 1)).unflatten(0, mask.shape)

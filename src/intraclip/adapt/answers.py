@@ -1,0 +1,246 @@
+"""What people said about pairs of tracklets, and all that follows from it.
+
+If a and b are one person, and b and c, so are a and c; if b and d are two, so are a and d, and c and d. What the
+footage says is closed in the same way. Where answers contradict each other, a = b = c and yet a and c are two, somebody
+was wrong, and nobody knows where: nothing is joined by what was said of that group, what was called different stays
+apart (as in `gallery.labels.people_of`, and in `link`), and the group is named. A person's word goes before times.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from intraclip.core.files import whole_file
+from intraclip.errors import DataError
+from intraclip.gallery.gallery import Gallery
+from intraclip.gallery.labels import people_of
+from intraclip.gallery.records import Judgement, TrackletRecord
+
+COLUMNS = ("query", "tracklet", "judgement", "by", "at")
+"""Of a file of answers, as ``judgements.csv`` of `intraclip gallery export-labels` has them."""
+
+SAME, DIFFERENT, UNSURE = "same", "different", "unsure"
+"""Answers, as files hold them."""
+
+UNSURE_PAPER = "unsure"
+"""Kind of the gallery's papers on pairs that somebody could not tell."""
+
+SHOWN = 3
+"""Contradictions that are told in full."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Settled:
+    """What is certain about pairs of N tracklets.
+
+    Attributes:
+        group: int64 ``[N]``, the smallest row of those that are surely the same person as a tracklet; its own if none.
+        apart: bool ``[N, N]``, pairs that are surely two people.
+        notes: contradictions, in sentences.
+    """
+
+    group: npt.NDArray[np.int64]
+    apart: npt.NDArray[np.bool_]
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.group)
+
+    @property
+    def together(self) -> npt.NDArray[np.bool_]:
+        """Pairs that are surely one person, bool ``[N, N]``; nobody is a pair with itself."""
+        found = self.group[:, None] == self.group
+        np.fill_diagonal(found, False)
+        return np.asarray(found)
+
+    def take(self, rows: npt.NDArray[np.int64]) -> Settled:
+        """Of some tracklets alone; what is certain by way of others stays certain."""
+        _, first, place = np.unique(self.group[rows], return_index=True, return_inverse=True)
+        return Settled(group=first[place].astype(np.int64), apart=self.apart[np.ix_(rows, rows)])
+
+
+def settle(
+    impossible: npt.NDArray[np.bool_],
+    names: Sequence[str] = (),
+    judgements: Iterable[Judgement] = (),
+    labels: Mapping[str, str] | None = None,
+) -> Settled:
+    """All that follows from footage, judgements and labels.
+
+    Args:
+        impossible: bool ``[N, N]``, symmetric, pairs that cannot be one person by the footage.
+        names: of the tracklets ``[N]``; judgements and labels of others count by what follows for these.
+        judgements: what people said.
+        labels: names of people by tracklet; two names are two people.
+    """
+    judgements, labels = list(judgements), labels or {}
+    row = {name: n for n, name in enumerate(names)}
+    everyone = {*row, *labels, *(name for j in judgements for name in (j.query, j.tracklet))}
+    people, conflicts = people_of(
+        {i: TrackletRecord(id=i, camera="-", person=labels.get(i, "")) for i in everyone}, judgements
+    )
+    group = np.arange(len(impossible))
+    of = {i: n for n, members in enumerate(people) for i in members}
+    for members in people:
+        if rows := sorted(row[i] for i in members if i in row):
+            group[rows] = rows[0]
+    # Groups that are two people: by a judgement between any two of theirs, or by their labels. A tracklet that belongs
+    # to none stands for itself.
+    strange: list[tuple[list[int], list[int]]] = []
+    for j in judgements:
+        if not j.same:
+            one, other = (
+                [row[i] for i in (people[of[name]] if name in of else [name]) if i in row]
+                for name in (j.query, j.tracklet)
+            )
+            strange.append((one, other))
+    named = np.zeros(len(group), dtype=np.int64)
+    numbers: dict[str, int] = {}
+    for members in people:
+        for label in {labels.get(i, "") for i in members} - {""}:
+            named[[row[i] for i in members if i in row]] = numbers.setdefault(label, len(numbers) + 1)
+    apart = impossible & (group[:, None] != group)
+    for one, other in strange:
+        apart[np.ix_(one, other)] = apart[np.ix_(other, one)] = True
+    apart |= (named[:, None] != named) & (named[:, None] > 0) & (named > 0)
+    # What one of a group is apart from, all of it is.
+    for first in np.flatnonzero(np.bincount(group, minlength=1) > 1).tolist():
+        own = np.flatnonzero(group == first)
+        others = apart[own].any(axis=0)
+        apart[np.ix_(own, others)] = apart[np.ix_(others, own)] = True
+    more = f"; and {len(conflicts) - SHOWN} more" if len(conflicts) > SHOWN else ""
+    told = (
+        f"what people said contradicts itself: {'; '.join(conflicts[:SHOWN])}{more}. There nothing was joined by it, "
+        "and what was called different was kept apart; take one of the judgements back",
+    )
+    return Settled(group=group, apart=apart, notes=told if conflicts else ())
+
+
+# -- what a gallery keeps ------------------------------------------------------------------------------------
+
+
+def keep(gallery: Gallery, query: str, tracklet: str, answer: str, *, by: str) -> None:
+    """Keep an answer in a gallery: a judgement, or a paper for who could not tell. Replaces what was said before.
+
+    Raises:
+        DataError: one of the two is not there any more.
+    """
+    if answer == UNSURE:
+        gallery.put_paper(
+            UNSURE_PAPER,
+            _key(query, tracklet),
+            {"by": by, "at": time.time()},
+            [query, tracklet],
+            needs_all=True,
+        )
+        return
+    judge = gallery.confirm if answer == SAME else gallery.reject
+    judge(query, tracklet, by=by)
+    gallery.drop_paper(UNSURE_PAPER, _key(query, tracklet))
+
+
+def take_back(gallery: Gallery, query: str, tracklet: str) -> None:
+    """Forget what was said about two tracklets, also that nobody could tell."""
+    gallery.retract(query, tracklet)
+    gallery.drop_paper(UNSURE_PAPER, _key(query, tracklet))
+
+
+def unsure_of(gallery: Gallery) -> list[tuple[str, str]]:
+    """Pairs that somebody could not tell."""
+    papers = gallery.papers(UNSURE_PAPER).values()
+    return [(first, second) for first, second in (paper["tracklets"] for paper in papers)]
+
+
+def labels_of(gallery: Gallery) -> dict[str, str]:
+    """Labels that people gave, by tracklet."""
+    return {record.id: record.person for record in gallery.all_records() if record.person}
+
+
+def _key(query: str, tracklet: str) -> str:
+    """Of the paper about a pair, whichever came first; ids may be longer than a key."""
+    return hashlib.sha256("\n".join(sorted((query, tracklet))).encode()).hexdigest()[:32]
+
+
+# -- files ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """A person's word on two tracklets, as files hold it.
+
+    Attributes:
+        query: name of a tracklet.
+        tracklet: of the one that it was compared with.
+        answer: ``same``, ``different`` or ``unsure``.
+        by: who said so; may be empty.
+        at: Unix seconds.
+    """
+
+    query: str
+    tracklet: str
+    answer: str
+    by: str = ""
+    at: float = 0.0
+
+    def as_judgement(self) -> Judgement:
+        """As the gallery knows it; of an answer that is one."""
+        return Judgement(
+            query=self.query, tracklet=self.tracklet, same=self.answer == SAME, by=self.by, at=self.at
+        )
+
+
+def write_answers(file: Path, answers: Iterable[Answer]) -> None:
+    """Write a file of answers, whole."""
+    with whole_file(file) as partial, partial.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        writer.writerows((a.query, a.tracklet, a.answer, a.by, f"{a.at:.3f}") for a in answers)
+
+
+def read_answers(file: Path) -> list[Answer]:
+    """Read a file of answers; of its columns ``by`` and ``at`` may be missing.
+
+    Raises:
+        DataError: it cannot be read, a column is missing, or an answer is none; with the line.
+    """
+    found = []
+    try:
+        with file.open(newline="", encoding="utf-8-sig") as stream:
+            rows = csv.DictReader(stream)
+            missing = [name for name in COLUMNS[:3] if name not in (rows.fieldnames or ())]
+            if missing:
+                raise DataError(
+                    f"{file} lacks the column {missing[0]!r}; a file of answers has {', '.join(COLUMNS[:3])}, as "
+                    "judgements.csv of `intraclip gallery export-labels`"
+                )
+            for row in rows:
+                where = f"{file}, line {rows.line_num}"
+                query, tracklet, answer = ((row[name] or "").strip() for name in COLUMNS[:3])
+                if answer not in (SAME, DIFFERENT, UNSURE):
+                    raise DataError(
+                        f"{where}: the judgement is {answer!r}; same, different or unsure is needed"
+                    )
+                if not query or not tracklet or query == tracklet:
+                    raise DataError(f"{where}: {query!r} and {tracklet!r}; an answer is about two tracklets")
+                found.append(
+                    Answer(
+                        query=query,
+                        tracklet=tracklet,
+                        answer=answer,
+                        by=row.get("by") or "",
+                        at=float(row.get("at") or 0),
+                    )
+                )
+    except OSError as error:
+        raise DataError(f"{file} cannot be read: {error.strerror}") from None
+    except (ValueError, csv.Error) as error:
+        raise DataError(f"{file} is no file of answers: {error}") from None
+    return found

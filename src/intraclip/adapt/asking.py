@@ -1,0 +1,253 @@
+"""Asking a person, one question after another: what is kept, and where.
+
+Answers are judgements of a gallery where there is one, as if they had been given on the page of a search; pairs that
+nobody could tell are papers beside them, so that they go with their tracklets. The run folder's ``answers.csv`` has
+every answer that was given to it, in order; without a gallery it is all there is. Either is written before the next
+question is chosen.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from intraclip.adapt.answers import (
+    UNSURE,
+    Answer,
+    Settled,
+    keep,
+    labels_of,
+    read_answers,
+    settle,
+    take_back,
+    unsure_of,
+    write_answers,
+)
+from intraclip.adapt.clusters import likeness
+from intraclip.adapt.footage import Footage
+from intraclip.adapt.look import Vectors
+from intraclip.adapt.questions import next_question
+from intraclip.errors import DataError
+from intraclip.gallery.gallery import Gallery
+from intraclip.gallery.records import Judgement
+from intraclip.types import Tracklet
+
+Reply = Literal["same", "different", "unsure", "undo", "enough"]
+"""What a person says to a question: an answer, that the last one be taken back, or that it is enough."""
+
+ACTIONS = {"same": "confirm", "different": "reject", "unsure": "unsure"}
+"""Answers as the gallery's audit log calls them."""
+
+ORIGIN = "adapt"
+"""Where the answers come from, in that log."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Asked:
+    """A question as a person gets it: is it the same person?
+
+    Attributes:
+        number: from 1.
+        of: questions in all.
+        query: a tracklet.
+        tracklet: another one.
+        times: seconds of first and last frame of both, float64 ``[2, 2]``, NaN where unknown.
+        pairs: of tracklets that the answer may join or part.
+    """
+
+    number: int
+    of: int
+    query: Tracklet
+    tracklet: Tracklet
+    times: npt.NDArray[np.float64]
+    pairs: int
+
+
+Responder = Callable[[Asked], Reply]
+
+
+class Asking:
+    """What was said about a site's tracklets, and what to ask next.
+
+    Args:
+        footage: N tracklets.
+        impossible: bool ``[N, N]``, pairs that cannot be one person by the footage.
+        file: of the run's answers.
+        gallery: where judgements are kept; None without one.
+        given: answers from elsewhere; with a gallery they are kept there, unless it knows the pair already.
+        by: who answers.
+
+    Raises:
+        DataError: the gallery holds none of these tracklets, or an answer is about one that is not there.
+        OutputError: the run's answers are damaged, or the gallery cannot be written.
+    """
+
+    def __init__(
+        self,
+        footage: Footage,
+        impossible: npt.NDArray[np.bool_],
+        file: Path,
+        *,
+        gallery: Gallery | None = None,
+        given: Sequence[Answer] = (),
+        by: str = "",
+    ) -> None:
+        self.footage, self.impossible, self.file, self.gallery, self.by = (
+            footage,
+            impossible,
+            file,
+            gallery,
+            by,
+        )
+        self.answers = read_answers(file) if file.is_file() else []
+        self.names = [t.name for t in footage.tracklets] if gallery is None else _ids(footage, gallery)
+        self.labels = {} if gallery is None else labels_of(gallery)
+        self._given = list(given)
+        if gallery is not None:
+            self._import(gallery)
+
+    @property
+    def row(self) -> dict[str, int]:
+        """Row of each tracklet that can be asked about, by its name."""
+        return {name: row for row, name in enumerate(self.names) if name}
+
+    def settled(self) -> Settled:
+        """All that is certain now."""
+        return settle(self.impossible, self.names, self._judgements(), self.labels)
+
+    def ask(self, vectors: Vectors, count: int, responder: Responder, say: Callable[[str], None]) -> None:
+        """Ask until so many answers were given to this run, nothing is worth asking, or it is enough.
+
+        Args:
+            vectors: float32 ``[N, D]`` of unit length.
+            count: answers wanted, those there are already among them.
+            responder: answers.
+            say: told in sentences what the person should know.
+        """
+        scores = likeness(vectors, self.footage.camids)
+        askable = np.array([bool(name) for name in self.names])
+        told: tuple[str, ...] = ()
+        while len(self.answers) < count:
+            settled, row = self.settled(), self.row
+            if settled.notes != told:
+                told = settled.notes
+                for note in told:
+                    say(note)
+            found = next_question(
+                scores,
+                settled,
+                askable=askable,
+                unsure=[(row[a], row[b]) for a, b in self._unsure() if a in row and b in row],
+                asked=[
+                    (row[a.query], row[a.tracklet])
+                    for a in self.answers
+                    if {a.query, a.tracklet} <= row.keys()
+                ],
+            )
+            if found is None:
+                more = " more" if self.answers else ""
+                say(
+                    f"nothing{more} is worth asking: what tracklets, footage and answers say leaves no doubt that an "
+                    "answer could settle"
+                )
+                return
+            one, other = self.footage.tracklets[found.a], self.footage.tracklets[found.b]
+            times = np.full((2, 2), np.nan)
+            if self.footage.times is not None:
+                times = self.footage.times[[found.a, found.b]]
+            reply = responder(
+                Asked(
+                    number=len(self.answers) + 1,
+                    of=count,
+                    query=one,
+                    tracklet=other,
+                    times=times,
+                    pairs=found.pairs,
+                )
+            )
+            if reply == "enough":
+                return
+            if reply == "undo":
+                self._undo(say)
+                continue
+            try:
+                self._take(self.names[found.a], self.names[found.b], reply)
+            except DataError as error:
+                there = {} if self.gallery is None else self.gallery.find(self.names)
+                if self.gallery is None or {self.names[found.a], self.names[found.b]} <= there.keys():
+                    raise
+                say(f"{error}: deleted meanwhile; the question is left out")
+                askable &= np.array([name in there for name in self.names])
+
+    def _take(self, query: str, tracklet: str, answer: str) -> None:
+        if self.gallery is not None:
+            self.gallery.audit(
+                ACTIONS[answer], {"query": query, "tracklet": tracklet}, actor=self.by, origin=ORIGIN
+            )
+            keep(self.gallery, query, tracklet, answer, by=self.by)
+        said = Answer(query=query, tracklet=tracklet, answer=answer, by=self.by, at=time.time())
+        self.answers.append(said)
+        write_answers(self.file, self.answers)
+
+    def _undo(self, say: Callable[[str], None]) -> None:
+        if not self.answers:
+            say("there is no answer to take back")
+            return
+        last = self.answers[-1]
+        if self.gallery is not None:
+            self.gallery.audit(
+                "retract", {"query": last.query, "tracklet": last.tracklet}, actor=self.by, origin=ORIGIN
+            )
+            take_back(self.gallery, last.query, last.tracklet)
+        self.answers.pop()
+        write_answers(self.file, self.answers)
+
+    def _judgements(self) -> list[Judgement]:
+        if self.gallery is not None:
+            return self.gallery.judgements()
+        latest = {frozenset((a.query, a.tracklet)): a for a in [*self._given, *self.answers]}
+        return [a.as_judgement() for a in latest.values() if a.answer != UNSURE]
+
+    def _unsure(self) -> list[tuple[str, str]]:
+        own = [(a.query, a.tracklet) for a in [*self._given, *self.answers] if a.answer == UNSURE]
+        return own if self.gallery is None else [*own, *unsure_of(self.gallery)]
+
+    def _import(self, gallery: Gallery) -> None:
+        ids = sorted({name for a in self._given for name in (a.query, a.tracklet)})
+        missing = sorted(set(ids) - gallery.find(ids).keys())
+        if missing:
+            raise DataError(
+                f"{len(missing)} of the {len(ids)} tracklets that the answers are about are not in the gallery "
+                f"{gallery.info.address}, such as {missing[0]}; nothing was kept: take their lines out"
+            )
+        known = {frozenset((j.query, j.tracklet)) for j in gallery.judgements()}
+        known |= {frozenset(pair) for pair in unsure_of(gallery)}
+        for a in self._given:
+            if frozenset((a.query, a.tracklet)) not in known:
+                gallery.audit(
+                    ACTIONS[a.answer],
+                    {"query": a.query, "tracklet": a.tracklet},
+                    actor=a.by or self.by,
+                    origin=ORIGIN,
+                )
+                keep(gallery, a.query, a.tracklet, a.answer, by=a.by or self.by)
+
+
+def _ids(footage: Footage, gallery: Gallery) -> list[str]:
+    """What the tracklets are called in a gallery; empty for those that it does not hold, such as cut ones."""
+    # Tracklets of several folders are called 1/name; the gallery may know them by their own names.
+    names = [(t.name, t.name.partition("/")[2]) for t in footage.tracklets]
+    there = gallery.find([name for pair in names for name in pair if name])
+    found = [next((name for name in pair if name in there), "") for pair in names]
+    if not any(found):
+        raise DataError(
+            f"none of the {len(footage)} tracklets of {footage.root}, such as {footage.tracklets[0].name}, is in the "
+            f"gallery {gallery.info.address}; name the gallery that was made from them"
+        )
+    return [name if found.count(name) == 1 else "" for name in found]

@@ -1,0 +1,138 @@
+"""Questions to a person, "the same person?", in the order in which their answers help most.
+
+An answer helps by what it changes: two groups that nearly became one and are one after all, or a group that is two. So
+a question is worth the chance of the answer that the groups do not expect, times the pairs of tracklets that it would
+join or part (what is known as expected model change; the chance is read off the place of the join in the tree). It is
+asked about the two tracklets that are most like the rest of both groups, and never about what follows from the footage
+or from earlier answers. Groups that were asked about lately count less, so that not ten questions are about one person.
+docs/adapt.md has the figures beside those of random questions.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import expit
+
+from intraclip.adapt.answers import Settled
+from intraclip.adapt.clusters import LEVEL, constrained
+from intraclip.link.agglomeration import ScoreMatrix, Tree, agglomerate
+
+Indices = npt.NDArray[np.int64]
+
+SLOPE = 0.1
+"""Jaccard distance from `LEVEL` at which three of four joins are as the groups have them."""
+
+WORTH = 0.02
+"""Chance of an unexpected answer below which nothing is asked."""
+
+LATELY = 10
+"""Last questions whose groups count less."""
+
+FADE = 0.75
+"""What such a group's questions count for each time that it was asked about."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """Whether two tracklets show the same person.
+
+    Attributes:
+        a: row of a tracklet.
+        b: of the other one.
+        pairs: of tracklets that the unexpected answer joins or parts.
+        chance: of the unexpected answer, 0..1.
+    """
+
+    a: int
+    b: int
+    pairs: int
+    chance: float
+
+
+def next_question(
+    scores: ScoreMatrix,
+    settled: Settled,
+    *,
+    askable: npt.NDArray[np.bool_] | None = None,
+    unsure: Collection[tuple[int, int]] = (),
+    asked: Sequence[tuple[int, int]] = (),
+) -> Question | None:
+    """The question that helps most; None where nothing is worth asking.
+
+    Args:
+        scores: `likeness` of N tracklets, float32 ``[N, N]``.
+        settled: what is certain about them.
+        askable: tracklets that may be asked about, bool ``[N]``; all by default.
+        unsure: pairs that nobody could tell; they are not asked again.
+        asked: pairs, the newest last.
+    """
+    known = constrained(scores, settled)
+    tree = agglomerate(known.copy())
+    of = np.unique(tree.cut(-LEVEL), return_inverse=True)[1]
+    lately = Counter(group for a, b in asked[-LATELY:] for group in {int(of[a]), int(of[b])})
+    allowed = np.ones(known.shape, dtype=np.bool_)
+    if askable is not None:
+        allowed &= askable[:, None] & askable
+    for a, b in unsure:
+        allowed[a, b] = allowed[b, a] = False
+
+    def worth(found: _Open) -> float:
+        times = max(lately[int(of[found.one[0]])], lately[int(of[found.other[0]])])
+        return found.chance * len(found.one) * len(found.other) * FADE**times
+
+    for found in sorted([*_within(tree), *_between(known, of)], key=worth, reverse=True):
+        block = known[np.ix_(found.one, found.other)]
+        # Who is most like the other side is who both sides are judged by.
+        alike = block.mean(axis=1)[:, None] + block.mean(axis=0)
+        alike[~allowed[np.ix_(found.one, found.other)]] = -np.inf
+        row, column = np.unravel_index(alike.argmax(), alike.shape)
+        if alike[row, column] > -np.inf:
+            a, b = sorted((int(found.one[row]), int(found.other[column])))
+            return Question(a=a, b=b, pairs=block.size, chance=found.chance)
+    return None
+
+
+@dataclass(frozen=True, eq=False)
+class _Open:
+    """Two sets of tracklets that might be one person though they are not, or two though they are one."""
+
+    one: Indices
+    other: Indices
+    chance: float
+
+
+def _within(tree: Tree) -> Iterator[_Open]:
+    """Joins inside groups, which somebody may part again."""
+    members = {item: [item] for item in range(tree.items)}
+    for first, second, score in zip(
+        tree.first.tolist(), tree.second.tolist(), tree.scores.tolist(), strict=True
+    ):
+        one, other = members[first], members.pop(second)
+        members[first] = one + other
+        chance = float(expit(-(score + LEVEL) / SLOPE))
+        # Scores above 0 are those of who is surely one person.
+        if -LEVEL < score <= 0 and chance >= WORTH:
+            yield _Open(np.array(one), np.array(other), chance)
+
+
+def _between(known: ScoreMatrix, of: Indices) -> Iterator[_Open]:
+    """Pairs of groups, which somebody may join."""
+    order = np.argsort(of, kind="stable")
+    starts = np.searchsorted(of[order], np.arange(int(of.max(initial=-1)) + 1))
+    if len(starts) < 2:
+        return
+    rows = np.add.reduceat(known[np.ix_(order, order)].astype(np.float64), starts, axis=0)
+    sums = np.add.reduceat(rows, starts, axis=1)
+    sizes = np.diff(np.append(starts, len(of)))
+    chances = expit((sums / np.outer(sizes, sizes) + LEVEL) / SLOPE)
+    for one, other in np.argwhere(np.triu(chances >= WORTH, 1)).tolist():
+        yield _Open(
+            np.sort(order[starts[one] : starts[one] + sizes[one]]),
+            np.sort(order[starts[other] : starts[other] + sizes[other]]),
+            float(chances[one, other]),
+        )
