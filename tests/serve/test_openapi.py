@@ -24,7 +24,7 @@ from serve.serve_world import SECRET, TOKEN, ColourModel, TestClient, client, fr
 
 MINE = {"Authorization": f"Bearer {SECRET}", "Host": "localhost"}
 
-TWO_VALUES = {"/judgement", "/timeline", "/deletions", "/person", "/search/upload", "/watch-list"}
+TWO_VALUES = {"/judgement", "/unsure", "/timeline", "/deletions", "/person", "/search/upload", "/watch-list"}
 """Refuse by rules that a schema cannot express: two values that must differ or exclude each other, printable text,
 what a file holds."""
 

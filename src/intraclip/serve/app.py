@@ -17,7 +17,7 @@ from intraclip.gallery.gallery import Gallery
 from intraclip.serve.context import Context
 from intraclip.serve.errors import error_response, refusal_of
 from intraclip.serve.openapi import RESPONSES, known_only, openapi_of
-from intraclip.serve.routes import about, alerts, deletions, labels, page, search, tracklets
+from intraclip.serve.routes import about, alerts, deletions, labels, page, questions, search, tracklets
 from intraclip.serve.security import BodyLimit, Gate, SecureHeaders
 from intraclip.serve.settings import API, ServeSettings
 from intraclip.serve.telemetry import LOGGER, Metrics, Telemetry
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from intraclip.live.live import Live
 
 ROUTERS = (
-    *(part.router for part in (tracklets, search, labels, alerts, deletions, about)),
+    *(part.router for part in (tracklets, search, labels, questions, alerts, deletions, about)),
     about.health,
     page.router,
 )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import anyio.to_thread
 from fastapi import Depends, Request
 
+from intraclip.adapt.gallery_questions import GalleryQuestions
 from intraclip.errors import ConfigError, DamagedError, DataError, IntraclipError
 from intraclip.gallery.gallery import Gallery
 from intraclip.gallery.records import TrackletRecord
@@ -50,6 +51,7 @@ class Context:
         decoding: slots of uploads that are decoded.
         embedding: slots of uploads that are embedded.
         looks: pictures that were looked at.
+        questions: chooses what people are asked.
         stopping: set when the service is about to end; it is not ready any more.
     """
 
@@ -66,6 +68,7 @@ class Context:
     decoding: Slots = field(init=False)
     embedding: Slots = field(init=False)
     looks: Looks = field(init=False)
+    questions: GalleryQuestions = field(init=False)
     stopping: bool = False
 
     def __post_init__(self) -> None:
@@ -78,6 +81,7 @@ class Context:
         self.decoding = Slots(settings.decodings, settings.waiting)
         self.embedding = Slots(settings.embeddings, settings.waiting)
         self.looks = Looks(self._write_look)
+        self.questions = GalleryQuestions(self.gallery)
         for name, slots in (("search", self.searching), ("decode", self.decoding), ("embed", self.embedding)):
             self.metrics.watch(name, slots)
         if self.live is not None:

@@ -117,6 +117,13 @@ class JudgementIn(Strict):
     same: bool = Field(description="True confirms that both show the same person, False rejects it.")
 
 
+class PairIn(Strict):
+    """Two tracklets."""
+
+    query: Id
+    tracklet: Id
+
+
 class WatchIn(Strict):
     """Whom to look for."""
 
@@ -305,6 +312,15 @@ class LiveOut(BaseModel):
     deleted: int = 0
     latency_p95: float | None = None
     problems: list[str] = []
+
+
+class QuestionOut(BaseModel):
+    """Two tracklets to ask a person about."""
+
+    query: TrackletOut | None = Field(default=None, description="None where nothing is worth asking.")
+    tracklet: TrackletOut | None = None
+    pairs: int = Field(default=0, description="Pairs of tracklets that the answer may settle.")
+    reason: str = Field(default="", description="Why nothing is worth asking.")
 
 
 class AlertOut(BaseModel):

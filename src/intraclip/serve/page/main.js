@@ -3,6 +3,7 @@
 import * as api from "./api.js";
 import { count, h, say } from "./dom.js";
 import { live } from "./live.js";
+import { questions } from "./questions.js";
 import * as views from "./views.js";
 
 const main = document.getElementById("view");
@@ -15,6 +16,7 @@ function viewOf(query) {
   return {
     live: ["live", "Live", live],
     upload: ["upload", "Upload", views.upload],
+    questions: ["questions", "Questions", questions],
     people: ["people", "People", views.people],
     log: ["log", "Log", views.log],
   }[query.get("view")] ?? ["browse", "Tracklets", views.browse];
