@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
@@ -12,7 +14,7 @@ from intraclip.ingest.tracking import PeopleTracker
 BLANK = np.zeros((8, 8, 3), np.uint8)
 
 
-def numbers(places: list[float], *, quality: Quality, tracker: TrackerName = "botsort") -> list[int]:
+def numbers(places: Sequence[float], *, quality: Quality, tracker: TrackerName = "botsort") -> list[int]:
     """Track number in each of several searches of somebody 40 pixels wide, 0 where nobody counts; two frames apart."""
     config = IngestConfig(quality=quality, tracker=tracker, camera_motion=False, confirm_frames=2)
     people = PeopleTracker(config, fps=10)
