@@ -11,8 +11,8 @@ was seen in the first `--settle` seconds on the watch-list. What is printed:
 - latency: from the last frame that shows somebody to the tracklet in the gallery, compared with the watch-list, with
   its alert raised where it passes: median, 95th percentile and maximum. The tracker waits `lost_seconds` (1 s) before
   it believes that somebody has left; that second is part of it. `sent` is from there to a receiver of the webhook.
-- memory: resident set of the process now and then (`--out` writes all samples), and what a straight line through the
-  second half of them gains an hour. Every so often a camera is cut off and comes back, as with `--cut 30`.
+- memory: resident set of the process every second (`--out` writes all samples as they come), and what a straight
+  line through the second half of them gains an hour. With `--cut 30` a camera is cut off now and then, and comes back.
 - frames: how many came, were looked at, and were dropped as the machine was too slow, by camera.
 
 `crowd` embeds the tracklets of rendered people whom the network was not trained on. Everybody is put on the watch-list
@@ -33,6 +33,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -118,10 +119,17 @@ def run(
     args: argparse.Namespace, live: Live, gallery: Gallery, clips: Sequence[Path]
 ) -> list[tuple[float, ...]]:
     """Watch for as long as is asked; samples of time, memory, tracklets, alerts, frames used and dropped."""
-    samples = []
+    samples: list[tuple[float, ...]] = []
     begun = time.monotonic()
     settled, cut_at, away = False, begun + args.cut, None
-    with live:
+    with ExitStack() as stack:
+        stack.enter_context(live)
+        write = None
+        if args.out is not None:
+            # Line by line: what was measured is there if the soak is ended early.
+            file = stack.enter_context(args.out.open("w", newline="", buffering=1))
+            write = csv.writer(file)
+            write.writerow(("seconds", "mib", "tracklets", "alerts", "used", "dropped"))
         while (now := time.monotonic() - begun) < args.seconds:
             time.sleep(min(1.0, args.seconds / 20))
             status = live.status()
@@ -146,6 +154,8 @@ def run(
                     sum(c.used for c in status.cameras), sum(c.dropped for c in status.cameras),
                 )
             )  # fmt: skip
+            if write is not None:
+                write.writerow(samples[-1])
             if status.problems:
                 print(f"{now:.0f} s: {'; '.join(status.problems)}", flush=True)
     return samples
@@ -153,11 +163,6 @@ def run(
 
 def tell(args: argparse.Namespace, live: Live, samples: list[tuple[float, ...]], sent: list[float]) -> None:
     """Print what came out."""
-    if args.out is not None:
-        with args.out.open("w", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(("seconds", "mib", "tracklets", "alerts", "used", "dropped"))
-            writer.writerows(samples)
     status = live.status()
     print(
         f"{len(args.videos)} cameras, {args.seconds:g} s at {args.speed:g} times the clock, {os.cpu_count()} cores"
@@ -165,7 +170,8 @@ def tell(args: argparse.Namespace, live: Live, samples: list[tuple[float, ...]],
     for camera in status.cameras:
         print(
             f"  {camera.name}: {camera.width} x {camera.height}, {camera.received:,} frames came, {camera.used:,} "
-            f"looked at, {camera.dropped:,} dropped, {camera.skipped:,} left out by --max-fps; opened "
+            f"looked at, {camera.dropped:,} dropped ({100 * camera.dropped / max(camera.received, 1):.1f} %), "
+            f"{camera.skipped:,} left out by --max-fps; opened "
             f"{camera.connections} times, tiles {camera.tiled}; {camera.tracklets:,} tracklets, left "
             f"out {camera.left_out}"
         )

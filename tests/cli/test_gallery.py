@@ -142,9 +142,7 @@ def test_a_box_in_a_video_finds_who_is_in_it(filled, gallery):
 def test_queries_that_cannot_be_are_refused(filled, gallery):
     assert "name one query" in gallery("search", "g")
     assert "name one query" in gallery("search", "g", "--tracklet", ONE, "--video", "x.mp4")
-    assert "which is none that is found by name here; name it with --model" in gallery(
-        "search", "g", "--images", "x.jpg"
-    )
+    assert "which has no name here; name it with --model" in gallery("search", "g", "--images", "x.jpg")
     assert "has no tracklet 'ghost'" in gallery("search", "g", "--tracklet", "ghost")
     assert "k is 0" in gallery("search", "g", "--tracklet", ONE, "--k", "0")
     Path("text.jpg").write_text("not a picture")

@@ -474,9 +474,7 @@ def test_files_that_are_no_networks_are_refused(tmp_path: Path):
     with pytest.raises(CheckpointError, match="is an empty file"):
         open_network(tmp_path / "empty.onnx")
     for suffix, engine in SIDES:
-        with pytest.raises(
-            CheckpointError, match=rf"text\{suffix} \(5 bytes\) is no .* network that can be run"
-        ):
+        with pytest.raises(CheckpointError, match=rf"text\{suffix} \(5 bytes\) cannot be run as"):
             open_network(tmp_path / f"text{suffix}", engine=engine)
     with pytest.raises(CheckpointError, match=r"its weights, alone\.bin, are not beside it"):
         open_network(tmp_path / "alone.xml")

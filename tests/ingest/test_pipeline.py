@@ -38,6 +38,17 @@ def rows_of(out: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def test_an_onnx_detector_needs_no_torch(network: Path, tmp_path: Path) -> None:
+    video = write_video(tmp_path / "cam1.avi", two_walkers, frames=6)
+    program = (
+        "import sys; from pathlib import Path; from intraclip.ingest import IngestConfig, ingest; "
+        f"ingest([Path({str(video)!r})], Path({str(network)!r}), Path({str(tmp_path / 'out')!r}), IngestConfig()); "
+        "print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
 def test_two_people_give_two_tracklets_with_their_frames(walkers: tuple[Path, IngestSummary]) -> None:
     out, summary = walkers
     # A track counts from its third frame on.

@@ -228,7 +228,7 @@ def test_resuming_trains_only_what_is_missing(data: Path, finished: Path, recipe
     ):
         cross_dataset(tmp_path / "others", data / "prid", recipe, out, resume=True)
     (out / "split-02" / "config.toml").unlink()
-    with pytest.raises(OutputError, match="split-02 is not empty and is no run folder"):
+    with pytest.raises(OutputError, match="split-02 is not empty and is not a run folder"):
         cross_dataset(data / "ilids", data / "prid", recipe, out, resume=True)
 
 

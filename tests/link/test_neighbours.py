@@ -15,7 +15,7 @@ from intraclip.link.evidence import Evidence
 from intraclip.link.neighbours import agglomerate_near, near_pairs
 from intraclip.link.people import People, link
 from intraclip.link.travel import Travel, TravelTimes
-from intraclip.metrics.match_probability import fit_calibration
+from intraclip.metrics.match_fit import fit_calibration
 from link.link_world import World, make_world
 
 

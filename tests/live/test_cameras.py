@@ -15,7 +15,7 @@ import pytest
 from intraclip.core.streams import check_source, has_password, open_stream, shown, with_variables
 from intraclip.errors import ConfigError, DataError
 from intraclip.live.cameras import CameraReader, parse_cameras
-from live.live_world import camera, until, walk, write_clip
+from live.live_world import ColourDetector, camera, until, walk, write_clip
 
 SERVER = Path(__file__).parent / "rtsp_server.py"
 
@@ -222,6 +222,53 @@ def rtsp():
     server = Served()
     yield server
     server.stop()
+
+
+def parts(clip: Path, out: Path, *each: tuple[str, ...]) -> Path:
+    """One transport stream of the clip several times over, each encoded with more options of FFmpeg."""
+    if shutil.which("ffmpeg") is None:
+        pytest.skip("needs ffmpeg")
+    made = [
+        encoded(clip, out.with_name(f"part{number}.ts"), *more).read_bytes()
+        for number, more in enumerate(each)
+    ]
+    out.write_bytes(b"".join(made))
+    return out
+
+
+def test_stamps_that_jump_ahead_by_hours_and_back_and_come_twice_do_not_stop_the_clock(tmp_path):
+    clip = write_clip(tmp_path / "clip.avi", walk("red"), frames=6)
+    shifts = ("0", "7200", "1", "1")
+    jumping = parts(clip, tmp_path / "jump.ts", *(("-output_ts_offset", shift) for shift in shifts))
+    news, seen = threading.Event(), []
+    reader = reading(jumping, news, speed=0.0)
+    reader.start()
+    while reader.state != "ended" or reader.waiting:
+        news.wait(5)
+        news.clear()
+        if (frame := reader.take()) is not None:
+            seen.append(frame.time_s)
+    # 24 frames of a tenth of a second, whatever their stamps say.
+    assert seen == pytest.approx([(number + 1) / 10 for number in range(24)], abs=0.02)
+
+
+def test_a_stream_whose_size_changes_goes_on(tmp_path):
+    clip = write_clip(tmp_path / "clip.avi", lambda number: [("red", 60)], frames=6)
+    changing = parts(clip, tmp_path / "size.ts", (), ("-vf", "scale=320:256"))
+    news, seen = threading.Event(), []
+    reader = reading(changing, news, speed=0.0)
+    reader.start()
+    while reader.state != "ended" or reader.waiting:
+        news.wait(5)
+        news.clear()
+        if (frame := reader.take()) is not None:
+            seen.append(frame)
+    assert len(seen) == 12
+    # A part in another size is scaled to the first one, so that people stay where they are; or it is a cut.
+    boxes = [ColourDetector()(frame.image).boxes / frame.image.shape[1] for frame in seen]
+    assert all(len(found) == 1 for found in boxes)
+    assert abs(boxes[-1] - boxes[0]).max() < 0.03
+    assert seen[0].image.shape == seen[-1].image.shape or any(frame.cut for frame in seen)
 
 
 def test_a_stream_of_an_rtsp_server_is_read_and_again_after_the_server_was_killed(rtsp, clip, tmp_path):

@@ -249,7 +249,7 @@ def test_json_gives_the_same_back(calibration: MatchCalibration, tmp_path: Path)
 
 def test_damaged_files_are_refused_with_every_problem(calibration: MatchCalibration, tmp_path: Path):
     good = calibration.to_json_dict()
-    with pytest.raises(DataError, match="no match calibration"):
+    with pytest.raises(DataError, match="not a match calibration"):
         MatchCalibration.from_json_dict({"version": 1, "distance": "euclidean"})
     with pytest.raises(DataError, match="damaged: KeyError"):
         MatchCalibration.from_json_dict({"thresholds": [], "equal_error": {}})
@@ -264,7 +264,7 @@ def test_damaged_files_are_refused_with_every_problem(calibration: MatchCalibrat
     with pytest.raises(DataError, match="cannot be read"):
         read_calibration(path)
     path.write_bytes(b"\xff{")
-    with pytest.raises(DataError, match=r"x\.json is no JSON file"):
+    with pytest.raises(DataError, match=r"x\.json is not a JSON file"):
         read_calibration(path)
 
 

@@ -221,7 +221,7 @@ def test_damaged_log_names_file_and_line(world: World, tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(next(iter(world.runs.values())), run)
     (run / "metrics.jsonl").write_text('{"epoch": 1}\n{"epo', encoding="utf-8")
-    with pytest.raises(DataError, match=r"metrics\.jsonl, line 2, is no JSON"):
+    with pytest.raises(DataError, match=r"metrics\.jsonl, line 2, is not JSON"):
         write_report(tmp_path / "report.html", runs={"Run": run}, split=None, title="x")
 
 

@@ -160,7 +160,7 @@ def test_the_token_is_asked_for_once(tab):
     page.goto(opened.origin)
     page.get_by_label("Token").fill("wrong")
     page.get_by_role("button", name="Log in").click()
-    playwright.expect(page.get_by_role("alert")).to_contain_text("no valid token")
+    playwright.expect(page.get_by_role("alert")).to_contain_text("token is not valid")
     page.wait_for_load_state("networkidle")
     opened.complaints.clear()  # the browser reports the 401
     page.get_by_label("Token").fill(SECRET)

@@ -39,7 +39,7 @@ def test_names_secrets_and_rights_are_read(file):
         (f"alice {SECRET} read-only too\n", "read-only behind them"),
         (f"alice {SECRET}\nalice {SECRET}\n", "is taken"),
         (f"local {SECRET}\n", "is taken"),
-        (f"al\x07ice {SECRET}\n", "is no name"),
+        (f"al\x07ice {SECRET}\n", "is not printable"),
     ],
 )
 def test_a_wrong_file_is_refused_without_its_secrets(file, text, message):

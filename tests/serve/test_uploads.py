@@ -141,10 +141,10 @@ def test_an_upload_is_seen_as_a_file_on_the_disk(kind, tmp_path):
 @pytest.mark.parametrize(
     ("content", "status", "word"),
     [
-        (b"this is no picture, whatever its name says\n" * 50, 415, "no picture"),
+        (b"this is no picture, whatever its name says\n" * 50, 415, "not a picture"),
         (b"", 400, "empty"),
-        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", 415, "no picture"),
-        (b"GIF89a" + bytes(100), 415, "no picture"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", 415, "not a picture"),
+        (b"GIF89a" + bytes(100), 415, "not a picture"),
         (b"\xff\xd8\xff\xe0" + bytes(200), 400, "damaged"),
         (jpeg(frame(1, height=256, width=128))[:900], 400, "damaged"),
         (png(np.random.default_rng(0).integers(0, 256, (99, 99, 3)).astype(np.uint8))[:900], 400, "damaged"),

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from intraclip.cli.common import progress_bars, say
 from intraclip.cli.gallery_flags import clock
 from intraclip.errors import ConfigError
 
 if TYPE_CHECKING:
+    import numpy as np
     import numpy.typing as npt
 
     from intraclip.adapt.asking import Asked, Reply
@@ -149,13 +149,15 @@ def caption(tracklet: Tracklet, times: npt.NDArray[np.float64]) -> str:
     """Which tracklet, where and when."""
     start, end = times.tolist()
     when = ""
-    if np.isfinite(times).all():
+    if all(map(math.isfinite, times)):
         when = f", {clock(start)}" if start > AFTER_1973 else f", {start:.1f} to {end:.1f} s"
     return f"{tracklet.name}, camera {tracklet.camid}{when}"
 
 
 def question_picture(asked: Asked) -> npt.NDArray[Any]:
     """Film strips of both tracklets, one above the other: uint8 ``[H, W, 3]``."""
+    import numpy as np
+
     from intraclip.report.strips import evenly_spaced, film_strip, load_frames
 
     strips = [

@@ -62,5 +62,5 @@ def no_network_of(gallery: Gallery) -> ConfigError:
     """Says that a gallery's network must be named."""
     return ConfigError(
         f"the gallery {gallery.info.address} holds embeddings of {gallery.info.model or 'a network'} (fingerprint "
-        f"{gallery.info.fingerprint[:16]}), which is none that is found by name here; name it with --model"
+        f"{gallery.info.fingerprint[:16]}), which has no name here; name it with --model"
     )

@@ -90,7 +90,7 @@ def resumed(argv: Sequence[str]) -> list[str]:
     config = Path(run) / "config.toml"
     if not config.is_file():
         if flag_value(words, "--data") is None:
-            raise ConfigError(f"{run} is no run that can be continued: it holds no config.toml")
+            raise ConfigError(f"{run} is not a run that can be continued: it holds no config.toml")
         return words  # it starts from the beginning
     if flag_value(words, "--recipe") is None:
         words += ["--recipe", str(config)]

@@ -63,34 +63,27 @@ class Unmatched:
     """
 
     def __init__(self, embeddings: Embeddings, protocol: Protocol) -> None:
+        def rows(chosen: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
+            pids, camids = embeddings.pids[chosen], embeddings.camids[chosen]
+            return list(zip(pids.tolist(), camids.tolist(), strict=True))
+
+        searched = rows((embeddings.pids != JUNK_PID) & (protocol.queries_in_gallery | ~embeddings.is_query))
+        queries = rows(embeddings.is_query)
         self.absent: list[int] = []
         self.own_camera: list[int] = []
-        searched = np.flatnonzero(
-            (embeddings.pids != JUNK_PID) & (protocol.queries_in_gallery | ~embeddings.is_query)
-        )
-        queries = np.flatnonzero(embeddings.is_query)
+        cameras: dict[int, set[int]] = {}
+        for pid, camid in searched:
+            cameras.setdefault(pid, set()).add(camid)
         if protocol.own_camera:  # every other tracklet of the pid in this camera is right
-            found = set(
-                zip(embeddings.pids[searched].tolist(), embeddings.camids[searched].tolist(), strict=True)
-            )
-            wanted = zip(embeddings.pids[queries].tolist(), embeddings.camids[queries].tolist(), strict=True)
-            self.absent = [pid for pid, camid in wanted if (pid, camid) not in found]
+            self.absent = [pid for pid, camid in queries if camid not in cameras.get(pid, ())]
             return
         # A query that is searched too must not count as its own answer; it never does, as it is its own camera's.
-        cameras: dict[int, set[int]] = {}
-        itself = Counter(embeddings.pids[queries].tolist()) if protocol.queries_in_gallery else Counter()
-        there = Counter(embeddings.pids[searched].tolist())
-        for pid, camid in zip(
-            embeddings.pids[searched].tolist(), embeddings.camids[searched].tolist(), strict=True
-        ):
-            cameras.setdefault(pid, set()).add(camid)
-        for pid, camid in zip(
-            embeddings.pids[queries].tolist(), embeddings.camids[queries].tolist(), strict=True
-        ):
-            if cameras.get(pid, set()) - {camid}:
-                continue
-            alone = there[pid] <= itself[pid]
-            (self.absent if alone else self.own_camera).append(pid)
+        there, itself = Counter(pid for pid, _ in searched), Counter[int]()
+        if protocol.queries_in_gallery:
+            itself.update(pid for pid, _ in queries)
+        for pid, camid in queries:
+            if not cameras.get(pid, set()) - {camid}:
+                (self.absent if there[pid] <= itself[pid] else self.own_camera).append(pid)
 
     def to_json_dict(self) -> dict[str, Any]:
         """Counts of queries, and their pids."""

@@ -224,7 +224,7 @@ def _not_a_network(path: Path, kind: str, error: Exception) -> str:
     # The last line is the one with the reason; OpenVINO puts its own source files before it.
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     reason = lines[-1] if lines else type(error).__name__
-    return f"{path} ({path.stat().st_size} bytes) is no {kind} network that can be run: {reason[:300]}"
+    return f"{path} ({path.stat().st_size} bytes) cannot be run as {kind}: {reason[:300]}"
 
 
 def _onnx_port(port: Any) -> Port:

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, TypeVar
 
-import torch
-
 if TYPE_CHECKING:
+    import torch
+
     from intraclip.ingest.appearance import Encoder
 
 T = TypeVar("T")

@@ -14,9 +14,9 @@ from intraclip.ingest.frame_source import Image
 from intraclip.ingest.search import STANDS
 
 BUFFER = 0.3
-"""Where frames are passed over, boxes are compared with a margin of this share of their size on every side: between two
-searches people, and a camera in somebody's hands, move farther than the tracker foresees. The first of the two margins of
-Yang et al., "Hard to Track Objects with Irregular Motions and Similar Appearances? Make It Easier by Buffering the Matching
+"""Where frames are passed over, boxes are compared with a margin of this share of their size on every side: between
+two searches people, and a camera that is carried, move farther than the tracker foresees. The smaller margin of Yang et
+al., "Hard to Track Objects with Irregular Motions and Similar Appearances? Make It Easier by Buffering the Matching
 Space", WACV 2023."""
 
 CORNERS = 200

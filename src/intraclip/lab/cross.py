@@ -206,7 +206,7 @@ def _check_kept(folder: Path, split: Split, recipe: Recipe) -> None:
                 + "\n".join(f"  {line}" for line in different)
             )
     elif folder.is_dir() and not all(map(is_half_written, folder.iterdir())):
-        raise OutputError(f"{folder} is not empty and is no run folder; choose another --out")
+        raise OutputError(f"{folder} is not empty and is not a run folder; choose another --out")
     if (folder / "model.safetensors").is_file():
         trained_on = read_checkpoint(folder / "model.safetensors").pids
         if trained_on != tuple(labels_of(split.train)):

@@ -217,8 +217,8 @@ def _by_itself(
     levelled, tail = told or (without_cameras(evidence), None)
     if tail is None:
         notes.append("too few or too even distances to tell people apart by: the silhouette chose the cut")
-        # A camera's mean may be the very person whom it saw most.
-        kinds = [evidence] if levelled is evidence else [evidence, levelled]
+        # A camera's mean may be the very person whom it saw most; of many tracklets it is not.
+        kinds = [levelled] if levelled is evidence or len(evidence) > FULL else [evidence, levelled]
         cuts = [_by_silhouette(kind, notes) for kind in kinds]
         levelled, tree, level, silhouette = max(cuts, key=lambda cut: cut[-1])
         why = f"the cut with the best mean silhouette ({silhouette:.2f})"

@@ -225,7 +225,7 @@ class MatchCalibration:
             data = _of_thresholds(data)
         if not isinstance(data, Mapping) or data.get("kind") != _KIND:
             raise DataError(
-                "this is no match calibration; make one with `intraclip link EMBEDDINGS --out FOLDER "
+                "this is not a match calibration; make one with `intraclip link EMBEDDINGS --out FOLDER "
                 "--calibration LABELLED.npz --save-calibration FILE.json`"
             )
         if data.get("version") != VERSION:
@@ -252,7 +252,7 @@ def read_calibration(path: Path) -> MatchCalibration:
     except OSError as error:
         raise DataError(f"the calibration {path} cannot be read: {error.strerror}") from None
     except ValueError:  # broken JSON and broken UTF-8 alike
-        raise DataError(f"the calibration {path} is no JSON file") from None
+        raise DataError(f"the calibration {path} is not a JSON file") from None
     try:
         return MatchCalibration.from_json_dict(data)
     except DataError as error:

@@ -58,7 +58,7 @@ def read_record(name: str, folder: Path) -> RunRecord:
     config = folder / "config.toml"
     if not config.is_file():
         raise DataError(
-            f"{folder} is no run folder: it holds no config.toml; give a folder that training wrote"
+            f"{folder} is not a run folder: it holds no config.toml; give a folder that training wrote"
         )
     for needed in ("evaluation.json", "embeddings.npz"):
         if not (folder / needed).is_file():
@@ -101,5 +101,5 @@ def _lines(path: Path) -> tuple[Mapping[str, Any], ...]:
         try:
             entries.append(parse_json(line))
         except ValueError as error:
-            raise DataError(f"{path}, line {number}, is no JSON: {error}; remove that line") from None
+            raise DataError(f"{path}, line {number}, is not JSON: {error}; remove that line") from None
     return tuple(entries)

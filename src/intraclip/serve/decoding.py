@@ -107,7 +107,7 @@ def _picture(data: bytes, what: str, limits: DecodeLimits) -> Picture:
             )
         )
     except NoPictureError:
-        raise UndecodableError(415, f"{what} is no picture that can be read; {TAKES}") from None
+        raise UndecodableError(415, f"{what} is not a picture that can be read; {TAKES}") from None
     except PictureTooLargeError as error:
         raise UndecodableError(413, f"{what} is too large: {error.reason}") from None
     except FrameError as error:

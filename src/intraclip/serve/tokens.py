@@ -67,7 +67,7 @@ def read_tokens(path: Path) -> tuple[Token, ...]:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
             lines = file.read().splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no text file"
+        reason = error.strerror if isinstance(error, OSError) else "it is not a text file"
         raise ConfigError(f"the file of tokens {path} cannot be read: {reason}") from None
     if os.name == "posix" and mode & 0o077:
         raise ConfigError(
@@ -87,7 +87,8 @@ def read_tokens(path: Path) -> tuple[Token, ...]:
         name, secret = parts[:2]
         if not name.isprintable() or len(name) > MAX_HOLDER:
             raise ConfigError(
-                f"{path}, line {number}: the name {name[:40]!r} is no name of up to {MAX_HOLDER} characters"
+                f"{path}, line {number}: the name {name[:40]!r} is not printable, or longer than {MAX_HOLDER} "
+                "characters"
             )
         if len(secret) < MIN_TOKEN:
             raise ConfigError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -236,7 +237,7 @@ class _Tailor:
                 push = push + quilt * cloth_on * np.abs(np.sin(np.pi * t / 0.085))
             return f32(push + crease(z, angle) * neck)
 
-        patch = loft(rings, self.spacing, self.rng, power=2.25, caps=(0.05, 0.0), relief=relief)
+        patch = self.loft(rings, power=2.25, caps=(0.05, 0.0), relief=relief)
         if self.covered_from() < 2:
             patch = patch.kept(self.tall(patch.along) > 0.92)
         t = self.tall(patch.along)
@@ -293,7 +294,7 @@ class _Tailor:
         if outfit.top in ("hoodie", "jacket", "open jacket", "puffer", "coat", "shirt"):
             thick = 0.028 if outfit.top in ("hoodie", "puffer") else 0.014
             back = 0.02 if outfit.top == "hoodie" and identity.head.headwear != "hood" else 0.0
-            collar = loft(
+            collar = self.loft(
                 self.rings(
                     [
                         (1.445, 0, -0.012 - back, 0.088 + thick, 0.080 + thick + back),
@@ -301,8 +302,6 @@ class _Tailor:
                         (1.515, 0, -0.004 - back, 0.058 + thick, 0.060 + thick + 0.5 * back),
                     ]
                 ),
-                self.spacing,
-                self.rng,
                 caps=(0.0, 0.02),
             )
             shade = 0.85 * cloth.linear(outfit.first.rgb)
@@ -312,16 +311,14 @@ class _Tailor:
 
     def head(self) -> None:
         head, scale = self.identity.head, self.scale
-        neck = loft(
+        neck = self.loft(
             self.rings(
                 [
                     (1.45, 0, -0.008, 0.070, 0.064),
                     (1.50, 0, 0.0, 0.057, 0.059),
                     (1.57, 0, 0.010, 0.056, 0.060),
                 ]
-            ),
-            self.spacing,
-            self.rng,
+            )
         )
         high = _smooth(self.tall(neck.along), 1.47, 1.55)
         self.add(
@@ -353,7 +350,7 @@ class _Tailor:
             hair = volume * _smooth(t, line - 0.006, line + 0.014)
             return np.where(t > hat, np.float32(extra), nose + hair).astype(np.float32) * np.float32(scale)
 
-        patch = loft(rings, self.spacing, self.rng, power=2.1, caps=(0.03, 0.05), relief=relief)
+        patch = self.loft(rings, power=2.1, caps=(0.03, 0.05), relief=relief)
         t, front = self.tall(patch.along), np.sin(patch.angle)
         colour = cloth.face(head, t, patch.angle)
         tag = np.full(len(patch), Tag.SKIN, dtype=np.uint8)
@@ -374,13 +371,13 @@ class _Tailor:
                 if head.headwear == "cap"
                 else [(1.684, 0, 0.0, 0.155, 0.175), (1.700, 0, 0.0, 0.150, 0.170)]
             )
-            patch = loft(self.rings(brim), self.spacing, self.rng, caps=(0.004, 0.008))
+            patch = self.loft(self.rings(brim), caps=(0.004, 0.008))
             self.add(patch, hat_colour * 0.85, Tag.HEADWEAR, Part.HEAD, (Bone.HEAD,))
         if head.headwear == "scarf":
             drape = self.rings(
                 [(1.41, 0, 0.0, 0.165, 0.115), (1.46, 0, 0.01, 0.125, 0.105), (1.53, 0, 0.015, 0.075, 0.085)]
             )
-            patch = loft(drape, self.spacing, self.rng, relief=folds(self.rng, 0.012))
+            patch = self.loft(drape, relief=folds(self.rng, 0.012))
             self.add(patch, hat_colour, Tag.HEADWEAR, Part.HEAD, (Bone.CHEST,))
             return
         if head.headwear == "hood":
@@ -390,15 +387,13 @@ class _Tailor:
         for side in (-1, 1):
             if head.style in ("bob", "long"):
                 break
-            ear = loft(
+            ear = self.loft(
                 np.asarray(
                     [
                         (self.z(1.605), side * wide * 0.076, -0.004, 0.010, 0.014),
                         (self.z(1.662), side * wide * 0.082, -0.010, 0.012, 0.022),
                     ]
                 ),
-                self.spacing,
-                self.rng,
                 caps=(0.025, 0.025),
             )
             self.add(ear, self.skin * 0.92, Tag.SKIN, Part.HEAD, (Bone.HEAD,))
@@ -436,7 +431,7 @@ class _Tailor:
         rings = np.asarray(
             [(self.z(z), 0, wide * cy, wide * rx, wide * ry) for z, cy, rx, ry in tables[head.style]]
         )
-        patch = loft(rings, self.spacing, self.rng, caps=(0.03, 0.03), relief=folds(self.rng, 0.006))
+        patch = self.loft(rings, caps=(0.03, 0.03), relief=folds(self.rng, 0.006))
         strand = 1 + 0.25 * np.sin(47 * patch.angle + 11 * patch.along).astype(np.float32)
         low = 0.8 * _smooth(-self.tall(patch.along), -1.54, -1.42)
         self.add(
@@ -468,7 +463,7 @@ class _Tailor:
                 push = push + 0.009 * np.abs(np.sin(np.pi * t / 0.085))
             return f32(push + crease(z, angle) * on * flare)
 
-        patch = loft(
+        patch = self.loft(
             self.rings(
                 [
                     (1.462, -0.034 * side, -0.006, 0.042, 0.044),
@@ -483,8 +478,6 @@ class _Tailor:
                 ],
                 x,
             ),
-            self.spacing,
-            self.rng,
             caps=(0.05, 0.0),
             relief=relief,
         )
@@ -498,7 +491,7 @@ class _Tailor:
         weights = [chest, (1 - chest) * (1 - bent), (1 - chest) * bent]
         self.add(patch, colour, tag, part, (Bone.CHEST, upper, fore), weights, mottle=0.07)
 
-        hand = loft(
+        hand = self.loft(
             self.rings(
                 [
                     (0.870, 0, 0.004, 0.023, 0.029),
@@ -509,8 +502,6 @@ class _Tailor:
                 ],
                 x,
             ),
-            self.spacing,
-            self.rng,
             caps=(0.0, 0.03),
         )
         self.add(hand, self.skin, Tag.SKIN, part, (fore,), mottle=0.03)
@@ -550,7 +541,7 @@ class _Tailor:
             low = 1 + 0.8 * _smooth(-t, -0.3, -0.08)
             return (push + crease(z, angle) * on * low).astype(np.float32)
 
-        patch = loft(self.rings(table, x), self.spacing, self.rng, caps=(0.05, 0.0), relief=relief)
+        patch = self.loft(self.rings(table, x), caps=(0.05, 0.0), relief=relief)
         # What a skirt or coat hides is left out: cheaper, and a swinging thigh cannot come through the cloth.
         patch = patch.kept(self.tall(patch.along) < self.covered_from() + 0.06)
         t = self.tall(patch.along)
@@ -582,10 +573,8 @@ class _Tailor:
             (0.14, 0, 0.034, 0.047, 0.034),
             (0.185, 0, 0.030, 0.038, 0.028),
         ]
-        shoe = loft(
+        shoe = self.loft(
             s * np.asarray(shoe_rings),
-            self.spacing,
-            self.rng,
             power=2.6,
             caps=(0.03, 0.045),
             axes=((1, 0, 0), (0, 0, 1), (0, 1, 0)),
@@ -608,7 +597,7 @@ class _Tailor:
         flare = 0.03 if outfit.top == "coat" and top else 0.055 + 0.04 * (end < 0.4)
         ease = outfit.ease if top else 0.012
         hips, depth = 0.172 + 0.010 * f + ease, 0.72
-        patch = loft(
+        patch = self.loft(
             self.rings(
                 [
                     (0.96, 0, -0.004, 0.97 * hips, depth * hips + 0.006),
@@ -617,8 +606,6 @@ class _Tailor:
                     (end, 0, 0, hips + flare, (depth + 0.05) * (hips + flare)),
                 ]
             ),
-            self.spacing,
-            self.rng,
             relief=self.pleats(end),
         )
         t = self.tall(patch.along)
@@ -689,9 +676,7 @@ class _Tailor:
             )
             self.add(patch, paint, Tag.BAG, Part.CARRIED, (Bone.BAG,), gloss=0.08)
             for y in (-0.05, 0.05):
-                handle = loft(
-                    [(-0.17, 0, y, 0.008, 0.008), (0.0, 0, 0.2 * y, 0.008, 0.008)], self.spacing, self.rng
-                )
+                handle = self.loft([(-0.17, 0, y, 0.008, 0.008), (0.0, 0, 0.2 * y, 0.008, 0.008)])
                 self.add(handle, trim, Tag.STRAP, Part.CARRIED, (Bone.BAG,))
         elif extras.bag == "trolley":
             x = side * (self.skeleton.shoulder_x + 0.08)
@@ -705,10 +690,8 @@ class _Tailor:
             colour = np.broadcast_to(paint[:, None], (3, len(patch))).copy()
             colour[:, patch.along % 0.12 < 0.02] *= 0.6
             self.add(patch, colour, Tag.BAG, Part.CARRIED, (Bone.ROOT,), gloss=0.12)
-            handle = loft(
-                [(0.58, x, -0.48 * scale, 0.011, 0.011), (0.80 * scale, x, -0.28 * scale, 0.011, 0.011)],
-                self.spacing,
-                self.rng,
+            handle = self.loft(
+                [(0.58, x, -0.48 * scale, 0.011, 0.011), (0.80 * scale, x, -0.28 * scale, 0.011, 0.011)]
             )
             self.add(handle, cloth.linear((0.5, 0.5, 0.5)), Tag.STRAP, Part.CARRIED, (Bone.ROOT,))
 
@@ -726,7 +709,10 @@ class _Tailor:
             self.add(patch, colour, Tag.BAG, Part.CARRIED, (Bone.CHEST,), gloss=0.05)
 
     def box(self, rings: Sequence[tuple[float, ...]]) -> Patch:
-        return loft(rings, self.spacing, self.rng, power=4.5, caps=(0.04, 0.04))
+        return self.loft(rings, power=4.5, caps=(0.04, 0.04))
+
+    def loft(self, rings: npt.ArrayLike, **options: Any) -> Patch:
+        return loft(rings, self.spacing, self.rng, **options)
 
 
 def _smooth(value: Array, low: float | Array, high: float | Array) -> Array:

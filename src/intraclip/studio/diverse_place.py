@@ -10,6 +10,7 @@ import numpy as np
 from intraclip.studio import scene
 from intraclip.studio.arrays import Array, Picture, f32
 from intraclip.studio.camera import PICTURE, Camera
+from intraclip.studio.identity import _pick
 from intraclip.studio.randomness import Kind, generator
 from intraclip.studio.scene import Thing
 
@@ -97,10 +98,6 @@ def _tinted(rng: np.random.Generator, kind: str) -> Array:
     if kind in ("brick", "slabs", "tiles") and rng.random() < 0.3:
         factor = factor * np.array([rng.uniform(1.0, 1.4), 1.0, rng.uniform(0.6, 1.0)])
     return f32(np.minimum(texture * f32(factor), np.float32(0.85)))
-
-
-def _pick(rng: np.random.Generator, weights: dict[str, float]) -> str:
-    return str(rng.choice(list(weights), p=np.array(list(weights.values())) / sum(weights.values())))
 
 
 def _ground(rng: np.random.Generator, camera: Camera, rays: Array) -> tuple[Array, Array]:

@@ -28,12 +28,12 @@ SPLITS = 10
 
 def plan_tracklets(config: BenchmarkConfig) -> list[TrackletPlan]:
     """Every tracklet of a benchmark, in the order of its tables."""
-    return _PLANNERS[config.layout](config)
+    return _LAYOUTS[config.layout][0](config)
 
 
 def write_tables(root: Path, config: BenchmarkConfig, plans: Sequence[TrackletPlan]) -> None:
     """Write the tables of the layout."""
-    _TABLES[config.layout](root, config, plans)
+    _LAYOUTS[config.layout][1](root, config, plans)
 
 
 def count_queries(plans: Sequence[TrackletPlan]) -> int:
@@ -145,40 +145,33 @@ def _write_mars(root: Path, config: BenchmarkConfig, plans: Sequence[TrackletPla
 
 
 def _plan_ilids(config: BenchmarkConfig) -> list[TrackletPlan]:
-    def files(pid: int, camid: int, frames: int) -> tuple[str, ...]:
-        folder = f"i-LIDS-VID/sequences/cam{camid}/person{pid:03d}"
-        return tuple(f"{folder}/cam{camid}_person{pid:03d}_{frame:05d}.png" for frame in range(1, frames + 1))
-
-    return _plan_pairs(config, files, lambda pid, camid: f"cam{camid}_person{pid:03d}")
+    name = "cam{camid}_person{pid:03d}"
+    file = f"i-LIDS-VID/sequences/cam{{camid}}/person{{pid:03d}}/{name}_{{frame:05d}}.png"
+    return _plan_pairs(config, name, file)
 
 
 def _plan_prid(config: BenchmarkConfig) -> list[TrackletPlan]:
-    def files(pid: int, camid: int, frames: int) -> tuple[str, ...]:
-        folder = f"prid_2011/multi_shot/cam_{'ab'[camid - 1]}/person_{pid:04d}"
-        return tuple(f"{folder}/{frame:04d}.png" for frame in range(1, frames + 1))
-
-    return _plan_pairs(config, files, lambda pid, camid: f"cam_{'ab'[camid - 1]}_person_{pid:04d}")
+    file = "prid_2011/multi_shot/cam_{letter}/person_{pid:04d}/{frame:04d}.png"
+    return _plan_pairs(config, "cam_{letter}_person_{pid:04d}", file)
 
 
-def _plan_pairs(
-    config: BenchmarkConfig,
-    files: Callable[[int, int, int], tuple[str, ...]],
-    name: Callable[[int, int], str],
-) -> list[TrackletPlan]:
+def _plan_pairs(config: BenchmarkConfig, name: str, file: str) -> list[TrackletPlan]:
+    """Everybody in both cameras; `name` of a tracklet and `file` of a frame are formats."""
     plans = []
-    for camid in (1, 2):
+    for camid, letter in ((1, "a"), (2, "b")):
         for pid in range(1, config.identities + 1):
             rng = generator(config.seed, Kind.SCHEDULE, pid, camid)
             frames = int(rng.integers(config.frames[0], config.frames[1] + 1))
+            own = {"pid": pid, "camid": camid, "letter": letter}
             plans.append(
                 TrackletPlan(
-                    name=name(pid, camid),
+                    name=name.format(**own),
                     pid=pid,
                     identity=pid,
                     camid=camid,
                     index=0,
                     frames=frames,
-                    files=files(pid, camid, frames),
+                    files=tuple(file.format(**own, frame=frame) for frame in range(1, frames + 1)),
                     split="all",
                 )
             )
@@ -218,13 +211,10 @@ def _save_mat(path: Path, name: str, table: npt.NDArray[np.int32] | npt.NDArray[
     path.write_bytes(text + buffer.getvalue()[116:])
 
 
-_PLANNERS: dict[Layout, Callable[[BenchmarkConfig], list[TrackletPlan]]] = {
-    "mars": _plan_mars,
-    "ilids-vid": _plan_ilids,
-    "prid2011": _plan_prid,
-}
-_TABLES: dict[Layout, Callable[[Path, BenchmarkConfig, Sequence[TrackletPlan]], None]] = {
-    "mars": _write_mars,
-    "ilids-vid": _write_ilids,
-    "prid2011": _write_prid,
+_Plan = Callable[[BenchmarkConfig], list[TrackletPlan]]
+_Write = Callable[[Path, BenchmarkConfig, Sequence[TrackletPlan]], None]
+_LAYOUTS: dict[Layout, tuple[_Plan, _Write]] = {
+    "mars": (_plan_mars, _write_mars),
+    "ilids-vid": (_plan_ilids, _write_ilids),
+    "prid2011": (_plan_prid, _write_prid),
 }

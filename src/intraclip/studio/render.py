@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
 import cv2
 import numpy as np
@@ -140,16 +141,11 @@ def visible_points(
 
 def draw_people(figures: list[Figure], camera: Camera, window: Window, *, mend: bool = False) -> Layers:
     """Draw people; the first is the target."""
-    moved = [move(figure, camera) for figure in figures]
-    places = moved[0][0] if len(moved) == 1 else np.concatenate([place for place, _ in moved], axis=1)
-    normals = moved[0][1] if len(moved) == 1 else np.concatenate([normal for _, normal in moved], axis=1)
+    places, normals = map(_joined, zip(*(move(figure, camera) for figure in figures), strict=True))
     index, pixel, depth = visible_points(places, normals, camera, window)
     high, wide = depth.shape
     bodies = [figure.body for figure in figures]
-    albedo = (
-        bodies[0].albedo if len(bodies) == 1 else np.concatenate([body.albedo for body in bodies], axis=1)
-    )
-    gloss = bodies[0].gloss if len(bodies) == 1 else np.concatenate([body.gloss for body in bodies])
+    albedo, gloss = _joined([body.albedo for body in bodies]), _joined([body.gloss for body in bodies])
     light = _shine(places, np.take(normals, index, axis=1), index, gloss[index], camera)
     colour = np.take(albedo, index, axis=1) * light[:3] + light[3]
 
@@ -170,11 +166,7 @@ def draw_people(figures: list[Figure], camera: Camera, window: Window, *, mend: 
     image[unknown] = near[unknown] / share[unknown][:, None]
     image[..., :3] *= _crevices(depth, cover)[..., None]
 
-    soft, edge, raw = (
-        blurred(image, 0.6, size=3),
-        blurred(unpitted(cover), 0.6, size=3),
-        blurred(cover, 0.6, size=3),
-    )
+    soft, edge, raw = (blurred(part, 0.6, size=3) for part in (image, unpitted(cover), cover))
     soft *= (edge / np.maximum(raw, 1e-3))[..., None]
     target = soft[..., 3] if len(figures) > 1 else edge
     inner = (slice(1, -1), slice(1, -1))
@@ -186,18 +178,18 @@ def draw_people(figures: list[Figure], camera: Camera, window: Window, *, mend: 
     )
 
 
+def _joined(parts: Sequence[Array]) -> Array:
+    """Points of several people, the last axis; those of one are not copied."""
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1)
+
+
 def shrunk(layers: Layers, size: tuple[int, int]) -> Layers:
     """Layers averaged down to a smaller width and height: smooth edges where people are few pixels tall."""
 
     def area(image: Array) -> Array:
         return f32(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
 
-    return Layers(
-        colour=area(layers.colour),
-        cover=area(layers.cover),
-        target=area(layers.target),
-        shade=area(layers.shade),
-    )
+    return Layers(**{f.name: area(getattr(layers, f.name)) for f in fields(layers)})
 
 
 def _shine(

@@ -97,7 +97,7 @@ def test_refusals_of_several_kinds_come_together(tmp_path: Path):
     left_there(runs[0], backbone_settings={"last_stride": 1})
     runs[1].folder.mkdir(parents=True)
     (runs[1].folder / "notes.txt").write_text("mine")
-    with pytest.raises(IntraclipError, match=r"another recipe(?s:.*)is no run folder"):
+    with pytest.raises(IntraclipError, match=r"another recipe(?s:.*)not a run folder"):
         planned(tmp_path, "ablations", data)
 
 
@@ -174,7 +174,7 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path):
     run = planned(tmp_path, "table1", data).runs[0]
     run.folder.mkdir(parents=True)
     (run.folder / "notes.txt").write_text("mine")
-    with pytest.raises(OutputError, match="is no run folder"):
+    with pytest.raises(OutputError, match="not a run folder"):
         planned(tmp_path, "table1", data)
 
 

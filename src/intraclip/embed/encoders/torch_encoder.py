@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from contextlib import suppress
 
 import torch
-from torch import nn
 from torch.fx.experimental.optimization import fuse
 
 from intraclip.core.transfer import Arriving
 from intraclip.data.augment import normalise
 from intraclip.models.embedder import ClipEmbedder
 from intraclip.models.fingerprint import encoder_fingerprint
+from intraclip.models.network import Stage, StagedNetwork
 
 CPU_PIXELS = 2**18
 """Pixels that a CPU takes at once: 8 frames of 256 x 128. Larger pieces fall out of its caches: on two cores ResNet50
@@ -78,12 +79,25 @@ class TorchEncoder:
 
 def _folded(model: ClipEmbedder) -> ClipEmbedder:
     """The network with another backbone, which shares no weights with its own; the head is the same."""
-    backbone: nn.Module = copy.deepcopy(model.backbone).eval()
-    try:
-        with torch.no_grad():
-            backbone = fuse(backbone)
-    except Exception:  # whatever a forward pass does with stand-ins for tensors where it cannot be traced
-        pass
+    backbone: StagedNetwork = copy.deepcopy(model.backbone).eval()
+    with suppress(
+        Exception
+    ):  # whatever a forward pass does with stand-ins for tensors where it cannot be traced
+        backbone = _Folded(backbone)
     folded = copy.copy(model)
     folded._modules = {**model._modules, "backbone": backbone}
     return folded
+
+
+class _Folded(StagedNetwork):
+    """A backbone as one stage, batch normalisation folded."""
+
+    def __init__(self, backbone: StagedNetwork) -> None:
+        super().__init__()
+        self.num_features = backbone.num_features
+        with torch.no_grad():
+            self.whole = fuse(backbone, inplace=True).eval()
+
+    def stages(self) -> list[Stage]:
+        """All of it."""
+        return [(self.whole,)]

@@ -341,7 +341,7 @@ def _state(folder: Path, recipe: Recipe, source: Source) -> State:
     if not config.is_file():
         found = list(folder.iterdir()) if folder.is_dir() else []
         if not all(map(is_half_written, found)):  # what a run leaves that died in its first moment
-            raise OutputError("not empty, and is no run folder")
+            raise OutputError("not empty, and not a run folder")
         return "interrupted" if found else "missing"
     # Another device may change the last digits; a table may hold runs of several machines, and says so.
     different = differing_in_effect(load_recipe(str(config)), recipe, ignore=("device", "data.layout"))

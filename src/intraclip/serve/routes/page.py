@@ -75,7 +75,7 @@ async def login(
         page.headers.update(refused.headers or {})
         return page
     if found is None:
-        return _login_page("That is no valid token.", 401)
+        return _login_page("That token is not valid.", 401)
     answer = RedirectResponse("/", status_code=303)
     answer.set_cookie(
         cookie_name(served.settings),
