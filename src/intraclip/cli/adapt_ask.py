@@ -83,7 +83,7 @@ class Terminal:
 
     def __init__(self, folder: Path, pause: Callable[[], None], kept: str) -> None:
         self.folder, self.kept = folder, kept
-        self._pause = pause
+        self._pause, self._explained = pause, False
 
     def __call__(self, asked: Asked) -> Reply:
         """Show a question, and read the answer.
@@ -97,7 +97,8 @@ class Terminal:
         picture = self.folder / f"{asked.number:03d}.jpg"
         self.folder.mkdir(mode=0o700, exist_ok=True)
         write_picture(picture, question_picture(asked))
-        if asked.number == 1:
+        if not self._explained:
+            self._explained = True
             say(f"Look at the picture of each question, and answer with a key and Enter: {KEYS}")
             say("The same pictures in a browser: `intraclip serve GALLERY`, Questions")
         say(f"question {asked.number} of {asked.of}: the same person? {picture.resolve()}")
