@@ -6,7 +6,6 @@ the flags.
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 import tomllib
@@ -20,7 +19,7 @@ import tomli_w
 from intraclip.config import HEADS, Recipe, problems
 from intraclip.core.registry import open_registry
 from intraclip.core.settings import dataclass_from_table, flat, merged, shown, table_of
-from intraclip.errors import ConfigError
+from intraclip.errors import ConfigError, did_you_mean
 
 RECIPES = "INTRACLIP_RECIPES"
 """Environment variable with folders of a user's own recipes, separated as in PATH."""
@@ -77,8 +76,7 @@ def _find_recipe(name_or_file: str, *, beside: Path) -> Path:
     known = known_recipes()
     path = known.get(name_or_file, beside / name_or_file)
     if not _is_file(path):
-        close = difflib.get_close_matches(name_or_file, known, n=1)
-        hint = f" (did you mean {close[0]!r}?)" if close else ""
+        hint = did_you_mean(name_or_file, known)
         raise ConfigError(
             f"unknown recipe {name_or_file!r}{hint}: it is no file, and the recipes with a name are "
             f"{', '.join(known)}; your own are looked for in {', '.join(map(str, recipe_folders()))}"

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from typing import Any
 
-from intraclip.errors import ConfigError
+from intraclip.errors import ConfigError, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -59,9 +58,7 @@ class Registry(Mapping[str, str]):
         """What is wrong with a name; empty when nothing is."""
         if (name in self._places and not name.endswith(":")) or self.family(name):
             return ""
-        close = difflib.get_close_matches(name, self, n=1)
-        hint = f" (did you mean '{close[0]}'?)" if close else ""
-        return f"{name!r} is not one of {self.names()}{hint}"
+        return f"{name!r} is not one of {self.names()}{did_you_mean(name, self)}"
 
     def load(self, name: str) -> Any:
         """The part of a name.

@@ -7,7 +7,6 @@ neighbour, ``head_settings``, and only what differs from the part's defaults, so
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import Field, asdict, dataclass, field, fields, is_dataclass
@@ -15,7 +14,7 @@ from functools import cache
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from intraclip.core.registry import Registry, open_registry
-from intraclip.errors import ConfigError
+from intraclip.errors import ConfigError, did_you_mean
 
 ConfigT = TypeVar("ConfigT")
 Given = Mapping[str, Any]
@@ -138,7 +137,7 @@ def _of_each(kind: Registry, raw: Any, *, where: str, found: list[str]) -> dict[
     for name, table in raw.items():
         place, wrong = f"{where}.{name}", []
         if name not in list(kind):
-            wrong = [f"{place}: unknown key{_did_you_mean(name, kind)}"]
+            wrong = [f"{place}: unknown key{did_you_mean(name, kind)}"]
         elif not isinstance(table, Mapping):
             wrong = [_no_table(place, table)]
         elif table:  # a part is imported only where something of it must be known
@@ -159,7 +158,7 @@ def _part_settings(kind: Registry, name: str, given: Given, *, where: str, found
     for key in [key for key in given if key not in known]:
         has = f"its settings are {', '.join(known)}" if known else "it has no settings"
         chosen = "" if where.endswith(f".{name}") else f"{where} is {name}, and "
-        found.append(f"{where}.{key}: unknown key{_did_you_mean(key, known)}; {chosen}{has}")
+        found.append(f"{where}.{key}: unknown key{did_you_mean(key, known)}; {chosen}{has}")
     made = dataclass_from_table(
         declared, {k: v for k, v in given.items() if k in known}, prefix=f"{where}.", found=found
     )
@@ -207,7 +206,7 @@ def dataclass_from_table(
     for key, raw in table.items():
         where = f"{prefix}{key}"
         if key not in known:
-            found.append(f"{where}: unknown key{_did_you_mean(key, known)}")
+            found.append(f"{where}: unknown key{did_you_mean(key, known)}")
             continue
         if (registry := registry_of(known[key])) is not None:
             values |= _chosen(registry, known[key], raw, where=where, found=found)
@@ -365,7 +364,7 @@ def _convert(raw: Any, hint: Any) -> Any:
         options = get_args(hint)
         if raw in options and not isinstance(raw, bool):
             return raw
-        suggestion = _did_you_mean(shown(raw).strip("'"), [str(o) for o in options])
+        suggestion = did_you_mean(shown(raw).strip("'"), [str(o) for o in options])
         raise ValueError(f"{shown(raw)} is not one of {', '.join(map(str, options))}{suggestion}")
     if origin is tuple:
         kinds = get_args(hint)
@@ -384,11 +383,6 @@ def _convert(raw: Any, hint: Any) -> Any:
 
 def _no_table(where: str, raw: Any) -> str:
     return f"{where}: {shown(raw)} is no table; write [{where}] and keys below it"
-
-
-def _did_you_mean(word: str, known: Any) -> str:
-    close = difflib.get_close_matches(word, known, n=1)
-    return f" (did you mean '{close[0]}'?)" if close else ""
 
 
 def shown(raw: Any) -> str:

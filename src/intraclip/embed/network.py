@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -15,7 +14,7 @@ from intraclip.core.progress import Progress
 from intraclip.embed.default import SHIPPED, calibration_of
 from intraclip.embed.extract import collect, of_tracklets, open_extractor, require_test_tracklets
 from intraclip.embed.extractors import Extractor, ExtractSettings
-from intraclip.errors import ConfigError, DataError
+from intraclip.errors import ConfigError, DataError, did_you_mean
 from intraclip.export.engines import RUNS
 from intraclip.models.zoo import entries, find
 from intraclip.types import UNKNOWN_PID, ArrayTracklet, Embeddings, Split, Tracklet
@@ -248,8 +247,7 @@ def _run_or_encoder(source: str | Path) -> tuple[Path | None, Path | None]:
         what = "is none of these" if path.exists() else "is not there, and the zoo has no such name"
     zoo = [e.name for e in entries().values() if e.kind in ("checkpoint", "re-ID network")]
     names = list(dict.fromkeys((SHIPPED, *zoo)))
-    close = difflib.get_close_matches(str(source), names, n=1)
-    hint = f" (did you mean {close[0]!r}?)" if close else ""
+    hint = did_you_mean(str(source), names)
     raise ConfigError(
         f"{source!s} {what}{hint}. A network is: {SHIPPED}; a run folder; a "
         f"file .safetensors, {', '.join(RUNS)} or .toml; {TIMM}NAME; or one of {', '.join(names[1:])}"

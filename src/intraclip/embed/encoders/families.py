@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from intraclip.core.tensor_digest import digest
 from intraclip.core.transfer import Arriving
 from intraclip.embed.encoders.foreign import NetworkConfig, preparation, prepare
 from intraclip.embed.encoders.torch_encoder import CPU_FRAMES
-from intraclip.errors import CheckpointError, ConfigError, require_extra
+from intraclip.errors import CheckpointError, ConfigError, did_you_mean, require_extra
 from intraclip.models.backbones.timm import check_name
 from intraclip.models.packaged import packaged_weights
 from intraclip.models.state_dicts import read_state_dict
@@ -102,7 +101,9 @@ def _timm(name: str, config: NetworkConfig, folder: Path) -> nn.Module:
 def _open_clip(name: str, config: NetworkConfig, folder: Path) -> nn.Module:
     open_clip = require_extra("open_clip", extra="open-clip", purpose=config.network)
     if name not in open_clip.list_models():
-        raise ConfigError(f"network: open_clip has no model {name!r}{_close(name, open_clip.list_models())}")
+        raise ConfigError(
+            f"network: open_clip has no model {name!r}{did_you_mean(name, open_clip.list_models())}"
+        )
     pretrained = None
     if config.weights == "pretrained":
         tags = open_clip.list_pretrained_tags_by_model(name)
@@ -163,11 +164,6 @@ def _fill(
             f"shape, such as {(missing + shapes)[0]}"
         )
     network.load_state_dict({key: state[key] for key in own})
-
-
-def _close(name: str, names: list[str]) -> str:
-    close = difflib.get_close_matches(name, names, n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""
 
 
 def _first_line(error: Exception) -> str:

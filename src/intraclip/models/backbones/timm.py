@@ -12,7 +12,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -21,7 +20,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from intraclip.config import TIMM, InputConfig
-from intraclip.errors import CheckpointError, ConfigError, require_extra
+from intraclip.errors import CheckpointError, ConfigError, did_you_mean, require_extra
 from intraclip.models.backbones.settings import BackboneSettings
 from intraclip.models.network import Stage, StagedNetwork
 
@@ -309,9 +308,7 @@ def check_name(name: str) -> None:
     """Raise a ConfigError with the nearest name if timm has no network of this one."""
     timm = require_extra("timm", extra="timm", purpose=f"{TIMM}{name}")
     if not timm.is_model(name):
-        close = difflib.get_close_matches(name, timm.list_models(), n=1)
-        hint = f" (did you mean {close[0]!r}?)" if close else ""
-        raise ConfigError(f"timm has no model {name!r}{hint}")
+        raise ConfigError(f"timm has no model {name!r}{did_you_mean(name, timm.list_models())}")
 
 
 def wanted_normalisation(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -7,12 +7,11 @@ get`).
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping
 from importlib import resources
 from pathlib import Path
 
-from intraclip.errors import CheckpointError, ConfigError
+from intraclip.errors import CheckpointError, ConfigError, did_you_mean
 from intraclip.models.zoo.cache import folder_of
 from intraclip.models.zoo.catalogue import WRITTEN
 from intraclip.models.zoo.catalogue import entries as entries
@@ -32,8 +31,7 @@ def named(name: str) -> Entry:
     """
     entry = find(name)
     if entry is None:
-        close = difflib.get_close_matches(name, entries(), n=1)
-        hint = f" (did you mean {close[0]!r}?)" if close else ""
+        hint = did_you_mean(name, entries())
         raise ConfigError(f"the zoo has no {name!r}{hint}; `intraclip models list` shows what it has")
     return entry
 
