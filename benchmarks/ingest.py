@@ -3,6 +3,7 @@
     intraclip data make-videos videos --people 24 --seconds 30 --seed 7
     python benchmarks/ingest.py videos/*.mp4 --detector yolox_nano.onnx --truth videos/ground_truth --out work
     python benchmarks/ingest.py cam*.mp4 --detector yolox_nano.onnx --before ../older/src --out work
+    python benchmarks/ingest.py cam1.mp4 --detector yolox_nano.onnx --sizes 640x360 1280x720 --tiling on --out work
 
 Each run is a process of its own, `intraclip ingest` from start to end. Printed are the wall clock, the processor time
 of all threads (which depends less on what else the machine does), and from it how many of these cameras one core
@@ -10,6 +11,10 @@ follows in real time; then processor time of the first side in units of the othe
 Stages are wall clock, summed over threads that may wait for one another.
 
 `--before` names the sources of an older version, which is the first side then.
+
+`--sizes` asks instead how many cameras of each size and frame rate one core follows: FFmpeg scales the first video, and
+each copy is ingested twice, its beginning and all of it, on one core where the system can pin a process. What the
+second takes longer is free of start-up. Give `--tiling on` or `off`: `auto` might decide otherwise for the beginning.
 """
 
 from __future__ import annotations
@@ -27,6 +32,9 @@ from pathlib import Path
 from typing import Any
 
 QUALITIES = ("full", "balanced", "fast")
+
+RATES = (5, 10)
+"""Frames a second of the copies that `--sizes` makes."""
 
 
 @dataclass(kw_only=True)
@@ -54,11 +62,13 @@ class Run:
         return float(max(v["frames"] / v["fps"] for v in self.told["videos"]))
 
 
-def run(side: str, sources: Path | None, args: argparse.Namespace, more: list[str]) -> Run:
+def run(
+    side: str, sources: Path | None, videos: list[Path], args: argparse.Namespace, more: list[str]
+) -> Run:
     """Ingest all videos once."""
     out = args.out / side
     shutil.rmtree(out, ignore_errors=True)
-    command = [sys.executable, "-m", "intraclip", "ingest", *map(str, args.videos)]
+    command = [sys.executable, "-m", "intraclip", "ingest", *map(str, videos)]
     command += ["--detector", str(args.detector), "--out", str(out), "--json", "-q", *more]
     if sources is None:
         command += ["--quality", side]
@@ -72,6 +82,54 @@ def run(side: str, sources: Path | None, args: argparse.Namespace, more: list[st
     if process.returncode:
         sys.exit(f"{side} failed: {' '.join(command)}")
     return Run(wall=time.perf_counter() - started, cpu=used.ru_utime + used.ru_stime, told=json.loads(text))
+
+
+def scaled(video: Path, size: str, fps: int, seconds: float, folder: Path) -> Path:
+    """The beginning of a video in another size and at another rate, as H.264."""
+    out = folder / f"{size}-{fps}-{seconds:g}.mp4"
+    width, _, height = size.partition("x")
+    command = ["ffmpeg", "-v", "error", "-y", "-i", str(video), "-t", str(seconds)]
+    command += ["-vf", f"fps={fps},scale={width}:{height}:flags=area", "-pix_fmt", "yuv420p", "-an"]
+    subprocess.run([*command, "-c:v", "libx264", "-preset", "fast", "-crf", "20", str(out)], check=True)
+    return out
+
+
+def by_size(args: argparse.Namespace, more: list[str]) -> list[dict[str, Any]]:
+    """Processor time that a second of video takes, start-up taken apart, by size, frame rate and quality."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # inherited by every run
+    args.out.mkdir(parents=True, exist_ok=True)
+    short, long = sorted(args.seconds)
+    rows: list[dict[str, Any]] = []
+    print("| pixels | frames/s | quality | start, s | ms a frame | cameras a core | tracklets |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    for size in args.sizes:
+        for fps in RATES:
+            clips = [scaled(args.videos[0], size, fps, seconds, args.out) for seconds in (short, long)]
+            for quality in args.qualities:
+                first, whole = (
+                    [run(quality, None, [clip], args, more) for _ in range(args.rounds)] for clip in clips
+                )
+                spent = [statistics.median(r.cpu for r in runs) for runs in (first, whole)]
+                frames = [runs[0].frames for runs in (first, whole)]
+                a_frame = (spent[1] - spent[0]) / (frames[1] - frames[0])
+                row = {
+                    "size": size,
+                    "fps": fps,
+                    "quality": quality,
+                    "start_s": spent[0] - a_frame * frames[0],
+                    "frame_s": a_frame,
+                    "cameras": 1 / (a_frame * fps),
+                    "tracklets": whole[0].told["tracklets"],
+                    "tiled": whole[0].told["videos"][0]["tiled"],
+                }
+                rows.append(row)
+                print(
+                    f"| {size} | {fps} | {quality} | {row['start_s']:.1f} | {1000 * a_frame:.1f} | "
+                    f"{row['cameras']:.1f} | {row['tracklets']} |",
+                    flush=True,
+                )
+    return rows
 
 
 def main() -> None:
@@ -89,13 +147,24 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--json", type=Path, help="write all figures here too")
+    parser.add_argument(
+        "--sizes", nargs="+", metavar="WxH", help="cameras a core at these sizes instead; needs FFmpeg"
+    )
+    parser.add_argument(
+        "--seconds", type=float, nargs=2, default=[3.0, 15.0], help="of beginning and whole, with --sizes"
+    )
     args, more = parser.parse_known_args()
+    if args.sizes:
+        rows = by_size(args, more)
+        if args.json:
+            args.json.write_text(json.dumps(rows, indent=1) + "\n")
+        return
     sides: dict[str, Path | None] = {"before": args.before} if args.before else {}
     sides |= dict.fromkeys(args.qualities)
     runs: dict[str, list[Run]] = {side: [] for side in sides}
     for number in range(args.rounds):
         for side, sources in sides.items():
-            done = run(side, sources, args, more)
+            done = run(side, sources, args.videos, args, more)
             runs[side].append(done)
             cameras = len(done.told["videos"]) * done.seconds / done.cpu
             print(

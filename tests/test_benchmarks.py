@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import re
 import subprocess
 import sys
+import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from pathlib import Path
 
@@ -103,6 +106,21 @@ def ingested(folder: Path) -> list[str]:
     ]
 
 
+def staged(folder: Path) -> list[str]:
+    """One camera, all the way to answers; and the picture."""
+    videos, _, detector, _, run, *rest = filmed(folder)
+    return [
+        f"{videos}/cam1.mp4",
+        "--detector",
+        detector,
+        "--model",
+        run,
+        *rest,
+        "--svg",
+        str(folder / "a.svg"),
+    ]
+
+
 def flags(text: str) -> Callable[[Path], list[str]]:
     return lambda _: text.split()
 
@@ -139,6 +157,7 @@ TOYS: dict[str, Callable[[Path], list[str]]] = {
     "ranking.py": flags("--rounds 1 --gallery 8062 --stream 20 200 16"),
     "start.py": flags("--rounds 1 --tracklets 20 --only search"),
     "serve.py": flags("--clients 2 --seconds 0.2 --tracklets 100 --size 16"),
+    "stages.py": staged,
     "step.py": flags("--backbone small --identities 2 --frames 2 --rounds 1 --device cpu"),
     "video_to_answer.py": filmed,
 }
@@ -148,6 +167,7 @@ LAST = {
     "link.py": "of processor time), peak memory",
     "live.py": "grows by",
     "serve.py": "errors 0; ",
+    "stages.py": "a search takes",
     "video_to_answer.py": "answers of run",
 }
 """What must be among the answers, besides that there are any."""
@@ -169,3 +189,84 @@ def test_a_benchmark_runs(script: str, tmp_path: Path):
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(done.stdout.splitlines()) > 1
     assert LAST.get(script, "") in done.stdout, done.stdout + done.stderr
+
+
+def script(name: str):
+    """A script of benchmarks/ as a module."""
+    spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look there
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_cameras_a_core_are_told_without_the_start(tmp_path, monkeypatch, capsys):
+    ingest = script("ingest")
+    pinned = []
+    monkeypatch.setattr(os, "sched_setaffinity", lambda _, cores: pinned.append(cores), raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3, 5}, raising=False)
+    monkeypatch.setattr(
+        ingest, "scaled", lambda _, size, fps, seconds, folder: folder / f"{size}-{fps}-{seconds:g}"
+    )
+
+    def run(quality, sources, videos, args, more):
+        size, fps, seconds = videos[0].name.split("-")
+        frames = int(fps) * int(seconds)
+        told = {
+            "tracklets": 4,
+            "videos": [{"frames_used": frames, "frames": frames, "fps": 10, "tiled": False}],
+        }
+        return ingest.Run(wall=9.0, cpu=1.5 + frames * {"4x2": 0.02, "8x4": 0.05}[size], told=told)
+
+    monkeypatch.setattr(ingest, "run", run)
+    flags = ["--sizes", "4x2", "8x4", "--seconds", "9", "2", "--qualities", "fast", "--detector", "d.onnx"]
+    monkeypatch.setattr(sys, "argv", ["ingest.py", "cam1.mp4", "--out", str(tmp_path), *flags])
+    ingest.main()
+    assert pinned == [{3}]
+    assert capsys.readouterr().out.splitlines()[2:] == [
+        "| 4x2 | 5 | fast | 1.5 | 20.0 | 10.0 | 4 |",
+        "| 4x2 | 10 | fast | 1.5 | 20.0 | 5.0 | 4 |",
+        "| 8x4 | 5 | fast | 1.5 | 50.0 | 4.0 | 4 |",
+        "| 8x4 | 10 | fast | 1.5 | 50.0 | 2.0 | 4 |",
+    ]
+
+
+@pytest.fixture(scope="module")
+def stages():
+    return script("stages")
+
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def test_the_picture_of_the_stages_shows_each_in_proportion(stages):
+    seconds = {stage: 0.4 * (number + 1) for number, stage in enumerate(stages.STAGES)}
+    profile = stages.Profile(seconds=seconds, frames=100, tracklets=3, size="640 x 360")
+    picture = ET.fromstring(stages.draw(profile, "a processor & a day"))
+    texts = [text.text for text in picture.iter(f"{SVG}text")]
+    assert set(stages.STAGES.values()) <= set(texts)
+    assert "a processor & a day" in texts
+    assert "4.0 ms, 2 %" in texts
+    assert "36.0 ms, 20 %" in texts
+    assert "180.0 ms of one core a frame of 640 x 360" in texts
+    bars = [r for r in picture.iter(f"{SVG}rect") if r.get("class") in ("finding", "answering")]
+    widths = np.array([float(bar.get("width")) for bar in bars])
+    assert widths / widths[0] == pytest.approx(np.arange(1, len(stages.STAGES) + 1), abs=0.1)
+    # Nothing lies outside of the picture, whatever letters are as wide as they are here.
+    _, _, width, height = map(float, picture.get("viewBox").split())
+    for text in picture.iter(f"{SVG}text"):
+        assert float(text.get("x")) + 7 * len(text.text) < width
+        assert float(text.get("y")) < height
+
+
+def test_the_picture_of_the_stages_is_drawn_of_videos_that_show_nobody(stages):
+    nothing = stages.Profile(seconds=dict.fromkeys(stages.STAGES, 0.0), frames=1, tracklets=0, size="8 x 8")
+    ET.fromstring(stages.draw(nothing, ""))
+
+
+def test_the_picture_in_the_documentation_is_what_the_script_draws(stages):
+    shown = (BENCHMARKS.parent / "docs/images/stages.svg").read_text()
+    assert len(shown) < 30_000
+    words = ET.fromstring(shown).find(f"{SVG}desc").text
+    assert [re.sub(r" [0-9.]+ ms$", "", part) for part in words.split("; ")] == list(stages.STAGES.values())
+    assert f"<style>{stages.STYLE}</style>" in shown
