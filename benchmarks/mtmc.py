@@ -7,7 +7,7 @@ The true boxes are followed (detection is not at stake), each true track broken 
 breaks them, and a tracklet embedded on a few of its frames. Compared:
 
 - `link`: nothing given, as a user runs it;
-- `link, travel`: the same with the times between cameras of the rendered place, as `--travel` takes them;
+- `link, travel`: the same with the times between cameras of the rendered place, where the videos have them;
 - `clustering`: scikit-learn's average linkage on the cosine distance, cut where its mean silhouette is best;
 - `threshold`: whatever is nearer than a threshold is one person, at the threshold with the best mean silhouette;
 - `best clustering`, `best threshold`: the same, where IDF1 of tracklets is best, with the truth in hand; nobody has
@@ -109,11 +109,12 @@ def compare(videos: Path, model: str, out: Path, config: IngestConfig) -> tuple[
         distances = distance_matrix(given.features, given.features, distance="cosine").astype(np.float64)
         distances = (distances + distances.T) / 2
         np.fill_diagonal(distances, 0)
-        travel = read_travel_times(videos / "ground_truth" / "travel.toml")
-        evidence = replace(people.evidence, travel=travel)
-        probability = None if evidence.calibration is None else SURE
-        travelled = link(evidence, people.names, probability=probability).person
-        ways = {"link": people.person, "link, travel": travelled}
+        ways = {"link": people.person}
+        times = videos / "ground_truth" / "travel.toml"
+        if times.is_file():
+            evidence = replace(people.evidence, travel=read_travel_times(times))
+            probability = None if evidence.calibration is None else SURE
+            ways["link, travel"] = link(evidence, people.names, probability=probability).person
         ways |= dict(rivals(distances.clip(min=0), pids))
         for name, groups in ways.items():
             views = person_tracks(folder, given.manifest, replace(people, person=groups + 1))

@@ -156,7 +156,7 @@ def test_the_whole_help_lists_the_settings_of_all_parts(capsys):
     with pytest.raises(SystemExit):
         parse_with_recipe(kind, ["--help-all"], command="train", default=blank(kind, Recipe()))
     said = capsys.readouterr().out
-    for flag in ("loss.circle.weight", "loss.triplet.kind margin|soft", "model.head.reduction"):
+    for flag in ("loss.circle.weight N", "loss.triplet.kind margin|soft", "model.head.reduction N"):
         assert f"  --{flag}\n" in said
     assert "ica: " in said
     assert "amoc: Weight of the loss on flow" in said

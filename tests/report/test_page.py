@@ -211,7 +211,7 @@ def test_run_that_is_not_scored_names_the_command(world: World, tmp_path: Path, 
 
 
 def test_no_run_folder_and_no_runs_are_said_plainly(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"no run folder: it holds no config\.toml"):
+    with pytest.raises(DataError, match=r"not a run folder: it holds no config\.toml"):
         write_report(tmp_path / "report.html", runs={"Run": tmp_path}, split=None, title="x")
     with pytest.raises(DataError, match="at least one run"):
         write_report(tmp_path / "report.html", runs={}, split=None, title="x")

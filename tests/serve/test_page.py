@@ -151,7 +151,7 @@ def test_pictures_are_uploaded_and_bad_ones_explained_on_a_phone(tab):
     opened.require_clean()
     chooser.set_input_files([{"name": "a.jpg", "mimeType": "image/jpeg", "buffer": b"no picture"}])
     page.get_by_role("button", name="Search", exact=True).first.click()
-    playwright.expect(page.locator("#status")).to_contain_text("no picture that can be read")
+    playwright.expect(page.locator("#status")).to_contain_text("not a picture that can be read")
 
 
 def test_the_token_is_asked_for_once(tab):
