@@ -21,7 +21,7 @@ import numpy.typing as npt
 from intraclip.core.files import whole_file
 from intraclip.errors import DataError
 from intraclip.gallery.gallery import Gallery
-from intraclip.gallery.labels import people_of
+from intraclip.gallery.labels import contradictions_note, label_numbers, people_of
 from intraclip.gallery.records import Judgement, TrackletRecord
 
 COLUMNS = ("query", "tracklet", "judgement", "by", "at")
@@ -32,9 +32,6 @@ SAME, DIFFERENT, UNSURE = "same", "different", "unsure"
 
 UNSURE_PAPER = "unsure"
 """Kind of the gallery's papers on pairs that somebody could not tell."""
-
-SHOWN = 3
-"""Contradictions that are told in full."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -102,11 +99,7 @@ def settle(
                 for name in (j.query, j.tracklet)
             )
             strange.append((one, other))
-    named = np.zeros(len(group), dtype=np.int64)
-    numbers: dict[str, int] = {}
-    for members in people:
-        for label in {labels.get(i, "") for i in members} - {""}:
-            named[[row[i] for i in members if i in row]] = numbers.setdefault(label, len(numbers) + 1)
+    named = label_numbers(people, labels, row, len(group))
     apart = impossible & (group[:, None] != group)
     for one, other in strange:
         apart[np.ix_(one, other)] = apart[np.ix_(other, one)] = True
@@ -116,12 +109,7 @@ def settle(
         own = np.flatnonzero(group == first)
         others = apart[own].any(axis=0)
         apart[np.ix_(own, others)] = apart[np.ix_(others, own)] = True
-    more = f"; and {len(conflicts) - SHOWN} more" if len(conflicts) > SHOWN else ""
-    told = (
-        f"what people said contradicts itself: {'; '.join(conflicts[:SHOWN])}{more}. There nothing was joined by it, "
-        "and what was called different was kept apart; take one of the judgements back",
-    )
-    return Settled(group=group, apart=apart, notes=told if conflicts else ())
+    return Settled(group=group, apart=apart, notes=(contradictions_note(conflicts),) if conflicts else ())
 
 
 # -- what a gallery keeps ------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""What people said about the tracklets of a gallery, as training data."""
+"""What people said about the tracklets of a gallery: who is one person, what contradicts itself, and training data."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import csv
 import io
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
 
 from intraclip.data.frames import encoded_frame
 from intraclip.data.readers.folder import COLUMNS, MANIFEST_CSV
@@ -18,6 +21,9 @@ from intraclip.gallery.records import Judgement, TrackletRecord
 from intraclip.types import Tracklet
 
 JUDGEMENTS_CSV = "judgements.csv"
+
+SHOWN = 3
+"""Contradictions that a note tells in full."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +97,39 @@ def people_of(
         else:
             good.append(members)
     return sorted(good), sorted(conflicts)
+
+
+def label_numbers(
+    people: Iterable[Sequence[str]], labels: Mapping[str, str], row: Mapping[str, int], count: int
+) -> npt.NDArray[np.int64]:
+    """Number of the label that stands for each row, from 1; 0 where none does.
+
+    Args:
+        people: groups of ids that are one person each, as `people_of` finds them.
+        labels: by id; empty or missing without one.
+        row: by id; others of a group are left out.
+        count: rows.
+
+    Returns:
+        int64 ``[count]``.
+    """
+    named = np.zeros(count, dtype=np.int64)
+    numbers: dict[str, int] = {}
+    for members in people:
+        for label in {labels.get(i, "") for i in members} - {""}:
+            named[[row[i] for i in members if i in row]] = numbers.setdefault(label, len(numbers) + 1)
+    return named
+
+
+def contradictions_note(conflicts: Sequence[str]) -> str:
+    """One sentence about what `people_of` left out, and how `link` and `adapt` take it; empty without any."""
+    if not conflicts:
+        return ""
+    more = f"; and {len(conflicts) - SHOWN} more" if len(conflicts) > SHOWN else ""
+    return (
+        f"what was said contradicts itself: {'; '.join(conflicts[:SHOWN])}{more}. There, what was called different "
+        "was kept apart and nothing else was followed; take one of the judgements back, or a label"
+    )
 
 
 def export_labels(

@@ -14,13 +14,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from intraclip.gallery.labels import people_of
+from intraclip.gallery.labels import contradictions_note, label_numbers, people_of
 from intraclip.gallery.records import Judgement, TrackletRecord
 
 Indices = npt.NDArray[np.int64]
-
-SHOWN = 3
-"""Contradictions told in full."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,28 +51,19 @@ def said_of(records: Sequence[TrackletRecord], judgements: Iterable[Judgement]) 
     known = [j for j in judgements if j.query in row and j.tracklet in row]
     groups, conflicts = people_of({record.id: record for record in records}, known)
     different = np.array([(row[j.query], row[j.tracklet]) for j in known if not j.same], dtype=np.int64)
-    named = np.zeros(len(records), dtype=np.int64)
-    numbers: dict[str, int] = {}
-    for group in groups:
-        for label in {records[row[i]].person for i in group} - {""}:
-            named[[row[i] for i in group]] = numbers.setdefault(label, len(numbers) + 1)
+    named = label_numbers(groups, {r.id: r.person for r in records}, row, len(records))
     notes = []
-    if conflicts:
-        more = f"; and {len(conflicts) - SHOWN} more" if len(conflicts) > SHOWN else ""
+    if known or named.any():
         notes.append(
-            f"what was said contradicts itself: {'; '.join(conflicts[:SHOWN])}{more}. There, what was called different "
-            "was kept apart and nothing else was followed; take one of the judgements or labels back"
-        )
-    if known or numbers:
-        notes.insert(
-            0,
             f"followed from the gallery: {sum(j.same for j in known):,} pairs called one person, "
-            f"{len(different):,} called two, {len(numbers):,} labels",
+            f"{len(different):,} called two, {named.max(initial=0):,} labels"
         )
+    if conflicts:
+        notes.append(contradictions_note(conflicts))
     return Said(
         together=tuple(np.array([row[i] for i in group]) for group in groups if len(group) > 1),
         different=different if len(different) else None,
-        named=named if numbers else None,
+        named=named if named.any() else None,
         labels={i: record.person for i, record in enumerate(records) if record.person},
         notes=tuple(notes),
     )
