@@ -5,12 +5,13 @@ from __future__ import annotations
 import stat
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from gallery.gallery_world import MODEL, OTHER, SIZE, record, vectors
-from intraclip.errors import ConfigError, DataError, OutputError
+from intraclip.errors import ConfigError, DataError, OutputError, require_empty_folder
 from intraclip.gallery import folder_database
 from intraclip.gallery.folder_files import COMMITS, FILE, PARTIAL, RESERVE
 from intraclip.gallery.gallery import create_gallery, is_taken, open_gallery, opened_or_created
@@ -35,26 +36,43 @@ ASKED = {"fingerprint": MODEL, "dimension": SIZE}
 def test_two_processes_that_create_one_gallery_lose_nothing(tmp_path):
     count = 10
     arguments = [str(Path(__file__).parents[1]), str(tmp_path / "g")]
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", ADD, *arguments, str(first), str(count)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )
-        for first in (0, 100)
-    ]  # fmt: skip
-    for process in processes:
-        assert process.stdout.readline() == "ready\n"
-    for _ in range(count):  # both begin at the same moment, again and again
+    with ExitStack() as stack:
+        processes = [
+            stack.enter_context(
+                subprocess.Popen(
+                    [sys.executable, "-c", ADD, *arguments, str(first), str(count)],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                )
+            )
+            for first in (0, 100)
+        ]
         for process in processes:
-            process.stdin.write("\n")
-            process.stdin.flush()
-        for process in processes:
-            assert process.stdout.readline() == "added 5\n", process.communicate()[1]
-    for process in processes:
-        process.communicate()
+            assert process.stdout.readline() == "ready\n"
+        for _ in range(count):  # both begin at the same moment, again and again
+            for process in processes:
+                process.stdin.write("\n")
+                process.stdin.flush()
+            for process in processes:
+                assert process.stdout.readline() == "added 5\n", process.communicate()[1]
     for place in range(count):
         with open_gallery(tmp_path / f"g{place}") as gallery:
             assert gallery.stats().tracklets == 10
+
+
+def test_a_folder_that_appears_between_two_looks_is_no_error(tmp_path, monkeypatch):
+    def late(folder: Path, *, remedy: str) -> None:
+        folder.mkdir(exist_ok=True)
+        (folder / COMMITS).touch()  # what another process makes first
+        require_empty_folder(folder, remedy=remedy)
+
+    monkeypatch.setattr(folder_database, "require_empty_folder", late)
+    with opened_or_created(tmp_path / "g", **ASKED) as gallery:
+        gallery.add([record(1)], vectors(1), fingerprint=MODEL)
+    with open_gallery(tmp_path / "g") as gallery:
+        assert gallery.stats().tracklets == 1
 
 
 def test_a_second_creation_is_refused_and_harms_nothing(tmp_path):

@@ -108,7 +108,7 @@ def create_file(info: GalleryInfo) -> Path:
     """
     folder = Path(info.address)
     remedy = "give a new folder for the gallery"
-    if not (folder.is_dir() and is_unfinished(folder)):
+    if not is_unfinished(folder):
         require_empty_folder(folder, remedy=remedy)
     new = not folder.exists()
     with creating(folder, WAIT_S):

@@ -30,8 +30,16 @@ _LINE = re.compile(rb"(\d{20}) (\d{10})\n")
 
 
 def is_unfinished(folder: Path) -> bool:
-    """Whether a folder is empty, or holds nothing but what a creation that was cut short left behind."""
-    names = {path.name for path in folder.iterdir()}
+    """Whether a folder is not there, or holds nothing but what a creation leaves that goes on or was cut short.
+
+    It looks once: between two looks another process may begin.
+    """
+    try:
+        names = {path.name for path in folder.iterdir()}
+    except FileNotFoundError:
+        return True
+    except NotADirectoryError:
+        return False
     return all(name in (COMMITS, RESERVE) or _UNFINISHED.fullmatch(name) for name in names)
 
 

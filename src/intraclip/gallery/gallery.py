@@ -143,8 +143,7 @@ def is_taken(address: str | Path) -> bool:
             server.close()
     from intraclip.gallery.folder_files import is_unfinished
 
-    folder = Path(address)
-    return folder.exists() and not (folder.is_dir() and is_unfinished(folder))
+    return not is_unfinished(Path(address))
 
 
 @contextmanager
