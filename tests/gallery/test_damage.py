@@ -215,3 +215,14 @@ def test_answers_are_the_same_after_a_copy(kinds, tmp_path):
     pristine, right = kinds[1]
     shutil.copytree(pristine, tmp_path / "g")
     assert answers(tmp_path / "g") == right
+
+
+@pytest.mark.parametrize("place", ["x'6162'", "1.5"])
+def test_a_picture_in_a_place_that_is_no_number_is_damage(folder, place):
+    of = "number = (SELECT number FROM tracklets WHERE id = 't0001')"
+    change(folder, f"UPDATE pictures SET place = {place} WHERE {of} AND place = 2")
+    with (
+        open_gallery(folder) as gallery,
+        pytest.raises(DamagedError, match="the pictures of tracklet 't0001'"),
+    ):
+        gallery.crops("t0001")

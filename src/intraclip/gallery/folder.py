@@ -529,11 +529,17 @@ def _pictures(db: Connection, row: tuple[Any, ...]) -> Pictures:
     found = dict(
         db.execute("SELECT place, jpeg FROM pictures WHERE number = ? ORDER BY place", (values["number"],))
     )
-    if len(found) != values["pictures"] or digests.bytes_digest(found.values()) != values["pictures_digest"]:
+    # The digest is of the pictures in their order; places are looked at for themselves.
+    places = list(found)
+    if (
+        len(found) != values["pictures"]
+        or digests.bytes_digest(found.values()) != values["pictures_digest"]
+        or not all(type(place) is int for place in places)
+        or places != sorted(places)
+        or (places and places[0] not in (0, 1))
+    ):
         raise Damage(f"the pictures of tracklet {record.id!r}")
-    return Pictures(
-        strip=found.get(0, b""), crops=tuple(jpeg for place, jpeg in sorted(found.items()) if place)
-    )
+    return Pictures(strip=found.pop(0, b""), crops=tuple(found.values()))
 
 
 def _document(row: tuple[str, str, int]) -> tuple[str, str]:
