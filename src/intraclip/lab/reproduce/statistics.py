@@ -183,7 +183,7 @@ def measured(scores: Scores, measure: str) -> float:
 
 def sample(trainings: Trainings, measure: str) -> Estimate:
     """A measure over the trainings of a row."""
-    return _over_trainings({key: measured(found, measure) for key, found in trainings.items()})
+    return over_trainings({key: measured(found, measure) for key, found in trainings.items()})
 
 
 def gains(
@@ -214,7 +214,7 @@ def gains(
         ).scores
     return {
         measure: Gain(
-            trainings=_over_trainings(
+            trainings=over_trainings(
                 {key: measured(better[key], measure) - measured(worse[key], measure) for key in shared}
             ),
             people=people.get(measure),
@@ -224,7 +224,7 @@ def gains(
     }
 
 
-def _over_trainings(values: Mapping[tuple[int, int], float]) -> Estimate:
+def over_trainings(values: Mapping[tuple[int, int], float]) -> Estimate:
     """Student's t over splits, each the mean of its seeds; over seeds where there is one split."""
     by_split: dict[int, list[float]] = {}
     for (split, _), value in values.items():
