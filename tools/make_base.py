@@ -125,7 +125,14 @@ GROUPS = tuple(asdict(Diverse()))
 
 
 def render(
-    folder: Path, *, sets: int, people: int, seed: int, workers: int | None, without: Sequence[str] = ()
+    folder: Path,
+    *,
+    sets: int,
+    people: int,
+    seed: int,
+    workers: int | None,
+    frames: int = FRAMES,
+    without: Sequence[str] = (),
 ) -> None:
     """Render what is not there yet; a set appears whole or not at all."""
     for number in range(sets):
@@ -137,7 +144,7 @@ def render(
             DiverseConfig(
                 identities=people,
                 visits=VISITS,
-                frames=FRAMES,
+                frames=frames,
                 cameras=max(VISITS, CAMERAS * people // PEOPLE),
                 seed=seed + number,
                 height=HEIGHT,
@@ -167,53 +174,70 @@ class People:
     tracklets: list[dict[int, list[np.ndarray]]]
 
 
-def load_people(folder: Path, device: torch.device, *, most: int | None = None) -> People:
-    """Read every set that is there."""
-    parts: dict[str, list[np.ndarray]] = {name: [] for name in ARRAYS[1:]}
-    pictures: list[torch.Tensor] = []
-    offset = np.zeros(3, dtype=np.int64)
-    for path in sorted(folder.glob("set[0-9]*")):
-        if path.suffix:
-            continue
+def sets_in(folder: Path) -> list[Path]:
+    """The rendered sets that are whole."""
+    return sorted((p for p in folder.glob("set[0-9]*") if not p.suffix), key=lambda p: int(p.name[3:]))
+
+
+def load_people(paths: Sequence[Path], device: torch.device, *, known: People | None = None) -> People:
+    """Read sets, behind the people that are known."""
+    pictures, people = ([known.frames], list(known.tracklets)) if known else ([], [])
+    offset = sum(map(len, pictures))
+    for path in paths:
         found = {name: np.load(path / f"{name}.npy") for name in ARRAYS}
-        for column, name in enumerate(ARRAYS[1:]):
-            found[name] = found[name].astype(np.int64) + offset[column]
-            parts[name].append(found[name])
+        who: dict[int, dict[int, list[np.ndarray]]] = {}
+        order = np.argsort(found["tracklets"], kind="stable")
+        for rows in np.split(order, np.flatnonzero(np.diff(found["tracklets"][order])) + 1):
+            cameras = who.setdefault(int(found["pids"][rows[0]]), {})
+            cameras.setdefault(int(found["camids"][rows[0]]), []).append(rows + offset)
+        people += [who[pid] for pid in sorted(who) if len(who[pid]) > 1]
         pictures.append(torch.from_numpy(found["frames"]).to(device))
-        offset = np.array([found[name].max() + 1 for name in ARRAYS[1:]])
-    if not pictures:
-        raise SystemExit(f"{folder} holds no rendered set; run `render` first")
-    pids, camids, tracklets = (np.concatenate(parts[name]) for name in ARRAYS[1:])
-    who: dict[int, dict[int, list[np.ndarray]]] = {}
-    order = np.argsort(tracklets, kind="stable")
-    for rows in np.split(order, np.flatnonzero(np.diff(tracklets[order])) + 1):
-        who.setdefault(int(pids[rows[0]]), {}).setdefault(int(camids[rows[0]]), []).append(rows)
-    people = [who[pid] for pid in sorted(who) if len(who[pid]) > 1]
-    return People(torch.cat(pictures), people[:most])
+        offset += len(found["frames"])
+    if not people:
+        raise SystemExit("there is no rendered set; run `render` first")
+    return People(torch.cat(pictures), people)
 
 
 class Sampler:
     """P people x K clips of T frames; the clips of a person come from as many cameras as there are."""
 
     def __init__(self, people: People, seed: int) -> None:
-        self.people, self.rng = people, np.random.default_rng(seed)
-        self.waiting: list[int] = []
+        self.rng = np.random.default_rng(seed)
+        self.waiting = np.empty(0, dtype=np.int64)
+        self.add(people)
+
+    def add(self, people: People) -> None:
+        """Draw from these people from now on; those that were known keep their labels."""
+        self.people = people
+        every = [[(c, rows) for c, found in who.items() for rows in found] for who in people.tracklets]
+        shape = (len(every), max(map(len, every)))
+        self.camera = np.full(shape, -1)
+        self.first, self.count = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
+        self.rows = np.concatenate([rows for who in every for _, rows in who])
+        at = 0
+        for label, who in enumerate(every):
+            for number, (camid, rows) in enumerate(who):
+                self.camera[label, number], self.first[label, number] = camid, at
+                self.count[label, number] = len(rows)
+                at += len(rows)
 
     def __call__(self, identities: int, clips: int, length: int) -> tuple[np.ndarray, np.ndarray]:
         """Rows ``[P K T]`` of the frames, and labels ``[P K]``."""
         if len(self.waiting) < identities:
-            self.waiting = [int(i) for i in self.rng.permutation(len(self.people.tracklets))]
-        rows, labels = [], []
-        for _ in range(identities):
-            label = self.waiting.pop()
-            cameras = self.people.tracklets[label]
-            order = [int(camid) for camid in self.rng.permutation(list(cameras))]
-            for clip in range(clips):
-                choice = cameras[order[clip % len(order)]]
-                tracklet = choice[self.rng.integers(len(choice))]
-                rows.append(np.sort(self.rng.choice(tracklet, length, replace=len(tracklet) < length)))
-                labels.append(label)
-        return np.concatenate(rows), np.array(labels)
+            self.waiting = self.rng.permutation(len(self.camera))
+        chosen, self.waiting = self.waiting[:identities], self.waiting[identities:]
+        camera = self.camera[chosen]
+        drawn = self.rng.random(camera.shape)
+        # A camera's second tracklet comes after every camera's first.
+        again = ((camera[:, :, None] == camera[:, None]) & (drawn[:, None] < drawn[:, :, None])).sum(axis=2)
+        order = np.argsort(np.where(camera < 0, np.inf, again + drawn), axis=1)
+        there = (camera >= 0).sum(axis=1, keepdims=True)
+        tracklet = np.take_along_axis(order, np.arange(clips)[None] % there, axis=1)
+        first, count = (np.take_along_axis(a[chosen], tracklet, axis=1) for a in (self.first, self.count))
+        keys = self.rng.random((*count.shape, max(int(count.max()), length)))
+        keys[np.arange(keys.shape[2]) >= count[..., None]] = np.inf
+        frame = np.sort(np.argsort(keys, axis=2)[..., :length] % count[..., None], axis=2)
+        return self.rows[(first[..., None] + frame).ravel()], np.repeat(chosen, clips)
 
 
 # -- pictures ------------------------------------------------------------------------------------------------
@@ -240,11 +264,15 @@ def train(args: argparse.Namespace, settings: Settings) -> dict[str, Any]:
     torch.backends.cudnn.benchmark = on_gpu
     torch.manual_seed(settings.seed)
     generator = torch.Generator().manual_seed(settings.seed)
-    people = load_people(args.folder, device, most=args.people)
+    sets = sets_in(args.folder)
+    people = load_people(sets, device)
+    if args.people:
+        people = People(people.frames, people.tracklets[: args.people])
     real = load_real(args.real, device) if args.real else None
     sampler = Sampler(people, settings.seed)
     recipe = recipe_of(args)
-    model = build_embedder(recipe.model, recipe.input, num_classes=len(people.tracklets), seed=settings.seed)
+    room = max(args.growing, len(people.tracklets))
+    model = build_embedder(recipe.model, recipe.input, num_classes=room, seed=settings.seed)
     begin(model, recipe.model, recipe.input)
     model = model.to(device, memory_format=torch.channels_last).train()
     neck = nn.BatchNorm1d(
@@ -252,7 +280,7 @@ def train(args: argparse.Namespace, settings: Settings) -> dict[str, Any]:
     )  # BNNeck, Luo et al. 2019; not part of the result
     neck.bias.requires_grad_(False)
     set_trainable(model, recipe.finetune, epoch=0)
-    teacher = load_teacher(args.teacher, device) if args.teacher else None
+    teacher = Teacher(args.teacher, device) if args.teacher else None
     groups = [
         {"params": [p for p in found if p.requires_grad], "lr": settings.learning_rate * factor}
         for found, factor in parameter_groups(model, recipe.finetune)
@@ -274,8 +302,8 @@ def train(args: argparse.Namespace, settings: Settings) -> dict[str, Any]:
         for name, part in state.items():
             part.load_state_dict(found[name])
         step, spent = found["step"], found["spent"]
-        for _ in range(step):  # the sampler's and the generator's draws are those of the steps
-            sampler(settings.identities, settings.clips, settings.length)
+        sampler.rng.bit_generator.state = json.loads(found["sampler"])
+        sampler.waiting = found["waiting"].cpu().numpy()
         generator.set_state(found["generator"].cpu())
         torch.set_rng_state(found["random"].cpu())
         if on_gpu:
@@ -294,10 +322,18 @@ def train(args: argparse.Namespace, settings: Settings) -> dict[str, Any]:
             held = {name: part.state_dict() for name, part in state.items()}
             held |= {"step": step, "spent": spent, "generator": generator.get_state()}
             held |= {"random": torch.get_rng_state()}
+            held |= {"sampler": json.dumps(sampler.rng.bit_generator.state)}
+            held |= {"waiting": torch.from_numpy(sampler.waiting)}
             if on_gpu:
                 held["random_on_gpu"] = torch.cuda.get_rng_state()
             torch.save(held, saved.with_suffix(".partial"))
             saved.with_suffix(".partial").replace(saved)
+        if len(people.tracklets) < args.growing and step % 20 == 0:
+            new = [path for path in sets_in(args.folder) if path not in sets]
+            if new:
+                sets += new
+                people = load_people(new, device, known=people)
+                sampler.add(People(people.frames, people.tracklets[:room]))
         rise = min(1.0, (step + 1) / 100)
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
             group["lr"] = rate * rise * (0.5 + 0.5 * math.cos(math.pi * done)) + 1e-7
@@ -382,29 +418,67 @@ def mixed_blocks(model: ClipEmbedder) -> list[nn.Module]:
     return [model.backbone.get_submodule(f"network.blocks.{number}") for number in (1, 2)]
 
 
-def load_teacher(path: Path, device: torch.device) -> nn.Module:
-    """A public network in OpenVINO's format: pictures 256 x 128, blue first, 0..255."""
-    from openvino_module import OpenVINOModule
+class Teacher:
+    """A public network in OpenVINO's format: pictures 256 x 128, blue first, 0..255; unit vectors.
 
-    return OpenVINOModule(path).to(device).eval()
+    On a GPU its kernels are recorded once for a shape and started together: one by one, a processor takes longer to
+    start them than the GPU to run them.
+    """
+
+    def __init__(self, path: Path, device: torch.device) -> None:
+        from openvino_module import OpenVINOModule
+
+        self.network = OpenVINOModule(path).to(device).eval()
+        self.one_by_one = False
+        self.recorded: tuple[torch.cuda.CUDAGraph, torch.Tensor, torch.Tensor] | None = None
+
+    @torch.no_grad()
+    def __call__(self, pictures: torch.Tensor) -> torch.Tensor:
+        """Float ``[N, 3, H, W]`` in 0..1 -> ``[N, D]``."""
+        large = F.interpolate(pictures, size=(256, 128), mode="bilinear").flip(1) * 255
+        large = large.contiguous(memory_format=torch.channels_last)
+        if not large.is_cuda or self.one_by_one:
+            with torch.autocast(large.device.type, dtype=torch.float16, enabled=large.is_cuda):
+                return F.normalize(self.network(large).float(), dim=1)
+        if self.recorded is None or self.recorded[1].shape != large.shape:
+            try:
+                self.recorded = self._record(large)
+            except RuntimeError as error:  # slower, and no reason to lose a training for
+                print(f"the teacher's kernels cannot be recorded: {error}", flush=True)
+                self.one_by_one = True
+                return self(pictures)
+        graph, taken, given = self.recorded
+        taken.copy_(large)
+        graph.replay()
+        return F.normalize(given.float(), dim=1)
+
+    def _record(self, large: torch.Tensor) -> tuple[torch.cuda.CUDAGraph, torch.Tensor, torch.Tensor]:
+        taken = large.clone(memory_format=torch.preserve_format)
+        with torch.autocast("cuda", dtype=torch.float16, cache_enabled=False):
+            beside = torch.cuda.Stream()
+            beside.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(beside):
+                for _ in range(3):
+                    self.network(taken)
+            torch.cuda.current_stream().wait_stream(beside)
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph):
+                given = self.network(taken)
+        return graph, taken, given
 
 
 def distillation(
-    unit: torch.Tensor, teacher: nn.Module, pictures: torch.Tensor, length: int
+    unit: torch.Tensor, teacher: Teacher, pictures: torch.Tensor, length: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """How far the student is from its teacher: between relations of a batch, and vector by vector.
 
     Args:
         unit: the student's embeddings, unit length, ``[B, 256]``.
-        teacher: pictures -> ``[N, 256]``.
+        teacher: pictures -> unit vectors ``[N, 256]``.
         pictures: float ``[B T, 3, H, W]`` in 0..1, as the student sees them.
         length: T.
     """
-    with torch.no_grad():
-        large = F.interpolate(pictures, size=(256, 128), mode="bilinear").flip(1) * 255
-        with torch.autocast(unit.device.type, dtype=torch.float16, enabled=unit.is_cuda):
-            found = teacher(large.contiguous(memory_format=torch.channels_last)).float()
-        wanted = F.normalize(F.normalize(found, dim=1).unflatten(0, (-1, length)).mean(dim=1), dim=1)
+    wanted = F.normalize(teacher(pictures).unflatten(0, (-1, length)).mean(dim=1), dim=1)
     itself = torch.eye(len(unit), dtype=torch.bool, device=unit.device)
 
     def neighbours(vectors: torch.Tensor) -> torch.Tensor:
@@ -540,7 +614,7 @@ def calibrate(folder: Path, network: Path, out: Path, *, prior: float) -> MatchC
     checkpoint = read_checkpoint(network)
     model = load_model(checkpoint, device=torch.device("cpu"))
     clip = checkpoint.recipe.clip
-    people = load_people(folder, torch.device("cpu"))
+    people = load_people(sets_in(folder), torch.device("cpu"))
     encoder = TorchEncoder(model)
     features, pids, camids = [], [], []
     for pid, cameras in enumerate(people.tracklets, start=1):
@@ -607,6 +681,7 @@ def main() -> None:
     rendering.add_argument("--folder", type=Path, required=True)
     rendering.add_argument("--sets", type=int, default=6)
     rendering.add_argument("--people", type=int, default=PEOPLE, help="of a set")
+    rendering.add_argument("--frames", type=int, default=FRAMES, help="of a tracklet")
     rendering.add_argument("--seed", type=int, default=1000)
     rendering.add_argument("--workers", type=int, default=None)
     rendering.add_argument("--without", nargs="+", choices=GROUPS, default=())
@@ -623,7 +698,10 @@ def main() -> None:
     training.add_argument("--head", default="stripes")
     training.add_argument("--freeze", type=int, default=8)
     training.add_argument("--block-decay", type=float, default=1.0)
-    training.add_argument("--people", type=int, default=None)
+    training.add_argument("--people", type=int, default=None, help="the first so many")
+    training.add_argument(
+        "--growing", type=int, default=0, help="so many people are being rendered: take them up as they come"
+    )
     training.add_argument("--standardise", action=argparse.BooleanOptionalAction, default=True)
     training.add_argument("--save-every", type=int, default=500)
     training.add_argument("--result", type=Path, default=None, help="JSON file for settings and scores")
@@ -660,6 +738,7 @@ def main() -> None:
             args.folder,
             sets=args.sets,
             people=args.people,
+            frames=args.frames,
             seed=args.seed,
             workers=args.workers,
             without=args.without,

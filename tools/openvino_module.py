@@ -36,13 +36,19 @@ class OpenVINOModule(nn.Module):
         for edge in root.iterfind("edges/edge"):
             target, port, origin = (int(edge.get(k, "")) for k in ("to-layer", "to-port", "from-layer"))
             sources.setdefault(target, []).append((port, origin))
+        # Shapes, axes and orders: not tensors, since reading them from a GPU waits for everything before.
+        self.integers: dict[int, tuple[int, ...]] = {}
         self.plan: list[tuple[int, str, dict[str, str], list[int]]] = []
         for layer in root.iterfind("layers/layer"):
             number, kind = int(layer.get("id", "")), layer.get("type", "")
             data = layer.find("data")
             settings = {} if data is None else dict(data.attrib)
             if kind == "Const":
-                self.register_buffer(f"constant{number}", _constant(settings, weights), persistent=False)
+                value = _constant(settings, weights)
+                if value.is_floating_point():
+                    self.register_buffer(f"constant{number}", value, persistent=False)
+                else:
+                    self.integers[number] = tuple(value.flatten().tolist())
             elif kind in OPERATIONS:
                 self.plan.append((number, kind, settings, [s for _, s in sorted(sources.get(number, []))]))
             else:
@@ -50,7 +56,7 @@ class OpenVINOModule(nn.Module):
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Run the network."""
-        values: dict[int, Any] = {}
+        values: dict[int, Any] = dict(self.integers)
         for number, kind, settings, origins in self.plan:
             operands = [values[i] if i in values else self.get_buffer(f"constant{i}") for i in origins]
             values[number] = inputs if kind == "Parameter" else OPERATIONS[kind](settings, *operands)
@@ -78,9 +84,8 @@ def _convolve(settings: dict[str, str], x: torch.Tensor, kernel: torch.Tensor) -
     return F.conv2d(x, kernel, None, stride, padding, _numbers(settings["dilations"]), groups)
 
 
-def _normalise(settings: dict[str, str], x: torch.Tensor, axes: torch.Tensor) -> torch.Tensor:
-    over = axes.flatten().tolist()
-    variance, mean = torch.var_mean(x, over, unbiased=False, keepdim=True)
+def _normalise(settings: dict[str, str], x: torch.Tensor, axes: tuple[int, ...]) -> torch.Tensor:
+    variance, mean = torch.var_mean(x, axes, unbiased=False, keepdim=True)
     return (x - mean) / (variance + float(settings["eps"])).sqrt()
 
 
@@ -92,13 +97,12 @@ def _reshape(settings: dict[str, str], x: torch.Tensor, target: Any) -> torch.Te
     """The batch keeps its size, whatever it was when the file was written."""
     if target is None:  # a shape that the file computes: one more axis
         return x.unsqueeze(-1)
-    shape = target[1:] if isinstance(target, torch.Size) else target.flatten().tolist()[1:]
-    return x.reshape(x.shape[0], *shape)
+    return x.reshape(x.shape[0], *target[1:])
 
 
 def _gather(settings: dict[str, str], x: Any, *others: Any) -> Any:
     """Of pictures, the order of the colours; of a shape, a part that `_reshape` does without."""
-    return x.index_select(1, others[0].flatten()) if torch.is_tensor(x) else None
+    return torch.cat([x[:, i : i + 1] for i in others[0]], dim=1) if torch.is_tensor(x) else None
 
 
 OPERATIONS: dict[str, Any] = {
@@ -121,7 +125,7 @@ OPERATIONS: dict[str, Any] = {
     "AvgPool": lambda settings, x: F.avg_pool2d(
         x, _numbers(settings["kernel"]), _numbers(settings["strides"]), _numbers(settings["pads_begin"])
     ),
-    "ReduceMean": lambda settings, x, axes: x.mean(axes.flatten().tolist(), keepdim=True),
+    "ReduceMean": lambda settings, x, axes: x.mean(axes, keepdim=True),
     "ShapeOf": lambda settings, x: x.shape,
     "Concat": lambda settings, *parts: None,
     "Reshape": _reshape,

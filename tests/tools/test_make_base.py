@@ -83,13 +83,55 @@ def test_what_is_rendered_is_not_rendered_again(make_base, people: Path, monkeyp
 
 
 def test_sets_share_no_people_and_a_person_is_seen_by_several_cameras(make_base, people: Path):
-    found = make_base.load_people(people, torch.device("cpu"))
+    found = make_base.load_people(make_base.sets_in(people), torch.device("cpu"))
     assert len(found.tracklets) == 8
     assert all(len(cameras) == make_base.VISITS for cameras in found.tracklets)
     rows = [
         row for cameras in found.tracklets for parts in cameras.values() for part in parts for row in part
     ]
     assert sorted(rows) == list(range(len(found.frames)))
+
+
+def test_people_that_are_rendered_meanwhile_come_behind_those_that_are_known(make_base, people: Path):
+    first, second = make_base.sets_in(people)
+    cpu = torch.device("cpu")
+    known = make_base.load_people([first], cpu)
+    grown, whole = (
+        make_base.load_people([second], cpu, known=known),
+        make_base.load_people([first, second], cpu),
+    )
+    assert torch.equal(grown.frames, whole.frames)
+    sampler = make_base.Sampler(known, 0)
+    assert set(sampler(4, 2, 1)[1]) == {0, 1, 2, 3}
+    sampler.add(grown)
+    seen = {}
+    for _ in range(20):
+        rows, labels = sampler(4, 2, 1)
+        for row, label in zip(rows, labels, strict=True):
+            seen.setdefault(int(label), set()).add(int(row))
+    for label, rows in seen.items():
+        assert rows <= {int(r) for parts in whole.tracklets[label].values() for part in parts for r in part}
+    assert set(seen) == set(range(8))
+
+
+def test_clips_of_a_person_come_from_as_many_cameras_as_there_are(make_base):
+    tracklets = [{1: [np.arange(3), np.arange(3, 4)], 2: [np.arange(4, 9)]}, {5: [np.arange(9, 11)]}]
+    found = make_base.People(torch.zeros(11, 1), tracklets)
+    sampler = make_base.Sampler(found, 0)
+    tracklet = np.repeat([0, 1, 2, 3], [3, 1, 5, 2])
+    last = set()
+    for _ in range(30):
+        rows, labels = sampler(2, 3, 2)
+        drawn = {int(label): tracklet[rows.reshape(2, 3, 2)[n]] for n, label in enumerate(labels[::3])}
+        assert (drawn[0][:, 0] == drawn[0][:, 1]).all()
+        order = drawn[0][:, 0].tolist()
+        assert sorted(order) == [0, 1, 2]  # every tracklet once, and both cameras before one comes again
+        assert 2 in order[:2]
+        last.add(order[2])
+        assert (drawn[1] == 3).all()
+        clip = rows.reshape(2, 3, 2)[list(labels[::3]).index(1)]
+        assert (clip == [9, 10]).all()  # no frame twice where there are enough
+    assert last == {0, 1}
 
 
 @pytest.mark.slow

@@ -105,6 +105,9 @@ def test_the_machine_is_divided():
     assert len(slots(3, 1, gpus=(), cores=8)) == 3
     assert slots(3, 1, gpus=(), cores=8)[0].environment == {"OMP_NUM_THREADS": "2"}
     assert len(slots(None, 1, gpus="0123", cores=8)) == 4
+    shared = slots(6, 1, gpus="01", cores=12)  # small networks share a GPU
+    assert [slot.environment["CUDA_VISIBLE_DEVICES"] for slot in shared] == ["0", "1"] * 3
+    assert {slot.environment["OMP_NUM_THREADS"] for slot in shared} == {"2"}
     with pytest.raises(DeviceError, match="3 runs of 2 processes need 6 GPUs, 4 are there"):
         slots(3, 2, gpus="0123", cores=8)
     with pytest.raises(DeviceError, match="need 8 GPUs"):

@@ -60,10 +60,11 @@ def slots(jobs: int | None, processes: int, *, gpus: Sequence[str], cores: int) 
     """Divide the machine among runs.
 
     Without GPUs one run a core is the fastest way: measured on two cores, two runs with a thread each did 1.4 times
-    the work of one run with two threads. With GPUs, each run gets `processes` of them for itself.
+    the work of one run with two threads. With GPUs, each run gets `processes` of them for itself, unless more
+    runs of one process are asked for than there are GPUs: small networks do not fill one, and share it.
 
     Args:
-        jobs: runs at a time; None for as many as there is room for.
+        jobs: runs at a time; None for as many as there are GPUs for, or cores without GPUs.
         processes: processes, and GPUs, of each run.
         gpus: names of the GPUs.
         cores: cores of this machine.
@@ -75,6 +76,8 @@ def slots(jobs: int | None, processes: int, *, gpus: Sequence[str], cores: int) 
     [{'OMP_NUM_THREADS': '1'}, {'OMP_NUM_THREADS': '1'}]
     >>> [slot.environment["CUDA_VISIBLE_DEVICES"] for slot in slots(None, 2, gpus="0123", cores=16)]
     ['0,1', '2,3']
+    >>> [slot.environment["CUDA_VISIBLE_DEVICES"] for slot in slots(3, 1, gpus="01", cores=16)]
+    ['0', '1', '0']
     """
     if not gpus:
         count = jobs or max(1, cores // processes)
@@ -82,7 +85,7 @@ def slots(jobs: int | None, processes: int, *, gpus: Sequence[str], cores: int) 
         return [Slot(environment={"OMP_NUM_THREADS": str(threads)}, processes=processes)] * count
     room = len(gpus) // processes
     count = room if jobs is None else jobs
-    if not room or count > room:
+    if not room or (count > room and processes > 1):
         raise DeviceError(
             f"{jobs or 1} runs of {processes} processes need {(jobs or 1) * processes} GPUs, {len(gpus)} are there; "
             "lower --jobs or --processes"
@@ -90,7 +93,7 @@ def slots(jobs: int | None, processes: int, *, gpus: Sequence[str], cores: int) 
     return [
         Slot(
             environment={
-                "CUDA_VISIBLE_DEVICES": ",".join(gpus[processes * i : processes * (i + 1)]),
+                "CUDA_VISIBLE_DEVICES": ",".join(gpus[processes * (i % room) : processes * (i % room + 1)]),
                 "OMP_NUM_THREADS": str(max(1, cores // (count * processes))),
             },
             processes=processes,
