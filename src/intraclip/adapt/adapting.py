@@ -47,13 +47,14 @@ from intraclip.config import (
 from intraclip.config_io import dump_recipe
 from intraclip.core.devices import choose_device
 from intraclip.core.files import whole_file, write_json, write_text
+from intraclip.core.folders import leaving_nothing, require_empty_folder
 from intraclip.core.jobs import Job
 from intraclip.core.progress import Progress
 from intraclip.data.digest import tracklets_digest
 from intraclip.embed.extract import extractor_of
 from intraclip.embed.extractors import ExtractSettings
 from intraclip.embed.network import Network
-from intraclip.errors import ConfigError, DataError, OutputError, leaving_nothing, require_empty_folder
+from intraclip.errors import ConfigError, DataError, OutputError
 from intraclip.gallery.folder_files import FILE
 from intraclip.gallery.gallery import Gallery, is_server, open_gallery
 from intraclip.link.evidence import Evidence

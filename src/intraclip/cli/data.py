@@ -13,8 +13,9 @@ import tyro
 
 from intraclip.cli.common import choose, parse, print_json, progress_bar, say, with_rate
 from intraclip.config import Layout
+from intraclip.core.folders import leaving_nothing
 from intraclip.core.settings import bounded
-from intraclip.errors import ConfigError, leaving_nothing
+from intraclip.errors import ConfigError
 from intraclip.studio.config import BenchmarkConfig, Difficulty
 from intraclip.studio.diverse_config import Diverse, DiverseConfig
 from intraclip.studio.video_config import VideosConfig

@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from intraclip.core.folders import claim_folder, require_empty_folder
 from intraclip.data.frames import encoded_frame
 from intraclip.data.readers.folder import COLUMNS, MANIFEST_CSV
-from intraclip.errors import DataError, OutputError, claim_folder, require_empty_folder
+from intraclip.errors import DataError, OutputError
 from intraclip.gallery.gallery import Gallery
 from intraclip.gallery.records import Judgement, TrackletRecord
 from intraclip.types import Tracklet

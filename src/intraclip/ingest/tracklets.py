@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from intraclip.core.files import make_folder, write_text
+from intraclip.core.files import write_text
+from intraclip.core.folders import make_folder
 from intraclip.errors import DataError
 from intraclip.ingest.config import IngestConfig
 from intraclip.ingest.crops import cut, write_jpeg

@@ -21,6 +21,7 @@ from typing import Any
 from intraclip.config import Recipe
 from intraclip.config_io import differing_in_effect, load_recipe
 from intraclip.core.devices import choose_device
+from intraclip.core.folders import require_empty_folder
 from intraclip.core.jobs import alone
 from intraclip.data.dataset import labels_of
 from intraclip.data.readers.common import benchmark_info, shorten
@@ -28,7 +29,7 @@ from intraclip.data.readers.counts import differences
 from intraclip.data.readers.ilids_vid import ILIDS_VID_PUBLISHED
 from intraclip.data.readers.prid2011 import PRID2011_PUBLISHED
 from intraclip.embed.evaluate import Sampling, SplitsEvaluation, evaluate_splits
-from intraclip.errors import ConfigError, require_empty_folder
+from intraclip.errors import ConfigError
 from intraclip.lab.reproduce.experiments import MEASURES, TABLE_4
 from intraclip.lab.reproduce.pages import write_result
 from intraclip.lab.reproduce.plan import Refusal, look, raise_refused, read_json

@@ -11,10 +11,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from intraclip.core.files import READY, STAGED, file_digest, replaced_together, settle, whole_file, write_json
+from intraclip.core.files import file_digest, whole_file, write_json
+from intraclip.core.folders import READY, STAGED, replaced_together, require_empty_folder, settle
 from intraclip.core.jobs import LOCK, alone
 from intraclip.data.readers.folder import COLUMNS
-from intraclip.errors import DataError, OutputError, require_empty_folder
+from intraclip.errors import DataError, OutputError
 from intraclip.link.changes import Before
 from intraclip.link.people import People
 from intraclip.types import Tracklet
@@ -128,7 +129,7 @@ def output_folder(out: Path) -> Iterator[Path]:
     nothing.
 
     Yields:
-        A folder for the new files; see `intraclip.core.files.replaced_together`.
+        A folder for the new files; see `intraclip.core.folders.replaced_together`.
 
     Raises:
         OutputError: something else is there, another process is at it, or it cannot be written.

@@ -21,9 +21,10 @@ import numpy.typing as npt
 import simplejpeg
 
 from intraclip.core.files import write_json
+from intraclip.core.folders import claim_folder, require_empty_folder
 from intraclip.core.progress import Progress
 from intraclip.data.silhouettes import silhouettes_file
-from intraclip.errors import ConfigError, OutputError, claim_folder, require_empty_folder
+from intraclip.errors import ConfigError, OutputError
 from intraclip.studio.camera import draw_camera
 from intraclip.studio.config import BenchmarkConfig, BenchmarkSummary
 from intraclip.studio.identity import Identity, draw_identity

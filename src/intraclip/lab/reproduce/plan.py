@@ -20,19 +20,12 @@ from typing import Any, Literal
 
 from intraclip.config import Recipe
 from intraclip.config_io import differing_in_effect, differing_keys, load_recipe, recipe_from_table
-from intraclip.core.files import file_digest
+from intraclip.core.files import file_digest, is_half_written
 from intraclip.core.settings import flat, merged, nested, table_of
 from intraclip.data.dataset import labels_of
 from intraclip.data.digest import tracklets_digest
 from intraclip.data.readers.common import benchmark_info
-from intraclip.errors import (
-    CheckpointError,
-    ConfigError,
-    DataError,
-    IntraclipError,
-    OutputError,
-    is_half_written,
-)
+from intraclip.errors import CheckpointError, ConfigError, DataError, IntraclipError, OutputError
 from intraclip.lab.reproduce.experiments import Experiment, Row
 from intraclip.lab.reproduce.scales import Scale
 from intraclip.lab.reproduce.sources import Source
