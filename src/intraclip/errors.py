@@ -25,7 +25,14 @@ from types import ModuleType
 
 
 class IntraclipError(Exception):
-    """Base class: something the user can mend."""
+    """Base class: something the user can mend.
+
+    >>> try:
+    ...     require_extra("no_such_module", extra="report", purpose="plots")
+    ... except IntraclipError as error:
+    ...     print(error)
+    plots: no_such_module is not installed; run: pip install 'intraclip[report]'
+    """
 
 
 class ConfigError(IntraclipError):
@@ -93,12 +100,6 @@ def require_extra(module: str, *, extra: str, purpose: str) -> ModuleType:
 
     Raises:
         MissingExtraError: it is not installed.
-
-    >>> require_extra("no_such_module_here", extra="report", purpose="plots")
-    Traceback (most recent call last):
-    ...
-    intraclip.errors.MissingExtraError: plots: no_such_module_here is not installed; \
-run: pip install 'intraclip[report]'
     """
     try:
         return import_module(module)

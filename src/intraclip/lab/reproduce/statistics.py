@@ -19,8 +19,9 @@ import numpy.typing as npt
 from scipy.optimize import brentq
 from scipy.special import nctdtr, stdtr, stdtrit
 
+from intraclip.metrics.paired import paired
 from intraclip.metrics.ranking import Outcomes, Scores
-from intraclip.metrics.uncertainty import Estimate, paired
+from intraclip.metrics.uncertainty import Estimate
 
 Verdict = Literal["holds", "reversed", "open"]
 Ends = tuple[float | None, float | None]

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from intraclip.metrics.paired import paired
 from intraclip.metrics.protocols import PROTOCOLS
 from intraclip.metrics.ranking import RANKS, Outcomes
-from intraclip.metrics.uncertainty import paired
 from intraclip.report.records import RunRecord
 from intraclip.types import Split
 
