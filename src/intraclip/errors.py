@@ -109,3 +109,9 @@ def require_extra(module: str, *, extra: str, purpose: str) -> ModuleType:
         raise MissingExtraError(
             f"{purpose}: {module} is not installed; run: pip install 'intraclip[{extra}]'"
         ) from None
+
+
+def first_line(error: BaseException) -> str:
+    """What somebody else's error says first, or its kind where it says nothing."""
+    lines = str(error).strip().splitlines()
+    return lines[0][:300] if lines else type(error).__name__

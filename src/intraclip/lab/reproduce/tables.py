@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from intraclip.lab.reproduce.estimate import duration
+from intraclip.core.numbers import duration
 from intraclip.lab.reproduce.experiments import MEASURES
 from intraclip.lab.reproduce.nuisances import CLEAN
 from intraclip.losses import LOSSES

@@ -6,17 +6,17 @@ import http.client
 import shutil
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from intraclip import __version__
+from intraclip.core.files import locked
 from intraclip.core.progress import Progress
 from intraclip.errors import CheckpointError, ConfigError, OutputError
 from intraclip.models.zoo.cache import Checked, folder_of, pin, read_pins, verify
 from intraclip.models.zoo.entry import Entry, File
-from intraclip.process import hold
 
 ATTEMPTS = 3
 """Times that a cut connection is taken up again before giving up; each that brings bytes counts as the first."""
@@ -61,9 +61,10 @@ def download(entry: Entry, *, progress: Callable[[str], Progress] | None = None)
 
 def _download_file(entry: Entry, file: File, target: Path, progress: Progress) -> Checked:
     partial = target.with_name(f"{file.name}.partial")
+    taken = f"another process is downloading {partial}; wait for it"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(partial) as out:
+        with locked(partial, taken=taken), partial.open("ab") as out:
             _fetch(file, partial, out, progress)
         checked = verify(entry, file, partial)
     except OSError as error:
@@ -168,16 +169,6 @@ def _check_room(partial: Path, length: int) -> None:
             f"{partial.parent} has {free / 1e6:,.0f} MB free, {length / 1e6:,.0f} MB are needed; make room, or set "
             "INTRACLIP_CACHE to another folder"
         )
-
-
-@contextmanager
-def _locked(partial: Path) -> Iterator[BinaryIO]:
-    try:
-        lock = hold(partial)
-    except BlockingIOError:
-        raise OutputError(f"another process is downloading {partial}; wait for it") from None
-    with lock or nullcontext(), partial.open("ab") as out:
-        yield out
 
 
 def _validator(partial: Path) -> Path:
