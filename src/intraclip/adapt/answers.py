@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from intraclip.core.files import whole_file
+from intraclip.core.files import write_csv
 from intraclip.errors import DataError
 from intraclip.gallery.gallery import Gallery
 from intraclip.gallery.labels import contradictions_note, label_numbers, people_of
@@ -187,10 +187,7 @@ class Answer:
 
 def write_answers(file: Path, answers: Iterable[Answer]) -> None:
     """Write a file of answers, whole."""
-    with whole_file(file) as partial, partial.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        writer.writerows((a.query, a.tracklet, a.answer, a.by, f"{a.at:.3f}") for a in answers)
+    write_csv(file, COLUMNS, ((a.query, a.tracklet, a.answer, a.by, f"{a.at:.3f}") for a in answers))
 
 
 def read_answers(file: Path) -> list[Answer]:
