@@ -17,7 +17,7 @@ from intraclip.core.numbers import duration
 from intraclip.data.readers import read_split
 from intraclip.embed.evaluate import evaluate
 from intraclip.errors import ConfigError, DataError, IntraclipError, OutputError
-from intraclip.lab.reproduce.estimate import estimates
+from intraclip.lab.reproduce.estimate import START_SECONDS, estimates
 from intraclip.lab.reproduce.experiments import experiments_named
 from intraclip.lab.reproduce.plan import PlannedRun, look_again
 from intraclip.lab.reproduce.run import plan
@@ -304,6 +304,12 @@ def test_estimates_learn_from_finished_runs(tmp_path: Path):
     assert all(found[run.folder] > 1000 for run in same)  # two epochs of 500 s
     others = [r for r in again.runs if r.folder.parent != first.runs[0].folder.parent]
     assert all(found[run.folder] < 100 for run in others)
+
+
+def test_a_step_is_timed_in_a_process_of_its_own_where_a_run_has_gpus(tmp_path: Path):
+    runs = planned(tmp_path, "table1", mars(tmp_path)).runs[:1]
+    found = estimates(runs, Slot(environment={"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}))
+    assert found[runs[0].folder] > START_SECONDS
 
 
 def test_the_plan_is_printed(tmp_path: Path, capsys):

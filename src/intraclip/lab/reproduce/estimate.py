@@ -77,13 +77,17 @@ def _probe(recipes: Mapping[str, Recipe], place: Slot) -> dict[str, float]:
         }
     # In a process of its own: a GPU's memory is free for the runs once that process is gone.
     with ProcessPoolExecutor(
-        1, mp_context=get_context("spawn"), initializer=os.environ.update, initargs=(dict(place.environment),)
+        1, mp_context=get_context("spawn"), initializer=_set_variables, initargs=(dict(place.environment),)
     ) as pool:
         found = {
             name: pool.submit(step_seconds, recipe, threads=0, share=place.processes)
             for name, recipe in recipes.items()
         }
         return {name: seconds.result() for name, seconds in found.items()}
+
+
+def _set_variables(environment: Mapping[str, str]) -> None:
+    os.environ.update(environment)  # whose own method cannot be sent to another process
 
 
 def wall_seconds(seconds: Mapping[Path, float], *, at_once: int, rendering: int = 0, cores: int = 1) -> float:
