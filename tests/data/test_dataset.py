@@ -176,9 +176,11 @@ def test_reading_leaves_the_global_random_state_alone(tiny_split: Split, tiny_re
 
 
 @pytest.mark.cuda
-def test_batches_are_pinned_for_the_gpu(tiny_split: Split, tiny_recipe: Recipe):
+@pytest.mark.parametrize("kind", ["keep", "raw"])
+def test_batches_are_pinned_for_the_gpu(kind: str, packs: dict[str, Path], tiny_recipe: Recipe):
+    dataset = training(read_split(packs[kind]), tiny_recipe)
     for workers in (0, 1):
-        for loaded in iterate(training(tiny_split, tiny_recipe), workers=workers, pin_memory=True):
+        for loaded in iterate(dataset, workers=workers, pin_memory=True):
             assert loaded.clips.frames.is_pinned()
             assert loaded.clips.frames.permute(0, 1, 3, 4, 2).is_contiguous()
 

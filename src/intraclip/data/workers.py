@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from itertools import islice
 from typing import Any, Protocol, TypeVar, cast
 
@@ -111,7 +112,10 @@ def _read_ahead(dataset: Batches[BatchT], *, prefetch: int, pin_memory: bool) ->
             else loaded
         )
 
-    with ThreadPoolExecutor(1, thread_name_prefix="frames") as pool:
+    # Page-locked memory belongs to a GPU: without this, to the first one.
+    gpu = torch.cuda.current_device() if pin_memory else None
+    begin = (lambda: None) if gpu is None else partial(torch.cuda.set_device, gpu)
+    with ThreadPoolExecutor(1, thread_name_prefix="frames", initializer=begin) as pool:
         waiting: deque[Future[BatchT | IntraclipError]] = deque()
         items = iter(range(len(dataset)))
         waiting.extend(pool.submit(read, item) for item in islice(items, prefetch))
