@@ -112,7 +112,7 @@ def main(argv: Sequence[str]) -> int:
 def _link(args: LinkArgs, folder: Path) -> Callable[[], None]:
     """Group, and write into a folder that takes the place of --out; what is returned prints."""
     from intraclip.core.files import write_json
-    from intraclip.errors import DataError
+    from intraclip.errors import DataError, OutputError
     from intraclip.gallery.gallery import open_gallery
     from intraclip.ingest.camera_tracks import read_tracks
     from intraclip.ingest.track_scores import score_tracks
@@ -201,7 +201,13 @@ def _link(args: LinkArgs, folder: Path) -> Callable[[], None]:
         files = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
         write_linking(folder, people, sorted(files))
         if found.gallery is not None:
-            keep_in(found.gallery, people)
+            still = found.gallery.find(people.names)
+            if gone := [name for name in people.names if name not in still]:
+                raise OutputError(
+                    f"{len(gone)} tracklets, such as {gone[0]}, were deleted from the gallery {args.source} while its "
+                    "people were written down; nothing of that is kept, link it again"
+                )
+            keep_in(found.gallery, people, given.before)
 
     def show() -> None:
         if args.save_calibration is not None and found.calibration is not None:

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from intraclip.core.progress import Progress
 from intraclip.data.readers import read_split
 from intraclip.embed.embeddings_io import read_embeddings
-from intraclip.errors import ConfigError
+from intraclip.errors import ConfigError, DataError
 from intraclip.gallery.gallery import Gallery, open_gallery
 from intraclip.link import people as grouping
 from intraclip.link.changes import Before
@@ -130,7 +131,7 @@ def link(
         progress=progress,
     ) as found:
         if found.gallery is not None:
-            keep_in(found.gallery, found.people)
+            keep_in(found.gallery, found.people, found.given.before)
         return found.people
 
 
@@ -203,10 +204,18 @@ def linking(
                 )
                 probability = SURE if probability is None else probability
         people = grouping.link(evidence, given.names, threshold=threshold, probability=probability)
+        there = _there(given)
+        if len(there) < len(given.names):
+            people = grouping.left(people, there)
+            notes.append(
+                f"{len(given.names) - len(there)} tracklets that were deleted meanwhile were left out"
+            )
         earlier = None if renumber else _before(before, given)
         if earlier is not None:
             people = grouping.carried(people, earlier)
-        labels = {p: said.label_of(people.members(p).tolist()) for p in people.numbers} if said.labels else {}
+        labels = {}
+        if said.labels:
+            labels = {p: said.label_of(there[people.members(p)].tolist()) for p in people.numbers}
         people = replace(people, labels={**people.labels, **{p: name for p, name in labels.items() if name}})
         yield Linked(
             people=people,
@@ -216,6 +225,17 @@ def linking(
             scores=_scores(given, people),
             gallery=given.gallery,
         )
+
+
+def _there(given: Input) -> npt.NDArray[np.int64]:
+    """Rows of the tracklets that were not deleted while they were grouped."""
+    if given.gallery is None:
+        return np.arange(len(given.names))
+    found = given.gallery.find(given.names)
+    rows = np.flatnonzero([name in found for name in given.names])
+    if not len(rows):
+        raise DataError(f"all tracklets of the gallery {given.gallery.info.address} were deleted meanwhile")
+    return rows
 
 
 def _before(before: People | str | Path | None, given: Input) -> Before | None:
@@ -253,9 +273,10 @@ def _opened(
         if isinstance(source, Embeddings):
             yield from_embeddings(source)
         elif isinstance(source, Gallery):
-            yield from_gallery(source)
+            with source.linked_alone():
+                yield from_gallery(source)
         else:
-            with open_gallery(source) as gallery:
+            with open_gallery(source) as gallery, gallery.linked_alone():
                 gallery.audit("link", {}, origin="library")
                 yield from_gallery(gallery)
     else:

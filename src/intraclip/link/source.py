@@ -161,7 +161,10 @@ def from_gallery(gallery: Gallery) -> Input:
     from intraclip.link.recordings import recordings
     from intraclip.link.said import said_of
 
+    # What is deleted between the two is left out.
     records = list(gallery.all_records())
+    vectors = gallery.find_vectors([record.id for record in records])
+    records = [record for record in records if record.id in vectors]
     if not records:
         raise DataError(
             f"the gallery {gallery.info.address} is empty; add tracklets with `intraclip gallery add`"
@@ -195,7 +198,7 @@ def from_gallery(gallery: Gallery) -> Input:
 
     return Input(
         names=names,
-        features=np.asarray(gallery.vectors(names), dtype=np.float32),
+        features=np.stack([vectors[name] for name in names]).astype(np.float32),
         camids=np.array([number_of[record.camid, record.camera] for record in records], dtype=np.int64),
         times=times,
         sources=() if wall else recordings(names, videos),
