@@ -64,6 +64,12 @@ class LinkArgs(Networked):
     `intraclip ingest` gives them say which recording a tracklet is from; times of two recordings are not compared."""
     one_per_camera: bool = False
     """A person has at most one tracklet in each camera."""
+    answers: Path | None = None
+    """CSV file of what you know about pairs: query, tracklet, judgement (same, different, unsure). A gallery has its
+    own."""
+    labels: Path | None = None
+    """CSV file of who is on tracklets: tracklet, and name or pid; an earlier people.csv or tracklets.csv that you
+    corrected. A gallery has its own."""
     data: Path | None = None
     """Data folder of the tracklets: film strips on the page, frames to weight scores by, and labels for training."""
     truth: Path | None = None
@@ -164,6 +170,8 @@ def _link(args: LinkArgs, folder: Path) -> Callable[[], None]:
                 travel=args.travel,
                 one_clock=args.one_clock,
                 one_per_camera=args.one_per_camera,
+                answers=args.answers,
+                labels=args.labels,
                 before=args.out if is_linking(args.out) and not args.renumber else None,
                 renumber=args.renumber,
                 progress=update,

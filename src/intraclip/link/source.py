@@ -207,7 +207,7 @@ def from_gallery(gallery: Gallery) -> Input:
         calibration=gallery.calibration(),
         cameras={number: camera[1] for camera, number in number_of.items()},
         strip=gallery.strip,
-        said=said_of(records, gallery.judgements()),
+        said=said_of({record.id: record.person for record in records}, gallery.judgements()),
         before=kept_in(gallery),
         gallery=gallery,
         notes=tuple(notes),
