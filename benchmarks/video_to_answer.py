@@ -43,7 +43,7 @@ from intraclip.ingest.mot import MotFile, read_mot
 from intraclip.ingest.search import finder
 from intraclip.ingest.sources import open_source
 from intraclip.metrics.distance import distance_matrix
-from intraclip.metrics.ranking import score_distances
+from intraclip.metrics.given_distances import score_distances
 
 IOU = 0.5
 PURE = 0.8

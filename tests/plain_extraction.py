@@ -14,7 +14,7 @@ from torch import nn
 from intraclip.config import ClipConfig, InputConfig, ModelConfig
 from intraclip.data.augment import normalise
 from intraclip.data.clips import tracklet_clips
-from intraclip.data.dataset import FrameLoader
+from intraclip.data.frame_loader import FrameLoader
 from intraclip.models.embedder import ClipEmbedder, build_embedder
 from intraclip.models.heads.base import Head, HeadOutput
 from intraclip.types import Tracklet

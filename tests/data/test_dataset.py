@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -19,13 +20,15 @@ import torch
 from intraclip.config import ClipConfig, InputConfig, Recipe
 from intraclip.core.media import read_picture
 from intraclip.data.clips import Clip, tracklet_clips
-from intraclip.data.dataset import FrameLoader, Loaded, TrainingBatches, iterate, labels_of
+from intraclip.data.dataset import Loaded, TrainingBatches, labels_of
+from intraclip.data.frame_loader import FrameLoader
 from intraclip.data.frames import resize_frame
 from intraclip.data.pack.format import PackSettings
 from intraclip.data.pack.write import write_pack
 from intraclip.data.readers import read_split
 from intraclip.data.sampler import PKSampler
 from intraclip.data.test_batches import TestBatches
+from intraclip.data.workers import iterate
 from intraclip.errors import ConfigError, DataError, FrameError, IntraclipError
 from intraclip.types import Split, Tracklet
 
@@ -260,15 +263,47 @@ def test_an_error_of_a_worker_arrives_with_its_path(
     assert caught.value.path.is_relative_to(tmp_path)
 
 
+def test_pixels_that_need_no_decoding_are_read_by_a_thread_of_this_process(
+    packs: dict[str, Path], tiny_recipe: Recipe
+):
+    dataset = training(read_split(packs["raw"]), tiny_recipe, stop=9)
+    read: list[tuple[int, str]] = []
+
+    class Watched(TrainingBatches):
+        def __getitem__(self, item):
+            read.append((item, threading.current_thread().name.split("_")[0]))
+            return super().__getitem__(item)
+
+    dataset.__class__ = Watched
+    batches = iterate(dataset, workers=2, prefetch=3)
+    next(batches)
+    assert multiprocessing.active_children() == []
+    batches.close()
+    assert read == [(number, "frames") for number in range(len(read))]
+    assert len(read) <= 4  # the rest was not asked for any more
+    assert not [t for t in threading.enumerate() if t.name.startswith("frames")]
+
+
+def test_an_error_in_the_thread_is_raised_as_it_is(packs: dict[str, Path], tiny_recipe: Recipe):
+    dataset = training(read_split(packs["raw"]), tiny_recipe)
+    dataset.loader.batch = lambda *_: FrameError(Path("a.jpg"), "damaged")  # type: ignore[method-assign]
+    with pytest.raises(FrameError, match="damaged"):
+        list(iterate(dataset, workers=2))
+    del dataset.loader
+    with pytest.raises(AttributeError):
+        list(iterate(dataset, workers=2))
+
+
 # ---------------------------------------------------------------- workers and signals
 
 SIGNALS = """
 import multiprocessing, os, signal, sys
 from pathlib import Path
 from intraclip.config import BatchConfig, ClipConfig, InputConfig, Recipe
-from intraclip.data.dataset import TrainingBatches, iterate, labels_of
+from intraclip.data.dataset import TrainingBatches, labels_of
 from intraclip.data.readers import read_split
 from intraclip.data.sampler import PKSampler
+from intraclip.data.workers import iterate
 
 def main():
     recipe = Recipe(input=InputConfig(height=32, width=16), clip=ClipConfig(num_frames=2),
@@ -292,9 +327,12 @@ if __name__ == "__main__":
 """
 
 
-def test_workers_leave_signals_to_the_parent_and_go_with_it(packs: dict[str, Path], tmp_path: Path):
+@pytest.mark.parametrize("kind", ["keep", "raw"])
+def test_workers_leave_signals_to_the_parent_and_go_with_it(
+    kind: str, packs: dict[str, Path], tmp_path: Path
+):
     script = tmp_path / "script.py"
-    script.write_text(SIGNALS.format(root=str(packs["keep"])))
+    script.write_text(SIGNALS.format(root=str(packs[kind])))
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "11\nleaving in the middle\n", "")
 
@@ -303,9 +341,10 @@ KILLED = """
 import multiprocessing, os, signal
 from pathlib import Path
 from intraclip.config import BatchConfig, ClipConfig, InputConfig, Recipe
-from intraclip.data.dataset import TrainingBatches, iterate, labels_of
+from intraclip.data.dataset import TrainingBatches, labels_of
 from intraclip.data.readers import read_split
 from intraclip.data.sampler import PKSampler
+from intraclip.data.workers import iterate
 
 if __name__ == "__main__":
     recipe = Recipe(input=InputConfig(height=32, width=16), clip=ClipConfig(num_frames=2),

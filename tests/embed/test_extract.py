@@ -14,9 +14,10 @@ from conftest import write_tracklet
 from intraclip.config import ClipConfig, Recipe
 from intraclip.core.transfer import Arriving
 from intraclip.data.frames import read_tracklet_frame, resize_frame
+from intraclip.embed.clip_extractor import ClipExtractor
 from intraclip.embed.encoders.torch_encoder import TorchEncoder
 from intraclip.embed.extract import embed_split, embed_tracklets, extractor_of, open_extractor
-from intraclip.embed.extractors import ClipExtractor, ExtractSettings, FrameExtractor, RunningMean
+from intraclip.embed.extractors import ExtractSettings, FrameExtractor, RunningMean
 from intraclip.errors import ConfigError, DataError, FrameError
 from intraclip.models.checkpoint import save_checkpoint
 from intraclip.models.embedder import ClipEmbedder, build_embedder

@@ -46,14 +46,15 @@ from intraclip.config import (
 )
 from intraclip.config_io import dump_recipe
 from intraclip.core.devices import choose_device
-from intraclip.core.files import whole_file, write_json, write_text
+from intraclip.core.files import whole_file, write_csv, write_json, write_text
+from intraclip.core.folders import leaving_nothing, require_empty_folder
 from intraclip.core.jobs import Job
 from intraclip.core.progress import Progress
 from intraclip.data.digest import tracklets_digest
 from intraclip.embed.extract import extractor_of
 from intraclip.embed.extractors import ExtractSettings
 from intraclip.embed.network import Network
-from intraclip.errors import ConfigError, DataError, OutputError, leaving_nothing, require_empty_folder
+from intraclip.errors import ConfigError, DataError, OutputError
 from intraclip.gallery.answers import Answer, read_answers, require_known
 from intraclip.gallery.folder_files import FILE
 from intraclip.gallery.gallery import Gallery, is_server, open_gallery
@@ -736,11 +737,8 @@ def _read_said(file: Path, count: int) -> Settled:
 
 
 def _write_clusters(file: Path, names: Sequence[str], camids: npt.NDArray[np.int64], found: Clusters) -> None:
-    with whole_file(file) as partial, partial.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(("tracklet", "camid", "person"))
-        for row in zip(names, camids.tolist(), found.person.tolist(), strict=True):
-            writer.writerow(row)
+    rows = zip(names, camids.tolist(), found.person.tolist(), strict=True)
+    write_csv(file, ("tracklet", "camid", "person"), rows)
 
 
 def _read_clusters(file: Path, names: Sequence[str]) -> Clusters:

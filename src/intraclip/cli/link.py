@@ -107,8 +107,10 @@ def main(argv: Sequence[str]) -> int:
         if args.data is not None:
             raise ConfigError(f"--data goes with an embeddings file; {args.source} is a data folder itself")
         args = or_default(replace(args, data=Path(args.source)))
-    elif args.run is not None or args.encoder is not None:
-        raise ConfigError("--model embeds a folder of tracklets; a file or gallery is embedded already")
+    elif any(flag is not None for flag in (args.model, args.head, args.engine, args.device)):
+        raise ConfigError(
+            "--model, --engine and --device embed a folder of tracklets; a file or gallery is embedded already"
+        )
     with output_folder(args.out) as folder:
         shown = _link(args, folder)
     shown()

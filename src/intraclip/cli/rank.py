@@ -41,7 +41,7 @@ def main(argv: Sequence[str]) -> int:
     args = parse(RankArgs, argv, command="rank")
     from intraclip.embed.extract import embed_split, open_extractor
     from intraclip.errors import OutputError
-    from intraclip.metrics.ranking import most_similar, require_name
+    from intraclip.metrics.ranked_lists import most_similar, require_name
     from intraclip.report.strips import ranked_tracklets, write_picture
 
     if args.out.suffix.lower() not in (".png", ".jpg", ".jpeg"):

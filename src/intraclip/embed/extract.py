@@ -12,9 +12,10 @@ import numpy.typing as npt
 from intraclip.config import ClipConfig, Recipe
 from intraclip.core.devices import choose_device
 from intraclip.core.progress import Progress
+from intraclip.embed.clip_extractor import ClipExtractor
 from intraclip.embed.encoders import open_encoder
 from intraclip.embed.encoders.torch_encoder import TorchEncoder
-from intraclip.embed.extractors import ClipExtractor, Extractor, ExtractSettings, FrameExtractor
+from intraclip.embed.extractors import Extractor, ExtractSettings, FrameExtractor
 from intraclip.errors import ConfigError, DataError
 from intraclip.models.checkpoint import load_model, model_file, read_checkpoint
 from intraclip.models.embedder import ClipEmbedder, needs_clips

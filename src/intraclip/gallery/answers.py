@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from intraclip.core.files import whole_file
+from intraclip.core.files import write_csv
 from intraclip.core.tables import read_table
 from intraclip.errors import DataError
 from intraclip.gallery.records import Judgement
@@ -55,10 +54,7 @@ def judgements_of(answers: Iterable[Answer]) -> list[Judgement]:
 
 def write_answers(file: Path, answers: Iterable[Answer]) -> None:
     """Write a file of answers, whole."""
-    with whole_file(file) as partial, partial.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        writer.writerows((a.query, a.tracklet, a.answer, a.by, f"{a.at:.3f}") for a in answers)
+    write_csv(file, COLUMNS, ((a.query, a.tracklet, a.answer, a.by, f"{a.at:.3f}") for a in answers))
 
 
 def read_answers(file: Path) -> list[Answer]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,9 +11,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from intraclip.core.files import csv_text
+from intraclip.core.folders import claim_folder, require_empty_folder
 from intraclip.data.frames import encoded_frame
 from intraclip.data.readers.folder import COLUMNS, MANIFEST_CSV
-from intraclip.errors import DataError, OutputError, claim_folder, require_empty_folder
+from intraclip.errors import DataError, OutputError
 from intraclip.gallery.answers import COLUMNS as JUDGED
 from intraclip.gallery.answers import DIFFERENT, SAME
 from intraclip.gallery.gallery import Gallery
@@ -181,11 +181,11 @@ def export_labels(
         if not rows:
             reason = "; ".join(conflicts) or "no tracklet with pictures carries a label or a confirmed pair"
             raise DataError(f"nothing to export from the gallery {gallery.info.address}: {reason}")
-        _write(out / MANIFEST_CSV, _csv((*COLUMNS, "camera"), rows).encode())
+        _write(out / MANIFEST_CSV, csv_text((*COLUMNS, "camera"), rows).encode())
         pairs = [
             [j.query, j.tracklet, SAME if j.same else DIFFERENT, j.by, f"{j.at:.3f}"] for j in judgements
         ]
-        _write(out / JUDGEMENTS_CSV, _csv(JUDGED, pairs).encode())
+        _write(out / JUDGEMENTS_CSV, csv_text(JUDGED, pairs).encode())
     except OSError as error:
         raise OutputError(f"the labels cannot be written to {out}: {error.strerror}") from None
     return ExportSummary(
@@ -211,11 +211,3 @@ def _write(path: Path, data: bytes) -> None:
 
 def _suffix(image: bytes) -> str:
     return ".jpg" if image.startswith(b"\xff\xd8") else ".png"  # readers look into the file for its kind
-
-
-def _csv(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
-    return table.getvalue()

@@ -22,7 +22,8 @@ from types import TracebackType
 from typing import Any
 
 from intraclip.core import jobs
-from intraclip.core.files import make_folder, write_text
+from intraclip.core.files import write_text
+from intraclip.core.folders import make_folder
 from intraclip.errors import OutputError
 
 RECORD = "ingest.json"

@@ -13,11 +13,12 @@ from intraclip.config import TIMM, Augmentation, Recipe
 from intraclip.config_io import dump_recipe, load_recipe
 from intraclip.core.devices import choose_device
 from intraclip.core.files import write_json, write_text
+from intraclip.core.folders import require_empty_folder
 from intraclip.core.progress import Progress
 from intraclip.data.readers import read_split
 from intraclip.embed.evaluate import evaluate
 from intraclip.embed.extract import embed_split, with_ids
-from intraclip.errors import OutputError, require_empty_folder
+from intraclip.errors import OutputError
 from intraclip.lab.baselines import colour_histograms
 from intraclip.lab.rendering import check_rendered, render
 from intraclip.lab.view import View

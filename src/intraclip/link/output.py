@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -10,11 +9,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from intraclip.core.files import READY, STAGED, file_digest, replaced_together, settle, whole_file, write_json
+from intraclip.core.files import file_digest, write_csv, write_json
+from intraclip.core.folders import READY, STAGED, replaced_together, require_empty_folder, settle
 from intraclip.core.jobs import LOCK, alone
 from intraclip.core.tables import read_table
 from intraclip.data.readers.folder import COLUMNS
-from intraclip.errors import DataError, OutputError, require_empty_folder
+from intraclip.errors import DataError, OutputError
 from intraclip.link.changes import Before
 from intraclip.link.people import People
 from intraclip.types import Tracklet
@@ -55,7 +55,7 @@ def write_people(path: Path, people: People) -> None:
     rows = [
         {**row, **{key: no_formula(row[key]) for key in ("tracklet", "name")}} for row in people_rows(people)
     ]
-    _write_csv(path, PEOPLE_COLUMNS, rows)
+    write_csv(path, PEOPLE_COLUMNS, ([row[name] for name in PEOPLE_COLUMNS] for row in rows), replace=False)
 
 
 def no_formula(name: str) -> str:
@@ -116,7 +116,8 @@ def write_labels(
                 "subset": "train" if known else "gallery",
             }
         )
-    _write_csv(path, (*COLUMNS, *kept), rows)
+    columns = (*COLUMNS, *kept)
+    write_csv(path, columns, ([row[column] for column in columns] for row in rows), replace=False)
     return len(taught), sum(row["pid"] is not None for row in rows)
 
 
@@ -128,7 +129,7 @@ def output_folder(out: Path) -> Iterator[Path]:
     nothing.
 
     Yields:
-        A folder for the new files; see `intraclip.core.files.replaced_together`.
+        A folder for the new files; see `intraclip.core.folders.replaced_together`.
 
     Raises:
         OutputError: something else is there, another process is at it, or it cannot be written.
@@ -273,10 +274,3 @@ def without_apostrophe(text: str) -> str:
 
 def _known(value: float, digits: int) -> float | None:
     return round(value, digits) if math.isfinite(value) else None
-
-
-def _write_csv(path: Path, columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> None:
-    with whole_file(path, replace=False) as partial, partial.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)  # None becomes an empty field

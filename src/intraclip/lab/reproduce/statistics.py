@@ -19,8 +19,9 @@ import numpy.typing as npt
 from scipy.optimize import brentq
 from scipy.special import nctdtr, stdtr, stdtrit
 
+from intraclip.metrics.paired import paired
 from intraclip.metrics.ranking import Outcomes, Scores
-from intraclip.metrics.uncertainty import Estimate, paired
+from intraclip.metrics.uncertainty import Estimate
 
 Verdict = Literal["holds", "reversed", "open"]
 Ends = tuple[float | None, float | None]
@@ -183,7 +184,7 @@ def measured(scores: Scores, measure: str) -> float:
 
 def sample(trainings: Trainings, measure: str) -> Estimate:
     """A measure over the trainings of a row."""
-    return _over_trainings({key: measured(found, measure) for key, found in trainings.items()})
+    return over_trainings({key: measured(found, measure) for key, found in trainings.items()})
 
 
 def gains(
@@ -214,7 +215,7 @@ def gains(
         ).scores
     return {
         measure: Gain(
-            trainings=_over_trainings(
+            trainings=over_trainings(
                 {key: measured(better[key], measure) - measured(worse[key], measure) for key in shared}
             ),
             people=people.get(measure),
@@ -224,7 +225,7 @@ def gains(
     }
 
 
-def _over_trainings(values: Mapping[tuple[int, int], float]) -> Estimate:
+def over_trainings(values: Mapping[tuple[int, int], float]) -> Estimate:
     """Student's t over splits, each the mean of its seeds; over seeds where there is one split."""
     by_split: dict[int, list[float]] = {}
     for (split, _), value in values.items():
