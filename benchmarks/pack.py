@@ -32,11 +32,12 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.v2.functional import pil_to_tensor
 
 from intraclip.config import Recipe
-from intraclip.data.dataset import TrainingBatches, iterate, labels_of
+from intraclip.data.dataset import TrainingBatches, labels_of
 from intraclip.data.pack.format import PackSettings
 from intraclip.data.pack.write import write_pack
 from intraclip.data.readers import read_split
 from intraclip.data.sampler import PKSampler
+from intraclip.data.workers import iterate
 from intraclip.studio import make_benchmark
 from intraclip.studio.config import BenchmarkConfig
 from intraclip.types import Split

@@ -34,7 +34,8 @@ import numpy as np
 import numpy.typing as npt
 
 from intraclip.data.readers import read_split
-from intraclip.embed.extract import embed_tracklets, open_extractor
+from intraclip.embed.extract import collect, open_extractor
+from intraclip.embed.extractors import ExtractSettings
 from intraclip.ingest import IngestConfig, ingest
 from intraclip.ingest.detections import box_iou
 from intraclip.ingest.detector import Detector, open_detector
@@ -43,7 +44,7 @@ from intraclip.ingest.mot import MotFile, read_mot
 from intraclip.ingest.search import finder
 from intraclip.ingest.sources import open_source
 from intraclip.metrics.distance import distance_matrix
-from intraclip.metrics.ranking import score_distances
+from intraclip.metrics.given_distances import score_distances
 
 IOU = 0.5
 PURE = 0.8
@@ -211,7 +212,7 @@ def answers(
     """Embed the tracklets of an ingest and score the search across cameras."""
     extractor, recipe = open_extractor(run, encoder=encoder)
     tracklets = sorted(read_split(folder).test, key=lambda t: (t.camid, named.first[t.name], t.name))
-    features = embed_tracklets(extractor, tracklets, recipe)
+    features = collect(extractor, tracklets, ExtractSettings.of(recipe))
     pids = np.array([named.pid[t.name] for t in tracklets])
     camids = np.array([t.camid for t in tracklets])
     everybody = wanted(truth)

@@ -11,10 +11,13 @@ import pytest
 import torch
 from torch import nn
 
-from intraclip.config import ClipConfig, InputConfig, ModelConfig
+from intraclip.config import ClipConfig, InputConfig, ModelConfig, Recipe
 from intraclip.data.augment import normalise
 from intraclip.data.clips import tracklet_clips
-from intraclip.data.dataset import FrameLoader
+from intraclip.data.frame_loader import FrameLoader
+from intraclip.embed.extract import extractor_of
+from intraclip.embed.extractors import Extractor, ExtractSettings
+from intraclip.embed.network import Network
 from intraclip.models.embedder import ClipEmbedder, build_embedder
 from intraclip.models.heads.base import Head, HeadOutput
 from intraclip.types import Tracklet
@@ -43,6 +46,12 @@ class ReadsMaps(Head):
         summed = (maps * weights[:, :, None, None, None]).sum(dim=1) / weights.sum(dim=1)[:, None, None, None]
         found = summed.amax(dim=(2, 3))
         return HeadOutput(found, found)
+
+
+def opened(model: ClipEmbedder | Extractor, recipe: Recipe, *, clip: ClipConfig | None = None) -> Network:
+    """A model as `load` would open it."""
+    extractor = extractor_of(model.eval()) if isinstance(model, ClipEmbedder) else model
+    return Network(extractor, ExtractSettings.of(recipe, clip=clip))
 
 
 def network(head: str, *, input_config: InputConfig = SIZE) -> ClipEmbedder:

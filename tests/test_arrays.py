@@ -18,10 +18,12 @@ from intraclip.link.scores import score_people
 from intraclip.losses.triplet import BatchHardTriplet, batch_hard_triplet
 from intraclip.metrics.calibration import pair_distances
 from intraclip.metrics.distance import distance_matrix, paired_distances
+from intraclip.metrics.given_distances import score_distances
+from intraclip.metrics.paired import paired_values
 from intraclip.metrics.protocols import protocol_named
-from intraclip.metrics.ranking import score, score_distances
+from intraclip.metrics.ranking import score
 from intraclip.metrics.rerank import rerank
-from intraclip.metrics.uncertainty import intervals, paired_values
+from intraclip.metrics.uncertainty import intervals
 from intraclip.types import Embeddings
 
 FEATURES = np.random.default_rng(0).normal(size=(12, 4)).astype(np.float32)

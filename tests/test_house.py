@@ -96,7 +96,7 @@ def calls(names: set[str]) -> set[str]:
 
 def test_files_are_written_whole_in_one_place():
     """`write_new` is for a file that only one of several processes may write; a training log is appended to."""
-    assert calls({"os.fsync"}) <= {"core/files.py", "errors.py", "train/logs.py"}
+    assert calls({"os.fsync"}) <= {"core/files.py", "train/logs.py"}
 
 
 def test_locks_are_taken_in_one_place():
@@ -163,12 +163,24 @@ def test_help_and_config_import_no_torch():
 
 def test_recipes_are_read_without_torch():
     code = (
-        "import sys; from intraclip.config_io import load_recipe, recipe_from_table, shipped_recipes; "
-        "from intraclip.losses import LOSSES; "
-        "recipe_from_table({'loss': {name: {'weight': 0.5} for name in LOSSES}}, source='test'); "
-        "[load_recipe(name) for name in shipped_recipes()]; sys.exit('torch' in sys.modules)"
+        "import sys; from intraclip.config_io import dump_recipe, load_recipe, recipe_from_table, shipped_recipes; "
+        "from intraclip.losses import LOSSES; from intraclip.models.backbones import BACKBONES; "
+        "from intraclip.models.heads import HEADS; "
+        "ica = {'name': 'ica', 'reduction': 8}; every = {name: {'weight': 0.5} for name in LOSSES}; "
+        "recipe_from_table({'loss': every, 'model': {'head': ica}}, source='test'); "
+        "[r.settings_type(name.replace(':', ':x')) for r in (HEADS, BACKBONES) for name in r]; "
+        "[dump_recipe(load_recipe(name)) for name in shipped_recipes()]; sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("words", [["train", "--help"], ["train", "--help-all"], ["completion", "bash"]])
+def test_flags_are_told_without_torch(words):
+    code = (
+        "import sys; from intraclip.cli.main import main; "
+        f"sys.exit(main({words}) or any(m in sys.modules for m in ('torch', 'cv2')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
 
 
 def test_help_imports_nothing_but_the_standard_library():

@@ -66,13 +66,13 @@ from pathlib import Path
 import intraclip.config_io as config_io
 from intraclip.cli.flags import flags_of
 from intraclip.cli.tree import kind_of
-from intraclip.data.readers import detect_layout, num_splits, read_split
+from intraclip.data.readers import find_dataset, num_splits, read_split
 
 root = Path("people")
 for person, camera in (("0007", "1"), ("0007", "2"), ("0008", "2")):
     (root / "corridor" / person / camera).mkdir(parents=True)
     (root / "corridor" / person / camera / "1.jpg").write_bytes(b"")
-assert detect_layout(root) == "corridor" and num_splits(root) == 1
+assert find_dataset(root)[0] == "corridor" and num_splits(root) == 1
 split = read_split(root)
 assert [t.name for t in split.query] == ["corridor/0007/1"] and {t.pid for t in split.gallery} == {7, 8}
 assert config_io.recipe_from_table({"data": {"layout": "corridor"}}, source="test").data.layout == "corridor"

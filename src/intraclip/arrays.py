@@ -128,6 +128,16 @@ def as_picture(values: Any, *, name: str) -> npt.NDArray[np.uint8]:
     return found
 
 
+def unit(vectors: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    """Vectors ``[..., F]`` scaled to length 1.
+
+    >>> unit(np.array([[3.0, 4.0]])).tolist()
+    [[0.6000000238418579, 0.800000011920929]]
+    """
+    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return np.asarray(vectors / np.maximum(lengths, 1e-12), dtype=np.float32)
+
+
 def as_item(value: Any) -> Any:
     """The Python value of a NumPy number or of a tensor or array with one element and no axes; others as they are.
 

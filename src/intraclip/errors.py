@@ -18,12 +18,7 @@ A message says what is wrong, where, which value was found, and what to do about
 from __future__ import annotations
 
 import difflib
-import errno
-import os
-import shutil
-import threading
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -33,10 +28,10 @@ class IntraclipError(Exception):
     """Base class: something the user can mend.
 
     >>> try:
-    ...     require_empty_folder(Path(__file__), remedy="choose another")
+    ...     require_extra("no_such_module", extra="report", purpose="plots")
     ... except IntraclipError as error:
     ...     print(error)
-    /.../errors.py is a file, a folder is needed; choose another
+    plots: no_such_module is not installed; run: pip install 'intraclip[report]'
     """
 
 
@@ -105,12 +100,6 @@ def require_extra(module: str, *, extra: str, purpose: str) -> ModuleType:
 
     Raises:
         MissingExtraError: it is not installed.
-
-    >>> require_extra("no_such_module_here", extra="report", purpose="plots")
-    Traceback (most recent call last):
-    ...
-    intraclip.errors.MissingExtraError: plots: no_such_module_here is not installed; \
-run: pip install 'intraclip[report]'
     """
     try:
         return import_module(module)
@@ -122,127 +111,7 @@ run: pip install 'intraclip[report]'
         ) from None
 
 
-def require_empty_folder(folder: Path, *, remedy: str) -> None:
-    """Refuse an output folder that already holds something.
-
-    Args:
-        folder: the output folder; it need not exist.
-        remedy: what the user can do, as the end of the sentence "...; {remedy}".
-
-    Raises:
-        OutputError: `folder` is a file, or is not empty.
-    """
-    if folder.exists() and not folder.is_dir():
-        raise OutputError(f"{folder} is a file, a folder is needed; {remedy}")
-    if folder.is_dir() and _holds_something(folder):
-        raise OutputError(f"the output folder {folder} is not empty; {remedy}")
-
-
-def _holds_something(folder: Path) -> bool:
-    return any(not is_half_written(path) for path in folder.iterdir())
-
-
-def half_written(path: Path) -> Path:
-    """Where this thread writes a file before the file gets its name; no pattern for finished files finds it."""
-    return path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}.partial")
-
-
-def is_half_written(path: Path) -> bool:
-    """Whether a file is one that was not finished: a killed process leaves it behind."""
-    return path.suffix == ".partial" and not path.is_dir()
-
-
-_CLAIMED: set[Path] = set()
-"""Folders in which this process was the first to make something; what is in others is not its own to take away."""
-
-
-@contextmanager
-def leaving_nothing(folder: Path, *, unless: Callable[[], bool] = lambda: False) -> Iterator[None]:
-    """If the block fails, take away what it wrote into a folder that was empty or absent before.
-
-    A folder that holds something would be refused when the corrected command is given. The block begins its output
-    with `claim_folder` or a file that `give_name` names; where another process was quicker, its files stay.
-
-    Args:
-        folder: the output folder; one that held something already is left alone.
-        unless: asked after a failure; true keeps what is there, such as work that can be resumed.
-    """
-    existed = folder.exists()
-    if existed and (not folder.is_dir() or _holds_something(folder)):
-        yield
-        return
-    _CLAIMED.discard(folder.resolve())
-    try:
-        yield
-    except BaseException:
-        if folder.resolve() in _CLAIMED and not unless():
-            with suppress(OSError):  # a failed clean-up must not hide the error
-                for inside in list(folder.iterdir()):
-                    if inside.is_dir() and not inside.is_symlink():
-                        shutil.rmtree(inside)
-                    else:
-                        inside.unlink()
-                if not existed:
-                    folder.rmdir()
-        raise
-
-
-def claim_folder(folder: Path, first: str, *, remedy: str) -> None:
-    """Make an output folder with a first folder in it, so that only one of several processes gets it.
-
-    Args:
-        folder: must be new or empty.
-        first: the same name for all who write such output; it stays.
-        remedy: as for `require_empty_folder`.
-
-    Raises:
-        OutputError: `folder` is not empty, another process was quicker, or it cannot be made.
-    """
-    require_empty_folder(folder, remedy=remedy)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / first).mkdir()
-        _CLAIMED.add(folder.resolve())
-    except FileExistsError:
-        raise OutputError(f"another process began to write to {folder} just now; {remedy}") from None
-    except OSError as error:
-        raise OutputError(f"the output folder {folder} cannot be made: {error.strerror}") from None
-
-
-def write_new(path: Path, text: str) -> None:
-    """Write a file whole, in one step, and only if it is not there: `Path.replace` would take another one's place.
-
-    Raises:
-        FileExistsError: it is there; it stays as it is.
-        OSError: it cannot be written.
-    """
-    partial = half_written(path)
-    with partial.open("w", encoding="utf-8") as file:
-        try:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-            give_name(partial, path)
-        finally:
-            with suppress(OSError):
-                partial.unlink()
-
-
-def give_name(partial: Path, path: Path) -> None:
-    """Give a finished file its name if nothing has it yet; its own name may stay beside it.
-
-    Raises:
-        FileExistsError: something has it.
-        OSError: as `os.link`.
-    """
-    try:
-        os.link(partial, path)
-    except FileExistsError:
-        raise
-    except OSError as error:
-        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK):
-            raise
-        if path.exists():  # a file system without links: the moment between this and the next line stays
-            raise FileExistsError(errno.EEXIST, "it is there", str(path)) from None
-        partial.rename(path)
-    _CLAIMED.add(path.parent.resolve())
+def first_line(error: BaseException) -> str:
+    """What somebody else's error says first, or its kind where it says nothing."""
+    lines = str(error).strip().splitlines()
+    return lines[0][:300] if lines else type(error).__name__

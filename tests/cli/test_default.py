@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from conftest import write_tracklet
 from intraclip.cli.main import main
 from intraclip.cli.serve import ServeArgs, _embedder
+from intraclip.embed import extract
 from intraclip.embed.default import networks_here
 from intraclip.embed.embeddings_io import read_embeddings
+from intraclip.embed.encoders import open_encoder
 from intraclip.gallery.gallery import create_gallery, open_gallery
 from intraclip.models.zoo import named
 from intraclip.models.zoo.cache import take
@@ -75,8 +78,31 @@ def test_extract_rank_and_link_embed_with_it_and_say_so(here: Path, capsys):
     assert len(found["tracklets"]) == 4
     assert any("learned from rendered people" in note for note in found["notes"])
     assert "a probability of 0.9" in found["rule"]
-    assert main(["link", "e.npz", "--out", "again", "--model", "base"]) == 2
-    assert "embeds a folder of tracklets" in capsys.readouterr().err
+    for flag, value in (("--model", "base"), ("--engine", "onnxruntime"), ("--device", "cpu")):
+        assert main(["link", "e.npz", "--out", "again", flag, value]) == 2
+        assert "embed a folder of tracklets" in capsys.readouterr().err
+
+
+def test_link_embeds_with_the_engine_and_on_the_device_that_flags_name(here: Path, capsys, monkeypatch):
+    opened: list[tuple[Any, Any]] = []
+
+    def spy(source: Any, *, engine: str, device: str | None) -> Any:
+        opened.append((engine, device))
+        return open_encoder(source, engine="torch", device=device)  # the same vectors, without an export
+
+    people = []
+    with monkeypatch.context() as patched:
+        patched.setattr(extract, "open_encoder", spy)
+        for flags in ([], ["--engine", "onnxruntime", "--device", "cpu"]):
+            assert main(["link", "data", "--out", f"people{len(flags)}", "--json", *flags]) == 0
+            people.append(json.loads(capsys.readouterr().out)["tracklets"])
+    assert opened == [("onnxruntime", "cpu")]  # the run's own torch opens none
+    assert [row["person"] for row in people[0]] == [row["person"] for row in people[1]]
+    assert main(["link", "data", "--out", "third", "--device", "tpu"]) == 2
+    assert "'tpu' is" in capsys.readouterr().err
+    assert main(["link", "data", "--out", "third", "--engine", "steam"]) == 2
+    assert "steam" in capsys.readouterr().err
+    assert not Path("third").exists()
 
 
 @pytest.mark.real_data

@@ -20,13 +20,15 @@ import torch
 from intraclip.config import ClipConfig, InputConfig, Recipe
 from intraclip.core.media import read_picture
 from intraclip.data.clips import Clip, tracklet_clips
-from intraclip.data.dataset import FrameLoader, Loaded, TrainingBatches, iterate, labels_of
+from intraclip.data.dataset import Loaded, TrainingBatches, labels_of
+from intraclip.data.frame_loader import FrameLoader
 from intraclip.data.frames import resize_frame
 from intraclip.data.pack.format import PackSettings
 from intraclip.data.pack.write import write_pack
 from intraclip.data.readers import read_split
 from intraclip.data.sampler import PKSampler
 from intraclip.data.test_batches import TestBatches
+from intraclip.data.workers import iterate
 from intraclip.errors import ConfigError, DataError, FrameError, IntraclipError
 from intraclip.types import Split, Tracklet
 
@@ -300,9 +302,10 @@ SIGNALS = """
 import multiprocessing, os, signal, sys
 from pathlib import Path
 from intraclip.config import BatchConfig, ClipConfig, InputConfig, Recipe
-from intraclip.data.dataset import TrainingBatches, iterate, labels_of
+from intraclip.data.dataset import TrainingBatches, labels_of
 from intraclip.data.readers import read_split
 from intraclip.data.sampler import PKSampler
+from intraclip.data.workers import iterate
 
 def main():
     recipe = Recipe(input=InputConfig(height=32, width=16), clip=ClipConfig(num_frames=2),
@@ -340,9 +343,10 @@ KILLED = """
 import multiprocessing, os, signal
 from pathlib import Path
 from intraclip.config import BatchConfig, ClipConfig, InputConfig, Recipe
-from intraclip.data.dataset import TrainingBatches, iterate, labels_of
+from intraclip.data.dataset import TrainingBatches, labels_of
 from intraclip.data.readers import read_split
 from intraclip.data.sampler import PKSampler
+from intraclip.data.workers import iterate
 
 if __name__ == "__main__":
     recipe = Recipe(input=InputConfig(height=32, width=16), clip=ClipConfig(num_frames=2),

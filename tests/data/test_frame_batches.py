@@ -10,8 +10,9 @@ import torch
 from conftest import write_tracklet
 from intraclip.config import ClipConfig, InputConfig
 from intraclip.data.clips import tracklet_clips
-from intraclip.data.dataset import FrameLoader, iterate
 from intraclip.data.frame_batches import FrameBatches, frames_needed, schedule
+from intraclip.data.frame_loader import FrameLoader
+from intraclip.data.workers import iterate
 from intraclip.errors import DataError, FrameError
 from intraclip.types import Tracklet
 

@@ -23,7 +23,7 @@ from data.miniature import (
 )
 from intraclip.data.check import check_dataset
 from intraclip.data.layouts import LAYOUTS
-from intraclip.data.readers import detect_layout, find_dataset, num_splits, read_split
+from intraclip.data.readers import find_dataset, num_splits, read_split
 from intraclip.data.readers.common import PublishedCounts, natural_key
 from intraclip.data.readers.counts import count_split
 from intraclip.data.readers.folder import read_folder
@@ -65,7 +65,7 @@ def pids(tracklets) -> list[int]:
 @pytest.mark.parametrize("layout", WRITERS)
 def test_every_layout_is_recognised_and_its_frames_exist(layout: str, tmp_path: Path):
     root = WRITERS[layout](tmp_path / "set")
-    assert detect_layout(root) == layout
+    assert find_dataset(root)[0] == layout
     split = read_split(root)
     assert split.protocol == PROTOCOLS[layout]
     assert split.dataset == layout
@@ -108,13 +108,13 @@ def test_two_data_sets_in_one_folder_are_ambiguous(tmp_path: Path):
     write_mars(tmp_path / "a")
     write_ilids_vid(tmp_path / "b")
     with pytest.raises(DataError, match=r"several data sets: a \(mars\), b \(ilids-vid\)"):
-        detect_layout(tmp_path)
+        find_dataset(tmp_path)
     assert find_dataset(tmp_path, layout="mars") == ("mars", tmp_path / "a")
 
 
 def test_an_unknown_folder_lists_what_was_looked_for(tmp_path: Path):
     with pytest.raises(DataError) as error:
-        detect_layout(tmp_path)
+        find_dataset(tmp_path)
     for reader in map(LAYOUTS.load, LAYOUTS):
         assert reader.markers in message(error)
 

@@ -15,7 +15,7 @@ from intraclip.data.clips import tracklet_clips
 from intraclip.data.frames import read_tracklet_frame, resize_frame
 from intraclip.embed.embeddings_io import load_embeddings, save_embeddings
 from intraclip.embed.evaluate import evaluate
-from intraclip.embed.extract import embed_split, embed_tracklets, with_ids
+from intraclip.embed.extract import with_ids
 from intraclip.errors import CheckpointError, DataError, OutputError
 from intraclip.lab.baselines import colour_histograms
 from intraclip.metrics.protocols import PROTOCOLS, protocols_named
@@ -23,6 +23,7 @@ from intraclip.metrics.ranking import score
 from intraclip.models.embedder import ClipEmbedder, build_embedder
 from intraclip.train.loop import train
 from intraclip.types import Split
+from plain_extraction import opened
 
 
 def untrained(recipe: Recipe) -> ClipEmbedder:
@@ -40,7 +41,7 @@ def test_embeddings_equal_the_plain_loop_for_any_batch_size(
         run=replace(tiny_recipe.run, test_batch_frames=budget),
     )
     model = untrained(recipe)
-    found = embed_tracklets(model, tiny_split.test, recipe)
+    found = opened(model, recipe).embed(tiny_split.test).features
     for row, tracklet in zip(found, tiny_split.test, strict=True):
         pixels = [resize_frame(read_tracklet_frame(tracklet, i), 32, 16) for i in range(len(tracklet))]
         frames = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2)
@@ -55,20 +56,12 @@ def test_embeddings_equal_the_plain_loop_for_any_batch_size(
         assert np.allclose(row, torch.stack(clips).mean(dim=0).numpy(), atol=1e-5)
 
 
-def test_embedding_restores_training_mode(tiny_split: Split, tiny_recipe: Recipe):
-    model = untrained(tiny_recipe).train()
-    before = {k: v.clone() for k, v in model.state_dict().items()}
-    embed_tracklets(model, tiny_split.query, tiny_recipe)
-    assert model.training
-    assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
-
-
 def test_a_network_that_returns_nan_is_refused(tiny_split: Split, tiny_recipe: Recipe):
     model = untrained(tiny_recipe)
     with torch.no_grad():
         next(model.backbone.parameters()).fill_(float("nan"))
     with pytest.raises(DataError, match=r"12 of 12 embeddings are not finite.*0007C1T0001"):
-        embed_split(model, tiny_split, tiny_recipe)
+        opened(model, tiny_recipe).embed(tiny_split)
 
 
 def test_training_beats_the_untrained_network(tiny_split: Split, tiny_recipe: Recipe, tmp_path: Path):
@@ -86,7 +79,7 @@ def test_training_beats_the_untrained_network(tiny_split: Split, tiny_recipe: Re
         query=tuple(t for t in tiny_split.train if t.camid == 1),
         gallery=tuple(t for t in tiny_split.train if t.camid == 2),
     )
-    before = score(embed_split(untrained(recipe), seen, recipe), protocol)
+    before = score(opened(untrained(recipe), recipe).embed(seen), protocol)
     train(tiny_split, recipe, tmp_path / "run")
     result = evaluate(tmp_path / "run", data=seen)
     after = result["scores"]["mars-no-query"]

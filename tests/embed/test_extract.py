@@ -14,16 +14,17 @@ from conftest import write_tracklet
 from intraclip.config import ClipConfig, Recipe
 from intraclip.core.transfer import Arriving
 from intraclip.data.frames import read_tracklet_frame, resize_frame
+from intraclip.embed.clip_extractor import ClipExtractor
 from intraclip.embed.encoders.torch_encoder import TorchEncoder
-from intraclip.embed.extract import embed_split, embed_tracklets, extractor_of, open_extractor
-from intraclip.embed.extractors import ClipExtractor, ExtractSettings, FrameExtractor, RunningMean
+from intraclip.embed.extract import extractor_of, open_extractor
+from intraclip.embed.extractors import ExtractSettings, FrameExtractor, RunningMean
 from intraclip.errors import ConfigError, DataError, FrameError
 from intraclip.models.checkpoint import save_checkpoint
 from intraclip.models.embedder import ClipEmbedder, build_embedder
 from intraclip.models.heads.ica import ICA
 from intraclip.models.heads.tap import TAP
 from intraclip.types import Split, Tracklet
-from plain_extraction import clip_by_clip, network, one_thread
+from plain_extraction import clip_by_clip, network, one_thread, opened
 
 __all__ = ["one_thread"]
 
@@ -251,7 +252,7 @@ def test_embedding_a_split_names_what_is_not_finite(tiny_split: Split, tiny_reci
     with torch.no_grad():
         next(model.backbone.parameters()).fill_(float("nan"))
     with pytest.raises(DataError, match=r"12 of 12 embeddings are not finite.*0007C1T0001"):
-        embed_split(model, tiny_split, tiny_recipe)
+        opened(model, tiny_recipe).embed(tiny_split)
 
 
 # -- encoders and heads ------------------------------------------------------------------------------------
@@ -271,12 +272,12 @@ def test_any_frame_encoder_goes_through_the_same_extraction(tmp_path):
     tracklets = ragged(tmp_path)
     extractor = FrameExtractor(MeanColour(), TAP(3))
     recipe = Recipe(data=replace(Recipe().data, workers=0))
-    found = embed_tracklets(extractor, tracklets, recipe, clip=ClipConfig(test_sampling="all"))
+    found = opened(extractor, recipe, clip=ClipConfig(test_sampling="all")).embed(tracklets).features
     for row, t in zip(found, tracklets, strict=True):
         pixels = np.stack([resize_frame(read_tracklet_frame(t, i), 20, 10) for i in range(len(t))])
         assert np.abs(row - pixels.mean(axis=(0, 1, 2))).max() < 1e-4
     head = ICA(3, reduction=1).eval()
-    with_head = embed_tracklets(FrameExtractor(MeanColour(), head), tracklets, recipe)
+    with_head = opened(FrameExtractor(MeanColour(), head), recipe).embed(tracklets).features
     assert with_head.shape == (6, head.embedding_size)
 
 
@@ -333,10 +334,8 @@ def test_running_means_of_runs_across_batches():
 
 def test_progress_counts_frames(tmp_path, tiny_recipe: Recipe):
     calls: list[tuple[int, int]] = []
-    embed_tracklets(
-        network("tap"),
-        ragged(tmp_path),
-        replace(tiny_recipe, run=replace(tiny_recipe.run, test_batch_frames=10)),
-        progress=lambda done, total: calls.append((done, total)),
+    recipe = replace(tiny_recipe, run=replace(tiny_recipe.run, test_batch_frames=10))
+    opened(network("tap"), recipe).embed(
+        ragged(tmp_path), progress=lambda done, total: calls.append((done, total))
     )
     assert calls == [(10, 35), (20, 35), (30, 35), (35, 35)]

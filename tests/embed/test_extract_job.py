@@ -21,14 +21,14 @@ from intraclip.core.distributed import ALONE, Ranks
 from intraclip.data.readers import read_split
 from intraclip.embed import extract_job
 from intraclip.embed.embeddings_io import read_embeddings
-from intraclip.embed.extract import embed_split, extractor_of
+from intraclip.embed.extract import extractor_of
 from intraclip.embed.extract_job import ExtractJob, extract_split, times_of
 from intraclip.embed.extractors import ExtractSettings
 from intraclip.errors import DataError, FrameError, OutputError
 from intraclip.models.checkpoint import save_checkpoint
 from intraclip.models.embedder import build_embedder
 from intraclip.types import Split
-from plain_extraction import network, one_thread
+from plain_extraction import network, one_thread, opened
 
 __all__ = ["one_thread"]
 
@@ -58,7 +58,7 @@ def test_the_file_holds_what_embedding_the_split_gives(split, tmp_path, name):
         pytest.importorskip("pyarrow")
     extracted = extract(split, tmp_path / name)
     recipe = Recipe(data=replace(Recipe().data, workers=0))
-    expected = embed_split(network("ica"), split, recipe)
+    expected = opened(network("ica"), recipe).embed(split)
     file = read_embeddings(tmp_path / name)
     assert np.abs(file.embeddings.features - expected.features).max() < 1e-5
     assert file.embeddings.names == expected.names
@@ -312,5 +312,5 @@ def test_two_gloo_processes_give_what_one_gives(tiny_split: Split, tiny_recipe: 
     split = read_split(root)
     file = read_embeddings(tmp_path / "two.npz")
     assert file.embeddings.names == tuple(t.name for t in split.test)
-    expected = embed_split(model.eval(), split, recipe).features
+    expected = opened(model.eval(), recipe).embed(split).features
     assert np.abs(file.embeddings.features - expected).max() < 1e-5

@@ -13,13 +13,14 @@ import torch
 import intraclip as ic
 from intraclip.config import ClipConfig, Recipe
 from intraclip.data.frames import read_tracklet_frame
-from intraclip.embed.extract import embed_split, extractor_of
+from intraclip.embed.extract import extractor_of
 from intraclip.embed.extractors import ExtractSettings
 from intraclip.embed.network import Network, load, load_noted, network_note
 from intraclip.errors import CheckpointError, ConfigError, DataError
 from intraclip.models.checkpoint import save_checkpoint
 from intraclip.models.embedder import build_embedder
 from intraclip.types import UNKNOWN_PID, ArrayTracklet, Split
+from plain_extraction import opened
 
 TOML = """
 network = "timm:tf_efficientnet_lite0"
@@ -92,7 +93,7 @@ def test_a_split_stands_for_its_test_tracklets(tiny_split: Split, tiny_recipe: R
     network = network_of(tiny_recipe)
     found = network.embed(tiny_split)
     model = network.extractor.encoder.model  # type: ignore[attr-defined]
-    expected = embed_split(model, tiny_split, tiny_recipe)
+    expected = opened(model, tiny_recipe).embed(tiny_split)
     np.testing.assert_array_equal(found.features, expected.features)
     assert found.is_query.tolist() == expected.is_query.tolist()
     with pytest.raises(DataError, match="no test tracklets"):

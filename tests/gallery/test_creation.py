@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from gallery.gallery_world import MODEL, OTHER, SIZE, record, vectors
-from intraclip.errors import ConfigError, DataError, OutputError, require_empty_folder
+from intraclip.core.folders import require_empty_folder
+from intraclip.errors import ConfigError, DataError, OutputError
 from intraclip.gallery import folder_database
 from intraclip.gallery.folder_files import COMMITS, FILE, PARTIAL, RESERVE
 from intraclip.gallery.gallery import create_gallery, is_taken, open_gallery, opened_or_created

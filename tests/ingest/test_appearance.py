@@ -13,16 +13,10 @@ import pytest
 import torch
 
 from ingest.synthetic import BOX_HEIGHT, BOX_WIDTH
+from intraclip.arrays import unit
 from intraclip.errors import DataError, OutputError
 from intraclip.ingest import IngestConfig, ingest
-from intraclip.ingest.appearance import (
-    LEAST,
-    MOST,
-    AppearanceSampler,
-    find_cuts,
-    similarity_limit,
-    unit,
-)
+from intraclip.ingest.appearance import LEAST, MOST, AppearanceSampler, find_cuts, similarity_limit
 from intraclip.ingest.frame_source import VideoFrame
 from intraclip.ingest.gates import Observations
 

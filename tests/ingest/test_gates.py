@@ -5,17 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 
+from intraclip.core.spread import evenly
 from intraclip.ingest.config import IngestConfig
 from intraclip.ingest.crops import crop_box
-from intraclip.ingest.gates import (
-    Observations,
-    Selection,
-    evenly,
-    overlap_in_front,
-    select,
-    sharpness,
-    truncation,
-)
+from intraclip.ingest.gates import Observations, Selection, overlap_in_front, select, sharpness, truncation
 
 SIZE = {"height": 400, "width": 600}
 

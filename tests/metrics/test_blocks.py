@@ -131,7 +131,7 @@ def test_the_bound_holds_with_room_to_spare_against_float64(size):
         low, high = frame.bounds(distances[query], np.full(300, squares[query]), float(squares.max()))
         q, g = prepared[query].astype(float), prepared.astype(float)
         true = squares / 2 - g @ q
-        block = blocks._Block(
+        block = blocks.Block(
             low=low[:0],
             high=high[:0],
             starts=np.zeros(2, np.int64),

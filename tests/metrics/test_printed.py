@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from intraclip.metrics.counting import Counting, OwnCamera, Ties, count, ways_to_count
+from intraclip.metrics.given_distances import score_distances
 from intraclip.metrics.printed import printed_scores, trace
 from intraclip.metrics.protocols import PROTOCOLS
-from intraclip.metrics.ranking import score, score_distances, searched
+from intraclip.metrics.ranking import score, searched
 from intraclip.metrics.rerank import rerank
 from intraclip.types import Embeddings
 

@@ -7,16 +7,13 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 
 from intraclip.errors import ConfigError, DataError
-from intraclip.metrics import ranking
+from intraclip.metrics import given_distances
+from intraclip.metrics.counting import average_precision
 from intraclip.metrics.distance import distance_matrix
+from intraclip.metrics.given_distances import score_distances
 from intraclip.metrics.protocols import PROTOCOLS, Protocol, protocol_named
-from intraclip.metrics.ranking import (
-    Scores,
-    average_precision,
-    ranked_list,
-    score,
-    score_distances,
-)
+from intraclip.metrics.ranked_lists import ranked_list
+from intraclip.metrics.ranking import Scores, score
 from intraclip.types import Embeddings
 
 FULL, NO_QUERY, OFFICIAL = (PROTOCOLS[name] for name in ("mars-full", "mars-no-query", "mars-official"))
@@ -366,7 +363,7 @@ def test_a_pid_with_more_matches_than_are_compared_one_by_one():
 def test_rows_longer_than_a_tile(monkeypatch, tile):
     m = random_matrix(1, levels=30)
     expected = score_distances(**m)
-    monkeypatch.setattr(ranking, "_TILE", tile)
+    monkeypatch.setattr(given_distances, "_TILE", tile)
     assert_same(expected, score_distances(**m))
 
 

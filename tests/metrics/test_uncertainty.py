@@ -9,8 +9,9 @@ import pytest
 from counting import lines_of_python
 from intraclip.errors import DataError
 from intraclip.metrics import uncertainty
+from intraclip.metrics.paired import paired, paired_values
 from intraclip.metrics.ranking import Outcomes
-from intraclip.metrics.uncertainty import intervals, paired, paired_values
+from intraclip.metrics.uncertainty import intervals
 
 
 def made(precisions: npt.ArrayLike, first_hits: npt.ArrayLike | None = None) -> Outcomes:
@@ -112,7 +113,7 @@ def test_drawn_p_value_agrees_with_the_exact_one(monkeypatch: pytest.MonkeyPatch
     rng = np.random.default_rng(4)
     first, second = made(rng.uniform(size=14)), made(rng.uniform(0.1, 1, size=14))
     exact = paired(first, second, np.arange(14), seed=0).scores["mAP"]
-    monkeypatch.setattr(uncertainty, "EXACT_PEOPLE", 5)
+    monkeypatch.setattr("intraclip.metrics.paired.EXACT_PEOPLE", 5)
     drawn = paired(first, second, np.arange(14), seed=0).scores["mAP"]
     assert exact.exact
     assert not drawn.exact

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from intraclip.models.backbones.amoc import AMOCBody, AMOCSettings
+from intraclip.models.backbones.amoc import AMOCBody, AMOCBodySettings
 from intraclip.models.backbones.motion import MotionNetwork, flow_loss, searched_flow
 from plain_extraction import one_thread  # noqa: F401 - autouse
 
@@ -84,7 +84,7 @@ def test_the_motion_network_learns_where_pictures_went():
 
 def test_the_loss_on_flow_is_that_of_the_pairs_inside_the_clips():
     torch.manual_seed(0)
-    body = AMOCBody(AMOCSettings(width=0.25)).train()
+    body = AMOCBody(AMOCBodySettings(width=0.25)).train()
     pictures, _ = moved_pictures(3)
     mask = torch.tensor([[1, 1], [1, 1], [1, 0]]).bool()
     maps, loss = body.learn(pictures, mask)
@@ -100,7 +100,7 @@ def test_the_loss_on_flow_is_that_of_the_pairs_inside_the_clips():
 def test_motion_tells_clips_apart_that_show_the_same_pictures():
     """Two people walk the same way to and fro: the maps of a clip and of its mirror in time differ by motion alone."""
     torch.manual_seed(0)
-    body = AMOCBody(AMOCSettings(width=0.25)).eval()
+    body = AMOCBody(AMOCBodySettings(width=0.25)).eval()
     pictures, _ = moved_pictures(1)
     there = torch.cat([pictures, pictures[:, :1]], dim=1)  # a b a
     maps = body(there).unflatten(0, (1, 3))

@@ -74,7 +74,7 @@ def page(world: World, tmp_path_factory: pytest.TempPathFactory) -> str:
         title="Toys & <b>people</b>",
         baselines={"Colour <i>histograms</i>": BASELINE},
         note="One $note$ only.",
-        progress=steps.append,
+        say=steps.append,
     )
     assert written == out
     assert len(steps) >= 5

@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from intraclip.config import AugmentConfig, InputConfig
+from intraclip.core.media import film_strip
 from intraclip.data.augment import AugmentParameters
 from intraclip.report import plots, strips
 from intraclip.report.augmented import augmented_clip, describe_draw, visible
@@ -59,14 +60,14 @@ def test_operations_that_a_recipe_leaves_out_stay_out() -> None:
 
 
 def test_film_strip_keeps_every_pixel() -> None:
-    strip = strips.film_strip(SAME_FRAME, gap=2)
+    strip = film_strip(SAME_FRAME, gap=2)
     assert strip.shape == (64, 4 * 32 + 3 * 2, 3)
     assert np.array_equal(strip[:, 34:66], SAME_FRAME[1])
     assert not strip[:, 32:34].any()
 
 
 def test_right_and_wrong_differ_in_sign_and_not_in_colour_alone() -> None:
-    strip = strips.film_strip(SAME_FRAME[:1])
+    strip = film_strip(SAME_FRAME[:1])
     right, wrong = strips.framed(strip, correct=True), strips.framed(strip, correct=False)
     assert right.shape == wrong.shape == (72, 40, 3)
     assert np.array_equal(right[18:68, 18:36], strip[14:, 14:])

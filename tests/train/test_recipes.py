@@ -12,10 +12,11 @@ import torch
 
 from intraclip.config import Recipe, problems
 from intraclip.config_io import load_recipe
-from intraclip.embed.extract import embed_tracklets, load_run
+from intraclip.embed.extract import load_run
 from intraclip.models.checkpoint import training_checkpoints, verify
 from intraclip.train.loop import Silent, train
 from intraclip.types import Split
+from plain_extraction import opened
 
 INGREDIENTS: dict[str, dict[str, Any]] = {
     "last stride": {"model": {"backbone_settings": {}}},
@@ -102,7 +103,7 @@ def test_the_strong_recipe_resumes_bit_for_bit_and_its_run_embeds(
     assert torch.equal(final[name], held[name.replace("model.", "average.")])
     assert not torch.equal(final[name], held[name])
     model, found = load_run(tmp_path / "whole")
-    features = embed_tracklets(model, tiny_split.test[:3], found)
+    features = opened(model, found).embed(tiny_split.test[:3]).features
     assert features.shape == (3, model.embedding_size)
 
 

@@ -13,8 +13,9 @@ import torch
 from intraclip.config import AugmentConfig, FinetuneConfig, OptimizerConfig, Recipe
 from intraclip.config_io import load_recipe
 from intraclip.core.distributed import World
-from intraclip.data.dataset import TrainingBatches, iterate, labels_of
+from intraclip.data.dataset import TrainingBatches, labels_of
 from intraclip.data.sampler import PKSampler
+from intraclip.data.workers import iterate
 from intraclip.embed.evaluate import evaluate
 from intraclip.errors import (
     CheckpointError,

@@ -28,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from intraclip.adapt.answers import Answer, Settled, read_answers, settle
+from intraclip.adapt.answers import Settled, settle
 from intraclip.adapt.asking import Asking, Responder
 from intraclip.adapt.cameras import across, directions
 from intraclip.adapt.clusters import FEWEST, Clusters, cluster
@@ -46,14 +46,16 @@ from intraclip.config import (
 )
 from intraclip.config_io import dump_recipe
 from intraclip.core.devices import choose_device
-from intraclip.core.files import whole_file, write_json, write_text
+from intraclip.core.files import whole_file, write_csv, write_json, write_text
+from intraclip.core.folders import leaving_nothing, require_empty_folder
 from intraclip.core.jobs import Job
 from intraclip.core.progress import Progress
 from intraclip.data.digest import tracklets_digest
 from intraclip.embed.extract import extractor_of
 from intraclip.embed.extractors import ExtractSettings
 from intraclip.embed.network import Network
-from intraclip.errors import ConfigError, DataError, OutputError, leaving_nothing, require_empty_folder
+from intraclip.errors import ConfigError, DataError, OutputError
+from intraclip.gallery.answers import Answer, read_answers, require_known
 from intraclip.gallery.folder_files import FILE
 from intraclip.gallery.gallery import Gallery, is_server, open_gallery
 from intraclip.link.evidence import Evidence
@@ -235,6 +237,8 @@ def adapt(
     with leaving_nothing(run, unless=lambda: (run / "footage.npz").is_file()), ExitStack() as held:
         if gallery is None and len(sources) == 1:
             gallery = _gallery_in(sources[0])
+        if gallery is None:
+            require_known(said, [t.name for t in footage.tracklets], of=f"of {footage.root}")
         if isinstance(gallery, str | Path):
             gallery = held.enter_context(open_gallery(gallery))
         work = _Adaptation(
@@ -733,11 +737,8 @@ def _read_said(file: Path, count: int) -> Settled:
 
 
 def _write_clusters(file: Path, names: Sequence[str], camids: npt.NDArray[np.int64], found: Clusters) -> None:
-    with whole_file(file) as partial, partial.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(("tracklet", "camid", "person"))
-        for row in zip(names, camids.tolist(), found.person.tolist(), strict=True):
-            writer.writerow(row)
+    rows = zip(names, camids.tolist(), found.person.tolist(), strict=True)
+    write_csv(file, ("tracklet", "camid", "person"), rows)
 
 
 def _read_clusters(file: Path, names: Sequence[str]) -> Clusters:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from intraclip.adapt.vectors import Vectors, unit
+from intraclip.adapt.vectors import Vectors
+from intraclip.arrays import unit
 
 if TYPE_CHECKING:
     from intraclip.adapt.look import Look

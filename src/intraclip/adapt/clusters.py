@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from intraclip.adapt.answers import Settled
 from intraclip.adapt.vectors import Vectors
+from intraclip.arrays import unit
 from intraclip.link.agglomeration import ScoreMatrix, agglomerate
 from intraclip.metrics.rerank import rerank
 
@@ -103,9 +104,7 @@ def without_camera(vectors: Vectors, camids: npt.NDArray[np.int64]) -> Vectors:
         own = camids == camid
         if own.sum() >= FEWEST_OF_CAMERA:
             found[own] -= found[own].mean(axis=0)
-    return np.asarray(
-        found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12), dtype=np.float32
-    )
+    return unit(found)
 
 
 def _numbered(root: npt.NDArray[np.int64]) -> Clusters:

@@ -13,7 +13,7 @@ from intraclip.adapt.answers import labels_of, settle, unsure_of
 from intraclip.adapt.cameras import directions
 from intraclip.adapt.clusters import FEWEST, likeness
 from intraclip.adapt.questions import LATELY, next_question
-from intraclip.adapt.vectors import unit
+from intraclip.arrays import unit
 from intraclip.gallery.gallery import Gallery
 from intraclip.link.agglomeration import ScoreMatrix
 from intraclip.link.evidence import Evidence

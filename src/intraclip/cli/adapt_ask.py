@@ -158,7 +158,8 @@ def question_picture(asked: Asked) -> npt.NDArray[Any]:
     """Film strips of both tracklets, one above the other: uint8 ``[H, W, 3]``."""
     import numpy as np
 
-    from intraclip.report.strips import evenly_spaced, film_strip, load_frames
+    from intraclip.core.media import film_strip
+    from intraclip.report.strips import evenly_spaced, load_frames
 
     strips = [
         film_strip(load_frames(t, evenly_spaced(len(t), FRAMES), height=HEIGHT, width=HEIGHT // 2))

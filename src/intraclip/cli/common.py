@@ -8,6 +8,7 @@ import re
 import shlex
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from intraclip.config import Recipe
+    from intraclip.core.progress import Progress
     from intraclip.train.loop import Watcher
     from intraclip.train.throughput import Throughput
     from intraclip.types import Split
@@ -402,6 +404,24 @@ def progress_bars(descriptions: Sequence[str], *, of_bytes: bool = False) -> Ite
     finally:
         if progress.live.is_started:
             progress.stop()
+
+
+def with_rate(update: Callable[[int, int, str], None]) -> Progress:
+    """A function of (done, total) that also tells a progress bar how many frames a second are done.
+
+    Counted from the first call: what comes before it is the start of processes.
+    """
+    start: list[tuple[float, int]] = []
+
+    def show(done: int, total: int) -> None:
+        now = time.perf_counter()
+        if not start:
+            start.append((now, done))
+        seconds, frames = now - start[0][0], done - start[0][1]
+        rate = frames / max(seconds, 1e-6)
+        update(done, total, f"{rate:,.{1 if rate < 100 else 0}f} frames/s" if frames else "")
+
+    return show
 
 
 class TrainingBar:

@@ -28,8 +28,8 @@ from intraclip.errors import ConfigError
 class CrossArgs:
     """Train on every split of one data set and test on every split of another, as in the paper's Table 4.
 
-    Writes a run folder for each training split, cross.json and cross.md. With --runs nothing is trained. Every setting
-    of the recipe can be given as a flag too, such as --optimizer.epochs 20.
+    Writes a run folder for each training split, cross.json, cross.md and cross.html. With --runs nothing is trained.
+    Every setting of the recipe can be given as a flag too, such as --optimizer.epochs 20.
     """
 
     train: Path | None = None
@@ -71,13 +71,15 @@ def main(argv: Sequence[str]) -> int:
     if args.json:
         print_json(result)
         return 0
-    from intraclip.lab.cross import COLUMNS, remarks, table_rows
+    from intraclip.lab.cross import page
 
-    print_table(["", *COLUMNS.values()], table_rows(result))
-    for remark in remarks(result):
+    shown = page(result)
+    for table in shown.tables:
+        print_table(table.header, table.rows)
+    for remark in shown.remarks:
         tell(remark)
     if args.out is not None:
-        say(f"written: {args.out / 'cross.json'}, {args.out / 'cross.md'}")
+        say(f"written: {args.out / 'cross.md'}, and beside it .json and, with the extra `report`, .html")
     return 0
 
 

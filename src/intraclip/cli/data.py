@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,10 +11,11 @@ from typing import Literal
 
 import tyro
 
-from intraclip.cli.common import choose, parse, print_json, progress_bar, say
+from intraclip.cli.common import choose, parse, print_json, progress_bar, say, with_rate
 from intraclip.config import Layout
+from intraclip.core.folders import leaving_nothing
 from intraclip.core.settings import bounded
-from intraclip.errors import ConfigError, leaving_nothing
+from intraclip.errors import ConfigError
 from intraclip.studio.config import BenchmarkConfig, Difficulty
 from intraclip.studio.diverse_config import Diverse, DiverseConfig
 from intraclip.studio.video_config import VideosConfig
@@ -275,12 +275,7 @@ def _pack(argv: Sequence[str]) -> int:
     from intraclip.data.pack.verify import verify_pack
     from intraclip.data.pack.write import write_pack
 
-    began = time.perf_counter()
     with progress_bar("packing frames") as update:
-
-        def progress(done: int, total: int) -> None:
-            update(done, total, f"{done / max(time.perf_counter() - began, 1e-3):,.0f} frames/s")
-
         summary = write_pack(
             args.folder,
             args.out,
@@ -291,7 +286,7 @@ def _pack(argv: Sequence[str]) -> int:
             on_unreadable=args.on_unreadable,
             workers=args.workers or min(8, os.cpu_count() or 1),
             shard_bytes=args.shard_megabytes << 20,
-            progress=progress,
+            progress=with_rate(update),
         )
     problems: list[str] = []
     if args.verify:

@@ -129,7 +129,7 @@ def calibration_clips(tracklets: Sequence[Tracklet], recipe: Recipe, *, count: i
     import numpy as np
 
     from intraclip.data.clips import training_clip
-    from intraclip.data.dataset import FrameLoader
+    from intraclip.data.frame_loader import FrameLoader
 
     rng = np.random.default_rng([recipe.seed, 31])
     loader = FrameLoader(recipe.input, skip_unreadable=recipe.data.on_unreadable == "skip")

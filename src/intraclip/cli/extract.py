@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from intraclip.cli.common import parse, print_json, progress_bar, read_data_of_run, say
+from intraclip.cli.common import parse, print_json, progress_bar, read_data_of_run, say, with_rate
 from intraclip.cli.model_flag import NetworkByPlace
 from intraclip.cli.network import or_default
 from intraclip.config import Layout
@@ -18,7 +17,6 @@ from intraclip.core.settings import bounded
 if TYPE_CHECKING:
     from intraclip.config import Recipe
     from intraclip.core.distributed import Ranks
-    from intraclip.core.progress import Progress
     from intraclip.embed.extract_job import Extracted
     from intraclip.embed.extractors import Extractor, ExtractSettings
     from intraclip.types import Split
@@ -91,7 +89,8 @@ def _extract(
 ) -> Extracted | None:
     from intraclip.embed.extract_job import extract_split
 
-    with _frames_bar() if ranks.leads else nullcontext() as update:
+    with progress_bar("frames") if ranks.leads else nullcontext() as bar:
+        update = bar and with_rate(bar)
         if args.ray is not None:
             from intraclip.embed.extract_ray import extract_with_ray
 
@@ -176,19 +175,3 @@ def _list(messages: Sequence[str]) -> None:
         say(f"  {message}")
     if len(messages) > SHOWN_FAILURES:
         say(f"  and {len(messages) - SHOWN_FAILURES:,} more")
-
-
-@contextmanager
-def _frames_bar() -> Iterator[Progress]:
-    """A progress bar that counts frames, with frames a second."""
-    with progress_bar("frames") as update:
-        started: list[tuple[float, int]] = []
-
-        def show(done: int, total: int) -> None:
-            now = time.perf_counter()
-            if not started:  # the first batch holds the start of the workers: not counted
-                started.append((now, done))
-            seconds, frames = now - started[0][0], done - started[0][1]
-            update(done, total, f"{frames / seconds:,.0f} frames/s" if frames else "")
-
-        yield show

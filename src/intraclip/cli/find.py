@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from intraclip.cli.common import command, parse, progress_bars, say
+from intraclip.cli.common import command, parse, progress_bars, say, with_rate
 from intraclip.cli.gallery_add import AddArgs, add_folder
 from intraclip.ingest import IngestConfig
 
@@ -50,7 +50,6 @@ class FindArgs:
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
     args = parse(FindArgs, argv, command="find")
-    from intraclip.cli.ingest import watching
     from intraclip.errors import ConfigError, DataError, require_extra
     from intraclip.ingest import ingest
     from intraclip.ingest.detector import found_detector
@@ -73,7 +72,7 @@ def main(argv: Sequence[str]) -> int:
             tracklets,
             args.settings,
             resume=True,
-            progress=watching(partial(update, FINDING)),
+            progress=with_rate(partial(update, FINDING)),
         )
         if not summary.tracklets:
             raise DataError(

@@ -174,7 +174,7 @@ def _draw(args: SearchArgs, gallery: Gallery, found: SearchResult) -> None:
     import numpy as np
 
     from intraclip.core.media import decode_picture
-    from intraclip.gallery.pictures import STRIP_HEIGHT, STRIP_WIDTH, film_strip
+    from intraclip.gallery.pictures import STRIP_HEIGHT, STRIP_WIDTH, strip_of
     from intraclip.report.strips import Answer, encode_picture, ranked_picture
 
     def strip(tracklet: str) -> npt.NDArray[np.uint8]:
@@ -183,7 +183,7 @@ def _draw(args: SearchArgs, gallery: Gallery, found: SearchResult) -> None:
             return np.full((1, STRIP_HEIGHT, STRIP_WIDTH, 3), 230, dtype=np.uint8)
         return decode_picture(np.frombuffer(data, np.uint8), f"strip of {tracklet}")[None]
 
-    query = strip(args.tracklet) if args.tracklet is not None else film_strip(_query_pictures(args)[:5])[None]
+    query = strip(args.tracklet) if args.tracklet is not None else strip_of(_query_pictures(args)[:5])[None]
     answers = [
         Answer(
             frames=strip(m.record.id),

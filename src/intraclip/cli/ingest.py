@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from shlex import quote
@@ -11,8 +10,7 @@ from typing import Annotated
 
 import tyro
 
-from intraclip.cli.common import parse, print_json, progress_bar, say
-from intraclip.core.progress import Progress
+from intraclip.cli.common import parse, print_json, progress_bar, say, with_rate
 from intraclip.ingest import IngestConfig
 
 
@@ -47,16 +45,6 @@ class IngestArgs:
     settings: Annotated[IngestConfig, tyro.conf.arg(name="")] = field(default_factory=IngestConfig)
 
 
-def watching(update: Callable[..., None]) -> Progress:
-    """What an ingest tells a progress bar."""
-    started = time.monotonic()
-
-    def watch(done: int, total: int) -> None:
-        update(done, total or None, f"{done / max(time.monotonic() - started, 1e-6):.1f} frames/s")
-
-    return watch
-
-
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
     args = parse(IngestArgs, argv, command="ingest")
@@ -79,7 +67,7 @@ def main(argv: Sequence[str]) -> int:
             tracks=args.tracks,
             encoder=encoder,
             resume=args.resume,
-            progress=watching(update),
+            progress=with_rate(update),
         )
     if args.json:
         print_json(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -103,8 +104,8 @@ def _get(argv: Sequence[str]) -> int:
         else:
             if is_here(entry):
                 say("it is here already; verifying")
-            with progress_bars([], of_bytes=True) as progress:
-                found = download(entry, progress=progress)
+            with progress_bars([], of_bytes=True) as update:
+                found = download(entry, progress=lambda name: partial(update, name))
         _say_checked(found)
     return 0
 

@@ -39,9 +39,11 @@ class RankArgs(NetworkByPlace):
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
     args = parse(RankArgs, argv, command="rank")
-    from intraclip.embed.extract import embed_split, open_extractor
+    from intraclip.embed.extract import open_extractor
+    from intraclip.embed.extractors import ExtractSettings
+    from intraclip.embed.network import Network
     from intraclip.errors import OutputError
-    from intraclip.metrics.ranking import most_similar, require_name
+    from intraclip.metrics.ranked_lists import most_similar, require_name
     from intraclip.report.strips import ranked_tracklets, write_picture
 
     if args.out.suffix.lower() not in (".png", ".jpg", ".jpeg"):
@@ -54,7 +56,7 @@ def main(argv: Sequence[str]) -> int:
     by_name = {t.name: t for t in split.test}
     require_name(args.query, list(by_name))
     with progress_bar("embedding") as update:
-        embeddings = embed_split(extractor, split, recipe, progress=update)
+        embeddings = Network(extractor, ExtractSettings.of(recipe)).embed(split, progress=update)
     answers = most_similar(
         embeddings, args.query, k=args.k, distance=args.distance, own_camera=args.own_camera
     )

@@ -60,7 +60,7 @@ def main(argv: Sequence[str]) -> int:
         split=split,
         title=" and ".join(names),
         seed=args.seed,
-        progress=say,
+        say=say,
     )
     say(f"the report is {page}")
     return 0

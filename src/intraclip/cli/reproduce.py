@@ -55,7 +55,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _announce(planned: Plan) -> None:
-    from intraclip.lab.reproduce.estimate import duration
+    from intraclip.core.numbers import duration
 
     missing = sum(run.state != "done" for run in planned.runs)
     say(
@@ -69,7 +69,7 @@ def _announce(planned: Plan) -> None:
 
 
 def _print_plan(planned: Plan, *, as_json: bool) -> None:
-    from intraclip.lab.reproduce.estimate import duration
+    from intraclip.core.numbers import duration
     from intraclip.lab.reproduce.runner import command_lines
 
     # The first runs start in these places, the others wherever one becomes free.

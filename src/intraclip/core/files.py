@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import csv
 import errno
 import hashlib
+import io
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+import threading
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from intraclip.errors import OutputError, give_name, half_written, is_half_written
+from intraclip.errors import OutputError
 from intraclip.process import hold, release
 
 
@@ -83,24 +86,73 @@ def write_text(path: Path, text: str, *, replace: bool = True, kept: str = "") -
         partial.write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
 
 
-def make_folder(path: Path) -> None:
-    """Make a folder and those above it; it may be there.
+def write_csv(
+    path: Path, columns: Sequence[str], rows: Iterable[Iterable[object]], *, replace: bool = True
+) -> None:
+    """Write a table as `write_text` writes text."""
+    write_text(path, csv_text(columns, rows), replace=replace)
+
+
+def csv_text(columns: Sequence[str], rows: Iterable[Iterable[object]]) -> str:
+    """A table as CSV; None is an empty field."""
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    return table.getvalue()
+
+
+def half_written(path: Path) -> Path:
+    """Where this thread writes a file before the file gets its name; no pattern for finished files finds it."""
+    return path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}.partial")
+
+
+def is_half_written(path: Path) -> bool:
+    """Whether a file is one that was not finished: a killed process leaves it behind."""
+    return path.suffix == ".partial" and not path.is_dir()
+
+
+CLAIMED: set[Path] = set()
+"""Folders in which this process was the first to make something; what is in others is not its own to take away."""
+
+
+def write_new(path: Path, text: str) -> None:
+    """Write a file whole, in one step, and only if it is not there: `Path.replace` would take another one's place.
 
     Raises:
-        OutputError: it cannot be made.
+        FileExistsError: it is there; it stays as it is.
+        OSError: it cannot be written.
+    """
+    partial = half_written(path)
+    with partial.open("w", encoding="utf-8") as file:
+        try:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+            give_name(partial, path)
+        finally:
+            with suppress(OSError):
+                partial.unlink()
+
+
+def give_name(partial: Path, path: Path) -> None:
+    """Give a finished file its name if nothing has it yet; its own name may stay beside it.
+
+    Raises:
+        FileExistsError: something has it.
+        OSError: as `os.link`.
     """
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        os.link(partial, path)
+    except FileExistsError:
+        raise
     except OSError as error:
-        raise OutputError(f"cannot make the folder {path}: {error.strerror}") from error
-
-
-def sweep(folder: Path) -> None:
-    """Remove what killed processes left half-written in a folder that no other process writes to now."""
-    for path in folder.iterdir() if folder.is_dir() else ():
-        if is_half_written(path):
-            with suppress(OSError):
-                path.unlink()
+        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK):
+            raise
+        if path.exists():  # a file system without links: the moment between this and the next line stays
+            raise FileExistsError(errno.EEXIST, "it is there", str(path)) from None
+        partial.rename(path)
+    CLAIMED.add(path.parent.resolve())
 
 
 @contextmanager
@@ -135,63 +187,3 @@ def file_digest(path: Path) -> str:
     """SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-STAGED, READY, _OLD = "next.partial", "next", "old.json"
-"""New files of a folder while they are made, and once they are whole; and which of the old ones go."""
-
-
-def settle(folder: Path) -> None:
-    """Finish what `replaced_together` began before the process was killed; no other process may be at it.
-
-    Raises:
-        OutputError: it cannot be written.
-    """
-    ready = folder / READY
-    try:
-        if (folder / STAGED).is_dir():
-            shutil.rmtree(folder / STAGED)
-        if not ready.is_dir():
-            return
-        old = ready / _OLD
-        for name in json.loads(old.read_text(encoding="utf-8")) if old.exists() else []:
-            (folder / name).unlink(missing_ok=True)
-        for path in sorted(ready.rglob("*")):
-            if path.is_file() and path != old:
-                target = folder / path.relative_to(ready)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                path.replace(target)
-        shutil.rmtree(ready)
-    except OSError as error:
-        raise OutputError(f"the output folder {folder} cannot be written: {error.strerror}") from None
-
-
-@contextmanager
-def replaced_together(folder: Path, old: Iterable[str] = ()) -> Iterator[Path]:
-    """Replace files of a folder all at once: a process that is killed leaves the old ones or the new ones.
-
-    Where it is killed while the new ones take their places, `settle` or the next call goes on with that.
-
-    Args:
-        folder: is there; no other process may be at it (`intraclip.core.jobs.alone`).
-        old: paths in it of files that go, unless there are new ones in their places.
-
-    Yields:
-        A folder for the new files, which are made one by one, whole; the old ones stay if the block fails.
-
-    Raises:
-        OutputError: it cannot be written.
-    """
-    settle(folder)
-    staged = folder / STAGED
-    make_folder(staged)
-    try:
-        yield staged
-        write_json(staged / _OLD, sorted(name for name in old if not (staged / name).exists()))
-        try:
-            staged.rename(folder / READY)
-        except OSError as error:
-            raise OutputError(f"the output folder {folder} cannot be written: {error.strerror}") from None
-    finally:
-        shutil.rmtree(staged, ignore_errors=True)
-    settle(folder)

@@ -12,8 +12,9 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from intraclip.core.files import locked, make_folder
-from intraclip.errors import OutputError, write_new
+from intraclip.core.files import locked, write_new
+from intraclip.core.folders import make_folder
+from intraclip.errors import OutputError
 
 LOCK = "lock"
 """Name of the file that is locked."""

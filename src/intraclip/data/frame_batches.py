@@ -18,7 +18,7 @@ from torch.utils.data import Dataset
 
 from intraclip.config import ClipConfig, InputConfig
 from intraclip.data.clips import tracklet_clips
-from intraclip.data.dataset import FrameLoader
+from intraclip.data.frame_loader import FrameLoader
 from intraclip.errors import DataError, IntraclipError
 from intraclip.types import Tracklet
 

@@ -70,6 +70,14 @@ def resize_frame(frame: Frame, height: int, width: int) -> Frame:
     return out
 
 
+def shrunk(frame: Frame, scale: float) -> Frame:
+    """An RGB frame made smaller by a factor; as it is where that is 1 or more."""
+    if scale >= 1:
+        return frame
+    height, width = (max(1, round(side * scale)) for side in frame.shape[:2])
+    return resize_frame(np.ascontiguousarray(frame), height, width)
+
+
 def resize_into(frame: Frame, out: Frame) -> None:
     """As `resize_frame`, to a given place: contiguous uint8 ``[height, width, 3]``."""
     height, width = out.shape[:2]

@@ -8,7 +8,7 @@ from torch.utils.data import Dataset
 
 from intraclip.config import ClipConfig, InputConfig
 from intraclip.data.clips import Clip, tracklet_clips
-from intraclip.data.dataset import FrameLoader
+from intraclip.data.frame_loader import FrameLoader
 from intraclip.data.loaded_batch import Loaded
 from intraclip.errors import IntraclipError
 from intraclip.types import Tracklet

@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from intraclip.config import ClipConfig, Recipe
+from intraclip.config import Recipe
 from intraclip.core.devices import choose_device
 from intraclip.core.progress import Progress
+from intraclip.embed.clip_extractor import ClipExtractor
 from intraclip.embed.encoders import open_encoder
 from intraclip.embed.encoders.torch_encoder import TorchEncoder
-from intraclip.embed.extractors import ClipExtractor, Extractor, ExtractSettings, FrameExtractor
+from intraclip.embed.extractors import Extractor, ExtractSettings, FrameExtractor
 from intraclip.errors import ConfigError, DataError
 from intraclip.models.checkpoint import load_model, model_file, read_checkpoint
 from intraclip.models.embedder import ClipEmbedder, needs_clips
@@ -94,45 +95,6 @@ def _called(extractor: Extractor, source: Path | None) -> Extractor:
     return extractor
 
 
-def embed_tracklets(
-    model: ClipEmbedder | Extractor,
-    tracklets: Sequence[Tracklet],
-    recipe: Recipe,
-    *,
-    clip: ClipConfig | None = None,
-    progress: Progress | None = None,
-    unreadable: list[str] | None = None,
-) -> npt.NDArray[np.float32]:
-    """Embed tracklets: the mean of the embeddings of their test clips.
-
-    Args:
-        model: a network on its device (used in evaluation mode, its mode is restored), or an extractor.
-        tracklets: N of them.
-        recipe: clip, data and run settings.
-        clip: other clip settings than the recipe's, such as another test sampling.
-        progress: called after every batch.
-        unreadable: gets the messages about frames that were left out.
-
-    Returns:
-        float32 ``[N, D]``, in the order of the tracklets; not finite where the network gave such numbers.
-    """
-    if not isinstance(model, ClipEmbedder):
-        return collect(
-            model,
-            tracklets,
-            ExtractSettings.of(recipe, clip=clip),
-            progress=progress,
-            unreadable=unreadable,
-        )
-    was_training = model.training
-    model.eval()
-    try:
-        settings = ExtractSettings.of(recipe, clip=clip)
-        return collect(extractor_of(model), tracklets, settings, progress=progress, unreadable=unreadable)
-    finally:
-        model.train(was_training)
-
-
 def collect(
     extractor: Extractor,
     tracklets: Sequence[Tracklet],
@@ -141,7 +103,18 @@ def collect(
     progress: Progress | None = None,
     unreadable: list[str] | None = None,
 ) -> npt.NDArray[np.float32]:
-    """The embeddings that an extractor makes, float32 ``[N, D]``; arguments and errors as of `embed_tracklets`."""
+    """The embeddings that an extractor makes.
+
+    Args:
+        extractor: of a network.
+        tracklets: N of them.
+        settings: how they are sampled, read and batched.
+        progress: called after every batch.
+        unreadable: gets the messages about frames that were left out.
+
+    Returns:
+        float32 ``[N, D]``, in the order of the tracklets; not finite where the network gave such numbers.
+    """
     features = np.empty((len(tracklets), extractor.embedding_size), dtype=np.float32)
     for finished in extractor.embed(tracklets, settings, progress=progress):
         if finished.embedding is None:
@@ -150,20 +123,6 @@ def collect(
         if unreadable is not None:
             unreadable += finished.unreadable
     return features
-
-
-def embed_split(
-    model: ClipEmbedder | Extractor,
-    split: Split,
-    recipe: Recipe,
-    *,
-    clip: ClipConfig | None = None,
-    progress: Progress | None = None,
-) -> Embeddings:
-    """Embed the test tracklets of a split: queries first, then the gallery."""
-    require_test_tracklets(split)
-    features = embed_tracklets(model, split.test, recipe, clip=clip, progress=progress)
-    return with_ids(features, split)
 
 
 def require_test_tracklets(split: Split) -> None:

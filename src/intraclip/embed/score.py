@@ -16,12 +16,14 @@ from intraclip.errors import ConfigError, DataError
 from intraclip.metrics.audit import repeated_rows
 from intraclip.metrics.calibration import PairDistances, pair_distances
 from intraclip.metrics.distance import Distance
+from intraclip.metrics.given_distances import score_distances
 from intraclip.metrics.match_fit import fit_calibration
 from intraclip.metrics.match_probability import MatchCalibration
+from intraclip.metrics.paired import paired
 from intraclip.metrics.protocols import PROTOCOLS, Protocol, distinct, protocol_named, protocols_named
-from intraclip.metrics.ranking import score, score_distances, searched
+from intraclip.metrics.ranking import score, searched
 from intraclip.metrics.rerank import rerank as rerank_together
-from intraclip.metrics.uncertainty import intervals_or_none, paired
+from intraclip.metrics.uncertainty import intervals_or_none
 from intraclip.types import DISTRACTOR_PID, JUNK_PID, Embeddings, take
 
 DEFAULT_PROTOCOL = "cross-camera"

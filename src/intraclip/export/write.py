@@ -13,9 +13,10 @@ import numpy.typing as npt
 import torch
 
 from intraclip.config import Recipe
+from intraclip.core.files import give_name
 from intraclip.core.paths import utf8_path
 from intraclip.core.tensor_digest import digest
-from intraclip.errors import ConfigError, OutputError, give_name
+from intraclip.errors import ConfigError, OutputError
 from intraclip.export.compare import Agreement, Frames, compare
 from intraclip.export.description import Description, describe_network
 from intraclip.export.engines import RUNS

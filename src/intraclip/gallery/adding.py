@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from intraclip.core.progress import Progress
 from intraclip.data.readers import read_split
-from intraclip.data.readers.folder import find_manifest, manifest_rows
+from intraclip.data.readers.folder import manifest_of
 from intraclip.embed.embeddings_io import EmbeddingsFile
 from intraclip.embed.extractors import Extractor, ExtractSettings
 from intraclip.errors import DataError
@@ -74,7 +74,7 @@ def read_tracklets(
     found = read_split(root, layout=layout, split=split)
     if not found.test:
         raise DataError(f"{root} holds training tracklets only; a gallery takes those of query and gallery")
-    details = _manifest(root)
+    details = manifest_of(root)
     boxes = _boxes(root)
     return [(t, _record(t, details.get(t.name, {}), boxes.get(t.name, ()), root, naming)) for t in found.test]
 
@@ -227,11 +227,6 @@ def _record_of_row(file: EmbeddingsFile, row: int, naming: Naming) -> TrackletRe
 def _with_clock(record: TrackletRecord, naming: Naming) -> TrackletRecord:
     start = naming.started_at.get(record.source, naming.started_at.get(""))
     return record if start is None else replace(record, started_at=start + (record.start_s or 0.0))
-
-
-def _manifest(root: Path) -> dict[str, Mapping[str, str]]:
-    path = find_manifest(root)
-    return {} if path is None else {row["tracklet"]: row for _, row in manifest_rows(path)}
 
 
 def _seconds(text: str | None) -> float | None:

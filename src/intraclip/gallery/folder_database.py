@@ -18,7 +18,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from intraclip.errors import DamagedError, DataError, OutputError, require_empty_folder
+from intraclip.core.folders import require_empty_folder
+from intraclip.errors import DamagedError, DataError, OutputError
 from intraclip.gallery import digests
 from intraclip.gallery.digests import COVERED, Damage
 from intraclip.gallery.folder_files import (

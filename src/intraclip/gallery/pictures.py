@@ -6,10 +6,11 @@ import numpy as np
 import numpy.typing as npt
 import simplejpeg
 
-from intraclip.data.frames import read_tracklet_frame, resize_frame
+from intraclip.core.media import film_strip
+from intraclip.core.spread import evenly
+from intraclip.data.frames import read_tracklet_frame, resize_frame, shrunk
 from intraclip.errors import FrameError
 from intraclip.gallery.records import Pictures
-from intraclip.ingest.gates import evenly
 from intraclip.types import Tracklet
 
 STRIP_FRAMES = 5
@@ -41,25 +42,16 @@ def pictures_of(tracklet: Tracklet, *, crops: int = CROPS) -> Pictures:
         return Pictures()
     kept = [frames[i] for i in evenly(len(frames), crops)] if crops else []
     return Pictures(
-        strip=_jpeg(film_strip([frames[i] for i in evenly(len(frames), STRIP_FRAMES)])),
-        crops=tuple(_jpeg(_bounded(frame)) for frame in kept),
+        strip=_jpeg(strip_of([frames[i] for i in evenly(len(frames), STRIP_FRAMES)])),
+        crops=tuple(_jpeg(shrunk(frame, CROP_HEIGHT / frame.shape[0])) for frame in kept),
     )
 
 
-def film_strip(frames: list[Frame]) -> Frame:
+def strip_of(frames: list[Frame]) -> Frame:
     """Frames ``[h, w, 3]`` side by side: uint8 ``[128, T * 64 + (T - 1) * 2, 3]``."""
-    step = STRIP_WIDTH + STRIP_GAP
-    strip = np.zeros((STRIP_HEIGHT, len(frames) * step - STRIP_GAP, 3), dtype=np.uint8)
-    for place, frame in enumerate(frames):
-        strip[:, place * step : place * step + STRIP_WIDTH] = resize_frame(frame, STRIP_HEIGHT, STRIP_WIDTH)
-    return strip
-
-
-def _bounded(frame: Frame) -> Frame:
-    height, width = frame.shape[:2]
-    if height <= CROP_HEIGHT:
-        return frame
-    return resize_frame(frame, CROP_HEIGHT, max(1, round(width * CROP_HEIGHT / height)))
+    return film_strip(
+        np.stack([resize_frame(frame, STRIP_HEIGHT, STRIP_WIDTH) for frame in frames]), gap=STRIP_GAP
+    )
 
 
 def _jpeg(frame: Frame) -> bytes:

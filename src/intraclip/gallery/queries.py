@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from intraclip.core.media import read_picture
-from intraclip.data.frames import resize_frame
+from intraclip.core.spread import spread
+from intraclip.data.frames import shrunk
 from intraclip.errors import DataError
 from intraclip.ingest.config import IngestConfig
 from intraclip.ingest.crops import cut
@@ -36,24 +37,16 @@ def read_clip(path: Path) -> list[Picture]:
     Raises:
         DataError: it is no video, or damaged.
     """
-    kept: list[Picture] = []
-    stride = 1
-    for number, frame in enumerate(open_source(path, IngestConfig()).frames()):
-        if number % stride:
-            continue
-        kept.append(_bounded(np.ascontiguousarray(frame.image[..., ::-1])))
-        if len(kept) == 2 * MAX_FRAMES:  # how long a video is, its end alone tells
-            kept, stride = kept[::2], 2 * stride
+    frames = (frame.image for frame in open_source(path, IngestConfig()).frames())
+    kept = spread(frames, MAX_FRAMES, keep=_small)
     if not kept:
         raise DataError(f"no frame of {path} can be decoded; the file is damaged")
-    places = np.linspace(0, len(kept) - 1, min(len(kept), MAX_FRAMES)).round().astype(int)
-    return [kept[i] for i in places]
+    return kept
 
 
-def _bounded(frame: Picture) -> Picture:
-    height, width = frame.shape[:2]
-    scale = min(1.0, KEPT_SIDE / max(height, width))
-    return resize_frame(frame, max(1, round(height * scale)), max(1, round(width * scale)))
+def _small(image: Picture) -> Picture:
+    """A picture of a video, which is BGR."""
+    return shrunk(np.ascontiguousarray(image[..., ::-1]), KEPT_SIDE / max(image.shape[:2]))
 
 
 def read_box(path: Path, *, frame: int, box: tuple[float, float, float, float]) -> list[Picture]:

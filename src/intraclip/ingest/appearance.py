@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from intraclip.arrays import unit
 from intraclip.errors import DataError
 from intraclip.ingest.config import IngestConfig
 from intraclip.ingest.crops import cut
@@ -242,8 +243,3 @@ def _before(vectors: Floats, place: int) -> Floats:
 
 def _after(vectors: Floats, place: int) -> Floats:
     return unit(vectors[place : place + MOST].mean(axis=0))
-
-
-def unit(vectors: npt.NDArray[np.float32]) -> Floats:
-    """Vectors ``[..., F]`` scaled to length 1."""
-    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-9), np.float32)

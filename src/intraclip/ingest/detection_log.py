@@ -13,7 +13,6 @@ import struct
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -91,9 +90,7 @@ class DetectionLog:
     def __enter__(self) -> DetectionLog:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _read(self, frame: int) -> Detections | None:

@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from intraclip.core.spread import evenly
 from intraclip.ingest.config import IngestConfig
 from intraclip.ingest.detections import Floats, box_area
 from intraclip.ingest.frame_source import Image
@@ -226,14 +227,3 @@ def select(track: Observations, config: IngestConfig, *, height: int, width: int
             continue
         parts[number + 1] = track[good[evenly(len(good), config.max_frames)]]
     return Selection(parts=parts, divided=count > 1, dropped_frames=dropped, reasons=+reasons)
-
-
-def evenly(length: int, count: int) -> npt.NDArray[np.int64]:
-    """Indices of at most `count` of `length` items, first and last among them, evenly spread.
-
-    >>> evenly(9, 3).tolist(), evenly(2, 3).tolist(), evenly(3, 0).tolist()
-    ([0, 4, 8], [0, 1], [0, 1, 2])
-    """
-    if not count or length <= count:
-        return np.arange(length)
-    return np.linspace(0, length - 1, count).round().astype(np.int64)

@@ -18,11 +18,11 @@ import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from intraclip.core import jobs
-from intraclip.core.files import make_folder, write_text
+from intraclip.core.files import write_text
+from intraclip.core.folders import make_folder
 from intraclip.errors import OutputError
 
 RECORD = "ingest.json"
@@ -170,9 +170,7 @@ class Job:
     def __enter__(self) -> Job:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _refuse_strangers(self) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
@@ -11,12 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
-from intraclip.core.files import make_folder, write_text
+from intraclip.core.files import csv_text, write_csv
+from intraclip.core.folders import make_folder
+from intraclip.core.spread import evenly
 from intraclip.errors import DataError
 from intraclip.ingest.config import IngestConfig
 from intraclip.ingest.crops import cut, write_jpeg
 from intraclip.ingest.frame_source import FrameSource, Image
-from intraclip.ingest.gates import Observations, evenly, select
+from intraclip.ingest.gates import Observations, select
 from intraclip.ingest.sheets import Strip, thumbnail, write_sheets
 from intraclip.ingest.summary import VideoSummary
 
@@ -74,7 +74,7 @@ def write_tracklets(
             kept[f"{name}p{number}" if selection.divided else name] = part
 
     strips = _write_crops(source, kept, out, config, watch)
-    write_text(out / "boxes" / f"{summary.view}.csv", _csv(BOX_COLUMNS, _box_rows(kept)))
+    write_csv(out / "boxes" / f"{summary.view}.csv", BOX_COLUMNS, _box_rows(kept))
     write_sheets(out / "contact_sheets", summary.view, strips)
 
     summary.tracklets = len(kept)
@@ -95,15 +95,7 @@ def write_tracklets(
 
 def manifest(rows: list[list[object]]) -> str:
     """`tracklets.csv`, from rows of `write_tracklets`."""
-    return _csv(COLUMNS, rows)
-
-
-def _csv(columns: tuple[str, ...], rows: list[list[object]]) -> str:
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
-    return table.getvalue()
+    return csv_text(COLUMNS, rows)
 
 
 def _file_names(kept: Mapping[str, Observations]) -> Callable[[int], str]:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from intraclip.config import ClipConfig, InputConfig
 from intraclip.data.clips import tracklet_clips
-from intraclip.data.dataset import FrameLoader
+from intraclip.data.frame_loader import FrameLoader
 from intraclip.types import Tracklet
 
 STRIPES = 6

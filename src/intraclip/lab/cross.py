@@ -4,23 +4,24 @@
 
     OUT/
       split-00/     the run trained on training split 0; one folder a split, see `intraclip.train`
-      cross.json    every pair of splits, means and deviations
+      cross.json    every pair of splits, means, deviations and intervals
       cross.md      the same as a table
+      cross.html    the same as a page, where the extra `report` is installed
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from intraclip.config import Recipe
-from intraclip.config_io import differing_in_effect, load_recipe, parse_json
+from intraclip.config_io import differing_in_effect, load_recipe
 from intraclip.core.devices import choose_device
-from intraclip.core.files import write_json, write_text
+from intraclip.core.folders import require_empty_folder
 from intraclip.core.jobs import alone
 from intraclip.data.dataset import labels_of
 from intraclip.data.readers.common import benchmark_info, shorten
@@ -28,19 +29,20 @@ from intraclip.data.readers.counts import differences
 from intraclip.data.readers.ilids_vid import ILIDS_VID_PUBLISHED
 from intraclip.data.readers.prid2011 import PRID2011_PUBLISHED
 from intraclip.embed.evaluate import Sampling, SplitsEvaluation, evaluate_splits
-from intraclip.errors import ConfigError, DataError, OutputError, is_half_written, require_empty_folder
-from intraclip.lab.reproduce.experiments import TABLE_4
-from intraclip.lab.reproduce.statistics import student
-from intraclip.lab.reproduce.tables import markdown_table
+from intraclip.errors import ConfigError
+from intraclip.lab.reproduce.experiments import MEASURES, TABLE_4
+from intraclip.lab.reproduce.pages import write_result
+from intraclip.lab.reproduce.plan import Refusal, look, raise_refused, read_json
+from intraclip.lab.reproduce.statistics import measured, over_trainings, student
+from intraclip.lab.reproduce.tables import Page, Table, ends_text, sample_text
 from intraclip.lab.splits import raise_problems, read_testing, read_training, same_people
 from intraclip.lab.view import View
 from intraclip.metrics.distance import Distance
 from intraclip.models.checkpoint import model_file, read_checkpoint
 from intraclip.types import Split
 
-MEASURES = ("rank1", "rank5", "rank10", "rank20", "mAP", "mINP")
-COLUMNS = {"rank1": "rank-1", "rank5": "rank-5", "rank20": "rank-20", "mAP": "mAP"}
-"""Measures in the table, and their headings: those of the paper's Table 4, and mAP."""
+SCORED = (*MEASURES, "rank10", "mINP")
+"""Measures in `cross.json`; the table shows those of the paper's."""
 
 PRINTED = {m: round(v / 100, 4) for m, v in TABLE_4.row("model-4").printed["prid2011"].items()}
 """Printed in the paper's Table 4: ICA and SDA (model 4), trained on iLIDS-VID, tested on PRID-2011."""
@@ -49,7 +51,8 @@ PRINTED_SOURCE = "printed in the paper (Table 4, ICA+SDA, trained on iLIDS-VID)"
 DEVIATION = (
     "sample standard deviation (n - 1) over all pairs of a training split and a test split. Pairs that share a split "
     "are not independent: the deviation between training splits is that of their means over the test splits, and "
-    "the other way round"
+    "the other way round. The interval is of the mean over trainings, by Student's t; splits share people, and their "
+    "interval is widened (Nadeau & Bengio 2003)"
 )
 
 
@@ -93,7 +96,7 @@ def cross_dataset(
     resume: bool = False,
     view: View | None = None,
 ) -> dict[str, Any]:
-    """Train on every split of one data set, test on every split of another, write `cross.json` and `cross.md`.
+    """Train on every split of one data set, test on every split of another, write the result.
 
     Everything that can be checked is checked before anything is trained.
 
@@ -123,8 +126,12 @@ def cross_dataset(
         )
     recipes = [replace(recipe, data=replace(recipe.data, split=split.index)) for split in training]
     folders = [out / f"split-{split.index:02d}" for split in training]
+    refused: list[Refusal] = []
     for split, own, folder in zip(training, recipes, folders, strict=True):
-        _check_kept(folder, split, own)
+        look(folder, own, split, refused)
+    raise_refused(refused)
+    begun = [folder / "config.toml" for folder in folders]  # the same, but perhaps for the device
+    recipes = [load_recipe(str(f)) if f.is_file() else own for f, own in zip(begun, recipes, strict=True)]
 
     with alone(out, remove=True):
         runs, results = [], []
@@ -140,7 +147,7 @@ def cross_dataset(
             runs.append(run)
             results.append(_test(run, testing, settings, view))
         result = summarise(runs, testing, results)
-        write_cross(out, result)
+        write_result(out / "cross.md", page(result), result)
         return result
 
 
@@ -187,41 +194,17 @@ def cross_runs(
                 f"{run.folder} was trained on {run.root}, which is the test data set: its test people were trained "
                 "on in other splits; use `intraclip evaluate` for the run's own split"
             )
-    result = summarise(runs, testing, [_test(run, testing, settings, view) for run in runs])
-    if out is not None:
-        write_cross(out, result, replace=False)
+    with nullcontext() if out is None else alone(out, remove=True):
+        result = summarise(runs, testing, [_test(run, testing, settings, view) for run in runs])
+        if out is not None:
+            write_result(out / "cross.md", page(result), result)
     return result
-
-
-# -- before anything is trained ----------------------------------------------------------------------------
-
-
-def _check_kept(folder: Path, split: Split, recipe: Recipe) -> None:
-    """Refuse to go on from a run with another recipe or other people."""
-    if (folder / "config.toml").is_file():
-        different = differing_in_effect(load_recipe(str(folder / "config.toml")), recipe)
-        if different:
-            raise ConfigError(
-                f"{folder} was started with another recipe; resume with the same, or choose another --out. Different:\n"
-                + "\n".join(f"  {line}" for line in different)
-            )
-    elif folder.is_dir() and not all(map(is_half_written, folder.iterdir())):
-        raise OutputError(f"{folder} is not empty and is not a run folder; choose another --out")
-    if (folder / "model.safetensors").is_file():
-        trained_on = read_checkpoint(folder / "model.safetensors").pids
-        if trained_on != tuple(labels_of(split.train)):
-            raise DataError(
-                f"{folder} was trained on other people ({len(trained_on)} identities) than split {split.index} of "
-                f"{split.root} has; resume on the data it was started with, or choose another --out"
-            )
 
 
 def _described(folder: Path) -> CrossRun:
     checkpoint = read_checkpoint(model_file(folder))
-    data: dict[str, Any] = {}
     # A checkpoint alone knows its split, but not the data set; older or moved runs are tested all the same.
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        data = parse_json((folder / "environment.json").read_text(encoding="utf-8"))["data"]
+    data = read_json(folder / "environment.json").get("data") or {}
     return CrossRun(
         folder=folder,
         dataset=str(data.get("dataset", "")),
@@ -247,8 +230,8 @@ def _test(
             device=settings.device,
             progress=update,
         )
-    rank1 = _spread([s.rank(1) for s in found.scores])
-    view.say(f"{run.folder}: rank-1 {_percent(rank1)} on {len(testing)} splits of {testing[0].dataset}")
+    rank1 = sample_text(_spread([s.rank(1) for s in found.scores]))
+    view.say(f"{run.folder}: rank-1 {rank1} on {len(testing)} splits of {testing[0].dataset}")
     return found
 
 
@@ -261,10 +244,7 @@ def summarise(
         ``pairs`` (one a training and test split), ``by_run``, ``summary`` (mean and deviations by measure),
         ``printed`` (the paper's row, or None), and everything that makes the numbers what they are.
     """
-    grid = [
-        [{m: float(scores.to_json_dict()[m]) for m in MEASURES} for scores in result.scores]
-        for result in results
-    ]
+    grid = [[{m: measured(scores, m) for m in SCORED} for scores in result.scores] for result in results]
     pairs = [
         {
             "train_split": run.split,
@@ -282,15 +262,23 @@ def summarise(
         {
             "train_split": run.split,
             "run": str(run.folder),
-            **{m: _spread([cell[m] for cell in row]) for m in MEASURES},
+            **{m: _spread([cell[m] for cell in row]) for m in SCORED},
         }
         for run, row in zip(runs, grid, strict=True)
     ]
     summary = {}
-    for m in MEASURES:
+    for m in SCORED:
         table = [[cell[m] for cell in row] for row in grid]
+        # Runs of one split, such as those of several seeds, are told apart by their place.
+        trained = {
+            (run.split, place): fmean(row) for place, (run, row) in enumerate(zip(runs, table, strict=True))
+        }
+        sure = over_trainings(trained)
         summary[m] = {
             **_spread([value for row in table for value in row]),
+            "low": sure.low,
+            "high": sure.high,
+            "trainings": sure.count,
             "between_train_splits": student([fmean(row) for row in table]).deviation,
             "between_test_splits": student([fmean(c) for c in zip(*table, strict=True)]).deviation,
         }
@@ -374,11 +362,8 @@ def _run_notes(runs: Sequence[CrossRun]) -> list[str]:
     return notes
 
 
-# -- tables ------------------------------------------------------------------------------------------------
-
-
-def table_rows(result: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    """The table of a result: a label and one cell for each of `COLUMNS`, in percent."""
+def page(result: Mapping[str, Any]) -> Page:
+    """What is shown of a result: one table, in percent."""
     summary, tests, trains = result["summary"], result["test"]["splits"], result["train"]["splits"]
     # Runs of one split, such as those of several seeds, need their names to be told apart.
     named = len(set(trains)) < len(trains)
@@ -386,35 +371,36 @@ def table_rows(result: Mapping[str, Any]) -> list[tuple[str, ...]]:
         (
             (f"{Path(entry['run']).name}, " if named else "")
             + f"training split {entry['train_split']} ({len(tests)} test splits)",
-            *(_percent(entry[m]) for m in COLUMNS),
+            *(sample_text(entry[m]) for m in MEASURES),
         )
         for entry in result["by_run"]
     ]
-    rows.append((f"all {len(result['pairs'])} pairs", *(_percent(summary[m]) for m in COLUMNS)))
+    spreads = [{key: summary[m][key] for key in ("mean", "deviation")} for m in MEASURES]
+    rows.append((f"all {len(result['pairs'])} pairs", *map(sample_text, spreads)))
     for many, key, what in (
         (trains, "between_train_splits", "runs" if named else "training splits"),
         (tests, "between_test_splits", "test splits"),
     ):
         if len(many) > 1:
-            rows.append(
-                (
-                    f"deviation between {len(many)} {what}",
-                    *(f"± {100 * summary[m][key]:.1f}" for m in COLUMNS),
-                )
-            )
+            spread = (f"± {100 * summary[m][key]:.1f}" for m in MEASURES)
+            rows.append((f"deviation between {len(many)} {what}", *spread))
+    ends = [(summary[m]["low"], summary[m]["high"]) for m in MEASURES]
+    if any(low is not None for low, _ in ends):
+        shown = ("" if low is None else ends_text(low, high) for low, high in ends)
+        rows.append((f"95 % interval over {summary['mAP']['trainings']} trainings", *shown))
     if result["printed"] is not None:
         printed = result["printed"]
-        rows.append(
-            (
-                printed["source"],
-                *(f"{100 * printed[m]:.1f}" if m in printed else "not printed" for m in COLUMNS),
-            )
-        )
-    return rows
+        known = (f"{100 * printed[m]:.1f}" if m in printed else "not printed" for m in MEASURES)
+        rows.append((printed["source"], *known))
+    return Page(
+        title=f"Trained on {result['train']['dataset']}, tested on {result['test']['dataset']}",
+        tables=(Table(title="In percent", header=("", *MEASURES.values()), rows=tuple(rows)),),
+        remarks=tuple(_remarks(result)),
+    )
 
 
-def remarks(result: Mapping[str, Any]) -> list[str]:
-    """What stands below the table: how the numbers were taken."""
+def _remarks(result: Mapping[str, Any]) -> list[str]:
+    """How the numbers were taken."""
     counted = sorted({pair["queries"] for pair in result["pairs"]})
     lost = sum(pair["queries_without_match"] for pair in result["pairs"])
     queries = str(counted[0]) if len(counted) == 1 else f"{counted[0]} to {counted[-1]}"
@@ -426,36 +412,12 @@ def remarks(result: Mapping[str, Any]) -> list[str]:
         f"Queries counted in a test split: {queries}; queries without a match, not counted: {lost} in all pairs.",
         f"Backbone {model['backbone']}, head {model['head']}, augmentation {model['augmentation']}, seed "
         f"{model['seed']}.",
-        f"In percent; ± is the {result['deviation']}.",
+        f"± is the {result['deviation']}.",
         *(f"Note: {note}." for note in result["notes"]),
     ]
-
-
-def markdown(result: Mapping[str, Any]) -> str:
-    """The result as a Markdown page."""
-    lines = [f"# Trained on {result['train']['dataset']}, tested on {result['test']['dataset']}", ""]
-    lines += [*markdown_table(("", *COLUMNS.values()), table_rows(result), align="---:"), ""]
-    for remark in remarks(result):
-        lines += [remark, ""]
-    return "\n".join(lines)
-
-
-def write_cross(out: Path, result: Mapping[str, Any], *, replace: bool = True) -> None:
-    """Write `cross.json` and `cross.md`.
-
-    Raises:
-        OutputError: they cannot be written, or are there and not to be replaced.
-    """
-    write_json(out / "cross.json", result, replace=replace)
-    write_text(out / "cross.md", markdown(result), replace=replace)
 
 
 def _spread(values: Sequence[float]) -> dict[str, float | None]:
     """Mean and sample standard deviation."""
     found = student(values)
     return {"mean": found.value, "deviation": found.deviation}
-
-
-def _percent(found: Mapping[str, Any]) -> str:
-    deviation = "" if found["deviation"] is None else f" ± {100 * found['deviation']:.1f}"
-    return f"{100 * found['mean']:.1f}{deviation}"

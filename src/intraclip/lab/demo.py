@@ -13,11 +13,14 @@ from intraclip.config import TIMM, Augmentation, Recipe
 from intraclip.config_io import dump_recipe, load_recipe
 from intraclip.core.devices import choose_device
 from intraclip.core.files import write_json, write_text
+from intraclip.core.folders import require_empty_folder
 from intraclip.core.progress import Progress
 from intraclip.data.readers import read_split
 from intraclip.embed.evaluate import evaluate
-from intraclip.embed.extract import embed_split, with_ids
-from intraclip.errors import OutputError, require_empty_folder
+from intraclip.embed.extract import extractor_of, with_ids
+from intraclip.embed.extractors import ExtractSettings
+from intraclip.embed.network import Network
+from intraclip.errors import OutputError
 from intraclip.lab.baselines import colour_histograms
 from intraclip.lab.rendering import check_rendered, render
 from intraclip.lab.view import View
@@ -185,11 +188,12 @@ def _baselines(split: Split, recipe: Recipe, view: View) -> dict[str, Scores]:
         recipe.model, recipe.input, num_classes=count_pids(split.train), seed=recipe.seed
     )
     begin(untrained, recipe.model, recipe.input)
-    untrained = untrained.to(choose_device(recipe.device))
+    untrained = untrained.to(choose_device(recipe.device)).eval()
+    network = Network(extractor_of(untrained), ExtractSettings.of(recipe))
     with view.progress("embedding, before training") as update:
         embeddings = {
             "Colour histograms": with_ids(colour_histograms(split.test), split),
-            "Network before training": embed_split(untrained, split, recipe, progress=update),
+            "Network before training": network.embed(split, progress=update),
         }
     protocol = protocol_named(split.protocol)
     return {name: score(found, protocol, distance=DISTANCE) for name, found in embeddings.items()}

@@ -115,6 +115,7 @@ def from_embeddings(e: Embeddings) -> Input:
 
 def from_file(path: Path, data: Split | None) -> Input:
     """An embeddings file, with the data that it was made from where they are there."""
+    from intraclip.data.readers.folder import manifest_of
     from intraclip.embed.embeddings_io import read_embeddings
     from intraclip.errors import DataError
     from intraclip.link.recordings import recordings
@@ -131,7 +132,7 @@ def from_file(path: Path, data: Split | None) -> Input:
                 f"{len(missing)} tracklets of {path} are not in {data.root}, such as {missing[0]}; name the folder "
                 "that the embeddings were made from"
             )
-    manifest = _manifest(data.root if data is not None else None)
+    manifest = {} if data is None else manifest_of(data.root)
     return replace(
         given,
         times=None if file.times is None else file.times[file.embeddings.pids != JUNK_PID],
@@ -141,14 +142,6 @@ def from_file(path: Path, data: Split | None) -> Input:
         manifest=manifest,
         notes=(*file.notes, *given.notes),
     )
-
-
-def _manifest(data: Path | None) -> dict[str, Mapping[str, str]]:
-    """Rows of a data folder's manifest by tracklet, as `intraclip ingest` wrote them down."""
-    from intraclip.data.readers.folder import find_manifest, manifest_rows
-
-    path = find_manifest(data) if data is not None else None
-    return {} if path is None else {row["tracklet"]: row for _, row in manifest_rows(path)}
 
 
 def from_gallery(gallery: Gallery) -> Input:
@@ -161,7 +154,10 @@ def from_gallery(gallery: Gallery) -> Input:
     from intraclip.link.recordings import recordings
     from intraclip.link.said import said_of
 
+    # What is deleted between the two is left out.
     records = list(gallery.all_records())
+    vectors = gallery.find_vectors([record.id for record in records])
+    records = [record for record in records if record.id in vectors]
     if not records:
         raise DataError(
             f"the gallery {gallery.info.address} is empty; add tracklets with `intraclip gallery add`"
@@ -195,7 +191,7 @@ def from_gallery(gallery: Gallery) -> Input:
 
     return Input(
         names=names,
-        features=np.asarray(gallery.vectors(names), dtype=np.float32),
+        features=np.stack([vectors[name] for name in names]).astype(np.float32),
         camids=np.array([number_of[record.camid, record.camera] for record in records], dtype=np.int64),
         times=times,
         sources=() if wall else recordings(names, videos),
@@ -204,7 +200,7 @@ def from_gallery(gallery: Gallery) -> Input:
         calibration=gallery.calibration(),
         cameras={number: camera[1] for camera, number in number_of.items()},
         strip=gallery.strip,
-        said=said_of(records, gallery.judgements()),
+        said=said_of({record.id: record.person for record in records}, gallery.judgements()),
         before=kept_in(gallery),
         gallery=gallery,
         notes=tuple(notes),

@@ -10,27 +10,20 @@ So the counts depend neither on the size of the blocks nor on the order of the g
 linear algebra library, or the device. Nothing but one block and the counters is ever kept.
 
 The bound (Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., section 3.1) holds for any order of
-summation: a float32 product of two vectors of k entries errs by at most k u |a| |b| to first order, u = 2^-24. `_DEPTH`
+summation: a float32 product of two vectors of k entries errs by at most k u |a| |b| to first order, u = 2^-24. `DEPTH`
 entries are summed in one product and the partial sums are added, which keeps k small for long features.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
-from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from intraclip.errors import DeviceError
 from intraclip.metrics.distance import Distance, largest, paired_distances
-
-if TYPE_CHECKING:
-    import torch
 
 MAX_BYTES = 256 * 2**20
 """Memory that the blocks of one search may take by default."""
@@ -41,7 +34,7 @@ FEW = 96
 FLAGS = 2**18
 """Comparisons made in one go: their flags stay in a processor's cache until they are counted."""
 
-_DEPTH = 256
+DEPTH = 256
 _WIDEST = 16_384
 _UNIT_ROUNDOFF = 2.0**-24
 _SMALLEST_NORMAL = 2.0**-126
@@ -155,7 +148,11 @@ def count_not_farther(
         scale=scale,
         distance=distance,
     )
-    side = _NumpySide() if device is None else _TorchSide(device)
+    side: Side = _NumpySide()
+    if device is not None:
+        from intraclip.metrics.blocks_torch import TorchSide  # torch takes seconds to import
+
+        side = TorchSide(device)
     size = features.shape[1]
     height, width = block_shape(
         len(query), len(gallery), size, max_bytes=max_bytes, cell_bytes=side.cell_bytes(size)
@@ -180,7 +177,7 @@ def count_not_farther(
             owners = np.repeat(np.arange(len(rows)), np.diff(starts))
             low, high = frame.bounds(wanted, q_squares[owners], float(g_squares.max()))
             mine = (out_rows[inside] >= top) & (out_rows[inside] < top + len(rows))
-            block = _Block(
+            block = Block(
                 low=low,
                 high=high,
                 starts=starts - starts[0],
@@ -199,7 +196,7 @@ def count_not_farther(
 
 def _settle(
     counts: npt.NDArray[np.int64],
-    block: _Block,
+    block: Block,
     thresholds: npt.NDArray[np.float32],
     rows: npt.NDArray[np.int64],
     values: npt.NDArray[np.float32],
@@ -254,7 +251,7 @@ class _Frame:
         middle = half - (1 if self.distance == "cosine" else q_squares / 2)
         q, g = np.sqrt(q_squares), np.sqrt(g_square)
         # The product and the sum of its parts; the last addition.
-        error = (min(size, _DEPTH) + -(-size // _DEPTH) + 3) * q * g
+        error = (min(size, DEPTH) + -(-size // DEPTH) + 3) * q * g
         # Rounding of the prepared entries; of |g|^2 / 2 and its addition; of the distance itself to float32.
         error += (q + g) ** 2 + g**2 + 2 * half
         # 1.05 covers the higher orders and float64. What underflows has absolute bounds.
@@ -275,7 +272,7 @@ def _squares(features: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Block:
+class Block:
     """The thresholds of one block, as `Thresholds`, in terms of the product."""
 
     low: npt.NDArray[np.float32]
@@ -284,15 +281,28 @@ class _Block:
     left_out: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
 
 
-_Counted = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float32]]
+Counted = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float32]]
 """Counts by the upper bound, then rows, columns and values of the open pairs, sorted by row."""
+
+
+class Side(Protocol):
+    """What multiplies and counts."""
+
+    def cell_bytes(self, size: int) -> int:
+        """Memory that a pair takes, of features of that size."""
+
+    def load(self, g: npt.NDArray[np.float32], squares: npt.NDArray[np.float64]) -> None:
+        """Take prepared gallery items and what is added to their products."""
+
+    def count(self, q: npt.NDArray[np.float32], block: Block) -> Counted:
+        """Count for prepared queries."""
 
 
 class _NumpySide:
     """Products and counting with numpy. Its products use every core, the passes over a row need the cache most."""
 
     def cell_bytes(self, size: int) -> int:
-        return 4 if size <= _DEPTH else 8
+        return 4 if size <= DEPTH else 8
 
     def load(self, g: npt.NDArray[np.float32], squares: npt.NDArray[np.float64]) -> None:
         self._g = g
@@ -301,12 +311,12 @@ class _NumpySide:
         self._near = np.empty(len(g), dtype=bool)
         self._more = np.empty(len(g), dtype=bool)
 
-    def count(self, q: npt.NDArray[np.float32], block: _Block) -> _Counted:
-        product = np.matmul(q[:, :_DEPTH], self._g[:, :_DEPTH].T)
-        if q.shape[1] > _DEPTH:
+    def count(self, q: npt.NDArray[np.float32], block: Block) -> Counted:
+        product = np.matmul(q[:, :DEPTH], self._g[:, :DEPTH].T)
+        if q.shape[1] > DEPTH:
             part = np.empty_like(product)
-            for start in range(_DEPTH, q.shape[1], _DEPTH):
-                deep = slice(start, start + _DEPTH)
+            for start in range(DEPTH, q.shape[1], DEPTH):
+                deep = slice(start, start + DEPTH)
                 product += np.matmul(q[:, deep], self._g[:, deep].T, out=part)
         np.subtract(self._offsets, product, out=product)
         product[block.left_out] = np.inf
@@ -344,87 +354,3 @@ class _NumpySide:
             self._near &= self._more
             found |= self._near
         return np.flatnonzero(found)
-
-
-class _TorchSide:
-    """The same with torch, on any device: one binary search for each number, no loop over queries."""
-
-    def __init__(self, device: str) -> None:
-        # Here, because torch takes seconds to import and the numpy side does without it.
-        import torch
-
-        self._torch = torch
-        try:
-            self._device = torch.device(device)
-            torch.empty(0, device=self._device)
-        except (RuntimeError, AssertionError) as error:
-            raise DeviceError(f"device {device!r} cannot be used for ranking: {error}") from error
-
-    def cell_bytes(self, size: int) -> int:
-        # The product, two places of 4 bytes and one of 8, flags, and the open pairs should they be many.
-        return 48
-
-    def load(self, g: npt.NDArray[np.float32], squares: npt.NDArray[np.float64]) -> None:
-        self._g = self._send(g)
-        self._offsets = self._send((squares / 2).astype(np.float32))
-
-    def count(self, q: npt.NDArray[np.float32], block: _Block) -> _Counted:
-        torch = self._torch
-        product = self._product(self._send(q))
-        product[self._send(block.left_out[0]), self._send(block.left_out[1])] = torch.inf
-        lengths = np.diff(block.starts)
-        taken = np.arange(lengths.max()) < lengths[:, None]
-        low, high = (self._places(product, bounds, taken) for bounds in (block.low, block.high))
-        rows, columns = torch.nonzero(low != high, as_tuple=True)
-        # Each query has bins of its own; infinity, which is padding and what is left out, falls behind all bounds.
-        bins = taken.shape[1] + 1
-        first = torch.arange(len(q), device=self._device)[:, None] * bins
-        counts = torch.bincount((high + first).flatten(), minlength=len(q) * bins)
-        counts = counts.view(len(q), bins).cumsum(1)[:, :-1]
-        return (
-            counts.cpu().numpy()[taken],
-            rows.cpu().numpy(),
-            columns.cpu().numpy(),
-            product[rows, columns].cpu().numpy(),
-        )
-
-    def _product(self, q: torch.Tensor) -> torch.Tensor:
-        with _float32_products(self._torch):
-            product = self._offsets.expand(len(q), -1).clone()
-            for start in range(0, q.shape[1], _DEPTH):
-                deep = slice(start, start + _DEPTH)
-                product.addmm_(q[:, deep], self._g[:, deep].T, alpha=-1)
-        return product
-
-    def _places(
-        self, product: torch.Tensor, bounds: npt.NDArray[np.float32], taken: npt.NDArray[np.bool_]
-    ) -> torch.Tensor:
-        padded = np.full(taken.shape, np.inf, dtype=np.float32)
-        padded[taken] = bounds
-        return self._torch.searchsorted(self._send(padded), product, out_int32=True)
-
-    def _send(self, array: npt.NDArray[np.generic]) -> torch.Tensor:
-        return self._torch.from_numpy(np.ascontiguousarray(array)).to(self._device)
-
-
-@contextmanager
-def _float32_products(torch: ModuleType) -> Iterator[None]:
-    """Products of true float32, as the bound needs; a program may have allowed TF32 or bfloat16 for its training."""
-    sides = [torch.backends.cuda.matmul, torch.backends.mkldnn.matmul]
-    if hasattr(sides[0], "fp32_precision"):
-        # From torch 2.9 on. Its older switch raises once a program has used this one, which reads both kinds.
-        before = [side.fp32_precision for side in sides]
-        try:
-            for side in sides:
-                side.fp32_precision = "ieee"
-            yield
-        finally:
-            for side, precision in zip(sides, before, strict=True):
-                side.fp32_precision = precision
-        return
-    allowed = torch.get_float32_matmul_precision()
-    try:
-        torch.set_float32_matmul_precision("highest")
-        yield
-    finally:
-        torch.set_float32_matmul_precision(allowed)

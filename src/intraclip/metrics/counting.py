@@ -13,9 +13,10 @@ from typing import Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from intraclip.arrays import as_array, as_flags, as_whole
 from intraclip.metrics.distance import DISTANCES, Distance, distance_matrix
 from intraclip.metrics.protocols import PROTOCOLS, Protocol, distinct
-from intraclip.metrics.ranking import average_precision, match_ranks
+from intraclip.metrics.ranking import precisions
 from intraclip.metrics.rerank import rerank, rerank_label
 from intraclip.types import JUNK_PID, Embeddings
 
@@ -217,3 +218,49 @@ def ways_to_count(embeddings: Embeddings, *, ties: bool, departures: int = 2) ->
     return sorted(
         (way for way in found if len(way.departures()) <= departures), key=lambda way: len(way.departures())
     )
+
+
+def match_ranks(
+    distances: npt.NDArray[np.floating], *, matches: npt.NDArray[np.bool_], excluded: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.int64]:
+    """Ranks of the right answers of one query.
+
+    Nothing is sorted but the few right answers: a rank is one plus the number of right answers before it plus the
+    number of wrong answers that are not farther.
+
+    Args:
+        distances: float ``[G]``.
+        matches: bool ``[G]``, right answers.
+        excluded: bool ``[G]``, items that leave the ranking; they are neither right nor wrong.
+
+    Returns:
+        int64 ``[number of matches]``, ascending, counted from 1.
+
+    >>> d = np.array([0.1, 0.2, 0.3, 0.3], dtype=np.float32)
+    >>> match_ranks(d, matches=np.array([0, 1, 1, 0], bool), excluded=np.zeros(4, bool)).tolist()
+    [2, 4]
+    """
+    distances = as_array(distances, name="distances")
+    matches, excluded = as_flags(matches, name="matches"), as_flags(excluded, name="excluded")
+    right = np.sort(distances[matches & ~excluded])
+    wrong = distances[~matches & ~excluded]
+    # Entry i: wrong answers whose distance lies above right answer i - 1 and not above right answer i.
+    counts = np.bincount(np.searchsorted(right, wrong, side="left"), minlength=len(right) + 1)
+    return np.asarray(np.arange(1, len(right) + 1) + np.cumsum(counts)[: len(right)], dtype=np.int64)
+
+
+def average_precision(ranks: npt.NDArray[np.int64], *, rule: str) -> float:
+    """Average precision of one query.
+
+    Args:
+        ranks: of its right answers, ascending, at least one.
+        rule: ``rectangular``: mean of the precisions at the hits. ``trapezoidal``: area under the
+            precision-recall curve with trapezia, as in the MATLAB code of MARS.
+
+    >>> average_precision(np.array([1, 4]), rule="rectangular")
+    0.75
+    >>> round(average_precision(np.array([1, 4]), rule="trapezoidal"), 4)
+    0.7083
+    """
+    ranks = as_whole(ranks, name="ranks")
+    return float(precisions(ranks, np.arange(1, len(ranks) + 1), rule=rule).mean())

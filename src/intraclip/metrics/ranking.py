@@ -4,24 +4,21 @@ Tie rule: a right answer stands behind every wrong answer at the same distance. 
 order of the gallery, and a network that maps everybody to one point scores 0, not 1.
 
 Nothing is sorted but the few right answers of a query: the rank of one is its place among them plus the number of wrong
-answers that are not farther, and counting those takes one comparison each. `score_distances` counts in a matrix,
-`score` in blocks that it computes from the features (`intraclip.metrics.blocks`).
+answers that are not farther, and counting those takes one comparison each. `score` counts in blocks that it computes
+from the features (`intraclip.metrics.blocks`), `intraclip.metrics.given_distances` in a matrix.
 """
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from intraclip.arrays import as_array, as_flags, as_whole
 from intraclip.errors import DataError
-from intraclip.metrics.blocks import FLAGS, MAX_BYTES, Thresholds, count_not_above, count_not_farther
+from intraclip.metrics.blocks import MAX_BYTES, Thresholds, count_not_farther
 from intraclip.metrics.distance import Distance, check_features, paired_distances
 from intraclip.metrics.protocols import Protocol
 from intraclip.types import JUNK_PID, Embeddings
@@ -34,9 +31,6 @@ CMC_LENGTH = 50
 
 _PAIR_BYTES = 128
 """What one pair of a query and a gallery item of its own pid takes, with all that is worked out from it."""
-
-_TILE = 65_536
-"""Distances of a row that are counted at a time: they stay in the processor's cache from threshold to threshold."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,53 +111,7 @@ class Scores:
         }
 
 
-def match_ranks(
-    distances: npt.NDArray[np.floating], *, matches: npt.NDArray[np.bool_], excluded: npt.NDArray[np.bool_]
-) -> npt.NDArray[np.int64]:
-    """Ranks of the right answers of one query.
-
-    Nothing is sorted but the few right answers: a rank is one plus the number of right answers before it plus the
-    number of wrong answers that are not farther.
-
-    Args:
-        distances: float ``[G]``.
-        matches: bool ``[G]``, right answers.
-        excluded: bool ``[G]``, items that leave the ranking; they are neither right nor wrong.
-
-    Returns:
-        int64 ``[number of matches]``, ascending, counted from 1.
-
-    >>> d = np.array([0.1, 0.2, 0.3, 0.3], dtype=np.float32)
-    >>> match_ranks(d, matches=np.array([0, 1, 1, 0], bool), excluded=np.zeros(4, bool)).tolist()
-    [2, 4]
-    """
-    distances = as_array(distances, name="distances")
-    matches, excluded = as_flags(matches, name="matches"), as_flags(excluded, name="excluded")
-    right = np.sort(distances[matches & ~excluded])
-    wrong = distances[~matches & ~excluded]
-    # Entry i: wrong answers whose distance lies above right answer i - 1 and not above right answer i.
-    counts = np.bincount(np.searchsorted(right, wrong, side="left"), minlength=len(right) + 1)
-    return np.asarray(np.arange(1, len(right) + 1) + np.cumsum(counts)[: len(right)], dtype=np.int64)
-
-
-def average_precision(ranks: npt.NDArray[np.int64], *, rule: str) -> float:
-    """Average precision of one query.
-
-    Args:
-        ranks: of its right answers, ascending, at least one.
-        rule: ``rectangular``: mean of the precisions at the hits. ``trapezoidal``: area under the
-            precision-recall curve with trapezia, as in the MATLAB code of MARS.
-
-    >>> average_precision(np.array([1, 4]), rule="rectangular")
-    0.75
-    >>> round(average_precision(np.array([1, 4]), rule="trapezoidal"), 4)
-    0.7083
-    """
-    ranks = as_whole(ranks, name="ranks")
-    return float(_precisions(ranks, np.arange(1, len(ranks) + 1), rule=rule).mean())
-
-
-def _precisions(
+def precisions(
     ranks: npt.NDArray[np.int64], hits: npt.NDArray[np.int64], *, rule: str
 ) -> npt.NDArray[np.float64]:
     """What each right answer adds to its query's average precision; `hits` counts it and those before it."""
@@ -229,12 +177,12 @@ def score(
     if protocol.own_camera:
         return _score_within(embeddings, protocol, distance=distance, max_bytes=max_bytes, device=device)
 
-    def rank(first: int, pairs: _Pairs) -> _Ranked:
+    def rank(first: int, pairs: Pairs) -> Ranked:
         rows = query[first : first + pairs.queries]
         distances = paired_distances(
             features, features, rows=rows[pairs.rows], columns=gallery[pairs.columns], distance=distance
         )
-        right = _right_answers(pairs, distances)
+        right = right_answers(pairs, distances)
         nearer = count_not_farther(
             features,
             query=rows,
@@ -249,10 +197,10 @@ def score(
             max_bytes=max_bytes,
             device=device,
         )
-        return _Ranked(right.starts, right.hits, right.hits + nearer)
+        return Ranked(right.starts, right.hits, right.hits + nearer)
 
-    return _scores(
-        _Identities(
+    return scores_of(
+        Identities(
             query_pids=embeddings.pids[query],
             query_camids=embeddings.camids[query],
             gallery_pids=embeddings.pids[gallery],
@@ -306,127 +254,8 @@ def _score_within(embeddings: Embeddings, protocol: Protocol, *, distance: Dista
     )
 
 
-def score_distances(
-    distances: npt.NDArray[np.floating],
-    *,
-    query_pids: npt.NDArray[np.integer],
-    query_camids: npt.NDArray[np.integer],
-    gallery_pids: npt.NDArray[np.integer],
-    gallery_camids: npt.NDArray[np.integer],
-    rule: Literal["rectangular", "trapezoidal"] = "rectangular",
-    name: str = "given distances",
-) -> Scores:
-    """Score a matrix of distances; it is neither sorted nor copied nor changed.
-
-    Gallery items of the query's own pid and camid leave the ranking, and so does junk (pid -1). Whether the queries are
-    in the gallery is the matrix's affair.
-
-    Args:
-        distances: floating ``[Q, G]``, of any scale, smaller is nearer; minus a similarity will do. Rows that lie in
-            one piece in memory are fastest.
-        query_pids: integers ``[Q]``, one a tracklet, not one a frame.
-        query_camids: integers ``[Q]``.
-        gallery_pids: integers ``[G]``.
-        gallery_camids: integers ``[G]``.
-        rule: how precision is averaged, see `average_precision`.
-        name: what the scores say as their protocol.
-
-    Returns:
-        Scores; the rows of its outcomes are those of the matrix.
-
-    Raises:
-        DataError: lengths differ, ids are no integers, a distance is not finite, or no query has a right answer.
-
-    >>> d = np.array([[0.1, 0.2, 0.3]], dtype=np.float32)
-    >>> found = score_distances(d, query_pids=np.array([1]), query_camids=np.array([1]),
-    ...                         gallery_pids=np.array([1, 2, 1]), gallery_camids=np.array([1, 2, 2]))
-    >>> found.mAP, found.rank(1), found.rank(5)
-    (0.5, 0.0, 1.0)
-    """
-    distances = as_array(distances, name="distances")
-    ids = {
-        "query_pids": as_array(query_pids, name="query_pids"),
-        "query_camids": as_array(query_camids, name="query_camids"),
-        "gallery_pids": as_array(gallery_pids, name="gallery_pids"),
-        "gallery_camids": as_array(gallery_camids, name="gallery_camids"),
-    }
-    for side, size in zip(("query", "gallery"), distances.shape if distances.ndim == 2 else (), strict=False):
-        for which in (f"{side}_pids", f"{side}_camids"):
-            if ids[which].shape != (size,):
-                raise DataError(
-                    f"{which} has the shape {ids[which].shape} for distances of shape {distances.shape}: one entry "
-                    f"for each of the {size} {side} tracklets is needed (not one a frame)"
-                )
-            if ids[which].dtype.kind not in "iu":
-                raise DataError(f"{which} must be integers, not {ids[which].dtype}")
-    if distances.ndim != 2 or distances.dtype.kind != "f" or not distances.size:
-        raise DataError(
-            f"distances must be floating [Q, G] with at least one query and one gallery item, "
-            f"not {distances.dtype} {distances.shape}"
-        )
-    if rule not in ("rectangular", "trapezoidal"):
-        raise DataError(f"rule {rule!r} is not one of rectangular, trapezoidal")
-    identities = _Identities(
-        **{which: np.asarray(values).astype(np.int64, copy=False) for which, values in ids.items()}
-    )
-    count = _RowCounter(distances.dtype, np.flatnonzero(identities.gallery_pids == JUNK_PID))
-
-    def rank(first: int, pairs: _Pairs) -> _Ranked:
-        own = distances[first : first + pairs.queries]
-        right = _right_answers(pairs, own[pairs.rows, pairs.columns])
-        with np.errstate(invalid="ignore"):  # what is not finite gets an error of its own
-            within = [
-                count(row, right.distances[start:stop], first + number)
-                for number, (row, (start, stop)) in enumerate(zip(own, pairwise(right.starts), strict=True))
-            ]
-        # The row holds the query's own pid too; what of it lies within is known, and not wrong.
-        return _Ranked(right.starts, right.hits, right.hits + np.concatenate(within) - right.own_pid_within)
-
-    return _scores(
-        identities,
-        rank,
-        rows=np.arange(len(distances)),
-        rule=rule,
-        protocol=name,
-        distance="given",
-        max_bytes=MAX_BYTES,
-    )
-
-
-class _RowCounter:
-    """Counts in rows of one length, with the room for it made once."""
-
-    def __init__(self, dtype: np.dtype[Any], junk: npt.NDArray[np.int64]) -> None:
-        self._junk = junk
-        self._flags = np.empty(max(FLAGS, len(junk)), dtype=bool)
-        self._zeros = np.zeros(_TILE, dtype=dtype)
-
-    def __call__(
-        self, row: npt.NDArray[np.floating], thresholds: npt.NDArray[np.floating], number: int
-    ) -> npt.NDArray[np.int64]:
-        """How many distances of a row, junk left out, lie within each threshold.
-
-        Raises:
-            DataError: a distance is not finite; `number` is the query that the message names.
-        """
-        counts = np.zeros(len(thresholds), dtype=np.int64)
-        for start in range(0, len(row), _TILE):
-            tile = np.ascontiguousarray(row[start : start + _TILE])
-            # 0 x is 0 only for finite x: a product finds NaN and both infinities in a fraction of isfinite's time.
-            if np.dot(tile, self._zeros[: len(tile)]) != 0:
-                column = start + int(np.flatnonzero(~np.isfinite(tile))[0])
-                raise DataError(
-                    f"the distance of query {number} to gallery item {column} is {row[column]}; distances must be "
-                    "finite"
-                )
-            counts += count_not_above(tile, thresholds, flags=self._flags)
-        if len(self._junk):
-            counts -= count_not_above(row[self._junk], thresholds, flags=self._flags)
-        return counts
-
-
 @dataclass(frozen=True, kw_only=True)
-class _Identities:
+class Identities:
     """Who is searched for and who is searched, int64 ``[Q]`` and ``[G]``."""
 
     query_pids: npt.NDArray[np.int64]
@@ -434,7 +263,7 @@ class _Identities:
     gallery_pids: npt.NDArray[np.int64]
     gallery_camids: npt.NDArray[np.int64]
 
-    def pairs(self, max_pairs: int) -> Iterator[tuple[int, _Pairs]]:
+    def pairs(self, max_pairs: int) -> Iterator[tuple[int, Pairs]]:
         """For runs of queries: the first of them, and their pairs with the gallery items of their pid.
 
         The gallery is grouped by pid once, so that a query looks at its own group only. A run has at most `max_pairs`
@@ -456,7 +285,7 @@ class _Identities:
             columns = order[begin[run][rows] + within]
             yield (
                 first,
-                _Pairs(
+                Pairs(
                     queries=len(own),
                     rows=rows,
                     columns=columns,
@@ -467,7 +296,7 @@ class _Identities:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Pairs:
+class Pairs:
     """Pairs of a query and a gallery item of its pid, sorted by query.
 
     Attributes:
@@ -482,7 +311,7 @@ class _Pairs:
     right: npt.NDArray[np.bool_]
 
 
-class _Right(NamedTuple):
+class Right(NamedTuple):
     """Right answers, sorted by query and then by distance.
 
     Attributes:
@@ -498,15 +327,16 @@ class _Right(NamedTuple):
     own_pid_within: npt.NDArray[np.int64]
 
 
-class _Ranked(NamedTuple):
-    """`starts` and `hits` as in `_Right`, and the ranks of the right answers, from 1."""
+class Ranked(NamedTuple):
+    """`starts` and `hits` as in `Right`, and the ranks of the right answers, from 1."""
 
     starts: npt.NDArray[np.int64]
     hits: npt.NDArray[np.int64]
     ranks: npt.NDArray[np.int64]
 
 
-def _right_answers(pairs: _Pairs, distances: npt.NDArray[Any]) -> _Right:
+def right_answers(pairs: Pairs, distances: npt.NDArray[Any]) -> Right:
+    """Those among pairs, of distances ``[pairs]``."""
     order = np.lexsort((distances, pairs.rows))
     # pairs.rows is sorted, so this order leaves it as it is.
     rows, distances, right = pairs.rows, distances[order], pairs.right[order]
@@ -518,7 +348,7 @@ def _right_answers(pairs: _Pairs, distances: npt.NDArray[Any]) -> _Right:
     behind_ties = np.append(place[new_value][1:], len(rows))[np.cumsum(new_value) - 1]
     row_start = place[new_row][np.cumsum(new_row) - 1]
     starts = np.concatenate(([0], np.cumsum(np.bincount(rows[right], minlength=pairs.queries))))
-    return _Right(
+    return Right(
         distances=distances[right],
         starts=starts,
         hits=np.arange(1, starts[-1] + 1) - np.repeat(starts[:-1], np.diff(starts)),
@@ -526,9 +356,9 @@ def _right_answers(pairs: _Pairs, distances: npt.NDArray[Any]) -> _Right:
     )
 
 
-def _scores(
-    identities: _Identities,
-    rank: Callable[[int, _Pairs], _Ranked],
+def scores_of(
+    identities: Identities,
+    rank: Callable[[int, Pairs], Ranked],
     *,
     rows: npt.NDArray[np.int64],
     rule: str,
@@ -537,7 +367,7 @@ def _scores(
     max_bytes: int,
 ) -> Scores:
     """Rank run by run of queries, and keep three numbers of each query that has a right answer."""
-    counted, first_hits, precisions, inverse_negatives = [], [], [], []
+    counted, first_hits, averages, inverse_negatives = [], [], [], []
     for first, pairs in identities.pairs(max(1, max_bytes // _PAIR_BYTES)):
         starts, hits, ranks = rank(first, pairs)
         found = np.flatnonzero(np.diff(starts))
@@ -546,7 +376,7 @@ def _scores(
         begin, last, number = starts[found], starts[found + 1] - 1, np.diff(starts)[found]
         counted.append(rows[first + found])
         first_hits.append(ranks[begin])
-        precisions.append(np.add.reduceat(_precisions(ranks, hits, rule=rule), begin) / number)
+        averages.append(np.add.reduceat(precisions(ranks, hits, rule=rule), begin) / number)
         inverse_negatives.append(number / ranks[last])
     if not counted:
         cameras = np.unique(np.concatenate((identities.query_camids, identities.gallery_camids)))
@@ -563,7 +393,7 @@ def _scores(
         Outcomes(
             rows=np.concatenate(counted),
             first_hits=np.concatenate(first_hits),
-            average_precisions=np.concatenate(precisions),
+            average_precisions=np.concatenate(averages),
             inverse_negative_penalties=np.concatenate(inverse_negatives),
         ),
         protocol=protocol,
@@ -585,88 +415,3 @@ def _summary(outcomes: Outcomes, *, protocol: str, distance: str, queries: int, 
         gallery=gallery,
         outcomes=outcomes,
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class RankedList:
-    """The best answers to one query, own-camera items and junk taken out.
-
-    Attributes:
-        query: row of the query in the embeddings.
-        rows: int64 ``[k]``, rows of the answers, best first.
-        distances: float32 ``[k]``.
-        correct: bool ``[k]``.
-    """
-
-    query: int
-    rows: npt.NDArray[np.int64]
-    distances: npt.NDArray[np.float32]
-    correct: npt.NDArray[np.bool_]
-
-
-def ranked_list(
-    embeddings: Embeddings, protocol: Protocol, query: int, *, k: int, distance: Distance = "euclidean"
-) -> RankedList:
-    """The k best answers to one query; ties as in the module's rule, then in the order of the rows."""
-    gallery = searched(embeddings, protocol).gallery
-    same = embeddings.pids[gallery] == embeddings.pids[query]
-    own_camera = embeddings.camids[gallery] == embeddings.camids[query]
-    gallery = gallery[own_camera if protocol.own_camera else ~(same & own_camera)]
-    distances = _distances_to(embeddings, query, gallery, distance=distance)
-    correct = (embeddings.pids[gallery] == embeddings.pids[query]) & (embeddings.pids[query] > 0)
-    order = np.lexsort((gallery, correct, distances))[:k]
-    return RankedList(query=query, rows=gallery[order], distances=distances[order], correct=correct[order])
-
-
-def _distances_to(
-    embeddings: Embeddings, query: int, rows: npt.NDArray[np.int64], *, distance: Distance
-) -> npt.NDArray[np.float32]:
-    features = embeddings.features
-    check_features(features, name="tracklet", distance=distance, rows=np.append(rows, query))
-    return paired_distances(
-        features, features, rows=np.full(len(rows), query), columns=rows, distance=distance
-    )
-
-
-class Similar(NamedTuple):
-    """One answer of `most_similar`."""
-
-    name: str
-    camid: int
-    distance: float
-
-
-def require_name(query: str, names: Sequence[str]) -> None:
-    """Refuse a tracklet name that is not among `names`, with the nearest ones.
-
-    Raises:
-        DataError: no tracklet of that name.
-    """
-    if query not in names:
-        close = difflib.get_close_matches(query, names, n=3)
-        hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(names[:5])}, ..."
-        raise DataError(f"there is no tracklet {query!r}; {hint}")
-
-
-def most_similar(
-    embeddings: Embeddings, query: str, *, k: int, distance: Distance = "cosine", own_camera: bool = False
-) -> list[Similar]:
-    """The tracklets nearest to a named one, without regard to pids: for data without labels.
-
-    Raises:
-        DataError: no tracklet of that name, or nothing is left to search.
-    """
-    require_name(query, embeddings.names)
-    row = embeddings.names.index(query)
-    others = np.arange(len(embeddings)) != row
-    if not own_camera:
-        others &= embeddings.camids != embeddings.camids[row]
-    rows = np.flatnonzero(others)
-    if not len(rows):
-        raise DataError(f"there is nothing to search: every tracklet is of camera {embeddings.camids[row]}")
-    distances = _distances_to(embeddings, row, rows, distance=distance)
-    order = np.lexsort((rows, distances))[:k]
-    return [
-        Similar(embeddings.names[rows[i]], int(embeddings.camids[rows[i]]), float(distances[i]))
-        for i in order
-    ]

@@ -40,7 +40,7 @@ def write_report(
     baselines: Mapping[str, Mapping[str, Any]] | None = None,
     note: str = "",
     seed: int = 0,
-    progress: Callable[[str], None] | None = None,
+    say: Callable[[str], None] = lambda text: None,
 ) -> Path:
     """Write the page.
 
@@ -55,7 +55,7 @@ def write_report(
         baselines: display name -> scores as of `Scores.to_json_dict`.
         note: a sentence below the title.
         seed: of every choice made here: queries, clips, people, t-SNE.
-        progress: told what is being made.
+        say: told what is being made.
 
     Returns:
         `out`.
@@ -71,7 +71,6 @@ def write_report(
     ):  # all of them now, not one after a minute's work
         require_extra(module, extra="report", purpose="the report")
     markup = require_extra("markupsafe", extra="report", purpose="the report").Markup
-    say = progress or (lambda text: None)
     if not runs:
         raise DataError("a report needs at least one run, got none")
     say("reading the runs")

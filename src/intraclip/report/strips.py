@@ -14,6 +14,7 @@ import simplejpeg
 from PIL import Image, ImageDraw, ImageFont
 
 from intraclip.core.files import whole_file
+from intraclip.core.media import film_strip
 from intraclip.data.frames import read_tracklet_frame, resize_frame
 from intraclip.errors import OutputError
 from intraclip.types import Tracklet
@@ -50,23 +51,6 @@ def load_frames(tracklet: Tracklet, indices: Sequence[int], *, height: int, widt
     """
     frames = [resize_frame(read_tracklet_frame(tracklet, i), height, width) for i in indices]
     return np.stack(frames)
-
-
-def film_strip(frames: Picture, *, gap: int = 2) -> Picture:
-    """Frames side by side.
-
-    Args:
-        frames: uint8 ``[T, H, W, 3]``, RGB.
-        gap: pixels between two frames, black: it suits a light page and a dark one.
-
-    Returns:
-        uint8 ``[H, T * W + (T - 1) * gap, 3]``.
-    """
-    count, height, width, _ = frames.shape
-    strip = np.zeros((height, count * width + (count - 1) * gap, 3), dtype=np.uint8)
-    for t, frame in enumerate(frames):
-        strip[:, t * (width + gap) : t * (width + gap) + width] = frame
-    return strip
 
 
 def framed(strip: Picture, *, correct: bool | None) -> Picture:

@@ -31,7 +31,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from intraclip.core.media import Limits, NoPictureError, PictureTooLargeError, decode_picture
-from intraclip.data.frames import resize_frame
+from intraclip.core.spread import spread
+from intraclip.data.frames import shrunk
 from intraclip.errors import DataError, FrameError
 from intraclip.ingest.config import IngestConfig
 from intraclip.ingest.sources import open_source
@@ -101,7 +102,7 @@ def is_clip(data: bytes) -> bool:
 def _picture(data: bytes, what: str, limits: DecodeLimits) -> Picture:
     bounds = Limits(side=limits.image_side, pixels=limits.image_pixels, scanned=limits.scanned_pixels)
     try:
-        return _bounded(
+        return _small(
             decode_picture(
                 np.frombuffer(data, np.uint8), what, limits=bounds, formats=FORMATS, enough=KEPT_SIDE
             )
@@ -115,41 +116,43 @@ def _picture(data: bytes, what: str, limits: DecodeLimits) -> Picture:
 
 
 def _clip(data: bytes, limits: DecodeLimits) -> list[Picture]:
-    kept: list[Picture] = []
-    stride, pixels = 1, 0
     with _as_file(data) as path:
         try:
-            source = open_source(path, IngestConfig())
-            _require_size(source.info.width, source.info.height, "the clip", limits)
-            for number, frame in enumerate(source.frames()):
-                if number >= limits.clip_frames or frame.time_s > limits.clip_s:
-                    raise UndecodableError(
-                        413,
-                        f"the clip is longer than {limits.clip_s:g} s or {limits.clip_frames:,} frames; send a shorter "
-                        "one",
-                    )
-                height, width = frame.image.shape[:2]
-                _require_size(width, height, "a frame of the clip", limits)
-                pixels += height * width
-                if pixels > limits.clip_pixels:
-                    raise UndecodableError(
-                        413,
-                        f"the clip has more than {limits.clip_pixels / 1e6:,.0f} million pixels in all; send a shorter "
-                        "or a smaller one",
-                    )
-                if number % stride:
-                    continue
-                kept.append(_bounded(np.ascontiguousarray(frame.image[..., ::-1])))
-                if len(kept) == 2 * MAX_FRAMES:  # how long a clip is, its end alone tells
-                    kept, stride = kept[::2], 2 * stride
+            kept = spread(_frames(path, limits), MAX_FRAMES, keep=lambda image: _small(image[..., ::-1]))
         except (DataError, cv2.error):
             raise UndecodableError(
                 400, f"the clip is damaged, or of a kind that cannot be decoded; {TAKES}"
             ) from None
     if not kept:
         raise UndecodableError(400, f"the clip is damaged: none of its frames can be decoded; {TAKES}")
-    places = np.linspace(0, len(kept) - 1, min(len(kept), MAX_FRAMES)).round().astype(int)
-    return [kept[i] for i in places]
+    return kept
+
+
+def _frames(path: Path, limits: DecodeLimits) -> Iterator[Picture]:
+    """Frames of a clip, BGR, as long as they keep to the limits."""
+    source = open_source(path, IngestConfig())
+    _require_size(source.info.width, source.info.height, "the clip", limits)
+    pixels = 0
+    for number, frame in enumerate(source.frames()):
+        if number >= limits.clip_frames or frame.time_s > limits.clip_s:
+            raise UndecodableError(
+                413,
+                f"the clip is longer than {limits.clip_s:g} s or {limits.clip_frames:,} frames; send a shorter one",
+            )
+        height, width = frame.image.shape[:2]
+        _require_size(width, height, "a frame of the clip", limits)
+        pixels += height * width
+        if pixels > limits.clip_pixels:
+            raise UndecodableError(
+                413,
+                f"the clip has more than {limits.clip_pixels / 1e6:,.0f} million pixels in all; send a shorter "
+                "or a smaller one",
+            )
+        yield frame.image
+
+
+def _small(image: Picture) -> Picture:
+    return shrunk(np.ascontiguousarray(image), KEPT_SIDE / max(image.shape[:2]))
 
 
 @contextmanager
@@ -182,16 +185,6 @@ def _require_size(width: int, height: int, what: str, limits: DecodeLimits) -> N
             f"{what} has {width:,} x {height:,} pixels, at most {limits.image_pixels / 1e6:g} million and "
             f"{limits.image_side:,} a side are decoded; send a smaller one, or only the person cut out",
         )
-
-
-def _bounded(frame: Picture) -> Picture:
-    height, width = frame.shape[:2]
-    scale = KEPT_SIDE / max(height, width)
-    if scale >= 1:
-        return frame
-    return resize_frame(
-        np.ascontiguousarray(frame), max(1, round(height * scale)), max(1, round(width * scale))
-    )
 
 
 # -- between the processes ---------------------------------------------------------------------------------

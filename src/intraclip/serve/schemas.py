@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Query
@@ -12,6 +13,7 @@ from intraclip.gallery.gallery import MAX_RESULTS
 from intraclip.gallery.records import (
     MAX_ID_BYTES,
     AuditEntry,
+    Counts,
     Filters,
     Judgement,
     Match,
@@ -19,7 +21,7 @@ from intraclip.gallery.records import (
     check_name,
 )
 from intraclip.live.status import CameraStatus
-from intraclip.live.watchlist import MOST_TRACKLETS
+from intraclip.live.watchlist import MOST_TRACKLETS, Learned
 
 MAX_NAME = 512
 NAME_PATTERN = r"^[^\x00-\x1f\x7f]*$"
@@ -245,31 +247,25 @@ class TimelineOut(BaseModel):
     truncated: bool = Field(description="There are more than are shown.")
 
 
-class StatsOut(BaseModel):
+@dataclass(frozen=True, kw_only=True)
+class StatsOut(Counts):
     """Counts of the gallery, and what this service can do with it."""
 
     model: str
     fingerprint: str
     dimension: int
     metric: str
-    tracklets: int
-    cameras: dict[str, int]
-    people: dict[str, int]
-    sources: dict[str, int]
-    start_s: float | None
-    end_s: float | None
-    started_at: float | None
-    ended_at: float | None
-    judgements: int
-    size_bytes: int | None
-    index: str
     calibrated: bool
-    false_match_rates: list[float] = Field(description="Whole decades that the calibration can resolve.")
-    uploads: bool = Field(description="Whether pictures and clips can be searched for: a model is loaded.")
+    false_match_rates: Annotated[
+        list[float], Field(description="Whole decades that the calibration can resolve.")
+    ]
+    uploads: Annotated[
+        bool, Field(description="Whether pictures and clips can be searched for: a model is loaded.")
+    ]
     max_upload_bytes: int
     max_files: int
-    actor: str = Field(description="Who the service takes you for.")
-    read_only: bool = Field(description="Whether your token may look and search only.")
+    actor: Annotated[str, Field(description="Who the service takes you for.")]
+    read_only: Annotated[bool, Field(description="Whether your token may look and search only.")]
 
 
 class AuditPage(BaseModel):
@@ -341,7 +337,8 @@ class AlertOut(BaseModel):
     said: bool | None
 
 
-class WatchedOut(BaseModel):
+@dataclass(frozen=True, kw_only=True)
+class WatchedOut(Learned):
     """A person on the watch-list, and what was learned."""
 
     id: str
@@ -349,9 +346,3 @@ class WatchedOut(BaseModel):
     rate: float
     added_at: float
     tracklets: list[TrackletOut]
-    compared: int
-    expected: float
-    alerts: int
-    confirmed: int
-    rejected: int
-    factor: float

@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
+from intraclip.core.folders import claim_folder, require_empty_folder
 from intraclip.core.progress import Progress
-from intraclip.errors import OutputError, claim_folder, require_empty_folder
+from intraclip.errors import OutputError
 from intraclip.studio.config import BenchmarkSummary
 from intraclip.studio.diverse import Visit, by_camera, plan_visits, render_visit
 from intraclip.studio.diverse_camera import draw_diverse_camera

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import multiprocessing
 import os
@@ -20,10 +19,11 @@ import numpy as np
 import numpy.typing as npt
 import simplejpeg
 
-from intraclip.core.files import write_json
+from intraclip.core.files import write_csv, write_json
+from intraclip.core.folders import claim_folder, require_empty_folder
 from intraclip.core.progress import Progress
 from intraclip.data.silhouettes import silhouettes_file
-from intraclip.errors import ConfigError, OutputError, claim_folder, require_empty_folder
+from intraclip.errors import ConfigError, OutputError
 from intraclip.studio.camera import draw_camera
 from intraclip.studio.config import BenchmarkConfig, BenchmarkSummary
 from intraclip.studio.identity import Identity, draw_identity
@@ -185,15 +185,8 @@ def write_truth(
     A table without rows has `columns`.
     """
     for name, rows in tables.items():
-        try:
-            with (folder / name).open("w", newline="") as file:
-                writer = csv.DictWriter(
-                    file, fieldnames=list(rows[0]) if rows else columns, lineterminator="\n"
-                )
-                writer.writeheader()
-                writer.writerows(rows)
-        except OSError as error:
-            raise OutputError(f"{folder / name} cannot be written: {error.strerror}") from None
+        names = list(rows[0]) if rows else columns
+        write_csv(folder / name, names, ([row[column] for column in names] for row in rows))
     write_json(folder / "identities.json", [{"in_words": who.in_words(), **asdict(who)} for who in people])
     write_json(folder / "cameras.json", cameras)
 

@@ -19,9 +19,10 @@ import cv2
 import numpy as np
 
 from intraclip.core.files import write_json, write_text
+from intraclip.core.folders import claim_folder, require_empty_folder
 from intraclip.core.progress import Progress
 from intraclip.core.video import open_video, writing_video
-from intraclip.errors import DataError, OutputError, claim_folder, require_empty_folder
+from intraclip.errors import DataError, OutputError
 from intraclip.studio.camera import draw_camera
 from intraclip.studio.crowd import Crowd, Shot
 from intraclip.studio.identity import draw_identity

@@ -18,10 +18,12 @@ from intraclip.config import OptimizerConfig, Recipe
 from intraclip.core.devices import environment
 from intraclip.core.distributed import World, open_world
 from intraclip.core.files import write_json
-from intraclip.data.dataset import TrainingBatches, iterate, labels_of
+from intraclip.core.folders import leaving_nothing
+from intraclip.data.dataset import TrainingBatches, labels_of
 from intraclip.data.digest import tracklets_digest
 from intraclip.data.sampler import PKSampler
-from intraclip.errors import ConfigError, DataError, leaving_nothing
+from intraclip.data.workers import iterate
+from intraclip.errors import ConfigError, DataError
 from intraclip.models.checkpoint import save_checkpoint, training_checkpoint, training_checkpoints
 from intraclip.models.embedder import ClipEmbedder, build_embedder
 from intraclip.train.logs import open_log

@@ -175,7 +175,7 @@ def test_results_go_to_json_and_markdown(drawn1: FigureResult, drawn3: FigureRes
     for found in (drawn1, drawn3):
         table = json.loads(json.dumps(found.to_json_dict(), allow_nan=False))
         assert table["measures"][0]["runs"].keys() == found.measures[0].runs.keys()
-        page = found.to_markdown()
+        page = found.page("").markdown()
         assert f"]({found.name}.png)" in page
         rows = [line for line in page.splitlines() if line.startswith("|")]
         assert len(rows) == 2 + len(found.measures)
@@ -214,7 +214,7 @@ def test_the_same_run_twice_shows_no_difference(made: Made, tmp_path: Path) -> N
             assert m.comparisons[0].units.value == 0
             assert m.comparisons[0].units.p_value == 1
         assert "The claim is not shown" in " ".join(found.caption)
-        assert "± " not in found.to_markdown().split("Where there is one seed")[0]
+        assert "± " not in found.page("").markdown().split("Where there is one seed")[0]
 
 
 def test_figures_do_not_depend_on_the_order_of_seeds(
@@ -251,7 +251,7 @@ def test_a_network_without_activation_gives_no_numbers_and_no_crash(made: Made, 
     assert numbers(grouped)["clip.silhouette"]["dead"] == 0
     for found in (looked, grouped):
         json.dumps(found.to_json_dict(), allow_nan=False)
-        assert "nan" not in found.to_markdown()
+        assert "nan" not in found.page("").markdown()
 
 
 def test_test_people_are_compared_with_their_other_tracklets(made: Made) -> None:

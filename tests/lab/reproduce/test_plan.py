@@ -13,10 +13,11 @@ from data.miniature import write_folder_tree, write_lsvid, write_mars
 from intraclip.cli.main import main
 from intraclip.config_io import dump_recipe
 from intraclip.core.files import write_text
+from intraclip.core.numbers import duration
 from intraclip.data.readers import read_split
 from intraclip.embed.evaluate import evaluate
 from intraclip.errors import ConfigError, DataError, IntraclipError, OutputError
-from intraclip.lab.reproduce.estimate import START_SECONDS, duration, estimates
+from intraclip.lab.reproduce.estimate import START_SECONDS, estimates
 from intraclip.lab.reproduce.experiments import experiments_named
 from intraclip.lab.reproduce.plan import PlannedRun, look_again
 from intraclip.lab.reproduce.run import plan

@@ -23,7 +23,7 @@ from intraclip.lab.reproduce.experiments import EXPERIMENTS, MEASURES, Experimen
 from intraclip.lab.reproduce.plan import PlannedRun
 from intraclip.lab.reproduce.results import Scoring, table_result
 from intraclip.lab.reproduce.run import Plan, plan, reproduce
-from intraclip.lab.reproduce.tables import markdown, p_text, remarks, short_tables, tables
+from intraclip.lab.reproduce.tables import p_text, page, remarks, short_tables, tables
 from intraclip.lab.view import View
 from intraclip.types import Embeddings
 from lab.reproduce.tiny import ilids, make, mars, planned, prid
@@ -173,7 +173,7 @@ def test_one_claim_needs_no_adjustment(tmp_path: Path):
     result = result_of(alone)
     people = result["claims"][0]["results"]["mars"]["mAP"]["people"]
     assert people["p_holm"] == people["p_value"]
-    assert "Holm" not in markdown(result)
+    assert "Holm" not in page(result).markdown()
 
 
 def test_seeds_of_several_splits_are_averaged_and_n_is_said(tmp_path: Path):
@@ -209,7 +209,7 @@ def test_losses_stand_beside_the_accuracy_with_the_level_of_chance(good_ica):
     said = " ".join(remarks(good_ica))
     assert f"MARS ln 3 = {math.log(3):.2f}" in said
     assert "cannot be compared between augmentation modes" in said
-    assert "| 4 s | 0.50 | 1.00 | 0.25 |" in markdown(good_ica)
+    assert "| 4 s | 0.50 | 1.00 | 0.25 |" in page(good_ica).markdown()
 
 
 def test_claims_about_rows_near_chance_are_no_result(good_ica):
@@ -299,7 +299,7 @@ def test_a_terminal_of_120_columns_holds_every_number(experiment, capsys):
 
 def test_the_paper_stands_beside_ours(table1):
     _, result = table1
-    text = markdown(result)
+    text = page(result).markdown()
     assert "| Model 4: ICA + SDA |" in text
     for printed in ("87.5", "81.6", "77.8"):
         assert printed in text
@@ -396,8 +396,8 @@ def test_table_4_tests_every_training_split_on_every_test_split(tmp_path: Path):
     table_result(again.plans[0], Scoring(distance="cosine"), scale="smoke", recipe="tiny", say=said.append)
     assert len(said) == 3
     write_json(tmp_path / "x.json", result)
-    assert "41.6" in markdown(result)
-    assert "not trained" in markdown(result)
+    assert "41.6" in page(result).markdown()
+    assert "not trained" in page(result).markdown()
 
 
 def test_p_values_are_not_zero():

@@ -13,7 +13,6 @@ from intraclip.lab.reproduce.statistics import (
     holm,
     measured,
     sample,
-    showable,
     student,
 )
 from intraclip.metrics.ranking import Outcomes, Scores
@@ -104,14 +103,6 @@ def test_the_interval_over_splits_and_seeds_covers_as_often_as_it_says(splits):
         found = sample(split_trainings(0.5 + true / 1000), "mAP")
         hits += found.low <= 0.5 <= found.high
     assert 0.92 <= hits / 500 <= 0.99
-
-
-def test_a_gain_of_the_size_that_can_be_shown_is_shown_as_often_as_said():
-    rng = np.random.default_rng(0)
-    gain = showable(0.03, 5)
-    shown = [student(rng.normal(gain, 0.03, 5)).low > 0 for _ in range(2000)]
-    assert np.mean(shown) == pytest.approx(0.8, abs=0.03)
-    assert showable(0.03, 3) > gain
 
 
 def test_holm_multiplies_by_the_claims_that_are_left():

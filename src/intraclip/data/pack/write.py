@@ -16,7 +16,8 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
-from intraclip.core.files import file_digest, locked, sweep, whole_file, write_json
+from intraclip.core.files import file_digest, is_half_written, locked, whole_file, write_json
+from intraclip.core.folders import sweep
 from intraclip.core.jobs import Job
 from intraclip.core.progress import Progress
 from intraclip.core.settings import problems
@@ -34,7 +35,7 @@ from intraclip.data.pack.opened import INDEX, UNFINISHED, forget_pack, is_raw
 from intraclip.data.pack.shards import KEPT, OnUnreadable, Shard, pack_shard, start_worker
 from intraclip.data.pack.source import Source, read_source
 from intraclip.data.readers.common import BENCHMARK_FILE
-from intraclip.errors import ConfigError, DataError, OutputError, is_half_written
+from intraclip.errors import ConfigError, DataError, OutputError
 from intraclip.types import Tracklet
 
 SHARD_BYTES = 64 << 20

@@ -18,15 +18,6 @@ from intraclip.errors import DataError
 from intraclip.types import Split
 
 
-def detect_layout(root: Path) -> str:
-    """Name of the layout of a folder.
-
-    Raises:
-        DataError: none is recognised, or several are.
-    """
-    return find_dataset(root)[0]
-
-
 def find_dataset(root: Path, *, layout: str = "auto") -> tuple[str, Path]:
     """Layout and root of the data set that a path means.
 

@@ -98,6 +98,12 @@ def find_manifest(root: Path) -> Path | None:
     return next((root / name for name in (MANIFEST_CSV, MANIFEST_PARQUET) if (root / name).is_file()), None)
 
 
+def manifest_of(root: Path) -> dict[str, Mapping[str, str]]:
+    """Rows of a folder's manifest by tracklet, as `intraclip ingest` wrote them down; empty when it has none."""
+    path = find_manifest(root)
+    return {} if path is None else {row["tracklet"]: row for _, row in manifest_rows(path)}
+
+
 def manifest_rows(path: Path) -> Iterator[tuple[int, Mapping[str, str]]]:
     """Rows of a manifest with their line numbers (1 is the header); missing values are empty strings.
 

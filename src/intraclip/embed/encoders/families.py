@@ -14,7 +14,7 @@ from intraclip.core.tensor_digest import digest
 from intraclip.core.transfer import Arriving
 from intraclip.embed.encoders.foreign import NetworkConfig, preparation, prepare
 from intraclip.embed.encoders.torch_encoder import CPU_FRAMES
-from intraclip.errors import CheckpointError, ConfigError, did_you_mean, require_extra
+from intraclip.errors import CheckpointError, ConfigError, did_you_mean, first_line, require_extra
 from intraclip.models.backbones.timm import check_name
 from intraclip.models.packaged import packaged_weights
 from intraclip.models.state_dicts import read_state_dict
@@ -68,7 +68,7 @@ class FamilyEncoder:
             found = self.encode(noise)
         except (RuntimeError, AssertionError, ValueError) as error:
             raise ConfigError(
-                f"{self.config.network} does not take frames of {self.height} x {self.width}: {_first_line(error)}"
+                f"{self.config.network} does not take frames of {self.height} x {self.width}: {first_line(error)}"
             ) from None
         if found.ndim != 2 or len(found) != 2:
             raise CheckpointError(f"{self.config.network}: two frames give {list(found.shape)}, not [2, F]")
@@ -138,7 +138,7 @@ def _built(build: Callable[[], nn.Module], config: NetworkConfig) -> nn.Module:
             if config.weights == "pretrained"
             else ""
         )
-        raise CheckpointError(f"{config.network} cannot be built: {_first_line(error)}{remedy}") from None
+        raise CheckpointError(f"{config.network} cannot be built: {first_line(error)}{remedy}") from None
 
 
 def _load(network: nn.Module, config: NetworkConfig, folder: Path, *, prefix: str) -> None:
@@ -164,8 +164,3 @@ def _fill(
             f"shape, such as {(missing + shapes)[0]}"
         )
     network.load_state_dict({key: state[key] for key in own})
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:300] if lines else type(error).__name__

@@ -13,8 +13,9 @@ import torch
 from intraclip.config import Recipe
 from intraclip.core.devices import environment
 from intraclip.core.transfer import Arriving
+from intraclip.embed.clip_extractor import ClipExtractor
 from intraclip.embed.extract import collect, require_test_tracklets, with_ids
-from intraclip.embed.extractors import ClipExtractor, ExtractSettings
+from intraclip.embed.extractors import ExtractSettings
 from intraclip.errors import ConfigError
 from intraclip.export.compare import agreement
 from intraclip.export.graph import build_graph

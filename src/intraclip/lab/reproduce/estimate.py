@@ -140,19 +140,6 @@ def trained_seconds(folder: Path) -> float | None:
         return None
 
 
-def duration(seconds: float) -> str:
-    """Seconds as people say them.
-
-    >>> duration(50), duration(400), duration(8000), duration(400000)
-    ('50 s', '7 min', '2.2 h', '4.6 days')
-    """
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    if seconds < 6000:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86400:.1f} days"
-
-
 def _share_done(run: PlannedRun) -> float:
     try:
         lines = (run.folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()

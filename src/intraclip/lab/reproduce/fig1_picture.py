@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from intraclip.core.media import film_strip
 from intraclip.data.clips import Clip
 from intraclip.errors import require_extra
 from intraclip.report import gradcam, strips
@@ -112,7 +113,7 @@ def picture(columns: Sequence[Column], kinds: Sequence[str]) -> strips.Picture:
 
 
 def _strip(axes: Any, frames: strips.Picture, outline: npt.NDArray[np.bool_] | None) -> None:
-    axes.imshow(strips.film_strip(frames, gap=0), aspect="auto", interpolation="lanczos")
+    axes.imshow(film_strip(frames, gap=0), aspect="auto", interpolation="lanczos")
     for t in range(1, len(frames)):
         axes.axvline(t * WIDTH - 0.5, color="white", linewidth=1.2)
     for t, mask in enumerate(outline if outline is not None else ()):

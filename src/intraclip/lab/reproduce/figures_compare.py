@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from intraclip.lab.reproduce.statistics import Verdict, agreed, plain, student
-from intraclip.metrics.uncertainty import Estimate, paired_values
+from intraclip.metrics.paired import paired_values
+from intraclip.metrics.uncertainty import Estimate
 
 NOT_KNOWN = float("nan")
 

@@ -18,7 +18,7 @@ from intraclip.lab.reproduce.figures_compare import (
     over_units,
 )
 from intraclip.lab.reproduce.statistics import FEWEST_PEOPLE
-from intraclip.lab.reproduce.tables import Table, markdown_table
+from intraclip.lab.reproduce.tables import Page, Table
 from intraclip.metrics.uncertainty import Estimate
 
 Values = npt.NDArray[np.float64]
@@ -157,12 +157,15 @@ class FigureResult:
         )
         return Table(title="Numbers", header=tuple(header), rows=tuple(rows), below=below)
 
-    def to_markdown(self) -> str:
-        """Heading, pictures (by file name), caption and one table of all numbers."""
-        found = self.table()
-        lines = [f"## {self.title}", "", *(f"![{self.title}]({path.name})" for path in self.pictures)]
-        lines += ["", " ".join(self.caption), "", *markdown_table(found.header, found.rows), "", *found.below]
-        return "\n".join(lines) + "\n"
+    def page(self, about: str) -> Page:
+        """What is shown of it."""
+        return Page(
+            title=self.title,
+            about=about,
+            tables=(self.table(),),
+            remarks=self.caption,
+            pictures=self.pictures,
+        )
 
 
 def measure(

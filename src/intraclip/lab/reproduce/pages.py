@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from intraclip.errors import OutputError
 from intraclip.lab.reproduce.figures_result import FigureResult
 from intraclip.lab.reproduce.plan import ExperimentPlan
 from intraclip.lab.reproduce.results import Scoring, table_result, write_curves
-from intraclip.lab.reproduce.tables import markdown, remarks, tables
+from intraclip.lab.reproduce.tables import Page, page
 from intraclip.report.html import write_page
 
 FIGURE_NAMES: Mapping[str, Mapping[str, str]] = {
@@ -26,9 +27,10 @@ def write_table(
     one: ExperimentPlan, out: Path, scoring: Scoring, *, scale: str, recipe: str, say: Callable[[str], None]
 ) -> Path:
     """Score the runs of a table and write it; returns the Markdown file."""
+    name = one.experiment.name
     result = table_result(one, scoring, scale=scale, recipe=recipe, say=say)
-    write_curves(out / f"{one.experiment.name}-curves.csv", one.all_runs)
-    return _write(one, out, result, markdown(result), tables=tables(result), remarks=remarks(result))
+    write_curves(out / f"{name}-curves.csv", one.all_runs)
+    return write_result(out / f"{name}.md", page(result), result)[0]
 
 
 def write_figure(one: ExperimentPlan, out: Path) -> Path:
@@ -44,33 +46,34 @@ def write_figure(one: ExperimentPlan, out: Path) -> Path:
     names = FIGURE_NAMES[experiment.name]
     draw = fig1.draw if experiment.kind == "fig1" else fig3.draw
     found: FigureResult = draw({names[key]: runs for key, runs in folders.items()}, split, out)
-    return _write(
-        one,
-        out,
-        found.to_json_dict(),
-        found.to_markdown(),
-        tables=[found.table()],
-        remarks=found.caption,
-        pictures=[{"source": _data_uri(path), "alt": found.title} for path in found.pictures],
-    )
+    return write_result(out / f"{experiment.name}.md", found.page(experiment.about), found.to_json_dict())[0]
 
 
-def _write(one: ExperimentPlan, out: Path, result: Mapping[str, Any], text: str, **shown: Any) -> Path:
-    """Write a result as JSON, Markdown, and one self-contained HTML page of what is shown."""
-    experiment = one.experiment
-    section = {"title": experiment.title, "about": experiment.about, "pictures": [], **shown}
-    file = out / f"{experiment.name}.md"
-    write_json(file.with_suffix(".json"), result)
-    write_text(file, text)
-    write_page(
-        file.with_suffix(".html"),
-        "page.html.j2",
-        package="intraclip.lab.reproduce",
-        title=experiment.title,
-        sections=[section],
-        note="",
-    )
-    return file
+def write_result(file: Path, shown: Page, result: Mapping[str, Any]) -> list[Path]:
+    """Write a result as Markdown and JSON, and as one self-contained HTML page where the extra ``report`` is there.
+
+    Args:
+        file: the Markdown file; the others lie beside it.
+        shown: what a person sees of it.
+        result: all of it, in plain values.
+
+    Returns:
+        The files.
+    """
+    files = [file, file.with_suffix(".json")]
+    write_text(file, shown.markdown())
+    write_json(files[1], result)
+    if find_spec("jinja2") is not None:
+        files.append(
+            write_page(
+                file.with_suffix(".html"),
+                "page.html.j2",
+                package="intraclip.lab.reproduce",
+                page=shown,
+                pictures=[_data_uri(path) for path in shown.pictures],
+            )
+        )
+    return files
 
 
 def _data_uri(path: Path) -> str:

@@ -20,19 +20,12 @@ from typing import Any, Literal
 
 from intraclip.config import Recipe
 from intraclip.config_io import differing_in_effect, differing_keys, load_recipe, recipe_from_table
-from intraclip.core.files import file_digest
+from intraclip.core.files import file_digest, is_half_written
 from intraclip.core.settings import flat, merged, nested, table_of
 from intraclip.data.dataset import labels_of
 from intraclip.data.digest import tracklets_digest
 from intraclip.data.readers.common import benchmark_info
-from intraclip.errors import (
-    CheckpointError,
-    ConfigError,
-    DataError,
-    IntraclipError,
-    OutputError,
-    is_half_written,
-)
+from intraclip.errors import CheckpointError, ConfigError, DataError, IntraclipError, OutputError
 from intraclip.lab.reproduce.experiments import Experiment, Row
 from intraclip.lab.reproduce.scales import Scale
 from intraclip.lab.reproduce.sources import Source
@@ -283,7 +276,7 @@ def _planned(
         changes={**changes, "data.split": split, "seed": seed},
         base=base,
         folder=folder,
-        state=_looked_at(folder, recipe, source, refused),
+        state=look(folder, recipe, source.split(split), refused),
     )
 
 
@@ -296,7 +289,9 @@ def _short(key: str, recipe: Recipe) -> str:
 def look_again(runs: Sequence[PlannedRun]) -> list[PlannedRun]:
     """The same runs, as far as they are now."""
     refused: list[Refusal] = []
-    found = [replace(run, state=_looked_at(run.folder, run.recipe, run.source, refused)) for run in runs]
+    found = [
+        replace(run, state=look(run.folder, run.recipe, run.source.split(run.split), refused)) for run in runs
+    ]
     raise_refused(refused)
     return found
 
@@ -321,16 +316,24 @@ def raise_refused(refused: Sequence[Refusal]) -> None:
     )
 
 
-def _looked_at(folder: Path, recipe: Recipe, source: Source, refused: list[Refusal]) -> State:
+def look(folder: Path, recipe: Recipe, split: Split | None, refused: list[Refusal]) -> State:
+    """How far a run is.
+
+    Args:
+        folder: of the run.
+        recipe: it should be made with.
+        split: it should be trained on; None where its people are not rendered yet.
+        refused: takes what the folder holds instead.
+    """
     try:
-        return _state(folder, recipe, source)
+        return _state(folder, recipe, split)
     except IntraclipError as error:
         refused.append(Refusal(folder=folder, kind=type(error), reason=str(error)))
         return "missing"
 
 
-def _state(folder: Path, recipe: Recipe, source: Source) -> State:
-    """How far a run is. Messages of errors leave out the folder.
+def _state(folder: Path, recipe: Recipe, split: Split | None) -> State:
+    """As `look`. Messages of errors leave out the folder.
 
     Raises:
         ConfigError: it was made with another recipe.
@@ -347,7 +350,6 @@ def _state(folder: Path, recipe: Recipe, source: Source) -> State:
     different = differing_in_effect(load_recipe(str(config)), recipe, ignore=("device", "data.layout"))
     if different:
         raise ConfigError(f"made with another recipe ({'; '.join(different)})")
-    split = next((s for s in source.splits if s.index == recipe.data.split), None)
     if split is not None:
         _check_trained_on(folder, split)
     if not (folder / "model.safetensors").is_file():

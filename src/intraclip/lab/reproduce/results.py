@@ -205,7 +205,8 @@ def _adjust(claims: Sequence[Mapping[str, Any]], layout: str, measure: str) -> N
 
 def _own(run: PlannedRun, protocol: Protocol, scoring: Scoring) -> tuple[Scores, npt.NDArray[np.int64]]:
     """Scores of a run on its own split, and the people searched for; kept in its folder as `SCORES_FILE`."""
-    split = next(split for split in run.source.splits if split.index == run.split)
+    split = run.source.split(run.split)
+    assert split is not None
     cache, embedded = run.folder / SCORES_FILE, run.folder / "embeddings.npz"
     wanted: dict[str, Any] = {"protocol": protocol.name, "distance": scoring.distance}
     found = read_json(cache)

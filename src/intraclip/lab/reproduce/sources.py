@@ -36,6 +36,10 @@ class Source:
     splits: tuple[Split, ...] = ()
     benchmark: BenchmarkConfig | None = None
 
+    def split(self, number: int) -> Split | None:
+        """The split of that number; None while nothing is rendered."""
+        return next((split for split in self.splits if split.index == number), None)
+
     @property
     def identities(self) -> int:
         """Training identities of a split."""

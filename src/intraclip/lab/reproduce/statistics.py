@@ -16,11 +16,11 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import brentq
-from scipy.special import nctdtr, stdtr, stdtrit
+from scipy.special import stdtr, stdtrit
 
+from intraclip.metrics.paired import paired
 from intraclip.metrics.ranking import Outcomes, Scores
-from intraclip.metrics.uncertainty import Estimate, paired
+from intraclip.metrics.uncertainty import Estimate
 
 Verdict = Literal["holds", "reversed", "open"]
 Ends = tuple[float | None, float | None]
@@ -74,29 +74,6 @@ def plain(found: Estimate) -> dict[str, Any]:
     return {
         key: None if value is None or not math.isfinite(value) else value for key, value in numbers.items()
     }
-
-
-def showable(deviation: float, count: int, *, power: float = 0.8) -> float:
-    """The gain that so many trainings would show, with that probability, were it the true one.
-
-    Of a test over trainings alone, two-sided at 5 %, by the noncentral t distribution: the power that is to be named
-    before trainings are made, from the deviation of differences in earlier ones.
-
-    Args:
-        deviation: of the differences between two rows, over trainings.
-        count: trainings of each row; at least two.
-        power: the probability, inside (0.05, 1).
-
-    >>> round(showable(0.03, 5), 3), round(showable(0.03, 3), 3)
-    (0.05, 0.098)
-    """
-    freedom = count - 1
-    critical = -float(stdtrit(freedom, (1 - CONFIDENCE) / 2))
-
-    def missed(shift: float) -> float:
-        return float(nctdtr(freedom, shift, critical)) - (1 - power)
-
-    return float(brentq(missed, 0.0, 200.0)) * deviation / math.sqrt(count)
 
 
 def agreed(trainings: Ends, people: Ends, *, count: int) -> Verdict:
@@ -183,7 +160,7 @@ def measured(scores: Scores, measure: str) -> float:
 
 def sample(trainings: Trainings, measure: str) -> Estimate:
     """A measure over the trainings of a row."""
-    return _over_trainings({key: measured(found, measure) for key, found in trainings.items()})
+    return over_trainings({key: measured(found, measure) for key, found in trainings.items()})
 
 
 def gains(
@@ -214,7 +191,7 @@ def gains(
         ).scores
     return {
         measure: Gain(
-            trainings=_over_trainings(
+            trainings=over_trainings(
                 {key: measured(better[key], measure) - measured(worse[key], measure) for key in shared}
             ),
             people=people.get(measure),
@@ -224,7 +201,7 @@ def gains(
     }
 
 
-def _over_trainings(values: Mapping[tuple[int, int], float]) -> Estimate:
+def over_trainings(values: Mapping[tuple[int, int], float]) -> Estimate:
     """Student's t over splits, each the mean of its seeds; over seeds where there is one split."""
     by_split: dict[int, list[float]] = {}
     for (split, _), value in values.items():

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from intraclip.lab.reproduce.estimate import duration
+from intraclip.core.numbers import duration
 from intraclip.lab.reproduce.experiments import MEASURES
 from intraclip.lab.reproduce.nuisances import CLEAN
 from intraclip.losses import LOSSES
@@ -29,6 +30,42 @@ class Table:
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     below: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """What a person sees of a result: as Markdown, and as HTML by `page.html.j2`.
+
+    Attributes:
+        remarks: how the numbers were taken: a sentence or a few each.
+        pictures: files beside the page.
+    """
+
+    title: str
+    tables: tuple[Table, ...]
+    remarks: tuple[str, ...]
+    about: str = ""
+    pictures: tuple[Path, ...] = ()
+
+    def markdown(self) -> str:
+        """All of it as Markdown."""
+        lines = [f"# {self.title}", "", *([self.about, ""] if self.about else [])]
+        lines += [f"![{self.title}]({path.name})\n" for path in self.pictures]
+        for table in self.tables:
+            lines += [f"**{table.title}**", "", *_markdown_table(table), ""]
+            lines += [f"{sentence}\n" for sentence in table.below]
+        lines += [f"{remark}\n" for remark in self.remarks]
+        return "\n".join(lines)
+
+
+def page(result: Mapping[str, Any]) -> Page:
+    """What is shown of the result of a table."""
+    return Page(
+        title=result["title"],
+        about=result["about"],
+        tables=tuple(tables(result)),
+        remarks=tuple(remarks(result)),
+    )
 
 
 def tables(result: Mapping[str, Any]) -> list[Table]:
@@ -57,7 +94,7 @@ def short_tables(result: Mapping[str, Any]) -> list[Table]:
         for row, own, printed in _rows_of(result, layout):
             cells = [row["label"]]
             for measure in shown:
-                cells.append(_sample(own["measures"][measure]).partition(" (")[0] if own else "")
+                cells.append(sample_text(own["measures"][measure]).partition(" (")[0] if own else "")
                 cells.append(f"{printed[measure]:.1f}" if measure in printed else "")
             cells += _training_cells(own)
             rows.append(cells if own else [cells[0], "not trained", *cells[2:]])
@@ -115,23 +152,8 @@ def remarks(result: Mapping[str, Any]) -> list[str]:
     return lines + [f"Note: {note}." for note in result["notes"]]
 
 
-def markdown(result: Mapping[str, Any]) -> str:
-    """A result as a Markdown section."""
-    lines = [f"# {result['title']}", "", result["about"], ""]
-    for table in tables(result):
-        lines += [f"**{table.title}**", "", *markdown_table(table.header, table.rows), ""]
-        lines += [f"{sentence}\n" for sentence in table.below]
-    lines += [f"{remark}\n" for remark in remarks(result)]
-    return "\n".join(lines)
-
-
-def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, align: str = "---") -> list[str]:
-    """Lines of a Markdown table; `align` is that of all columns but the first.
-
-    >>> markdown_table(("", "mAP"), [("model 4", "81.6")], align="---:")
-    ['|  | mAP |', '| --- | ---: |', '| model 4 | 81.6 |']
-    """
-    lines = (header, ["---", *[align] * (len(header) - 1)], *rows)
+def _markdown_table(table: Table) -> list[str]:
+    lines = (table.header, ["---"] * len(table.header), *table.rows)
     return [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines]
 
 
@@ -161,7 +183,7 @@ def _scores(result: Mapping[str, Any], layout: str, data: Mapping[str, Any]) -> 
     for row, own, printed in _rows_of(result, layout):
         cells = [row["label"]]
         for measure in MEASURES:
-            cells.append(_sample(own["measures"][measure]) if own else "")
+            cells.append(sample_text(own["measures"][measure]) if own else "")
             cells.append(f"{printed[measure]:.1f}" if measure in printed else "")
         rows.append(cells if own else [cells[0], "not trained", *cells[2:]])
     header = ["", *(text for heading in MEASURES.values() for text in (heading, "paper"))]
@@ -233,7 +255,7 @@ def _nuisances(result: Mapping[str, Any], told: Mapping[str, Any]) -> list[Table
     groups = list(told["groups"])
     header = ["", *(f"{group} ({count['queries']:,} queries)" for group, count in told["groups"].items())]
     rows = [
-        (result["rows"][key]["label"], *(_sample(of[group]) for group in groups))
+        (result["rows"][key]["label"], *(sample_text(of[group]) for group in groups))
         for key, of in told["rows"].items()
     ]
     found = [Table(title="mAP by what disturbs the query", header=tuple(header), rows=tuple(rows))]
@@ -304,15 +326,24 @@ def _dataset_title(layout: str, data: Mapping[str, Any]) -> str:
     )
 
 
-def _sample(found: Mapping[str, Any]) -> str:
+def sample_text(found: Mapping[str, Any]) -> str:
+    """A share and what is known of its spread, in percent.
+
+    >>> sample_text({"mean": 0.5, "deviation": 0.02, "low": 0.45, "high": 0.55})
+    '50.0 ± 2.0 (45.0 to 55.0)'
+    """
     text = f"{100 * found['mean']:.1f}"
     if found["deviation"] is not None:
         text += f" ± {100 * found['deviation']:.1f}"
-    if found["low"] is not None:
-        # Student's interval knows nothing of the ends of the scale; few trainings reach beyond them.
-        low, high = max(0.0, 100 * found["low"]), min(100.0, 100 * found["high"])
-        text += f" ({low:.1f} to {high:.1f})"
+    if found.get("low") is not None:
+        text += f" ({ends_text(found['low'], found['high'])})"
     return text
+
+
+def ends_text(low: float, high: float) -> str:
+    """An interval of a share, in percent."""
+    # Student's interval knows nothing of the ends of the scale; few trainings reach beyond them.
+    return f"{max(0.0, 100 * low):.1f} to {min(100.0, 100 * high):.1f}"
 
 
 def _difference(found: Mapping[str, Any]) -> str:

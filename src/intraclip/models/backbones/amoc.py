@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from intraclip.core.settings import bounded
 from intraclip.models.backbones.motion import MotionNetwork, flow_loss, searched_flow
+from intraclip.models.backbones.settings import AMOCBodySettings
 from intraclip.models.clip_network import ClipNetwork, Run
 from intraclip.models.network import Stage
-
-
-@dataclass(frozen=True, kw_only=True)
-class AMOCSettings:
-    """Settings of the backbone ``amoc``."""
-
-    width: float = bounded(1.0, 0, above=True)
-    """Channel multiplier."""
-    flow_weight: float = bounded(1.0, 0)
-    """Weight of the loss on flow; 0 leaves the flow to what re-identification makes of it."""
 
 
 class AMOCBody(ClipNetwork):
@@ -44,12 +32,12 @@ class AMOCBody(ClipNetwork):
         settings: width and weight of the loss on flow.
     """
 
-    Settings = AMOCSettings
+    Settings = AMOCBodySettings
     same_weights = ("flow_weight",)
     min_size = 16
     own_loss = True
 
-    def __init__(self, settings: AMOCSettings) -> None:
+    def __init__(self, settings: AMOCBodySettings) -> None:
         super().__init__()
         width = settings.width
         a, b = (max(4, round(width * size)) for size in (16, 32))

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-
 import torch
 import torchvision
 from torch import nn
 from torchvision.models import WeightsEnum
 
-from intraclip.core.settings import bounded
+from intraclip.models.backbones.settings import ResNet3DSettings
 from intraclip.models.clip_network import ClipNetwork, Run
 from intraclip.models.heads.sequence import NonLocal, with_neighbours
 from intraclip.models.network import Stage
@@ -22,16 +19,6 @@ NON_LOCAL = {(2, 1), (2, 3), (3, 1), (3, 3), (3, 5)}
 """Stage and block that a non-local block follows: every other block of the second and third stage."""
 
 EXPANSION = 4
-
-
-@dataclass(frozen=True, kw_only=True)
-class ResNet3DSettings:
-    """Settings of the backbone ``resnet50_3d``."""
-
-    last_stride: Literal[1, 2] = 2
-    """Stride of the last stage over space; 1 keeps maps twice as large."""
-    width: float = bounded(1.0, 0, above=True)
-    """Channel multiplier."""
 
 
 class OverTime(nn.Module):

@@ -20,7 +20,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from intraclip.config import TIMM, InputConfig
-from intraclip.errors import CheckpointError, ConfigError, did_you_mean, require_extra
+from intraclip.errors import CheckpointError, ConfigError, did_you_mean, first_line, require_extra
 from intraclip.models.backbones.settings import BackboneSettings
 from intraclip.models.network import Stage, StagedNetwork
 
@@ -127,7 +127,7 @@ class TimmBody(StagedNetwork):
             Exception
         ) as error:  # hub, requests and timm raise kinds of their own when there is no internet
             raise CheckpointError(
-                f"timm's weights of {name} cannot be had ({_first_line(error)}); fetch {place} on a machine with "
+                f"timm's weights of {name} cannot be had ({first_line(error)}); fetch {place} on a machine with "
                 f"internet access and set model.weights to the file{hint}"
             ) from None
         self.network.load_state_dict({k: v for k, v in twin.items() if k in self.network.state_dict()})
@@ -156,7 +156,7 @@ class TimmBody(StagedNetwork):
                     state = create(self.name.removeprefix(TIMM), self._size, state=state).state_dict()
             except Exception as error:  # a filter meets keys that it does not expect
                 raise CheckpointError(
-                    f"{source} does not fit the backbone {self.name}: {_first_line(error)}"
+                    f"{source} does not fit the backbone {self.name}: {first_line(error)}"
                 ) from None
         self.network.load_state_dict({name: state[name] for name in own})
 
@@ -190,7 +190,7 @@ class TimmBody(StagedNetwork):
         except (RuntimeError, AssertionError, ValueError, AttributeError, TypeError) as error:
             raise ConfigError(
                 f"model.backbone: {self.name} makes no maps of frames of {self._size[0]} x {self._size[1]} (input): "
-                f"{_first_line(error)}"
+                f"{first_line(error)}"
             ) from None
         unused = {name for name, gradient in zip(named, gradients, strict=True) if gradient is None}
         return maps.detach(), unused
@@ -299,7 +299,7 @@ def create(
         network: nn.Module = timm.create_model(name, num_classes=0, **more)
     except (AssertionError, ValueError, TypeError) as error:
         raise ConfigError(
-            f"{TIMM}{name} cannot be built for frames of {size[0]} x {size[1]}: {_first_line(error)}"
+            f"{TIMM}{name} cannot be built for frames of {size[0]} x {size[1]}: {first_line(error)}"
         ) from None
     return network
 
@@ -343,8 +343,3 @@ def _same_random_state() -> Iterator[None]:
 
 def _pair(stride: Any) -> tuple[int, int]:
     return (stride, stride) if isinstance(stride, int) else tuple(stride)
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:300] if lines else type(error).__name__

@@ -25,6 +25,7 @@ HEADS = Registry(
         "gem": "gem:GeM",
         "stripes": "stripes:Stripes",
     },
+    settings="settings",
 )
 """Name -> file and class; of the paper's Table 3, STSRN [13] is missing: nothing public describes its layers."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -11,14 +10,7 @@ from torch.nn import functional as F
 
 from intraclip.models.heads.base import Head, HeadOutput, masked_mean
 from intraclip.models.heads.sequence import pack_frames, softmax_over_time
-
-
-@dataclass(frozen=True, kw_only=True)
-class DRSASettings:
-    """Settings of the head ``drsa``."""
-
-    penalty: Literal["frame", "batch"] = "frame"
-    """What one root of the penalty is taken over: a frame, or, as in the authors' code, the whole batch."""
+from intraclip.models.heads.settings import DRSASettings
 
 
 class DRSA(Head):

@@ -2,26 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-
 import torch
 from torch import nn
 
-from intraclip.core.settings import bounded
 from intraclip.models.heads.base import FrameHead, HeadOutput
-
-
-@dataclass(frozen=True, kw_only=True)
-class ICASettings:
-    """Settings of the head ``ica``."""
-
-    reduction: int = bounded(4, 1)
-    """The bottleneck: F to F / reduction (first public version of the paper, Fig. 2)."""
-    expansion: int = bounded(2, 1)
-    """The output: the bottleneck times expansion."""
-    order: Literal["fc-relu-bn", "fc-bn-relu"] = "fc-relu-bn"
-    """Order inside the first block; the paper does not draw it, docs/results.md compares. The last block is FC-BN."""
+from intraclip.models.heads.settings import ICASettings
 
 
 class ICA(FrameHead):

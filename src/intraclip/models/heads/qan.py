@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -10,14 +9,7 @@ from torch import nn
 
 from intraclip.models.heads.base import HeadOutput, masked_mean, whole_mask
 from intraclip.models.heads.sequence import GRID, SequenceHead, to_grid
-
-
-@dataclass(frozen=True, kw_only=True)
-class QANSettings:
-    """Settings of the head ``qan``."""
-
-    quality: Literal["last", "middle"] = "last"
-    """Where a frame's quality is read from: its vector, or as published the maps in the middle of the backbone."""
+from intraclip.models.heads.settings import QANSettings
 
 
 class QAN(SequenceHead):

@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from intraclip.core.settings import bounded
 from intraclip.models.heads.base import FrameHead, HeadOutput
-
-
-@dataclass(frozen=True, kw_only=True)
-class StripesSettings:
-    """Settings of the head ``stripes``."""
-
-    stripes: int = bounded(2, 1)
-    """Horizontal stripes that are averaged besides the whole map."""
-    embedding_size: int = bounded(256, 1)
-    """Size of the embedding."""
+from intraclip.models.heads.settings import StripesSettings
 
 
 class Stripes(FrameHead):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -11,14 +9,7 @@ from torch.nn import functional as F
 from intraclip.errors import ConfigError
 from intraclip.models.heads.base import HeadOutput, masked_mean, whole_mask
 from intraclip.models.heads.sequence import LSTM, SequenceHead, clear_padding
-
-
-@dataclass(frozen=True, kw_only=True)
-class TRLSettings:
-    """Settings of the head ``trl``."""
-
-    transformer: bool = False
-    """Align the frames by the paper's spatial-temporal transformer; the backbone reads them twice."""
+from intraclip.models.heads.settings import TRLSettings
 
 
 class TRL(SequenceHead):

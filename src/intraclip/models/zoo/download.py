@@ -6,16 +6,17 @@ import http.client
 import shutil
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from intraclip import __version__
+from intraclip.core.files import locked
+from intraclip.core.progress import Progress
 from intraclip.errors import CheckpointError, ConfigError, OutputError
 from intraclip.models.zoo.cache import Checked, folder_of, pin, read_pins, verify
 from intraclip.models.zoo.entry import Entry, File
-from intraclip.process import hold
 
 ATTEMPTS = 3
 """Times that a cut connection is taken up again before giving up; each that brings bytes counts as the first."""
@@ -23,19 +24,20 @@ TIMEOUT = 30.0
 """Seconds without a byte after which a connection counts as cut."""
 CHUNK = 1 << 16
 
-Progress = Callable[[str, int, int], None]
-"""Told the file's name, bytes here, and bytes in all (0 where the server does not say)."""
-
 
 class _Cut(Exception):
     """The connection ended early; what has come is kept."""
 
 
-def download(entry: Entry, *, progress: Progress | None = None) -> list[Checked]:
+def download(entry: Entry, *, progress: Callable[[str], Progress] | None = None) -> list[Checked]:
     """Download the files of an entry that are not in the cache yet, and verify all of them.
 
     A connection that is cut is taken up again where it broke off, now or with the next call. A file appears under its
     name whole and verified, or not at all.
+
+    Args:
+        entry: of the zoo.
+        progress: gives for a file's name what is told bytes here, and bytes in all (0 where the server does not say).
 
     Raises:
         CheckpointError: a file cannot be reached, or is another one than is known; it is not kept.
@@ -47,21 +49,22 @@ def download(entry: Entry, *, progress: Progress | None = None) -> list[Checked]
             f"{entry.name} cannot be downloaded: {entry.by_hand or 'it comes with the package'}; then "
             f"`intraclip models get {entry.name} --from FILE`"
         )
-    pins, found = read_pins(entry), []
+    pins, found, show = read_pins(entry), [], progress or (lambda name: lambda done, total: None)
     for file in entry.files:
         target = folder_of(entry) / file.name
         if target.is_file():
             found.append(verify(entry, file, target, pinned=pins.get(file.name, {}).get("sha256")))
             continue
-        found.append(_download_file(entry, file, target, progress or (lambda *_: None)))
+        found.append(_download_file(entry, file, target, show(file.name)))
     return found
 
 
 def _download_file(entry: Entry, file: File, target: Path, progress: Progress) -> Checked:
     partial = target.with_name(f"{file.name}.partial")
+    taken = f"another process is downloading {partial}; wait for it"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(partial) as out:
+        with locked(partial, taken=taken), partial.open("ab") as out:
             _fetch(file, partial, out, progress)
         checked = verify(entry, file, partial)
     except OSError as error:
@@ -129,11 +132,11 @@ def _fetch_once(file: File, partial: Path, out: BinaryIO, progress: Progress) ->
             _check_room(partial, length)
             total = size + length if length else 0
             out.seek(0, 2)
-            progress(file.name, size, total)
+            progress(size, total)
             while chunk := _read(answer):
                 out.write(chunk)
                 size += len(chunk)
-                progress(file.name, size, total)
+                progress(size, total)
             out.flush()
             if total and size < total:
                 raise _Cut(f"the connection was cut after {size:,} of {total:,} bytes")
@@ -166,16 +169,6 @@ def _check_room(partial: Path, length: int) -> None:
             f"{partial.parent} has {free / 1e6:,.0f} MB free, {length / 1e6:,.0f} MB are needed; make room, or set "
             "INTRACLIP_CACHE to another folder"
         )
-
-
-@contextmanager
-def _locked(partial: Path) -> Iterator[BinaryIO]:
-    try:
-        lock = hold(partial)
-    except BlockingIOError:
-        raise OutputError(f"another process is downloading {partial}; wait for it") from None
-    with lock or nullcontext(), partial.open("ab") as out:
-        yield out
 
 
 def _validator(partial: Path) -> Path:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from intraclip.core.media import film_strip
 from intraclip.data.augment import normalise
 from intraclip.data.clips import tracklet_clips
 from intraclip.errors import DataError
@@ -104,13 +105,13 @@ def cams(networks: Sequence[Loaded], split: Split, *, seed: int) -> Cam:
                     clip.mask.sum()
                 )  # repeated frames of a short tracklet would only say the same again
                 originals.setdefault(
-                    i, picture_tile(strips.film_strip(frames[:valid]), alt=f"Frames of {tracklet.name}.")
+                    i, picture_tile(film_strip(frames[:valid]), alt=f"Frames of {tracklet.name}.")
                 )
                 rows[i].append(
                     CamRow(
                         name=network.run.name,
                         tile=picture_tile(
-                            strips.film_strip(gradcam.overlay(frames[:valid], maps[:valid])),
+                            film_strip(gradcam.overlay(frames[:valid], maps[:valid])),
                             alt=f"Where {network.run.name} looks in the frames of {tracklet.name}.",
                         ),
                         inside=f"{100 * share:.0f} % on the person" if np.isfinite(share) else "",

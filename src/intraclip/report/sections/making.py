@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from intraclip.config_io import differing_keys, dump_recipe
+from intraclip.core.numbers import duration
 from intraclip.report.records import RunRecord
-from intraclip.report.sections.numbers import duration
 
 
 @dataclass(frozen=True, kw_only=True)

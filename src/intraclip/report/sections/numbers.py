@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from intraclip.core.numbers import duration
+from intraclip.metrics.paired import paired
 from intraclip.metrics.protocols import PROTOCOLS
 from intraclip.metrics.ranking import RANKS, Outcomes
-from intraclip.metrics.uncertainty import paired
 from intraclip.report.records import RunRecord
 from intraclip.types import Split
 
@@ -204,17 +205,3 @@ def points(difference: float) -> str:
     if round(size, 1) == 0:
         return "the same"
     return f"{size:.1f} points {'higher' if difference > 0 else 'lower'}"
-
-
-def duration(seconds: float) -> str:
-    """A duration for people.
-
-    >>> duration(42.3), duration(615), duration(9000)
-    ('42 s', '10 min 15 s', '2 h 30 min')
-    """
-    whole = round(seconds)
-    if whole < 100:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"

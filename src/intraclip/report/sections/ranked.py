@@ -9,7 +9,8 @@ import numpy as np
 
 from intraclip.errors import DataError
 from intraclip.metrics.protocols import PROTOCOLS
-from intraclip.metrics.ranking import Outcomes, ranked_list, score
+from intraclip.metrics.ranked_lists import ranked_list
+from intraclip.metrics.ranking import Outcomes, score
 from intraclip.report.outcomes import Choice, choose_queries
 from intraclip.report.records import RunRecord
 from intraclip.report.sections.tiles import Tile, describe, tracklet_tile

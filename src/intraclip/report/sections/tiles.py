@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from intraclip.config import ClipConfig
+from intraclip.core.media import film_strip
 from intraclip.errors import DataError
 from intraclip.report import strips
 from intraclip.types import DISTRACTOR_PID, Split, Tracklet
@@ -55,7 +56,7 @@ def tracklet_tile(tracklet: Tracklet, count: int, **shown: Any) -> Tile:
     frames = strips.load_frames(
         tracklet, strips.evenly_spaced(len(tracklet), count), height=STRIP_HEIGHT, width=STRIP_WIDTH
     )
-    return picture_tile(strips.film_strip(frames), **shown)
+    return picture_tile(film_strip(frames), **shown)
 
 
 def describe(tracklet: Tracklet) -> str:

@@ -9,8 +9,10 @@ from threading import Barrier
 
 import pytest
 
-from intraclip import errors
-from intraclip.errors import OutputError, claim_folder, leaving_nothing, require_empty_folder, write_new
+from intraclip.core import files
+from intraclip.core.files import write_new
+from intraclip.core.folders import claim_folder, leaving_nothing, require_empty_folder
+from intraclip.errors import OutputError
 
 
 def rush(work, count: int = 8) -> list[object]:
@@ -66,7 +68,7 @@ def test_a_file_system_without_links_still_gets_its_file(tmp_path, monkeypatch):
     def none(*_: object) -> None:
         raise OSError(errno.EPERM, "Operation not permitted")
 
-    monkeypatch.setattr(errors.os, "link", none)
+    monkeypatch.setattr(files.os, "link", none)
     write_new(tmp_path / "a.txt", "first")
     with pytest.raises(FileExistsError):
         write_new(tmp_path / "a.txt", "second")

@@ -1,0 +1,170 @@
+"""Frames of clips, decoded straight to their place in a batch.
+
+That lies in shared memory where a worker makes it: on its way to the network a frame is not copied.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from intraclip.config import InputConfig
+from intraclip.data.clips import Clip
+from intraclip.data.frames import read_tracklet_frame_into
+from intraclip.data.loaded_batch import Loaded, empty_frames
+from intraclip.data.pack.opened import pack_of
+from intraclip.errors import DataError, FrameError, IntraclipError
+from intraclip.types import ClipBatch, Tracklet
+
+Frames = npt.NDArray[np.uint8]
+
+
+class FrameLoader:
+    """Reads the frames of a clip, strict or forgiving.
+
+    Args:
+        config: height and width to resize to.
+        skip_unreadable: replace an unreadable frame by the nearest readable one of the clip (else of the
+            tracklet) and mask it out, instead of raising.
+    """
+
+    def __init__(self, config: InputConfig, *, skip_unreadable: bool = False) -> None:
+        self.config = config
+        self.skip_unreadable = skip_unreadable
+
+    def load(self, tracklet: Tracklet, clip: Clip) -> tuple[Frames, npt.NDArray[np.bool_], list[str]]:
+        """Read one clip.
+
+        Returns:
+            uint8 frames ``[T, H, W, 3]``, mask ``[T]``, and a message for each frame that was replaced.
+        """
+        frames = np.empty((len(clip.indices), self.config.height, self.config.width, 3), dtype=np.uint8)
+        mask, messages = self.load_into(tracklet, clip, frames)
+        return frames, mask, messages
+
+    def load_into(
+        self, tracklet: Tracklet, clip: Clip, out: Frames
+    ) -> tuple[npt.NDArray[np.bool_], list[str]]:
+        """As `load`, to a given place.
+
+        Args:
+            tracklet: where from.
+            clip: T frame numbers and their mask.
+            out: contiguous uint8 ``[T, H, W, 3]``.
+        """
+        indices = clip.indices.tolist()
+        row_of: dict[int, int] = {}
+        failed: dict[int, str] = {}
+        for row, index in enumerate(indices):
+            if index in row_of:
+                out[row] = out[row_of[index]]
+            elif index not in failed:
+                try:
+                    read_tracklet_frame_into(tracklet, index, out[row])
+                    row_of[index] = row
+                except FrameError as error:
+                    if not self.skip_unreadable:
+                        raise
+                    failed[index] = str(error)
+        if not failed:
+            return clip.mask, []
+        mask = clip.mask & ~np.isin(clip.indices, list(failed))
+        if not row_of:
+            out[:] = self._any_frame(tracklet)
+        else:
+            for row, index in enumerate(indices):
+                if index in failed:
+                    out[row] = out[row_of[min(row_of, key=lambda other: (abs(other - index), other))]]
+        if not mask.any():
+            mask = np.arange(len(mask)) == 0  # a clip needs one frame that counts: the replacement does
+        return mask, list(failed.values())
+
+    def read(self, tracklet: Tracklet, indices: Sequence[int]) -> tuple[dict[int, Frames], dict[int, str]]:
+        """Read some frames of a tracklet, each once.
+
+        Args:
+            tracklet: where from.
+            indices: frame numbers, counted from 0, in any order and with repetitions.
+
+        Returns:
+            uint8 ``[H, W, 3]`` by frame number; and, if unreadable frames are to be skipped, the messages of those
+            that cannot be read.
+        """
+        read: dict[int, Frames] = {}
+        failed: dict[int, str] = {}
+        for index in dict.fromkeys(indices):
+            try:
+                read[index] = self._read(tracklet, index)
+            except FrameError as error:
+                if not self.skip_unreadable:
+                    raise
+                failed[index] = str(error)
+        return read, failed
+
+    def _read(self, tracklet: Tracklet, index: int) -> Frames:
+        frame = np.empty((self.config.height, self.config.width, 3), dtype=np.uint8)
+        read_tracklet_frame_into(tracklet, index, frame)
+        return frame
+
+    def _any_frame(self, tracklet: Tracklet) -> Frames:
+        for index in range(len(tracklet)):
+            try:
+                return self._read(tracklet, index)
+            except FrameError:
+                continue
+        raise DataError(
+            f"no frame of tracklet {tracklet.name} (pid {tracklet.pid}, camid {tracklet.camid}) in "
+            f"{tracklet.root} can be read; remove the tracklet or restore its files"
+        )
+
+    def warn_if_enlarged(self, tracklets: Sequence[Tracklet]) -> None:
+        """Warn about packs whose frames are smaller than what is wanted of them: detail is lost for good."""
+        for root in dict.fromkeys(tracklet.root for tracklet in tracklets):
+            pack = pack_of(root)
+            if pack is not None and pack.size is not None:
+                height, width = pack.size
+                if height < self.config.height or width < self.config.width:
+                    warnings.warn(
+                        f"frames of the pack {root} are {height} x {width}, and are enlarged to "
+                        f"{self.config.height} x {self.config.width}; pack the data set again at that size",
+                        stacklevel=3,
+                    )
+
+    def batch(
+        self, tracklets: Sequence[Tracklet], chosen: Sequence[tuple[int, Clip]], labels: Sequence[int]
+    ) -> Loaded | IntraclipError:
+        """Read several clips of equal length into one batch.
+
+        An error is returned, not raised: torch rebuilds an exception of a worker from its text alone, which would
+        lose the path. `iterate` raises it.
+
+        Returns:
+            Frames ``[B, T, 3, H, W]`` are a view of ``[B, T, H, W, 3]`` in memory: networks want them channels last.
+        """
+        clips = [(tracklets[owner], clip) for owner, clip in chosen]
+        shape = (len(clips), len(chosen[0][1].indices), self.config.height, self.config.width, 3)
+        frames = empty_frames(shape)
+        array = frames.numpy()
+        mask = np.stack([clip.mask for _, clip in clips])
+        messages: list[str] = []
+        try:
+            for row, (tracklet, clip) in enumerate(clips):
+                mask[row], replaced = self.load_into(tracklet, clip, array[row])
+                messages += replaced
+        except IntraclipError as error:
+            return error
+        return Loaded(
+            clips=ClipBatch(
+                frames=frames.permute(0, 1, 4, 2, 3),
+                mask=torch.from_numpy(mask),
+                pids=torch.tensor([tracklet.pid for tracklet, _ in clips]),
+                camids=torch.tensor([tracklet.camid for tracklet, _ in clips]),
+                labels=torch.tensor(list(labels)),
+            ),
+            owners=torch.tensor([owner for owner, _ in chosen]),
+            unreadable=tuple(messages),
+        )

@@ -1,0 +1,96 @@
+"""The side of `intraclip.metrics.blocks` that multiplies and counts with torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from intraclip.errors import DeviceError
+from intraclip.metrics.blocks import DEPTH, Block, Counted
+
+
+class TorchSide:
+    """Products and counting with torch, on any device: one binary search for each number, no loop over queries."""
+
+    def __init__(self, device: str) -> None:
+        try:
+            self._device = torch.device(device)
+            torch.empty(0, device=self._device)
+        except (RuntimeError, AssertionError) as error:
+            raise DeviceError(f"device {device!r} cannot be used for ranking: {error}") from error
+
+    def cell_bytes(self, size: int) -> int:
+        """See `Side`."""
+        # The product, two places of 4 bytes and one of 8, flags, and the open pairs should they be many.
+        return 48
+
+    def load(self, g: npt.NDArray[np.float32], squares: npt.NDArray[np.float64]) -> None:
+        """See `Side`."""
+        self._g = self._send(g)
+        self._offsets = self._send((squares / 2).astype(np.float32))
+
+    def count(self, q: npt.NDArray[np.float32], block: Block) -> Counted:
+        """See `Side`."""
+        product = self._product(self._send(q))
+        product[self._send(block.left_out[0]), self._send(block.left_out[1])] = torch.inf
+        lengths = np.diff(block.starts)
+        taken = np.arange(lengths.max()) < lengths[:, None]
+        low, high = (self._places(product, bounds, taken) for bounds in (block.low, block.high))
+        rows, columns = torch.nonzero(low != high, as_tuple=True)
+        # Each query has bins of its own; infinity, which is padding and what is left out, falls behind all bounds.
+        bins = taken.shape[1] + 1
+        first = torch.arange(len(q), device=self._device)[:, None] * bins
+        counts = torch.bincount((high + first).flatten(), minlength=len(q) * bins)
+        counts = counts.view(len(q), bins).cumsum(1)[:, :-1]
+        return (
+            counts.cpu().numpy()[taken],
+            rows.cpu().numpy(),
+            columns.cpu().numpy(),
+            product[rows, columns].cpu().numpy(),
+        )
+
+    def _product(self, q: torch.Tensor) -> torch.Tensor:
+        with _float32_products():
+            product = self._offsets.expand(len(q), -1).clone()
+            for start in range(0, q.shape[1], DEPTH):
+                deep = slice(start, start + DEPTH)
+                product.addmm_(q[:, deep], self._g[:, deep].T, alpha=-1)
+        return product
+
+    def _places(
+        self, product: torch.Tensor, bounds: npt.NDArray[np.float32], taken: npt.NDArray[np.bool_]
+    ) -> torch.Tensor:
+        padded = np.full(taken.shape, np.inf, dtype=np.float32)
+        padded[taken] = bounds
+        return torch.searchsorted(self._send(padded), product, out_int32=True)
+
+    def _send(self, array: npt.NDArray[np.generic]) -> torch.Tensor:
+        return torch.from_numpy(np.ascontiguousarray(array)).to(self._device)
+
+
+@contextmanager
+def _float32_products() -> Iterator[None]:
+    """Products of true float32, as the bound needs; a program may have allowed TF32 or bfloat16 for its training."""
+    sides: list[Any] = [torch.backends.cuda.matmul, torch.backends.mkldnn.matmul]  # type: ignore[attr-defined]
+    if hasattr(sides[0], "fp32_precision"):
+        # From torch 2.9 on. Its older switch raises once a program has used this one, which reads both kinds.
+        before = [side.fp32_precision for side in sides]
+        try:
+            for side in sides:
+                side.fp32_precision = "ieee"
+            yield
+        finally:
+            for side, precision in zip(sides, before, strict=True):
+                side.fp32_precision = precision
+        return
+    allowed = torch.get_float32_matmul_precision()
+    try:
+        torch.set_float32_matmul_precision("highest")
+        yield
+    finally:
+        torch.set_float32_matmul_precision(allowed)
