@@ -13,12 +13,14 @@ was seen in the first `--settle` seconds on the watch-list. What is printed:
   it believes that somebody has left; that second is part of it. `sent` is from there to a receiver of the webhook.
 - memory: resident set of the process every second (`--out` writes all samples as they come), and what a straight
   line through the second half of them gains an hour. With `--cut 30` a camera is cut off now and then, and comes back.
-- frames: how many came, were looked at, and were dropped as the machine was too slow, by camera.
+- frames: how many came; were searched; had tracks carried over them, as nobody could have moved far; and were dropped
+  as the machine was too slow, by camera. And the processor time of the whole process, for each second.
 
 `crowd` embeds the tracklets of rendered people whom the network was not trained on. Everybody is put on the watch-list
 once with one tracklet, and compared with all strangers in other cameras. What is printed: comparisons, those that pass,
 their share beside the rate that was asked for, and the share of the persons' own tracklets that pass.
 """
+# ruff: noqa: E402 - `tune` must run before torch is imported
 
 from __future__ import annotations
 
@@ -38,6 +40,10 @@ from pathlib import Path
 
 import numpy as np
 
+from intraclip.process import tune
+
+tune()  # before torch is imported, as the command line does
+
 from intraclip.embed.network import load
 from intraclip.gallery.gallery import Gallery, create_gallery
 from intraclip.gallery.records import TrackletRecord
@@ -49,6 +55,9 @@ from intraclip.live.watchlist import Matcher, WatchList
 from intraclip.live.webhook import Webhook
 
 SECRET = "for measuring only, nobody keeps it"
+
+COUNTS = ("searched", "carried", "dropped")
+"""What became of frames; see `CameraStatus`."""
 
 
 class Received(http.server.BaseHTTPRequestHandler):
@@ -99,7 +108,7 @@ def watch(args: argparse.Namespace) -> None:
         live = Live(
             gallery,
             network,  # type: ignore[arg-type]
-            open_detector(args.detector, config),
+            open_detector(args.detector, config, at_once=len(clips)),
             [Camera(number=n, source=str(clip), name=f"cam{n}") for n, clip in enumerate(clips, start=1)],
             config,
             LiveSettings(
@@ -107,7 +116,9 @@ def watch(args: argparse.Namespace) -> None:
             ),
             channels=[Webhook(f"http://127.0.0.1:{server.server_port}/", SECRET)],
         )
+        began = time.process_time()
         samples = run(args, live, gallery, clips)
+        args.processor_s = time.process_time() - began
         sent = [seconds for sender in live._senders for seconds in sender.latencies]
         server.shutdown()
         server.server_close()
@@ -118,7 +129,7 @@ def watch(args: argparse.Namespace) -> None:
 def run(
     args: argparse.Namespace, live: Live, gallery: Gallery, clips: Sequence[Path]
 ) -> list[tuple[float, ...]]:
-    """Watch for as long as is asked; samples of time, memory, tracklets, alerts, frames used and dropped."""
+    """Watch for as long as is asked; samples of time, memory, tracklets, alerts, and frames by `COUNTS`."""
     samples: list[tuple[float, ...]] = []
     begun = time.monotonic()
     settled, cut_at, away = False, begun + args.cut, None
@@ -129,7 +140,7 @@ def run(
             # Line by line: what was measured is there if the soak is ended early.
             file = stack.enter_context(args.out.open("w", newline="", buffering=1))
             write = csv.writer(file)
-            write.writerow(("seconds", "mib", "tracklets", "alerts", "used", "dropped"))
+            write.writerow(("seconds", "mib", "tracklets", "alerts", *COUNTS))
         while (now := time.monotonic() - begun) < args.seconds:
             time.sleep(min(1.0, args.seconds / 20))
             status = live.status()
@@ -151,7 +162,7 @@ def run(
             samples.append(
                 (
                     round(now, 1), round(memory_mib(), 1), status.tracklets, status.alerts,
-                    sum(c.used for c in status.cameras), sum(c.dropped for c in status.cameras),
+                    *(sum(getattr(c, name) for c in status.cameras) for name in COUNTS),
                 )
             )  # fmt: skip
             if write is not None:
@@ -169,13 +180,15 @@ def tell(args: argparse.Namespace, live: Live, samples: list[tuple[float, ...]],
     )
     for camera in status.cameras:
         print(
-            f"  {camera.name}: {camera.width} x {camera.height}, {camera.received:,} frames came, {camera.used:,} "
-            f"looked at, {camera.dropped:,} dropped ({100 * camera.dropped / max(camera.received, 1):.1f} %), "
+            f"  {camera.name}: {camera.width} x {camera.height}, {camera.received:,} frames came, {camera.searched:,} "
+            f"searched, {camera.carried:,} carried, {camera.dropped:,} dropped "
+            f"({100 * camera.dropped / max(camera.received, 1):.1f} %), "
             f"{camera.skipped:,} left out by --max-fps; opened "
             f"{camera.connections} times, tiles {camera.tiled}; {camera.tracklets:,} tracklets, left "
             f"out {camera.left_out}"
         )
     print(f"{status.tracklets:,} tracklets, {status.alerts:,} alerts")
+    print(f"processor: {args.processor_s / args.seconds:.2f} s a second; load {os.getloadavg()[0]:.1f}")
     for name, found in (("latency", list(live.latencies)), ("sent", sent)):
         if found:
             p50, p95 = np.percentile(found, [50, 95])
@@ -273,7 +286,7 @@ def main() -> None:
     crowding.set_defaults(run=crowd)
     for one in (watching, crowding):
         one.add_argument("--model", default="base")
-        one.add_argument("--engine")
+        one.add_argument("--engine", default="auto")
     args = parser.parse_args()
     args.run(args)
 

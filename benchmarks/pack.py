@@ -2,11 +2,13 @@
 
 Run: python benchmarks/pack.py [DATA] [--rounds 5] [--workers 2] [--batches 40]. Without DATA a small benchmark is
 rendered first. Both sides draw the same clips, run the same number of workers, and are timed from the first batch
-that has arrived to the last. The Pillow side is what public video code does: a data set of clips, each frame opened,
-converted and resized by Pillow, turned into a tensor by torchvision, and put together by torch's own collate function;
-it stops at uint8, as ours does, though that code goes on to floats. Every file is in the page cache: disks are not
-measured.
+that has arrived to the last. A pack is opened once: its checksums are compared in the first round, which is not
+counted, as in the first epoch of a training. The Pillow side is what public video code does: a data set of clips, each
+frame opened, converted and resized by Pillow, turned into a tensor by torchvision, and put together by torch's own
+collate function; it stops at uint8, as ours does, though that code goes on to floats. Every file is in the page cache:
+disks are not measured.
 """
+# ruff: noqa: E402 - `tune` must run before torch is imported
 
 from __future__ import annotations
 
@@ -19,6 +21,10 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+
+from intraclip.process import tune
+
+tune()  # before torch is imported, as the command line does
 
 import torch
 from PIL import Image
@@ -135,6 +141,7 @@ def main() -> None:
             print(
                 f"{kind}: {made.frames:,} frames, {made.bytes / 1e6:,.0f} MB, packed in {made.seconds:.1f} s"
             )
+        opened = {kind: read_split(out) for kind, out in packs.items()}
         batch = recipe.batch.identities * recipe.batch.clips
         print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
         print(
@@ -144,8 +151,8 @@ def main() -> None:
         sides: dict[str, Callable[[], Iterator[torch.Tensor]]] = {
             "Pillow, loose files": lambda: pillow(read_split(data), recipe, args.batches),
             "intraclip, loose files": lambda: ours(read_split(data), recipe, args.batches),
-            "pack, JPEG bytes kept": lambda: ours(read_split(packs["keep"]), recipe, args.batches),
-            "pack, raw frames": lambda: ours(read_split(packs["raw"]), recipe, args.batches),
+            "pack, JPEG bytes kept": lambda: ours(opened["keep"], recipe, args.batches),
+            "pack, raw frames": lambda: ours(opened["raw"], recipe, args.batches),
         }
         found: dict[str, list[tuple[float, float]]] = {name: [] for name in sides}
         for number in range(args.rounds + 1):  # the first round warms the page cache and is not counted

@@ -238,7 +238,8 @@ class DataConfig:
     direction: Direction = "first-half-tests"
     """Which half of an iLIDS-VID split tests: the first in torchreid and AP3D, the last in TF-CLIP and GRL."""
     workers: int = bounded(2, 0)
-    """Processes that decode frames; 0 decodes in the main process. The batches are the same for any number."""
+    """Processes that decode frames; 0 decodes in the main process. The batches are the same for any number. Raw packs
+    need no decoding: there a thread reads ahead instead."""
     prefetch: int = bounded(2, 1)
     """Batches that each worker reads ahead."""
     on_unreadable: Literal["stop", "skip"] = "stop"

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from intraclip.adapt.adapting import Adapted, adapt
-from intraclip.adapt.answers import read_answers
 from intraclip.adapt.asking import Asked
 from intraclip.cli.main import main
 from intraclip.errors import ConfigError, DataError
+from intraclip.gallery.answers import read_answers
 from intraclip.gallery.gallery import open_gallery
 from intraclip.models.checkpoint import model_weights, read_checkpoint
 from intraclip.train.loop import Silent

@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from intraclip.adapt.answers import Answer, read_answers, settle, write_answers
+from intraclip.adapt.answers import settle
 from intraclip.adapt.asking import Asked, Asking
 from intraclip.adapt.clusters import LEVEL, cluster, constrained, likeness
 from intraclip.adapt.footage import Footage
 from intraclip.adapt.questions import next_question
 from intraclip.errors import DataError
+from intraclip.gallery.answers import Answer, read_answers, write_answers
 from intraclip.gallery.gallery import Gallery, create_gallery
 from intraclip.gallery.records import Filters, Judgement, TrackletRecord
 from intraclip.types import UNKNOWN_PID, Tracklet
@@ -413,7 +414,7 @@ def test_a_file_of_answers_holds_what_was_written(tmp_path: Path):
         ("query,tracklet\na,b\n", "lacks the column 'judgement'"),
         ("query,tracklet,judgement\na,b,yes\n", "line 2: the judgement is 'yes'; same, different or unsure"),
         ("query,tracklet,judgement\na,a,same\n", "line 2: 'a' and 'a'; an answer is about two tracklets"),
-        ("query,tracklet,judgement,at\na,b,same,noon\n", "is no file of answers"),
+        ("query,tracklet,judgement,at\na,b,same,noon\n", "line 2: at is 'noon'; Unix seconds"),
     ],
 )
 def test_damaged_files_of_answers_are_refused_with_the_line(tmp_path: Path, text: str, message: str):

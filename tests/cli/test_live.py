@@ -23,7 +23,7 @@ def address(tmp_path):
 def known(monkeypatch):
     """The network and the detector that know colours, in place of files."""
     monkeypatch.setattr("intraclip.cli.live._network", lambda args: network())
-    monkeypatch.setattr("intraclip.ingest.detector.open_detector", lambda path, config: ColourDetector())
+    monkeypatch.setattr("intraclip.ingest.detector.open_detector", lambda path, config, **_: ColourDetector())
 
 
 def run(capsys, *words):

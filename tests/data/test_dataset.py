@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -175,9 +176,11 @@ def test_reading_leaves_the_global_random_state_alone(tiny_split: Split, tiny_re
 
 
 @pytest.mark.cuda
-def test_batches_are_pinned_for_the_gpu(tiny_split: Split, tiny_recipe: Recipe):
+@pytest.mark.parametrize("kind", ["keep", "raw"])
+def test_batches_are_pinned_for_the_gpu(kind: str, packs: dict[str, Path], tiny_recipe: Recipe):
+    dataset = training(read_split(packs[kind]), tiny_recipe)
     for workers in (0, 1):
-        for loaded in iterate(training(tiny_split, tiny_recipe), workers=workers, pin_memory=True):
+        for loaded in iterate(dataset, workers=workers, pin_memory=True):
             assert loaded.clips.frames.is_pinned()
             assert loaded.clips.frames.permute(0, 1, 3, 4, 2).is_contiguous()
 
@@ -262,6 +265,37 @@ def test_an_error_of_a_worker_arrives_with_its_path(
     assert caught.value.path.is_relative_to(tmp_path)
 
 
+def test_pixels_that_need_no_decoding_are_read_by_a_thread_of_this_process(
+    packs: dict[str, Path], tiny_recipe: Recipe
+):
+    dataset = training(read_split(packs["raw"]), tiny_recipe, stop=9)
+    read: list[tuple[int, str]] = []
+
+    class Watched(TrainingBatches):
+        def __getitem__(self, item):
+            read.append((item, threading.current_thread().name.split("_")[0]))
+            return super().__getitem__(item)
+
+    dataset.__class__ = Watched
+    batches = iterate(dataset, workers=2, prefetch=3)
+    next(batches)
+    assert multiprocessing.active_children() == []
+    batches.close()
+    assert read == [(number, "frames") for number in range(len(read))]
+    assert len(read) <= 4  # the rest was not asked for any more
+    assert not [t for t in threading.enumerate() if t.name.startswith("frames")]
+
+
+def test_an_error_in_the_thread_is_raised_as_it_is(packs: dict[str, Path], tiny_recipe: Recipe):
+    dataset = training(read_split(packs["raw"]), tiny_recipe)
+    dataset.loader.batch = lambda *_: FrameError(Path("a.jpg"), "damaged")  # type: ignore[method-assign]
+    with pytest.raises(FrameError, match="damaged"):
+        list(iterate(dataset, workers=2))
+    del dataset.loader
+    with pytest.raises(AttributeError):
+        list(iterate(dataset, workers=2))
+
+
 # ---------------------------------------------------------------- workers and signals
 
 SIGNALS = """
@@ -295,9 +329,12 @@ if __name__ == "__main__":
 """
 
 
-def test_workers_leave_signals_to_the_parent_and_go_with_it(packs: dict[str, Path], tmp_path: Path):
+@pytest.mark.parametrize("kind", ["keep", "raw"])
+def test_workers_leave_signals_to_the_parent_and_go_with_it(
+    kind: str, packs: dict[str, Path], tmp_path: Path
+):
     script = tmp_path / "script.py"
-    script.write_text(SIGNALS.format(root=str(packs["keep"])))
+    script.write_text(SIGNALS.format(root=str(packs[kind])))
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "11\nleaving in the middle\n", "")
 

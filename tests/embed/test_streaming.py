@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -52,6 +54,18 @@ def test_after_every_frame_it_equals_extraction_of_the_frames_so_far(people, hea
         expected = np.stack([f.embedding for f in batch.embed(so_far, settings)])
         assert np.abs(found - expected).max() < 1e-5
     assert live.fingerprint == batch.fingerprint(clip)
+
+
+def test_several_threads_may_use_it(people):
+    alone, shared = LiveEmbedder(extractor()), LiveEmbedder(extractor())
+    with ThreadPoolExecutor(len(people)) as pool:
+        found = list(
+            pool.map(lambda key: [shared.update([key], [crop]) for crop in crops(people[key])], people)
+        )
+    assert len(shared) == len(people)
+    for key, embeddings in zip(people, found, strict=True):
+        expected = [alone.update([key], [crop]) for crop in crops(people[key])]
+        assert np.abs(np.stack(embeddings) - np.stack(expected)).max() < 1e-5
 
 
 @pytest.mark.parametrize("sampling", ["dense", "all"])

@@ -41,7 +41,7 @@ RECORDS = {
     ],
 )
 def test_confirmed_pairs_and_labels_make_people(judgements, groups, conflicts):
-    found, contradictions = people_of(RECORDS, judgements)
+    found, contradictions = people_of({i: r.person for i, r in RECORDS.items()}, judgements)
     assert found == [[f"t{i:04d}" for i in group] for group in groups]
     assert len(contradictions) == conflicts
 

@@ -13,7 +13,7 @@ from intraclip.errors import DataError
 from intraclip.ingest.config import IngestConfig
 from intraclip.ingest.detections import Detections, suppress
 from intraclip.ingest.detector import Detector, open_detector
-from intraclip.ingest.tiling import Tile, detect_tiled, tiles_find_more, tiles_of
+from intraclip.ingest.tiling import Tile, TilesTrial, detect_tiled, tiles_of
 from intraclip.ingest.yolox import decode_yolox, grid_of, letterbox
 
 
@@ -129,7 +129,10 @@ def test_tiles_pay_only_when_they_find_clearly_more(tmp_path: Path) -> None:
 
     def decide(*images: np.ndarray) -> tuple[bool, int, int]:
         with_tiles = partial(detect_tiled, detect=network, tiles=tiles, nms_iou=0.45)
-        return tiles_find_more(list(images), network, with_tiles, score=0.4, gain=1.3)
+        trial = TilesTrial(network, with_tiles, score=0.4, gain=1.3)
+        for image in images:
+            trial.add(image)
+        return trial.pays, trial.few, trial.many
 
     assert decide(image) == (False, 0, 0)
     assert decide() == (False, 0, 0)

@@ -40,7 +40,7 @@ def test_a_file_is_played_by_its_stamps_and_ends(clip):
         if frame is not None:
             times.append((frame.index, frame.time_s))
     assert reader.counts.received == 20
-    assert reader.counts.used + reader.counts.dropped == 20
+    assert len(times) + reader.counts.dropped == 20
     assert times[-1][0] == 19
     assert all(abs(seconds - (index + 1) / 10) < 0.011 for index, seconds in times)
 
@@ -63,7 +63,7 @@ def test_what_nobody_has_time_for_is_dropped_and_counted_and_the_newest_is_seen(
     reader.start()
     until(lambda: reader.state == "ended")
     frame = reader.take()
-    assert (frame.index, reader.counts.received, reader.counts.dropped, reader.counts.used) == (19, 20, 19, 1)
+    assert (frame.index, reader.counts.received, reader.counts.dropped) == (19, 20, 19)
     assert reader.take() is None
 
 
@@ -73,6 +73,38 @@ def test_fewer_frames_that_are_asked_for_are_not_called_dropped(clip):
     until(lambda: reader.state == "ended")
     assert reader.counts.skipped == 10
     assert reader.counts.dropped == 9
+
+
+def test_frames_that_nobody_wants_are_carried_and_not_converted(clip):
+    news = threading.Event()
+    reader, seen = reading(clip, news, speed=0.0), []
+    reader.wanted = lambda time_s: round(10 * time_s) % 5 == 1
+    reader.start()
+    while reader.state != "ended" or reader.waiting:
+        news.wait(5)
+        news.clear()
+        frame = reader.take()
+        if frame is not None:
+            seen.append(frame.index)
+            reader.looked(frame.arrived, searched=True)
+    assert seen == [0, 5, 10, 15]
+    counts = reader.counts
+    assert (counts.received, counts.searched, counts.carried, counts.dropped) == (20, 4, 16, 0)
+
+
+def test_the_first_frame_after_a_cut_is_wanted_by_everybody(clip):
+    news = threading.Event()
+    reader, cuts = reading(clip, news, speed=0.0, loop=True), []
+    reader.wanted = lambda _: False
+    reader.start()
+    while len(cuts) < 2:
+        news.wait(5)
+        news.clear()
+        if (frame := reader.take()) is not None:
+            cuts.append((frame.index, frame.cut))
+    reader.stop()
+    reader.join(10)
+    assert cuts == [(20, True), (40, True)]
 
 
 def test_a_file_that_loops_begins_anew_with_a_cut_and_its_time_goes_on(clip):

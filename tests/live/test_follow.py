@@ -12,10 +12,10 @@ from live.live_world import CONFIG, ColourDetector, camera, frames_of, network, 
 
 
 def follower(**settings):
-    detector = ColourDetector()
+    detector, config = ColourDetector(), settings.pop("config", CONFIG)
     given = {"fps": 10.0, "session": "cam1_x", "source": "clip", "look_s": 0.2, **settings}
     return CameraFollower(
-        camera("clip"), lambda frame: detector(frame.image), CONFIG, network().live(), **given
+        camera("clip"), lambda frame: detector(frame.image), config, network().live(), **given
     )
 
 
@@ -37,6 +37,16 @@ def test_a_tracklet_ends_when_the_person_has_left_and_holds_who_it_was():
     assert ended[0].pictures.strip
     assert cosine(ended[0].vector, vector("red")) > 0.99
     assert watched.people == 0
+
+
+def test_a_tracklet_begins_before_the_tracker_was_sure_of_it():
+    starts = {}
+    for quality in ("full", "balanced"):
+        watched = follower(config=replace(CONFIG, quality=quality))
+        (one,) = [e for frame in frames_of(walk("red", start=5, step=3), 80) for e in watched.step(frame)]
+        starts[quality] = one.record.start_s
+        assert one.record.started_at == 1.79e9 + one.record.start_s
+    assert starts["balanced"] <= 0.6 < starts["full"]
 
 
 def test_its_embedding_is_that_of_extraction_of_the_same_pictures():

@@ -42,9 +42,9 @@ def gallery(tmp_path):
     found.close()
 
 
-def live_of(gallery, clips, *, settings=FAST, detector=None, **more):
+def live_of(gallery, clips, *, settings=FAST, detector=None, config=CONFIG, **more):
     cameras = [camera(clip, number) for number, clip in enumerate(clips, start=1)]
-    return Live(gallery, network(), detector or ColourDetector(), cameras, CONFIG, settings, **more)
+    return Live(gallery, network(), detector or ColourDetector(), cameras, config, settings, **more)
 
 
 def found_in(gallery):
@@ -62,7 +62,7 @@ def test_people_of_several_cameras_are_in_the_gallery_when_files_are_over(galler
     assert (match.record.camera, match.record.source) == ("cam1", str(clips[0]))
     assert (status.tracklets, status.alerts, status.problems) == (2, 0, ())
     assert [(c.state, c.received, c.tracklets) for c in status.cameras] == [("ended", 24, 1)] * 2
-    assert all(c.used + c.dropped + c.skipped == c.received for c in status.cameras)
+    assert all(c.searched + c.carried + c.dropped + c.skipped == c.received for c in status.cameras)
     assert [e.action for e in gallery.audit_log()] == ["live-ended", "live"]
 
 
@@ -116,16 +116,62 @@ def test_a_machine_that_is_too_slow_drops_frames_and_says_how_many(gallery, tmp_
         go.set()
         assert live.wait(60)
         status = live.status().cameras[0]
-    assert status.used + status.dropped == 24
+    assert status.searched + status.dropped == 24
     assert status.dropped > 15
-    assert detector.calls == status.used
+    assert detector.calls == status.searched
+
+
+def test_between_two_searches_tracks_are_carried_and_the_counts_say_so(gallery, tmp_path):
+    clip = write_clip(tmp_path / "clip.avi", walk("red", step=3), frames=50)
+    detector = ColourDetector()
+    with live_of(gallery, [clip], detector=detector) as live:
+        assert live.wait(60)
+        status = live.status().cameras[0]
+    assert status.tracklets == 1
+    assert detector.calls == status.searched
+    assert status.searched + status.carried == status.received == 50
+    assert status.carried > status.searched
+
+
+def test_a_camera_that_takes_long_does_not_hold_up_the_other(gallery, tmp_path, monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    clips = [write_clip(tmp_path / f"{n}.avi", walk(n)) for n in ("red", "blue")]
+    detector, go, held = ColourDetector(), threading.Event(), threading.Event()
+    detector.wait = lambda: None if held.is_set() else (held.set(), go.wait(60))
+    with live_of(gallery, clips, detector=detector) as live:
+        until(lambda: any(c.tracklets for c in live.status().cameras))
+        assert sorted(c.searched > 0 for c in live.status().cameras) == [False, True]
+        go.set()
+        assert live.wait(60)
+    assert [name for name, _ in found_in(gallery)] == ["cam1", "cam2"]
+
+
+class NearSighted(ColourDetector):
+    """Finds people in small pictures only, as if shrinking lost them."""
+
+    height, width = 128, 96
+
+    def __call__(self, image):
+        return super().__call__(image if image.shape[1] <= self.width else np.zeros_like(image))
+
+
+@pytest.mark.parametrize("tiling", ["on", "off", "auto"])
+def test_the_first_frames_say_whether_small_people_are_searched_for(gallery, tmp_path, tiling):
+    clip = write_clip(
+        tmp_path / "clip.avi", lambda n: [("green", 40 + n % 2), ("red", 120 - n % 2)], frames=100
+    )
+    live = live_of(gallery, [clip], detector=NearSighted(), config=replace(CONFIG, tiling=tiling))
+    with live:
+        assert live.wait(60)
+        assert live.status().cameras[0].tiled == (tiling != "off")
+    assert len(found_in(gallery)) == (0 if tiling == "off" else 2)
 
 
 def test_who_is_in_the_picture_when_it_is_stopped_is_written(gallery, tmp_path):
     clip = write_clip(tmp_path / "stay.avi", lambda _: [("green", 80)], frames=40)
     live = live_of(gallery, [clip], settings=replace(FAST, loop=True))
     live.start()
-    until(lambda: live.status().cameras[0].people and live.status().cameras[0].used > 12)
+    until(lambda: live.status().cameras[0].people and live.status().cameras[0].carried > 12)
     live.stop()
     assert len(found_in(gallery)) >= 1
     assert not live.status().running

@@ -81,8 +81,8 @@ class Cameras:
     def status(self):
         camera = CameraStatus(
             number=1, name="cam1", source="rtsp://10.0.0.7/live", state="live", problem="", width=960, height=540,
-            fps=10.0, used_fps=4.5, received=100, skipped=0, dropped=55, used=45, connections=1, failures=0, tiled=True,
-            people=3, tracklets=7, left_out={"short": 2},
+            fps=10.0, followed_fps=4.5, received=100, skipped=0, dropped=55, searched=30, carried=15, connections=1,
+            failures=0, tiled=True, people=3, tracklets=7, left_out={"short": 2},
         )  # fmt: skip
         lost = {**{f: getattr(camera, f) for f in camera.__dataclass_fields__}, "number": 2, "name": "yard"}
         lost |= {"state": "waiting", "problem": "rtsp://10.0.0.8/live cannot be opened", "people": 0}
@@ -114,6 +114,8 @@ def test_metrics_count_frames_by_the_cameras_number_and_name_nobody(watching):
     text = watching.get("/metrics").text
     for line in (
         'intraclip_camera_frames_dropped_total{camera="1"} 55.0',
+        'intraclip_camera_frames_searched_total{camera="1"} 30.0',
+        'intraclip_camera_frames_carried_total{camera="1"} 15.0',
         'intraclip_camera_up{camera="2"} 0.0',
         'intraclip_camera_people{camera="1"} 3.0',
         "intraclip_alerts_total 1.0",

@@ -28,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from intraclip.adapt.answers import Answer, Settled, read_answers, settle
+from intraclip.adapt.answers import Settled, settle
 from intraclip.adapt.asking import Asking, Responder
 from intraclip.adapt.cameras import across, directions
 from intraclip.adapt.clusters import FEWEST, Clusters, cluster
@@ -55,6 +55,7 @@ from intraclip.embed.extract import extractor_of
 from intraclip.embed.extractors import ExtractSettings
 from intraclip.embed.network import Network
 from intraclip.errors import ConfigError, DataError, OutputError
+from intraclip.gallery.answers import Answer, read_answers, require_known
 from intraclip.gallery.folder_files import FILE
 from intraclip.gallery.gallery import Gallery, is_server, open_gallery
 from intraclip.link.evidence import Evidence
@@ -236,6 +237,8 @@ def adapt(
     with leaving_nothing(run, unless=lambda: (run / "footage.npz").is_file()), ExitStack() as held:
         if gallery is None and len(sources) == 1:
             gallery = _gallery_in(sources[0])
+        if gallery is None:
+            require_known(said, [t.name for t in footage.tracklets], of=f"of {footage.root}")
         if isinstance(gallery, str | Path):
             gallery = held.enter_context(open_gallery(gallery))
         work = _Adaptation(

@@ -8,27 +8,18 @@ apart (as in `gallery.labels.people_of`, and in `link`), and the group is named.
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from intraclip.core.files import write_csv
-from intraclip.errors import DataError
+from intraclip.gallery.answers import SAME, UNSURE
 from intraclip.gallery.gallery import Gallery
 from intraclip.gallery.labels import contradictions_note, label_numbers, people_of
-from intraclip.gallery.records import Judgement, TrackletRecord
-
-COLUMNS = ("query", "tracklet", "judgement", "by", "at")
-"""Of a file of answers, as ``judgements.csv`` of `intraclip gallery export-labels` has them."""
-
-SAME, DIFFERENT, UNSURE = "same", "different", "unsure"
-"""Answers, as files hold them."""
+from intraclip.gallery.records import Judgement
 
 UNSURE_PAPER = "unsure"
 """Kind of the gallery's papers on pairs that somebody could not tell."""
@@ -81,9 +72,7 @@ def settle(
     judgements, labels = list(judgements), labels or {}
     row = {name: n for n, name in enumerate(names)}
     everyone = {*row, *labels, *(name for j in judgements for name in (j.query, j.tracklet))}
-    people, conflicts = people_of(
-        {i: TrackletRecord(id=i, camera="-", person=labels.get(i, "")) for i in everyone}, judgements
-    )
+    people, conflicts = people_of({i: labels.get(i, "") for i in everyone}, judgements)
     group = np.arange(len(impossible))
     of = {i: n for n, members in enumerate(people) for i in members}
     for members in people:
@@ -155,77 +144,3 @@ def labels_of(gallery: Gallery) -> dict[str, str]:
 def _key(query: str, tracklet: str) -> str:
     """Of the paper about a pair, whichever came first; ids may be longer than a key."""
     return hashlib.sha256("\n".join(sorted((query, tracklet))).encode()).hexdigest()[:32]
-
-
-# -- files ---------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, kw_only=True)
-class Answer:
-    """A person's word on two tracklets, as files hold it.
-
-    Attributes:
-        query: name of a tracklet.
-        tracklet: of the one that it was compared with.
-        answer: ``same``, ``different`` or ``unsure``.
-        by: who said so; may be empty.
-        at: Unix seconds.
-    """
-
-    query: str
-    tracklet: str
-    answer: str
-    by: str = ""
-    at: float = 0.0
-
-    def as_judgement(self) -> Judgement:
-        """As the gallery knows it; of an answer that is one."""
-        return Judgement(
-            query=self.query, tracklet=self.tracklet, same=self.answer == SAME, by=self.by, at=self.at
-        )
-
-
-def write_answers(file: Path, answers: Iterable[Answer]) -> None:
-    """Write a file of answers, whole."""
-    write_csv(file, COLUMNS, ((a.query, a.tracklet, a.answer, a.by, f"{a.at:.3f}") for a in answers))
-
-
-def read_answers(file: Path) -> list[Answer]:
-    """Read a file of answers; of its columns ``by`` and ``at`` may be missing.
-
-    Raises:
-        DataError: it cannot be read, a column is missing, or an answer is none; with the line.
-    """
-    found = []
-    try:
-        with file.open(newline="", encoding="utf-8-sig") as stream:
-            rows = csv.DictReader(stream)
-            missing = [name for name in COLUMNS[:3] if name not in (rows.fieldnames or ())]
-            if missing:
-                raise DataError(
-                    f"{file} lacks the column {missing[0]!r}; a file of answers has {', '.join(COLUMNS[:3])}, as "
-                    "judgements.csv of `intraclip gallery export-labels`"
-                )
-            for row in rows:
-                where = f"{file}, line {rows.line_num}"
-                query, tracklet, answer = ((row[name] or "").strip() for name in COLUMNS[:3])
-                if answer not in (SAME, DIFFERENT, UNSURE):
-                    raise DataError(
-                        f"{where}: the judgement is {answer!r}; same, different or unsure is needed"
-                    )
-                if not query or not tracklet or query == tracklet:
-                    raise DataError(f"{where}: {query!r} and {tracklet!r}; an answer is about two tracklets")
-                found.append(
-                    Answer(
-                        query=query,
-                        tracklet=tracklet,
-                        answer=answer,
-                        by=row.get("by") or "",
-                        at=float(row.get("at") or 0),
-                    )
-                )
-    except OSError as error:
-        raise DataError(f"{file} cannot be read: {error.strerror}") from None
-    except (ValueError, csv.Error) as error:
-        raise DataError(f"{file} is no file of answers: {error}") from None
-    return found

@@ -17,23 +17,13 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from intraclip.adapt.answers import (
-    UNSURE,
-    Answer,
-    Settled,
-    keep,
-    labels_of,
-    read_answers,
-    settle,
-    take_back,
-    unsure_of,
-    write_answers,
-)
+from intraclip.adapt.answers import Settled, keep, labels_of, settle, take_back, unsure_of
 from intraclip.adapt.clusters import likeness
 from intraclip.adapt.footage import Footage
 from intraclip.adapt.questions import next_question
 from intraclip.adapt.vectors import Vectors
 from intraclip.errors import DataError
+from intraclip.gallery.answers import UNSURE, Answer, judgements_of, read_answers, write_answers
 from intraclip.gallery.gallery import Gallery
 from intraclip.gallery.records import Judgement
 from intraclip.types import Tracklet
@@ -211,8 +201,7 @@ class Asking:
     def _judgements(self) -> list[Judgement]:
         if self.gallery is not None:
             return self.gallery.judgements()
-        latest = {frozenset((a.query, a.tracklet)): a for a in [*self._given, *self.answers]}
-        return [a.as_judgement() for a in latest.values() if a.answer != UNSURE]
+        return judgements_of([*self._given, *self.answers])
 
     def _unsure(self) -> list[tuple[str, str]]:
         own = [(a.query, a.tracklet) for a in [*self._given, *self.answers] if a.answer == UNSURE]

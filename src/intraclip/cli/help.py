@@ -38,7 +38,7 @@ FEW: dict[str, str] = {
     "part-seconds quality max-fps tiling json",
     "serve": "gallery model host port token-file tls-cert tls-key max-upload-mb",
     "rank": "model data query out k distance own-camera head engine device json",
-    "link": "source out model calibration probability threshold distance travel data json",
+    "link": "source out model calibration probability threshold distance travel answers labels data json",
 }
 """What `--help` shows of a command, in this order; commands that are not here show all that they have."""
 

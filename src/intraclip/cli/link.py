@@ -64,6 +64,12 @@ class LinkArgs(Networked):
     `intraclip ingest` gives them say which recording a tracklet is from; times of two recordings are not compared."""
     one_per_camera: bool = False
     """A person has at most one tracklet in each camera."""
+    answers: Path | None = None
+    """CSV file of what you know about pairs: query, tracklet, judgement (same, different, unsure). A gallery has its
+    own."""
+    labels: Path | None = None
+    """CSV file of who is on tracklets: tracklet, and name or pid; an earlier people.csv or tracklets.csv that you
+    corrected. A gallery has its own."""
     data: Path | None = None
     """Data folder of the tracklets: film strips on the page, frames to weight scores by, and labels for training."""
     truth: Path | None = None
@@ -114,7 +120,7 @@ def main(argv: Sequence[str]) -> int:
 def _link(args: LinkArgs, folder: Path) -> Callable[[], None]:
     """Group, and write into a folder that takes the place of --out; what is returned prints."""
     from intraclip.core.files import write_json
-    from intraclip.errors import DataError
+    from intraclip.errors import DataError, OutputError
     from intraclip.gallery.gallery import open_gallery
     from intraclip.ingest.camera_tracks import read_tracks
     from intraclip.ingest.track_scores import score_tracks
@@ -166,6 +172,8 @@ def _link(args: LinkArgs, folder: Path) -> Callable[[], None]:
                 travel=args.travel,
                 one_clock=args.one_clock,
                 one_per_camera=args.one_per_camera,
+                answers=args.answers,
+                labels=args.labels,
                 before=args.out if is_linking(args.out) and not args.renumber else None,
                 renumber=args.renumber,
                 progress=update,
@@ -203,7 +211,13 @@ def _link(args: LinkArgs, folder: Path) -> Callable[[], None]:
         files = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
         write_linking(folder, people, sorted(files))
         if found.gallery is not None:
-            keep_in(found.gallery, people)
+            still = found.gallery.find(people.names)
+            if gone := [name for name in people.names if name not in still]:
+                raise OutputError(
+                    f"{len(gone)} tracklets, such as {gone[0]}, were deleted from the gallery {args.source} while its "
+                    "people were written down; nothing of that is kept, link it again"
+                )
+            keep_in(found.gallery, people, given.before)
 
     def show() -> None:
         if args.save_calibration is not None and found.calibration is not None:

@@ -53,7 +53,8 @@ class LiveArgs:
     """Network, as `intraclip gallery add` takes it; without it: the one that made the gallery, else the strongest that
     is here by name. Its head must read the mean of frame vectors, as that of `base` does."""
     engine: str | None = None
-    """What runs the network: torch, onnxruntime, openvino, or auto for the fastest exact one that is installed."""
+    """What runs the network: torch, onnxruntime, openvino, or auto, the default: the fastest exact one that is
+    installed."""
     detector: Path | None = None
     """Person detector, as `intraclip ingest` takes it; without it, one that is here."""
     loop: bool = False
@@ -130,7 +131,7 @@ def main(argv: Sequence[str]) -> int:
     if path is None:
         path, what = found_detector()
         say(f"detector: {what}; another one: --detector")
-    detector = open_detector(path, args.settings)
+    detector = open_detector(path, args.settings, at_once=len(cameras))
     network = _network(args)
     with opened_or_created(
         args.gallery,
@@ -171,7 +172,8 @@ def _network(args: LiveArgs) -> Network:
 
 def _model(args: LiveArgs) -> Model:
     device = None if args.settings.device == "auto" else args.settings.device
-    return Model(model=args.model, engine=args.engine, device=device)
+    # Cameras do not wait: the network of a run may read its weights once more, and run twice as fast from then on.
+    return Model(model=args.model, engine=args.engine or "auto", device=device)
 
 
 def _note_network(args: LiveArgs, gallery: Gallery) -> None:
@@ -293,7 +295,10 @@ def _in_words(status: LiveStatus) -> str:
         + (f", {status.deleted:,} deleted by --keep" if status.deleted else "")
     ]
     for c in status.cameras:
-        words = f"{c.name} {c.state}, {c.used_fps:.1f} of {c.fps:.1f} frames/s, {c.people} people"
+        words = f"{c.name} {c.state}, {c.followed_fps:.1f} of {c.fps:.1f} frames/s followed"
+        if c.searched:
+            words += f", {100 * c.searched / (c.searched + c.carried):.0f} % of them searched"
+        words += f", {c.people} people"
         if c.dropped:
             words += f", {c.dropped:,} frames dropped as the machine was too slow"
         if c.problem:

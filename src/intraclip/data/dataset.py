@@ -75,9 +75,10 @@ class TrainingBatches(Dataset["Loaded | IntraclipError"]):
     def choose(self, item: int) -> list[tuple[int, Clip]]:
         """The whole batch of a step: P x K tracklet numbers and the frames of each clip; no I/O."""
         epoch, number = divmod(self.start + item, len(self.sampler))
-        if self._epoch[0] != epoch:
-            self._epoch = (epoch, self.sampler.epoch(epoch))
-        owners = self._epoch[1][number]
+        drawn = self._epoch
+        if drawn[0] != epoch:
+            drawn = self._epoch = (epoch, self.sampler.epoch(epoch))
+        owners = drawn[1][number]
         rng = np.random.default_rng([self.recipe.seed, 2, epoch, number])
         return [(i, training_clip(len(self.tracklets[i]), self.recipe.clip, rng)) for i in owners]
 

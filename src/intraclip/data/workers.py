@@ -1,24 +1,39 @@
-"""Batches read by processes of their own, which leave when this one does."""
+"""Batches read by processes that leave when this one does, or by a thread where nothing has to be decoded."""
 
 from __future__ import annotations
 
 import atexit
 import signal
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Protocol, TypeVar, cast
+from functools import partial
+from itertools import islice
+from typing import Any, Protocol, TypeVar, cast
 
 import cv2
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from intraclip.data.pack.opened import is_raw
 from intraclip.errors import IntraclipError
+from intraclip.types import ArrayTracklet, Tracklet
 
 BatchT = TypeVar("BatchT", covariant=True)
 
 
 class Batches(Protocol[BatchT]):
-    """Whole batches by number; an error is returned in place of the batch that it spoils."""
+    """Whole batches by number; an error is returned in place of the batch that it spoils.
+
+    Attributes:
+        tracklets: where frames come from.
+    """
+
+    @property
+    def tracklets(self) -> Sequence[Tracklet]:
+        """See above."""
+        ...
 
     def __len__(self) -> int: ...
 
@@ -34,9 +49,15 @@ def iterate(
 ) -> Iterator[BatchT]:
     """Yield the batches of a data set in order, read by `workers` processes (0: in this one).
 
+    Where all frames are pixels of raw packs, a thread of this process reads them, `prefetch` batches ahead, however
+    many workers there are.
+
     Raises:
         IntraclipError: what a worker met, such as a `FrameError`; or a worker was killed.
     """
+    if workers and _nothing_to_decode(dataset.tracklets):
+        yield from _read_ahead(dataset, prefetch=prefetch, pin_memory=pin_memory)
+        return
     processes = min(workers, len(dataset))
     loader: DataLoader[BatchT | IntraclipError] = DataLoader(
         cast(Dataset[BatchT | IntraclipError], dataset),
@@ -72,6 +93,42 @@ def iterate(
     finally:
         running.clear()
         atexit.unregister(running.clear)
+
+
+def _nothing_to_decode(tracklets: Sequence[Tracklet]) -> bool:
+    return not any(isinstance(t, ArrayTracklet) for t in tracklets) and all(
+        map(is_raw, {tracklet.root for tracklet in tracklets})
+    )
+
+
+def _read_ahead(dataset: Batches[BatchT], *, prefetch: int, pin_memory: bool) -> Iterator[BatchT]:
+    """Batches in order, those that come next read by a thread meanwhile."""
+
+    def read(item: int) -> BatchT | IntraclipError:
+        loaded = dataset[item]
+        return (
+            cast(Any, loaded).pin_memory()
+            if pin_memory and not isinstance(loaded, IntraclipError)
+            else loaded
+        )
+
+    # Page-locked memory belongs to a GPU: without this, to the first one.
+    gpu = torch.cuda.current_device() if pin_memory else None
+    begin = (lambda: None) if gpu is None else partial(torch.cuda.set_device, gpu)
+    with ThreadPoolExecutor(1, thread_name_prefix="frames", initializer=begin) as pool:
+        waiting: deque[Future[BatchT | IntraclipError]] = deque()
+        items = iter(range(len(dataset)))
+        waiting.extend(pool.submit(read, item) for item in islice(items, prefetch))
+        try:
+            while waiting:
+                loaded = waiting.popleft().result()
+                if isinstance(loaded, IntraclipError):
+                    raise loaded
+                waiting.extend(pool.submit(read, item) for item in islice(items, 1))
+                yield loaded
+        finally:
+            for batch in waiting:
+                batch.cancel()
 
 
 def _forget_frames(error: BaseException | None) -> None:

@@ -21,6 +21,7 @@ does not grow with its length:
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
@@ -59,7 +60,7 @@ class _Live:
 
 
 class LiveEmbedder:
-    """Keeps the embeddings of live tracklets up to date.
+    """Keeps the embeddings of live tracklets up to date; several threads may use it.
 
     Args:
         extractor: frame encoder and head.
@@ -100,6 +101,7 @@ class LiveEmbedder:
         self.failures: deque[str] = deque(maxlen=1000)
         self._clip_length = clip.num_frames if clip.test_sampling == "dense" else 0
         self._live: dict[Hashable, _Live] = {}
+        self._lock = threading.RLock()
 
     def __len__(self) -> int:
         return len(self._live)
@@ -135,6 +137,12 @@ class LiveEmbedder:
         ]
         if len(ids) != len(frames):
             raise DataError(f"{len(ids)} tracklet ids for {len(frames)} frames; give one id a frame")
+        with self._lock:
+            return self._update(ids, crops)
+
+    def _update(
+        self, ids: Sequence[Hashable], crops: Sequence[npt.NDArray[np.uint8]]
+    ) -> npt.NDArray[np.float32]:
         new = len(set(ids) - self._live.keys())
         if len(self._live) + new > self.max_tracklets:
             raise DataError(
@@ -162,9 +170,10 @@ class LiveEmbedder:
             DataError: no such tracklet is live, or none of its frames was usable.
         """
         tracklet = _id(tracklet)
-        if tracklet not in self._live:
-            raise DataError(f"tracklet {tracklet!r} is not live; {len(self._live)} are")
-        found: npt.NDArray[np.float32] = self._embeddings([self._live[tracklet]])[0]
+        with self._lock:
+            if tracklet not in self._live:
+                raise DataError(f"tracklet {tracklet!r} is not live; {len(self._live)} are")
+            found: npt.NDArray[np.float32] = self._embeddings([self._live[tracklet]])[0]
         if not np.isfinite(found).all():
             raise DataError(f"tracklet {tracklet!r} has no finite embedding: {self._reason(tracklet)}")
         return found
@@ -176,10 +185,11 @@ class LiveEmbedder:
             DataError: as `embedding`.
         """
         tracklet = _id(tracklet)
-        try:
-            return self.embedding(tracklet)
-        finally:
-            self._live.pop(tracklet, None)
+        with self._lock:
+            try:
+                return self.embedding(tracklet)
+            finally:
+                self._live.pop(tracklet, None)
 
     def _reason(self, tracklet: Hashable) -> str:
         mine = [m for m in self.failures if m.startswith(f"tracklet {tracklet!r}:")]

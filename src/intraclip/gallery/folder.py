@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from sqlite3 import Connection, DatabaseError, IntegrityError
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from intraclip.core.files import locked
 from intraclip.errors import DamagedError, DataError
 from intraclip.gallery import axes, digests
 from intraclip.gallery.digests import COVERED, Damage
@@ -22,6 +24,7 @@ from intraclip.gallery.folder_database import (
     discard_file,
     read_info,
 )
+from intraclip.gallery.folder_files import LINKING
 from intraclip.gallery.folder_memory import Memory
 from intraclip.gallery.papers import is_paper, tracklets_of, without
 from intraclip.gallery.records import (
@@ -317,6 +320,18 @@ class FolderStore:
             if not rows:
                 digests.verified(db, "documents")
             return dict(map(_document, rows))
+
+    @contextmanager
+    def linked_alone(self) -> Iterator[None]:
+        """See `Store`."""
+        taken = (
+            f"the gallery {self._folder} is being linked by somebody else; wait for that, then link it again"
+        )
+        path = self._folder / LINKING
+        with suppress(OSError):
+            path.touch(mode=0o600)
+        with locked(path, taken=taken):
+            yield
 
     def ready(self) -> None:
         """See `Store`."""

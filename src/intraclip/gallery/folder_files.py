@@ -20,6 +20,9 @@ COMMITS = "gallery.commits"
 RESERVE = "gallery.reserve"
 """Holds disk space that deletions may use when there is none left."""
 
+LINKING = "gallery.linking"
+"""Is locked by who links the gallery; empty."""
+
 RESERVE_BYTES = 2**21
 OPENING_BYTES = 2**17
 """Of the reserve, for the shared memory file that SQLite makes when a gallery is opened."""

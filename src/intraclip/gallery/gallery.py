@@ -6,7 +6,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -550,6 +550,10 @@ class Gallery:
             raise DataError(f"the gallery {self.info.address} has no tracklets {', '.join(missing[:5])}")
         return np.stack([found[i] for i in ids]) if ids else np.zeros((0, self.info.dimension), np.float32)
 
+    def find_vectors(self, ids: Sequence[str]) -> dict[str, Vectors]:
+        """Embeddings ``[D]`` of those of the tracklets that are there; see `vectors`."""
+        return self._store.vectors(ids)
+
     def strip(self, tracklet: str) -> bytes:
         """Film strip of a tracklet, a JPEG file; empty when there is none."""
         return self._store.pictures(tracklet).strip
@@ -775,6 +779,17 @@ class Gallery:
     def drop_paper(self, kind: str, key: str) -> None:
         """Forget a paper, if it is there."""
         self._store.put_document(f"{kind}/{key}", None)
+
+    def linked_alone(self) -> AbstractContextManager[None]:
+        """Keep others from linking this gallery meanwhile; they may add, judge, delete and search.
+
+        A server cannot say who links: there, who finds another linking in the end is refused
+        (`intraclip.link.kept.keep_in`).
+
+        Raises:
+            OutputError: somebody links it now.
+        """
+        return self._store.linked_alone()
 
     def audit(self, action: str, detail: Mapping[str, Any], *, actor: str = "", origin: str = "") -> None:
         """Append a line to the audit log, which outlives what it is about: put no names of people into it.

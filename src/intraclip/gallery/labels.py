@@ -16,8 +16,10 @@ from intraclip.core.folders import claim_folder, require_empty_folder
 from intraclip.data.frames import encoded_frame
 from intraclip.data.readers.folder import COLUMNS, MANIFEST_CSV
 from intraclip.errors import DataError, OutputError
+from intraclip.gallery.answers import COLUMNS as JUDGED
+from intraclip.gallery.answers import DIFFERENT, SAME
 from intraclip.gallery.gallery import Gallery
-from intraclip.gallery.records import Judgement, TrackletRecord
+from intraclip.gallery.records import Judgement
 from intraclip.types import Tracklet
 
 JUDGEMENTS_CSV = "judgements.csv"
@@ -43,7 +45,7 @@ class ExportSummary:
 
 
 def people_of(
-    records: Mapping[str, TrackletRecord], judgements: Iterable[Judgement]
+    labels: Mapping[str, str], judgements: Iterable[Judgement]
 ) -> tuple[list[list[str]], list[str]]:
     """Groups of tracklet ids that are one person each, and the contradictions.
 
@@ -51,15 +53,15 @@ def people_of(
     labels, or with a rejected pair inside, contradicts itself.
 
     Args:
-        records: by id; those without label and judgement belong to no group.
+        labels: by id, empty where there is none; those without label and judgement belong to no group.
         judgements: about these tracklets.
 
     Returns:
         Groups in order of their first ids, and a sentence for every contradictory one, which is left out.
     """
     judgements = list(judgements)
-    parent = {i: i for i, r in records.items() if r.person}
-    parent |= {i: i for j in judgements if j.same for i in (j.query, j.tracklet) if i in records}
+    parent = {i: i for i, label in labels.items() if label}
+    parent |= {i: i for j in judgements if j.same for i in (j.query, j.tracklet) if i in labels}
 
     def find(i: str) -> str:
         while parent[i] != i:
@@ -69,7 +71,7 @@ def people_of(
 
     first: dict[str, str] = {}
     for i in sorted(parent):
-        if person := records[i].person:
+        if person := labels[i]:
             parent[find(i)] = find(first.setdefault(person, i))
     for j in judgements:
         if j.same and j.query in parent and j.tracklet in parent:
@@ -83,16 +85,16 @@ def people_of(
             rejected[find(j.query)] = j
     good, conflicts = [], []
     for root, members in groups.items():
-        labels = sorted({records[i].person for i in members} - {""})
+        names = sorted({labels[i] for i in members} - {""})
         if root in rejected:
             j = rejected[root]
             conflicts.append(
                 f"{j.query} and {j.tracklet} were rejected as one person, yet labels or confirmed pairs join them "
                 f"({len(members)} tracklets left out)"
             )
-        elif len(labels) > 1:
+        elif len(names) > 1:
             conflicts.append(
-                f"confirmed pairs join the labels {', '.join(labels)} ({len(members)} tracklets left out)"
+                f"confirmed pairs join the labels {', '.join(names)} ({len(members)} tracklets left out)"
             )
         else:
             good.append(members)
@@ -153,7 +155,7 @@ def export_labels(
     require_empty_folder(out, remedy=remedy)
     judgements = gallery.judgements()
     records = {r.id: r for r in gallery.all_records()}
-    groups, conflicts = people_of(records, judgements)
+    groups, conflicts = people_of({i: r.person for i, r in records.items()}, judgements)
     cameras = {name: n for n, name in enumerate(sorted({r.camera for r in records.values()}), start=1)}
     rows: list[list[object]] = []
     without, frames, people = [], 0, 0
@@ -181,9 +183,9 @@ def export_labels(
             raise DataError(f"nothing to export from the gallery {gallery.info.address}: {reason}")
         _write(out / MANIFEST_CSV, csv_text((*COLUMNS, "camera"), rows).encode())
         pairs = [
-            [j.query, j.tracklet, "same" if j.same else "different", j.by, f"{j.at:.3f}"] for j in judgements
+            [j.query, j.tracklet, SAME if j.same else DIFFERENT, j.by, f"{j.at:.3f}"] for j in judgements
         ]
-        _write(out / JUDGEMENTS_CSV, csv_text(("query", "tracklet", "judgement", "by", "at"), pairs).encode())
+        _write(out / JUDGEMENTS_CSV, csv_text(JUDGED, pairs).encode())
     except OSError as error:
         raise OutputError(f"the labels cannot be written to {out}: {error.strerror}") from None
     return ExportSummary(

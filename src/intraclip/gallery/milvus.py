@@ -18,6 +18,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -331,6 +332,10 @@ class MilvusStore:
             if lost := [i for i in part if i not in there]:
                 self._server.delete(server.PICTURES, _any("tracklet", lost))
         return server.INDEX
+
+    def linked_alone(self) -> AbstractContextManager[None]:
+        """See `Store`; a server has no locks."""
+        return nullcontext()
 
     def ready(self) -> None:
         """See `Store`."""

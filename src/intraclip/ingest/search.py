@@ -186,21 +186,23 @@ class Cadence:
         self._thrift = THRIFT[config.quality]
         self._confirm = config.confirm_frames
         self._period = 1 / fps
-        self._interval = 0.0
-        self._last: float | None = None
+        # When was searched last, and how long after that the next search is: one value, as threads may ask meanwhile.
+        self._state: tuple[float, float] | None = None
         self._boxes: dict[int, Floats] = {}
         self._found = self._new = np.zeros((0, 4), np.float32)
 
     def due(self, time_s: float) -> bool:
         """Whether the frame of this time is searched."""
         # Half a period of slack: stamps are rounded. A clock that jumps back begins anew.
-        passed = np.inf if self._last is None else time_s - self._last
-        return self._thrift is None or passed < 0 or passed > self._interval - self._period / 2
+        if self._thrift is None or (state := self._state) is None:
+            return True
+        passed = time_s - state[0]
+        return passed < 0 or passed > state[1] - self._period / 2
 
     @property
     def confirm(self) -> int:
         """Searches in which somebody must be seen in succession to count: as long as `confirm_frames` frames last."""
-        frames = max(1, round(self._interval / self._period))
+        frames = 1 if self._state is None else max(1, round(self._state[1] / self._period))
         return self._confirm if frames == 1 else max(min(2, self._confirm), -(-self._confirm // frames))
 
     def searched(
@@ -224,7 +226,7 @@ class Cadence:
         if self._thrift is None:
             return
         carried = dict(zip(self._boxes, carry(np.array([*self._boxes.values()]), motion), strict=True))
-        passed = time_s - self._last if self._last is not None else 0.0
+        passed = time_s - self._state[0] if self._state is not None else 0.0
         speeds = [
             float(
                 np.hypot(*(box[:2] + box[2:] - before[:2] - before[2:]) / 2)
@@ -241,13 +243,13 @@ class Cadence:
         arrived = new[box_iou(new, found_before).max(axis=1, initial=0.0) < NEAR]
         if len(new):
             speed = max(speed, WALK)
-        self._last, self._boxes = time_s, dict(zip(numbers.tolist(), boxes, strict=True))
+        self._boxes = dict(zip(numbers.tolist(), boxes, strict=True))
         self._found, self._new = found, new
         longest = max(self._thrift.longest_s, self._period)
         frames = max(1, int(min(self._thrift.reach / max(speed, 1e-3), longest) / self._period + 1e-6))
         if _reach_each_other(vanished, arrived):
             frames = 1
-        self._interval = frames * self._period
+        self._state = time_s, frames * self._period
 
 
 def carry(boxes: Floats, motion: npt.NDArray[np.floating]) -> Floats:

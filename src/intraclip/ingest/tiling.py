@@ -95,26 +95,40 @@ def detect_tiled(
     return suppress(Detections.join(parts), iou=nms_iou)
 
 
-def tiles_find_more(
-    images: list[Image], detect: Detect, with_tiles: Detect, *, score: float, gain: float, price: float = 1.0
-) -> tuple[bool, int, int]:
+class TilesTrial:
     """The rule behind `tiling=auto`.
 
     Tiles pay when they find at least `gain` times as many people as the whole frame does, and one person
     a frame more: a single extra box in a nearly empty view is more often a false one.
 
     Args:
-        images: a few frames of the video.
         detect: finds people in an image of any size.
         with_tiles: finds small people as well.
         score: people count from this score on.
         gain: see above.
         price: what searching for small people costs, of what tiles cost. Where it is less, as much less is asked for.
 
-    Returns:
-        Whether to use tiles, people found without them, people found with them.
+    Attributes:
+        frames: that were tried.
+        few: people found without tiles.
+        many: people found with them.
     """
-    few = sum(int((detect(image).scores >= score).sum()) for image in images)
-    many = sum(int((with_tiles(image).scores >= score).sum()) for image in images)
-    least = max((1 + (gain - 1) * price) * few, few + price * len(images))
-    return many >= least and bool(images), few, many
+
+    def __init__(
+        self, detect: Detect, with_tiles: Detect, *, score: float, gain: float, price: float = 1.0
+    ) -> None:
+        self.frames = self.few = self.many = 0
+        self._detect, self._with_tiles = detect, with_tiles
+        self._score, self._gain, self._price = score, gain, price
+
+    def add(self, image: Image) -> None:
+        """Try one frame of the video."""
+        self.frames += 1
+        self.few += int((self._detect(image).scores >= self._score).sum())
+        self.many += int((self._with_tiles(image).scores >= self._score).sum())
+
+    @property
+    def pays(self) -> bool:
+        """Whether to use tiles, by the frames tried so far."""
+        least = max((1 + (self._gain - 1) * self._price) * self.few, self.few + self._price * self.frames)
+        return self.many >= least and self.frames > 0

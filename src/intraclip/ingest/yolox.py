@@ -98,6 +98,7 @@ class YoloxDetector:
         person_class: which of its classes is a person.
         min_score: weaker detections are forgotten.
         nms_iou: overlap above which the weaker of two detections is dropped.
+        threads: of one run; 0 for as many as there are cores.
 
     Attributes:
         name: of the architecture, for the record.
@@ -112,7 +113,10 @@ class YoloxDetector:
 
     name = "yolox"
 
-    def __init__(self, path: Path, *, person_class: int, min_score: float, nms_iou: float) -> None:
+    def __init__(
+        self, path: Path, *, person_class: int, min_score: float, nms_iou: float, threads: int = 0
+    ) -> None:
+        self._threads = threads
         try:
             with utf8_path(path) as name:
                 self._session = self._open(name)
@@ -197,6 +201,7 @@ class YoloxDetector:
     def _open(self, network: str | bytes) -> Any:
         runtime = require_extra("onnxruntime", extra="ingest", purpose="finding people")
         options = runtime.SessionOptions()
+        options.intra_op_num_threads = self._threads
         options.log_severity_level = 3  # errors only: exporters leave many harmless warnings behind
         # Threads that spin while they wait take the core from decoding and tracking. The setting is OpenMP's, which
         # `intraclip.process.tune` makes passive.

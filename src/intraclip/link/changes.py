@@ -21,11 +21,13 @@ class Before:
         person: tracklet -> number of its person.
         labels: number -> name that a human gave.
         following: the smallest number that was never given.
+        key: of the linking in the gallery that keeps it; empty elsewhere.
     """
 
     person: Mapping[str, int]
     labels: Mapping[int, str] = field(default_factory=dict)
     following: int = 1
+    key: str = ""
 
     def called(self, typed: Mapping[str, str]) -> Before:
         """The same with names that were given since, by tracklet; an empty text takes a name away.

@@ -12,7 +12,7 @@ import time
 import uuid
 from typing import Any
 
-from intraclip.errors import OutputError
+from intraclip.errors import DataError, OutputError
 from intraclip.gallery.gallery import Gallery
 from intraclip.gallery.papers import EACH, TRACKLETS
 from intraclip.link.changes import Before
@@ -55,14 +55,20 @@ def kept_in(gallery: Gallery) -> Before | None:
         person={tracklet: int(number) for tracklet, (number, _) in each.items()},
         labels={int(number): str(label) for number, label in each.values() if label},
         following=int(which["following"]),
+        key=which["linking"],
     )
 
 
-def keep_in(gallery: Gallery, people: People) -> None:
+def keep_in(gallery: Gallery, people: People, before: Before | None) -> None:
     """Keep a linking in the place of the one before.
 
+    Args:
+        gallery: tracklets that are no longer in it are left out.
+        people: of all its tracklets.
+        before: the linking that was kept when these people were numbered.
+
     Raises:
-        OutputError: it cannot be written, or another process keeps one at the same time; the one before stays.
+        OutputError: it cannot be written, or somebody else linked the gallery meanwhile; their linking stays.
     """
     linking = f"{time.time_ns():020d}-{uuid.uuid4().hex[:8]}"  # older ones sort before it
     there = gallery.find(people.names)
@@ -87,17 +93,34 @@ def keep_in(gallery: Gallery, people: People) -> None:
             size = 0
         parts[-1].append((tracklet, said))
     for number, part in enumerate(parts):
-        tracklets = [tracklet for tracklet, _ in part]
-        content = {EACH: [said for _, said in part]}
-        gallery.put_paper(PART, f"{linking}-{number:05d}", content, tracklets, needs_all=False)
-    if len(_parts(gallery, linking)) < len(parts):
+        _put_part(gallery, f"{linking}-{number:05d}", part)
+    now = _which(gallery)
+    if (now["linking"] if now else "") != (before.key if before else ""):
+        for key in _parts(gallery, linking):
+            gallery.drop_paper(PART, key)
         raise OutputError(
-            f"another process linked the gallery {gallery.info.address} just now; link it again"
+            f"somebody else linked the gallery {gallery.info.address} meanwhile, and that linking stays; link it again"
         )
     gallery.put_paper(WHICH, NOW, {"linking": linking, "following": people.following}, [], needs_all=False)
     for key in gallery.papers(PART):
         if key < linking:
             gallery.drop_paper(PART, key)
+
+
+def _put_part(gallery: Gallery, key: str, part: list[tuple[str, list[Any]]]) -> None:
+    """Keep a part, without tracklets that are deleted at this moment."""
+    while part:
+        try:
+            gallery.put_paper(
+                PART, key, {EACH: [said for _, said in part]}, [name for name, _ in part], needs_all=False
+            )
+            return
+        except DataError:
+            there = gallery.find([name for name, _ in part])
+            left = [(name, said) for name, said in part if name in there]
+            if len(left) == len(part):
+                raise
+            part = left
 
 
 def _which(gallery: Gallery) -> dict[str, Any] | None:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from intraclip.core.progress import Progress
 from intraclip.data.readers import read_split
 from intraclip.embed.embeddings_io import read_embeddings
-from intraclip.errors import ConfigError
+from intraclip.errors import ConfigError, DataError
+from intraclip.gallery.answers import Answer
 from intraclip.gallery.gallery import Gallery, open_gallery
 from intraclip.link import people as grouping
 from intraclip.link.changes import Before
@@ -34,6 +36,7 @@ from intraclip.link.source import (
     is_data_folder,
     is_gallery,
 )
+from intraclip.link.told import Told, read_told
 from intraclip.link.travel import TravelTimes, read_travel_times
 from intraclip.metrics.distance import Distance
 from intraclip.metrics.match_probability import MatchCalibration, read_calibration
@@ -77,6 +80,8 @@ def link(
     travel: TravelTimes | str | Path | None = None,
     one_clock: bool = False,
     one_per_camera: bool = False,
+    answers: str | Path | Iterable[Answer] | None = None,
+    labels: str | Path | Mapping[str, str] | None = None,
     before: People | str | Path | None = None,
     renumber: bool = False,
     progress: Progress | None = None,
@@ -99,6 +104,10 @@ def link(
         travel: travel times between cameras, or a TOML file of them (docs/link.md).
         one_clock: the times of each camera are on one clock, as of one recording.
         one_per_camera: a person has at most one tracklet in each camera.
+        answers: what people said about pairs of tracklets: a CSV file of query, tracklet, judgement (same, different,
+            unsure), or `intraclip.gallery.answers.Answer`s. A gallery has its own.
+        labels: who is on tracklets: a CSV file with the column tracklet and a column name or pid, or names by tracklet.
+            A gallery has its own.
         before: an earlier linking, or the folder of `intraclip link --out` that holds it, whose people keep their
             numbers and names. A gallery keeps its last linking itself.
         renumber: number people from 1 and forget names that were given in an earlier linking; labels of a gallery stay.
@@ -106,7 +115,8 @@ def link(
 
     Raises:
         ConfigError: settings that do not go together, or are out of range.
-        DataError: nothing to link, or a calibration of another network or distance.
+        DataError: nothing to link, a calibration of another network or distance, or answers and labels that are damaged
+            or about others.
 
     >>> features = [[1, 0], [0, 1], [0.9, 0.1], [0.1, 0.9]]
     >>> e = Embeddings(features=features, pids=[-2] * 4, camids=[1, 1, 2, 2], is_query=[0] * 4)
@@ -125,12 +135,14 @@ def link(
         travel=travel,
         one_clock=one_clock,
         one_per_camera=one_per_camera,
+        answers=answers,
+        labels=labels,
         before=before,
         renumber=renumber,
         progress=progress,
     ) as found:
         if found.gallery is not None:
-            keep_in(found.gallery, found.people)
+            keep_in(found.gallery, found.people, found.given.before)
         return found.people
 
 
@@ -148,6 +160,8 @@ def linking(
     travel: TravelTimes | str | Path | None = None,
     one_clock: bool = False,
     one_per_camera: bool = False,
+    answers: str | Path | Iterable[Answer] | None = None,
+    labels: str | Path | Mapping[str, str] | None = None,
     before: People | str | Path | None = None,
     renumber: bool = False,
     progress: Progress | None = None,
@@ -156,7 +170,10 @@ def linking(
     table = "the table of travel times"
     if isinstance(travel, str | Path):
         table, travel = str(travel), read_travel_times(Path(travel))
-    with _opened(source, data, network, progress) as given:
+    told = None if answers is None and labels is None else read_told(answers, labels)
+    with _opened(source, data, network, told, progress) as given:
+        if told is not None:
+            given = replace(given, said=told.of(given.names))
         notes = list(given.notes)
         fitted = given.calibration if threshold is None else None
         if fitted is not None and fitted.learned_from and distance not in (None, fitted.metric):
@@ -203,11 +220,19 @@ def linking(
                 )
                 probability = SURE if probability is None else probability
         people = grouping.link(evidence, given.names, threshold=threshold, probability=probability)
+        there = _there(given)
+        if len(there) < len(given.names):
+            people = grouping.left(people, there)
+            notes.append(
+                f"{len(given.names) - len(there)} tracklets that were deleted meanwhile were left out"
+            )
         earlier = None if renumber else _before(before, given)
         if earlier is not None:
             people = grouping.carried(people, earlier)
-        labels = {p: said.label_of(people.members(p).tolist()) for p in people.numbers} if said.labels else {}
-        people = replace(people, labels={**people.labels, **{p: name for p, name in labels.items() if name}})
+        names = {}
+        if said.labels:
+            names = {p: said.label_of(there[people.members(p)].tolist()) for p in people.numbers}
+        people = replace(people, labels={**people.labels, **{p: name for p, name in names.items() if name}})
         yield Linked(
             people=people,
             given=given,
@@ -216,6 +241,17 @@ def linking(
             scores=_scores(given, people),
             gallery=given.gallery,
         )
+
+
+def _there(given: Input) -> npt.NDArray[np.int64]:
+    """Rows of the tracklets that were not deleted while they were grouped."""
+    if given.gallery is None:
+        return np.arange(len(given.names))
+    found = given.gallery.find(given.names)
+    rows = np.flatnonzero([name in found for name in given.names])
+    if not len(rows):
+        raise DataError(f"all tracklets of the gallery {given.gallery.info.address} were deleted meanwhile")
+    return rows
 
 
 def _before(before: People | str | Path | None, given: Input) -> Before | None:
@@ -236,9 +272,15 @@ def _opened(
     source: str | Path | Embeddings | Split | Gallery,
     data: str | Path | Split | None,
     network: Network | None,
+    told: Told | None,
     progress: Progress | None,
 ) -> Iterator[Input]:
     folder = isinstance(source, str | Path) and is_data_folder(str(source))
+    if told is not None and not folder and (isinstance(source, Gallery) or _names_gallery(source)):
+        raise ConfigError(
+            "--answers and --labels go with a folder of tracklets or an embeddings file; a gallery keeps what was said "
+            "about its tracklets: judge them on the page of `intraclip serve`, or with `intraclip adapt --answers`"
+        )
     if isinstance(source, Split) or folder:
         if network is None:
             from intraclip.embed.default import networks_here, path_of
@@ -246,21 +288,28 @@ def _opened(
 
             network = load(path_of(next(networks_here())))
         split = source if isinstance(source, Split) else read_split(Path(str(source)))
+        if told is not None:  # before the work of embedding
+            told.of([t.name for t in (*split.train, *split.test)])
         yield from_folder(split, network, progress=progress)
-    elif isinstance(source, Embeddings | Gallery) or is_gallery(str(source)):
+    elif isinstance(source, Embeddings | Gallery) or _names_gallery(source):
         if data is not None:
             raise ConfigError("--data goes with an embeddings file; a gallery holds its own pictures")
         if isinstance(source, Embeddings):
             yield from_embeddings(source)
         elif isinstance(source, Gallery):
-            yield from_gallery(source)
+            with source.linked_alone():
+                yield from_gallery(source)
         else:
-            with open_gallery(source) as gallery:
+            with open_gallery(source) as gallery, gallery.linked_alone():
                 gallery.audit("link", {}, origin="library")
                 yield from_gallery(gallery)
     else:
         chosen = data if isinstance(data, Split) or data is None else read_split(data)
         yield from_file(Path(source), chosen)
+
+
+def _names_gallery(source: object) -> bool:
+    return isinstance(source, str | Path) and is_gallery(str(source))
 
 
 def _sources(given: Input, travel: TravelTimes | None, notes: list[str]) -> tuple[str, ...]:

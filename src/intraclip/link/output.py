@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,6 +12,7 @@ from typing import Any
 from intraclip.core.files import file_digest, write_csv, write_json
 from intraclip.core.folders import READY, STAGED, replaced_together, require_empty_folder, settle
 from intraclip.core.jobs import LOCK, alone
+from intraclip.core.tables import read_table
 from intraclip.data.readers.folder import COLUMNS
 from intraclip.errors import DataError, OutputError
 from intraclip.link.changes import Before
@@ -54,12 +53,12 @@ def write_people(path: Path, people: People) -> None:
         OutputError: the file is there already, or cannot be written.
     """
     rows = [
-        {**row, **{key: _no_formula(row[key]) for key in ("tracklet", "name")}} for row in people_rows(people)
+        {**row, **{key: no_formula(row[key]) for key in ("tracklet", "name")}} for row in people_rows(people)
     ]
     write_csv(path, PEOPLE_COLUMNS, ([row[name] for name in PEOPLE_COLUMNS] for row in rows), replace=False)
 
 
-def _no_formula(name: str) -> str:
+def no_formula(name: str) -> str:
     """A name as spreadsheets take it for text: what begins as a formula would be carried out when it is opened."""
     return f"'{name}" if name.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else name
 
@@ -244,24 +243,17 @@ def _typed(path: Path, before: Before) -> dict[str, str]:
     """Names in a table that are not those it was written with; a name is taken away where no row of a person has it."""
     if not path.is_file():
         return {}
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(
-            f"{path} cannot be read for the names in it: {error}; save it as CSV in UTF-8"
-        ) from None
-    header = text.partition("\n")[0]
-    table = csv.DictReader(io.StringIO(text), delimiter=max(",;\t", key=header.count))
-    if not {"tracklet", "name"} <= set(table.fieldnames or ()):
-        if table.fieldnames and "tracklet" in table.fieldnames:
+    rows = [row for _, row in read_table(path)]
+    if rows and not {"tracklet", "name"} <= set(rows[0]):
+        if "tracklet" in rows[0]:
             return {}  # of a version that had no names
         raise DataError(
             f"{path} has no columns tracklet and name, from which names are read; remove it to go on"
         )
-    tracklets = {_no_formula(name): name for name in before.person}
+    tracklets = {no_formula(name): name for name in before.person}
     found = {
-        tracklets[row["tracklet"]]: _formula(row["name"] or "").strip()
-        for row in table
+        tracklets[row["tracklet"]]: without_apostrophe(row["name"]).strip()
+        for row in rows
         if row["tracklet"] in tracklets
     }
     told: dict[int, set[str]] = {}
@@ -275,9 +267,9 @@ def _typed(path: Path, before: Before) -> dict[str, str]:
     return {tracklet: name for tracklet, name in found.items() if is_new(before.person[tracklet], name)}
 
 
-def _formula(text: str) -> str:
-    """A text as it was before `_no_formula`."""
-    return text[1:] if text.startswith("'") and _no_formula(text[1:]) == text else text
+def without_apostrophe(text: str) -> str:
+    """A text as it was before `no_formula`."""
+    return text[1:] if text.startswith("'") and no_formula(text[1:]) == text else text
 
 
 def _known(value: float, digits: int) -> float | None:

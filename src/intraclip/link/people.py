@@ -195,6 +195,18 @@ def link(
     )
 
 
+def left(people: People, rows: npt.NDArray[np.int64]) -> People:
+    """The people of some of the tracklets alone."""
+    return replace(
+        people,
+        names=tuple(people.names[row] for row in rows.tolist()),
+        evidence=people.evidence.taken(rows),
+        person=people.person[rows],
+        probability=people.probability[rows],
+        distance=people.distance[rows],
+    )
+
+
 def carried(people: People, before: Before) -> People:
     """The same people, who keep the numbers and names of an earlier linking; see `intraclip.link.changes`."""
     tracklets = {p: [people.names[row] for row in people.members(p).tolist()] for p in people.numbers}

@@ -1,4 +1,4 @@
-"""What people said about the tracklets of a gallery: who is one person, who are two, and who is called what.
+"""What people said about tracklets: who is one person, who are two, and who is called what.
 
 Tracklets are one person when they carry the same label or were confirmed, also by way of others; two labels, or a
 rejected pair, are two. Where that contradicts itself, what was called different stays apart, and nothing is joined by
@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from intraclip.gallery.labels import contradictions_note, label_numbers, people_of
-from intraclip.gallery.records import Judgement, TrackletRecord
+from intraclip.gallery.records import Judgement
 
 Indices = npt.NDArray[np.int64]
 
@@ -45,18 +45,26 @@ class Said:
         return min(found, key=lambda label: (-found[label], label), default="")
 
 
-def said_of(records: Sequence[TrackletRecord], judgements: Iterable[Judgement]) -> Said:
-    """What was said about tracklets; judgements about others are left out."""
-    row = {record.id: i for i, record in enumerate(records)}
+def said_of(
+    labels: Mapping[str, str], judgements: Iterable[Judgement], *, where: str = "the gallery"
+) -> Said:
+    """What was said about tracklets; judgements about others are left out.
+
+    Args:
+        labels: of each tracklet, in the order of rows; empty without one.
+        judgements: about pairs of them.
+        where: that was said, for a note.
+    """
+    row = {name: i for i, name in enumerate(labels)}
     known = [j for j in judgements if j.query in row and j.tracklet in row]
-    groups, conflicts = people_of({record.id: record for record in records}, known)
+    groups, conflicts = people_of(labels, known)
     different = np.array([(row[j.query], row[j.tracklet]) for j in known if not j.same], dtype=np.int64)
-    named = label_numbers(groups, {r.id: r.person for r in records}, row, len(records))
+    named = label_numbers(groups, labels, row, len(labels))
     notes = []
-    if known or named.any():
+    if known or any(labels.values()):
         notes.append(
-            f"followed from the gallery: {sum(j.same for j in known):,} pairs called one person, "
-            f"{len(different):,} called two, {named.max(initial=0):,} labels"
+            f"followed from {where}: {sum(j.same for j in known):,} pairs called one person, "
+            f"{len(different):,} called two, {len({*labels.values()} - {''}):,} labels"
         )
     if conflicts:
         notes.append(contradictions_note(conflicts))
@@ -64,6 +72,6 @@ def said_of(records: Sequence[TrackletRecord], judgements: Iterable[Judgement]) 
         together=tuple(np.array([row[i] for i in group]) for group in groups if len(group) > 1),
         different=different if len(different) else None,
         named=named if named.any() else None,
-        labels={i: record.person for i, record in enumerate(records) if record.person},
+        labels={row[name]: label for name, label in labels.items() if label},
         notes=tuple(notes),
     )

@@ -154,7 +154,10 @@ def from_gallery(gallery: Gallery) -> Input:
     from intraclip.link.recordings import recordings
     from intraclip.link.said import said_of
 
+    # What is deleted between the two is left out.
     records = list(gallery.all_records())
+    vectors = gallery.find_vectors([record.id for record in records])
+    records = [record for record in records if record.id in vectors]
     if not records:
         raise DataError(
             f"the gallery {gallery.info.address} is empty; add tracklets with `intraclip gallery add`"
@@ -188,7 +191,7 @@ def from_gallery(gallery: Gallery) -> Input:
 
     return Input(
         names=names,
-        features=np.asarray(gallery.vectors(names), dtype=np.float32),
+        features=np.stack([vectors[name] for name in names]).astype(np.float32),
         camids=np.array([number_of[record.camid, record.camera] for record in records], dtype=np.int64),
         times=times,
         sources=() if wall else recordings(names, videos),
@@ -197,7 +200,7 @@ def from_gallery(gallery: Gallery) -> Input:
         calibration=gallery.calibration(),
         cameras={number: camera[1] for camera, number in number_of.items()},
         strip=gallery.strip,
-        said=said_of(records, gallery.judgements()),
+        said=said_of({record.id: record.person for record in records}, gallery.judgements()),
         before=kept_in(gallery),
         gallery=gallery,
         notes=tuple(notes),

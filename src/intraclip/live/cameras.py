@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -76,7 +77,9 @@ class CameraCounts:
         received: frames that came.
         skipped: of these, left out because `max_fps` says so.
         dropped: of these, replaced by a newer one before anybody had time.
-        used: of these, searched for people.
+        searched: of these, searched for people.
+        carried: of these, not searched, as nobody can have moved far since the last search, or nothing has moved at
+            all: tracks are carried over them.
         connections: times that it was opened.
         failures: times that it could not be opened, or was lost.
     """
@@ -84,7 +87,8 @@ class CameraCounts:
     received: int = 0
     skipped: int = 0
     dropped: int = 0
-    used: int = 0
+    searched: int = 0
+    carried: int = 0
     connections: int = 0
     failures: int = 0
 
@@ -119,6 +123,8 @@ class CameraReader:
         first_wait_s: before a camera that failed is opened again for the first time.
 
     Attributes:
+        wanted: says whether anybody wants to see the frame of a time; frames that nobody does are not converted to
+            pixels, and count as carried. Asked by the reader's thread.
         counts: what became of frames.
         state: what the camera does.
         problem: why it waits; empty otherwise.
@@ -137,11 +143,13 @@ class CameraReader:
         first_wait_s: float = FIRST_WAIT_S,
     ) -> None:
         self.camera = camera
+        self.wanted: Callable[[float], bool] = lambda _: True
         self.counts = CameraCounts()
         self.state: State = "connecting"
         self.problem = ""
         self.size = (0, 0)
-        self._interval = Interval()
+        self._interval, self._followed = Interval(), Interval()
+        self._last_followed = 0.0
         self._news = news
         self._max_fps = max_fps
         self._loop = loop
@@ -180,9 +188,19 @@ class CameraReader:
         with self._lock:
             frame, self._frame = self._frame, None
             if frame is not None:
-                self.counts.used += 1
                 self._lock.notify()
         return frame
+
+    def looked(self, arrived: float, *, searched: bool) -> None:
+        """Count the frame that was taken and had come at that time: it was searched, or tracks were carried over it."""
+        with self._lock:
+            if self._last_followed:
+                self._followed.add(max(arrived - self._last_followed, 0.0))
+            self._last_followed = arrived
+            if searched:
+                self.counts.searched += 1
+            else:
+                self.counts.carried += 1
 
     @property
     def waiting(self) -> bool:
@@ -193,6 +211,11 @@ class CameraReader:
     def fps(self) -> float:
         """Frames a second that came lately; 0 while none do."""
         return self._interval.rate
+
+    @property
+    def followed_fps(self) -> float:
+        """Of these, those that were searched or carried over; 0 while none come."""
+        return self._followed.rate if self.state == "live" else 0.0
 
     @property
     def silent_s(self) -> float:
@@ -228,7 +251,7 @@ class CameraReader:
                 wait = self._first_wait_s
             self.counts.failures += 1
             self.state = "waiting"
-            self._interval = Interval()
+            self._interval, self._followed, self._last_followed = Interval(), Interval(), 0.0
             self._news.set()
             self._stop.wait(wait)
             wait = min(2 * wait, LONGEST_WAIT_S)
@@ -262,6 +285,10 @@ class CameraReader:
                 self.counts.skipped += 1
                 return
             self._due = (time_s if time_s - self._due > interval else self._due) + interval
+        if not self._cut and not self.wanted(time_s):
+            self._last_time_s = time_s
+            self.looked(now, searched=False)
+            return
         ok, pixels = capture.retrieve()
         if not ok:
             return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -18,7 +18,7 @@ from intraclip.gallery.records import Box, Pictures, TrackletRecord
 from intraclip.ingest.config import IngestConfig
 from intraclip.ingest.crops import cut
 from intraclip.ingest.detections import Detections, Floats
-from intraclip.ingest.follow import DetectAndTrack
+from intraclip.ingest.follow import DetectAndTrack, Earlier
 from intraclip.ingest.frame_source import VideoFrame
 from intraclip.ingest.gates import Observations, failed_gates, overlap_in_front
 from intraclip.live.cameras import Camera, LiveFrame
@@ -131,6 +131,10 @@ class CameraFollower:
         """How many are followed now."""
         return len(self._tracks)
 
+    def due(self, time_s: float) -> bool:
+        """Whether the frame of this time will be searched; see `intraclip.ingest.search.Cadence`."""
+        return self._follower.due(time_s)
+
     def step(self, frame: LiveFrame) -> list[Ended]:
         """Take the next frame; tracklets that have ended with it."""
         ended = self.leave() if frame.cut else []
@@ -144,9 +148,7 @@ class CameraFollower:
             track = self._tracks.get(number)
             if track is None:
                 self._count += 1
-                track = self._tracks[number] = _Track(
-                    name=f"{self._session}_t{self._count:05d}", began_s=frame.time_s, began_at=frame.at
-                )
+                track = self._tracks[number] = self._begun(number, frame, found.earlier)
             box, score = people.boxes[row], float(people.scores[row])
             track.frames += 1
             track.score += score
@@ -180,6 +182,19 @@ class CameraFollower:
         return ended
 
     # -- parts ---------------------------------------------------------------------------------------------
+
+    def _begun(self, number: int, frame: LiveFrame, earlier: Sequence[Earlier]) -> _Track:
+        """A track, with the moments before the tracker was sure of it; there are no pictures of these any more."""
+        mine = sorted((e for e in earlier if e.number == number), key=lambda e: e.frame)
+        began_s = mine[0].time_s if mine else frame.time_s
+        return _Track(
+            name=f"{self._session}_t{self._count:05d}",
+            began_s=began_s,
+            began_at=frame.at - (frame.time_s - began_s),
+            frames=len(mine),
+            score=sum(e.score for e in mine),
+            boxes=[(e.frame, e.time_s, e.box, e.score, 0.0) for e in mine],
+        )
 
     def _key(self, track: _Track) -> str:
         return f"{self.camera.number}/{track.name}"

@@ -1,17 +1,20 @@
 """Several cameras, one detector, one network, one gallery.
 
-One thread looks at frames, those of all cameras in turn, always the newest; another one writes what has ended, compares
-it with the watch-list and raises alerts, so that neither a slow disk nor a slow receiver holds up the cameras. When a
-tracklet is in the gallery it survives whatever ends the program; what is lost then are those that had not ended.
+As many threads as there are cores look at frames, each at those of one camera at a time, always the newest. Another one
+writes what has ended, compares it with the watch-list and raises alerts: neither a slow disk nor a slow receiver holds
+up the cameras. When a tracklet is in the gallery it survives whatever ends the program; what is lost then are those
+that had not ended.
 """
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -26,11 +29,13 @@ from intraclip.gallery.retention import Retention
 from intraclip.ingest.config import IngestConfig
 from intraclip.ingest.detections import Detections
 from intraclip.ingest.detector import Detector
+from intraclip.ingest.follow import from_network, tiles_or_trial
 from intraclip.ingest.frame_source import FALLBACK_FPS, Image, VideoFrame
-from intraclip.ingest.search import PIECE_PRICE, Still, finder
-from intraclip.ingest.tiling import PROBE_FRAMES, tiles_find_more
+from intraclip.ingest.search import finder
+from intraclip.ingest.tiling import PROBE_FRAMES, TilesTrial
+from intraclip.ingest.tracking import PeopleTracker
 from intraclip.live.alerts import Alert, Alerts
-from intraclip.live.cameras import Camera, CameraReader, Interval
+from intraclip.live.cameras import Camera, CameraReader
 from intraclip.live.follow import CameraFollower, Ended, session_name
 from intraclip.live.senders import Channel, Sender
 from intraclip.live.status import CameraStatus, LiveStatus
@@ -94,6 +99,7 @@ class Live:
     Raises:
         ConfigError: no camera, or a network whose head reads more than the mean.
         DataError: the gallery is another network's.
+        MissingExtraError: the trackers library is not installed.
     """
 
     def __init__(
@@ -118,6 +124,9 @@ class Live:
         self._news = threading.Event()
         self._stop = threading.Event()
         self._over = threading.Event()
+        PeopleTracker(
+            self._config, fps=FALLBACK_FPS
+        )  # loads what all trackers need; cameras would wait for it
         self._embedder = network.live()
         self._eyes = [
             _Eye(camera, detector, self._embedder, self._config, self._settings, self._news)
@@ -213,23 +222,37 @@ class Live:
 
     def _look(self) -> None:
         try:
-            while not self._stop.is_set():
-                self._news.wait(0.2)
-                self._news.clear()
-                # Every camera once, whoever has a frame; then again.
-                while not self._stop.is_set() and any(eye.reader.waiting for eye in self._eyes):
-                    for eye in self._eyes:
-                        self._hand_on(eye.step())
-                for eye in self._eyes:
-                    self._hand_on(eye.idle())
-                if all(eye.reader.state == "ended" and not eye.reader.waiting for eye in self._eyes):
-                    break
+            with ThreadPoolExecutor(
+                min(os.cpu_count() or 1, len(self._eyes)), thread_name_prefix="eye"
+            ) as pool:
+                self._look_side_by_side(pool)
         except IntraclipError as error:
             self._problem = str(error)
         finally:
             for eye in self._eyes:
                 self._hand_on(eye.follower.leave() if eye.follower is not None else [])
             self._ended.put(None)
+
+    def _look_side_by_side(self, pool: ThreadPoolExecutor) -> None:
+        """Every camera that has a frame waits for its turn once; which frame that is, is known when it comes."""
+        busy: dict[_Eye, Future[list[Ended]]] = {}
+        while not self._stop.is_set():
+            self._news.wait(0.2)
+            self._news.clear()
+            for eye in self._eyes:
+                if (work := busy.get(eye)) is not None:
+                    if not work.done():
+                        continue
+                    self._hand_on(busy.pop(eye).result())
+                if eye.reader.waiting:
+                    busy[eye] = pool.submit(eye.step)
+                    busy[eye].add_done_callback(lambda _: self._news.set())
+                else:
+                    self._hand_on(eye.idle())
+            if not busy and all(eye.reader.state == "ended" and not eye.reader.waiting for eye in self._eyes):
+                break
+        for work in busy.values():
+            self._hand_on(work.result())
 
     def _hand_on(self, ended: Sequence[Ended]) -> None:
         for one in ended:
@@ -335,25 +358,18 @@ class _Eye:
         )
         self.follower: CameraFollower | None = None
         self._detector, self._embedder, self._config, self._settings = detector, embedder, config, settings
-        self._tiled: bool | None = False if config.tiling == "off" else None
-        self._find: Callable[[VideoFrame], Detections] = lambda frame: detector(frame.image)
-        self._probe: list[Image] = []
-        self._probe_due = 0.0
+        self._tiles: bool | TilesTrial | None = None
+        self._trial_due = 0.0
+        self._find: Callable[[VideoFrame], Detections]
+        self._searches = 0
         self._size = (0, 0)
-        self._last = 0.0
-        self._interval = Interval()
 
     def step(self) -> list[Ended]:
         """Take the newest frame, if there is one."""
         frame = self.reader.take()
         if frame is None:
             return []
-        size = (frame.image.shape[1], frame.image.shape[0])
-        if size != self._size:
-            self._size, self._probe, self._probe_due = size, [], frame.time_s
-            self._search(small=False)
-            self._tiled = None
-        self._decide_tiles(frame.image, frame.time_s)
+        self._choose_search(frame.image, frame.time_s)
         if self.follower is None:
             fps = min(self.reader.fps or FALLBACK_FPS, self._config.max_fps or FALLBACK_FPS)
             self.follower = CameraFollower(
@@ -368,10 +384,10 @@ class _Eye:
                 look_s=self._settings.look_s,
                 least_looks=self._settings.least_looks,
             )
+            self.reader.wanted = self.follower.due
+        before = self._searches
         ended = self.follower.step(frame)
-        if self._last:
-            self._interval.add(frame.arrived - self._last)
-        self._last = frame.arrived
+        self.reader.looked(frame.arrived, searched=self._searches > before)
         return ended
 
     def idle(self) -> list[Ended]:
@@ -393,48 +409,35 @@ class _Eye:
             width=reader.size[0],
             height=reader.size[1],
             fps=round(reader.fps, 2),
-            used_fps=round(self._interval.rate, 2) if reader.state == "live" else 0.0,
+            followed_fps=round(reader.followed_fps, 2),
             **asdict(reader.counts),
-            tiled=self._tiled,
+            tiled=self._tiles if isinstance(self._tiles, bool) else None,
             people=follower.people if follower is not None else 0,
             tracklets=follower.ended if follower is not None else 0,
             left_out=dict(follower.dropped) if follower is not None else {},
         )
+
+    def _choose_search(self, image: Image, time_s: float) -> None:
+        """As ingest does with frames from all over a video, on the first ones of their size here, a second apart."""
+        height, width = image.shape[:2]
+        if (width, height) != self._size:
+            self._size, self._trial_due = (width, height), time_s
+            self._tiles = tiles_or_trial(self._detector, self._config, height=height, width=width)
+            self._search(small=self._tiles is True)
+        if isinstance(self._tiles, TilesTrial) and time_s >= self._trial_due:
+            self._tiles.add(image)
+            self._trial_due = time_s + 1.0
+            if self._tiles.frames == PROBE_FRAMES:
+                self._tiles = self._tiles.pays
+                self._search(small=self._tiles)
 
     def _search(self, *, small: bool) -> None:
         """How frames of this size are searched from now on."""
         width, height = self._size
         find = finder(self._detector, self._config, height=height, width=width, small=small)
 
-        def of_frame(frame: VideoFrame) -> Detections:
-            return find(frame.image)
+        def counted(image: Image) -> Detections:
+            self._searches += 1
+            return find(image)
 
-        self._tiled = small
-        self._find = of_frame if self._config.quality == "full" else Still(of_frame)
-
-    def _decide_tiles(self, image: Image, time_s: float) -> None:
-        """As ingest does with frames from all over a video, on the first ones here, a second apart."""
-        if self._tiled is not None or time_s < self._probe_due:
-            return
-        detector, config = self._detector, self._config
-        height, width = image.shape[:2]
-        if config.tiling == "off" or (height <= detector.height and width <= detector.width):
-            self._search(small=False)
-            return
-        if config.tiling == "on":
-            self._search(small=True)
-            return
-        self._probe.append(image)
-        self._probe_due = time_s + 1.0
-        if len(self._probe) < PROBE_FRAMES:
-            return
-        pays, _, _ = tiles_find_more(
-            self._probe,
-            detector,
-            finder(detector, config, height=height, width=width, small=True),
-            score=config.track_score,
-            gain=config.tiling_gain,
-            price=1.0 if config.quality == "full" else PIECE_PRICE,
-        )
-        self._probe = []
-        self._search(small=pays)
+        self._find = from_network(counted, self._config)

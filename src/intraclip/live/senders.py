@@ -138,11 +138,11 @@ class Sender:
     def _deliver(self, alert: Alert) -> None:
         wait = self._first_wait_s
         while True:
-            vectors = self._gallery.find([alert.tracklet])
-            if not vectors:  # deleted meanwhile: then nobody is told any more
+            found = self._gallery.find_vectors([alert.tracklet])
+            if not found:  # deleted meanwhile: then nobody is told any more
                 return
             try:
-                vector = [float(v) for v in self._gallery.vectors([alert.tracklet])[0]]
+                vector = [float(v) for v in found[alert.tracklet]]
                 self._channel.send(message_of(alert, self._gallery), vector)
             except NotDeliveredError as error:
                 self.failed += 1

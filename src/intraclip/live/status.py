@@ -18,11 +18,13 @@ class CameraStatus:
         width: of its frames, in pixels; 0 before the first.
         height: of its frames.
         fps: frames a second that come.
-        used_fps: frames a second that are searched for people.
+        followed_fps: frames a second in which people are followed: searched, or tracks are carried over them.
         received: frames that came.
         skipped: left out because --max-fps says so.
         dropped: left out because the machine was too slow.
-        used: searched for people.
+        searched: the detector looked for people in them.
+        carried: not searched, as nobody can have moved far, or nothing has moved at all, since the last search; tracks
+            are carried over them.
         connections: times that it was opened.
         failures: times that it could not be opened, or was lost.
         tiled: whether small people are searched for on tiles; None while that is being found out.
@@ -39,11 +41,12 @@ class CameraStatus:
     width: int
     height: int
     fps: float
-    used_fps: float
+    followed_fps: float
     received: int
     skipped: int
     dropped: int
-    used: int
+    searched: int
+    carried: int
     connections: int
     failures: int
     tiled: bool | None

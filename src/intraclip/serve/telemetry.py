@@ -113,7 +113,8 @@ class _Cameras(Collector):
             "received": "Frames that came.",
             "dropped": "Frames left out because the machine was too slow.",
             "skipped": "Frames left out because fewer were asked for.",
-            "used": "Frames searched for people.",
+            "searched": "Frames searched for people.",
+            "carried": "Frames that tracks were carried over, as nobody can have moved far since the last search.",
             "failures": "Times that the camera could not be opened, or was lost.",
             "tracklets": "Tracklets that ended.",
         }

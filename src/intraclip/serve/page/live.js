@@ -61,11 +61,20 @@ function cameraRows(status) {
     return [h("h2", {}, "Cameras"), h("p", {}, "This service watches no cameras. To watch some:"),
       h("pre", {}, "intraclip live GALLERY --camera 1=rtsp://HOST/STREAM --serve")];
   }
-  const heads = ["Camera", "State", "Frames/s", "Dropped", "People", "Tracklets"];
+  const heads = {
+    Camera: null, State: null,
+    "Frames/s": "Frames a second in which people are followed, of those that come",
+    Searched: "Frames in which the detector looked for people",
+    Carried: "Frames not searched, as nobody can have moved far since the last search",
+    Dropped: "Frames that this machine was too slow for",
+    People: null, Tracklets: null,
+  };
   const rows = status.cameras.map((c) => h("tr", {},
     h("th", { scope: "row" }, c.name, h("span", { class: "soft source" }, c.source)),
     h("td", { class: `state ${c.state}`, title: c.problem || null }, STATES[c.state] ?? c.state),
-    h("td", {}, c.state === "live" ? `${c.used_fps.toFixed(1)} of ${c.fps.toFixed(1)}` : "–"),
+    h("td", {}, c.state === "live" ? `${c.followed_fps.toFixed(1)} of ${c.fps.toFixed(1)}` : "–"),
+    h("td", {}, c.searched.toLocaleString()),
+    h("td", {}, c.carried.toLocaleString()),
     h("td", {}, c.dropped.toLocaleString()),
     h("td", {}, c.people),
     h("td", {}, c.tracklets.toLocaleString())));
@@ -75,7 +84,8 @@ function cameraRows(status) {
   const problems = [...status.problems, ...status.cameras.filter((c) => c.problem).map((c) => `${c.name}: ${c.problem}`)];
   return [h("h2", {}, "Cameras"),
     h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Cameras" },
-      h("table", {}, h("thead", {}, h("tr", {}, heads.map((t) => h("th", { scope: "col" }, t)))), h("tbody", {}, rows))),
+      h("table", {}, h("thead", {}, h("tr", {},
+        Object.entries(heads).map(([text, about]) => h("th", { scope: "col", title: about }, text)))), h("tbody", {}, rows))),
     h("p", { class: "soft" }, told.join(" · ")),
     ...problems.map((text) => h("p", { class: "bad", role: "alert" }, text))];
 }

@@ -6,7 +6,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
-from intraclip.adapt.answers import UNSURE, keep, take_back, unsure_of
+from intraclip.adapt.answers import keep, take_back, unsure_of
+from intraclip.gallery.answers import UNSURE
 from intraclip.serve.context import Actor, Served
 from intraclip.serve.errors import Refused
 from intraclip.serve.schemas import Id, PairIn, QuestionOut, TrackletOut
