@@ -236,7 +236,7 @@ def adapt(
     run = Path(out)
     with leaving_nothing(run, unless=lambda: (run / "footage.npz").is_file()), ExitStack() as held:
         if gallery is None and len(sources) == 1:
-            gallery = _gallery_in(sources[0])
+            gallery = gallery_in(sources[0])
         if gallery is None:
             require_known(said, [t.name for t in footage.tracklets], of=f"of {footage.root}")
         if isinstance(gallery, str | Path):
@@ -261,7 +261,8 @@ def adapt(
         return work.go()
 
 
-def _gallery_in(source: str | Path | Split | Gallery) -> Gallery | str | Path | None:
+def gallery_in(source: str | Path | Split | Gallery) -> Gallery | str | Path | None:
+    """The gallery that a source is; None if it is something else."""
     if isinstance(source, str | Path):
         return source if is_server(source) or (Path(source) / FILE).exists() else None
     return source if isinstance(source, Gallery) else None
