@@ -58,7 +58,7 @@ class AdaptArgs:
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
     args = parse(AdaptArgs, argv, command="adapt")
-    from intraclip.adapt.adapting import adapt
+    from intraclip.adapt.adapting import adapt, gallery_in
     from intraclip.errors import require_extra
     from intraclip.report.adapted import write_adapted_page
 
@@ -67,7 +67,8 @@ def main(argv: Sequence[str]) -> int:
         if args.ask < 1:
             raise ConfigError(f"--ask {args.ask}: at least one question is asked; leave it out to ask none")
         require_terminal()
-    kept = args.gallery or _gallery_in(args.data) or str(args.out / "answers.csv")
+    gallery = gallery_in(args.data[0]) if len(args.data) == 1 else None
+    kept = args.gallery or str(gallery or args.out / "answers.csv")
     with Pausing("looking", "learning") as bars:
         terminal = Terminal(args.out / "questions", bars.pause, kept)
         found = adapt(
@@ -100,15 +101,6 @@ def main(argv: Sequence[str]) -> int:
         )
     say(f"the page is {page}; look at it before you rely on the network")
     return 0
-
-
-def _gallery_in(data: Sequence[Path]) -> str:
-    """The gallery that is all of the data; empty if it is something else."""
-    from intraclip.gallery.folder_files import FILE
-    from intraclip.gallery.gallery import is_server
-
-    one = len(data) == 1 and (is_server(data[0]) or (data[0] / FILE).exists())
-    return str(data[0]) if one else ""
 
 
 def _print(found: Adapted) -> None:

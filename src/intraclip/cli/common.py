@@ -262,6 +262,14 @@ def _spelled(match: re.Match[str]) -> str:
     return f"\\x{number:02x}" if number < 256 else f"\\u{number:04x}"
 
 
+def say_some(messages: Sequence[str], most: int = 10) -> None:
+    """The first of many messages, indented, and how many more there are."""
+    for message in messages[:most]:
+        say(f"  {message}")
+    if len(messages) > most:
+        say(f"  and {len(messages) - most:,} more")
+
+
 def tell(text: str) -> None:
     """A line of results for people, on standard output."""
     print(plain(text))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from intraclip.cli.common import parse, print_json, progress_bar, read_data_of_run, say, with_rate
+from intraclip.cli.common import parse, print_json, progress_bar, read_data_of_run, say, say_some, with_rate
 from intraclip.cli.model_flag import NetworkByPlace
 from intraclip.cli.network import or_default
 from intraclip.config import Layout
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from intraclip.embed.extract_job import Extracted
     from intraclip.embed.extractors import Extractor, ExtractSettings
     from intraclip.types import Split
-
-SHOWN_FAILURES = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,10 +148,10 @@ def _settings(args: ExtractArgs, recipe: Recipe) -> ExtractSettings:
 def _tell(args: ExtractArgs, extracted: Extracted, *, queries: int) -> None:
     if extracted.unreadable:
         say(f"{len(extracted.unreadable):,} frames could not be read and were left out:")
-        _list(extracted.unreadable)
+        say_some(extracted.unreadable)
     if extracted.failures:
         say(f"{len(extracted.failures):,} tracklets are missing from the file:")
-        _list(extracted.failures)
+        say_some(extracted.failures)
     if args.json:
         print_json(
             {
@@ -168,10 +166,3 @@ def _tell(args: ExtractArgs, extracted: Extracted, *, queries: int) -> None:
         )
     else:
         say(f"{extracted.tracklets} embeddings of size {extracted.size} are in {args.out}")
-
-
-def _list(messages: Sequence[str]) -> None:
-    for message in messages[:SHOWN_FAILURES]:
-        say(f"  {message}")
-    if len(messages) > SHOWN_FAILURES:
-        say(f"  and {len(messages) - SHOWN_FAILURES:,} more")

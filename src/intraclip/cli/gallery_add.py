@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from intraclip.cli.common import command, parse, print_json, progress_bar, say
+from intraclip.cli.common import command, parse, print_json, progress_bar, say, say_some
 from intraclip.cli.gallery_flags import InGallery, Model, audited, learned_in_words, moment, open_model
 from intraclip.config import Layout
 from intraclip.core.settings import bounded
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from intraclip.embed.extractors import Extractor
     from intraclip.gallery.adding import AddSummary, Naming
     from intraclip.gallery.gallery import Gallery
-
-SHOWN = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,8 +72,7 @@ def main(argv: Sequence[str]) -> int:
     ):
         if messages:
             say(f"{len(messages):,} {title}:")
-            for message in messages[:SHOWN]:
-                say(f"  {message}")
+            say_some(messages)
     if args.json:
         print_json({"gallery": args.gallery, "tracklets": tracklets, **asdict(summary)})
     else:

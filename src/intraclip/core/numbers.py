@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any, TypeGuard
+
 MAX_ID = 2**53 - 1
 """Beyond it tables of floats, JSON and browsers lose digits."""
+
+
+def is_number(value: Any) -> TypeGuard[float]:
+    """Whether a value of JSON or TOML is a finite number."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def duration(seconds: float) -> str:

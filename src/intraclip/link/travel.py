@@ -19,12 +19,13 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from intraclip.config_io import read_toml
+from intraclip.core.numbers import is_number
 from intraclip.errors import ConfigError
 
 STRAIGHT = 0.5
@@ -135,7 +136,7 @@ def _clock(data: Any, problems: list[str]) -> dict[int, float]:
     for camera, seconds in data.items():
         if not camera.isdecimal():
             problems.append(f"clock.{camera}: a camera is a number such as 2")
-        elif not _is_number(seconds):
+        elif not is_number(seconds):
             problems.append(f"clock.{camera}: {seconds!r} is no number of seconds")
         else:
             found[int(camera)] = float(seconds)
@@ -162,17 +163,13 @@ def _travel(name: str, row: Any, travel: dict[tuple[int, int], Travel], problems
         )
         return
     minimum, usual = row.get("minimum_s"), row.get("usual_s")
-    if not _is_number(minimum) or minimum < 0:
+    if not is_number(minimum) or minimum < 0:
         problems.append(f"{name}.minimum_s: {minimum!r}, a number of seconds of 0 or more is needed")
         return
-    if usual is not None and (not _is_number(usual) or usual <= minimum):
+    if usual is not None and (not is_number(usual) or usual <= minimum):
         problems.append(f"{name}.usual_s: {usual!r}, more seconds than minimum_s = {minimum:g} are needed")
         return
     pair = (min(cameras), max(cameras))
     if pair in travel:
         problems.append(f"{name}: cameras {pair[0]} and {pair[1]} are listed twice")
     travel[pair] = Travel(minimum_s=float(minimum), usual_s=None if usual is None else float(usual))
-
-
-def _is_number(value: Any) -> TypeGuard[float]:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

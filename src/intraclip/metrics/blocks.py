@@ -18,12 +18,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from intraclip.metrics.distance import Distance, largest, paired_distances
+
+if TYPE_CHECKING:
+    from intraclip.metrics.blocks_torch import TorchSide
 
 MAX_BYTES = 256 * 2**20
 """Memory that the blocks of one search may take by default."""
@@ -148,7 +151,7 @@ def count_not_farther(
         scale=scale,
         distance=distance,
     )
-    side: Side = _NumpySide()
+    side: _NumpySide | TorchSide = _NumpySide()
     if device is not None:
         from intraclip.metrics.blocks_torch import TorchSide  # torch takes seconds to import
 
@@ -283,19 +286,6 @@ class Block:
 
 Counted = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float32]]
 """Counts by the upper bound, then rows, columns and values of the open pairs, sorted by row."""
-
-
-class Side(Protocol):
-    """What multiplies and counts."""
-
-    def cell_bytes(self, size: int) -> int:
-        """Memory that a pair takes, of features of that size."""
-
-    def load(self, g: npt.NDArray[np.float32], squares: npt.NDArray[np.float64]) -> None:
-        """Take prepared gallery items and what is added to their products."""
-
-    def count(self, q: npt.NDArray[np.float32], block: Block) -> Counted:
-        """Count for prepared queries."""
 
 
 class _NumpySide:

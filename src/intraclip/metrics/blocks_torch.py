@@ -25,17 +25,17 @@ class TorchSide:
             raise DeviceError(f"device {device!r} cannot be used for ranking: {error}") from error
 
     def cell_bytes(self, size: int) -> int:
-        """See `Side`."""
+        """As with numpy."""
         # The product, two places of 4 bytes and one of 8, flags, and the open pairs should they be many.
         return 48
 
     def load(self, g: npt.NDArray[np.float32], squares: npt.NDArray[np.float64]) -> None:
-        """See `Side`."""
+        """As with numpy."""
         self._g = self._send(g)
         self._offsets = self._send((squares / 2).astype(np.float32))
 
     def count(self, q: npt.NDArray[np.float32], block: Block) -> Counted:
-        """See `Side`."""
+        """As with numpy."""
         product = self._product(self._send(q))
         product[self._send(block.left_out[0]), self._send(block.left_out[1])] = torch.inf
         lengths = np.diff(block.starts)

@@ -24,6 +24,7 @@ import numpy.typing as npt
 
 from intraclip.arrays import as_wide
 from intraclip.config_io import parse_json
+from intraclip.core.numbers import is_number
 from intraclip.errors import DataError
 from intraclip.metrics.distance import DISTANCES, Distance
 
@@ -321,7 +322,7 @@ _CURVE_KEYS = ("distances", "log_likelihood_ratios")
 
 def _curve_problems(curve: Any) -> list[str]:
     lines = [curve.get(name) if isinstance(curve, Mapping) else None for name in _CURVE_KEYS]
-    if not all(isinstance(line, list) and line and all(map(_is_number, line)) for line in lines):
+    if not all(isinstance(line, list) and line and all(map(is_number, line)) for line in lines):
         return [f"curve wants lists of numbers: {' and '.join(_CURVE_KEYS)}"]
     distances, ratios = (np.array(line, dtype=np.float64) for line in lines)
     if len(distances) != len(ratios):
@@ -338,11 +339,11 @@ def _problems(data: Mapping[str, Any]) -> list[str]:
         found.append(f"metric is {data.get('metric')!r}, not one of {', '.join(DISTANCES)}")
     if not isinstance(data.get("fingerprint"), str):
         found.append(f"fingerprint is {data.get('fingerprint')!r}, not a text")
-    if not _is_number(data.get("prior")) or not 0 < data["prior"] < 1:
+    if not is_number(data.get("prior")) or not 0 < data["prior"] < 1:
         found.append(f"prior is {data.get('prior')!r}, not inside 0 and 1")
-    if not _is_number(data.get("intercept")):
+    if not is_number(data.get("intercept")):
         found.append(f"intercept is {data.get('intercept')!r}, not a number")
-    if not _is_number(data.get("slope")) or not data["slope"] > 0:
+    if not is_number(data.get("slope")) or not data["slope"] > 0:
         found.append(f"slope is {data.get('slope')!r}, not a number above 0")
     if not isinstance(data.get("learned_from", ""), str):
         found.append(f"learned_from is {data['learned_from']!r}, not a text")
@@ -350,7 +351,7 @@ def _problems(data: Mapping[str, Any]) -> list[str]:
         if not isinstance(data.get(name), int) or isinstance(data[name], bool) or data[name] < 1:
             found.append(f"{name} is {data.get(name)!r}, not a positive number")
     tables = [data.get(name) for name in ("false_match_rates", "thresholds", "true_match_rates")]
-    if not all(isinstance(t, list) and t and all(map(_is_number, t)) for t in tables):
+    if not all(isinstance(t, list) and t and all(map(is_number, t)) for t in tables):
         return [*found, "false_match_rates, thresholds and true_match_rates must be lists of numbers"]
     rates, thresholds, true = (np.array(t, dtype=np.float64) for t in tables)
     if len({len(rates), len(thresholds), len(true)}) > 1:
@@ -362,7 +363,3 @@ def _problems(data: Mapping[str, Any]) -> list[str]:
     if not ((true >= 0) & (true <= 1)).all():
         found.append("true_match_rates must lie in 0..1")
     return found
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

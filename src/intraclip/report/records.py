@@ -12,6 +12,7 @@ from intraclip.config import Recipe
 from intraclip.config_io import load_recipe, parse_json
 from intraclip.embed.embeddings_io import load_embeddings
 from intraclip.errors import DataError
+from intraclip.train.logs import read_log
 from intraclip.types import Embeddings
 
 
@@ -80,7 +81,7 @@ def read_record(name: str, folder: Path) -> RunRecord:
         recipe=load_recipe(str(config)),
         environment=_json(environment) if environment.is_file() else {},
         throughput=_json(throughput) if throughput.is_file() else {},
-        epochs=_lines(folder / "metrics.jsonl"),
+        epochs=tuple(read_log(folder)),
         evaluation=evaluation,
         embeddings=load_embeddings(folder / "embeddings.npz"),
     )
@@ -91,15 +92,3 @@ def _json(path: Path) -> Any:
         return parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read as JSON: {error}") from None
-
-
-def _lines(path: Path) -> tuple[Mapping[str, Any], ...]:
-    if not path.is_file():
-        return ()
-    entries = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        try:
-            entries.append(parse_json(line))
-        except ValueError as error:
-            raise DataError(f"{path}, line {number}, is not JSON: {error}; remove that line") from None
-    return tuple(entries)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -17,10 +16,11 @@ import torch
 from intraclip.config import Recipe
 from intraclip.core.devices import choose_device
 from intraclip.core.distributed import World
-from intraclip.errors import DeviceError
+from intraclip.errors import DataError, DeviceError
 from intraclip.lab.reproduce.plan import PlannedRun
 from intraclip.lab.reproduce.runner import Slot
 from intraclip.models.embedder import build_embedder
+from intraclip.train.logs import METRICS, read_log
 from intraclip.train.step import TrainingStep, backend_settings
 from intraclip.types import ClipBatch
 
@@ -134,15 +134,14 @@ def step_seconds(recipe: Recipe, *, threads: int, share: int = 1) -> float:
 def trained_seconds(folder: Path) -> float | None:
     """Seconds that a run was trained for, all its epochs together; None when it does not say."""
     try:
-        lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-        return sum(float(json.loads(line)["seconds"]) for line in lines)
-    except (OSError, ValueError, KeyError, TypeError):
+        return sum(float(entry["seconds"]) for entry in read_log(folder)) or None
+    except (DataError, OSError, ValueError, KeyError, TypeError):
         return None
 
 
 def _share_done(run: PlannedRun) -> float:
-    try:
-        lines = (run.folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    try:  # an interrupted run may end with half a line
+        lines = (run.folder / METRICS).read_text(encoding="utf-8").splitlines()
     except OSError:
         return 0.0
     return min(1.0, len(lines) / run.recipe.optimizer.epochs)

@@ -28,6 +28,7 @@ from intraclip.lab.reproduce.fig1_picture import Column, picture
 from intraclip.lab.reproduce.fig1_scenes import GRID, Scene, explained, layers, make_scenes, maps_of, pictured
 from intraclip.lab.reproduce.figures_result import FigureResult, Measure, Values, measure, verdict
 from intraclip.lab.reproduce.figures_runs import Kinds, open_runs
+from intraclip.models.checkpoint import load_model
 from intraclip.report import gradcam, strips
 from intraclip.types import Split
 
@@ -84,7 +85,7 @@ def draw(
     columns = [Column.of(scenes[0].tracklets[i], scenes[0].clips[i], scenes[0].outlines[i]) for i in shown]
     for kind, seeds in kinds.items():
         for number, run in enumerate(seeds):
-            model = run.load(device)
+            model = load_model(run, device=device)
             for scene in scenes:
                 directions = explained(model, run, scene)
                 for name in grids:
@@ -119,7 +120,7 @@ def draw(
             "data": split.dataset,
             "split": split.index,
             "seed": seed,
-            "seeds": {kind: [run.seed for run in seeds] for kind, seeds in kinds.items()},
+            "seeds": {kind: [run.recipe.seed for run in seeds] for kind, seeds in kinds.items()},
             "layers": [name or "last maps" for name in grids],
             "grids": {name or "last maps": list(g) for name, g in grids.items()},
             "clips": {scene.people: len(scene.clips) for scene in scenes},
@@ -179,7 +180,7 @@ def _measures(
                 f"{scene.people}.{layer or 'last'}.{key}",
                 f"{about[key][0]} ({where})",
                 values,
-                {kind: [run.seed for run in seeds] for kind, seeds in kinds.items()},
+                {kind: [run.recipe.seed for run in seeds] for kind, seeds in kinds.items()},
                 claimed="higher" if key == "inside" else "lower",
                 percent=about[key][1],
                 references=references[key],
@@ -240,7 +241,7 @@ def _caption(
     layer, (rows, columns) = next(iter(grids.items()))
     sentences = [
         f"Frames of people of test, and below them Grad-CAM of {first} and of {' and of '.join(others)}, of seed "
-        f"{kinds[first][0].seed}; the clips are the first of a random order whose person is to be seen.",
+        f"{kinds[first][0].recipe.seed}; the clips are the first of a random order whose person is to be seen.",
         "What the maps explain is how much nearer the clip is to the person's mean embedding from other tracklets "
         "than to the average person's; for people of training it is the logit of their class.",
         f"Maps of {layer or 'the last stage'}, {rows} x {columns} positions; the paper names no layer, the last maps "

@@ -14,7 +14,8 @@ from intraclip.config import ClipConfig
 from intraclip.data.augment import normalise
 from intraclip.data.clips import Clip, tracklet_clips
 from intraclip.errors import DataError
-from intraclip.lab.reproduce.figures_runs import Kinds, SeedRun
+from intraclip.lab.reproduce.figures_runs import Kinds
+from intraclip.models.checkpoint import Checkpoint, load_model
 from intraclip.models.embedder import ClipEmbedder
 from intraclip.report import gradcam, strips
 from intraclip.report.sections.tiles import short_clip
@@ -135,14 +136,14 @@ def pictured(scene: Scene, count: int) -> list[int]:
     return (seen + rest)[:count]
 
 
-def layers(run: SeedRun, wanted: str) -> dict[str, tuple[int, int]]:
+def layers(run: Checkpoint, wanted: str) -> dict[str, tuple[int, int]]:
     """Layers to explain and the grids of their maps ``(h, w)``, the one that is judged first; "" is the last maps.
 
     Args:
         run: any of the runs.
         wanted: a module of the backbone; empty for the last stage whose maps have at least `GRID` positions.
     """
-    size, model = run.recipe.input, run.load(torch.device("cpu"))
+    size, model = run.recipe.input, load_model(run, device=torch.device("cpu"))
     last = gradcam.grid(model, size.height, size.width)
     stages = model.backbone.stages()
     if wanted and gradcam.module_of(model, wanted) is not stages[-1][-1]:
@@ -163,7 +164,7 @@ def _fine(grid: tuple[int, int]) -> bool:
 
 
 def _batch(
-    run: SeedRun, tracklets: Sequence[Tracklet], clips: Sequence[Clip]
+    run: Checkpoint, tracklets: Sequence[Tracklet], clips: Sequence[Clip]
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Normalised frames ``[B, T, 3, H, W]`` and mask ``[B, T]``."""
     size = run.recipe.input
@@ -179,7 +180,7 @@ def _batch(
 
 
 @torch.inference_mode()
-def explained(model: ClipEmbedder, run: SeedRun, scene: Scene) -> torch.Tensor:
+def explained(model: ClipEmbedder, run: Checkpoint, scene: Scene) -> torch.Tensor:
     """What the maps explain: classes ``[B]`` in training, directions ``[B, D]`` in embedding space at test."""
     if scene.people == "train":
         return torch.tensor([run.pids.index(t.pid) for t in scene.tracklets])
@@ -200,7 +201,7 @@ def explained(model: ClipEmbedder, run: SeedRun, scene: Scene) -> torch.Tensor:
 
 
 def maps_of(
-    model: ClipEmbedder, run: SeedRun, scene: Scene, targets: torch.Tensor, layer: str
+    model: ClipEmbedder, run: Checkpoint, scene: Scene, targets: torch.Tensor, layer: str
 ) -> list[npt.NDArray[np.float32]]:
     """Maps ``[T, H, W]`` of every clip; frames that only fill it up are left out."""
     maps: list[npt.NDArray[np.float32]] = []

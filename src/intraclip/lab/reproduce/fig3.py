@@ -24,6 +24,7 @@ from intraclip.errors import DataError, require_extra
 from intraclip.lab.reproduce.fig3_picture import Plane, picture
 from intraclip.lab.reproduce.figures_result import FigureResult, Measure, measure, verdict
 from intraclip.lab.reproduce.figures_runs import Kinds, open_runs
+from intraclip.models.checkpoint import load_model
 from intraclip.models.embedder import ClipEmbedder
 from intraclip.report import strips, tsne
 from intraclip.types import Split
@@ -106,7 +107,7 @@ def draw(
     planes = []
     for kind, seeds in kinds.items():
         for place, run in enumerate(seeds):
-            features = _features(run.load(device), chosen, run.recipe.input)
+            features = _features(load_model(run, device=device), chosen, run.recipe.input)
             scores = [
                 clustering(f, d.pids, d.numbers, seed=seed) for f, d in zip(features, chosen, strict=True)
             ]
@@ -129,7 +130,7 @@ def draw(
             key,
             name,
             {kind: np.array(values) for kind, values in found[key].items()},
-            {kind: [run.seed for run in seeds] for kind, seeds in kinds.items()},
+            {kind: [run.recipe.seed for run in seeds] for kind, seeds in kinds.items()},
             claimed=claimed,
             percent=percent,
             tested=slice(apart),
@@ -151,7 +152,7 @@ def draw(
             "data": split.dataset,
             "split": split.index,
             "seed": seed,
-            "seeds": {kind: [run.seed for run in seeds] for kind, seeds in kinds.items()},
+            "seeds": {kind: [run.recipe.seed for run in seeds] for kind, seeds in kinds.items()},
             "identities": people,
             "frames": frames,
             "draws": len(chosen),
@@ -267,7 +268,7 @@ def _caption(
     sentences = [
         f"Frame features (spatial means of the backbone's maps) of {people} people of test, two clips of up to "
         f"{frames} consecutive frames each, on a plane by t-SNE: {', '.join(kinds)}, trained with seed "
-        f"{kinds[first][0].seed}.",
+        f"{kinds[first][0].recipe.seed}.",
         "One colour and number is one person; filled discs are one clip, hollow triangles the other, of another camera "
         "where there is one; lines follow the order of frames.",
         f"The numbers are measured on the features, not on the plane, over {len(chosen)} draws of people"

@@ -64,8 +64,8 @@ class Comparison:
         return {
             "first": self.first,
             "second": self.second,
-            "units": _plain(self.units),
-            "seeds": _plain(self.seeds),
+            "units": plain(self.units),
+            "seeds": plain(self.seeds),
             "verdict": self.verdict,
         }
 
@@ -88,7 +88,3 @@ def over_seeds(differences: npt.NDArray[np.float64]) -> Estimate:
     """Student's t over the differences ``[seeds]``; those that are nan are left out."""
     known = differences[np.isfinite(differences)]
     return student(known) if len(known) else Estimate(count=0, value=NOT_KNOWN)
-
-
-def _plain(found: Estimate) -> dict[str, Any]:
-    return {key: value for key, value in plain(found).items() if key != "deviation"}

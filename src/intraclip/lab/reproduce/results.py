@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from intraclip.core.files import file_digest, write_json, write_text
+from intraclip.core.files import file_digest, write_csv, write_json
 from intraclip.core.settings import table_of
 from intraclip.data.digest import tracklets_digest
 from intraclip.data.readers.common import benchmark_info
@@ -32,6 +32,7 @@ from intraclip.losses import LOSSES
 from intraclip.metrics.distance import Distance
 from intraclip.metrics.protocols import Protocol, protocol_named
 from intraclip.metrics.ranking import Outcomes, Scores, score
+from intraclip.train.logs import read_log
 
 CROSS_FILE = "cross-{layout}.json"
 """In a run folder: its scores on another data set, so that they are computed once."""
@@ -172,13 +173,12 @@ def differing(runs: Sequence[PlannedRun]) -> dict[str, list[str]]:
 def write_curves(path: Path, runs: Sequence[PlannedRun]) -> None:
     """Write the training metrics of runs as one small CSV file: run, epoch, loss, each loss of its own, accuracy."""
     columns = ("loss", *LOSSES, "accuracy")
-    lines = [",".join(("run", "epoch", *columns))]
-    for run in runs:
-        for line in (run.folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines():
-            entry = json.loads(line)
-            values = (f"{entry[name]:.4g}" if name in entry else "" for name in columns)
-            lines.append(",".join((run.name, str(entry["epoch"]), *values)))
-    write_text(path, "\n".join(lines) + "\n")
+    rows = [
+        (run.name, entry["epoch"], *(f"{entry[name]:.4g}" if name in entry else "" for name in columns))
+        for run in runs
+        for entry in read_log(run.folder)
+    ]
+    write_csv(path, ("run", "epoch", *columns), rows)
 
 
 def _source(plan: ExperimentPlan, layout: str) -> Source:
@@ -311,7 +311,7 @@ def _row_result(runs: Sequence[PlannedRun], trainings: Trainings) -> dict[str, A
     entries: list[dict[str, Any]] = []
     for run in runs:
         scores = trainings[run.split, run.recipe.seed]
-        last = _last_epoch(run.folder)
+        last = (read_log(run.folder) or [{}])[-1]
         entries.append(
             {
                 "run": run.name,
@@ -336,21 +336,12 @@ def _row_result(runs: Sequence[PlannedRun], trainings: Trainings) -> dict[str, A
 
 def _curve(runs: Sequence[PlannedRun]) -> list[list[float]]:
     """Epochs, evenly chosen, and the identity loss in them: mean over runs."""
-    found: list[list[float]] = []
-    for run in runs:
-        lines = (run.folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-        found.append([json.loads(line).get("identity", math.nan) for line in lines])
+    found = [[entry.get("identity", math.nan) for entry in read_log(run.folder)] for run in runs]
     epochs = min(map(len, found))
     if not epochs or any(math.isnan(value) for losses in found for value in losses):
         return []
     chosen = sorted({math.ceil(epochs * (i + 1) / CURVE_POINTS) for i in range(CURVE_POINTS)})
     return [[epoch, fmean(losses[epoch - 1] for losses in found)] for epoch in chosen]
-
-
-def _last_epoch(folder: Path) -> Mapping[str, Any]:
-    lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    last: Mapping[str, Any] = json.loads(lines[-1]) if lines else {}
-    return last
 
 
 def _dataset(

@@ -90,17 +90,7 @@ def short_tables(result: Mapping[str, Any]) -> list[Table]:
     shown = list(dict.fromkeys(("rank1", decisive)))
     found = []
     for layout, data in result["datasets"].items():
-        rows = []
-        for row, own, printed in _rows_of(result, layout):
-            cells = [row["label"]]
-            for measure in shown:
-                cells.append(sample_text(own["measures"][measure]).partition(" (")[0] if own else "")
-                cells.append(f"{printed[measure]:.1f}" if measure in printed else "")
-            cells += _training_cells(own)
-            rows.append(cells if own else [cells[0], "not trained", *cells[2:]])
-        header = ["", *(text for m in shown for text in (MEASURES[m], "paper"))]
-        header += ["training", "accuracy", *LOSS_COLUMNS]
-        found.append(_without_empty(_dataset_title(layout, data), header, rows))
+        found.append(_scores(result, layout, data, shown, short=True))
         gains = []
         for claim in result["claims"]:
             one = claim["results"].get(layout, {}).get(decisive)
@@ -178,15 +168,26 @@ def _without_empty(title: str, header: Sequence[str], rows: Sequence[Sequence[st
     )
 
 
-def _scores(result: Mapping[str, Any], layout: str, data: Mapping[str, Any]) -> Table:
+def _scores(
+    result: Mapping[str, Any],
+    layout: str,
+    data: Mapping[str, Any],
+    shown: Sequence[str] = tuple(MEASURES),
+    *,
+    short: bool = False,
+) -> Table:
+    """Scores beside the paper's; short without intervals, and with the training."""
     rows = []
     for row, own, printed in _rows_of(result, layout):
         cells = [row["label"]]
-        for measure in MEASURES:
-            cells.append(sample_text(own["measures"][measure]) if own else "")
+        for measure in shown:
+            text = sample_text(own["measures"][measure]) if own else ""
+            cells.append(text.partition(" (")[0] if short else text)
             cells.append(f"{printed[measure]:.1f}" if measure in printed else "")
+        cells += _training_cells(own) if short else ()
         rows.append(cells if own else [cells[0], "not trained", *cells[2:]])
-    header = ["", *(text for heading in MEASURES.values() for text in (heading, "paper"))]
+    header = ["", *(text for m in shown for text in (MEASURES[m], "paper"))]
+    header += ["training", "accuracy", *LOSS_COLUMNS] if short else []
     return _without_empty(_dataset_title(layout, data), header, rows)
 
 
