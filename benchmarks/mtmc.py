@@ -118,7 +118,9 @@ def compare(videos: Path, model: str, out: Path, config: IngestConfig) -> tuple[
         ways |= dict(rivals(distances.clip(min=0), pids))
         for name, groups in ways.items():
             views = person_tracks(folder, given.manifest, replace(people, person=groups + 1))
-            found[name] = score_tracks(truth, by_camera(views)).across
+            across = score_tracks(truth, by_camera(views)).across
+            assert across is not None
+            found[name] = across
     return found, people.rule
 
 

@@ -13,9 +13,14 @@ takes no time; what is not named here may change from version to version.
 """
 
 from importlib import import_module as _import_module
+from os import environ as _environ
 from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
+
+# Nothing leaves this machine: ONNX Runtime tells its makers how it is used (1.31 does in Linux too), unless this is set
+# before it is loaded.
+_environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:
     from intraclip.adapt.adapting import adapt as adapt

@@ -131,6 +131,11 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(site: Path, network: Path,
             DataError,
             "are of camera 3; there is nothing to learn about people across cameras",
         ),
+        (
+            only(split, 24, frames=split.gallery[0].frames[:1]),
+            DataError,
+            r"0 of the 24 tracklets of .* have two frames or more; .* at least 3 are needed",
+        ),
     ]
     for data, kind, message in cases:
         with pytest.raises(kind, match=message):

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import intraclip as ic
 from intraclip.adapt.adapting import Adapted, adapt
 from intraclip.adapt.asking import Asked
 from intraclip.cli.main import main
 from intraclip.errors import ConfigError, DataError
-from intraclip.gallery.answers import read_answers
+from intraclip.gallery.answers import Answer, read_answers
 from intraclip.gallery.gallery import open_gallery
 from intraclip.models.checkpoint import model_weights, read_checkpoint
 from intraclip.train.loop import Silent
@@ -114,6 +115,25 @@ def test_what_is_said_after_learning_began_is_for_the_next_adaptation(
     again = adapt(network, data=site, out=before.run, resume=True, answers=file, **ROUND)
     assert again.settled == before.settled
     assert again.clusters.person.tolist() == before.clusters.person.tolist()
+
+
+def test_answers_that_leave_nothing_to_learn_can_be_corrected(site: Path, network: Path, tmp_path: Path):
+    names = [t.name for t in ic.read(site).gallery]
+    one = [Answer(query=names[0], tracklet=name, answer="same") for name in names[1:]]
+    with pytest.raises(DataError, match=r"make 1 people in 19 tracklets, 0 alone: .* or answers say so"):
+        adapt(network, data=site, out=tmp_path / "run", answers=one, **ROUND)
+    found = adapt(network, data=site, out=tmp_path / "run", answers=one[:1], resume=True, **ROUND)
+    assert found.settled[0] <= 1
+
+
+def test_answers_about_tracklets_that_are_not_there_are_refused(site: Path, network: Path, tmp_path: Path):
+    file = tmp_path / "answers.csv"
+    file.write_text("query,tracklet,judgement\ncam1_t0001,cam1_t0002,different\ncam1_t0001,cam9_t0001,same\n")
+    with pytest.raises(
+        DataError, match=r"answers\.csv, line 3: there is no tracklet 'cam9_t0001' among the 24 of "
+    ):
+        adapt(network, data=site, out=tmp_path / "run", answers=file, **ROUND)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_gallery_keeps_the_answers_and_the_next_adaptation_follows_them(

@@ -93,6 +93,7 @@ def test_the_truth_itself_scores_one_and_nobody_scores_nothing():
     assert values(score_tracks(truth, truth).across) == pytest.approx([1, 1, 1, 1, 1, 0])
     half = score_tracks(truth, {1: truth[1]})
     assert half.cameras[2].hota == 0
+    assert half.across is not None
     assert half.across.mota == pytest.approx(len(truth[1]) / (len(truth[1]) + len(truth[2])))
     with pytest.raises(DataError, match="truth is of cameras 1, 2, the tracks are of 3"):
         score_tracks(truth, {3: truth[1]})

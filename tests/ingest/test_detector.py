@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -140,6 +143,22 @@ def test_tiles_pay_only_when_they_find_clearly_more(tmp_path: Path) -> None:
     small[40:88, 52:76] = (0, 0, 255)
     assert decide(small, small) == (True, 0, 2)
     assert decide(small, image, image) == (False, 0, 1)
+
+
+def test_the_engine_reports_to_nobody(tmp_path: Path) -> None:
+    path = red_box_detector(tmp_path / "d.onnx")
+    code = (
+        "from pathlib import Path; from intraclip.ingest.config import IngestConfig; from intraclip.ingest.detector "
+        f"import open_detector; print(open_detector(Path({str(path)!r}), IngestConfig()).name)"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "ORT_DISABLE_TELEMETRY"}
+    environment |= {"XDG_CACHE_HOME": str(tmp_path / "cache"), "HOME": str(tmp_path / "home")}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, check=True, text=True
+    )
+    assert done.stdout == "yolox\n"
+    # ONNX Runtime keeps a number of the machine in the user's cache where it collects what is done.
+    assert not [*tmp_path.glob("cache/**/deviceid"), *tmp_path.glob("home/**/deviceid")]
 
 
 def test_missing_detector(tmp_path: Path) -> None:

@@ -119,7 +119,7 @@ def test_what_contradicts_itself_joins_nobody_and_the_command_says_so(
         (
             "labels",
             f"tracklet,name\nt000,{'x' * 2000}\n",
-            "line 2, tracklet 't000': the name is 2,000 characters long",
+            "line 2, tracklet 't000': the label is 2,000 characters long",
         ),
     ],
 )
@@ -133,6 +133,32 @@ def test_what_is_wrong_is_named_and_leaves_nothing(
             [str(tmp_path / "e.npz"), f"--{flag}", str(tmp_path / "f.csv"), "--out", str(tmp_path / "out")]
         )
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        ({"t000": 3}, "the labels, tracklet 't000': the label is 3, no text"),
+        ({"t000": None}, "the labels, tracklet 't000': the label is None, no text"),
+        ({"t000": "a\nb"}, "it may hold no control characters"),
+        ({"t99": "Anna"}, "the labels: there is no tracklet 't99'"),
+    ],
+)
+def test_labels_that_are_none_are_refused_from_python_too(world: World, labels: Any, words: str):
+    with pytest.raises(DataError, match=words):
+        ic.link(world.embeddings, labels=labels)
+
+
+@pytest.mark.parametrize(
+    ("two", "answer", "words"),
+    [
+        (("a", "b"), "yes", "the judgement is 'yes'"),
+        (("a", "a"), "same", "'a' and 'a'; an answer is about two"),
+    ],
+)
+def test_an_answer_that_is_none_cannot_be_made(two: tuple[str, str], answer: str, words: str):
+    with pytest.raises(DataError, match=words):
+        Answer(query=two[0], tracklet=two[1], answer=answer)
 
 
 def test_a_gallery_has_its_own(tmp_path: Path):

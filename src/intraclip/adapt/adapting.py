@@ -33,7 +33,7 @@ from intraclip.adapt.asking import Asking, Responder
 from intraclip.adapt.cameras import across, directions
 from intraclip.adapt.clusters import FEWEST, Clusters, cluster
 from intraclip.adapt.footage import Footage, piece, read_footage
-from intraclip.adapt.guard import Guard, guard, held_out
+from intraclip.adapt.guard import FEWEST_HELD, Guard, guard, held_out
 from intraclip.adapt.look import Look, cut_in_two, look, strangers
 from intraclip.config import (
     AugmentConfig,
@@ -314,6 +314,12 @@ def _check(footage: Footage) -> None:
             f"all {len(footage)} tracklets of {footage.root} are of camera {cameras[0]}; there is nothing to learn "
             "about people across cameras: add another camera's tracklets"
         )
+    halved = sum(len(t) > 1 for t in footage.tracklets)
+    if halved < FEWEST_HELD:
+        raise DataError(
+            f"{halved} of the {len(footage)} tracklets of {footage.root} have two frames or more; whether a network "
+            f"became better is judged by tracklets whose halves find each other, so at least {FEWEST_HELD} are needed"
+        )
 
 
 class _Adaptation:
@@ -560,9 +566,11 @@ class _Adaptation:
         else:
             found = cluster(vectors, footage.camids, settled)
             if found.people < FEWEST_PEOPLE:
+                if number == 1:  # nothing follows from what was said: other answers may
+                    (self.run / "said.npz").unlink(missing_ok=True)
                 raise DataError(
                     f"in round {number} the {len(footage)} tracklets make {found}: with fewer than {FEWEST_PEOPLE} "
-                    "people there is nothing to learn; they look all alike, or nobody comes twice"
+                    "people there is nothing to learn; they look all alike, nobody comes twice, or answers say so"
                 )
             _write_clusters(file, names, footage.camids, found)
         self.watcher.message(f"round {number} of {self.rounds}: {found}")

@@ -14,6 +14,9 @@ from intraclip.adapt.vectors import Vectors
 SHARE = 0.2
 """Share of the tracklets that are held out."""
 
+FEWEST_HELD = 3
+"""Tracklets that are held out at least: the share of the fewest that are learned from."""
+
 FALL = 0.05
 """What a figure may fall while the sum rises: a few held-out tracklets move it by chance."""
 
@@ -77,7 +80,7 @@ class Guard:
 def held_out(seen: Look, *, seed: int) -> npt.NDArray[np.int64]:
     """Rows of the tracklets that are not learned from: `SHARE` of those with two halves, drawn by the seed."""
     rows = seen.halves()[2]
-    chosen = np.random.default_rng([seed, 5]).permutation(rows)[: max(1, round(SHARE * len(rows)))]
+    chosen = np.random.default_rng([seed, 5]).permutation(rows)[: max(FEWEST_HELD, round(SHARE * len(rows)))]
     return np.sort(chosen)
 
 

@@ -28,7 +28,7 @@ FEW: dict[str, str] = {
     "score": "file protocol distance against rerank calibrate json",
     "reproduce": "experiment out scale data plan seeds only jobs json",
     "find": "videos out detector model engine serve port cameras max-fps min-frames device",
-    "ingest": "videos out detector model tracks cameras max-fps min-frames device resume json",
+    "ingest": "videos out detector model tracks cameras max-fps min-frames truth device resume json",
     "gallery add": "gallery data model embeddings sampling camera-name started-at on-unreadable json",
     "gallery search": "gallery tracklet images video frame box model k camera since until out json",
     "gallery delete": "gallery id older-than camera person source dry-run json",

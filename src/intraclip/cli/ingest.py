@@ -11,6 +11,7 @@ from typing import Annotated
 import tyro
 
 from intraclip.cli.common import parse, print_json, progress_bar, say, with_rate
+from intraclip.cli.track_scores import print_tracks
 from intraclip.ingest import IngestConfig
 
 
@@ -36,6 +37,9 @@ class IngestArgs:
     """A re-ID network that divides tracks which change from one person to another: a run, a name of
     `intraclip models list`, or a TOML file that describes another network (docs/export.md). It is asked about everyone
     every --appearance-seconds."""
+    truth: Path | None = None
+    """True boxes, to score the tracks by, each camera by itself: a folder of MOTChallenge files, one a camera
+    (cam1.txt), or a file of the AI City Challenge. With --resume a finished folder is scored."""
     out: Path
     """Folder to write; must be empty or absent, except with --resume."""
     resume: bool = False
@@ -66,6 +70,7 @@ def main(argv: Sequence[str]) -> int:
             args.settings,
             tracks=args.tracks,
             encoder=encoder,
+            truth=args.truth,
             resume=args.resume,
             progress=with_rate(update),
         )
@@ -76,11 +81,14 @@ def main(argv: Sequence[str]) -> int:
                 "tracklets": summary.tracklets,
                 "shares_of_time": {stage: round(share, 4) for stage, share in summary.shares().items()},
                 "videos": [v.to_json_dict() for v in summary.videos],
+                "scores": None if summary.scores is None else summary.scores.to_json_dict(),
                 "notes": list(summary.notes),
             }
         )
     else:
         print(summary)
+        if summary.scores is not None:
+            print_tracks(summary.scores)
         if summary.tracklets:
             model = f"--model {'MODEL' if args.model is None else quote(str(args.model))}"
             say(

@@ -14,10 +14,10 @@ from intraclip.cli.common import parse, print_json, print_table, progress_bar, r
 from intraclip.cli.gallery_flags import audited
 from intraclip.cli.model_flag import Networked
 from intraclip.cli.network import or_default
+from intraclip.cli.track_scores import print_tracks
 
 if TYPE_CHECKING:
     from intraclip.gallery.gallery import Gallery
-    from intraclip.ingest.track_scores import CamerasScores
     from intraclip.link.people import People
     from intraclip.link.source import Input
     from intraclip.types import Split
@@ -313,17 +313,3 @@ def _print_changes(people: People) -> None:
         tell(f"  {line}")
     if len(lines) > SHOWN:
         tell(f"  and {len(lines) - SHOWN:,} more, on the page and in --json")
-
-
-def print_tracks(scores: CamerasScores) -> None:
-    """A row a camera, all of them within, and across."""
-    named = {
-        **{f"camera {c}": s for c, s in scores.cameras.items()},
-        "within cameras": scores.within,
-        "across cameras": scores.across,
-    }
-    rows = [
-        [name, *(f"{100 * value:.1f}" for value in (s.hota, s.deta, s.assa, s.mota, s.idf1)), str(s.switches)]
-        for name, s in named.items()
-    ]
-    print_table(["boxes against the truth, %", "HOTA", "DetA", "AssA", "MOTA", "IDF1", "switches"], rows)

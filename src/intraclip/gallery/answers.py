@@ -30,6 +30,9 @@ class Answer:
         by: who said so; may be empty.
         at: Unix seconds.
         where: file and line that it was read from; empty if it was not.
+
+    Raises:
+        DataError: it is none of the three, or not about two tracklets.
     """
 
     query: str
@@ -38,6 +41,15 @@ class Answer:
     by: str = ""
     at: float = 0.0
     where: str = field(default="", compare=False)
+
+    def __post_init__(self) -> None:
+        where = self.where or "an answer"
+        if self.answer not in (SAME, DIFFERENT, UNSURE):
+            raise DataError(f"{where}: the judgement is {self.answer!r}; same, different or unsure is needed")
+        if not self.query or not self.tracklet or self.query == self.tracklet:
+            raise DataError(
+                f"{where}: {self.query!r} and {self.tracklet!r}; an answer is about two tracklets"
+            )
 
     def as_judgement(self) -> Judgement:
         """As the gallery knows it; of an answer that is one."""
@@ -67,16 +79,11 @@ def read_answers(file: Path) -> list[Answer]:
     found = []
     for line, row in read_table(file, COLUMNS[:3], what=what):
         where = f"{file}, line {line}"
-        query, tracklet, answer = (row[name] for name in COLUMNS[:3])
-        if answer not in (SAME, DIFFERENT, UNSURE):
-            raise DataError(f"{where}: the judgement is {answer!r}; same, different or unsure is needed")
-        if not query or not tracklet or query == tracklet:
-            raise DataError(f"{where}: {query!r} and {tracklet!r}; an answer is about two tracklets")
         found.append(
             Answer(
-                query=query,
-                tracklet=tracklet,
-                answer=answer,
+                query=row["query"],
+                tracklet=row["tracklet"],
+                answer=row["judgement"],
                 by=row.get("by", ""),
                 at=_seconds(row.get("at", ""), where),
                 where=where,

@@ -149,6 +149,18 @@ class FrameSource(ABC):
         finally:
             grabbed.close()
 
+    def sampled_frames(self) -> npt.NDArray[np.int64]:
+        """Numbers of the frames that `frames` gives, int64 ``[N]``; reads the video without converting to pixels."""
+        found: list[int] = []
+
+        def noted(number: int, _time_s: float) -> bool:
+            found.append(number)
+            return False
+
+        for _ in self.frames(wanted=noted):
+            pass
+        return np.array(found, dtype=np.int64)
+
     def count_frames(self) -> int:
         """Number of frames that are really there; reads the whole video without converting anything to pixels."""
         last = -1

@@ -23,6 +23,7 @@ def ingest(
     tracks: Sequence[str | Path] = (),
     encoder: Encoder | None = None,
     settings: IngestConfig | None = None,
+    truth: str | Path | None = None,
     resume: bool = False,
     progress: Progress | None = None,
 ) -> IngestSummary:
@@ -37,12 +38,14 @@ def ingest(
         encoder: a re-ID network that divides tracks which change from one person to another, such as
             ``load("base").extractor.encoder``.
         settings: everything else.
+        truth: true boxes to score the tracks by: a folder of MOTChallenge files, one a camera, or a file of the AI City
+            Challenge. The summary then has `scores`.
         resume: go on with an interrupted ingest.
         progress: called with frames done and frames in all (0 where a video does not say).
 
     Raises:
         ConfigError: no videos, neither or both of detector and tracks, or cameras that are not there.
-        DataError: a video, the detector or a file of tracks cannot be used.
+        DataError: a video, the detector, a file of tracks or the truth cannot be used.
         MissingExtraError: a package for detection or tracking is not installed.
         OutputError: `out` is not empty, cannot be written, or holds another job.
 
@@ -58,6 +61,7 @@ def ingest(
         settings or IngestConfig(),
         tracks=[Path(file) for file in tracks],
         encoder=encoder,
+        truth=None if truth is None else Path(truth),
         resume=resume,
         progress=progress,
     )

@@ -46,6 +46,7 @@ from intraclip.ingest.sources import find_videos, match_tracks, open_source
 from intraclip.ingest.summary import IngestSummary, VideoSummary
 from intraclip.ingest.tracking import PeopleTracker
 from intraclip.ingest.tracklets import manifest, write_tracklets
+from intraclip.ingest.truth import Truth
 
 if TYPE_CHECKING:
     from intraclip.ingest.appearance import Encoder
@@ -61,6 +62,7 @@ def ingest(
     *,
     tracks: Sequence[Path] = (),
     encoder: Encoder | None = None,
+    truth: Path | None = None,
     resume: bool = False,
     progress: Progress | None = None,
 ) -> IngestSummary:
@@ -77,9 +79,10 @@ def ingest(
         tracks: files in MOTChallenge format, one a video, instead of a detector: tracks of any tracker, or
             detections (ids of -1), which are then followed.
         encoder: a re-ID network that divides tracks which change from one person to another; see `appearance`.
+        truth: true boxes to score the tracks by; see `intraclip.ingest.camera_tracks.read_tracks`.
         resume: go on with an interrupted ingest of the same videos and settings in `out`. Finished videos are kept,
             and of an interrupted one the answers of the detector; the result is that of an uninterrupted run. A folder
-            that is empty is begun, one that is finished is left as it is.
+            that is empty is begun, one that is finished is left as it is, and scored.
         progress: called after every frame with the frames in which people were looked for, those of finished videos
             included, and the frames of all videos, 0 where one does not say.
 
@@ -90,8 +93,8 @@ def ingest(
         CheckpointError: the detector's weights are damaged or belong to another model.
         ConfigError: `config.cameras` names a file that is not among the videos, or neither or both of `detector` and
             `tracks` are given.
-        DataError: a video, the detector or a file of tracks cannot be used, camera numbers clash, or tracks do not fit
-            their video.
+        DataError: a video, the detector, a file of tracks or the truth cannot be used, camera numbers clash, or tracks
+            do not fit their video.
         MissingExtraError: ONNX Runtime or the trackers library is not installed.
         OutputError: `out` is not empty, cannot be written, or is, with `resume`, of another job: what differs is named.
     """
@@ -106,6 +109,7 @@ def ingest(
     camids, notes = assign_cameras(paths, mapping=config.cameras, same_camera=config.same_camera)
     views = view_names(camids)
     sources = [open_source(path, config) for path in paths]
+    known = None if truth is None else Truth(truth, list(camids))
     files = _read_tracks(tracks, sources, views, config) if tracks else [None] * len(sources)
     workers = 1 if config.quality == "full" else min(os.cpu_count() or 1, len(sources))
     network = open_detector(detector, config, at_once=workers) if detector is not None else None
@@ -123,11 +127,8 @@ def ingest(
         job.begin(resume=resume)
         if job.record is not None:
             done = tuple(VideoSummary.from_json_dict(v) for v in job.record["videos"])
-            return IngestSummary(
-                out=out,
-                videos=done,
-                notes=(*job.record["notes"], f"{out} was finished already; nothing was done"),
-            )
+            notes = [*job.record["notes"], f"{out} was finished already; nothing was done"]
+            return _scored(IngestSummary(out=out, videos=done, notes=tuple(notes)), known, sources)
         pace = _Pace(sources, progress)
 
         def one(number: int) -> dict[str, Any]:
@@ -169,7 +170,14 @@ def ingest(
                 "notes": notes,
             }
         )
-    return IngestSummary(out=out, videos=tuple(summaries), notes=tuple(notes))
+    return _scored(IngestSummary(out=out, videos=tuple(summaries), notes=tuple(notes)), known, sources)
+
+
+def _scored(summary: IngestSummary, truth: Truth | None, sources: Sequence[FrameSource]) -> IngestSummary:
+    if truth is None:
+        return summary
+    scores, notes = truth.score(summary.out, summary.videos, sources)
+    return replace(summary, scores=scores, notes=(*summary.notes, *notes))
 
 
 def _ingest_video(

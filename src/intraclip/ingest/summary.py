@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from intraclip.ingest.track_scores import CamerasScores
 
 STAGES = ("decode", "detect", "track", "encode", "crop")
 
@@ -103,11 +106,13 @@ class IngestSummary:
         out: the folder.
         videos: one summary a video, in the order given.
         notes: what the user should know: made-up camera numbers, videos cut off, videos without people.
+        scores: of the tracks against the truth; None without it.
     """
 
     out: Path
     videos: tuple[VideoSummary, ...]
     notes: tuple[str, ...]
+    scores: CamerasScores | None = None
 
     @property
     def tracklets(self) -> int:

@@ -53,24 +53,25 @@ class CamerasScores:
     Attributes:
         cameras: each by itself, by number.
         within: all of these combined.
-        across: of ids that are the same in all cameras.
+        across: of ids that are the same in all cameras; None where they are each camera's own.
     """
 
     cameras: dict[int, TrackScores]
     within: TrackScores
-    across: TrackScores
+    across: TrackScores | None
 
     def to_json_dict(self) -> dict[str, Any]:
         """Plain values."""
         return asdict(self)
 
 
-def score_tracks(truth: Tracks, found: Tracks) -> CamerasScores:
+def score_tracks(truth: Tracks, found: Tracks, *, across: bool = True) -> CamerasScores:
     """Compare tracks with the truth.
 
     Args:
         truth: boxes with ids, by camera; cameras that are not in it are not scored.
         found: boxes with ids, by camera; of a camera that is not in it nobody was found.
+        across: whether an id of `found` is one person in all cameras.
 
     Raises:
         DataError: the truth holds no boxes, or no camera is in both.
@@ -89,11 +90,13 @@ def score_tracks(truth: Tracks, found: Tracks) -> CamerasScores:
         )
     parts = {camera: _frames(one, found.get(camera)) for camera, one in sorted(truth.items())}
     by_camera = {camera: _measured(*part) for camera, part in parts.items()}
-    together = _measured(
-        [t for true, _, _ in parts.values() for t in true],
-        [f for _, ours, _ in parts.values() for f in ours],
-        [s for _, _, overlaps in parts.values() for s in overlaps],
-    )
+    together = None
+    if across:
+        together = _measured(
+            [t for true, _, _ in parts.values() for t in true],
+            [f for _, ours, _ in parts.values() for f in ours],
+            [s for _, _, overlaps in parts.values() for s in overlaps],
+        )
     hota, clear, identity = zip(*by_camera.values(), strict=True)
     combined = (
         aggregate_hota_metrics(list(hota)),
@@ -103,7 +106,7 @@ def score_tracks(truth: Tracks, found: Tracks) -> CamerasScores:
     return CamerasScores(
         cameras={camera: _scores(*measured) for camera, measured in by_camera.items()},
         within=_scores(*combined),
-        across=_scores(*together),
+        across=None if together is None else _scores(*together),
     )
 
 

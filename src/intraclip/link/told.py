@@ -26,11 +26,21 @@ class Label:
         tracklet: its name, as the file has it.
         label: two are two people.
         where: file and line that it was read from; empty if it was not.
+
+    Raises:
+        DataError: the label can be no name.
     """
 
     tracklet: str
     label: str
     where: str = ""
+
+    def __post_init__(self) -> None:
+        try:
+            check_name(self.label, what="the label")
+        except (DataError, AttributeError) as error:
+            said = str(error) if isinstance(error, DataError) else f"the label is {self.label!r}, no text"
+            raise DataError(f"{self.where or 'the labels'}, tracklet {self.tracklet!r}: {said}") from None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +107,10 @@ def read_told(
     if isinstance(labels, str | Path):
         found, names = _read_labels(Path(labels))
     else:
-        found, names = [Label(tracklet=t, label=label) for t, label in (labels or {}).items() if label], True
+        found, names = (
+            [Label(tracklet=t, label=label) for t, label in (labels or {}).items() if label != ""],
+            True,
+        )
     return Told(answers=tuple(read), labels=tuple(found), names=names)
 
 
@@ -114,13 +127,8 @@ def _read_labels(path: Path) -> tuple[list[Label], bool]:
     for line, row in rows:
         where, tracklet = f"{path}, line {line}", row["tracklet"]
         label = without_apostrophe(row[NAME]).strip() if names else _pid(row[PID], where, tracklet)
-        if not label:
-            continue
-        try:
-            check_name(label, what="the name")
-        except DataError as error:
-            raise DataError(f"{where}, tracklet {tracklet!r}: {error}") from None
-        found.append(Label(tracklet=tracklet, label=label, where=where))
+        if label:
+            found.append(Label(tracklet=tracklet, label=label, where=where))
     return found, names
 
 

@@ -196,7 +196,8 @@ class CameraReader:
         with self._lock:
             if self._last_followed:
                 self._followed.add(max(arrived - self._last_followed, 0.0))
-            self._last_followed = arrived
+            # A frame that is being searched is passed by later ones that tracks are carried over.
+            self._last_followed = max(arrived, self._last_followed)
             if searched:
                 self.counts.searched += 1
             else:
