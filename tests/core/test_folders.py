@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from threading import Barrier
@@ -11,7 +12,13 @@ import pytest
 
 from intraclip.core import files
 from intraclip.core.files import write_new
-from intraclip.core.folders import claim_folder, leaving_nothing, require_empty_folder
+from intraclip.core.folders import (
+    claim_folder,
+    leaving_nothing,
+    replaced_together,
+    require_empty_folder,
+    settle,
+)
 from intraclip.errors import OutputError
 
 
@@ -93,3 +100,30 @@ def test_who_was_too_late_takes_nothing_away(tmp_path):
     with pytest.raises(ValueError, match="ours"):
         begin(tmp_path / "new", late=False)
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("name", ["../victim", "ABSOLUTE", "linked/victim", "a/../../victim"])
+def test_files_elsewhere_are_never_removed(tmp_path: Path, name: str):
+    """A folder may be somebody else's work, and so may what it says it holds."""
+    (victim := tmp_path / "victim").write_text("x")
+    (folder := tmp_path / "out").mkdir()
+    (folder / "linked").symlink_to(tmp_path)
+    name = str(victim) if name == "ABSOLUTE" else name
+    refused = pytest.raises(
+        OutputError, match="as a file of its own, and it is elsewhere; nothing was removed"
+    )
+    with refused, replaced_together(folder, [name]):
+        pass
+    (folder / "next").mkdir()
+    (folder / "next" / "old.json").write_text(json.dumps([name]))
+    with pytest.raises(OutputError, match="as a file of its own, and it is elsewhere"):
+        settle(folder)
+    assert victim.read_text() == "x"
+
+
+@pytest.mark.parametrize("text", ["{", "7", "[7]", "[" * 100_000])
+def test_what_a_killed_process_left_may_be_damaged(tmp_path: Path, text: str):
+    (tmp_path / "next").mkdir()
+    (tmp_path / "next" / "old.json").write_text(text)
+    with pytest.raises(OutputError, match=r"old\.json is damaged: .*; remove .*next, and begin again"):
+        settle(tmp_path)

@@ -14,7 +14,7 @@ from gallery.gallery_world import MODEL, OTHER, SIZE, record, vectors
 from intraclip.core.folders import require_empty_folder
 from intraclip.errors import ConfigError, DataError, OutputError
 from intraclip.gallery import folder_database
-from intraclip.gallery.folder_files import COMMITS, FILE, PARTIAL, RESERVE
+from intraclip.gallery.folder_files import COMMITS, FILE, LINKING, PARTIAL, RESERVE
 from intraclip.gallery.gallery import create_gallery, is_taken, open_gallery, opened_or_created
 
 ADD = """
@@ -90,6 +90,7 @@ def test_a_second_creation_is_refused_and_harms_nothing(tmp_path):
         [COMMITS],
         [COMMITS, PARTIAL],
         [COMMITS, PARTIAL, f"{PARTIAL}-journal", RESERVE],
+        [COMMITS, RESERVE, LINKING],  # the database was taken away
         [f"{FILE}.4711.partial", f"{FILE}.4711.partial-journal"],
     ],
 )
@@ -188,8 +189,10 @@ def test_a_gallery_that_held_something_is_not_discarded(tmp_path):
 def test_all_files_are_for_their_owner_alone(tmp_path):
     with create_gallery(tmp_path / "g", **ASKED) as gallery:
         gallery.add([record(0)], vectors(1), fingerprint=MODEL)
+        with gallery.linked_alone():
+            pass
         modes = {p.name: oct(stat.S_IMODE(p.stat().st_mode)) for p in (tmp_path / "g").iterdir()}
-    assert {FILE, f"{FILE}-wal", COMMITS, RESERVE} <= modes.keys()
+    assert {FILE, f"{FILE}-wal", COMMITS, RESERVE, LINKING} <= modes.keys()
     assert set(modes.values()) == {"0o600"}
     assert stat.S_IMODE((tmp_path / "g").stat().st_mode) == 0o700
 

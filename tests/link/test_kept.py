@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import intraclip as ic
-from intraclip.errors import OutputError
+from intraclip.errors import DataError, OutputError
 from intraclip.gallery.gallery import Gallery, create_gallery
 from intraclip.gallery.records import Filters, Judgement, TrackletRecord
 from intraclip.link import kept
@@ -54,6 +54,38 @@ def test_a_linking_is_kept_in_pieces_and_forgets_who_is_deleted(
     assert (again.changes.kept, again.changes.added) == (5, ())
     assert 2 not in again.numbers
     assert gallery.check() == []
+
+
+def test_what_people_said_and_what_of_it_contradicts_itself_is_noted(gallery: Gallery, world: World):
+    one, two, three = world.names[:3]
+    gallery.confirm(one, two)
+    gallery.confirm(two, three)
+    gallery.reject(one, three)
+    notes = ic.link(gallery, threshold=1.2).notes
+    assert any(
+        note.startswith("followed from the gallery: 2 pairs called one person, 1 called two")
+        for note in notes
+    )
+    assert any(f"contradicts itself: {one} and {three} were rejected" in note for note in notes)
+    gallery.delete(Filters(ids=frozenset({two})))  # and with it what it said of the others
+    notes = ic.link(gallery, threshold=1.2).notes
+    assert any("0 pairs called one person, 1 called two" in note for note in notes)
+    assert not any("contradicts" in note for note in notes)
+
+
+def test_times_that_run_backwards_are_refused_and_in_an_older_gallery_forbid_nothing(
+    gallery: Gallery, world: World, monkeypatch: pytest.MonkeyPatch
+):
+    bad = TrackletRecord(id="backwards", camera="yard1", camid=1, start_s=5.0, end_s=4.0)
+    vector = world.evidence.features[:1]
+    with pytest.raises(DataError, match="1 tracklets end before they start, such as backwards: 5 to 4 s"):
+        gallery.add([bad], vector, fingerprint="f")
+    monkeypatch.setattr("intraclip.gallery.gallery.require_times", lambda _: None)  # as older versions did
+    gallery.add([bad], vector, fingerprint="f")
+    people = ic.link(gallery, threshold=1.2)
+    assert any("such as backwards, end before they start" in note for note in people.notes)
+    assert people.evidence.times is not None
+    assert np.isnan(people.evidence.times).all()
 
 
 def test_a_killed_process_leaves_the_linking_before(gallery: Gallery, monkeypatch: pytest.MonkeyPatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -204,3 +205,35 @@ def test_names_that_are_gone_from_every_row_are_taken_away(tmp_path: Path):
     (tmp_path / PEOPLE).write_text(text)
     before, typed = read_linking(tmp_path)
     assert before.called(typed).labels == {2: "Eva"}
+
+
+@pytest.mark.parametrize(
+    ("where", "value"),
+    [
+        ("people", -5),
+        ("people", 0),
+        ("people", 10**30),
+        ("people", float("inf")),
+        ("following", float("nan")),
+    ],
+)
+def test_a_linking_with_numbers_that_are_none_is_damaged(tmp_path: Path, where: str, value: float):
+    known = {"links_version": 1, "following": 2, "people": {"a": 1}, "labels": {}, "files": {}}
+    known[where] = {"a": value} if where == "people" else value
+    (tmp_path / "links.json").write_text(json.dumps(known))
+    with pytest.raises(DataError, match=r"links\.json is damaged"):
+        read_linking(tmp_path)
+    (tmp_path / "links.json").write_text("[" * 100_000)
+    with pytest.raises(DataError, match=r"links\.json is damaged"):
+        read_linking(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"), [("A\x07B", "no control characters"), ("x" * 2000, "2,000 characters long")]
+)
+def test_a_typed_name_that_is_none_is_refused_with_its_tracklet(tmp_path: Path, name: str, words: str):
+    known = {"links_version": 1, "following": 2, "people": {"a": 1}, "labels": {}, "files": {}}
+    (tmp_path / "links.json").write_text(json.dumps(known))
+    (tmp_path / "people.csv").write_text(f"tracklet,name\na,{name}\n")
+    with pytest.raises(DataError, match=f"people.csv, tracklet 'a': the name is .*{words}"):
+        read_linking(tmp_path)

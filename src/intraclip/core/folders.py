@@ -113,7 +113,7 @@ def settle(folder: Path) -> None:
     """Finish what `replaced_together` began before the process was killed; no other process may be at it.
 
     Raises:
-        OutputError: it cannot be written.
+        OutputError: it cannot be written, or what is left of the process names files of others.
     """
     ready = folder / READY
     try:
@@ -122,8 +122,13 @@ def settle(folder: Path) -> None:
         if not ready.is_dir():
             return
         old = ready / _OLD
-        for name in json.loads(old.read_text(encoding="utf-8")) if old.exists() else []:
-            (folder / name).unlink(missing_ok=True)
+        try:
+            names = json.loads(old.read_text(encoding="utf-8")) if old.exists() else []
+            gone = [_inside(folder, name) for name in names]
+        except (ValueError, TypeError, RecursionError) as error:
+            raise OutputError(f"{old} is damaged: {error}; remove {ready}, and begin again") from None
+        for path in gone:
+            path.unlink(missing_ok=True)
         for path in sorted(ready.rglob("*")):
             if path.is_file() and path != old:
                 target = folder / path.relative_to(ready)
@@ -132,6 +137,21 @@ def settle(folder: Path) -> None:
         shutil.rmtree(ready)
     except OSError as error:
         raise OutputError(f"the output folder {folder} cannot be written: {error.strerror}") from None
+
+
+def _inside(folder: Path, name: str) -> Path:
+    """A file of a folder by its name there.
+
+    Raises:
+        OutputError: it leads out of the folder, which may be somebody else's work.
+    """
+    path = folder / name
+    elsewhere = Path(name).is_absolute() or ".." in Path(name).parts
+    if elsewhere or not path.parent.resolve().is_relative_to(folder.resolve()):  # over a link
+        raise OutputError(
+            f"{folder} names {name!r} as a file of its own, and it is elsewhere; nothing was removed"
+        )
+    return path
 
 
 @contextmanager
@@ -148,9 +168,12 @@ def replaced_together(folder: Path, old: Iterable[str] = ()) -> Iterator[Path]:
         A folder for the new files, which are made one by one, whole; the old ones stay if the block fails.
 
     Raises:
-        OutputError: it cannot be written.
+        OutputError: it cannot be written, or an old path leads out of it.
     """
     settle(folder)
+    old = list(old)
+    for name in old:
+        _inside(folder, name)
     staged = folder / STAGED
     make_folder(staged)
     try:

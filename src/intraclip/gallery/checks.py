@@ -48,6 +48,20 @@ def checked_vectors(info: GalleryInfo, vectors: Vectors, names: Sequence[str]) -
     return vectors
 
 
+def require_times(records: Sequence[TrackletRecord]) -> None:
+    """Refuse a tracklet that ends before it starts; older galleries may hold such.
+
+    Raises:
+        DataError: so it does.
+    """
+    bad = [r for r in records if r.start_s is not None and r.end_s is not None and r.start_s > r.end_s]
+    if bad:
+        raise DataError(
+            f"{len(bad)} tracklets end before they start, such as {bad[0].id}: "
+            f"{bad[0].start_s:g} to {bad[0].end_s:g} s; look at where the times come from"
+        )
+
+
 def require_once(records: Sequence[TrackletRecord]) -> None:
     """Refuse an id that occurs twice.
 

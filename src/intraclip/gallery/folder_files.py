@@ -43,7 +43,7 @@ def is_unfinished(folder: Path) -> bool:
         return True
     except NotADirectoryError:
         return False
-    return all(name in (COMMITS, RESERVE) or _UNFINISHED.fullmatch(name) for name in names)
+    return all(name in (COMMITS, RESERVE, LINKING) or _UNFINISHED.fullmatch(name) for name in names)
 
 
 def sweep(folder: Path) -> None:

@@ -16,7 +16,13 @@ import numpy.typing as npt
 
 from intraclip.arrays import as_reals
 from intraclip.errors import ConfigError, DataError, IntraclipError, OutputError
-from intraclip.gallery.checks import checked_vectors, require_once, require_same_record, require_same_vector
+from intraclip.gallery.checks import (
+    checked_vectors,
+    require_once,
+    require_same_record,
+    require_same_vector,
+    require_times,
+)
 from intraclip.gallery.papers import paper
 from intraclip.gallery.records import (
     AddResult,
@@ -304,7 +310,7 @@ class Gallery:
 
         Raises:
             DataError: another model's vectors, a wrong size, not finite, a zero vector under ``cosine``, an id twice,
-                or an id that is there with other content. Nothing was added.
+                a tracklet that ends before it starts, or an id that is there with other content. Nothing was added.
             OutputError: it cannot be written, such as on a full disk. Nothing was added.
         """
         self.require_fingerprint(fingerprint)
@@ -318,6 +324,7 @@ class Gallery:
             )
         vectors = checked_vectors(self.info, vectors, [r.id for r in records])
         require_once(records)
+        require_times(records)
         present = self.present(records)
         stored = self._store.vectors(list(present))
         for record, vector in zip(records, vectors, strict=True):

@@ -143,7 +143,7 @@ def link(
     ) as found:
         if found.gallery is not None:
             keep_in(found.gallery, found.people, found.given.before)
-        return found.people
+        return replace(found.people, notes=found.notes)
 
 
 @contextmanager
@@ -192,6 +192,11 @@ def linking(
             used.require(metric=metric, fingerprint=given.fingerprint)
         if travel is not None and (strangers := sorted(travel.cameras - set(given.camids.tolist()))):
             notes.append(f"{table} names cameras without tracklets: {', '.join(map(str, strangers))}")
+        if given.times is not None and len(bad := np.flatnonzero(given.times[:, 0] > given.times[:, 1])):
+            start, end = given.times[bad[0]].tolist()
+            raise DataError(
+                f"{len(bad)} tracklets end before they start, such as {given.names[bad[0]]}: {start:g} to {end:g} s"
+            )
         said = given.said or Said()
         notes += said.notes
         evidence = Evidence(

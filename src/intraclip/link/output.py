@@ -12,9 +12,11 @@ from typing import Any
 from intraclip.core.files import file_digest, write_csv, write_json
 from intraclip.core.folders import READY, STAGED, replaced_together, require_empty_folder, settle
 from intraclip.core.jobs import LOCK, alone
+from intraclip.core.numbers import MAX_ID
 from intraclip.core.tables import read_table
 from intraclip.data.readers.folder import COLUMNS
 from intraclip.errors import DataError, OutputError
+from intraclip.gallery.records import check_name
 from intraclip.link.changes import Before
 from intraclip.link.people import People
 from intraclip.types import Tracklet
@@ -229,14 +231,26 @@ def _linking(folder: Path) -> dict[str, Any]:
         if known["links_version"] != VERSION:
             raise DataError(f"{path} was written by another version of intraclip; choose another --out")
         checked = {
-            "people": {str(name): int(number) for name, number in known["people"].items()},
-            "labels": {str(int(number)): str(name) for number, name in known["labels"].items()},
-            "following": int(known["following"]),
+            "people": {str(name): _number(number) for name, number in known["people"].items()},
+            "labels": {str(_number(number)): str(name) for number, name in known["labels"].items()},
+            "following": _number(known["following"]),
             "files": {str(name): str(digest) for name, digest in known["files"].items()},
         }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise DataError(f"{path} is damaged: {error!r}; choose another --out, or remove its folder") from None
     return checked
+
+
+def _number(value: Any) -> int:
+    """The number of a person.
+
+    Raises:
+        ValueError: it is none.
+    """
+    number = int(value)
+    if not 1 <= number <= MAX_ID:
+        raise ValueError(f"{value} is no number of a person")
+    return number
 
 
 def _typed(path: Path, before: Before) -> dict[str, str]:
@@ -258,6 +272,7 @@ def _typed(path: Path, before: Before) -> dict[str, str]:
     }
     told: dict[int, set[str]] = {}
     for tracklet, name in found.items():
+        check_name(name, what=f"{path}, tracklet {tracklet!r}: the name")
         told.setdefault(before.person[tracklet], set()).add(name)
 
     def is_new(person: int, name: str) -> bool:

@@ -179,13 +179,21 @@ def from_gallery(gallery: Gallery) -> Input:
         )
     if not keep:
         notes.append("the gallery numbers several cameras alike; they were numbered anew, by name")
+    backwards = []
     for row, record in enumerate(records):
-        if ahead[row]:
+        if ahead[row] or record.start_s is None or record.end_s is None:
             continue
-        if record.start_s is not None and record.end_s is not None:
+        if record.start_s > record.end_s:
+            backwards.append(record.id)
+        else:
             start = record.started_at if wall and record.started_at is not None else record.start_s
             times[row] = start, start + record.end_s - record.start_s
 
+    if backwards:
+        notes.append(
+            f"{len(backwards)} tracklets, such as {backwards[0]}, end before they start; their times were compared "
+            "with none and forbid nothing"
+        )
     # What was added from an embeddings file has that file as its source, which may hold many videos.
     videos = ["" if Path(r.source).suffix.lower() in (".npz", *PARQUET) else r.source for r in records]
 
