@@ -31,7 +31,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt overrides.txt without-depende
 	touch $@
 
 demo: setup
-	$(BIN)/intraclip demo --out $(DEMO)
+	$(BIN)/intraclip demo --out $(DEMO) $(if $(wildcard $(DEMO)/*),--resume)
 
 test: setup
 	$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile
