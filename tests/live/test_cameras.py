@@ -45,9 +45,9 @@ def test_a_file_is_played_by_its_stamps_and_ends(clip):
     assert all(abs(seconds - (index + 1) / 10) < 0.011 for index, seconds in times)
 
 
-def test_a_file_without_a_speed_waits_for_whoever_looks(clip):
-    news = threading.Event()
-    reader, seen = reading(clip, news, speed=0.0), []
+def looked_at(reader, news):
+    """Numbers of the frames that somebody who looks at all of them sees."""
+    seen = []
     reader.start()
     while reader.state != "ended" or reader.waiting:
         news.wait(5)
@@ -55,7 +55,13 @@ def test_a_file_without_a_speed_waits_for_whoever_looks(clip):
         frame = reader.take()
         if frame is not None:
             seen.append(frame.index)
-    assert seen == list(range(20))
+            reader.looked(frame.arrived, searched=True)
+    return seen
+
+
+def test_a_file_without_a_speed_waits_for_whoever_looks(clip):
+    news = threading.Event()
+    assert looked_at(reading(clip, news, speed=0.0), news) == list(range(20))
 
 
 def test_what_nobody_has_time_for_is_dropped_and_counted_and_the_newest_is_seen(clip):
@@ -77,17 +83,9 @@ def test_fewer_frames_that_are_asked_for_are_not_called_dropped(clip):
 
 def test_frames_that_nobody_wants_are_carried_and_not_converted(clip):
     news = threading.Event()
-    reader, seen = reading(clip, news, speed=0.0), []
+    reader = reading(clip, news, speed=0.0)
     reader.wanted = lambda time_s: round(10 * time_s) % 5 == 1
-    reader.start()
-    while reader.state != "ended" or reader.waiting:
-        news.wait(5)
-        news.clear()
-        frame = reader.take()
-        if frame is not None:
-            seen.append(frame.index)
-            reader.looked(frame.arrived, searched=True)
-    assert seen == [0, 5, 10, 15]
+    assert looked_at(reader, news) == [0, 5, 10, 15]
     counts = reader.counts
     assert (counts.received, counts.searched, counts.carried, counts.dropped) == (20, 4, 16, 0)
 

@@ -113,8 +113,7 @@ def _read_ahead(dataset: Batches[BatchT], *, prefetch: int, pin_memory: bool) ->
         )
 
     # Page-locked memory belongs to a GPU: without this, to the first one.
-    gpu = torch.cuda.current_device() if pin_memory else None
-    begin = (lambda: None) if gpu is None else partial(torch.cuda.set_device, gpu)
+    begin = partial(torch.cuda.set_device, torch.cuda.current_device()) if pin_memory else None
     with ThreadPoolExecutor(1, thread_name_prefix="frames", initializer=begin) as pool:
         waiting: deque[Future[BatchT | IntraclipError]] = deque()
         items = iter(range(len(dataset)))
