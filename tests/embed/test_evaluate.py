@@ -18,8 +18,9 @@ from intraclip.embed.evaluate import evaluate
 from intraclip.embed.extract import with_ids
 from intraclip.errors import CheckpointError, DataError, OutputError
 from intraclip.lab.baselines import colour_histograms
-from intraclip.metrics.protocols import PROTOCOLS, protocols_named
+from intraclip.metrics.protocols import PROTOCOLS
 from intraclip.metrics.ranking import score
+from intraclip.metrics.side_by_side import protocols_named
 from intraclip.models.embedder import ClipEmbedder, build_embedder
 from intraclip.train.loop import train
 from intraclip.types import Split

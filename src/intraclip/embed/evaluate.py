@@ -24,10 +24,11 @@ from intraclip.embed.extractors import ExtractSettings
 from intraclip.embed.network import Network
 from intraclip.embed.origin import origin_of, times_of
 from intraclip.embed.sharding import balance
-from intraclip.errors import ConfigError, DataError
+from intraclip.errors import ConfigError
 from intraclip.metrics.distance import Distance
-from intraclip.metrics.protocols import distinct, protocol_named, protocols_named
+from intraclip.metrics.protocols import Protocol, protocol_named
 from intraclip.metrics.ranking import Scores, score
+from intraclip.metrics.side_by_side import protocols_named, scored_by
 from intraclip.metrics.uncertainty import intervals_or_none
 from intraclip.models.checkpoint import Checkpoint, describe, model_file, read_checkpoint
 from intraclip.types import Split, Tracklet
@@ -91,23 +92,15 @@ def evaluate(
     network = ready.network
     features, unreadable = _embed_shared(network, tested.test, ranks, progress)
     embeddings = with_ids(features, tested, fingerprint=network.fingerprint)
-    scores: dict[str, dict[str, Any]] = {}
-    not_scored: dict[str, str] = {}
-    chosen = protocols_named(protocol or tested.protocol)
-    for rules, same in distinct(chosen):
-        try:
-            found = score(embeddings, rules, distance=distance, device=ready.ranking_device)
-        except DataError as error:
-            # Side by side, a protocol that leaves nobody to find is a finding; asked for alone, it is an error.
-            if protocol != "all":
-                raise
-            not_scored |= {name: str(error) for name in same}
-            continue
-        said = {**found.to_json_dict(), "intervals": intervals_or_none(found.outcomes, embeddings.pids)}
-        for name in same:
-            scores[name] = {**said, "protocol": name, "same_as": [other for other in same if other != name]}
+
+    def scored(rules: Protocol) -> dict[str, Any]:
+        found = score(embeddings, rules, distance=distance, device=ready.ranking_device)
+        sure = intervals_or_none(found.outcomes, embeddings.pids)
+        return {**found.to_json_dict(), "intervals": sure and sure.to_json_dict()}
+
+    scores, not_scored = scored_by(protocols_named(protocol or tested.protocol), scored)
     result = {
-        "scores": {p.name: scores[p.name] for p in chosen if p.name in scores},
+        "scores": scores,
         "not_scored": not_scored,
         "unreadable_frames": unreadable,
         "fingerprint": network.fingerprint,
