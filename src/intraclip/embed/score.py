@@ -23,6 +23,7 @@ from intraclip.metrics.paired import paired
 from intraclip.metrics.protocols import PROTOCOLS, Protocol, protocol_named
 from intraclip.metrics.ranking import score, searched
 from intraclip.metrics.rerank import rerank as rerank_together
+from intraclip.metrics.rerank import rerank_label
 from intraclip.metrics.side_by_side import protocols_named, scored_by
 from intraclip.metrics.uncertainty import intervals_or_none
 from intraclip.types import DISTRACTOR_PID, JUNK_PID, Embeddings, take
@@ -261,17 +262,17 @@ def _score(
 def _reranked(embeddings: Embeddings, protocol: Protocol, *, distance: Distance) -> dict[str, Any]:
     """Scores of re-ranked distances, with the label that must stand beside them."""
     query, gallery = searched(embeddings, protocol)
-    found = rerank_together(embeddings.features, query, gallery, distance=distance)
+    label = rerank_label()
     scores = score_distances(
-        found.distances,
+        rerank_together(embeddings.features, query, gallery, distance=distance),
         query_pids=embeddings.pids[query],
         query_camids=embeddings.camids[query],
         gallery_pids=embeddings.pids[gallery],
         gallery_camids=embeddings.camids[gallery],
         rule=protocol.average_precision,
-        name=f"{protocol.name}, {found.label}",
+        name=f"{protocol.name}, {label}",
     )
-    return {**scores.to_json_dict(), "distance": distance, "label": found.label}
+    return {**scores.to_json_dict(), "distance": distance, "label": label}
 
 
 def _queries(count: int) -> str:

@@ -146,7 +146,7 @@ def _rows(
 ) -> Iterator[tuple[int, npt.NDArray[np.float64]]]:
     """Each query with its distances to the gallery; float64 holds what lies between two float32 numbers."""
     features = embeddings.features
-    whole = rerank(features, queries, gallery, distance=distance).distances if reranked else None
+    whole = rerank(features, queries, gallery, distance=distance) if reranked else None
     for start in range(0, len(queries), _BLOCK):
         rows = queries[start : start + _BLOCK]
         block = (
