@@ -28,6 +28,7 @@ from torch.autograd.graph import increment_version
 from intraclip.config import AugmentConfig
 from intraclip.data.augment_kernels import (
     Channels,
+    Draws,
     augment_threaded,
     empty_channels_last,
     is_channels_last,
@@ -75,6 +76,10 @@ class AugmentParameters:
     def synchronous(self) -> bool:
         """Whether every clip has one draw for all of its frames."""
         return self.flip.shape[1] == 1
+
+    def by_unit(self) -> Draws:
+        """The draw of B x U units, for the kernels."""
+        return Draws(*(getattr(self, name).flatten(0, 1) for name in Draws._fields))
 
     def clip(self, index: int) -> AugmentParameters:
         """The draw of one clip, as a batch of one: to replay or to print."""
@@ -261,16 +266,7 @@ def apply(
         from intraclip.data.augment_device import augment_vectorised
 
         kernel = augment_vectorised
-    kernel(
-        frames.reshape(shape),
-        crop=parameters.crop.reshape(-1, 4),
-        flip=parameters.flip.reshape(-1),
-        angle=parameters.angle.reshape(-1),
-        erase=parameters.erase.reshape(-1, 4),
-        mean=mean,
-        std=std,
-        out=out.view(shape),
-    )
+    kernel(frames.reshape(shape), parameters.by_unit(), mean=mean, std=std, out=out.view(shape))
     if parameters.colour is not None:
         from intraclip.data.augment_colour import change_normalised
 

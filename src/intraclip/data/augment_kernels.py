@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -23,6 +23,22 @@ import torch
 
 Channels = tuple[float, float, float]
 Array = npt.NDArray[Any]
+
+
+class Draws(NamedTuple):
+    """What was drawn for N units, on the CPU.
+
+    Attributes:
+        crop: int64 ``[N, 4]``: top, left, height, width of the kept box.
+        erase: int64 ``[N, 4]``: likewise of the erased one.
+        flip: bool ``[N]``.
+        angle: float ``[N]``, counter-clockwise degrees.
+    """
+
+    crop: torch.Tensor
+    erase: torch.Tensor
+    flip: torch.Tensor
+    angle: torch.Tensor
 
 
 def is_channels_last(frames: torch.Tensor) -> bool:
@@ -39,25 +55,14 @@ def empty_channels_last(
 
 
 def augment_threaded(
-    frames: torch.Tensor,
-    *,
-    crop: torch.Tensor,
-    flip: torch.Tensor,
-    angle: torch.Tensor,
-    erase: torch.Tensor,
-    mean: Channels,
-    std: Channels,
-    out: torch.Tensor,
+    frames: torch.Tensor, drawn: Draws, *, mean: Channels, std: Channels, out: torch.Tensor
 ) -> None:
     """Augment units on the CPU, on as many threads as torch uses (`torch.get_num_threads`).
 
     Args:
         frames: uint8 ``[N, F, 3, H, W]``. Channels-last memory is read in place; other layouts cost a copy of
             each frame, made on the way.
-        crop: int64 ``[N, 4]``: top, left, height, width of the kept box.
-        flip: bool ``[N]``.
-        angle: float ``[N]``, counter-clockwise degrees.
-        erase: int64 ``[N, 4]``: top, left, height, width.
+        drawn: for each unit.
         mean: by channel, of frames in 0..1.
         std: likewise.
         out: floating ``[N, F, 3, H, W]``, channels-last memory; overwritten.
@@ -66,7 +71,7 @@ def augment_threaded(
     table = _normalisation_table(mean, std, out.dtype)
     source: Array = frames.movedim(-3, -1).numpy()
     target: Array = _as_integers(out.movedim(-3, -1))
-    draws = list(zip(crop.tolist(), flip.tolist(), angle.tolist(), erase.tolist(), strict=True))
+    draws = list(zip(*(part.tolist() for part in drawn), strict=True))
     waiting = deque(range(units))
 
     def work() -> None:
@@ -76,7 +81,7 @@ def augment_threaded(
                 unit = waiting.popleft()
             except IndexError:
                 return
-            box, flipped, degrees, (top, left, box_height, box_width) = draws[unit]
+            box, (top, left, box_height, box_width), flipped, degrees = draws[unit]
             for image, result in zip(source[unit], target[unit], strict=True):
                 moved = _move(image, box, flipped=flipped, degrees=degrees, scratch=scratch)
                 cv2.LUT(moved, table, dst=result)

@@ -20,7 +20,7 @@ from intraclip.core.progress import Progress
 from intraclip.data.frame_batches import frames_needed
 from intraclip.data.readers.common import shorten
 from intraclip.embed.embeddings_writer import Times, check_embeddings_name, save_chunks
-from intraclip.embed.extract import require_test_tracklets
+from intraclip.embed.extract import of_tracklets, require_test_tracklets
 from intraclip.embed.extractors import Extractor, ExtractSettings, Finished
 from intraclip.embed.origin import data_digest, origin_of, times_of
 from intraclip.embed.part_store import Part, PartStore
@@ -169,13 +169,7 @@ class ExtractJob:
         for number in range(len(self.parts)):
             part = self.store.read(number)
             chosen = [self.tracklets[row] for row in part.rows]
-            embeddings = Embeddings(
-                features=part.features,
-                pids=np.array([t.pid for t in chosen], dtype=np.int64),
-                camids=np.array([t.camid for t in chosen], dtype=np.int64),
-                is_query=part.rows < queries,
-                names=tuple(t.name for t in chosen),
-            )
+            embeddings = of_tracklets(part.features, chosen, queries=int((part.rows < queries).sum()))
             yield embeddings, None if times is None else times[part.rows]
 
     def _metadata(self, failures: Sequence[str], unreadable: Sequence[str]) -> dict[str, Any]:

@@ -10,6 +10,9 @@ from intraclip import __version__
 from intraclip.core.files import write_text
 from intraclip.errors import require_extra
 
+Shown = dict[str, Any]
+"""What a template reads, by the names that it has there."""
+
 
 def write_page(out: Path, template: str, *, package: str = "intraclip.report", **context: Any) -> Path:
     """Fill a template of a package and write the page; returns `out`.
