@@ -194,9 +194,7 @@ def check_dataset(
 def queries_without_match(split: Split, *, queries_in_gallery: bool) -> list[Tracklet]:
     """Queries whose person no other camera of the gallery has seen; they have no right answer.
 
-    Args:
-        split: the split.
-        queries_in_gallery: whether the queries themselves are searched too, as in MARS' usual protocol.
+    The queries themselves may be searched too, as in MARS' usual protocol.
     """
     gallery = split.test if queries_in_gallery else split.gallery
     sightings = Counter((t.pid, t.camid) for t in gallery)

@@ -29,9 +29,6 @@ class ClipExtractor:
     is longer. With test sampling ``all`` the clip is the tracklet, and memory grows with its length: by the frame's
     pixels and F x h x w floats for each frame. A backbone of frames never sees more than `max_frames` at a time; one of
     clips sees a clip whole.
-
-    Args:
-        model: on its device, in evaluation mode.
     """
 
     def __init__(self, model: ClipEmbedder) -> None:

@@ -177,9 +177,6 @@ def evaluate_splits(
     """Score a run on several splits of one data set; writes nothing.
 
     Splits of one data set share most of their tracklets, so each is embedded once.
-
-    Raises:
-        ConfigError: unknown protocol.
     """
     for split in splits:
         require_test_tracklets(split)

@@ -195,15 +195,7 @@ def extract_split(
 ) -> Extracted | None:
     """Embed the test tracklets of a split into a file.
 
-    Args:
-        extractor: what embeds.
-        split: its queries and gallery.
-        settings: how.
-        out: the file to write, .npz or .parquet; parts are kept in ``FILE.parts`` until it is whole.
-        resume: go on with the parts of an interrupted extraction.
-        force: replace the file, and delete parts unless they are resumed.
-        ranks: the processes that share the work, see `open_ranks`; all call this function.
-        progress: called after every batch of this process.
+    Parts are kept in ``FILE.parts`` until the file is whole, and resumed from there. All processes call this.
 
     Returns:
         What came out; None in every process but the first.

@@ -97,10 +97,6 @@ def batch_hard_triplet(
 class BatchHardTriplet(nn.Module):
     """`batch_hard_triplet` as a module whose call returns the scalar loss alone.
 
-    Args:
-        margin: of the hinge.
-        soft: the soft margin instead.
-
     >>> features = torch.tensor([[0.0], [1.0], [3.0], [4.0]], requires_grad=True)
     >>> BatchHardTriplet(margin=1.5)(features, [0, 0, 1, 1]).backward()
     >>> features.grad.tolist()

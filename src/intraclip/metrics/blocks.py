@@ -137,9 +137,6 @@ def count_not_farther(
 
     Returns:
         int64 ``[thresholds]``.
-
-    Raises:
-        DeviceError: the device is not there.
     """
     counts = np.zeros(len(thresholds.distances), dtype=np.int64)
     # Powers of two scale without rounding; then no square overflows, whatever the features' unit is.

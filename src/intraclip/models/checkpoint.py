@@ -149,11 +149,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 
 def verify(path: Path) -> Checkpoint:
-    """Read a training checkpoint whole, comparing its tensors with their digest.
-
-    Raises:
-        CheckpointError: as `read_checkpoint`, or other bytes than were written.
-    """
+    """Read a training checkpoint whole, comparing its tensors with their digest."""
     checkpoint = read_checkpoint(path)
     for part in ("model", "optimizer", *MORE):
         _tensors(path, f"{part}.")
@@ -183,11 +179,7 @@ def load_weights(model: nn.Module, checkpoint: Checkpoint) -> None:
 
 
 def model_weights(checkpoint: Checkpoint) -> dict[str, torch.Tensor]:
-    """The network's tensors by name.
-
-    Raises:
-        CheckpointError: they have other bytes than were written.
-    """
+    """The network's tensors by name."""
     return _tensors(checkpoint.path, "model.")
 
 

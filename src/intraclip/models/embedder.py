@@ -58,10 +58,7 @@ class StandardiseFrames(nn.Module):
 class ClipEmbedder(nn.Module):
     """Clips of frames -> embeddings, and identity logits for training.
 
-    Args:
-        config: backbone, head and their settings. Weights are random.
-        input_config: frame size, to check that the backbone can take it.
-        num_classes: training identities.
+    Weights are random.
     """
 
     def __init__(self, config: ModelConfig, input_config: InputConfig, *, num_classes: int) -> None:

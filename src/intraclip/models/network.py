@@ -54,13 +54,7 @@ class StagedNetwork(nn.Module):
 
     @classmethod
     def build(cls, name: str, input_config: InputConfig, settings: Any) -> StagedNetwork:
-        """Make one with random weights.
-
-        Args:
-            name: as a recipe gives it.
-            input_config: how frames come.
-            settings: a `Settings`.
-        """
+        """Make one with random weights."""
         return cls(settings)
 
     @classmethod

@@ -46,9 +46,6 @@ def begin(model: ClipEmbedder, config: ModelConfig, input_config: InputConfig) -
 
     Returns:
         What was taken from where, for people; empty for random weights.
-
-    Raises:
-        ConfigError: there are no such weights, or they are of another backbone or another normalisation.
     """
     file = trained_before(config.weights)
     if file is not None:

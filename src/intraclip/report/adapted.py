@@ -22,19 +22,6 @@ def write_adapted_page(out: Path, found: Adapted, *, name: str = "the old networ
 
     Queries are first those that were held out and whose first answer changed, then other held-out ones; among equals
     by their number.
-
-    Args:
-        out: the HTML file.
-        found: what `adapt` returned.
-        name: of the network that it began with.
-
-    Returns:
-        `out`.
-
-    Raises:
-        FrameError: a picture cannot be read.
-        MissingExtraError: the ``report`` extra is not installed.
-        OutputError: the file cannot be written.
     """
     before, after = found.before.figures, found.after.figures
     people = found.clusters.people

@@ -42,12 +42,7 @@ def require_free(run: Path) -> None:
 def prepare(run: Path, recipe: Recipe, held: ExitStack, *, resume: bool, restarted: bool) -> None:
     """Begin the folder of a run, or go on in it, and keep other processes out of it.
 
-    Args:
-        run: the folder.
-        recipe: of the run, which a run that is resumed must have been started with.
-        held: gives the folder free again when it is closed.
-        resume: go on in a run that is there.
-        restarted: torchrun has started the processes again.
+    `held` gives the folder free again; `restarted` says that torchrun has started the processes again.
 
     Raises:
         OutputError: somebody else is at work there, or it holds something, or cannot be written.

@@ -128,22 +128,13 @@ class Pack:
         return self._stored(tracklet, index)
 
     def pixels(self, tracklet: Tracklet, index: int) -> Bytes:
-        """Pixels of a frame of a raw pack, uint8 ``[H, W, 3]`` RGB, read-only and not copied.
-
-        Raises:
-            FrameError: the pack has no such frame, it could not be read when the pack was made, or it is damaged.
-            DataError: a shard is missing or was cut short.
-        """
+        """Pixels of a frame of a raw pack, uint8 ``[H, W, 3]`` RGB, read-only and not copied."""
         height, width = self.size or (0, 0)
         pixels: Bytes = self._stored(tracklet, index).reshape(height, width, 3)
         return pixels
 
     def stored_bytes(self, tracklet: Tracklet, index: int) -> int:
-        """Size of a frame in bytes as it is stored.
-
-        Raises:
-            FrameError: the pack has no such frame.
-        """
+        """Size of a frame in bytes as it is stored."""
         _, start, end, _ = self._place(tracklet, index)
         return end - start
 

@@ -86,11 +86,7 @@ def read_ilids_vid(root: Path, *, split: int = 0, direction: str = "first-half-t
 
 
 def count_ilids_vid_splits(root: Path) -> int:
-    """Number of rows of the split file: ten in the published set.
-
-    Raises:
-        DataError: the split file is missing or damaged.
-    """
+    """Number of rows of the split file: ten in the published set."""
     return len(_read_splits(root))
 
 

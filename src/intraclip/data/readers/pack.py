@@ -55,11 +55,7 @@ def read_pack(root: Path, *, split: int = 0, direction: str = "first-half-tests"
 
 
 def count_pack_splits(root: Path) -> int:
-    """Number of splits of the packed data set.
-
-    Raises:
-        DataError: the pack is not finished or damaged.
-    """
+    """Number of splits of the packed data set."""
     return _count_splits(open_pack(root))
 
 

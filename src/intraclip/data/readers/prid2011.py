@@ -92,11 +92,7 @@ def read_prid2011(root: Path, *, split: int = 0) -> Split:
 
 
 def count_prid2011_splits(root: Path) -> int:
-    """Number of splits in the split file, or ten.
-
-    Raises:
-        DataError: the split file is damaged.
-    """
+    """Number of splits in the split file, or ten."""
     path = _split_file(root)
     return NUM_COMPUTED_SPLITS if path is None else len(read_prid2011_splits(path))
 

@@ -29,9 +29,6 @@ class TorchEncoder:
 
     It runs a copy of the backbone: in channels-last memory, each batch normalisation folded into the convolution before
     it, as engines do that read a file. Vectors differ in the seventh digit from those of the network as it is.
-
-    Args:
-        model: whose weights stay as they are; what changes in them later is not seen.
     """
 
     def __init__(self, model: ClipEmbedder) -> None:

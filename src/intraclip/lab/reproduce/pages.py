@@ -52,13 +52,7 @@ def write_figure(one: ExperimentPlan, out: Path) -> Path:
 def write_result(file: Path, shown: Page, result: Mapping[str, Any]) -> list[Path]:
     """Write a result as Markdown and JSON, and as one self-contained HTML page where the extra ``report`` is there.
 
-    Args:
-        file: the Markdown file; the others lie beside it.
-        shown: what a person sees of it.
-        result: all of it, in plain values.
-
-    Returns:
-        The files.
+    `file` is the Markdown file; the others lie beside it. Returns all of them.
     """
     files = [file, file.with_suffix(".json")]
     write_text(file, shown.markdown())

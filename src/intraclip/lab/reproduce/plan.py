@@ -317,14 +317,7 @@ def raise_refused(refused: Sequence[Refusal]) -> None:
 
 
 def look(folder: Path, recipe: Recipe, split: Split | None, refused: list[Refusal]) -> State:
-    """How far a run is.
-
-    Args:
-        folder: of the run.
-        recipe: it should be made with.
-        split: it should be trained on; None where its people are not rendered yet.
-        refused: takes what the folder holds instead.
-    """
+    """How far a run is."""
     try:
         return _state(folder, recipe, split)
     except IntraclipError as error:
