@@ -69,13 +69,10 @@ class SDA(nn.Module):
         check_recipe(Recipe(augment=self.config, input=InputConfig(mean=mean, std=std)), source="SDA")
 
     def forward(self, clips: torch.Tensor) -> torch.Tensor:
-        """Augment and normalise.
+        """Augment and normalise; float32 of the same shape.
 
         Args:
             clips: uint8 ``[T, 3, H, W]`` (one clip) or ``[B, T, 3, H, W]`` RGB, on any device.
-
-        Returns:
-            float32 of the same shape.
 
         Raises:
             ValueError: something else than such clips.

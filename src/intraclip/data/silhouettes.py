@@ -16,10 +16,7 @@ def silhouettes_file(root: Path, tracklet_name: str) -> Path:
 
 
 def load_silhouettes(root: Path, tracklet_name: str) -> npt.NDArray[np.bool_]:
-    """Where the target person is seen in each frame of a tracklet, after occlusion.
-
-    Returns:
-        bool ``[n, H, W]``.
+    """Where the target person is seen in each frame of a tracklet, after occlusion; bool ``[n, H, W]``.
 
     Raises:
         DataError: there are none of this tracklet.

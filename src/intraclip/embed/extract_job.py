@@ -193,12 +193,9 @@ def extract_split(
     ranks: Ranks = ALONE,
     progress: Progress | None = None,
 ) -> Extracted | None:
-    """Embed the test tracklets of a split into a file.
+    """Embed the test tracklets of a split into a file; returns what came out, and None in every process but the first.
 
     Parts are kept in ``FILE.parts`` until the file is whole, and resumed from there. All processes call this.
-
-    Returns:
-        What came out; None in every process but the first.
     """
     job = ExtractJob(extractor, split, settings, out, processes=ranks.size)
     if ranks.leads:

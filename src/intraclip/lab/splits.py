@@ -42,11 +42,7 @@ def parse_splits(text: str) -> tuple[int, ...] | None:
 def read_training(
     root: Path, splits: Sequence[int] | None, *, layout: str, recipe: Recipe, problems: list[str]
 ) -> list[Split]:
-    """Read splits, and check that batches can be drawn from their training tracklets.
-
-    Returns:
-        The splits that can be read.
-    """
+    """The splits that can be read; checks that batches can be drawn from their training tracklets."""
     found = _read("training", root, splits, layout, problems, recipe.data.direction)
     for split in found:
         try:
@@ -67,11 +63,7 @@ def read_testing(
     problems: list[str],
     direction: Direction = "first-half-tests",
 ) -> list[Split]:
-    """Read splits, and check that somebody can be found in them.
-
-    Returns:
-        The splits that can be read.
-    """
+    """Read splits, and check that somebody can be found in them; returns those that can be read."""
     if protocol is not None:
         protocol_named(protocol)
     found = _read("test", root, splits, layout, problems, direction)

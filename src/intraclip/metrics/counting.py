@@ -224,7 +224,7 @@ def ways_to_count(embeddings: Embeddings, *, ties: bool, departures: int = 2) ->
 def match_ranks(
     distances: npt.NDArray[np.floating], *, matches: npt.NDArray[np.bool_], excluded: npt.NDArray[np.bool_]
 ) -> npt.NDArray[np.int64]:
-    """Ranks of the right answers of one query.
+    """Ranks of the right answers of one query; int64 ``[number of matches]``, ascending, counted from 1.
 
     Nothing is sorted but the few right answers: a rank is one plus the number of right answers before it plus the
     number of wrong answers that are not farther.
@@ -233,9 +233,6 @@ def match_ranks(
         distances: float ``[G]``.
         matches: bool ``[G]``, right answers.
         excluded: bool ``[G]``, items that leave the ranking; they are neither right nor wrong.
-
-    Returns:
-        int64 ``[number of matches]``, ascending, counted from 1.
 
     >>> d = np.array([0.1, 0.2, 0.3, 0.3], dtype=np.float32)
     >>> match_ranks(d, matches=np.array([0, 1, 1, 0], bool), excluded=np.zeros(4, bool)).tolist()

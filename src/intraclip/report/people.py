@@ -37,9 +37,6 @@ def write_people_page(
         picture: name of a tracklet -> film strip as a ``data:`` address, or an empty text; None shows no pictures.
         cameras: names to show instead of numbers.
         sentences: shown below the title, after what the rule was.
-
-    Returns:
-        `out`.
     """
     named = {c: f"camera {c}" for c in people.evidence.camids.tolist()} | (cameras or {})
     repeated = [p for p in people.numbers if len(people.members(p)) > 1]

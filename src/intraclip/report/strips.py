@@ -40,11 +40,7 @@ def evenly_spaced(length: int, count: int) -> list[int]:
 
 
 def load_frames(tracklet: Tracklet, indices: Sequence[int], *, height: int, width: int) -> Picture:
-    """Read frames of a tracklet.
-
-    Returns:
-        uint8 ``[len(indices), height, width, 3]``, RGB.
-    """
+    """Read frames of a tracklet; uint8 ``[len(indices), height, width, 3]``, RGB."""
     frames = [resize_frame(read_tracklet_frame(tracklet, i), height, width) for i in indices]
     return np.stack(frames)
 
@@ -52,15 +48,12 @@ def load_frames(tracklet: Tracklet, indices: Sequence[int], *, height: int, widt
 def ranked_picture(
     query: Picture, answers: Sequence[tuple[Picture, str]], *, title: str = "query"
 ) -> Picture:
-    """A query and its answers, best first, as one labelled picture.
+    """A query and its answers, best first, as one labelled picture; uint8 ``[H', W', 3]`` on white.
 
     Args:
         query: uint8 ``[T, H, W, 3]``.
         answers: frames of the query's height, and a short line of text.
         title: written below the query.
-
-    Returns:
-        uint8 ``[H', W', 3]`` on white.
     """
     high, all_round = (BORDER, BORDER), ((BORDER, BORDER), (BORDER, BORDER))
     tiles = [np.pad(film_strip(query), (high, (0, 0), (0, 0)), constant_values=255)]

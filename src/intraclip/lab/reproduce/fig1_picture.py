@@ -70,11 +70,7 @@ class Column:
 
 
 def picture(columns: Sequence[Column], kinds: Sequence[str]) -> strips.Picture:
-    """All clips side by side, at most two in a row of the page.
-
-    Returns:
-        uint8 ``[H, W, 3]``.
-    """
+    """All clips side by side, at most two in a row of the page; uint8 ``[H, W, 3]``."""
     across = min(2, len(columns))
     down = -(-len(columns) // across)
     strip, tall, gap, label = FRAMES * FRAME_INCHES, 2 * FRAME_INCHES, 0.16, 0.14

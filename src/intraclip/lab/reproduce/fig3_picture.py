@@ -40,11 +40,7 @@ class Plane:
 
 
 def picture(planes: Sequence[Plane]) -> Picture:
-    """All planes side by side with one legend.
-
-    Returns:
-        uint8 ``[H, W, 3]``.
-    """
+    """All planes side by side with one legend; uint8 ``[H, W, 3]``."""
     size = (3.7 * len(planes), 4.3)
     figure = plots.blank(size, purpose="the picture of Fig. 3", facecolor="white", dpi=DPI)
     figure.subplots_adjust(left=0.012, right=0.988, top=0.925, bottom=0.125, wspace=0.035)

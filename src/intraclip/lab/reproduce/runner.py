@@ -142,9 +142,6 @@ def do_runs(
     A run that fails does not stop the others, unless its failure must hit all of them: the disk is full, or the first
     two runs that ended were of different variants and both failed at once with the same words.
 
-    Returns:
-        The runs that failed.
-
     Raises:
         IntraclipError: a failure that must hit every run. Runs that were going on have saved themselves.
         OutputError: a recipe or a log cannot be written.
