@@ -16,10 +16,10 @@ from torchvision.transforms.v2 import functional as F
 
 from intraclip.config import AugmentConfig
 from intraclip.data import augment_device
-from intraclip.data.augment import AugmentParameters, apply, draw, normalise
+from intraclip.data.augment import AugmentParameters, apply, draw
 from intraclip.data.augment_device import augment_vectorised
-from intraclip.data.augment_kernels import empty_channels_last
 from intraclip.data.lift import lift
+from intraclip.data.normalise import empty_channels_last, normalise
 
 HALF = (0.5, 0.5, 0.5)
 ALWAYS = {

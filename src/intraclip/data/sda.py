@@ -10,7 +10,8 @@ from torch import nn
 
 from intraclip.config import AugmentConfig, InputConfig, Recipe
 from intraclip.config_io import check_recipe
-from intraclip.data.augment import apply, draw, normalise
+from intraclip.data.augment import apply, draw
+from intraclip.data.normalise import normalise
 
 
 class SDA(nn.Module):

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 
 from intraclip.config import InputConfig
-from intraclip.data.augment import normalise
+from intraclip.data.normalise import normalise
 from intraclip.errors import require_extra
 from intraclip.models.embedder import ClipEmbedder
 from intraclip.report.strips import load_frames

@@ -10,7 +10,7 @@ import torch
 from torch.fx.experimental.optimization import fuse
 
 from intraclip.core.transfer import Arriving
-from intraclip.data.augment import normalise
+from intraclip.data.normalise import normalise
 from intraclip.models.embedder import ClipEmbedder
 from intraclip.models.fingerprint import encoder_fingerprint
 from intraclip.models.network import Stage, StagedNetwork

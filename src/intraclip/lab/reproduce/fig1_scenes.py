@@ -11,8 +11,8 @@ import numpy.typing as npt
 import torch
 
 from intraclip.config import ClipConfig
-from intraclip.data.augment import normalise
 from intraclip.data.clips import Clip, tracklet_clips
+from intraclip.data.normalise import normalise
 from intraclip.errors import DataError
 from intraclip.lab.reproduce.figures_runs import Kinds
 from intraclip.models.checkpoint import Checkpoint, load_model

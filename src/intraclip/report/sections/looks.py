@@ -10,8 +10,8 @@ import numpy.typing as npt
 import torch
 
 from intraclip.core.media import film_strip
-from intraclip.data.augment import normalise
 from intraclip.data.clips import tracklet_clips
+from intraclip.data.normalise import normalise
 from intraclip.errors import DataError
 from intraclip.report import gradcam, strips
 from intraclip.report.html import Shown
