@@ -16,6 +16,7 @@ from intraclip.core.devices import choose_device, environment
 from intraclip.core.distributed import ALONE, Ranks
 from intraclip.core.files import file_digest, write_json
 from intraclip.core.progress import Progress
+from intraclip.core.settings import flat, table_of
 from intraclip.data.digest import tracklets_digest
 from intraclip.data.readers import read_split
 from intraclip.embed.embeddings_io import save_embeddings
@@ -30,7 +31,7 @@ from intraclip.metrics.protocols import Protocol, protocol_named
 from intraclip.metrics.ranking import Scores, score
 from intraclip.metrics.side_by_side import protocols_named, scored_by
 from intraclip.metrics.uncertainty import intervals_or_none
-from intraclip.models.checkpoint import Checkpoint, describe, model_file, read_checkpoint
+from intraclip.models.checkpoint import Checkpoint, model_file, read_checkpoint
 from intraclip.types import Split, Tracklet
 
 Sampling = Literal["dense", "even", "all"]
@@ -212,10 +213,18 @@ class _Ready:
         return str(self.device) if self.device.type == "cuda" else None
 
     def described(self) -> dict[str, Any]:
-        clip = self.network.settings.clip
+        clip, recipe = self.network.settings.clip, self.checkpoint.recipe
+        model = {
+            "file": str(self.checkpoint.path),
+            "epoch": self.checkpoint.epoch,
+            "seed": recipe.seed,
+            **flat(table_of(recipe.model)),
+            "augmentation": recipe.augment.mode,
+            "sha256": file_digest(self.checkpoint.path),
+        }
         return {
             "sampling": {"test_sampling": clip.test_sampling, "num_frames": clip.num_frames},
-            "model": {**describe(self.checkpoint), "sha256": file_digest(self.checkpoint.path)},
+            "model": model,
             "environment": environment(self.device),
         }
 

@@ -8,10 +8,11 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from intraclip.config import Recipe
-from intraclip.config_io import differing_in_effect, dump_recipe, load_recipe
+from intraclip.config_io import dump_recipe, load_recipe
 from intraclip.core.files import is_half_written, locked, write_new, write_text
 from intraclip.core.folders import require_empty_folder, sweep
 from intraclip.errors import ConfigError, OutputError
+from intraclip.train.comparing import differing_in_effect
 from intraclip.train.logs import METRICS
 
 _REMEDY = "choose another --out, or continue that run with --resume"

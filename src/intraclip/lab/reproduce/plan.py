@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from intraclip.config import Recipe
-from intraclip.config_io import differing_in_effect, differing_keys, load_recipe, recipe_from_table
+from intraclip.config_io import load_recipe, recipe_from_table
 from intraclip.core.files import file_digest, is_half_written
 from intraclip.core.settings import flat, merged, nested, table_of
 from intraclip.data.dataset import labels_of
@@ -31,6 +31,7 @@ from intraclip.lab.reproduce.scales import Scale
 from intraclip.lab.reproduce.sources import Source
 from intraclip.lab.splits import same_people
 from intraclip.models.checkpoint import read_checkpoint
+from intraclip.train.comparing import differing_in_effect, differing_keys
 from intraclip.types import Split, Tracklet
 
 State = Literal["missing", "interrupted", "trained", "done"]

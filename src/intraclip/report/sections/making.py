@@ -6,10 +6,11 @@ import shlex
 from collections.abc import Sequence
 from itertools import pairwise
 
-from intraclip.config_io import differing_keys, dump_recipe
+from intraclip.config_io import dump_recipe
 from intraclip.core.numbers import duration
 from intraclip.report.html import Shown
 from intraclip.report.records import RunRecord
+from intraclip.train.comparing import differing_keys
 
 
 def making(run: RunRecord) -> Shown:
