@@ -41,8 +41,9 @@ def imagenet_weights(config: ModelConfig) -> WeightsEnum:
         ConfigError: there are none for a backbone of these settings.
     """
     settings = settings_of(BACKBONES, config.backbone, config.backbone_settings)
-    found: WeightsEnum | None = BACKBONES.load(config.backbone).usual_weights(settings)
-    if found is None:
+    kind = BACKBONES.load(config.backbone)
+    found: WeightsEnum | None = kind.imagenet
+    if found is None or ("width" not in kind.same_weights and settings.width != 1):
         told = "".join(f" of {key} {value}" for key, value in differing(settings).items())
         raise ConfigError(
             f"model.weights: there are no ImageNet weights for {config.backbone}{told}; "
