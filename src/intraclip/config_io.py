@@ -90,7 +90,7 @@ def _whole_table(path: Path, heirs: tuple[Path, ...]) -> Mapping[str, Any]:
         path: its file.
         heirs: the files whose bases led here, the first one first.
     """
-    if any(_same_file(path, heir) for heir in heirs):
+    if any(path.resolve() == heir.resolve() for heir in heirs):
         circle = " -> ".join(map(str, (*heirs, path)))
         raise ConfigError(f"base: recipes that inherit from each other in a circle: {circle}")
     table = read_toml(path, what="the recipe")
@@ -126,10 +126,6 @@ def of_today(table: Mapping[str, Any], below: Mapping[str, Any]) -> Mapping[str,
     from intraclip.earlier_recipes import migrated
 
     return migrated(table, below)
-
-
-def _same_file(a: Path, b: Path) -> bool:
-    return a.resolve() == b.resolve()
 
 
 def read_toml(path: Path, *, what: str) -> dict[str, Any]:

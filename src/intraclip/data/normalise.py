@@ -80,11 +80,6 @@ def normalise(
     return out
 
 
-def is_channels_last(frames: torch.Tensor) -> bool:
-    """Whether the memory of ``[..., 3, H, W]`` is dense, in the order ``[..., H, W, 3]``."""
-    return frames.movedim(-3, -1).is_contiguous()
-
-
 def empty_channels_last(
     shape: tuple[int, ...] | torch.Size, *, dtype: torch.dtype, device: torch.device
 ) -> torch.Tensor:
@@ -104,7 +99,7 @@ def result_for(frames: torch.Tensor, out: torch.Tensor | None, dtype: torch.dtyp
         raise ValueError(
             f"out wants shape {tuple(frames.shape)} on {frames.device}, got {tuple(out.shape)} on {out.device}"
         )
-    if not is_channels_last(out):
+    if not out.movedim(-3, -1).is_contiguous():
         raise ValueError(
             f"out wants channels-last memory, such as the result of an earlier call; its strides are {out.stride()}"
         )

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from intraclip.config import Direction, Recipe
+from intraclip.data.check import queries_without_match
 from intraclip.data.readers import num_splits, read_split
 from intraclip.data.readers.common import benchmark_info, check_split_number, shorten
 from intraclip.data.sampler import PKSampler
@@ -74,11 +75,8 @@ def read_testing(
 def untestable(split: Split, protocol: str | None = None) -> list[str]:
     """Why no query of a split can be answered under a protocol; empty when some can."""
     chosen = protocol_named(protocol or split.protocol)
-    gallery = split.test if chosen.queries_in_gallery else split.gallery
-    cameras: dict[int, set[int]] = {}
-    for tracklet in gallery:
-        cameras.setdefault(tracklet.pid, set()).add(tracklet.camid)
-    if any(cameras.get(query.pid, set()) - {query.camid} for query in split.query):
+    lost = queries_without_match(split, queries_in_gallery=chosen.queries_in_gallery)
+    if len(lost) < len(split.query):
         return []
     return [
         f"test data {split.root}, split {split.index}: none of the {len(split.query)} queries has a right answer in "

@@ -110,11 +110,6 @@ class ClipEmbedder(nn.Module):
         return self.head.embedding_size
 
     @property
-    def num_pooled(self) -> int:
-        """Size of Z, the average before any learned layer."""
-        return self.num_features
-
-    @property
     def vector_size(self) -> int:
         """V, size of a frame vector."""
         return self.head.num_features if isinstance(self.head, FrameHead) else self.num_features

@@ -276,7 +276,7 @@ def _read_tables(
         if file_digest(path) != index["tables"]["sha256"]:
             raise DataError(f"{path} is damaged, or does not belong to {root / INDEX}; {REMEDY}")
         tables = load_file(path)
-        names, frames = (_split_text(tables[key]) for key in ("names", "frames"))
+        names, frames = (tables[key].tobytes().decode("utf-8").split("\0") for key in ("names", "frames"))
         _check_tables(tables, names, frames, index)
     except (SafetensorError, KeyError, OSError, ValueError, IndexError, TypeError) as error:
         raise DataError(f"{path} is damaged ({_said(error)}); {REMEDY}") from None
@@ -330,10 +330,6 @@ def _check_tables(
 
 def _said(error: Exception) -> str:
     return f"{error} is missing" if isinstance(error, KeyError) else str(error)
-
-
-def _split_text(joined: Bytes) -> list[str]:
-    return joined.tobytes().decode("utf-8").split("\0")
 
 
 def _map_shard(root: Path, shard: Mapping[str, Any]) -> Bytes:

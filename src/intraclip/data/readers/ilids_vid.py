@@ -85,11 +85,6 @@ def read_ilids_vid(root: Path, *, split: int = 0, direction: str = "first-half-t
     )
 
 
-def count_ilids_vid_splits(root: Path) -> int:
-    """Number of rows of the split file: ten in the published set."""
-    return len(_read_splits(root))
-
-
 def _sequences(root: Path) -> Path:
     for folder in (root / "i-LIDS-VID" / "sequences", root / "sequences"):
         if folder.is_dir():
@@ -152,6 +147,6 @@ ILIDS_VID = Reader(
     markers=f"i-LIDS-VID/sequences/ and '{SPLIT_FOLDER}'/",
     inner_folders=("i-LIDS-VID", SPLIT_FOLDER),
     read=lambda root, split, direction: read_ilids_vid(root, split=split, direction=direction),
-    count_splits=count_ilids_vid_splits,
+    count_splits=lambda root: len(_read_splits(root)),
     published=ILIDS_VID_PUBLISHED,
 )

@@ -11,6 +11,7 @@ from torch import nn
 from intraclip.core.devices import choose_device
 from intraclip.core.tensor_digest import digest
 from intraclip.core.transfer import Arriving
+from intraclip.embed.encoders.base import StartingEncoder
 from intraclip.embed.encoders.foreign import NetworkConfig, preparation, prepare
 from intraclip.embed.encoders.torch_encoder import CPU_FRAMES
 from intraclip.errors import (
@@ -26,7 +27,7 @@ from intraclip.models.packaged import packaged_weights
 from intraclip.models.state_dicts import read_state_dict
 
 
-class FamilyEncoder:
+class FamilyEncoder(StartingEncoder):
     """A model of timm or open_clip; see `FrameEncoder`. It runs in PyTorch.
 
     Raises:
@@ -50,10 +51,6 @@ class FamilyEncoder:
     def on_gpu(self) -> bool:
         """See `StartingEncoder`."""
         return self._device.type == "cuda"
-
-    def encode(self, frames: torch.Tensor) -> torch.Tensor:
-        """See `FrameEncoder.encode`."""
-        return self.start(frames).read()
 
     @torch.inference_mode()
     def start(self, frames: torch.Tensor) -> Arriving:
