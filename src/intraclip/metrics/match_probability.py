@@ -129,11 +129,7 @@ class MatchCalibration:
         return expit(self.log_likelihood_ratio(values) + log_odds(self.prior))
 
     def distance_of(self, probability: float) -> float:
-        """The distance that has a probability, under this prior; 0 where even that one is less likely.
-
-        Raises:
-            DataError: probability outside (0, 1).
-        """
+        """The distance that has a probability, under this prior; 0 where even that one is less likely."""
         wanted = log_odds(inside(probability, "the probability")) - log_odds(self.prior)
         if self.curve is not None:
             distances, ratios = self.curve.distances, self.curve.log_likelihood_ratios
@@ -146,9 +142,6 @@ class MatchCalibration:
         Args:
             prior: the chance that a random candidate is the person, inside (0, 1). About 1 / people when exactly one
                 of them must be the person; less when the person may not be among them at all.
-
-        Raises:
-            DataError: prior outside (0, 1).
         """
         return replace(self, prior=inside(prior, "the prior"))
 
@@ -160,18 +153,11 @@ class MatchCalibration:
 
         Args:
             false_match_rate: inside (0, 1), such as 0.001.
-
-        Raises:
-            DataError: the rate is outside (0, 1), or smaller than the pairs can resolve.
         """
         return self.thresholds[self._row(false_match_rate)]
 
     def true_match_rate(self, false_match_rate: float) -> float:
-        """Share of the pairs of one person that pass `threshold`, 0..1, on the people it was fitted on.
-
-        Raises:
-            DataError: as `threshold`.
-        """
+        """Share of the pairs of one person that pass `threshold`, 0..1, on the people it was fitted on."""
         return self.true_match_rates[self._row(false_match_rate)]
 
     def require(self, *, metric: str, fingerprint: str) -> None:
