@@ -16,10 +16,10 @@ from torchvision.transforms.v2 import functional as F
 
 from intraclip.config import AugmentConfig
 from intraclip.data import augment_device
-from intraclip.data.augment import AugmentParameters, apply, draw, normalise
+from intraclip.data.augment import AugmentParameters, apply, draw
 from intraclip.data.augment_device import augment_vectorised
-from intraclip.data.augment_kernels import empty_channels_last
 from intraclip.data.lift import lift
+from intraclip.data.normalise import empty_channels_last, normalise
 
 HALF = (0.5, 0.5, 0.5)
 ALWAYS = {
@@ -255,14 +255,7 @@ def vectorised(
     shape = (clips * units, length // units, 3, height, width)
     out = empty_channels_last(frames.shape, dtype=dtype, device=frames.device)
     augment_vectorised(
-        frames.reshape(shape),
-        crop=parameters.crop.reshape(-1, 4),
-        flip=parameters.flip.reshape(-1),
-        angle=parameters.angle.reshape(-1),
-        erase=parameters.erase.reshape(-1, 4),
-        mean=(0, 0, 0),
-        std=(1, 1, 1),
-        out=out.view(shape),
+        frames.reshape(shape), parameters.by_unit(), mean=(0, 0, 0), std=(1, 1, 1), out=out.view(shape)
     )
     return out
 
@@ -440,15 +433,6 @@ def test_the_vectorised_path_reads_nothing_back_from_the_device(mode):
         result.sum().item()
 
 
-def as_units(parameters: AugmentParameters) -> dict[str, torch.Tensor]:
-    return {
-        "crop": parameters.crop.reshape(-1, 4),
-        "erase": parameters.erase.reshape(-1, 4),
-        "flip": parameters.flip.reshape(-1),
-        "angle": parameters.angle.reshape(-1),
-    }
-
-
 @pytest.fixture
 def interpreted(monkeypatch):
     """The kernel for GPUs in Triton's interpreter, which needs none."""
@@ -462,13 +446,13 @@ def interpreted(monkeypatch):
 
 def with_kernel_and_separately(kernel, frames, parameters, dtype=torch.float32):
     """The same draw by the kernel and by the separate operations."""
-    units = as_units(parameters)
-    count, (clips, length, _, height, width) = len(units["flip"]), frames.shape
+    units = parameters.by_unit()
+    count, (clips, length, _, height, width) = len(units.flip), frames.shape
     shape = (count, clips * length // count, 3, height, width)
     found, expected = (empty_channels_last(frames.shape, dtype=dtype, device=frames.device) for _ in range(2))
     mean, std = (0.5, 0.4, 0.3), (0.2, 0.3, 0.4)
-    augment_vectorised(frames.reshape(shape), **units, mean=mean, std=std, out=expected.view(shape))
-    table = torch.cat([part.reshape(count, -1).float() for part in units.values()], dim=1)
+    augment_vectorised(frames.reshape(shape), units, mean=mean, std=std, out=expected.view(shape))
+    table = torch.cat([part.reshape(count, -1).float() for part in units], dim=1)
     scale, offset = augment_device._channel_constants(mean, std, frames.device)
     kernel(frames.reshape(shape), table, scale=scale, offset=offset, out=found.view(shape))
     return found.float(), expected.float()

@@ -20,9 +20,11 @@ from intraclip.metrics.given_distances import score_distances
 from intraclip.metrics.match_fit import fit_calibration
 from intraclip.metrics.match_probability import MatchCalibration
 from intraclip.metrics.paired import paired
-from intraclip.metrics.protocols import PROTOCOLS, Protocol, distinct, protocol_named, protocols_named
+from intraclip.metrics.protocols import PROTOCOLS, Protocol, protocol_named
 from intraclip.metrics.ranking import score, searched
 from intraclip.metrics.rerank import rerank as rerank_together
+from intraclip.metrics.rerank import rerank_label
+from intraclip.metrics.side_by_side import protocols_named, scored_by
 from intraclip.metrics.uncertainty import intervals_or_none
 from intraclip.types import DISTRACTOR_PID, JUNK_PID, Embeddings, take
 
@@ -153,32 +155,19 @@ def score_file(
             f"({found}); scoring needs identity labels"
         )
     other = aligned(against, file) if against is not None else None
-    results: dict[str, dict[str, Any]] = {}
-    not_scored: dict[str, str] = {}
-    for rules, same in distinct(chosen):
-        try:
-            found_here = _score(
-                embeddings, other, rules, distance=distance, rerank=rerank, seed=seed, device=device
-            )
-        except DataError as error:
-            # Side by side, a protocol that leaves nobody to find is a finding; asked for alone, it is an error.
-            if len(chosen) == 1:
-                raise DataError(f"{file.path}: {error}") from None
-            not_scored |= {name: str(error) for name in same}
-            continue
-        for name in same:
-            others = [s for s in same if s != name]
-            results[name] = {
-                **found_here,
-                "protocol": name,
-                "queries_ignored": ignored,
-                "same_as": others,
-                "notes": [*found_here["notes"]],
-            }
+
+    def scored(rules: Protocol) -> dict[str, Any]:
+        own = _score(embeddings, other, rules, distance=distance, rerank=rerank, seed=seed, device=device)
+        return {**own, "queries_ignored": ignored}
+
+    try:
+        results, not_scored = scored_by(chosen, scored)
+    except DataError as error:
+        raise DataError(f"{file.path}: {error}") from None
     if not results:
         raise DataError(f"{file.path} cannot be scored under any protocol: {next(iter(not_scored.values()))}")
     return FileScores(
-        results={p.name: results[p.name] for p in chosen if p.name in results},
+        results=results,
         not_scored=not_scored,
         notes=(*file.notes, *_remarks(embeddings, ignored)),
     )
@@ -258,8 +247,9 @@ def _score(
     notes = unmatched.sentences()
     result = {**scores.to_json_dict(), "without_match": unmatched.to_json_dict(), "notes": notes}
     pids = scored.pids[scores.outcomes.rows]
-    result["intervals"] = intervals_or_none(scores.outcomes, scored.pids, seed=seed)
-    if result["intervals"] is None:
+    sure = intervals_or_none(scores.outcomes, scored.pids, seed=seed)
+    result["intervals"] = sure and sure.to_json_dict()
+    if sure is None:
         notes.append("no intervals: the counted queries show one person")
     if rerank:
         result["reranked"] = _reranked(scored, protocol, distance=distance)
@@ -272,17 +262,17 @@ def _score(
 def _reranked(embeddings: Embeddings, protocol: Protocol, *, distance: Distance) -> dict[str, Any]:
     """Scores of re-ranked distances, with the label that must stand beside them."""
     query, gallery = searched(embeddings, protocol)
-    found = rerank_together(embeddings.features, query, gallery, distance=distance)
+    label = rerank_label()
     scores = score_distances(
-        found.distances,
+        rerank_together(embeddings.features, query, gallery, distance=distance),
         query_pids=embeddings.pids[query],
         query_camids=embeddings.camids[query],
         gallery_pids=embeddings.pids[gallery],
         gallery_camids=embeddings.camids[gallery],
         rule=protocol.average_precision,
-        name=f"{protocol.name}, {found.label}",
+        name=f"{protocol.name}, {label}",
     )
-    return {**scores.to_json_dict(), "distance": distance, "label": found.label}
+    return {**scores.to_json_dict(), "distance": distance, "label": label}
 
 
 def _queries(count: int) -> str:

@@ -15,9 +15,10 @@ import numpy.typing as npt
 
 from intraclip.arrays import as_array, as_flags, as_whole
 from intraclip.metrics.distance import DISTANCES, Distance, distance_matrix
-from intraclip.metrics.protocols import PROTOCOLS, Protocol, distinct
+from intraclip.metrics.protocols import PROTOCOLS, Protocol
 from intraclip.metrics.ranking import precisions
 from intraclip.metrics.rerank import rerank, rerank_label
+from intraclip.metrics.side_by_side import distinct
 from intraclip.types import JUNK_PID, Embeddings
 
 OwnCamera = Literal["left out", "left in", "left in but itself", "whole camera left out"]
@@ -145,7 +146,7 @@ def _rows(
 ) -> Iterator[tuple[int, npt.NDArray[np.float64]]]:
     """Each query with its distances to the gallery; float64 holds what lies between two float32 numbers."""
     features = embeddings.features
-    whole = rerank(features, queries, gallery, distance=distance).distances if reranked else None
+    whole = rerank(features, queries, gallery, distance=distance) if reranked else None
     for start in range(0, len(queries), _BLOCK):
         rows = queries[start : start + _BLOCK]
         block = (
@@ -223,7 +224,7 @@ def ways_to_count(embeddings: Embeddings, *, ties: bool, departures: int = 2) ->
 def match_ranks(
     distances: npt.NDArray[np.floating], *, matches: npt.NDArray[np.bool_], excluded: npt.NDArray[np.bool_]
 ) -> npt.NDArray[np.int64]:
-    """Ranks of the right answers of one query.
+    """Ranks of the right answers of one query; int64 ``[number of matches]``, ascending, counted from 1.
 
     Nothing is sorted but the few right answers: a rank is one plus the number of right answers before it plus the
     number of wrong answers that are not farther.
@@ -232,9 +233,6 @@ def match_ranks(
         distances: float ``[G]``.
         matches: bool ``[G]``, right answers.
         excluded: bool ``[G]``, items that leave the ranking; they are neither right nor wrong.
-
-    Returns:
-        int64 ``[number of matches]``, ascending, counted from 1.
 
     >>> d = np.array([0.1, 0.2, 0.3, 0.3], dtype=np.float32)
     >>> match_ranks(d, matches=np.array([0, 1, 1, 0], bool), excluded=np.zeros(4, bool)).tolist()

@@ -171,9 +171,6 @@ def by_camera(
 
     Yields:
         the numbers of the visits, and what `work` gave, in the order in which they are done.
-
-    Raises:
-        ConfigError: `workers` is below 1.
     """
     grouped: dict[int, list[int]] = {}
     for number, visit in enumerate(visits):
