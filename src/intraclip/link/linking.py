@@ -231,8 +231,8 @@ def linking(
             return grouping.link(evidence, given.names, threshold=threshold, probability=chance)
 
         people = grouped(evidence)
-        told = travel is not None and travel.has_usual and people.evidence.calibration is not None
-        if not (no_travel or told) and threshold is None:
+        known = travel is not None and travel.has_usual and people.evidence.calibration is not None
+        if not (no_travel or known) and threshold is None:
             times, why = learn_times(people)
             notes += [why] * bool(why)
             if times is not None:
