@@ -95,7 +95,13 @@ def compare(videos: Path, model: str, out: Path, config: IngestConfig) -> tuple[
         rng = random.Random(0)
         for camera, tracks in truth.items():
             (pieces / f"cam{camera}.txt").write_text(mot_text(broken(tracks, rng)))
-        ingest(files, None, folder, config, tracks=[pieces / f"{f.stem}.txt" for f in files])
+        ingest(
+            files,
+            detector=None,
+            out=folder,
+            settings=config,
+            tracks=[pieces / f"{f.stem}.txt" for f in files],
+        )
     described = Path(model).suffix == ".toml"
     extractor, recipe = open_extractor(
         None if described else Path(model), encoder=Path(model) if described else None

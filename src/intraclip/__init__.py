@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from intraclip.adapt.adapting import adapt as adapt
     from intraclip.config import Recipe as Recipe
     from intraclip.data.lift import lift as lift
-    from intraclip.data.readers import read_split as _read_split
+    from intraclip.data.readers import read_split as read
     from intraclip.data.sda import SDA as SDA
     from intraclip.embed.evaluate import evaluate as evaluate
     from intraclip.embed.network import Network as Network
     from intraclip.embed.network import load as load
     from intraclip.errors import IntraclipError as IntraclipError
     from intraclip.gallery.gallery import Gallery as Gallery
-    from intraclip.ingest.from_python import ingest as ingest
+    from intraclip.ingest.pipeline import ingest as ingest
     from intraclip.link.linking import link as link
     from intraclip.losses.triplet import BatchHardTriplet as BatchHardTriplet
     from intraclip.losses.triplet import batch_hard_triplet as batch_hard_triplet
@@ -47,7 +47,32 @@ if TYPE_CHECKING:
     from intraclip.types import Split as Split
     from intraclip.types import Tracklet as Tracklet
 
-    read = _read_split
+# Spelled out: editors and type checkers read it, and run nothing.
+__all__ = [
+    "ICA",
+    "SDA",
+    "TAP",
+    "BatchHardTriplet",
+    "Embeddings",
+    "Gallery",
+    "IntraclipError",
+    "Network",
+    "Recipe",
+    "Split",
+    "Tracklet",
+    "adapt",
+    "batch_hard_triplet",
+    "evaluate",
+    "heads",
+    "ingest",
+    "lift",
+    "link",
+    "load",
+    "read",
+    "score",
+    "similarity",
+    "train",
+]
 
 _PLACES = {
     "ICA": "models.heads.ica",
@@ -72,7 +97,6 @@ _PLACES = {
 }
 _CALLABLE_PACKAGES = ("adapt", "ingest", "link", "train")
 _OTHER_NAMES = {"read": "read_split"}
-__all__ = [*_PLACES, *_CALLABLE_PACKAGES]
 
 
 def __getattr__(name: str) -> object:

@@ -65,9 +65,9 @@ def main(argv: Sequence[str]) -> int:
     with progress_bar("ingesting") as update:
         summary = ingest(
             args.videos,
-            args.detector,
-            args.out,
-            args.settings,
+            out=args.out,
+            detector=args.detector,
+            settings=args.settings,
             tracks=args.tracks,
             encoder=encoder,
             truth=args.truth,

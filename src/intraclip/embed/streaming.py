@@ -179,7 +179,11 @@ class LiveEmbedder:
         return found
 
     def finish(self, tracklet: Hashable) -> npt.NDArray[np.float32]:
-        """The embedding of a tracklet that has ended, float32 ``[D]``; it is forgotten, even if this fails."""
+        """The embedding of a tracklet that has ended, float32 ``[D]``; it is forgotten, even if this fails.
+
+        Raises:
+            DataError: as `embedding`.
+        """
         tracklet = _id(tracklet)
         with self._lock:
             try:

@@ -129,7 +129,11 @@ class MatchCalibration:
         return expit(self.log_likelihood_ratio(values) + log_odds(self.prior))
 
     def distance_of(self, probability: float) -> float:
-        """The distance that has a probability, under this prior; 0 where even that one is less likely."""
+        """The distance that has a probability, under this prior; 0 where even that one is less likely.
+
+        Raises:
+            DataError: probability outside (0, 1).
+        """
         wanted = log_odds(inside(probability, "the probability")) - log_odds(self.prior)
         if self.curve is not None:
             distances, ratios = self.curve.distances, self.curve.log_likelihood_ratios
@@ -142,6 +146,9 @@ class MatchCalibration:
         Args:
             prior: the chance that a random candidate is the person, inside (0, 1). About 1 / people when exactly one
                 of them must be the person; less when the person may not be among them at all.
+
+        Raises:
+            DataError: prior outside (0, 1).
         """
         return replace(self, prior=inside(prior, "the prior"))
 
@@ -153,6 +160,9 @@ class MatchCalibration:
 
         Args:
             false_match_rate: inside (0, 1), such as 0.001.
+
+        Raises:
+            DataError: the rate is outside (0, 1), or smaller than the pairs can resolve.
         """
         return self.thresholds[self._row(false_match_rate)]
 

@@ -44,7 +44,8 @@ def paired(first: Outcomes, second: Outcomes, pids: npt.NDArray[np.int64], *, se
             "and the same protocol"
         )
     people, one, two = people_of(first, pids), values_of(first), values_of(second)
-    found = _compared(*(np.stack(list(of.values()), axis=1) for of in (one, two)), people, seed=seed)
+    first_values, second_values = (np.stack(list(of.values()), axis=1) for of in (one, two))
+    found = _compared(first_values, second_values, people, seed=seed)
     return Estimates(
         scores=dict(zip(one, found, strict=True)), people=int(people.max()) + 1, queries=len(people)
     )
