@@ -163,16 +163,11 @@ def load_model(checkpoint: Checkpoint, *, device: torch.device) -> ClipEmbedder:
 def load_weights(model: nn.Module, checkpoint: Checkpoint) -> None:
     """Copy a checkpoint's weights into a network of the same structure."""
     try:
-        model.load_state_dict(model_weights(checkpoint))
+        model.load_state_dict(tensors_of(checkpoint.path, "model"))
     except RuntimeError as error:
         raise CheckpointError(
             f"the weights in {checkpoint.path} do not fit its own header: {error}"
         ) from None
-
-
-def model_weights(checkpoint: Checkpoint) -> dict[str, torch.Tensor]:
-    """The network's tensors by name."""
-    return tensors_of(checkpoint.path, "model")
 
 
 def model_file(run: Path) -> Path:
