@@ -88,9 +88,7 @@ def test_killed_and_resumed_gives_the_same_groups_and_weights(
     assert again.to_json_dict() | {"run": ""} == before.to_json_dict() | {"run": ""}
     mine, theirs = (tensors_of(r.run / "model.safetensors", "model") for r in (again, before))
     assert all(np.array_equal(mine[name].numpy(), theirs[name].numpy()) for name in theirs)
-    trained = [
-        tensors_of(r.run / "rounds/1/training/model.safetensors", "model") for r in (again, before)
-    ]
+    trained = [tensors_of(r.run / "rounds/1/training/model.safetensors", "model") for r in (again, before)]
     assert all(np.array_equal(trained[0][name].numpy(), trained[1][name].numpy()) for name in trained[1])
 
 
