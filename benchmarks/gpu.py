@@ -1,4 +1,4 @@
-"""One run on a GPU: tests, training step, augmentation, ranking, extraction, data path, several GPUs, Table 1.
+"""One run on a GPU: tests, training step, augmentation, ranking, extraction, data path, several GPUs, tables.
 
 Run: benchmarks/gpu.sh [--minutes 9] [--out gpu-results] [--parts NAME ...] [--rehearse]
 
@@ -20,9 +20,10 @@ Parts:
 - extract: frames a second from JPEG files to embeddings, against the bare network and against a plain loop.
 - data: JPEG files to batches, by number of processes; and a training fed by them.
 - nccl: two processes train as one does; wants two GPUs.
-- table1: models 1 to 4 of the paper at 256 x 128 from ImageNet weights (`reproduce --scale imagenet-gpu`), and BN
-  before the classifier, as many seeds as time allows; only with more than 8 minutes. Wants timm and the package of
-  weights.
+- tables: what two cores are too slow for, most important first (`TABLES`), eight runs side by side: they share the GPU.
+  Begins with the runs in `results`, goes on from what an earlier call on the same machine left, and is stopped in time:
+  what is finished then lies in the folder `tables`, a folder a scale, to be copied to `results`. Only with more than 8
+  minutes, or alone. Wants timm and the packages of weights.
 
 --rehearse runs every part at toy size on the CPU: it shows that the script works, and measures nothing.
 """
@@ -37,6 +38,7 @@ import io
 import json
 import os
 import pstats
+import shutil
 import signal
 import statistics
 import subprocess
@@ -63,7 +65,7 @@ class Part:
         run: measures; told what to do it with.
         seconds: at most.
         least: seconds below which it is not worth starting.
-        from_minutes: of the whole run, below which it is left out.
+        from_minutes: of the whole run, below which it is left out unless it is all there is to do.
     """
 
     run: Callable[[Bench], None]
@@ -652,39 +654,46 @@ def nccl_process(bench: Bench) -> None:
             )
 
 
-def table1(bench: Bench) -> None:
-    """Table 1 from ImageNet weights (`reproduce --scale imagenet-gpu`), and BN alone, seed by seed.
+TABLES = (
+    # Scale, experiment, seeds.
+    ("imagenet-cpu", "table2-imagenet", 3),
+    ("cpu", "table2", 1),
+    ("imagenet-cpu", "table4", 1),
+    ("imagenet-gpu", "table1", 5),
+    ("imagenet-gpu", "ablation-neck", 5),
+)
 
-    What `reproduce` needs to go on from the finished runs on another machine lies in the folder `table1`.
-    """
+
+def tables(bench: Bench) -> None:
+    """Tables of the paper, as far as time allows; trained networks stay in a folder that the next call finds."""
     from intraclip.lab.reproduce.plan import KEPT
 
-    size = ["--scale", "imagenet-gpu"]
-    if bench.rehearse:
-        recipe = bench.out / "table1-recipe.toml"
-        recipe.write_text(
-            'description = "A rehearsal of imagenet-gpu."\nbase = "imagenet-gpu"\n[input]\nheight = 64\nwidth = 32\n'
-            "[batch]\nclips = 2\n[optimizer]\nepochs = 1\n[data]\nworkers = 1\n",
-            encoding="utf-8",
-        )
-        size = ["--scale", "smoke", "--recipe", str(recipe), "--only", "model-1", "model-4"]
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        for seeds in range(1, 2 if bench.rehearse else 6):
-            started = time.perf_counter()
-            for experiment in ("table1", "ablation-neck"):
-                command = [sys.executable, "-m", "intraclip", "reproduce", experiment, "--out", name, *size]
-                subprocess.run([*command, "--seeds", str(seeds), "--jobs", "1"], check=True, cwd=ROOT)
-                found = [file for file in folder.glob("runs/*/*/*/*") if file.name in KEPT]
-                found += [file for file in folder.iterdir() if file.suffix in (".json", ".md", ".csv")]
-                for file in found:
-                    place = bench.out / "table1" / file.relative_to(folder)
-                    place.parent.mkdir(parents=True, exist_ok=True)
-                    place.write_bytes(file.read_bytes())
-            took = time.perf_counter() - started
-            bench.record(f"{seeds} seeds", seconds=took)
-            if bench.left < took:
-                return
+    work = Path(tempfile.gettempdir()) / ("intraclip-rehearsal" if bench.rehearse else "intraclip-tables")
+    for scale, experiment, seeds in (("smoke", "table1", 1),) if bench.rehearse else TABLES:
+        folder = work / scale
+        if not folder.exists() and (ROOT / "results" / scale).exists():
+            shutil.copytree(ROOT / "results" / scale, folder)
+        command = [sys.executable, "-m", "intraclip", "reproduce", experiment, "--out", str(folder)]
+        command += ["--scale", scale, "--seeds", str(seeds)]
+        if bench.rehearse:
+            command += ["--only", "model-1", "model-4"]
+        if bench.left < 45:
+            return
+        started = time.perf_counter()
+        training = subprocess.Popen([*command, "--jobs", "2" if bench.rehearse else "8"], cwd=ROOT)
+        try:
+            training.wait(timeout=bench.left - 40)
+        except subprocess.TimeoutExpired:  # runs save themselves; those that are whole make a table
+            training.terminate()
+            training.wait()
+        subprocess.run([*command, "--finished"], cwd=ROOT, timeout=max(10, bench.left))
+        for file in [*folder.glob("runs/*/*/*/*"), *folder.iterdir()]:
+            if file.name in KEPT or (file.parent == folder and file.suffix in (".json", ".md", ".csv")):
+                place = bench.out / "tables" / scale / file.relative_to(folder)
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.write_bytes(file.read_bytes())
+        seconds = time.perf_counter() - started
+        bench.record(f"{experiment} at {scale}", seconds=seconds, finished=training.returncode == 0)
 
 
 PARTS = {
@@ -695,7 +704,7 @@ PARTS = {
     "extract": Part(extract, 35),
     "data": Part(data, 40),
     "nccl": Part(nccl, 60, least=10),
-    "table1": Part(table1, 3600, least=120, from_minutes=8),
+    "tables": Part(tables, 3600, least=120, from_minutes=8),
 }
 HIDDEN = {"nccl-process": Part(nccl_process, 60)}
 
@@ -721,7 +730,9 @@ def main() -> int:
     for name in arguments.parts:
         part = PARTS[name]
         left = until - time.monotonic() - 10  # to stop it, and to write
-        if left < part.least or (arguments.minutes <= part.from_minutes and not arguments.rehearse):
+        if left < part.least or (
+            arguments.minutes <= part.from_minutes and len(arguments.parts) > 1 and not arguments.rehearse
+        ):
             write(out, {"part": name, "left_out": f"{left:.0f} s left of {arguments.minutes:g} min"})
             continue
         limit = part.seconds * (4 if arguments.rehearse else 1)  # processors that are shared may be slow

@@ -117,7 +117,7 @@ def measure(
     from intraclip.embed.extractors import ExtractSettings
     from intraclip.gallery import adding
     from intraclip.gallery.gallery import Gallery, create_gallery
-    from intraclip.ingest import IngestConfig, ingest, search, tracking
+    from intraclip.ingest import IngestConfig, camera_motion, ingest, search
 
     shutil.rmtree(out, ignore_errors=True)
     spent: dict[str, float] = defaultdict(float)
@@ -129,7 +129,7 @@ def measure(
             spent,
             (search, "_blocks", "moved"),
             (search, "_moved", "moved"),
-            (tracking._CameraMotion, "estimate", "motion"),
+            (camera_motion.CameraMotion, "estimate", "motion"),
         ),
     ):
         found = ingest(

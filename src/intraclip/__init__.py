@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from intraclip.types import Split as Split
     from intraclip.types import Tracklet as Tracklet
 
+# Spelled out: editors and type checkers read it, and run nothing.
 __all__ = [
     "ICA",
     "SDA",

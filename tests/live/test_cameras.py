@@ -161,6 +161,7 @@ def test_cameras_are_parsed_and_told_apart():
         (1, "yard", "/dev/video0"),
     ]
     assert "host" not in repr(found[0])
+    assert parse_cameras(["\u00b2=a.mp4"])[0].number == 1  # a digit, and no number
     for wrong in (["clip.mp4"], ["=clip.mp4"], ["rtsp://me:secret@host/?a=b"], ["1=a.mp4", "1=b.mp4"]):
         with pytest.raises(ConfigError) as error:
             parse_cameras(wrong)
@@ -173,6 +174,8 @@ def test_only_addresses_of_cameras_devices_and_files_are_opened(tmp_path):
             check_source(wrong)
     with pytest.raises(ConfigError, match="number of a device"):
         check_source("device:front")
+    with pytest.raises(ConfigError, match="number of a device"):
+        check_source("device:\u00b2")
     with pytest.raises(DataError, match="there is no device"):
         check_source("/dev/no-such-video")
     with pytest.raises(DataError, match="there is no video"):

@@ -167,7 +167,7 @@ def _naming(args: AddArgs) -> Naming:
     cameras: dict[int, str] = {}
     for text in args.camera_name:
         number, _, name = text.partition("=")
-        if not number.strip().isdigit() or not name.strip():
+        if not number.strip().isdecimal() or not name.strip():
             raise ConfigError(f"--camera-name {text!r}: write camid=name, such as 1=lobby")
         cameras[int(number)] = name.strip()
     started: dict[str, float] = {}

@@ -160,7 +160,7 @@ def _draw(args: SearchArgs, gallery: Gallery, found: SearchResult) -> None:
 
     from intraclip.core.media import decode_picture
     from intraclip.gallery.pictures import STRIP_HEIGHT, STRIP_WIDTH, strip_of
-    from intraclip.report.strips import Answer, encode_picture, ranked_picture
+    from intraclip.report.strips import encode_picture, ranked_picture
 
     def strip(tracklet: str) -> npt.NDArray[np.uint8]:
         data = gallery.strip(tracklet)
@@ -170,10 +170,9 @@ def _draw(args: SearchArgs, gallery: Gallery, found: SearchResult) -> None:
 
     query = strip(args.tracklet) if args.tracklet is not None else strip_of(_query_pictures(args)[:5])[None]
     answers = [
-        Answer(
-            frames=strip(m.record.id),
-            correct=None,
-            label=f"{m.rank}. {m.record.id} {m.distance:.3f}"
+        (
+            strip(m.record.id),
+            f"{m.rank}. {m.record.id} {m.distance:.3f}"
             + ("" if m.probability is None else f" p {m.probability:.2f}"),
         )
         for m in found.matches

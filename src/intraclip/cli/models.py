@@ -101,7 +101,7 @@ def _check(args: CheckArgs) -> int:
     found = asked or [
         entry for entry in entries().values() if any(file.is_file() for file in files_of(entry))
     ]
-    if all(entry.shipped for entry in found):
+    if not asked and all(entry.shipped for entry in found):
         say(f"no network is in {cache_folder()}")
     problems = 0
     for entry in found:

@@ -63,7 +63,7 @@ def check_source(source: str) -> None:
                 "such as rtsp://host:554/stream"
             )
     elif source.startswith("device:"):
-        if not source.removeprefix("device:").isdigit():
+        if not source.removeprefix("device:").isdecimal():
             raise ConfigError(f"the camera {source!r}: write the number of a device, such as device:0")
     elif not Path(source).exists():
         what = "device" if is_device(source) else "video"
@@ -138,7 +138,7 @@ def open_stream(source: str, *, patience_s: float = PATIENCE_S) -> cv2.VideoCapt
     if is_device(source):
         number = source.removeprefix("device:")
         capture = (
-            cv2.VideoCapture(int(number)) if number.isdigit() else cv2.VideoCapture(source, cv2.CAP_V4L2)
+            cv2.VideoCapture(int(number)) if number.isdecimal() else cv2.VideoCapture(source, cv2.CAP_V4L2)
         )
         if not capture.isOpened():
             raise DataError(

@@ -105,12 +105,7 @@ def collect(
 ) -> npt.NDArray[np.float32]:
     """The embeddings that an extractor makes.
 
-    Args:
-        extractor: of a network.
-        tracklets: N of them.
-        settings: how they are sampled, read and batched.
-        progress: called after every batch.
-        unreadable: gets the messages about frames that were left out.
+    `unreadable` gets the messages about frames that were left out.
 
     Returns:
         float32 ``[N, D]``, in the order of the tracklets; not finite where the network gave such numbers.

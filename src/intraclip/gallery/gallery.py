@@ -118,7 +118,12 @@ def create_gallery(
 
 
 def is_taken(address: str | Path) -> bool:
-    """Whether something is at an address already: a gallery, or anything else that must not be written over."""
+    """Whether something is at an address already: a gallery, or anything else that must not be written over.
+
+    Raises:
+        MissingExtraError: a server's address, and its client library is not installed.
+        OutputError: the server does not answer.
+    """
     return bool(_stores_at(address).is_taken(str(address)))
 
 
@@ -145,6 +150,8 @@ def opened_or_created(
 
     Raises:
         ConfigError: the gallery that is there measures another distance than `metric`.
+        DataError: as `open_gallery`.
+        OutputError: as `create_gallery`.
     """
 
     def create() -> Gallery:
@@ -436,6 +443,10 @@ class Gallery:
             filters: which tracklets count.
             own_camera: search the tracklet's own camera too.
             false_match_rate: see `search`.
+
+        Raises:
+            ConfigError: see `search`.
+            DataError: no such tracklet.
         """
         record = self.record(tracklet)
         filters = filters or Filters()

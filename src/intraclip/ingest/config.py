@@ -20,6 +20,9 @@ class IngestConfig:
 
     Lengths are pixels of the upright source frame, times are seconds, scores and shares lie in 0..1.
 
+    Raises:
+        ConfigError: a value is out of range; the message lists every one.
+
     >>> IngestConfig(min_frames=0, tiling="always")
     Traceback (most recent call last):
     ...

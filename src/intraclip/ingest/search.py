@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from intraclip.ingest.camera_motion import STANDS
 from intraclip.ingest.config import IngestConfig
 from intraclip.ingest.detections import Detections, Floats, box_iou
 from intraclip.ingest.detector import Detector
@@ -70,9 +71,6 @@ NEAR = 0.25
 
 BRIDGED = 1
 """Searches in a row that may miss somebody who is found before and after."""
-
-STANDS = np.eye(2, 3)
-"""Motion of a camera that has none."""
 
 STILL_BLOCK = 8
 """Pixels: frames are compared by means of blocks of this side, in which a sensor's noise has gone."""

@@ -61,7 +61,11 @@ def _videos_in(folder: Path) -> list[Path]:
 
 
 def open_source(path: Path, config: IngestConfig = ALL) -> FrameSource:
-    """Open a video file or a folder of frames."""
+    """Open a video file or a folder of frames.
+
+    Raises:
+        DataError: it cannot be used.
+    """
     return FrameFolder(path, config) if path.is_dir() else Video(path, config)
 
 

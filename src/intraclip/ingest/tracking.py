@@ -8,34 +8,16 @@ import numpy as np
 import numpy.typing as npt
 
 from intraclip.errors import require_extra
+from intraclip.ingest.camera_motion import STANDS, CameraMotion
 from intraclip.ingest.config import IngestConfig
 from intraclip.ingest.detections import Detections
 from intraclip.ingest.frame_source import Image
-from intraclip.ingest.search import STANDS
 
 BUFFER = 0.3
 """Where frames are passed over, boxes are compared with a margin of this share of their size on every side: between
 two searches people, and a camera that is carried, move farther than the tracker foresees. The smaller margin of Yang et
 al., "Hard to Track Objects with Irregular Motions and Similar Appearances? Make It Easier by Buffering the Matching
 Space", WACV 2023."""
-
-CORNERS = 200
-"""By which the camera's own motion is told; more cost more."""
-
-
-class _CameraMotion:
-    """Estimates the camera's own motion as the library's class does, and keeps what it said last."""
-
-    def __init__(self, estimator: Any) -> None:
-        self._estimator = estimator
-        self.latest: npt.NDArray[np.floating] = STANDS
-
-    def estimate(
-        self, image: Image, boxes: npt.NDArray[np.floating] | None = None
-    ) -> npt.NDArray[np.floating]:
-        """``[2, 3]``, where points of the image before are in this one."""
-        self.latest = np.asarray(self._estimator.estimate(image, boxes))
-        return self.latest
 
 
 class PeopleTracker:
@@ -58,7 +40,7 @@ class PeopleTracker:
             "frame_rate": fps,
             "minimum_consecutive_frames": config.confirm_frames,
         }
-        self._camera: _CameraMotion | None = None
+        self._camera: CameraMotion | None = None
         self._wants_image = config.tracker == "botsort" and config.camera_motion
         if config.tracker == "bytetrack":
             self._tracker = library.ByteTrackTracker(
@@ -78,12 +60,7 @@ class PeopleTracker:
                 **common,
             )
             if self._wants_image and config.quality != "full":
-                motion = require_extra("trackers.utils.cmc", extra="ingest", purpose="tracking people")
-                # A camera moves as one: two hundred corners tell how as well as the thousand of the library.
-                self._camera = _CameraMotion(
-                    motion.CMC(motion.CMCConfig(method="sparseOptFlow", downscale=2, sof_max_corners=CORNERS))
-                )
-                self._tracker.cmc = self._camera
+                self._tracker.cmc = self._camera = CameraMotion()
         else:
             self._tracker = library.OCSORTTracker(
                 high_conf_det_threshold=config.track_score, minimum_iou_threshold=config.match_iou, **common

@@ -18,14 +18,11 @@ BINS = (8, 4, 4)
 
 
 def colour_histograms(tracklets: Sequence[Tracklet], *, frames: int = 8) -> npt.NDArray[np.float32]:
-    """Colour histograms in horizontal stripes, the classic hand-made re-ID feature.
+    """Colour histograms in horizontal stripes, the classic hand-made re-ID feature; float32 ``[N, 768]``.
 
     Each frame is balanced to grey (its channels are scaled to one mean), which takes a part of the camera's colour
     cast away. HSV histograms of 8 x 4 x 4 bins in six stripes, averaged over evenly spaced frames, each stripe
     scaled to sum 1, then the square root (Euclidean distance is then the Hellinger distance).
-
-    Returns:
-        float32 ``[N, 768]``.
     """
     loader = FrameLoader(InputConfig(height=96, width=48))
     config = ClipConfig(num_frames=frames, test_sampling="even")

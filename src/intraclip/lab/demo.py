@@ -77,11 +77,7 @@ class DemoResult:
 def run_demo(
     out: Path, view: View, *, seed: int = 0, resume: bool = False, recipe: Recipe | None = None
 ) -> DemoResult:
-    """Render a small benchmark, train model 1 and model 4, score them, `base` and two baselines, write the report.
-
-    Raises:
-        OutputError: `out` is not empty.
-    """
+    """Render a small benchmark, train model 1 and model 4, score them, `base` and two baselines, write the report."""
     if not resume:
         require_empty_folder(out, remedy="choose another --out, or continue that demo with --resume")
     split = _data(out / "data", view, seed=seed)
@@ -127,8 +123,7 @@ def run_demo(
 def demo_recipe(say: Callable[[str], None]) -> Recipe:
     """The recipe `demo-imagenet`, or `demo`, which starts from random weights, where ImageNet's are not installed.
 
-    Args:
-        say: told what is missing, and how to get it.
+    `say` is told what is missing, and how to get it.
     """
     recipe = load_recipe("demo-imagenet")
     name = recipe.model.backbone.removeprefix(TIMM)

@@ -22,6 +22,7 @@ from intraclip.link.changes import Before
 from intraclip.link.evidence import Evidence
 from intraclip.link.footage import tells_apart
 from intraclip.link.kept import keep_in
+from intraclip.link.learning import learn_times
 from intraclip.link.output import read_linking
 from intraclip.link.people import LIKELIER, SURE, People
 from intraclip.link.recordings import kept_apart
@@ -80,6 +81,7 @@ def link(
     travel: TravelTimes | str | Path | None = None,
     one_clock: bool = False,
     one_per_camera: bool = False,
+    no_travel: bool = False,
     answers: str | Path | Iterable[Answer] | None = None,
     labels: str | Path | Mapping[str, str] | None = None,
     before: People | str | Path | None = None,
@@ -101,9 +103,11 @@ def link(
             the footage itself; by default `PROBABILITY` and `LIKELIER`, or `SURE` with a calibration learned elsewhere.
         threshold: without a calibration: join groups while their mean distance is below this.
         distance: ``euclidean`` or ``cosine``; by default that of calibration or gallery, else cosine.
-        travel: travel times between cameras, or a TOML file of them (docs/link.md).
+        travel: travel times between cameras, or a TOML file of them (docs/link.md); by default, without a threshold,
+            they are learned from the footage.
         one_clock: the times of each camera are on one clock, as of one recording.
         one_per_camera: a person has at most one tracklet in each camera.
+        no_travel: learn no travel times.
         answers: what people said about pairs of tracklets: a CSV file of query, tracklet, judgement (same, different,
             unsure), or `intraclip.gallery.answers.Answer`s. A gallery has its own.
         labels: who is on tracklets: a CSV file with the column tracklet and a column name or pid, or names by tracklet.
@@ -135,6 +139,7 @@ def link(
         travel=travel,
         one_clock=one_clock,
         one_per_camera=one_per_camera,
+        no_travel=no_travel,
         answers=answers,
         labels=labels,
         before=before,
@@ -160,6 +165,7 @@ def linking(
     travel: TravelTimes | str | Path | None = None,
     one_clock: bool = False,
     one_per_camera: bool = False,
+    no_travel: bool = False,
     answers: str | Path | Iterable[Answer] | None = None,
     labels: str | Path | Mapping[str, str] | None = None,
     before: People | str | Path | None = None,
@@ -213,18 +219,28 @@ def linking(
             named=said.named,
         )
         asked = calibration is not None or prior is not None or (travel is not None and travel.has_usual)
-        if fitted is not None and fitted.learned_from:
+        chance, elsewhere = probability, fitted is not None and bool(fitted.learned_from)
+        if elsewhere:
             bare = replace(evidence, calibration=None)
             if not asked and tells_apart(bare, probability or LIKELIER):
                 # This footage says more about itself than other people in other places do.
-                evidence, fitted = bare, None
+                evidence, fitted, elsewhere = bare, None, False
             else:
-                notes.append(
-                    f"probabilities were learned from {fitted.learned_from}; your own labelled embeddings: "
-                    "--calibration"
-                )
-                probability = SURE if probability is None else probability
-        people = grouping.link(evidence, given.names, threshold=threshold, probability=probability)
+                chance = SURE if probability is None else probability
+        people = grouping.link(evidence, given.names, threshold=threshold, probability=chance)
+        if not no_travel and threshold is None and (travel is None or not travel.ways):
+            times, why = learn_times(people)
+            notes += [why] * bool(why)
+            if times is not None:
+                evidence = replace(evidence, transit=times)
+                bare = replace(evidence, calibration=None)
+                if elsewhere and not asked and (probability is None or tells_apart(bare, probability)):
+                    evidence, fitted, elsewhere, chance = bare, None, False, probability
+                people = grouping.link(evidence, given.names, probability=chance)
+        if elsewhere and fitted is not None:
+            notes.append(
+                f"probabilities were learned from {fitted.learned_from}; your own labelled embeddings: --calibration"
+            )
         there = _there(given)
         if len(there) < len(given.names):
             people = grouping.left(people, there)
@@ -327,7 +343,7 @@ def _sources(given: Input, travel: TravelTimes | None, notes: list[str]) -> tupl
         return given.sources
     why = f"nothing says which recordings {unknown} tracklets are from"
     remedy = "if each camera has one recording, or all times are on its clock, add --one-clock"
-    if travel is not None and travel.travel:
+    if travel is not None and travel.ways:
         raise ConfigError(f"--travel needs one clock a camera, and {why}; {remedy}")
     notes.append(
         f"{why}, so their times were compared with none and forbid nothing; name the folder of `intraclip ingest` "

@@ -119,7 +119,11 @@ class Alerts:
         return found
 
     def judge(self, key: str, *, same: bool, by: str = "") -> Judgement:
-        """Say whether an alert was right; replaces what was said before."""
+        """Say whether an alert was right; replaces what was said before.
+
+        Raises:
+            DataError: there is none of this id.
+        """
         alert = self.get(key)
         judge = self._gallery.confirm if same else self._gallery.reject
         return judge(alert.reference, alert.tracklet, by=by)

@@ -331,14 +331,14 @@ def parse_cameras(words: list[str] | tuple[str, ...]) -> list[Camera]:
                 "2=/dev/video0 or lobby=clip.mp4"
             )
         found.append((name.strip(), source.strip()))
-    names = [f"cam{int(name)}" if name.isdigit() else name for name, _ in found]
+    names = [f"cam{int(name)}" if name.isdecimal() else name for name, _ in found]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ConfigError(
             f"two cameras are called {', '.join(twice)}; each needs a number or name of its own"
         )
-    taken = {int(name) for name, _ in found if name.isdigit()}
+    taken = {int(name) for name, _ in found if name.isdecimal()}
     free = (n for n in range(1, len(found) + 1000) if n not in taken)
     return [
-        Camera(number=int(name) if name.isdigit() else next(free), source=source, name=called)
+        Camera(number=int(name) if name.isdecimal() else next(free), source=source, name=called)
         for (name, source), called in zip(found, names, strict=True)
     ]

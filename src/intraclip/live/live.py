@@ -64,6 +64,7 @@ class Live:
     Raises:
         ConfigError: no camera, or a network whose head reads more than the mean.
         DataError: the gallery is another network's.
+        MissingExtraError: the trackers library is not installed.
     """
 
     def __init__(

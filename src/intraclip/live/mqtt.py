@@ -22,6 +22,7 @@ class Mqtt:
 
     Raises:
         ConfigError: no such address, or one with a password in it.
+        MissingExtraError: paho-mqtt is not installed.
     """
 
     def __init__(self, url: str, *, password: str = "") -> None:

@@ -23,6 +23,9 @@ class LiveSettings:
         keep_s: tracklets older than this are deleted; 0 keeps all.
         patience_s: a camera that sends nothing for so long is opened again.
         first_wait_s: before a camera that failed is opened again for the first time; then twice as long each time.
+
+    Raises:
+        ConfigError: a value is out of range.
     """
 
     loop: bool = False

@@ -195,7 +195,11 @@ class WatchList:
         return f"{max(map(int, taken), default=0) + 1:04d}"
 
     def remove(self, key: str) -> None:
-        """Take a person off the list; the tracklets and the alerts stay."""
+        """Take a person off the list; the tracklets and the alerts stay.
+
+        Raises:
+            DataError: as `person`.
+        """
         found = self.person(key)
         self._gallery.drop_paper(WATCH, found.id)
         self._gallery.drop_paper(COMPARED, found.id)

@@ -167,11 +167,7 @@ class MatchCalibration:
         return self.thresholds[self._row(false_match_rate)]
 
     def true_match_rate(self, false_match_rate: float) -> float:
-        """Share of the pairs of one person that pass `threshold`, 0..1, on the people it was fitted on.
-
-        Raises:
-            DataError: as `threshold`.
-        """
+        """Share of the pairs of one person that pass `threshold`, 0..1, on the people it was fitted on."""
         return self.true_match_rates[self._row(false_match_rate)]
 
     def require(self, *, metric: str, fingerprint: str) -> None:

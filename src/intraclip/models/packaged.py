@@ -113,7 +113,7 @@ def _lite(key: str, blocks: list[str]) -> str:
 
 def _mobile(key: str, blocks: list[str]) -> str:
     parts = key.split(".")
-    number = int(parts[1]) if len(parts) > 1 and parts[1].isdigit() else -1
+    number = int(parts[1]) if len(parts) > 1 and parts[1].isdecimal() else -1
     if parts[0] != "features" or not 0 <= number <= len(blocks) + 1:
         return key
     if number in (0, len(blocks) + 1):

@@ -44,20 +44,12 @@ def is_image_name(name: str) -> bool:
 
 
 def list_images(folder: Path) -> list[str]:
-    """Names of the frames in a folder, in natural order; empty when the folder is missing.
-
-    Raises:
-        DataError: the folder cannot be listed, or a name is not UTF-8.
-    """
+    """Names of the frames in a folder, in natural order; empty when the folder is missing."""
     return _names_in(folder, lambda entry: is_image_name(entry.name))
 
 
 def list_folders(folder: Path) -> list[str]:
-    """Names of the folders in a folder, in natural order, hidden ones left out; empty when it is missing.
-
-    Raises:
-        DataError: the folder cannot be listed, or a name is not UTF-8.
-    """
+    """Names of the folders in a folder, in natural order, hidden ones left out; empty when it is missing."""
     return _names_in(folder, lambda entry: not is_hidden(entry.name) and entry.is_dir())
 
 

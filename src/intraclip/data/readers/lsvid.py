@@ -146,7 +146,7 @@ class _Folders:
         for i in range(bisect_left(names, start), len(names)):
             if not names[i].startswith(start):
                 break
-            if not (start[-1:].isdigit() and names[i][len(start)].isdigit()):
+            if not (start[-1:].isdecimal() and names[i][len(start)].isdecimal()):
                 found.append(f"{folder}/{names[i]}" if folder else names[i])
         return sorted(found, key=natural_key)
 

@@ -68,13 +68,10 @@ class STA(Head):
 
 
 def frame_energy(maps: torch.Tensor) -> torch.Tensor:
-    """Length over the channels at each position, scaled to length 1 a frame.
+    """Length over the channels at each position, scaled to length 1 a frame; ``[B, T, h, w]``.
 
     Args:
         maps: float ``[B, T, C, h, w]``.
-
-    Returns:
-        ``[B, T, h, w]``.
     """
     # A length has no gradient at 0, and after a ReLU whole positions are 0.
     energy = (maps.float().square().sum(dim=2) + 1e-12).sqrt()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -11,44 +10,16 @@ from intraclip.errors import DataError
 from intraclip.metrics.protocols import PROTOCOLS
 from intraclip.metrics.ranked_lists import ranked_list
 from intraclip.metrics.ranking import Outcomes, score
-from intraclip.report.outcomes import Choice, choose_queries
+from intraclip.report.html import Shown
+from intraclip.report.outcomes import choose_queries
 from intraclip.report.records import RunRecord
-from intraclip.report.sections.tiles import Tile, describe, tracklet_tile
+from intraclip.report.sections.tiles import describe, tracklet_tile
 from intraclip.types import Split, Tracklet
 
 QUERIES = 6
 ANSWERS = 6
 QUERY_FRAMES = 4
 ANSWER_FRAMES = 2
-
-
-@dataclass(frozen=True, kw_only=True)
-class ListOfRun:
-    """The best answers of one run."""
-
-    run: str
-    verdict: str
-    answers: tuple[Tile, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class QueryCase:
-    """A query and what each run answered."""
-
-    name: str
-    about: str
-    query: Tile
-    lists: tuple[ListOfRun, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class RankedLists:
-    """The chosen queries and how they were chosen."""
-
-    choice: Choice
-    queries: int
-    several_runs: bool
-    cases: tuple[QueryCase, ...]
 
 
 def judge(runs: Sequence[RunRecord], *, protocol: str) -> list[Outcomes] | None:
@@ -71,7 +42,7 @@ def judge(runs: Sequence[RunRecord], *, protocol: str) -> list[Outcomes] | None:
 
 def ranked_lists(
     runs: Sequence[RunRecord], judged: Sequence[Outcomes] | None, split: Split, *, protocol: str, seed: int
-) -> RankedLists:
+) -> Shown:
     """Choose queries and show their best answers.
 
     Raises:
@@ -116,18 +87,21 @@ def ranked_lists(
                 )
             )
             verdict = f"first right answer at rank {first}, average precision {precision:.2f}"
-            lists.append(ListOfRun(run=run.name, verdict=verdict, answers=answers))
+            lists.append({"run": run.name, "verdict": verdict, "answers": answers})
         cases.append(
-            QueryCase(
-                name=tracklet.name,
-                about=f"{describe(tracklet)}, {len(tracklet)} frames",
-                query=tracklet_tile(tracklet, QUERY_FRAMES, alt=f"Frames of the query {tracklet.name}."),
-                lists=tuple(lists),
-            )
+            {
+                "name": tracklet.name,
+                "about": f"{describe(tracklet)}, {len(tracklet)} frames",
+                "query": tracklet_tile(tracklet, QUERY_FRAMES, alt=f"Frames of the query {tracklet.name}."),
+                "lists": tuple(lists),
+            }
         )
-    return RankedLists(
-        choice=choice, queries=len(judged[0].rows), several_runs=len(runs) > 1, cases=tuple(cases)
-    )
+    return {
+        "choice": choice,
+        "queries": len(judged[0].rows),
+        "several_runs": len(runs) > 1,
+        "cases": tuple(cases),
+    }
 
 
 def _kept_together(tracklet: Tracklet) -> str:
