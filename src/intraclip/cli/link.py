@@ -10,11 +10,18 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
-from intraclip.cli.common import parse, print_json, print_table, progress_bar, read_data, say, tell
+from intraclip.cli.common import (
+    parse,
+    print_json,
+    print_table,
+    print_tracks,
+    progress_bar,
+    read_data,
+    say,
+    tell,
+)
 from intraclip.cli.gallery_flags import audited
-from intraclip.cli.model_flag import Networked
-from intraclip.cli.network import or_default
-from intraclip.cli.track_scores import print_tracks
+from intraclip.cli.network import Networked, or_default, ready
 
 if TYPE_CHECKING:
     from intraclip.gallery.gallery import Gallery
@@ -151,14 +158,7 @@ def _link(args: LinkArgs, folder: Path) -> Callable[[], None]:
     truth = None if args.truth is None else read_tracks(args.truth)
     network = None
     if is_data_folder(args.source):
-        from intraclip.embed.extract import open_extractor
-        from intraclip.embed.extractors import ExtractSettings
-        from intraclip.embed.network import Network
-
-        extractor, recipe = open_extractor(
-            args.run, encoder=args.encoder, engine=args.engine, device=args.device
-        )
-        network = Network(extractor, ExtractSettings.of(recipe))
+        network = ready(args.open_network())
     split = read_data(args.data) if args.data is not None else None
     source: str | Split | Gallery = args.source if network is None or split is None else split
     labelled = args.calibration is not None and args.calibration.suffix.lower() != ".json"

@@ -23,13 +23,18 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.autograd.graph import increment_version
 
 from intraclip.config import AugmentConfig
 from intraclip.data.augment_kernels import Draws, augment_threaded
-from intraclip.data.normalise import Channels, result_for
+from intraclip.data.normalise import Channels, empty_channels_last
 
 ERASE_ATTEMPTS = 10
 """Rectangles drawn until one fits into the frame; torchvision's number. If none fits, nothing is erased."""
+
+
+FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+"""Types of a normalised batch."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,17 +91,9 @@ class AugmentParameters:
 def draw(
     config: AugmentConfig, *, clips: int, frames: int, height: int, width: int, generator: torch.Generator
 ) -> AugmentParameters:
-    """Draw the augmentation of a batch.
+    """Draw the augmentation of a batch of B `clips` of T `frames` each; `generator` is on the CPU.
 
     Each operation has a coin of its own, so a clip may be left wholly unchanged (paper, section 2.1).
-
-    Args:
-        config: mode, probabilities and ranges.
-        clips: B.
-        frames: T.
-        height: frame height in pixels.
-        width: frame width in pixels.
-        generator: source of the draw, on the CPU.
 
     Returns:
         Parameters with ``U = 1`` in the modes ``synchronous`` and ``none``, ``U = T`` in ``asynchronous``.
@@ -204,7 +201,7 @@ def apply(
         )
     _require_inside(parameters.crop, height, width, operation="crop", smallest=1)
     _require_inside(parameters.erase, height, width, operation="erase", smallest=0)
-    out = result_for(frames, out, dtype)
+    out = _result(frames, out, dtype)
     if not frames.numel():
         return out
     # One unit is a run of frames that share a draw: the clip when synchronous, else the single frame.
@@ -219,6 +216,26 @@ def apply(
         from intraclip.data.augment_colour import change_normalised
 
         change_normalised(out.view(shape), parameters.colour, parameters.erase, mean=mean, std=std)
+    return out
+
+
+def _result(frames: torch.Tensor, out: torch.Tensor | None, dtype: torch.dtype) -> torch.Tensor:
+    """`out` if it fits the frames, or new memory; ValueError where it does not fit."""
+    wanted = dtype if out is None else out.dtype
+    if wanted not in FLOATS:
+        raise ValueError(f"the result can be {', '.join(map(str, FLOATS))}, not {wanted}")
+    if out is None:
+        return empty_channels_last(frames.shape, dtype=dtype, device=frames.device)
+    if out.shape != frames.shape or out.device != frames.device:
+        raise ValueError(
+            f"out wants shape {tuple(frames.shape)} on {frames.device}, got {tuple(out.shape)} on {out.device}"
+        )
+    if not out.movedim(-3, -1).is_contiguous():
+        raise ValueError(
+            f"out wants channels-last memory, such as the result of an earlier call; its strides are {out.stride()}"
+        )
+    if not out.is_inference():  # OpenCV writes behind autograd's back
+        increment_version(out)
     return out
 
 

@@ -14,23 +14,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.autograd.graph import increment_version
 
 Channels = tuple[float, float, float]
 Array = npt.NDArray[Any]
 
-FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
-"""Types of a normalised batch."""
 
-
-def normalise(
-    frames: torch.Tensor,
-    *,
-    mean: Channels,
-    std: Channels,
-    out: torch.Tensor | None = None,
-    dtype: torch.dtype = torch.float32,
-) -> torch.Tensor:
+def normalise(frames: torch.Tensor, *, mean: Channels, std: Channels) -> torch.Tensor:
     """Scale uint8 frames ``[..., 3, H, W]`` to 0..1, subtract the mean, divide by the deviation.
 
     With mean and deviation of 0.5 the result lies in [-1, 1] (paper, section 3.2).
@@ -39,21 +28,16 @@ def normalise(
         frames: uint8, on any device.
         mean: of red, green and blue in 0..1.
         std: likewise.
-        out: overwritten and returned; of the frames' shape and device, floating, with channels-last memory.
-        dtype: of a new result; without effect if `out` is given.
 
     Returns:
-        Floats of the frames' shape with channels-last memory: `out`, or new.
-
-    Raises:
-        ValueError: the frames are of another kind, or `out` does not fit.
+        float32 of the frames' shape with channels-last memory.
     """
     frames = torch.as_tensor(frames)
     if frames.ndim < 3 or frames.shape[-3] != 3 or frames.dtype != torch.uint8:
         raise ValueError(
             f"normalisation wants uint8 [..., 3, H, W], got {frames.dtype} {tuple(frames.shape)}"
         )
-    out = result_for(frames, out, dtype)
+    out = empty_channels_last(frames.shape, dtype=torch.float32, device=frames.device)
     height, width = frames.shape[-2:]
     images, results = frames.reshape(-1, 3, height, width), out.view(-1, 3, height, width)
     if not len(images):
@@ -86,26 +70,6 @@ def empty_channels_last(
     """New ``[..., 3, H, W]`` whose memory is ``[..., H, W, 3]``; its values are whatever was there."""
     *lead, channels, height, width = shape
     return torch.empty((*lead, height, width, channels), dtype=dtype, device=device).movedim(-1, -3)
-
-
-def result_for(frames: torch.Tensor, out: torch.Tensor | None, dtype: torch.dtype) -> torch.Tensor:
-    """`out` if it fits the frames, or new memory; ValueError where it does not fit."""
-    wanted = dtype if out is None else out.dtype
-    if wanted not in FLOATS:
-        raise ValueError(f"the result can be {', '.join(map(str, FLOATS))}, not {wanted}")
-    if out is None:
-        return empty_channels_last(frames.shape, dtype=dtype, device=frames.device)
-    if out.shape != frames.shape or out.device != frames.device:
-        raise ValueError(
-            f"out wants shape {tuple(frames.shape)} on {frames.device}, got {tuple(out.shape)} on {out.device}"
-        )
-    if not out.movedim(-3, -1).is_contiguous():
-        raise ValueError(
-            f"out wants channels-last memory, such as the result of an earlier call; its strides are {out.stride()}"
-        )
-    if not out.is_inference():  # OpenCV writes behind autograd's back
-        increment_version(out)
-    return out
 
 
 def grey_levels(mean: Channels, std: Channels, dtype: torch.dtype) -> Array:

@@ -73,39 +73,34 @@ class Unmatched:
 
         searched = rows((embeddings.pids != JUNK_PID) & (protocol.queries_in_gallery | ~embeddings.is_query))
         queries = rows(embeddings.is_query)
+        there, in_camera = Counter(pid for pid, _ in searched), Counter(searched)
+        # A query that is searched too must not count as its own answer.
+        itself = Counter(pid for pid, _ in queries if protocol.queries_in_gallery)
         self.absent: list[int] = []
         self.own_camera: list[int] = []
-        cameras: dict[int, set[int]] = {}
-        for pid, camid in searched:
-            cameras.setdefault(pid, set()).add(camid)
-        if protocol.own_camera:  # every other tracklet of the pid in this camera is right
-            self.absent = [pid for pid, camid in queries if camid not in cameras.get(pid, ())]
-            return
-        # A query that is searched too must not count as its own answer; it never does, as it is its own camera's.
-        there, itself = Counter(pid for pid, _ in searched), Counter[int]()
-        if protocol.queries_in_gallery:
-            itself.update(pid for pid, _ in queries)
         for pid, camid in queries:
-            if not cameras.get(pid, set()) - {camid}:
+            if protocol.own_camera:  # every other tracklet of the pid in this camera is right
+                if not in_camera[pid, camid]:
+                    self.absent.append(pid)
+            elif there[pid] == in_camera[pid, camid]:
                 (self.absent if there[pid] <= itself[pid] else self.own_camera).append(pid)
 
     def to_json_dict(self) -> dict[str, Any]:
         """Counts of queries, and their pids."""
-        return {
-            "pid_absent_from_gallery": {"queries": len(self.absent), "pids": sorted(set(self.absent))},
-            "pid_in_own_camera_only": {"queries": len(self.own_camera), "pids": sorted(set(self.own_camera))},
-        }
+        found = {"pid_absent_from_gallery": self.absent, "pid_in_own_camera_only": self.own_camera}
+        return {key: {"queries": len(pids), "pids": sorted(set(pids))} for key, pids in found.items()}
 
     def sentences(self) -> list[str]:
         """The same for people."""
-        found = []
-        for pids, why in (
-            (self.absent, "with a pid that is absent from the gallery"),
-            (self.own_camera, "with a pid that the gallery has in the query's own camera alone"),
-        ):
-            if pids:
-                found.append(f"{_queries(len(pids))} not counted, {why}: pid {shorten(sorted(set(pids)))}")
-        return found
+        found = {
+            "with a pid that is absent from the gallery": self.absent,
+            "with a pid that the gallery has in the query's own camera alone": self.own_camera,
+        }
+        return [
+            f"{_queries(len(pids))} not counted, {why}: pid {shorten(sorted(set(pids)))}"
+            for why, pids in found.items()
+            if pids
+        ]
 
 
 def score_file(

@@ -33,6 +33,9 @@ _TIES: dict[Ties, str] = {
     "order": "ties decided by the order of the gallery",
     "for": "ties decided for the right answer",
 }
+DEPARTURES = 2
+"""Most departures from a protocol that are tried together."""
+
 _BLOCK = 128
 """Queries whose distances are held at once."""
 
@@ -185,13 +188,10 @@ def _ranks(
     return match_ranks(distances, matches=right, excluded=excluded)
 
 
-def ways_to_count(embeddings: Embeddings, *, ties: bool, departures: int = 2) -> list[Counting]:
-    """Every protocol and distance with up to so many departures from it; those that change nothing here are left out.
+def ways_to_count(embeddings: Embeddings, *, ties: bool) -> list[Counting]:
+    """Every protocol and distance with up to `DEPARTURES`; those that change nothing here are left out.
 
-    Args:
-        embeddings: query and gallery together.
-        ties: whether ties decide anything.
-        departures: most departures from the protocol.
+    `ties` says whether ties decide anything.
     """
     # Zero vectors have no cosine distance.
     distances = DISTANCES if embeddings.features.any(axis=1).all() else ("euclidean",)
@@ -216,9 +216,8 @@ def ways_to_count(embeddings: Embeddings, *, ties: bool, departures: int = 2) ->
         for unmatched in (False, True)
         for order in get_args(Ties)[: 3 if ties else 1]
     ]
-    return sorted(
-        (way for way in found if len(way.departures()) <= departures), key=lambda way: len(way.departures())
-    )
+    near = [way for way in found if len(way.departures()) <= DEPARTURES]
+    return sorted(near, key=lambda way: len(way.departures()))
 
 
 def match_ranks(
