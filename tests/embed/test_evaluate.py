@@ -17,7 +17,7 @@ from intraclip.embed.embeddings_io import load_embeddings, save_embeddings
 from intraclip.embed.evaluate import evaluate
 from intraclip.embed.extract import with_ids
 from intraclip.errors import CheckpointError, DataError, OutputError
-from intraclip.lab.baselines import colour_histograms
+from intraclip.lab.demo import colour_histograms
 from intraclip.metrics.protocols import PROTOCOLS
 from intraclip.metrics.ranking import score
 from intraclip.metrics.side_by_side import protocols_named

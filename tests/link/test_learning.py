@@ -10,6 +10,7 @@ import pytest
 
 from intraclip.link import linking
 from intraclip.link.evidence import Evidence
+from intraclip.link.footage import with_unit
 from intraclip.link.learning import learn_times, sure_links
 from intraclip.link.people import People, link
 from intraclip.link.scores import score_people
@@ -54,7 +55,7 @@ def test_times_that_people_take_are_found_without_a_label():
 def test_learned_times_find_people_who_look_alike(seed: int):
     evidence, pids = walks(seed, noise=3.5)
     before = score_people(linked(evidence).person, pids)
-    after = score_people(linked(replace(evidence, transit=learned(evidence))).person, pids)
+    after = score_people(linked(with_unit(replace(evidence, transit=learned(evidence)))).person, pids)
     assert after.f1 > before.f1 + 0.1
     assert after.precision > before.precision + 0.05
 
@@ -178,7 +179,12 @@ def test_nothing_is_learned_where_a_user_says_more(monkeypatch):
     assert transit(travel=TravelTimes(clock={1: 0.0})) is not None
     assert transit(no_travel=True) is None
     assert transit(threshold=0.5) is None
-    assert transit(travel=TravelTimes(travel={(1, 2): Travel(minimum_s=1)})) is None
+    usual = TravelTimes(travel={(1, 2): Travel(minimum_s=1, usual_s=9)})
+    assert transit(travel=usual) is not None  # without a calibration usual times do not count
+    labelled, pids = walks(9)
+    calibration = replace(given(labelled), pids=pids)
+    assert transit(calibration=calibration) is not None
+    assert transit(calibration=calibration, travel=usual) is None
 
 
 def test_the_result_says_what_was_learned(monkeypatch):

@@ -66,10 +66,9 @@ class LinkArgs(Networked, ForPrograms):
     distance: Literal["euclidean", "cosine"] | None = None
     """Distance between embeddings. By default that of the calibration or gallery, else cosine."""
     travel: Path | None = None
-    """TOML file of travel times between cameras, and of clocks (docs/link.md). Without it they are learned from the
-    footage, if there is no --threshold."""
+    """TOML file of travel times between cameras, and of clocks (docs/link.md)."""
     no_travel: bool = False
-    """Learn no travel times."""
+    """Learn no travel times from the footage."""
     one_clock: bool = False
     """The times of each camera are on one clock, as of one recording. Needed where neither --data nor names as
     `intraclip ingest` gives them say which recording a tracklet is from; times of two recordings are not compared."""

@@ -91,17 +91,9 @@ class AugmentParameters:
 def draw(
     config: AugmentConfig, *, clips: int, frames: int, height: int, width: int, generator: torch.Generator
 ) -> AugmentParameters:
-    """Draw the augmentation of a batch.
+    """Draw the augmentation of a batch of B `clips` of T `frames` each; `generator` is on the CPU.
 
     Each operation has a coin of its own, so a clip may be left wholly unchanged (paper, section 2.1).
-
-    Args:
-        config: mode, probabilities and ranges.
-        clips: B.
-        frames: T.
-        height: frame height in pixels.
-        width: frame width in pixels.
-        generator: source of the draw, on the CPU.
 
     Returns:
         Parameters with ``U = 1`` in the modes ``synchronous`` and ``none``, ``U = T`` in ``asynchronous``.

@@ -24,12 +24,7 @@ def augment_vectorised(
 
     Resampled values are not rounded to grey levels as `augment_threaded` does; the two differ by up to 1 level.
 
-    Args:
-        frames: uint8 ``[N, F, 3, H, W]``, any layout.
-        drawn: on the CPU, so that what to do is known without the device.
-        mean: by channel, of frames in 0..1.
-        std: likewise.
-        out: floating ``[N, F, 3, H, W]`` on the frames' device; overwritten.
+    `frames` may have any layout. `drawn` is on the CPU, so that what to do is known without the device.
     """
     units, length, channels, height, width = frames.shape
     device = frames.device

@@ -50,13 +50,7 @@ def augment_threaded(
 ) -> None:
     """Augment units on the CPU, on as many threads as torch uses (`torch.get_num_threads`).
 
-    Args:
-        frames: uint8 ``[N, F, 3, H, W]``. Channels-last memory is read in place; other layouts cost a copy of
-            each frame, made on the way.
-        drawn: for each unit.
-        mean: by channel, of frames in 0..1.
-        std: likewise.
-        out: floating ``[N, F, 3, H, W]``, channels-last memory; overwritten.
+    Channels-last memory of `frames` is read in place; other layouts cost a copy of each frame, made on the way.
     """
     units, _, _, height, width = frames.shape
     table = grey_levels(mean, std, out.dtype)

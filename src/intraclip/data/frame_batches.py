@@ -95,10 +95,6 @@ class FrameBatches(Dataset["FrameBatch | IntraclipError"]):
     """Batches of `max_frames` frames across the borders of clips and tracklets; item i is batch i. See `iterate`.
 
     Args:
-        tracklets: tracklets to embed.
-        clip: T and how a tracklet is sampled.
-        input_config: frame size.
-        max_frames: frames in a batch.
         skip_unreadable: hand over what can be read instead of an error.
         parts: ranges of tracklet numbers that share no batch, in the order they are wanted; by default one of all.
             A part's batches do not depend on which other parts are asked for.

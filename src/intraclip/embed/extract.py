@@ -121,11 +121,7 @@ def collect(
 
 
 def require_test_tracklets(split: Split) -> None:
-    """Refuse a split that has nothing to test on.
-
-    Raises:
-        DataError: neither queries nor gallery.
-    """
+    """Refuse a split that has nothing to test on."""
     if not split.test:
         raise DataError(f"{split.root} holds no test tracklets (layout {split.dataset}, split {split.index})")
 

@@ -92,11 +92,7 @@ def same_people(train_root: Path, test_root: Path) -> bool:
 
 
 def raise_problems(problems: Sequence[str]) -> None:
-    """Say everything that was found.
-
-    Raises:
-        DataError: something was.
-    """
+    """Say everything that was found."""
     if problems:
         lines = "\n".join(f"  - {problem}" for problem in problems)
         raise DataError(f"the data cannot be used as asked; nothing was trained:\n{lines}")

@@ -42,6 +42,7 @@ class Evidence:
             recordings of one camera are not compared.
         travel: clocks and ways between cameras.
         transit: times between cameras that were learned; None if none were.
+        unit: distance that is worth as much as one unit of the log ratio of learned times; 0 if unknown.
         one_per_camera: tracklets of one camera are different people, whatever their times.
         together: rows that a human called one person, whatever times and cameras say; no row in two of them.
         different: pairs of rows that a human called two people, int64 ``[P, 2]``; None if there are none.
@@ -61,6 +62,7 @@ class Evidence:
     sources: tuple[str, ...] = ()
     travel: TravelTimes | None = None
     transit: TransitTimes | None = None
+    unit: float = 0.0
     one_per_camera: bool = False
     together: tuple[Indices, ...] = ()
     different: Indices | None = None
@@ -140,7 +142,7 @@ class Evidence:
         distances = self.distances(rows, columns)
         if self.transit is None:
             return distances
-        said = self.transit.unit * self._transit(self.transit, rows, columns)
+        said = self.unit * self._transit(self.transit, rows, columns)
         return np.asarray(np.maximum(distances - said, 0), dtype=np.float32)
 
     def _transit(self, transit: TransitTimes, rows: Indices, columns: Indices) -> npt.NDArray[np.float64]:
@@ -149,7 +151,7 @@ class Evidence:
     def scores(self, rows: Indices, columns: Indices) -> ScoreMatrix:
         """How much speaks for one person: log odds, or negative distances; minus infinity where it cannot be.
 
-        The usual travel time counts among log odds alone: it has no unit of distance.
+        The usual travel time counts among log odds alone: it has no unit of distance. Times that were learned have one.
 
         Returns:
             float32 ``[rows, columns]``.

@@ -137,10 +137,15 @@ def fit_tail(evidence: Evidence) -> Tail | None:
     )
 
 
-def nearness_of_two(evidence: Evidence) -> float:
-    """Over which distance the pairs of two people get e times fewer, the nearer they are; 0 where there are too few."""
-    start, _, apart = _nearest(evidence)
-    return _scale(evidence, start, apart)
+def with_unit(evidence: Evidence) -> Evidence:
+    """The same tracklets, with the distance over which pairs of two people get e times fewer, the nearer they are.
+
+    It is what one unit of log odds is worth where pairs of one person are about as many at every distance. 0 where too
+    few pairs are of two.
+    """
+    levelled = without_cameras(replace(evidence, calibration=None, transit=None))
+    start, _, apart = _nearest(levelled)
+    return replace(evidence, unit=_scale(levelled, start, apart))
 
 
 def _scale(evidence: Evidence, start: float, apart: Values) -> float:

@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from intraclip.link.evidence import BLOCK, Evidence
-from intraclip.link.footage import nearness_of_two, without_cameras
+from intraclip.link.footage import without_cameras
 from intraclip.link.people import FULL, People
 from intraclip.link.transit import EDGES, FEW, TransitTimes, bins
 
@@ -64,10 +64,9 @@ def learn_times(people: People) -> tuple[TransitTimes | None, str]:
     if len(evidence) > FULL:
         return None, f"times between cameras are learned of up to {FULL:,} tracklets"
     evidence, person = evidence.taken(known), person[known]
-    levelled = without_cameras(replace(evidence, calibration=None, transit=None))
+    levelled = without_cameras(replace(evidence, calibration=None, transit=None, unit=0.0))
     links = sure_links(levelled, person)
-    unit = nearness_of_two(levelled)
-    if len(links) < LEAST or not unit > 0:
+    if len(links) < LEAST:
         return (
             None,
             f"too few sure links to learn times between cameras from ({len(links)}; {LEAST} are needed)",
@@ -90,7 +89,6 @@ def learn_times(people: People) -> tuple[TransitTimes | None, str]:
     times = TransitTimes(
         log_ratio=common,
         own={places[number]: ratios for number, ratios in own.items()},
-        unit=unit,
         gaps={places[n]: tuple(np.sort(seconds[pairs == n]).tolist()) for n in sorted(places)},
     )
     where = "" if everywhere is not None else f", {len(own)} of {len(places)} pairs of cameras alone"

@@ -20,7 +20,7 @@ from intraclip.gallery.gallery import Gallery, open_gallery
 from intraclip.link import people as grouping
 from intraclip.link.changes import Before
 from intraclip.link.evidence import Evidence
-from intraclip.link.footage import tells_apart
+from intraclip.link.footage import tells_apart, with_unit
 from intraclip.link.kept import keep_in
 from intraclip.link.learning import learn_times
 from intraclip.link.output import read_linking
@@ -103,11 +103,11 @@ def link(
             the footage itself; by default `PROBABILITY` and `LIKELIER`, or `SURE` with a calibration learned elsewhere.
         threshold: without a calibration: join groups while their mean distance is below this.
         distance: ``euclidean`` or ``cosine``; by default that of calibration or gallery, else cosine.
-        travel: travel times between cameras, or a TOML file of them (docs/link.md); by default, without a threshold,
-            they are learned from the footage.
+        travel: travel times between cameras, or a TOML file of them (docs/link.md).
         one_clock: the times of each camera are on one clock, as of one recording.
         one_per_camera: a person has at most one tracklet in each camera.
-        no_travel: learn no travel times.
+        no_travel: learn no times between cameras. They are learned unless there is a threshold, or a calibration beside
+            usual times.
         answers: what people said about pairs of tracklets: a CSV file of query, tracklet, judgement (same, different,
             unsure), or `intraclip.gallery.answers.Answer`s. A gallery has its own.
         labels: who is on tracklets: a CSV file with the column tracklet and a column name or pid, or names by tracklet.
@@ -218,26 +218,28 @@ def linking(
             different=said.different,
             named=said.named,
         )
+        # What was learned in other places gives way to this footage, unless somebody asked for it.
+        elsewhere = fitted is not None and bool(fitted.learned_from)
         asked = calibration is not None or prior is not None or (travel is not None and travel.has_usual)
-        chance, elsewhere = probability, fitted is not None and bool(fitted.learned_from)
-        if elsewhere:
+
+        def grouped(evidence: Evidence) -> People:
             bare = replace(evidence, calibration=None)
-            if not asked and tells_apart(bare, probability or LIKELIER):
-                # This footage says more about itself than other people in other places do.
-                evidence, fitted, elsewhere = bare, None, False
-            else:
-                chance = SURE if probability is None else probability
-        people = grouping.link(evidence, given.names, threshold=threshold, probability=chance)
-        if not no_travel and threshold is None and (travel is None or not travel.ways):
+            by_times = evidence.transit is not None and evidence.unit > 0 and probability is None
+            if elsewhere and not asked and (by_times or tells_apart(bare, probability or LIKELIER)):
+                return grouping.link(bare, given.names, probability=probability)
+            chance = SURE if elsewhere and probability is None else probability
+            return grouping.link(evidence, given.names, threshold=threshold, probability=chance)
+
+        people = grouped(evidence)
+        known = travel is not None and travel.has_usual and people.evidence.calibration is not None
+        if not (no_travel or known) and threshold is None:
             times, why = learn_times(people)
             notes += [why] * bool(why)
             if times is not None:
-                evidence = replace(evidence, transit=times)
-                bare = replace(evidence, calibration=None)
-                if elsewhere and not asked and (probability is None or tells_apart(bare, probability)):
-                    evidence, fitted, elsewhere, chance = bare, None, False, probability
-                people = grouping.link(evidence, given.names, probability=chance)
-        if elsewhere and fitted is not None:
+                people = grouped(with_unit(replace(evidence, transit=times)))
+        if people.evidence.calibration is None:
+            fitted = None
+        elif fitted is not None and elsewhere:
             notes.append(
                 f"probabilities were learned from {fitted.learned_from}; your own labelled embeddings: --calibration"
             )

@@ -30,14 +30,12 @@ class TransitTimes:
         log_ratio: float64 ``[K]``: how much more likely a gap in each bin of `EDGES` is for one person than for two,
             natural logarithm; 0 throughout where pairs of cameras have nothing in common.
         own: the same for two camera numbers, the smaller first, where their own links add to what all have in common.
-        unit: distance that is worth as much as one unit of it: over so much two people get e times fewer.
         gaps: two camera numbers, the smaller first, -> seconds between the tracklets of the surest links between them,
             ascending, below 0 where both saw them at once.
     """
 
     log_ratio: npt.NDArray[np.float64]
     own: Mapping[tuple[int, int], npt.NDArray[np.float64]]
-    unit: float
     gaps: Mapping[tuple[int, int], tuple[float, ...]]
 
     def of(

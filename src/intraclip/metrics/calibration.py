@@ -164,11 +164,6 @@ def pair_distances(
 
     Memory: one block of distances ``[BLOCK, gallery]`` a few times over, at most 2 x `KEEP` numbers, and 8 MB.
 
-    Args:
-        embeddings: query and gallery together.
-        protocol: what is searched.
-        distance: ``euclidean`` or ``cosine``.
-
     Raises:
         DataError: no query, an empty gallery, no genuine or no impostor pair.
     """
@@ -260,10 +255,6 @@ def equal_error_rate(pairs: PairDistances) -> EqualErrorRate:
 
 def threshold_at(pairs: PairDistances, false_match_rate: float) -> Threshold:
     """The largest threshold that lets at most a share of the impostor pairs pass.
-
-    Args:
-        pairs: of `pair_distances`.
-        false_match_rate: inside (0, 1).
 
     Returns:
         The threshold, what it achieves, and whether there are enough pairs to say so. It is the distance of an

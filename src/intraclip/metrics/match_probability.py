@@ -278,9 +278,6 @@ def _of_thresholds(data: Mapping[str, Any]) -> dict[str, Any]:
     """What `intraclip score --calibrate` of version 0.1 wrote, as a match calibration; it is checked as such.
 
     Rates that too few pairs support are left out, and the prior is the share of same-person pairs.
-
-    Raises:
-        DataError: it was made of fewer than `MIN_PEOPLE` people, or is damaged.
     """
     try:
         genuine, impostors, people = data["genuine_pairs"], data["impostor_pairs"], data["people"]

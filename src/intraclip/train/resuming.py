@@ -60,11 +60,7 @@ def restore(
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, checkpoint: Checkpoint) -> None:
-    """Restore an optimizer to the checkpoint's moment.
-
-    Raises:
-        CheckpointError: the file holds no optimizer.
-    """
+    """Restore an optimizer to the checkpoint's moment."""
     with safetensors.safe_open(checkpoint.path, framework="pt") as file:
         groups = (file.metadata() or {}).get("optimizer_groups")
     if groups is None:
@@ -84,12 +80,7 @@ def load_optimizer(optimizer: torch.optim.Optimizer, checkpoint: Checkpoint) -> 
 
 
 def _set_damaged_aside(run: Path, watcher: Watcher) -> None:
-    """Set damaged checkpoints aside, newest first, until one is whole.
-
-    Raises:
-        CheckpointError: there are some, and none is whole.
-        OutputError: one cannot be set aside.
-    """
+    """Set damaged checkpoints aside, newest first, until one is whole."""
     older = sorted((run / "checkpoints").glob("epoch-*.safetensors"))
     if older:
         raise CheckpointError(

@@ -161,11 +161,7 @@ class Reader:
 
 
 def check_split_number(split: int, count: int, root: Path) -> None:
-    """Refuse a split that does not exist.
-
-    Raises:
-        DataError: `split` is not in ``0 .. count - 1``.
-    """
+    """Refuse a split that does not exist."""
     if not 0 <= split < count:
         there = "there is only split 0" if count == 1 else f"there are {count}, 0 to {count - 1}"
         raise DataError(f"{root}: no split {split}; {there}")

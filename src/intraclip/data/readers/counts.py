@@ -61,11 +61,7 @@ def published_counts(layout: str, split: Split) -> PublishedCounts | None:
 
 
 def require_published(layout: str, split: Split) -> None:
-    """Refuse a copy whose counts are not the published ones; a rendered one has none.
-
-    Raises:
-        DataError: they differ; all of them are listed.
-    """
+    """Refuse a copy whose counts are not the published ones; a rendered one has none."""
     published, wrong = published_counts(layout, split), unlike_published(layout, split)
     if published is not None and wrong:
         lines = "\n".join(f"  - {difference}" for difference in wrong)

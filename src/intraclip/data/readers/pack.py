@@ -15,11 +15,7 @@ def read_pack(root: Path, *, split: int = 0, direction: str = "first-half-tests"
     """Read one split of a packed data set.
 
     Tracklets have the names, pids, camids and frame names of the original; their root is the pack.
-
-    Args:
-        root: the pack.
-        split: number of the split, counted from 0.
-        direction: which half of an iLIDS-VID split tests; packs of other data sets ignore it.
+    `direction` says which half of an iLIDS-VID split tests; packs of other data sets ignore it.
 
     Raises:
         DataError: the pack is not finished or damaged, or there is no such split or direction.

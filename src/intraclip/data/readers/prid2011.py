@@ -68,10 +68,6 @@ def read_prid2011(root: Path, *, split: int = 0) -> Split:
     Without a split file, people with fewer than 27 frames in either camera are left out, as is usual; fewer than 2 in a
     rendered copy (`benchmark.json`).
 
-    Args:
-        root: the folder that holds ``prid_2011`` or ``multi_shot``.
-        split: number of the split, counted from 0.
-
     Raises:
         DataError: folders are missing, or the split file names people who are not there.
     """

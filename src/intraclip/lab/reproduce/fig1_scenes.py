@@ -38,10 +38,8 @@ class Scene:
     Attributes:
         people: ``test`` or ``train``.
         tracklets: in random order, people in turn.
-        clips: frames of each.
         outlines: silhouettes ``[T, H, W]`` of those frames, or None.
         others: name of a tracklet -> other tracklets of that person; empty for people of training.
-        config: of the clips.
     """
 
     people: str

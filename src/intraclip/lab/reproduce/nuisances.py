@@ -39,9 +39,6 @@ def groups_of(split: Split) -> dict[str, frozenset[str]]:
 
     Returns:
         Group -> names of query tracklets; empty where the data tell no nuisances.
-
-    Raises:
-        DataError: the ground truth lacks a query.
     """
     told = nuisances_told(split.root)
     if not told:

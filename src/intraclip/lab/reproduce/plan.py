@@ -327,13 +327,7 @@ def look(folder: Path, recipe: Recipe, split: Split | None, refused: list[Refusa
 
 
 def _state(folder: Path, recipe: Recipe, split: Split | None) -> State:
-    """As `look`. Messages of errors leave out the folder.
-
-    Raises:
-        ConfigError: it was made with another recipe.
-        DataError: it was trained on other data.
-        OutputError: the folder is something else.
-    """
+    """As `look`. Messages of errors leave out the folder."""
     config = folder / "config.toml"
     if not config.is_file():
         found = list(folder.iterdir()) if folder.is_dir() else []
@@ -352,12 +346,7 @@ def _state(folder: Path, recipe: Recipe, split: Split | None) -> State:
 
 
 def _check_trained_on(folder: Path, split: Split) -> None:
-    """Refuse a run of other data.
-
-    Raises:
-        DataError: it was trained on other tracklets.
-        CheckpointError: its model is damaged.
-    """
+    """Refuse a run of other data."""
     model = folder / "model.safetensors"
     same = True
     if model.is_file():

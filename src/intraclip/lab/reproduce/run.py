@@ -233,11 +233,7 @@ def reproduce(planned: Plan, view: View) -> list[Path]:
 
 
 def _check_done(runs: Sequence[PlannedRun], failures: Sequence[Failure]) -> None:
-    """Look at all runs again before their numbers are used: a long time may have passed since the plan.
-
-    Raises:
-        IntraclipError: one that did not fail is not what was planned.
-    """
+    """Look at all runs again before their numbers are used: a long time may have passed since the plan."""
     failed = {failure.run.folder for failure in failures}
     found = look_again([run for run in runs if run.folder not in failed])
     unfinished = [f"  {run.folder} ({run.state})" for run in found if run.state != "done"]

@@ -187,11 +187,7 @@ def do_runs(
 
 
 def _stop_if_hopeless(ended: Sequence[Failure | None]) -> None:
-    """Stop when the last failure must hit every run.
-
-    Raises:
-        IntraclipError: it must.
-    """
+    """Stop when the last failure must hit every run."""
     last = ended[-1]
     if last is None:
         return

@@ -184,7 +184,6 @@ class LSTM(nn.Module):
     torch's own, which is fast but exports for one T only; what is exported is the same layer step by step.
 
     Args:
-        num_features: F.
         hidden: C.
     """
 

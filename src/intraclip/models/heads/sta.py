@@ -26,7 +26,6 @@ class STA(Head):
     frames; any T.
 
     Args:
-        num_features: F.
         embedding_size: D, at most F.
         num_stripes: K.
         regularisation: weight of the auxiliary loss.
