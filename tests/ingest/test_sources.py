@@ -94,7 +94,7 @@ def test_videos_and_sequences_make_the_same_tracklets(tmp_path: Path, walkers: P
 
 def test_numbers_in_names_are_frame_numbers(tmp_path: Path, walkers: Path) -> None:
     folder = write_frames(tmp_path / "cam1", walkers, leave_out=(4, 5))
-    source = FrameFolder(folder, fps=10)
+    source = FrameFolder(folder, IngestConfig(folder_fps=10))
     frames = list(source.frames())
     assert [f.index for f in frames] == [0, 1, 2, *range(5, 18)]
     assert frames[3].time_s == pytest.approx(0.5)

@@ -10,8 +10,7 @@ from typing import Annotated
 
 import tyro
 
-from intraclip.cli.common import parse, print_json, progress_bar, say, with_rate
-from intraclip.cli.track_scores import print_tracks
+from intraclip.cli.common import parse, print_json, print_tracks, progress_bar, say, with_rate
 from intraclip.ingest import IngestConfig
 
 

@@ -46,8 +46,16 @@ class Watcher(Protocol):
         """Something worth a line: a resumed checkpoint, a frame that could not be read."""
 
 
-class Silent(Watcher):
+class Silent:
     """A watcher that looks away."""
+
+    def step(
+        self, *, epoch: int, step: int, total_steps: int, metrics: dict[str, float], throughput: Throughput
+    ) -> None:
+        """Do nothing."""
+
+    def message(self, text: str) -> None:
+        """Do nothing."""
 
 
 def learning_rate(config: OptimizerConfig, epoch: int) -> float:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from intraclip.config import Recipe
 from intraclip.config_io import dump_recipe, load_recipe
-from intraclip.core.files import is_half_written, locked, write_new, write_text
+from intraclip.core.files import is_half_written, locked, write_text
 from intraclip.core.folders import require_empty_folder, sweep
 from intraclip.errors import ConfigError, OutputError
 from intraclip.train.comparing import differing_in_effect
@@ -72,13 +72,8 @@ def prepare(run: Path, recipe: Recipe, held: ExitStack, *, resume: bool, restart
         _write_launch(launch)
         return
     require_empty_folder(run, remedy=_REMEDY)
-    try:
-        run.mkdir(parents=True, exist_ok=True)
-        write_new(config, dump_recipe(recipe))
-    except FileExistsError:
-        raise OutputError(f"another process began a run in {run} just now; choose another --out") from None
-    except OSError as error:
-        raise OutputError(f"the run folder {run} cannot be written: {error}") from None
+    taken = f"another process began a run in {run} just now; choose another --out"
+    write_text(config, dump_recipe(recipe), replace=False, taken=taken)
     _hold(run, held)
     _write_launch(launch)
 
