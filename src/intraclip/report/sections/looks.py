@@ -36,9 +36,8 @@ def cams(networks: Sequence[Loaded], split: Split, *, seed: int) -> Shown:
     rng = np.random.default_rng([seed, 15])
     drawn = different_people(replace(split, train=train), 2 * CAM_SCORED_CLIPS, rng)
     # A person who stands behind a pillar says nothing about where a network looks.
-    seen = [(t, s) for t in drawn if gradcam.is_visible(s := gradcam.silhouettes_of(split.root, t))][
-        :CAM_SCORED_CLIPS
-    ]
+    outlined = ((t, gradcam.silhouettes_of(split.root, t)) for t in drawn)
+    seen = [(t, s) for t, s in outlined if gradcam.is_visible(s)][:CAM_SCORED_CLIPS]
     if not seen:
         raise DataError("no training person that was drawn is visible enough in every frame of a tracklet")
     chosen, people = [t for t, _ in seen], [s for _, s in seen]
