@@ -195,6 +195,7 @@ def test_the_result_says_what_was_learned(monkeypatch):
         note.startswith("times between cameras were learned from")
         for note in linking.link(given(evidence)).notes
     )
+    assert "less what learned times between cameras say" in linking.link(given(evidence)).rule
     chance = by_chance(evidence, 0)
     monkeypatch.setattr(linking, "from_embeddings", lambda e: replace(source, times=chance.times))
     found = linking.link(given(evidence))
