@@ -50,7 +50,8 @@ from intraclip.gallery.records import TrackletRecord
 from intraclip.ingest.config import IngestConfig
 from intraclip.ingest.detector import open_detector
 from intraclip.live.cameras import Camera
-from intraclip.live.live import Live, LiveSettings
+from intraclip.live.live import Live
+from intraclip.live.settings import LiveSettings
 from intraclip.live.watchlist import Matcher, WatchList
 from intraclip.live.webhook import Webhook
 

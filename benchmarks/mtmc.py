@@ -6,14 +6,15 @@
 The true boxes are followed (detection is not at stake), each true track broken in up to three at random as a tracker
 breaks them, and a tracklet embedded on a few of its frames. Compared:
 
-- `link`: nothing given, as a user runs it;
-- `link, travel`: the same with the times between cameras of the rendered place, where the videos have them;
+- `link`: nothing given, as a user runs it; times between cameras are learned from the footage;
+- `link, no travel`: without them;
+- `link, travel`: told the times between cameras of the rendered place, where the videos have them;
 - `clustering`: scikit-learn's average linkage on the cosine distance, cut where its mean silhouette is best;
 - `threshold`: whatever is nearer than a threshold is one person, at the threshold with the best mean silhouette;
 - `best clustering`, `best threshold`: the same, where IDF1 of tracklets is best, with the truth in hand; nobody has
   that.
 
-Printed: HOTA, AssA, MOTA and IDF1 across cameras, of all boxes.
+Printed: HOTA, AssA, MOTA and IDF1 across cameras, of all boxes, and the precision of pairs of tracklets.
 """
 
 from __future__ import annotations
@@ -32,16 +33,14 @@ from sklearn.metrics import silhouette_score
 
 from intraclip.data.readers import read_split
 from intraclip.embed.extract import open_extractor
+from intraclip.embed.extract_job import extract_split
 from intraclip.embed.extractors import ExtractSettings
-from intraclip.embed.network import Network
 from intraclip.ingest import IngestConfig, ingest
 from intraclip.ingest.camera_tracks import CameraTracks, mot_text, read_tracks
 from intraclip.ingest.track_scores import TrackScores, score_tracks
 from intraclip.link.boxes import by_camera, person_tracks
-from intraclip.link.linking import linking
-from intraclip.link.people import SURE, link
+from intraclip.link.linking import link, linking
 from intraclip.link.scores import score_people
-from intraclip.link.travel import read_travel_times
 from intraclip.metrics.distance import distance_matrix
 
 CUTS = 40
@@ -84,8 +83,10 @@ def silhouette(distances: npt.NDArray[np.float64], groups: npt.NDArray[np.int64]
     return float(silhouette_score(distances, groups, metric="precomputed")) if several else -1.0
 
 
-def compare(videos: Path, model: str, out: Path, config: IngestConfig) -> tuple[dict[str, TrackScores], str]:
-    """Scores across cameras by way of grouping, and the rule of `link`."""
+def compare(
+    videos: Path, model: str, out: Path, config: IngestConfig
+) -> tuple[dict[str, tuple[TrackScores, float]], str]:
+    """By way of grouping: scores across cameras, and precision of pairs; and the rule of `link`."""
     files = sorted(videos.glob("cam*.mp4"))
     truth = read_tracks(videos / "ground_truth")
     pieces = out / "pieces"
@@ -95,32 +96,41 @@ def compare(videos: Path, model: str, out: Path, config: IngestConfig) -> tuple[
         rng = random.Random(0)
         for camera, tracks in truth.items():
             (pieces / f"cam{camera}.txt").write_text(mot_text(broken(tracks, rng)))
-        ingest(files, None, folder, config, tracks=[pieces / f"{f.stem}.txt" for f in files])
-    described = Path(model).suffix == ".toml"
-    extractor, recipe = open_extractor(
-        None if described else Path(model), encoder=Path(model) if described else None
-    )
-    settings = ExtractSettings.of(recipe)
-    settings = replace(settings, clip=replace(settings.clip, test_sampling="even"))
+        ingest(
+            files,
+            detector=None,
+            out=folder,
+            settings=config,
+            tracks=[pieces / f"{f.stem}.txt" for f in files],
+        )
+    split = read_split(folder)
+    file = out / f"{Path(model).stem}.npz"
+    if not file.exists():
+        described = Path(model).suffix == ".toml"
+        extractor, recipe = open_extractor(
+            None if described else Path(model), encoder=Path(model) if described else None
+        )
+        settings = ExtractSettings.of(recipe)
+        settings = replace(settings, clip=replace(settings.clip, test_sampling="even"))
+        extract_split(extractor, split, settings, file)
     found = {}
-    with linking(read_split(folder), network=Network(extractor, settings)) as linked:
+    with linking(file, data=split) as linked:
         people, given = linked.people, linked.given
         pids = np.array([int(given.manifest[name]["track"]) // PIECES for name in people.names])
         distances = distance_matrix(given.features, given.features, distance="cosine").astype(np.float64)
         distances = (distances + distances.T) / 2
         np.fill_diagonal(distances, 0)
-        ways = {"link": people.person}
+        ways = {"link": people.person, "link, no travel": link(file, data=split, no_travel=True).person}
         times = videos / "ground_truth" / "travel.toml"
         if times.is_file():
-            evidence = replace(people.evidence, travel=read_travel_times(times))
-            probability = None if evidence.calibration is None else SURE
-            ways["link, travel"] = link(evidence, people.names, probability=probability).person
+            ways["link, travel"] = link(file, data=split, travel=times).person
         ways |= dict(rivals(distances.clip(min=0), pids))
         for name, groups in ways.items():
+            pairs = score_people(groups, pids)
             views = person_tracks(folder, given.manifest, replace(people, person=groups + 1))
             across = score_tracks(truth, by_camera(views)).across
             assert across is not None
-            found[name] = across
+            found[name] = across, pairs.precision
     return found, people.rule
 
 
@@ -144,10 +154,11 @@ def main() -> None:
         for model in args.model:
             scores, rule = compare(videos, model, args.out / videos.name, config)
             print(f"\n{videos.name}, {Path(model).stem}; link: {rule}")
-            print(f"{'':18}{'HOTA':>8}{'AssA':>8}{'MOTA':>8}{'IDF1':>8}")
-            for name, s in scores.items():
+            print(f"{'':18}{'HOTA':>8}{'AssA':>8}{'MOTA':>8}{'IDF1':>8}{'pairs':>8}")
+            for name, (s, pairs) in scores.items():
                 print(
-                    f"{name:18}" + "".join(f"{100 * v:8.1f}" for v in (s.hota, s.assa, s.mota, s.idf1)),
+                    f"{name:18}"
+                    + "".join(f"{100 * v:8.1f}" for v in (s.hota, s.assa, s.mota, s.idf1, pairs)),
                     flush=True,
                 )
 

@@ -132,7 +132,9 @@ def measure(
             (camera_motion.CameraMotion, "estimate", "motion"),
         ),
     ):
-        found = ingest(videos, detector, out / "tracklets", IngestConfig(quality=quality, **more))
+        found = ingest(
+            videos, detector=detector, out=out / "tracklets", settings=IngestConfig(quality=quality, **more)
+        )
     told: dict[str, float] = defaultdict(float)
     for video in found.videos:
         for stage, seconds in video.seconds.items():

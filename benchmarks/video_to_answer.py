@@ -285,7 +285,7 @@ def chain(args: argparse.Namespace) -> dict[str, Any]:
     for side, (network, tracks) in sides.items():
         folder = args.out / side.replace(" ", "-")
         # A finished folder is left as it is: scores can be asked for again with other encoders.
-        ingest(videos, network, folder, config, tracks=tracks, resume=folder.exists())
+        ingest(videos, detector=network, out=folder, settings=config, tracks=tracks, resume=folder.exists())
         if network is not None:
             result["tracking"] = tracking(args.videos / "ground_truth", folder / "tracks")
         named = name_tracklets(folder, truth)

@@ -11,7 +11,8 @@ import torch
 
 from intraclip.arrays import as_array, as_flags, as_item, as_reals, as_whole
 from intraclip.config import AugmentConfig
-from intraclip.data.augment import apply, draw, normalise
+from intraclip.data.augment import apply, draw
+from intraclip.data.normalise import normalise
 from intraclip.errors import DataError
 from intraclip.link.evidence import Evidence
 from intraclip.link.scores import score_people

@@ -95,7 +95,7 @@ def calls(names: set[str]) -> set[str]:
 
 
 def test_files_are_written_whole_in_one_place():
-    """`write_new` is for a file that only one of several processes may write; a training log is appended to."""
+    """A training log is appended to."""
     assert calls({"os.fsync"}) <= {"core/files.py", "train/logs.py"}
 
 

@@ -65,7 +65,7 @@ READS = """
 from pathlib import Path
 import intraclip.config_io as config_io
 from intraclip.cli.flags import flags_of
-from intraclip.cli.tree import kind_of
+from intraclip.cli.tree import tree
 from intraclip.data.readers import find_dataset, num_splits, read_split
 
 root = Path("people")
@@ -77,7 +77,7 @@ split = read_split(root)
 assert [t.name for t in split.query] == ["corridor/0007/1"] and {t.pid for t in split.gallery} == {7, 8}
 assert config_io.recipe_from_table({"data": {"layout": "corridor"}}, source="test").data.layout == "corridor"
 for command, flag in (("evaluate", "layout"), ("train", "data.layout"), ("data pack", "layout")):
-    (found,) = (f for f in flags_of(kind_of(command)) if f.name == flag)
+    (found,) = (f for f in flags_of(tree()[command]) if f.name == flag)
     assert "corridor" in found.choices, command
 """
 

@@ -14,7 +14,7 @@ import tyro
 
 import intraclip
 from intraclip.cli.recipe_flags import parse_with_recipe
-from intraclip.cli.tree import kind_of
+from intraclip.cli.tree import tree
 from intraclip.config import ModelConfig, Recipe
 from intraclip.config_io import dump_recipe, load_recipe, recipe_from_table
 from intraclip.errors import ConfigError
@@ -144,7 +144,7 @@ def test_all_that_is_wrong_with_losses_is_said_at_once():
 )
 def test_flags_set_what_losses_have(flags: str, given: dict[str, object]):
     recipe = recipe_from_table({"loss": {"circle": {"scale": 8}}}, source="test")
-    kind = kind_of("train")
+    kind = tree()["train"]
     argv = ["--data", "d", "--out", "o", *flags.split()]
     args = parse_with_recipe(kind, argv, command="train", default=blank(kind, recipe))
     base = {} if "circle" in given or flags.endswith("scale 64") else {"circle": {"scale": 8.0}}
@@ -152,7 +152,7 @@ def test_flags_set_what_losses_have(flags: str, given: dict[str, object]):
 
 
 def test_the_whole_help_lists_the_settings_of_all_parts(capsys):
-    kind = kind_of("train")
+    kind = tree()["train"]
     with pytest.raises(SystemExit):
         parse_with_recipe(kind, ["--help-all"], command="train", default=blank(kind, Recipe()))
     said = capsys.readouterr().out
@@ -229,7 +229,7 @@ def test_an_heir_changes_a_setting_of_its_bases_part_or_takes_another_part(tmp_p
 @pytest.mark.parametrize("command", ["train", "cross"])
 def test_flags_set_what_the_part_has(command: str, flags: str, head: str, given: dict[str, object]):
     recipe = recipe_of(head={"name": "ica", "order": "fc-bn-relu"})
-    kind = kind_of(command)
+    kind = tree()[command]
     needed = {"train": "--data d --out o", "cross": "--test d"}[command]
     args = parse_with_recipe(
         kind, [*needed.split(), *flags.split()], command=command, default=blank(kind, recipe)
@@ -246,7 +246,7 @@ def blank(kind: type, recipe: Recipe):
 
 
 def test_flags_that_the_part_does_not_have_are_refused_with_those_it_has():
-    kind = kind_of("train")
+    kind = tree()["train"]
     argv = [
         "--data",
         "d",

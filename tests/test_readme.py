@@ -13,7 +13,7 @@ from intraclip.cli.main import COMMANDS
 from intraclip.cli.recipe_flags import flags_of_parts
 from intraclip.cli.settings_file import COMMANDS as WITH_FILE
 from intraclip.cli.spellings import ALIASES
-from intraclip.cli.tree import TREE, kind_of
+from intraclip.cli.tree import tree
 from intraclip.models.zoo import find
 
 ROOT = Path(__file__).parents[1]
@@ -50,10 +50,10 @@ def test_every_command_and_flag_exists(page: Path):
         if words[0] not in COMMANDS:
             wrong.append(" ".join(words))
             continue
-        command = " ".join(words[:2]) if " ".join(words[:2]) in TREE else words[0]
-        if command not in TREE:  # `intraclip gallery` and what all of its commands share
+        command = " ".join(words[:2]) if " ".join(words[:2]) in tree() else words[0]
+        if command not in tree():  # `intraclip gallery` and what all of its commands share
             continue
-        flags = flags_of(kind_of(command))
+        flags = flags_of(tree()[command])
         known = {"--help", "--help-all", "--model", *ALIASES.get(command, ())}
         known |= {"--config"} if command in WITH_FILE else set()
         if command in ("train", "cross"):

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from intraclip.embed.network import load as load
     from intraclip.errors import IntraclipError as IntraclipError
     from intraclip.gallery.gallery import Gallery as Gallery
-    from intraclip.ingest.from_python import ingest as ingest
+    from intraclip.ingest.pipeline import ingest as ingest
     from intraclip.link.linking import link as link
     from intraclip.losses.triplet import BatchHardTriplet as BatchHardTriplet
     from intraclip.losses.triplet import batch_hard_triplet as batch_hard_triplet
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from intraclip.types import Split as Split
     from intraclip.types import Tracklet as Tracklet
 
+# Spelled out: editors and type checkers read it, and run nothing.
 __all__ = [
     "ICA",
     "SDA",

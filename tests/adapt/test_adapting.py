@@ -15,7 +15,7 @@ from intraclip.adapt.guard import Guard
 from intraclip.cli.main import main
 from intraclip.errors import ConfigError, DataError, OutputError
 from intraclip.link.travel import Travel, TravelTimes
-from intraclip.models.checkpoint import model_weights, read_checkpoint
+from intraclip.models.checkpoint import tensors_of
 from intraclip.train.loop import Silent
 from intraclip.types import Split, Tracklet
 
@@ -86,11 +86,9 @@ def test_killed_and_resumed_gives_the_same_groups_and_weights(
     before, _ = whole
     assert again.clusters.person.tolist() == before.clusters.person.tolist()
     assert again.to_json_dict() | {"run": ""} == before.to_json_dict() | {"run": ""}
-    mine, theirs = (model_weights(read_checkpoint(r.run / "model.safetensors")) for r in (again, before))
+    mine, theirs = (tensors_of(r.run / "model.safetensors", "model") for r in (again, before))
     assert all(np.array_equal(mine[name].numpy(), theirs[name].numpy()) for name in theirs)
-    trained = [
-        model_weights(read_checkpoint(r.run / "rounds/1/training/model.safetensors")) for r in (again, before)
-    ]
+    trained = [tensors_of(r.run / "rounds/1/training/model.safetensors", "model") for r in (again, before)]
     assert all(np.array_equal(trained[0][name].numpy(), trained[1][name].numpy()) for name in trained[1])
 
 

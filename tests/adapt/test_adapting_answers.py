@@ -15,7 +15,7 @@ from intraclip.cli.main import main
 from intraclip.errors import ConfigError, DataError
 from intraclip.gallery.answers import Answer, read_answers
 from intraclip.gallery.gallery import open_gallery
-from intraclip.models.checkpoint import model_weights, read_checkpoint
+from intraclip.models.checkpoint import tensors_of
 from intraclip.train.loop import Silent
 from intraclip.train.stopping import RunStopped
 
@@ -97,7 +97,7 @@ def test_stopped_between_two_answers_and_resumed_gives_the_same(
     assert again.to_json_dict() | {"run": ""} == before.to_json_dict() | {"run": ""}
     assert again.clusters.person.tolist() == before.clusters.person.tolist()
     mine, theirs = (
-        model_weights(read_checkpoint(r.run / "rounds/1/training/model.safetensors")) for r in (again, before)
+        tensors_of(r.run / "rounds/1/training/model.safetensors", "model") for r in (again, before)
     )
     assert all(np.array_equal(mine[name].numpy(), theirs[name].numpy()) for name in theirs)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from intraclip.cli.main import COMMANDS, main
-from intraclip.cli.tree import TREE
+from intraclip.cli.tree import tree
 
 # How each shell is asked what it would offer for a line whose last word is being typed.
 ASK = {
@@ -34,7 +34,7 @@ LINES = {
 
 
 def test_every_command_is_in_the_tree():
-    assert {command.split()[0] for command in TREE} == set(COMMANDS)
+    assert {command.split()[0] for command in tree()} == set(COMMANDS)
 
 
 @pytest.mark.parametrize("shell", list(ASK))
@@ -44,7 +44,7 @@ def test_a_shell_completes_commands_flags_and_values(
     assert main(["completion", shell]) == 0
     script = tmp_path / f"script.{shell}"
     script.write_text(capsys.readouterr().out)
-    for command in TREE:
+    for command in tree():
         assert command.split()[-1] in script.read_text()
     found = shutil.which(shell)
     if found is None:

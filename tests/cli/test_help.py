@@ -11,7 +11,7 @@ from intraclip.cli.flags import flags_of
 from intraclip.cli.help import FEW, LINES, SHORTER
 from intraclip.cli.main import COMMANDS, GROUPS, main
 from intraclip.cli.recipe_flags import flags_of_parts
-from intraclip.cli.tree import TREE, kind_of
+from intraclip.cli.tree import tree
 
 
 @pytest.fixture(autouse=True)
@@ -27,19 +27,19 @@ def printed(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     return capsys.readouterr().out
 
 
-@pytest.mark.parametrize("command", ["", "alerts", "data", "gallery", "models", *TREE])
+@pytest.mark.parametrize("command", ["", "alerts", "data", "gallery", "models", *tree()])
 def test_help_fits_a_screen(command: str, capsys: pytest.CaptureFixture[str]):
     lines = printed(capsys, *command.split(), "--help").splitlines()
     assert len(lines) <= LINES
     assert max(map(len, lines)) <= 80
 
 
-@pytest.mark.parametrize("command", list(TREE))
+@pytest.mark.parametrize("command", list(tree()))
 def test_help_all_has_every_flag_and_help_none_that_is_not_there(
     command: str, capsys: pytest.CaptureFixture[str]
 ):
     everything = printed(capsys, *command.split(), "--help-all")
-    flags = flags_of(kind_of(command))
+    flags = flags_of(tree()[command])
     said = set(re.findall(r"^[^\w-]{0,4}(?:-h, )?(--[a-z][\w.-]*)", everything, flags=re.MULTILINE)) - {
         "--help",
         "--config",
@@ -54,8 +54,8 @@ def test_help_all_has_every_flag_and_help_none_that_is_not_there(
 
 def test_what_help_shows_exists():
     for command, names in FEW.items():
-        assert set(names.split()) <= {f.top if f.positional else f.name for f in flags_of(kind_of(command))}
-    assert set(SHORTER) <= {f.name for f in flags_of(kind_of("train"))}
+        assert set(names.split()) <= {f.top if f.positional else f.name for f in flags_of(tree()[command])}
+    assert set(SHORTER) <= {f.name for f in flags_of(tree()["train"])}
 
 
 def test_every_command_stands_in_one_group():

@@ -24,11 +24,12 @@ from intraclip.gallery.adding import Naming, add_embeddings
 from intraclip.gallery.gallery import create_gallery, open_gallery
 from intraclip.gallery.records import Filters, TrackletRecord
 from intraclip.link import people as people_module
+from intraclip.link.travel import read_travel_times
 from intraclip.metrics.match_fit import fit_calibration
 from intraclip.metrics.match_probability import read_calibration
 from intraclip.models.checkpoint import read_checkpoint
 from intraclip.types import Embeddings
-from link.link_world import World, make_world
+from link.link_world import World, make_world, walks
 from tiny_recipe import RECIPE
 
 FINGERPRINT = "f" * 64
@@ -145,6 +146,27 @@ def test_travel_times_are_read(run: Callable[..., str], file: Path, tmp_path: Pa
         people.setdefault(row["person"], set()).add(row["camera"])
     assert not any({1, 2} <= cameras for cameras in people.values())
     assert any("names cameras without tracklets: 9" in note for note in found["notes"])
+
+
+def test_times_between_cameras_are_learned_and_written_down(run: Callable[..., str], tmp_path: Path):
+    evidence, pids = walks(0)
+    names = tuple(f"t{row:04d}" for row in range(len(pids)))
+    path = save(tmp_path / "walks.npz", World(names=names, pids=pids, evidence=evidence))
+    flags = ("--distance", "cosine", "--one-clock")
+    assert json.loads(run(path, *flags, "--json"))["travel"]["links"] > 10
+    table, kept = tmp_path / "out" / "travel.toml", tmp_path / "travel.toml"
+    assert read_travel_times(table).others is not None
+    assert f"are in {table}" in run(path, *flags)
+    with pytest.raises(ConfigError, match="copy it elsewhere"):
+        run(path, *flags, "--travel", table)
+    shutil.copy(table, kept)
+    table.write_text(table.read_text() + "# corrected\n")
+    with pytest.raises(OutputError, match="link --travel"):
+        run(path, *flags)
+    table.unlink()
+    assert json.loads(run(path, *flags, "--travel", kept, "--json"))["travel"] is None
+    assert json.loads(run(path, *flags, "--no-travel", "--json"))["travel"] is None
+    assert not table.exists()
 
 
 def two_videos(path: Path, names: list[str]) -> Path:

@@ -54,6 +54,8 @@ def test_nothing_here_is_nothing_wrong(capsys: pytest.CaptureFixture[str], cache
     assert f"no network is in {cache}" in capsys.readouterr().err
     assert main(["models", "check", "yolox_nano"]) == 2
     assert "is missing" in capsys.readouterr().err
+    assert main(["models", "check", "base"]) == 0  # it comes with the package, whatever the cache holds
+    assert "no network" not in capsys.readouterr().err
     assert not cache.exists()
 
 

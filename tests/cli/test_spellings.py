@@ -10,9 +10,9 @@ import pytest
 import intraclip
 from intraclip.cli.flags import flags_of
 from intraclip.cli.main import main
-from intraclip.cli.model_flag import is_ours
+from intraclip.cli.network import is_ours
 from intraclip.cli.spellings import modern
-from intraclip.cli.tree import TREE, kind_of
+from intraclip.cli.tree import tree
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ from intraclip.cli.tree import TREE, kind_of
 )
 def test_an_old_spelling_works_and_is_noted(command: str, typed: str, meant: str):
     notes: list[str] = []
-    assert " ".join(modern(kind_of(command), typed.split(), command=command, note=notes.append)) == meant
+    assert " ".join(modern(tree()[command], typed.split(), command=command, note=notes.append)) == meant
     assert len(notes) == 1
     assert "next version" in notes[0]
 
@@ -57,13 +57,13 @@ def test_an_old_spelling_works_and_is_noted(command: str, typed: str, meant: str
 )  # fmt: skip
 def test_todays_spellings_are_taken_everywhere_without_a_note(command: str, typed: str, meant: str):
     notes: list[str] = []
-    assert " ".join(modern(kind_of(command), typed.split(), command=command, note=notes.append)) == meant
+    assert " ".join(modern(tree()[command], typed.split(), command=command, note=notes.append)) == meant
     assert not notes
 
 
 def test_one_name_for_one_thing():
     """What means the same is called the same in every command."""
-    flags = {command: {f.name: f for f in flags_of(kind_of(command))} for command in TREE}
+    flags = {command: {f.name: f for f in flags_of(tree()[command])} for command in tree()}
     for command, found in flags.items():
         assert not set(found) & {"run", "encoder", "on-failure", "save-to", "output"}, command
     layouts = {f.choices for found in flags.values() for f in found.values() if f.name == "layout"}

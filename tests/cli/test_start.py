@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from intraclip.cli.tree import TREE
+from intraclip.cli.tree import tree
 from intraclip.embed.embeddings_writer import save_embeddings
 from intraclip.gallery.gallery import create_gallery
 from intraclip.gallery.records import TrackletRecord
@@ -62,7 +62,7 @@ def calibrated(folder: Path) -> str:
 
 
 def test_no_help_loads_a_heavy_library():
-    run([["--help"], *([*name.split(), "--help"] for name in TREE)], *HEAVY, "numpy")
+    run([["--help"], *([*name.split(), "--help"] for name in tree())], *HEAVY, "numpy")
 
 
 def test_a_gallery_is_searched_and_looked_at_without_a_heavy_library(tmp_path: Path):

@@ -11,7 +11,7 @@ from threading import Barrier
 import pytest
 
 from intraclip.core import files
-from intraclip.core.files import write_new
+from intraclip.core.files import write_text
 from intraclip.core.folders import (
     claim_folder,
     leaving_nothing,
@@ -53,7 +53,7 @@ def test_one_of_several_gets_an_output_folder(tmp_path, there):
 def test_one_of_several_writes_a_file(tmp_path):
     for attempt in range(20):
         path = tmp_path / f"{attempt}.txt"
-        found = rush(lambda number, path=path: write_new(path, str(number)))
+        found = rush(lambda number, path=path: write_text(path, str(number), replace=False))
         (winner,) = [f for f in found if isinstance(f, int)]
         assert path.read_text() == str(winner)
     assert not list(tmp_path.glob("*.partial"))
@@ -65,7 +65,7 @@ def test_what_a_killed_process_was_writing_blocks_nobody(tmp_path):
     for name in ("config.toml.partial", "config.toml.4711-42.partial", "net.onnx.4711-42.partial"):
         (out / name).write_text("half")
     require_empty_folder(out, remedy="choose another")
-    write_new(out / "config.toml", "whole")
+    write_text(out / "config.toml", "whole", replace=False)
     assert (out / "config.toml").read_text() == "whole"
     with pytest.raises(OutputError, match="not empty"):
         require_empty_folder(out, remedy="choose another")
@@ -76,9 +76,9 @@ def test_a_file_system_without_links_still_gets_its_file(tmp_path, monkeypatch):
         raise OSError(errno.EPERM, "Operation not permitted")
 
     monkeypatch.setattr(files.os, "link", none)
-    write_new(tmp_path / "a.txt", "first")
-    with pytest.raises(FileExistsError):
-        write_new(tmp_path / "a.txt", "second")
+    write_text(tmp_path / "a.txt", "first", replace=False)
+    with pytest.raises(OutputError, match="somebody was quicker"):
+        write_text(tmp_path / "a.txt", "second", replace=False, taken="somebody was quicker")
     assert list(tmp_path.iterdir()) == [tmp_path / "a.txt"]
     assert (tmp_path / "a.txt").read_text() == "first"
 

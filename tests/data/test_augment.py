@@ -16,10 +16,10 @@ from torchvision.transforms.v2 import functional as F
 
 from intraclip.config import AugmentConfig
 from intraclip.data import augment_device
-from intraclip.data.augment import AugmentParameters, apply, draw, normalise
+from intraclip.data.augment import AugmentParameters, apply, draw
 from intraclip.data.augment_device import augment_vectorised
-from intraclip.data.augment_kernels import empty_channels_last
 from intraclip.data.lift import lift
+from intraclip.data.normalise import empty_channels_last, normalise
 
 HALF = (0.5, 0.5, 0.5)
 ALWAYS = {
@@ -255,14 +255,7 @@ def vectorised(
     shape = (clips * units, length // units, 3, height, width)
     out = empty_channels_last(frames.shape, dtype=dtype, device=frames.device)
     augment_vectorised(
-        frames.reshape(shape),
-        crop=parameters.crop.reshape(-1, 4),
-        flip=parameters.flip.reshape(-1),
-        angle=parameters.angle.reshape(-1),
-        erase=parameters.erase.reshape(-1, 4),
-        mean=(0, 0, 0),
-        std=(1, 1, 1),
-        out=out.view(shape),
+        frames.reshape(shape), parameters.by_unit(), mean=(0, 0, 0), std=(1, 1, 1), out=out.view(shape)
     )
     return out
 
@@ -365,16 +358,16 @@ def test_a_result_is_channels_last_and_can_be_the_buffer_of_the_next_call():
     assert not torch.equal(buffer, expected)
     assert apply(other, parameters, mean=HALF, std=HALF, out=buffer) is buffer
     assert torch.equal(buffer, expected)
-    assert normalise(other, mean=HALF, std=HALF, out=buffer) is buffer
-    assert torch.allclose(buffer, other / 127.5 - 1, atol=1e-6)
+    assert torch.allclose(normalise(other, mean=HALF, std=HALF), other / 127.5 - 1, atol=1e-6)
 
 
 def test_a_buffer_that_a_backward_pass_still_needs_is_noticed():
     frames = noise_frames(2, 2, 8, 8)
-    buffer = normalise(frames, mean=HALF, std=HALF)
+    parameters = draw(AugmentConfig(**ALWAYS), clips=2, frames=2, height=8, width=8, generator=generator())
+    buffer = apply(frames, parameters, mean=HALF, std=HALF)
     weight = torch.ones((), requires_grad=True)
     loss = (buffer * weight).sum()
-    normalise(frames, mean=HALF, std=HALF, out=buffer)
+    apply(frames, parameters, mean=HALF, std=HALF, out=buffer)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         loss.backward()
 
@@ -440,15 +433,6 @@ def test_the_vectorised_path_reads_nothing_back_from_the_device(mode):
         result.sum().item()
 
 
-def as_units(parameters: AugmentParameters) -> dict[str, torch.Tensor]:
-    return {
-        "crop": parameters.crop.reshape(-1, 4),
-        "erase": parameters.erase.reshape(-1, 4),
-        "flip": parameters.flip.reshape(-1),
-        "angle": parameters.angle.reshape(-1),
-    }
-
-
 @pytest.fixture
 def interpreted(monkeypatch):
     """The kernel for GPUs in Triton's interpreter, which needs none."""
@@ -462,13 +446,13 @@ def interpreted(monkeypatch):
 
 def with_kernel_and_separately(kernel, frames, parameters, dtype=torch.float32):
     """The same draw by the kernel and by the separate operations."""
-    units = as_units(parameters)
-    count, (clips, length, _, height, width) = len(units["flip"]), frames.shape
+    units = parameters.by_unit()
+    count, (clips, length, _, height, width) = len(units.flip), frames.shape
     shape = (count, clips * length // count, 3, height, width)
     found, expected = (empty_channels_last(frames.shape, dtype=dtype, device=frames.device) for _ in range(2))
     mean, std = (0.5, 0.4, 0.3), (0.2, 0.3, 0.4)
-    augment_vectorised(frames.reshape(shape), **units, mean=mean, std=std, out=expected.view(shape))
-    table = torch.cat([part.reshape(count, -1).float() for part in units.values()], dim=1)
+    augment_vectorised(frames.reshape(shape), units, mean=mean, std=std, out=expected.view(shape))
+    table = torch.cat([part.reshape(count, -1).float() for part in units], dim=1)
     scale, offset = augment_device._channel_constants(mean, std, frames.device)
     kernel(frames.reshape(shape), table, scale=scale, offset=offset, out=found.view(shape))
     return found.float(), expected.float()
@@ -594,6 +578,7 @@ def test_a_box_that_leaves_the_frame_is_refused(operation, box):
 
 def test_a_buffer_that_does_not_fit_is_refused():
     frames = noise_frames(2, 2, 8, 8)
+    parameters = draw(AugmentConfig(**ALWAYS), clips=2, frames=2, height=8, width=8, generator=generator())
     fits = normalise(frames, mean=HALF, std=HALF)
     for out, reason in (
         (fits[:1], "shape"),
@@ -602,9 +587,9 @@ def test_a_buffer_that_does_not_fit_is_refused():
         (fits.to(torch.int32), r"not torch\.int32"),
     ):
         with pytest.raises(ValueError, match=reason):
-            normalise(frames, mean=HALF, std=HALF, out=out)
+            apply(frames, parameters, mean=HALF, std=HALF, out=out)
     with pytest.raises(ValueError, match=r"not torch\.uint8"):
-        normalise(frames, mean=HALF, std=HALF, dtype=torch.uint8)
+        apply(frames, parameters, mean=HALF, std=HALF, dtype=torch.uint8)
 
 
 def test_a_library_transform_is_lifted_to_clips():

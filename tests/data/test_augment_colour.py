@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from intraclip.config import AugmentConfig
-from intraclip.data.augment import apply, draw, normalise
+from intraclip.data.augment import apply, draw
 from intraclip.data.augment_colour import UNCHANGED, change_colours
+from intraclip.data.normalise import normalise
 
 HALF = (0.5, 0.5, 0.5)
 STILL = AugmentConfig(crop_probability=0, flip_probability=0, erase_probability=0)

@@ -55,11 +55,11 @@ def test_every_wanted_frame_is_read_once_in_full_batches(ragged, sampling, size,
     assert len(opened) == len(set(opened)) == wanted == dataset.num_frames
     assert [len(b.frames) for b in batches[:-1]] == [size] * (len(batches) - 1)
     assert 0 < len(batches[-1].frames) <= size
-    owners = torch.cat([b.owners for b in batches])
+    owners = np.concatenate([b.owners for b in batches])
     assert owners.tolist() == np.repeat(np.arange(len(ragged)), frames_needed(ragged, clip)).tolist()
-    assert int(torch.cat([b.ends_tracklet for b in batches]).sum()) == len(ragged)
+    assert int(np.concatenate([b.ends_tracklet for b in batches]).sum()) == len(ragged)
     clips = sum(len(tracklet_clips(len(t), clip)) for t in ragged)
-    assert int(torch.cat([b.ends_clip for b in batches]).sum()) == clips
+    assert int(np.concatenate([b.ends_clip for b in batches]).sum()) == clips
 
 
 def test_frames_are_the_files_and_channels_last_in_memory(ragged):
@@ -79,7 +79,7 @@ def test_workers_change_nothing_and_the_global_random_state_is_left_alone(ragged
     assert torch.rand(1) == expected
     for here, there in zip(*both, strict=True):
         assert torch.equal(here.frames, there.frames)
-        assert torch.equal(here.owners, there.owners)
+        assert np.array_equal(here.owners, there.owners)
 
 
 def test_a_part_has_the_same_batches_whichever_others_are_asked_for(ragged):
@@ -93,7 +93,7 @@ def test_a_part_has_the_same_batches_whichever_others_are_asked_for(ragged):
     assert len(alone) == 3  # 4 + 9 + 2 frames
     for a, b in zip(alone, together[start : start + 3], strict=True):
         assert torch.equal(a.frames, b.frames)
-        assert torch.equal(a.owners, b.owners)
+        assert np.array_equal(a.owners, b.owners)
     assert batches([]) == []
 
 
@@ -127,14 +127,8 @@ def test_a_tracklet_too_short_for_the_policy_is_named(ragged):
 
 def test_a_batch_travels_with_its_pixels_as_the_only_tensor(ragged):
     batch = FrameBatches(ragged, ClipConfig(), SIZE, max_frames=9)[1]
-    build, parts = batch.__reduce__()
-    assert [type(part) for part in parts] == [torch.Tensor, list, tuple]
-    assert not any(isinstance(small, torch.Tensor) for small in parts[1])
-    again = build(*parts)
-    for field in dataclasses.fields(batch):
-        found, wanted = getattr(again, field.name), getattr(batch, field.name)
-        assert torch.equal(found, wanted) if isinstance(wanted, torch.Tensor) else found == wanted
-        assert getattr(found, "dtype", None) == getattr(wanted, "dtype", None)
+    parts = {field.name: getattr(batch, field.name) for field in dataclasses.fields(batch)}
+    assert [name for name, part in parts.items() if isinstance(part, torch.Tensor)] == ["frames"]
 
 
 @pytest.mark.cuda

@@ -10,8 +10,9 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from intraclip.config import AugmentConfig
-from intraclip.data.augment import apply, draw, normalise
+from intraclip.data.augment import apply, draw
 from intraclip.data.lift import lift
+from intraclip.data.normalise import normalise
 from intraclip.data.sda import SDA
 from intraclip.errors import ConfigError
 

@@ -10,16 +10,17 @@ import torch
 
 from conftest import write_tracklet
 from intraclip.config import ClipConfig, Recipe
-from intraclip.data.augment import normalise
 from intraclip.data.clips import tracklet_clips
 from intraclip.data.frames import read_tracklet_frame, resize_frame
+from intraclip.data.normalise import normalise
 from intraclip.embed.embeddings_io import load_embeddings, save_embeddings
 from intraclip.embed.evaluate import evaluate
 from intraclip.embed.extract import with_ids
 from intraclip.errors import CheckpointError, DataError, OutputError
-from intraclip.lab.baselines import colour_histograms
-from intraclip.metrics.protocols import PROTOCOLS, protocols_named
+from intraclip.lab.demo import colour_histograms
+from intraclip.metrics.protocols import PROTOCOLS
 from intraclip.metrics.ranking import score
+from intraclip.metrics.side_by_side import protocols_named
 from intraclip.models.embedder import ClipEmbedder, build_embedder
 from intraclip.train.loop import train
 from intraclip.types import Split

@@ -14,11 +14,12 @@ import pytest
 import torch
 
 from intraclip.embed.embeddings_io import EmbeddingsFile, load_embeddings, read_embeddings
-from intraclip.embed.score import aligned, calibrate_file, distinct, score_file
+from intraclip.embed.score import aligned, calibrate_file, score_file
 from intraclip.errors import ConfigError, DataError
 from intraclip.metrics.audit import repeated_rows
-from intraclip.metrics.protocols import PROTOCOLS, protocols_named
+from intraclip.metrics.protocols import PROTOCOLS
 from intraclip.metrics.ranking import score
+from intraclip.metrics.side_by_side import distinct, protocols_named
 
 
 def arrays(people: int = 8, cameras: int = 3, seed: int = 0) -> dict[str, Any]:

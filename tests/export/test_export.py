@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from intraclip.config import ClipConfig, InputConfig, ModelConfig, Recipe
-from intraclip.data.augment import normalise
+from intraclip.data.normalise import normalise
 from intraclip.errors import CheckpointError, ConfigError, MissingExtraError, OutputError
 from intraclip.export.compare import agreement, check_frames, compare
 from intraclip.export.description import describe_network, description_of

@@ -204,7 +204,7 @@ def test_a_file_of_other_tracklets_or_models_is_refused(world):
 def test_damaged_boxes_are_named(world):
     with (world.data / "boxes/cam.csv").open("a") as file:
         file.write("cam1_t0001,x.jpg,ten,0,1,2,3,4,1,0\n")
-    with pytest.raises(DataError, match=r"cam.csv: the columns frame, .* 'ten'"):
+    with pytest.raises(DataError, match=r"cam.csv, line \d+: the columns frame, .* 'ten'"):
         read_tracklets(world.data, Naming())
 
 

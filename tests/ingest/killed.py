@@ -19,7 +19,12 @@ def work(folder: Path, out: Path, pipe: Connection) -> None:
     """Ingest the videos of a folder, and report after every frame."""
     videos = sorted(folder.glob("*.avi"))
     ingest(
-        videos, folder / "red.onnx", out, CONFIG, resume=True, progress=lambda done, _total: pipe.send(done)
+        videos,
+        detector=folder / "red.onnx",
+        out=out,
+        settings=CONFIG,
+        resume=True,
+        progress=lambda done, _total: pipe.send(done),
     )
     pipe.send("finished")
 

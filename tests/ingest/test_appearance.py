@@ -68,7 +68,9 @@ def crowd(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 def run(crowd: tuple[Path, Path], out: Path, encoder: Colour | None, **options: bool) -> list[dict[str, str]]:
-    summary = ingest([crowd[0]], None, out, CONFIG, tracks=[crowd[1]], encoder=encoder, **options)
+    summary = ingest(
+        [crowd[0]], detector=None, out=out, settings=CONFIG, tracks=[crowd[1]], encoder=encoder, **options
+    )
     assert summary.videos[0].switches == (2 if encoder else 0)
     assert ("after 2 cuts between people" in str(summary)) == (encoder is not None)
     with (out / "tracklets.csv").open(newline="") as file:

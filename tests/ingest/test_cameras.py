@@ -73,10 +73,10 @@ def test_config_lists_all_problems() -> None:
         )
     for part in (
         "tracker",
-        "nms_iou is 2",
+        "nms_iou: 2",
         "max_aspect",
-        "track_score is 0.05",
-        "max_frames is 2",
+        "track_score: 0.05",
+        "max_frames: 2",
         "'a': -1",
         "'b': 9007199254740992",
         "max_fps",

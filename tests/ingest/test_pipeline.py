@@ -30,7 +30,7 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def walkers(tmp_path_factory: pytest.TempPathFactory, network: Path) -> tuple[Path, IngestSummary]:
     folder = tmp_path_factory.mktemp("walkers")
     video = write_video(folder / "cam3.avi", two_walkers, frames=18)
-    return folder / "out", ingest([video], network, folder / "out", SMALL)
+    return folder / "out", ingest([video], detector=network, out=folder / "out", settings=SMALL)
 
 
 def rows_of(out: Path) -> list[dict[str, str]]:
@@ -42,7 +42,7 @@ def test_an_onnx_detector_needs_no_torch(network: Path, tmp_path: Path) -> None:
     video = write_video(tmp_path / "cam1.avi", two_walkers, frames=6)
     program = (
         "import sys; from pathlib import Path; from intraclip.ingest import IngestConfig, ingest; "
-        f"ingest([Path({str(video)!r})], Path({str(network)!r}), Path({str(tmp_path / 'out')!r}), IngestConfig()); "
+        f"ingest([{str(video)!r}], detector={str(network)!r}, out={str(tmp_path / 'out')!r}); "
         "print('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
@@ -116,7 +116,7 @@ def test_summary_says_where_the_time_went(walkers: tuple[Path, IngestSummary]) -
 def test_long_tracks_are_divided(tmp_path: Path, network: Path) -> None:
     video = write_video(tmp_path / "cam1.avi", two_walkers, frames=18)
     config = dataclasses.replace(SMALL, split_seconds=0.5)
-    summary = ingest([video], network, tmp_path / "out", config)
+    summary = ingest([video], detector=network, out=tmp_path / "out", settings=config)
     rows = rows_of(tmp_path / "out")
     assert [(r["tracklet"], r["track"], r["start_s"], r["end_s"], r["num_frames"]) for r in rows] == [
         ("cam1_t0001p1", "1", "0.200", "0.600", "5"),
@@ -159,7 +159,7 @@ def test_the_folder_reader_reads_it(walkers: tuple[Path, IngestSummary]) -> None
 def test_every_tracker_follows_both(tmp_path: Path, network: Path, tracker: str) -> None:
     video = write_video(tmp_path / "cam1.avi", two_walkers, frames=18)
     config = IngestConfig(quality="full", min_height=40, min_frames=5, tracker=tracker)  # type: ignore[arg-type]
-    assert ingest([video], network, tmp_path / "out", config).tracklets == 2
+    assert ingest([video], detector=network, out=tmp_path / "out", settings=config).tracklets == 2
 
 
 def test_small_people_switch_tiles_on(tmp_path: Path, network: Path) -> None:
@@ -167,17 +167,17 @@ def test_small_people_switch_tiles_on(tmp_path: Path, network: Path) -> None:
         return [(16 + 8 * number, 32)]
 
     video = write_video(tmp_path / "cam1.avi", walk, frames=24, width=256)
-    tiled = ingest([video], network, tmp_path / "a", SMALL).videos[0]
+    tiled = ingest([video], detector=network, out=tmp_path / "a", settings=SMALL).videos[0]
     assert tiled.tiled
     assert tiled.probe == (0, 8)
     assert (tiled.tracks, tiled.detections) == (1, 24)  # one track, although it crosses every tile
     config = IngestConfig(quality="full", min_height=40, min_frames=5, tiling="off")
-    assert ingest([video], network, tmp_path / "b", config).videos[0].detections == 0
+    assert ingest([video], detector=network, out=tmp_path / "b", settings=config).videos[0].detections == 0
 
 
 def test_video_without_people_gives_an_empty_manifest_and_says_so(tmp_path: Path, network: Path) -> None:
     video = write_video(tmp_path / "cam1.avi", nobody, frames=5)
-    summary = ingest([video], network, tmp_path / "out", SMALL)
+    summary = ingest([video], detector=network, out=tmp_path / "out", settings=SMALL)
     assert summary.tracklets == 0
     assert rows_of(tmp_path / "out") == []
     assert (
@@ -193,7 +193,7 @@ def test_video_cut_off_midway_is_kept_with_a_note(tmp_path: Path, network: Path)
     video = write_video(tmp_path / "cam1.avi", two_walkers, frames=18)
     data = video.read_bytes()
     video.write_bytes(data[: int(len(data) * 0.75)])
-    summary = ingest([video], network, tmp_path / "out", SMALL)
+    summary = ingest([video], detector=network, out=tmp_path / "out", settings=SMALL)
     assert summary.tracklets >= 1
     assert "announces 18 frames" in summary.notes[0]
     assert summary.videos[0].frames < 16
@@ -205,7 +205,7 @@ def test_sampled_video_keeps_source_frame_numbers_and_times(tmp_path: Path, netw
 
     video = write_video(tmp_path / "cam1.avi", slow, frames=36, fps=30)
     config = IngestConfig(quality="full", min_height=40, min_frames=5, frame_stride=3)
-    ingest([video], network, tmp_path / "out", config)
+    ingest([video], detector=network, out=tmp_path / "out", settings=config)
     row = rows_of(tmp_path / "out")[0]
     assert (row["first_frame"], row["last_frame"], row["num_frames"], row["start_s"]) == (
         "6",
@@ -221,10 +221,16 @@ def test_two_videos_of_one_camera_and_progress(tmp_path: Path, network: Path) ->
         write_video(tmp_path / name / "cam1.avi", two_walkers, frames=18)
     videos = [tmp_path / "a" / "cam1.avi", tmp_path / "b" / "cam1.avi"]
     with pytest.raises(DataError, match="same camera number"):
-        ingest(videos, network, tmp_path / "out", SMALL)
+        ingest(videos, detector=network, out=tmp_path / "out", settings=SMALL)
     config = IngestConfig(quality="full", min_height=40, min_frames=5, same_camera=True)
     calls: list[tuple[int, int]] = []
-    ingest(videos, network, tmp_path / "out", config, progress=lambda *now: calls.append(now))
+    ingest(
+        videos,
+        detector=network,
+        out=tmp_path / "out",
+        settings=config,
+        progress=lambda *now: calls.append(now),
+    )
     assert [r["tracklet"] for r in rows_of(tmp_path / "out")] == [
         "cam1_t0001", "cam1_t0002", "cam1v2_t0001", "cam1v2_t0002"
     ]  # fmt: skip
@@ -241,7 +247,7 @@ def test_non_empty_folder_is_refused(tmp_path: Path, network: Path) -> None:
     video = write_video(tmp_path / "cam1.avi", nobody, frames=3)
     for resume in (False, True):
         with pytest.raises(OutputError, match=r"not empty and holds mine\.txt, no ingest"):
-            ingest([video], network, tmp_path / "out", SMALL, resume=resume)
+            ingest([video], detector=network, out=tmp_path / "out", settings=SMALL, resume=resume)
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["mine.txt"]
 
 
@@ -250,9 +256,9 @@ def test_bad_input_leaves_no_folder(tmp_path: Path, network: Path) -> None:
     bad = tmp_path / "cam2.avi"
     bad.write_bytes(b"x" * 100)
     with pytest.raises(DataError, match=r"cam2\.avi"):
-        ingest([good, bad], network, tmp_path / "out", SMALL)
+        ingest([good, bad], detector=network, out=tmp_path / "out", settings=SMALL)
     with pytest.raises(DataError, match="no videos"):
-        ingest([], network, tmp_path / "out", SMALL)
+        ingest([], detector=network, out=tmp_path / "out", settings=SMALL)
     assert not (tmp_path / "out").exists()
 
 
@@ -260,7 +266,7 @@ def test_missing_extra_is_named(tmp_path: Path, network: Path, monkeypatch: pyte
     video = write_video(tmp_path / "cam1.avi", nobody, frames=3)
     monkeypatch.setitem(sys.modules, "trackers", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'intraclip\[ingest\]'"):
-        ingest([video], network, tmp_path / "out", SMALL)
+        ingest([video], detector=network, out=tmp_path / "out", settings=SMALL)
 
 
 def test_config_imports_nothing_heavy() -> None:
@@ -281,7 +287,7 @@ def test_real_detector_follows_people_in_a_real_view(tmp_path: Path) -> None:
     for _ in range(20):
         writer.write(source.read()[1])
     writer.release()
-    summary = ingest([short], network, tmp_path / "out", IngestConfig())
+    summary = ingest([short], detector=network, out=tmp_path / "out", settings=IngestConfig())
     assert summary.videos[0].tiled
     assert 4 <= summary.tracklets <= 12
     shapes = [cv2.imread(str(f)).shape for f in (tmp_path / "out").rglob("tracklets/*/*.jpg")]  # type: ignore[union-attr]

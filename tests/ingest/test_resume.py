@@ -33,7 +33,7 @@ def run(source: Path, out: Path, **options: object) -> IngestSummary:
     options = {"config": CONFIG, "resume": True, **options}
     config = options.pop("config")
     videos = sorted(source.glob("*.avi"))
-    return ingest(videos, source / "red.onnx", out, config, **options)  # type: ignore[arg-type]
+    return ingest(videos, detector=source / "red.onnx", out=out, settings=config, **options)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
@@ -237,15 +237,15 @@ def test_other_videos_or_another_detector_are_refused_by_name(source: Path, tmp_
     interrupted(source, out)
     videos = sorted(source.glob("*.avi"))
     with pytest.raises(OutputError, match=r'videos: \["cam1\.avi", .* -> \["cam1\.avi", "cam2\.avi"\]'):
-        ingest(videos[:2], source / "red.onnx", out, CONFIG, resume=True)
+        ingest(videos[:2], detector=source / "red.onnx", out=out, settings=CONFIG, resume=True)
     other = write_video(tmp_path / "cam3.avi", two_walkers, frames=17)
     with pytest.raises(OutputError, match=r"videos 3\.bytes: \d+ -> \d+; videos 3\.sha256"):
-        ingest([*videos[:2], other], source / "red.onnx", out, CONFIG, resume=True)
+        ingest([*videos[:2], other], detector=source / "red.onnx", out=out, settings=CONFIG, resume=True)
     bytes_ = (source / "red.onnx").read_bytes()
     changed = tmp_path / "other.onnx"
     changed.write_bytes(bytes_.replace(b"test", b"tost"))
     with pytest.raises(OutputError, match=r"detector\.sha256"):
-        ingest(videos, changed, out, CONFIG, resume=True)
+        ingest(videos, detector=changed, out=out, settings=CONFIG, resume=True)
     run(source, out)
 
 

@@ -218,7 +218,7 @@ def test_quality_that_saves_finds_the_same_people(tmp_path: Path) -> None:
         write_video(tmp_path / f"{name}.avi", two_walkers if name != "cam2" else nobody, frames=18)
     videos = sorted(tmp_path.glob("*.avi"))
     config = IngestConfig(quality="balanced", min_height=40, min_width=16, min_frames=5, margin=0.0)
-    summary = ingest(videos, network, tmp_path / "out", config)
+    summary = ingest(videos, detector=network, out=tmp_path / "out", settings=config)
     assert [v.tracklets for v in summary.videos] == [2, 0, 2]
     table = np.loadtxt(tmp_path / "out/tracks/cam1.txt", delimiter=",")
     for number in (1, 2):

@@ -86,7 +86,7 @@ def test_videos_and_sequences_make_the_same_tracklets(tmp_path: Path, walkers: P
     config = IngestConfig(min_height=40, min_frames=5, camera_motion=False)
     frames = sequence(tmp_path / "cam1", walkers)
     for name, video in (("a", walkers), ("b", frames)):
-        ingest([video], network, tmp_path / name, config)
+        ingest([video], detector=network, out=tmp_path / name, settings=config)
     one, other = ((tmp_path / n / "tracklets.csv").read_text() for n in ("a", "b"))
     assert one.replace("cam1.avi", "cam1") == other
     assert (tmp_path / "a/boxes/cam1.csv").read_bytes() == (tmp_path / "b/boxes/cam1.csv").read_bytes()
@@ -94,7 +94,7 @@ def test_videos_and_sequences_make_the_same_tracklets(tmp_path: Path, walkers: P
 
 def test_numbers_in_names_are_frame_numbers(tmp_path: Path, walkers: Path) -> None:
     folder = write_frames(tmp_path / "cam1", walkers, leave_out=(4, 5))
-    source = FrameFolder(folder, fps=10)
+    source = FrameFolder(folder, IngestConfig(folder_fps=10))
     frames = list(source.frames())
     assert [f.index for f in frames] == [0, 1, 2, *range(5, 18)]
     assert frames[3].time_s == pytest.approx(0.5)
@@ -110,9 +110,11 @@ def test_picture_that_cannot_be_decoded_is_left_out_with_a_note(tmp_path: Path, 
     (folder / "000009.png").write_bytes(b"")
     summary = ingest(
         [folder],
-        red_box_detector(tmp_path / "red.onnx"),
-        tmp_path / "out",
-        IngestConfig(quality="full", min_height=40, min_frames=5, camera_motion=False, folder_fps=10),
+        detector=red_box_detector(tmp_path / "red.onnx"),
+        out=tmp_path / "out",
+        settings=IngestConfig(
+            quality="full", min_height=40, min_frames=5, camera_motion=False, folder_fps=10
+        ),
     )
     assert summary.tracklets == 2
     assert summary.videos[0].frames_used == 16
@@ -128,7 +130,9 @@ def test_picture_that_was_passed_over_and_cannot_be_decoded_is_left_out(
     folder = write_frames(tmp_path / "cam1", walkers)
     (folder / f"{number:06d}.png").write_bytes(b"")
     config = IngestConfig(quality="balanced", min_height=40, min_frames=5, camera_motion=False, folder_fps=10)
-    summary = ingest([folder], red_box_detector(tmp_path / "red.onnx"), tmp_path / "out", config)
+    summary = ingest(
+        [folder], detector=red_box_detector(tmp_path / "red.onnx"), out=tmp_path / "out", settings=config
+    )
     assert summary.tracklets >= 1
     assert "cam1: 1 frames cannot be decoded and are left out" in summary.notes[0]
     assert not list((tmp_path / "out").rglob(f"{number - 1:06d}.jpg"))

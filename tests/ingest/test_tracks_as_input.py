@@ -21,12 +21,12 @@ SMALL = IngestConfig(
 def detected(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("detected")
     video = write_video(folder / "cam3.avi", two_walkers, frames=18)
-    ingest([video], red_box_detector(folder / "red.onnx"), folder / "out", SMALL)
+    ingest([video], detector=red_box_detector(folder / "red.onnx"), out=folder / "out", settings=SMALL)
     return folder
 
 
 def from_tracks(folder: Path, tracks: Path, out: Path, config: IngestConfig = SMALL) -> IngestSummary:
-    return ingest([folder / "cam3.avi"], None, out, config, tracks=[tracks])
+    return ingest([folder / "cam3.avi"], detector=None, out=out, settings=config, tracks=[tracks])
 
 
 def rows_of(file: Path) -> list[dict[str, str]]:
@@ -87,7 +87,7 @@ def test_video_that_is_cut_off_before_the_tracks_end(detected: Path, tmp_path: P
     video.write_bytes(data[: int(len(data) * 0.75)])
     (tmp_path / "t.txt").write_text("17,1,10,20,24,48,1\n")
     with pytest.raises(DataError, match=r"line 1: frame beyond the \d+ frames of .*or the video is cut off"):
-        ingest([video], None, tmp_path / "out", SMALL, tracks=[tmp_path / "t.txt"])
+        ingest([video], detector=None, out=tmp_path / "out", settings=SMALL, tracks=[tmp_path / "t.txt"])
 
 
 def test_a_camera_that_saw_nobody_does_not_stop_the_others(detected: Path, tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_a_camera_that_saw_nobody_does_not_stop_the_others(detected: Path, tmp_p
     tracks = [tmp_path / "cam1.txt", tmp_path / "cam2.txt"]
     tracks[0].write_text("")
     tracks[1].write_text((detected / "out" / "tracks" / "cam3.txt").read_text() + "3,99,500,20,24,48,1\n")
-    summary = ingest(videos, None, tmp_path / "out", SMALL, tracks=tracks)
+    summary = ingest(videos, detector=None, out=tmp_path / "out", settings=SMALL, tracks=tracks)
     assert [v.tracklets for v in summary.videos] == [0, 2]
     assert summary.notes == (
         "cam1.avi: no people found",
@@ -134,6 +134,12 @@ def test_sampling_leaves_out_tracks_of_other_frames(detected: Path, tmp_path: Pa
 def test_detector_or_tracks_one_of_them(detected: Path, tmp_path: Path) -> None:
     video = detected / "cam3.avi"
     with pytest.raises(ConfigError, match="give a detector, or tracks"):
-        ingest([video], None, tmp_path / "out", SMALL)
+        ingest([video], detector=None, out=tmp_path / "out", settings=SMALL)
     with pytest.raises(ConfigError, match="both were given"):
-        ingest([video], detected / "red.onnx", tmp_path / "out", SMALL, tracks=[tmp_path / "t.txt"])
+        ingest(
+            [video],
+            detector=detected / "red.onnx",
+            out=tmp_path / "out",
+            settings=SMALL,
+            tracks=[tmp_path / "t.txt"],
+        )

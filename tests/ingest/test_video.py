@@ -8,6 +8,7 @@ import pytest
 
 from ingest.synthetic import nobody, two_walkers, write_video
 from intraclip.errors import DataError
+from intraclip.ingest.config import IngestConfig
 from intraclip.ingest.video import Video
 
 
@@ -32,7 +33,8 @@ def test_frames_come_with_numbers_and_times(tmp_path: Path) -> None:
 )
 def test_sampling(tmp_path: Path, stride: int, max_fps: float, expected: list[int]) -> None:
     video = Video(
-        write_video(tmp_path / "a.avi", nobody, frames=12, fps=30), frame_stride=stride, max_fps=max_fps
+        write_video(tmp_path / "a.avi", nobody, frames=12, fps=30),
+        IngestConfig(frame_stride=stride, max_fps=max_fps),
     )
     frames = list(video.frames())
     assert len(frames) == len(expected)
@@ -91,7 +93,7 @@ def test_variable_frame_rate_keeps_the_times_of_the_container(tmp_path: Path) ->
     frames = list(Video(path).frames())
     np.testing.assert_allclose([f.time_s for f in frames], expected, atol=2e-3)
     # Sampling goes by time as well: of the slow middle every frame is used, of the quick start some.
-    sampled = [f.index for f in Video(path, max_fps=2.5).frames()]
+    sampled = [f.index for f in Video(path, IngestConfig(max_fps=2.5)).frames()]
     assert set(range(5, 9)) <= set(sampled)
     assert [i for i in sampled if i < 4] == [0, 3]
 

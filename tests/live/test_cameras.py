@@ -15,6 +15,7 @@ import pytest
 from intraclip.core.streams import check_source, has_password, open_stream, shown, with_variables
 from intraclip.errors import ConfigError, DataError
 from intraclip.live.cameras import CameraReader, parse_cameras
+from intraclip.live.settings import LiveSettings
 from live.live_world import ColourDetector, camera, until, walk, write_clip
 
 SERVER = Path(__file__).parent / "rtsp_server.py"
@@ -25,8 +26,9 @@ def clip(tmp_path):
     return write_clip(tmp_path / "clip.avi", walk("red"), frames=20)
 
 
-def reading(source, news=None, **settings):
-    return CameraReader(camera(source), news=news or threading.Event(), first_wait_s=0.05, **settings)
+def reading(source, news=None, *, max_fps=0.0, **settings):
+    settings = LiveSettings(first_wait_s=0.05, **settings)
+    return CameraReader(camera(source), settings, news=news or threading.Event(), max_fps=max_fps)
 
 
 def test_a_file_is_played_by_its_stamps_and_ends(clip):

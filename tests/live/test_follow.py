@@ -8,15 +8,17 @@ from itertools import pairwise
 import numpy as np
 
 from intraclip.live.follow import KEPT, CameraFollower
+from intraclip.live.settings import LiveSettings
 from live.live_world import CONFIG, ColourDetector, camera, frames_of, network, picture, vector, walk
 
 
 def follower(**settings):
     detector, config = ColourDetector(), settings.pop("config", CONFIG)
-    given = {"fps": 10.0, "session": "cam1_x", "source": "clip", "look_s": 0.2, **settings}
+    given = LiveSettings(**{"look_s": 0.2, **settings})
     return CameraFollower(
-        camera("clip"), lambda frame: detector(frame.image), config, network().live(), **given
-    )
+        camera("clip"), lambda frame: detector(frame.image), config, given, network().live(),
+        fps=10.0, session="cam1_x", source="clip",
+    )  # fmt: skip
 
 
 def cosine(a, b):

@@ -18,7 +18,8 @@ from intraclip.errors import ConfigError, DataError, OutputError
 from intraclip.gallery.gallery import create_gallery, open_gallery
 from intraclip.gallery.records import Filters, TrackletRecord
 from intraclip.live.alerts import Alerts
-from intraclip.live.live import Live, LiveSettings
+from intraclip.live.live import Live
+from intraclip.live.settings import LiveSettings
 from intraclip.live.watchlist import WatchList
 from live.live_world import (
     CONFIG,
@@ -226,7 +227,8 @@ import sys
 from pathlib import Path
 from live.live_world import CONFIG, ColourDetector, camera, network
 from intraclip.gallery.gallery import open_gallery
-from intraclip.live.live import Live, LiveSettings
+from intraclip.live.live import Live
+from intraclip.live.settings import LiveSettings
 gallery = open_gallery(sys.argv[1])
 live = Live(gallery, network(), ColourDetector(), [camera(sys.argv[2])], CONFIG,
             LiveSettings(speed=0.0, look_s=0.2, loop=True, alert_gap_s=0.0))

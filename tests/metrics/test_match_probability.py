@@ -219,9 +219,7 @@ def test_distances_that_tell_nothing_are_refused():
     pairs = PairDistances(
         distance="euclidean",
         protocol="mars-full",
-        own_camera=False,
         people=9,
-        queries=9,
         genuine=np.linspace(5, 6, 30, dtype=np.float32),
         impostors=100,
         nearest_impostors=np.linspace(1, 2, 100, dtype=np.float32),

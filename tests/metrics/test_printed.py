@@ -104,7 +104,7 @@ def test_without_departures_the_scores_are_those_of_score(distance: Any, protoco
     assert np.array_equal(found.rows, expected.outcomes.rows)
     query, gallery = searched(e, protocol)
     again = score_distances(
-        rerank(e.features, query, gallery, distance=distance).distances,
+        rerank(e.features, query, gallery, distance=distance),
         query_pids=e.pids[query],
         query_camids=e.camids[query],
         gallery_pids=e.pids[gallery],

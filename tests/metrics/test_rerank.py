@@ -10,7 +10,7 @@ from scipy.spatial.distance import cdist
 
 from intraclip.errors import DataError
 from intraclip.metrics.distance import distance_matrix
-from intraclip.metrics.rerank import rerank
+from intraclip.metrics.rerank import rerank, rerank_label
 
 
 def people(seed: int, *, n: int, size: int = 4, count: int = 8, noise: float = 0.5) -> np.ndarray:
@@ -78,10 +78,9 @@ def test_agrees_with_the_equations_written_out(seed, n, k1, k2, weight, distance
         k1=k1,
         k2=k2,
         weight=weight,
-        block=7,
     )
-    np.testing.assert_allclose(found.distances, expected, atol=1e-5)
-    assert found.distances.dtype == np.float32
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert found.dtype == np.float32
 
 
 @pytest.mark.parametrize("distance", ["euclidean", "cosine"])
@@ -90,17 +89,14 @@ def test_weight_one_gives_back_the_plain_distance(distance) -> None:
     query, gallery = np.arange(20), np.arange(20, 60)
     plain = distance_matrix(features[query], features[gallery], distance=distance)
     found = rerank(features, query, gallery, distance=distance, weight=1)
-    scaled = found.distances * found.scale
-    np.testing.assert_allclose(np.sqrt(scaled) if distance == "euclidean" else scaled, plain, rtol=1e-5)
+    largest = distance_matrix(features, features, distance=distance).max()
+    np.testing.assert_allclose(
+        np.sqrt(found) * largest if distance == "euclidean" else found * largest, plain, rtol=1e-5
+    )
 
 
 def test_label_says_what_it_is() -> None:
-    features = people(2, n=30)
-    found = rerank(features, np.arange(5), np.arange(5, 30))
-    assert found.label == "k-reciprocal re-ranked (k1=20, k2=6, lambda=0.3)"
-    assert repr(found) == "Reranked(5 x 25, k-reciprocal re-ranked (k1=20, k2=6, lambda=0.3), euclidean)"
-    other = rerank(features, np.arange(5), np.arange(5, 30), k1=10, k2=3, weight=0.5)
-    assert other.label == "k-reciprocal re-ranked (k1=10, k2=3, lambda=0.5)"
+    assert rerank_label(k1=10, k2=3, weight=0.5) == "k-reciprocal re-ranked (k1=10, k2=3, lambda=0.5)"
 
 
 def test_common_neighbours_bring_a_far_match_forward() -> None:
@@ -110,50 +106,51 @@ def test_common_neighbours_bring_a_far_match_forward() -> None:
     far_match, near_stranger = 8 - 1, 9 - 1  # places in the gallery
     plain = distance_matrix(features[:1], features[1:], distance="euclidean")[0]
     assert plain[near_stranger] < plain[far_match]
-    found = rerank(features, np.array([0]), np.arange(1, 18), k1=8, k2=3).distances[0]
+    found = rerank(features, np.array([0]), np.arange(1, 18), k1=8, k2=3)[0]
     assert found[far_match] < found[near_stranger]
 
 
-def test_block_sizes_change_nothing() -> None:
+def test_block_sizes_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     features = np.round(3 * people(3, n=80)).astype(np.float32)  # whole numbers: many ties, no rounding
     query, gallery = np.arange(25), np.arange(25, 80)
-    one = rerank(features, query, gallery, block=1000).distances
+    one = rerank(features, query, gallery)
     for block in (1, 13):
-        np.testing.assert_array_equal(rerank(features, query, gallery, block=block).distances, one)
+        monkeypatch.setattr("intraclip.metrics.rerank.BLOCK", block)
+        np.testing.assert_array_equal(rerank(features, query, gallery), one)
 
 
 def test_scaling_all_features_changes_nothing() -> None:
     features = people(4, n=50)
     query, gallery = np.arange(10), np.arange(10, 50)
     one, large = rerank(features, query, gallery), rerank(16 * features, query, gallery)
-    np.testing.assert_allclose(one.distances, large.distances, atol=1e-6)
+    np.testing.assert_allclose(one, large, atol=1e-6)
 
 
 def test_a_query_that_is_searched_too_is_one_tracklet() -> None:
     features = people(5, n=40)
-    apart = rerank(features, np.arange(10), np.arange(10, 40)).distances
-    both = rerank(features, np.arange(10), np.arange(40)).distances
+    apart = rerank(features, np.arange(10), np.arange(10, 40))
+    both = rerank(features, np.arange(10), np.arange(40))
     np.testing.assert_allclose(both[:, 10:], apart, atol=1e-6)
     np.testing.assert_allclose(np.diag(both), 0, atol=1e-6)
 
 
 def test_order_of_queries_and_gallery_is_kept() -> None:
     features = people(6, n=40)
-    one = rerank(features, np.arange(10), np.arange(10, 40)).distances
-    turned = rerank(features, np.arange(10)[::-1], np.arange(10, 40)[::-1]).distances
+    one = rerank(features, np.arange(10), np.arange(10, 40))
+    turned = rerank(features, np.arange(10)[::-1], np.arange(10, 40)[::-1])
     np.testing.assert_array_equal(turned, one[::-1, ::-1])
 
 
 def test_everybody_in_one_point() -> None:
     features = np.ones((30, 3), dtype=np.float32)
-    found = rerank(features, np.arange(5), np.arange(5, 30)).distances
+    found = rerank(features, np.arange(5), np.arange(5, 30))
     assert np.isfinite(found).all()
     assert ((found >= 0) & (found <= 1)).all()
 
 
 def test_one_query_and_one_tracklet() -> None:
     features = np.array([[0.0], [1.0]], dtype=np.float32)
-    found = rerank(features, np.array([0]), np.array([1])).distances
+    found = rerank(features, np.array([0]), np.array([1]))
     # Both know only each other; averaged encodings are equal, what stays is the plain part.
     np.testing.assert_allclose(found, [[0.3]], atol=1e-6)
 
@@ -161,7 +158,7 @@ def test_one_query_and_one_tracklet() -> None:
 def test_wrong_arguments_are_refused() -> None:
     features = people(8, n=10)
     rows = np.arange(5)
-    for wrong in ({"k1": 0}, {"k2": 0}, {"block": 0}, {"weight": 1.5}):
+    for wrong in ({"k1": 0}, {"k2": 0}, {"weight": 1.5}):
         with pytest.raises(ValueError, match=f"{next(iter(wrong))} is"):
             rerank(features, rows, rows + 5, **wrong)
     with pytest.raises(DataError, match=r"10 features .* got 5 and 5 of them, from 0 to 10"):
@@ -172,14 +169,15 @@ def test_wrong_arguments_are_refused() -> None:
         rerank(np.zeros_like(features), rows, rows + 5, distance="cosine")
 
 
-def test_three_thousand_by_three_thousand_in_bounded_memory() -> None:
+def test_three_thousand_by_three_thousand_in_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("intraclip.metrics.rerank.BLOCK", 128)
     features = people(9, n=6000, size=16, count=600)
     query, gallery = np.arange(3000), np.arange(3000, 6000)
     tracemalloc.start()
-    found = rerank(features, query, gallery, block=128)
+    found = rerank(features, query, gallery)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    result = found.distances.nbytes
+    result = found.nbytes
     assert result == 36_000_000
     # All distances of all 6,000 tracklets would take 144 MB in float32, and re-ranking them densely several times that.
     assert peak - result < 80_000_000, f"{peak / 1e6:.0f} MB"

@@ -11,7 +11,6 @@ from intraclip.config import InputConfig, ModelConfig, Recipe
 from intraclip.errors import CheckpointError, OutputError
 from intraclip.models.checkpoint import (
     load_model,
-    load_optimizer,
     load_weights,
     model_file,
     read_checkpoint,
@@ -19,6 +18,7 @@ from intraclip.models.checkpoint import (
     training_checkpoint,
 )
 from intraclip.models.embedder import ClipEmbedder, build_embedder
+from intraclip.train.resuming import load_optimizer
 
 RECIPE = Recipe(
     seed=9,

@@ -96,6 +96,6 @@ def test_frame_features_do_not_depend_on_the_neighbours(
 def test_scatter_has_a_group_for_every_person_and_clip() -> None:
     rng = np.random.default_rng(0)
     figure = plots.feature_scatter(
-        rng.normal(size=(12, 2)), np.repeat([3, 7, 9], 4), np.tile([0, 0, 1, 1], 3), title="x"
+        rng.normal(size=(12, 2)), np.repeat([3, 7, 9], 4), np.tile([0, 0, 1, 1], 3)
     )
     assert len(figure.axes[0].collections) == 6

@@ -65,7 +65,10 @@ class ColourModel:
 
     fingerprint = MODEL
 
-    def embed(self, pictures: Sequence[Picture]) -> npt.NDArray[np.float32]:
+    def embed(self, clips: Sequence[Sequence[Picture]]) -> list[npt.NDArray[np.float32]]:
+        return [self._person(pictures) for pictures in clips]
+
+    def _person(self, pictures: Sequence[Picture]) -> npt.NDArray[np.float32]:
         seen = np.mean([p[p.shape[0] // 2, p.shape[1] // 2] for p in pictures], axis=0)
         nearest = min(range(PEOPLE), key=lambda person: float(np.abs(colour(person) - seen).sum()))
         return centre(nearest)

@@ -5,18 +5,18 @@ from __future__ import annotations
 import socket
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from intraclip.cli.serve import main
 from intraclip.config import ClipConfig, InputConfig, ModelConfig
 from intraclip.embed.extract import extractor_of
+from intraclip.embed.extractors import ExtractSettings
+from intraclip.embed.network import Network
 from intraclip.errors import ConfigError, DataError, OutputError
 from intraclip.gallery.gallery import create_gallery
 from intraclip.gallery.records import TrackletRecord
 from intraclip.models.embedder import build_embedder
 from intraclip.serve.app import create_app
-from intraclip.serve.model import ModelEmbedder
 from intraclip.serve.settings import DecodeLimits
 from serve.serve_world import CHANGE, SECRET, ColourModel, TestClient, frame, jpeg
 
@@ -70,14 +70,14 @@ def test_the_gallerys_model_embeds_uploads(tmp_path: Path):
         num_classes=3,
         seed=0,
     ).eval()
-    model = ModelEmbedder(extractor_of(network), ClipConfig(num_frames=2))
+    model = Network(extractor_of(network), ExtractSettings(clip=ClipConfig(num_frames=2)))
     people = [[jpeg(frame(person, t)) for t in range(4)] for person in range(3)]
     with create_gallery(
         tmp_path / "g", fingerprint=model.fingerprint, dimension=network.embedding_size
     ) as gallery:
         from intraclip.serve.decoding import read_pictures
 
-        vectors = np.stack([model.embed(read_pictures(p, DecodeLimits())) for p in people])
+        vectors = model.embed([read_pictures(p, DecodeLimits()) for p in people]).features
         gallery.add(
             [TrackletRecord(id=f"p{i}", camera="hall") for i in range(3)],
             vectors,

@@ -13,8 +13,9 @@ import torch
 from intraclip.config import Recipe, problems
 from intraclip.config_io import load_recipe
 from intraclip.embed.extract import load_run
-from intraclip.models.checkpoint import training_checkpoints, verify
+from intraclip.models.checkpoint import training_checkpoints
 from intraclip.train.loop import Silent, train
+from intraclip.train.resuming import verify
 from intraclip.types import Split
 from plain_extraction import opened
 

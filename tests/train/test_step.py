@@ -21,7 +21,7 @@ from intraclip.config import (
     problems,
 )
 from intraclip.core.distributed import World
-from intraclip.data.augment import normalise
+from intraclip.data.normalise import normalise
 from intraclip.errors import ConfigError
 from intraclip.losses.total import TotalLoss
 from intraclip.models.embedder import ClipEmbedder, ClipOutput, build_embedder

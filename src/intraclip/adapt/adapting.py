@@ -690,6 +690,7 @@ def _as_json(travel: TravelTimes) -> dict[str, Any]:
     return {
         "travel": {f"{a} {b}": asdict(t) for (a, b), t in sorted(travel.travel.items())},
         "clock": {str(camera): seconds for camera, seconds in sorted(travel.clock.items())},
+        **({} if travel.others is None else {"others": asdict(travel.others)}),
     }
 
 

@@ -85,7 +85,7 @@ def likeness(vectors: Vectors, camids: npt.NDArray[np.int64]) -> ScoreMatrix:
         k1=NEIGHBOURS,
         k2=AVERAGED,
         weight=0.0,
-    ).distances
+    )
     return np.maximum(-distances, -distances.T)
 
 

@@ -44,11 +44,7 @@ def require_terminal() -> None:
 
 
 class Pausing:
-    """Progress bars that make way for questions.
-
-    Args:
-        names: of the bars.
-    """
+    """Progress bars that make way for questions."""
 
     def __init__(self, *names: str) -> None:
         self._names, self._stack = names, ExitStack()

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
 import tyro
 
-from intraclip.cli.common import choose, parse, print_json, print_table, say
+from intraclip.cli.common import Parts, choose, print_json, print_table, say
 from intraclip.cli.gallery_flags import InGallery, Model, audited, clock, login, open_model
+from intraclip.cli.network import ready
 from intraclip.core.settings import bounded
 from intraclip.errors import ConfigError
 
@@ -84,25 +85,10 @@ class JudgeArgs(InGallery):
     """Number of `intraclip alerts list`."""
 
 
-def main(argv: Sequence[str]) -> int:
-    """Run the command."""
-    commands: dict[str, Callable[[Sequence[str]], int]] = {
-        "list": _list,
-        "watch": _watch,
-        "watched": _watched,
-        "unwatch": _unwatch,
-        "confirm": partial(_judge, same=True),
-        "reject": partial(_judge, same=False),
-    }
-    return choose("alerts", argv, commands, about=HELP)
-
-
-def _list(argv: Sequence[str]) -> int:
-    args = parse(ListArgs, argv, command="alerts list")
-    from intraclip.gallery.gallery import open_gallery
+def _list(args: ListArgs) -> int:
     from intraclip.live.alerts import Alerts
 
-    with open_gallery(args.gallery) as gallery:
+    with args.opened() as gallery:
         audited(gallery, "list", {"alerts": True})
         found = Alerts(gallery).read()
     found = [a for a in found if not args.open or a.said is None]
@@ -129,24 +115,19 @@ def _list(argv: Sequence[str]) -> int:
     return 0
 
 
-def _watch(argv: Sequence[str]) -> int:
-    args = parse(WatchArgs, argv, command="alerts watch")
-    from intraclip.gallery.gallery import open_gallery
+def _watch(args: WatchArgs) -> int:
     from intraclip.live.watchlist import WatchList, add_pictures
 
     if bool(args.tracklet) == bool(args.images):
         raise ConfigError("name the person: --tracklet ID ..., or --images FILE ...")
-    with open_gallery(args.gallery) as gallery:
+    with args.opened() as gallery:
         people = WatchList(gallery)
         people.calibration().threshold(args.false_match_rate)
         if args.images:
-            from intraclip.embed.extractors import ExtractSettings
-            from intraclip.embed.network import Network
             from intraclip.gallery.queries import read_images
 
             pictures = read_images(args.images)
-            extractor, recipe, clip = open_model(args, gallery)
-            network = Network(extractor, ExtractSettings.of(recipe, clip=clip))
+            network = ready(open_model(args, gallery))
             audited(gallery, "watch", {"pictures": len(pictures)})
             tracklets: tuple[str, ...] = (add_pictures(gallery, network, pictures),)
         else:
@@ -165,12 +146,10 @@ def _watch(argv: Sequence[str]) -> int:
     return 0
 
 
-def _watched(argv: Sequence[str]) -> int:
-    args = parse(WatchedArgs, argv, command="alerts watched")
-    from intraclip.gallery.gallery import open_gallery
+def _watched(args: WatchedArgs) -> int:
     from intraclip.live.watchlist import WatchList
 
-    with open_gallery(args.gallery) as gallery:
+    with args.opened() as gallery:
         audited(gallery, "list", {"watch-list": True})
         people = WatchList(gallery)
         found = [(person, learned) for person, learned in people.with_learned()]
@@ -193,12 +172,10 @@ def _watched(argv: Sequence[str]) -> int:
     return 0
 
 
-def _unwatch(argv: Sequence[str]) -> int:
-    args = parse(UnwatchArgs, argv, command="alerts unwatch")
-    from intraclip.gallery.gallery import open_gallery
+def _unwatch(args: UnwatchArgs) -> int:
     from intraclip.live.watchlist import WatchList
 
-    with open_gallery(args.gallery) as gallery:
+    with args.opened() as gallery:
         people = WatchList(gallery)
         person = people.person(args.person)
         audited(gallery, "unwatch", {"number": person.id})
@@ -207,16 +184,29 @@ def _unwatch(argv: Sequence[str]) -> int:
     return 0
 
 
-def _judge(argv: Sequence[str], *, same: bool) -> int:
+def _judge(args: JudgeArgs, *, same: bool) -> int:
     word = "confirm" if same else "reject"
-    args = parse(JudgeArgs, argv, command=f"alerts {word}")
-    from intraclip.gallery.gallery import open_gallery
     from intraclip.live.alerts import Alerts
 
-    with open_gallery(args.gallery) as gallery:
+    with args.opened() as gallery:
         alerts = Alerts(gallery)
         alert = alerts.get(args.alert)
         audited(gallery, word, {"query": alert.reference, "tracklet": alert.tracklet})
         alerts.judge(alert.id, same=same, by=login())
     say(f"alert {args.alert} is {word}ed")
     return 0
+
+
+PARTS: Parts = {
+    "list": (ListArgs, _list),
+    "watch": (WatchArgs, _watch),
+    "watched": (WatchedArgs, _watched),
+    "unwatch": (UnwatchArgs, _unwatch),
+    "confirm": (JudgeArgs, partial(_judge, same=True)),
+    "reject": (JudgeArgs, partial(_judge, same=False)),
+}
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command."""
+    return choose("alerts", argv, PARTS, about=HELP)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import tyro
 
+from intraclip.config import Layout
 from intraclip.errors import ConfigError, DataError, did_you_mean
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from intraclip.config import Recipe
     from intraclip.core.progress import Progress
+    from intraclip.ingest.track_scores import CamerasScores
     from intraclip.train.loop import Watcher
     from intraclip.train.throughput import Throughput
     from intraclip.types import Split
@@ -43,19 +45,13 @@ SHOWN_SCORES = {"rank1": "rank-1", "mAP": "mAP"}
 
 @dataclass
 class Voice:
-    """How much is said beside results and errors.
-
-    Attributes:
-        quiet: no progress, no notes.
-        verbose: errors come with where they were found.
-    """
+    """How much is said beside results and errors."""
 
     quiet: bool = False
-    verbose: bool = False
 
 
 VOICE = Voice()
-"""Of this process; ``-v`` and ``-q`` set it."""
+"""Of this process; ``-q`` sets it."""
 
 
 def parse(kind: type[ArgsT], argv: Sequence[str], *, command: str, default: ArgsT | None = None) -> ArgsT:
@@ -95,10 +91,12 @@ def _beyond_bounds(args: Any) -> Iterator[str]:
             yield f"--{item.name.replace('_', '-')} {value} {wrong}"
 
 
-def choose(
-    group: str, argv: Sequence[str], commands: Mapping[str, Callable[[Sequence[str]], int]], *, about: str
-) -> int:
-    """Run the command of a group that the first word names, such as ``add`` of ``gallery``.
+Parts = Mapping[str, tuple[type[Any], Callable[[Any], int]]]
+"""The commands of a group by name, such as ``add`` of ``gallery``: dataclass of the flags, and what runs with it."""
+
+
+def choose(group: str, argv: Sequence[str], parts: Parts, *, about: str) -> int:
+    """Run the command of a group that the first word names.
 
     Raises:
         ConfigError: there is none.
@@ -106,10 +104,11 @@ def choose(
     if not argv or argv[0] in ("-h", "--help", "--help-all"):
         print(about)
         return 0
-    if argv[0] not in commands:
-        hint = did_you_mean(argv[0], commands)
-        raise ConfigError(f"unknown command '{group} {argv[0]}'{hint}; there are {', '.join(commands)}")
-    return commands[argv[0]](argv[1:])
+    if argv[0] not in parts:
+        hint = did_you_mean(argv[0], parts)
+        raise ConfigError(f"unknown command '{group} {argv[0]}'{hint}; there are {', '.join(parts)}")
+    kind, run = parts[argv[0]]
+    return run(parse(kind, argv[1:], command=f"{group} {argv[0]}"))
 
 
 def recipe_name(argv: Sequence[str]) -> str:
@@ -129,6 +128,16 @@ def flag_value(argv: Sequence[str], flag: str) -> str | None:
         if argument == flag and i + 1 < len(argv):
             return argv[i + 1]
     return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadsData:
+    """How the data folder of a run is read."""
+
+    layout: Layout = "auto"
+    """Layout of the data folder."""
+    split: int | None = None
+    """Number of the split; by default the one the run was trained on."""
 
 
 def read_data(
@@ -346,6 +355,21 @@ def print_interval(score: Mapping[str, Any]) -> None:
     )
     percent = f"{100 * found['confidence']:g}"
     tell(f"  {percent} % interval, had other people been tested ({found['people']:,} people): {ends}")
+
+
+def print_tracks(scores: CamerasScores) -> None:
+    """Tracks against the truth: a row a camera, all of them within, and across where ids are the same in all."""
+    named = {
+        **{f"camera {c}": s for c, s in scores.cameras.items()},
+        "within cameras": scores.within,
+    }
+    if scores.across is not None:
+        named["across cameras"] = scores.across
+    rows = [
+        [name, *(f"{100 * value:.1f}" for value in (s.hota, s.deta, s.assa, s.mota, s.idf1)), str(s.switches)]
+        for name, s in named.items()
+    ]
+    print_table(["boxes against the truth, %", "HOTA", "DetA", "AssA", "MOTA", "IDF1", "switches"], rows)
 
 
 @contextmanager

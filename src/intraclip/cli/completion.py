@@ -15,7 +15,7 @@ from intraclip.cli.main import COMMANDS
 from intraclip.cli.recipe_flags import COMMANDS as WITH_RECIPE
 from intraclip.cli.recipe_flags import flags_of_parts
 from intraclip.cli.settings_file import COMMANDS as WITH_FILE
-from intraclip.cli.tree import TREE, kind_of
+from intraclip.cli.tree import tree
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,18 +56,18 @@ def all_flags() -> dict[str, list[Flag]]:
     of_parts = {flag.name: flag for _, flag in flags_of_parts()}.values()
     return {
         command: [
-            *flags_of(kind_of(command)),
+            *flags_of(kind),
             *(of_parts if command in WITH_RECIPE else ()),
             *([CONFIG] if command in WITH_FILE else ()),
             *COMMON,
         ]
-        for command in TREE
+        for command, kind in tree().items()
     }
 
 
 def parts_of(name: str) -> list[str]:
     """The second words of a command that has several, such as ``gallery``."""
-    return [command.split()[1] for command in TREE if command.startswith(f"{name} ")]
+    return [command.split()[1] for command in tree() if command.startswith(f"{name} ")]
 
 
 def bash() -> str:
@@ -144,7 +144,7 @@ def fish() -> str:
         '  test "$words[2..$last]" = "$argv"',
         "end",
     ]
-    for name, (_, about) in COMMANDS.items():
+    for name, about in COMMANDS.items():
         lines.append(f"complete -c intraclip -n __fish_use_subcommand -a {name} -d {_quoted(about)}")
         if parts := parts_of(name):
             words = f"__intraclip_is {name}; and not __fish_seen_subcommand_from {' '.join(parts)}"

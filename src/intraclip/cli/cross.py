@@ -20,8 +20,9 @@ from intraclip.cli.common import (
 )
 from intraclip.cli.recipe_flags import parse_with_recipe
 from intraclip.config import Layout, Recipe
-from intraclip.config_io import differing_keys, load_recipe
+from intraclip.config_io import load_recipe
 from intraclip.errors import ConfigError
+from intraclip.train.comparing import differing_keys
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import tyro
 
-from intraclip.cli.common import choose, parse, print_json, progress_bar, say, with_rate
+from intraclip.cli.common import Parts, choose, print_json, progress_bar, say, with_rate
 from intraclip.config import Layout
 from intraclip.core.folders import leaving_nothing
 from intraclip.core.settings import bounded
@@ -157,14 +157,7 @@ class CheckArgs:
     """Print the findings as JSON."""
 
 
-def main(argv: Sequence[str]) -> int:
-    """Run the command."""
-    commands = {"make": _make, "make-videos": _make_videos, "pack": _pack, "check": _check}
-    return choose("data", argv, commands, about=HELP)
-
-
-def _make(argv: Sequence[str]) -> int:
-    args = parse(MakeArgs, argv, command="data make")
+def _make(args: MakeArgs) -> int:
     _refuse_options_of_the_other_preset(args)
     from intraclip.studio import make_benchmark, make_diverse
 
@@ -187,17 +180,12 @@ def _make(argv: Sequence[str]) -> int:
 
 
 def _benchmark_config(args: MakeArgs) -> BenchmarkConfig:
-    layout = args.layout or "mars"
+    names = ("identities", "cameras", "layout", "tracklets_per_camera", "frames")
+    given = _given(args, *names)
+    if args.layout not in (None, "mars"):
+        given.setdefault("cameras", 2)
     return BenchmarkConfig(
-        identities=100 if args.identities is None else args.identities,
-        cameras=args.cameras if args.cameras is not None else (4 if layout == "mars" else 2),
-        seed=args.seed,
-        layout=layout,
-        tracklets_per_camera=args.tracklets_per_camera or (1, 3),
-        frames=args.frames or (12, 24),
-        height=args.height,
-        width=args.width,
-        difficulty=args.difficulty,
+        **given, seed=args.seed, height=args.height, width=args.width, difficulty=args.difficulty
     )
 
 
@@ -208,46 +196,31 @@ def _diverse_config(args: MakeArgs) -> DiverseConfig:
             f"--frames is {low} to {high}; tracklets of the diverse preset are equally long: write it twice, such as "
             f"--frames {high} {high}"
         )
-    given = {"identities": args.identities, "cameras": args.cameras, "visits": args.visits, "test": args.test}
-    chosen = {name: value for name, value in given.items() if value is not None}
+    given = _given(args, "identities", "cameras", "visits", "test")
     return DiverseConfig(
-        **chosen, frames=high, seed=args.seed, height=args.height, width=args.width, diverse=args.diverse
+        **given, frames=high, seed=args.seed, height=args.height, width=args.width, diverse=args.diverse
     )
+
+
+def _given(args: MakeArgs, *names: str) -> dict[str, Any]:
+    """Those of the flags that have a value."""
+    return {name: value for name in names if (value := getattr(args, name)) is not None}
 
 
 def _refuse_options_of_the_other_preset(args: MakeArgs) -> None:
     if args.preset == "diverse":
-        foreign = {
-            "--layout": args.layout is not None,
-            "--tracklets-per-camera": args.tracklets_per_camera is not None,
-            "--difficulty.*": args.difficulty != Difficulty(),
-        }
+        wrong = _given(args, "layout", "tracklets_per_camera")
+        wrong |= {"difficulty.*": 0} if args.difficulty != Difficulty() else {}
     else:
-        foreign = {
-            "--visits": args.visits is not None,
-            "--test": args.test is not None,
-            "--diverse.*": args.diverse != Diverse(),
-        }
-    wrong = [name for name, is_given in foreign.items() if is_given]
+        wrong = _given(args, "visits", "test")
+        wrong |= {"diverse.*": 0} if args.diverse != Diverse() else {}
     if wrong:
-        raise ConfigError(
-            f"{', '.join(wrong)} cannot be given with --preset {args.preset}; leave out one of them"
-        )
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in wrong)
+        raise ConfigError(f"{names} cannot be given with --preset {args.preset}; leave out one of them")
 
 
-def _make_videos(argv: Sequence[str]) -> int:
-    args = parse(MakeVideosArgs, argv, command="data make-videos")
-    config = VideosConfig(
-        people=args.people,
-        cameras=args.cameras,
-        seconds=args.seconds,
-        fps=args.fps,
-        seed=args.seed,
-        width=args.width,
-        together=args.together,
-        travel=args.travel,
-        difficulty=args.difficulty,
-    )
+def _make_videos(args: MakeVideosArgs) -> int:
+    config = VideosConfig(**{item.name: getattr(args, item.name) for item in fields(VideosConfig)})
     from intraclip.studio.videos import make_videos
 
     with leaving_nothing(args.folder), progress_bar("rendering frames") as update:
@@ -269,8 +242,7 @@ def _make_videos(argv: Sequence[str]) -> int:
     return 0
 
 
-def _pack(argv: Sequence[str]) -> int:
-    args = parse(PackArgs, argv, command="data pack")
+def _pack(args: PackArgs) -> int:
     from intraclip.data.pack.format import PackSettings
     from intraclip.data.pack.verify import verify_pack
     from intraclip.data.pack.write import write_pack
@@ -314,8 +286,7 @@ def _pack(argv: Sequence[str]) -> int:
     return 1 if problems else 0
 
 
-def _check(argv: Sequence[str]) -> int:
-    args = parse(CheckArgs, argv, command="data check")
+def _check(args: CheckArgs) -> int:
     from intraclip.data.check import check_dataset
 
     report = check_dataset(args.folder, layout=args.layout, decode=args.decode)
@@ -324,3 +295,16 @@ def _check(argv: Sequence[str]) -> int:
     else:
         sys.stdout.write(report.to_text().rstrip() + "\n")
     return 0 if report.ok else 1
+
+
+PARTS: Parts = {
+    "make": (MakeArgs, _make),
+    "make-videos": (MakeVideosArgs, _make_videos),
+    "pack": (PackArgs, _pack),
+    "check": (CheckArgs, _check),
+}
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command."""
+    return choose("data", argv, PARTS, about=HELP)

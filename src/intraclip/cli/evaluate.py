@@ -10,13 +10,20 @@ from typing import Literal
 
 import tyro
 
-from intraclip.cli.common import parse, print_json, print_scores, progress_bar, read_data_of_run, say
-from intraclip.config import Layout
+from intraclip.cli.common import (
+    ReadsData,
+    parse,
+    print_json,
+    print_scores,
+    progress_bar,
+    read_data_of_run,
+    say,
+)
 from intraclip.core.settings import bounded
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateArgs:
+class EvaluateArgs(ReadsData):
     """Score a run on the test tracklets of a data folder: CMC rank-1/5/10/20, mAP and mINP.
 
     Writes evaluation.json and embeddings.npz into the run folder.
@@ -32,10 +39,6 @@ class EvaluateArgs:
     """Distance between embeddings."""
     sampling: Literal["dense", "even", "all"] | None = None
     """Test clips: every clip, one of evenly spaced frames, or all frames; by default as in the recipe."""
-    layout: Layout = "auto"
-    """Layout of the data folder."""
-    split: int | None = None
-    """Number of the split; by default the one the run was trained on."""
     engine: str | None = None
     """What runs the network: torch, onnxruntime, openvino, or auto for the fastest exact one that is installed; torch
     by default."""

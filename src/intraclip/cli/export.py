@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
-from intraclip.cli.common import parse, print_json, progress_bar, read_data_of_run, say
-from intraclip.config import Layout
+from intraclip.cli.common import ReadsData, parse, print_json, progress_bar, read_data_of_run, say
 from intraclip.core.settings import bounded
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExportArgs:
+class ExportArgs(ReadsData):
     """Write a trained network as a file that other programs run, and check it against the original.
 
     The file takes uint8 RGB frames and normalises them itself; batch and clip length are free. Its metadata says what
@@ -44,10 +43,6 @@ class ExportArgs:
     the test tracklets and written beside the file, as FILE.json."""
     data: Path | None = None
     """Data folder with real frames to check the file with; without one, people are rendered for it."""
-    layout: Layout = "auto"
-    """Layout of the data folder."""
-    split: int | None = None
-    """Number of the split; by default the one the run was trained on."""
     calibration_clips: int = bounded(64, 1)
     """Training clips that int8 is calibrated with."""
     force: bool = False

@@ -5,17 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from intraclip.cli.common import parse, print_json, progress_bar, read_data_of_run, say, say_some, with_rate
-from intraclip.cli.model_flag import NetworkByPlace
-from intraclip.cli.network import or_default
-from intraclip.config import Layout
+from intraclip.cli.common import (
+    ReadsData,
+    parse,
+    print_json,
+    progress_bar,
+    read_data_of_run,
+    say,
+    say_some,
+    with_rate,
+)
+from intraclip.cli.network import NetworkByPlace, extract_settings, or_default
 from intraclip.core.settings import bounded
 
 if TYPE_CHECKING:
-    from intraclip.config import Recipe
     from intraclip.core.distributed import Ranks
     from intraclip.embed.extract_job import Extracted
     from intraclip.embed.extractors import Extractor, ExtractSettings
@@ -23,7 +30,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExtractArgs(NetworkByPlace):
+class ExtractArgs(NetworkByPlace, ReadsData):
     """Write the embeddings of a data folder's test tracklets to a file.
 
     The file holds features [N, D], pids, camids, is_query, names, times where they are known, and the fingerprint of
@@ -34,10 +41,6 @@ class ExtractArgs(NetworkByPlace):
     """Data folder: a benchmark, or what `intraclip ingest` wrote."""
     out: Path
     """File to write, ending in .npz or .parquet."""
-    layout: Layout = "auto"
-    """Layout of the data folder."""
-    split: int | None = None
-    """Number of the split; by default the one the run was trained on."""
     sampling: Literal["dense", "even", "all"] | None = None
     """Test clips of a tracklet; by default as in the recipe."""
     batch_frames: int | None = bounded(None, 1)
@@ -62,7 +65,6 @@ def main(argv: Sequence[str]) -> int:
     args = parse(ExtractArgs, argv, command="extract")
     from intraclip.core.distributed import open_ranks
     from intraclip.embed.embeddings_writer import check_embeddings_name
-    from intraclip.embed.extract import open_extractor
     from intraclip.errors import OutputError
     from intraclip.models.checkpoint import model_file, read_checkpoint
 
@@ -74,9 +76,16 @@ def main(argv: Sequence[str]) -> int:
         device = args.device
         if ranks.size > 1 and (args.engine or "torch") == "torch" and args.encoder is None and args.run:
             device = ranks.device_name(device or read_checkpoint(model_file(args.run)).recipe.device)
-        extractor, recipe = open_extractor(args.run, encoder=args.encoder, engine=args.engine, device=device)
+        extractor, recipe = replace(args, device=device).open_network()
         split = read_data_of_run(args.data, recipe, layout=args.layout, split=args.split)
-        extracted = _extract(args, extractor, _settings(args, recipe), split, ranks)
+        settings = extract_settings(
+            recipe,
+            workers=args.workers,
+            on_unreadable=args.on_unreadable,
+            max_frames=args.batch_frames,
+            sampling=args.sampling,
+        )
+        extracted = _extract(args, extractor, settings, split, ranks)
     if extracted is not None:
         _tell(args, extracted, queries=len(split.query))
     return 0
@@ -93,7 +102,7 @@ def _extract(
             from intraclip.embed.extract_ray import extract_with_ray
 
             return extract_with_ray(
-                OpenExtractor(args.run, args.encoder, args.engine, args.device),
+                partial(_open, args),
                 split,
                 settings,
                 args.out,
@@ -114,35 +123,9 @@ def _extract(
         )
 
 
-@dataclass(frozen=True)
-class OpenExtractor:
-    """Opens the extractor of the flags, in whichever process calls it."""
-
-    run: Path | None
-    encoder: Path | None
-    engine: str | None
-    device: str | None
-
-    def __call__(self) -> Extractor:
-        """Load the network."""
-        from intraclip.embed.extract import open_extractor
-
-        return open_extractor(self.run, encoder=self.encoder, engine=self.engine, device=self.device)[0]
-
-
-def _settings(args: ExtractArgs, recipe: Recipe) -> ExtractSettings:
-    from intraclip.embed.extractors import ExtractSettings
-
-    settings = ExtractSettings.of(recipe)
-    if args.sampling is not None:
-        settings = replace(settings, clip=replace(settings.clip, test_sampling=args.sampling))
-    if args.batch_frames is not None:
-        settings = replace(settings, max_frames=args.batch_frames)
-    if args.workers is not None:
-        settings = replace(settings, workers=args.workers)
-    if args.on_unreadable is not None:
-        settings = replace(settings, skip=args.on_unreadable == "skip")
-    return settings
+def _open(args: ExtractArgs) -> Extractor:
+    """The network of the flags, in whichever process calls it."""
+    return args.open_network()[0]
 
 
 def _tell(args: ExtractArgs, extracted: Extracted, *, queries: int) -> None:
@@ -153,16 +136,7 @@ def _tell(args: ExtractArgs, extracted: Extracted, *, queries: int) -> None:
         say(f"{len(extracted.failures):,} tracklets are missing from the file:")
         say_some(extracted.failures)
     if args.json:
-        print_json(
-            {
-                "file": str(args.out),
-                "tracklets": extracted.tracklets,
-                "size": extracted.size,
-                "queries": queries,
-                "fingerprint": extracted.fingerprint,
-                "failures": list(extracted.failures),
-                "unreadable": list(extracted.unreadable),
-            }
-        )
+        told = {name: value for name, value in vars(extracted).items() if name != "out"}
+        print_json({"file": str(args.out), "queries": queries, **told})
     else:
         say(f"{extracted.tracklets} embeddings of size {extracted.size} are in {args.out}")

@@ -68,9 +68,9 @@ def main(argv: Sequence[str]) -> int:
     with progress_bars([FINDING, EMBEDDING]) as update:
         summary = ingest(
             args.videos,
-            detector,
-            tracklets,
-            args.settings,
+            detector=detector,
+            out=tracklets,
+            settings=args.settings,
             resume=True,
             progress=with_rate(partial(update, FINDING)),
         )

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import tyro
 
-from intraclip.cli.common import choose, command, parse, print_json, print_table, say
+from intraclip.cli.common import Parts, choose, command, print_json, print_table, say
+from intraclip.cli.gallery_add import AddArgs, add
 from intraclip.cli.gallery_flags import (
     Chosen,
     InGallery,
@@ -23,8 +23,9 @@ from intraclip.cli.gallery_flags import (
     learned_in_words,
     require_new,
     time_of,
-    write_private,
 )
+from intraclip.cli.gallery_search import SearchArgs, search
+from intraclip.core.files import write_private
 from intraclip.errors import ConfigError, DamagedError, OutputError
 
 if TYPE_CHECKING:
@@ -144,37 +145,13 @@ class ExportLabelsArgs(InGallery):
     """Print what was written as JSON."""
 
 
-def main(argv: Sequence[str]) -> int:
-    """Run the command."""
-    commands = {
-        "add": _elsewhere("gallery_add"),
-        "search": _elsewhere("gallery_search"),
-        "show": _show,
-        "list": _list,
-        "delete": _delete,
-        "stats": _stats,
-        "check": _check,
-        "calibrate": _calibrate,
-        "export-labels": _export_labels,
-    }
-    return choose("gallery", argv, commands, about=HELP)
-
-
-def _elsewhere(module: str) -> Callable[[Sequence[str]], int]:
-    """A command with a file of its own, imported when it is called."""
-    return lambda argv: int(import_module(f"intraclip.cli.{module}").main(argv))
-
-
 # -- looking -----------------------------------------------------------------------------------------------
 
 
-def _show(argv: Sequence[str]) -> int:
-    args = parse(ShowArgs, argv, command="gallery show")
-    from intraclip.gallery.gallery import open_gallery
-
+def _show(args: ShowArgs) -> int:
     if args.out is not None:
         require_new(args.out, suffixes=(".jpg", ".jpeg"))
-    with open_gallery(args.gallery) as gallery:
+    with args.opened() as gallery:
         record = gallery.record(args.tracklet)
         audited(gallery, "show", {"tracklet": record.id, "pictures": args.out is not None})
         strip, crops = gallery.strip(record.id), gallery.crops(record.id)
@@ -200,11 +177,8 @@ def _show(argv: Sequence[str]) -> int:
     return 0
 
 
-def _list(argv: Sequence[str]) -> int:
-    args = parse(ListArgs, argv, command="gallery list")
-    from intraclip.gallery.gallery import open_gallery
-
-    with open_gallery(args.gallery) as gallery:
+def _list(args: ListArgs) -> int:
+    with args.opened() as gallery:
         filters = filters_of(args)
         audited(gallery, "list", filters.for_audit())
         page = gallery.page(filters, limit=args.limit, cursor=args.cursor)
@@ -221,11 +195,8 @@ def _list(argv: Sequence[str]) -> int:
     return 0
 
 
-def _stats(argv: Sequence[str]) -> int:
-    args = parse(StatsArgs, argv, command="gallery stats")
-    from intraclip.gallery.gallery import open_gallery
-
-    with open_gallery(args.gallery) as gallery:
+def _stats(args: StatsArgs) -> int:
+    with args.opened() as gallery:
         stats = gallery.stats()
         ahead = _ahead(gallery)
         learned = learned_in_words(gallery)
@@ -266,13 +237,10 @@ def _tell_ahead(address: str, count: int) -> None:
         )
 
 
-def _check(argv: Sequence[str]) -> int:
-    args = parse(CheckArgs, argv, command="gallery check")
-    from intraclip.gallery.gallery import open_gallery
-
+def _check(args: CheckArgs) -> int:
     damage: list[str] = []
     try:
-        with open_gallery(args.gallery) as gallery:
+        with args.opened() as gallery:
             damage = gallery.check()
             count = gallery.stats().tracklets if not damage else 0
     except DamagedError as error:
@@ -305,9 +273,7 @@ def _check(argv: Sequence[str]) -> int:
 # -- deleting, calibrating, exporting ----------------------------------------------------------------------
 
 
-def _delete(argv: Sequence[str]) -> int:
-    args = parse(DeleteArgs, argv, command="gallery delete")
-    from intraclip.gallery.gallery import open_gallery
+def _delete(args: DeleteArgs) -> int:
     from intraclip.gallery.records import Filters
 
     filters = replace(filters_of(args), ids=frozenset(args.id) if args.id else None)
@@ -319,7 +285,7 @@ def _delete(argv: Sequence[str]) -> int:
         filters = replace(filters, seen_before=time.time() - age(args.older_than))
     if args.ahead:
         filters = replace(filters, seen_after=time.time())
-    with open_gallery(args.gallery) as gallery:
+    with args.opened() as gallery:
         if missing := sorted(set(args.id) - gallery.find(args.id).keys()):
             raise ConfigError(
                 f"the gallery {args.gallery} has no tracklets {', '.join(missing[:5])}; nothing was removed"
@@ -351,14 +317,12 @@ def _delete(argv: Sequence[str]) -> int:
     return 0
 
 
-def _calibrate(argv: Sequence[str]) -> int:
-    args = parse(CalibrateArgs, argv, command="gallery calibrate")
+def _calibrate(args: CalibrateArgs) -> int:
     from intraclip.embed.embeddings_io import read_embeddings
-    from intraclip.gallery.gallery import open_gallery
     from intraclip.metrics.match_fit import fit_calibration
 
     file = read_embeddings(args.labelled)
-    with open_gallery(args.gallery) as gallery:
+    with args.opened() as gallery:
         gallery.require_fingerprint(file.fingerprint)
         calibration = fit_calibration(
             file.embeddings, metric=gallery.info.metric, fingerprint=file.fingerprint, prior=args.prior
@@ -382,16 +346,14 @@ def _calibrate(argv: Sequence[str]) -> int:
     return 0
 
 
-def _export_labels(argv: Sequence[str]) -> int:
-    args = parse(ExportLabelsArgs, argv, command="gallery export-labels")
+def _export_labels(args: ExportLabelsArgs) -> int:
     from intraclip.gallery.adding import Naming, read_tracklets
-    from intraclip.gallery.gallery import open_gallery
     from intraclip.gallery.labels import export_labels
 
     tracklets: dict[str, Tracklet] = {}
     for folder in args.data:
         tracklets |= {record.id: t for t, record in read_tracklets(folder, Naming(prefix=args.prefix))}
-    with open_gallery(args.gallery) as gallery:
+    with args.opened() as gallery:
         audited(gallery, "export-labels", {"data": len(args.data)})
         summary = export_labels(gallery, args.out, tracklets=tracklets)
     for conflict in summary.conflicts:
@@ -406,3 +368,21 @@ def _export_labels(argv: Sequence[str]) -> int:
             f"train with them: {command('train', '--data', args.out)}"
         )
     return 0
+
+
+PARTS: Parts = {
+    "add": (AddArgs, add),
+    "search": (SearchArgs, search),
+    "show": (ShowArgs, _show),
+    "list": (ListArgs, _list),
+    "delete": (DeleteArgs, _delete),
+    "stats": (StatsArgs, _stats),
+    "check": (CheckArgs, _check),
+    "calibrate": (CalibrateArgs, _calibrate),
+    "export-labels": (ExportLabelsArgs, _export_labels),
+}
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command."""
+    return choose("gallery", argv, PARTS, about=HELP)

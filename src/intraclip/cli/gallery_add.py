@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from intraclip.cli.common import command, parse, print_json, progress_bar, say, say_some
-from intraclip.cli.gallery_flags import InGallery, Model, audited, learned_in_words, moment, open_model
-from intraclip.config import Layout
+from intraclip.cli.common import ReadsData, command, print_json, progress_bar, say, say_some
+from intraclip.cli.gallery_flags import (
+    InGallery,
+    Model,
+    audited,
+    learned_in_words,
+    moment,
+    note_model,
+    open_model_for,
+)
+from intraclip.cli.network import extract_settings
 from intraclip.core.settings import bounded
 from intraclip.errors import ConfigError
 
 if TYPE_CHECKING:
-    from intraclip.config import ClipConfig, Recipe
     from intraclip.core.progress import Progress
-    from intraclip.embed.extractors import Extractor
     from intraclip.gallery.adding import AddSummary, Naming
     from intraclip.gallery.gallery import Gallery
 
 
 @dataclass(frozen=True, kw_only=True)
-class AddArgs(InGallery, Model):
+class AddArgs(InGallery, Model, ReadsData):
     """Embed tracklets and add them to a gallery, which is made if it is not there.
 
     After an interruption the same command continues: tracklets that are in the gallery are skipped.
@@ -46,10 +51,6 @@ class AddArgs(InGallery, Model):
     """Take the data's pids as person labels; only for data that people have labelled."""
     crops: int = bounded(8, 0)
     """Frames of each tracklet to keep for playing it; a film strip is always kept."""
-    layout: Layout = "auto"
-    """Layout of the data folder."""
-    split: int | None = None
-    """Number of the split; by default the one the run was trained on."""
     workers: int | None = bounded(None, 0)
     """Processes that decode frames; by default as in the recipe."""
     on_unreadable: Literal["stop", "skip"] | None = None
@@ -58,12 +59,11 @@ class AddArgs(InGallery, Model):
     """Print what was added as JSON."""
 
 
-def main(argv: Sequence[str]) -> int:
+def add(args: AddArgs) -> int:
     """Run the command."""
-    args = parse(AddArgs, argv, command="gallery add")
     if args.embeddings is None and args.data is None:
         raise ConfigError("name --data DIR, or --embeddings FILE")
-    if args.embeddings is not None and (args.run is not None or args.encoder is not None):
+    if args.embeddings is not None and args.names_one:
         raise ConfigError("--embeddings FILE holds embeddings already: leave out --model")
     summary, tracklets, first = _add_file(args) if args.embeddings is not None else add_folder(args)
     for title, messages in (
@@ -88,23 +88,17 @@ def main(argv: Sequence[str]) -> int:
 
 def add_folder(args: AddArgs, progress: Progress | None = None) -> tuple[AddSummary, int, str]:
     """Embed a data folder and add it: what became of it, tracklets there now, and the first one's id."""
-    from intraclip.embed.extractors import ExtractSettings
-    from intraclip.embed.network import network_note
     from intraclip.gallery.adding import add_tracklets, read_tracklets
     from intraclip.gallery.gallery import opened_or_created
 
     assert args.data is not None
-    extractor, recipe, clip = _open_model(args)
+    extractor, recipe = open_model_for(args, args.gallery)
     split = recipe.data.split if args.split is None else args.split
     tracklets = read_tracklets(args.data, _naming(args), layout=args.layout, split=split)
-    settings = ExtractSettings.of(recipe, clip=clip)
-    if args.workers is not None:
-        settings = replace(settings, workers=args.workers)
-    if args.on_unreadable is not None:
-        settings = replace(settings, skip=args.on_unreadable == "skip")
+    settings = extract_settings(recipe, workers=args.workers, on_unreadable=args.on_unreadable)
     with opened_or_created(
         args.gallery,
-        fingerprint=extractor.fingerprint(clip),
+        fingerprint=extractor.fingerprint(settings.clip),
         dimension=extractor.embedding_size,
         metric=args.distance,
         model=extractor.name,
@@ -114,10 +108,8 @@ def add_folder(args: AddArgs, progress: Progress | None = None) -> tuple[AddSumm
             summary = add_tracklets(
                 gallery, tracklets, extractor, settings, crops=args.crops, progress=update
             )
-        if summary.added and (args.run or args.encoder):  # what is here by name is found without
-            gallery.note_network(
-                network_note(args.run, args.encoder, engine=args.engine, sampling=args.sampling)
-            )
+        if summary.added:
+            note_model(args, gallery)
         return _finish(gallery, summary)
 
 
@@ -152,17 +144,6 @@ def _add_file(args: AddArgs) -> tuple[AddSummary, int, str]:
                 gallery, file, naming, tracklets=tracklets, crops=args.crops, progress=update
             )
         return _finish(gallery, summary)
-
-
-def _open_model(args: AddArgs) -> tuple[Extractor, Recipe, ClipConfig]:
-    """The model of the flags; else that of a gallery which holds something, else the default one."""
-    from intraclip.gallery.gallery import is_taken, open_gallery
-
-    if args.run is None and args.encoder is None and is_taken(args.gallery):
-        with open_gallery(args.gallery) as gallery:
-            if gallery.stats().tracklets:
-                return open_model(args, gallery)
-    return open_model(args)
 
 
 def _tell_calibration(gallery: Gallery) -> None:

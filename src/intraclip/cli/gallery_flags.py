@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from intraclip.cli.common import command
-from intraclip.cli.model_flag import Networked
-from intraclip.cli.network import network_of_gallery, no_network_of, or_default
+from intraclip.cli.common import command, say
+from intraclip.cli.network import Networked, or_default
 from intraclip.errors import ConfigError, OutputError
 
 if TYPE_CHECKING:
-    from intraclip.config import ClipConfig, Recipe
+    from intraclip.config import Recipe
     from intraclip.embed.extractors import Extractor
     from intraclip.gallery.gallery import Gallery
     from intraclip.gallery.records import Filters, TrackletRecord
@@ -36,6 +35,12 @@ class InGallery:
 
     gallery: Address
     """Folder, or milvus+http://host:port/name."""
+
+    def opened(self) -> Gallery:
+        """Open it."""
+        from intraclip.gallery.gallery import open_gallery
+
+        return open_gallery(self.gallery)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,25 +75,47 @@ class Chosen:
     """Only tracklets seen at or before this time."""
 
 
-def open_model(args: Model, gallery: Gallery | None = None) -> tuple[Extractor, Recipe, ClipConfig]:
-    """The model, its recipe, and how tracklets are sampled.
+def open_model(args: Model, gallery: Gallery | None = None) -> tuple[Extractor, Recipe]:
+    """The network of the flags, else that which made a gallery, else the default one; its recipe says the sampling.
 
     Raises:
         ConfigError: none is named, and the gallery's is not here by name.
     """
-    from intraclip.embed.extract import open_extractor
+    if gallery is None or args.names_one:
+        extractor, recipe = or_default(args).open_network()
+    else:
+        from intraclip.embed.default import network_of
 
-    found = None
-    if args.run is None and args.encoder is None and gallery is not None:
-        found = network_of_gallery(gallery, sampling=args.sampling, engine=args.engine, device=args.device)
+        info = gallery.info
+        found = network_of(info.fingerprint, sampling=args.sampling, engine=args.engine, device=args.device)
         if found is None:
-            raise no_network_of(gallery)
-    if found is None:
-        args = or_default(args)
-        found = open_extractor(args.run, encoder=args.encoder, engine=args.engine, device=args.device)
-    extractor, recipe = found
-    clip = recipe.clip if args.sampling is None else replace(recipe.clip, test_sampling=args.sampling)
-    return extractor, recipe, clip
+            raise ConfigError(
+                f"the gallery {info.address} holds embeddings of {info.model or 'a network'} (fingerprint "
+                f"{info.fingerprint[:16]}), which has no name here; name it with --model"
+            )
+        entry, extractor, recipe = found
+        say(f"network: {entry.name}, which made the gallery {info.address}")
+    sampling = args.sampling or recipe.clip.test_sampling
+    return extractor, replace(recipe, clip=replace(recipe.clip, test_sampling=sampling))
+
+
+def open_model_for(args: Model, address: str) -> tuple[Extractor, Recipe]:
+    """As `open_model`, for an address where a gallery that holds something may be."""
+    from intraclip.gallery.gallery import is_taken, open_gallery
+
+    if not args.names_one and is_taken(address):
+        with open_gallery(address) as gallery:
+            if gallery.stats().tracklets:
+                return open_model(args, gallery)
+    return open_model(args)
+
+
+def note_model(args: Model, gallery: Gallery) -> None:
+    """Keep in a gallery which network made it, where one is named; what is here by name is found without."""
+    from intraclip.embed.network import network_note
+
+    if args.names_one:
+        gallery.note_network(network_note(args.run, args.encoder, engine=args.engine, sampling=args.sampling))
 
 
 def filters_of(args: Chosen) -> Filters:
@@ -182,19 +209,3 @@ def require_new(path: Path, *, suffixes: tuple[str, ...] = (".png", ".jpg", ".jp
         raise OutputError(f"{path}: the picture is written as {' or '.join(suffixes)}; choose such a name")
     if path.exists():
         raise OutputError(f"{path} exists; choose another --out")
-
-
-def write_private(path: Path, data: bytes) -> None:
-    """Write a new file of pictures of people, for its owner alone.
-
-    Raises:
-        OutputError: it is there already, or cannot be written.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(data)
-    except FileExistsError:
-        raise OutputError(f"{path} exists; choose another --out") from None
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror}") from None

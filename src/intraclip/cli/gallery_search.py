@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from intraclip.cli.common import parse, print_json, print_table, say
+from intraclip.cli.common import print_json, print_table, say
 from intraclip.cli.gallery_flags import (
     Chosen,
     InGallery,
@@ -18,8 +17,9 @@ from intraclip.cli.gallery_flags import (
     open_model,
     require_new,
     time_of,
-    write_private,
 )
+from intraclip.cli.network import ready
+from intraclip.core.files import write_private
 from intraclip.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -61,17 +61,14 @@ class SearchArgs(InGallery, Model, Chosen):
     """Print the answers as JSON."""
 
 
-def main(argv: Sequence[str]) -> int:
+def search(args: SearchArgs) -> int:
     """Run the command."""
-    args = parse(SearchArgs, argv, command="gallery search")
-    from intraclip.gallery.gallery import open_gallery
-
     if sum([args.tracklet is not None, bool(args.images), args.video is not None]) != 1:
         raise ConfigError("name one query: --tracklet ID, --images FILE..., or --video FILE")
     if args.out is not None:
         require_new(args.out)
     filters = replace(filters_of(args), exclude_cameras=frozenset(args.exclude_camera))
-    with open_gallery(args.gallery) as gallery:
+    with args.opened() as gallery:
         options = {"k": args.k, **filters.for_audit(), "pictures": args.out is not None}
         if args.tracklet is not None:
             gallery.record(args.tracklet)
@@ -97,15 +94,7 @@ def main(argv: Sequence[str]) -> int:
             _draw(args, gallery, found)
         learned = learned_in_words(gallery)
     if args.json:
-        print_json(
-            {
-                "metric": found.metric,
-                "threshold": found.threshold,
-                "false_match_rate": found.false_match_rate,
-                "exact": found.exact,
-                "matches": [m.to_json_dict() for m in found.matches],
-            }
-        )
+        print_json({**vars(found), "matches": [m.to_json_dict() for m in found.matches]})
         return 0
     _print_matches(found)
     if learned and found.matches:
@@ -133,11 +122,7 @@ def _query_pictures(args: SearchArgs) -> list[npt.NDArray[np.uint8]]:
 
 
 def _embedded(args: SearchArgs, gallery: Gallery) -> tuple[npt.NDArray[np.float32], str]:
-    from intraclip.embed.extractors import ExtractSettings
-    from intraclip.embed.network import Network
-
-    extractor, recipe, clip = open_model(args, gallery)
-    network = Network(extractor, ExtractSettings.of(recipe, clip=clip))
+    network = ready(open_model(args, gallery))
     gallery.require_fingerprint(network.fingerprint)
     return network.embed([_query_pictures(args)])[0], network.fingerprint
 
@@ -175,7 +160,7 @@ def _draw(args: SearchArgs, gallery: Gallery, found: SearchResult) -> None:
 
     from intraclip.core.media import decode_picture
     from intraclip.gallery.pictures import STRIP_HEIGHT, STRIP_WIDTH, strip_of
-    from intraclip.report.strips import Answer, encode_picture, ranked_picture
+    from intraclip.report.strips import encode_picture, ranked_picture
 
     def strip(tracklet: str) -> npt.NDArray[np.uint8]:
         data = gallery.strip(tracklet)
@@ -185,10 +170,9 @@ def _draw(args: SearchArgs, gallery: Gallery, found: SearchResult) -> None:
 
     query = strip(args.tracklet) if args.tracklet is not None else strip_of(_query_pictures(args)[:5])[None]
     answers = [
-        Answer(
-            frames=strip(m.record.id),
-            correct=None,
-            label=f"{m.rank}. {m.record.id} {m.distance:.3f}"
+        (
+            strip(m.record.id),
+            f"{m.rank}. {m.record.id} {m.distance:.3f}"
             + ("" if m.probability is None else f" p {m.probability:.2f}"),
         )
         for m in found.matches

@@ -10,8 +10,7 @@ from typing import Annotated
 
 import tyro
 
-from intraclip.cli.common import parse, print_json, progress_bar, say, with_rate
-from intraclip.cli.track_scores import print_tracks
+from intraclip.cli.common import parse, print_json, print_tracks, progress_bar, say, with_rate
 from intraclip.ingest import IngestConfig
 
 
@@ -65,9 +64,9 @@ def main(argv: Sequence[str]) -> int:
     with progress_bar("ingesting") as update:
         summary = ingest(
             args.videos,
-            args.detector,
-            args.out,
-            args.settings,
+            out=args.out,
+            detector=args.detector,
+            settings=args.settings,
             tracks=args.tracks,
             encoder=encoder,
             truth=args.truth,

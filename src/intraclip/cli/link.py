@@ -10,11 +10,18 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
-from intraclip.cli.common import parse, print_json, print_table, progress_bar, read_data, say, tell
+from intraclip.cli.common import (
+    parse,
+    print_json,
+    print_table,
+    print_tracks,
+    progress_bar,
+    read_data,
+    say,
+    tell,
+)
 from intraclip.cli.gallery_flags import audited
-from intraclip.cli.model_flag import Networked
-from intraclip.cli.network import or_default
-from intraclip.cli.track_scores import print_tracks
+from intraclip.cli.network import Networked, or_default, ready
 
 if TYPE_CHECKING:
     from intraclip.gallery.gallery import Gallery
@@ -59,6 +66,8 @@ class LinkArgs(Networked):
     """Distance between embeddings. By default that of the calibration or gallery, else cosine."""
     travel: Path | None = None
     """TOML file of travel times between cameras, and of clocks (docs/link.md)."""
+    no_travel: bool = False
+    """Learn no travel times from the footage."""
     one_clock: bool = False
     """The times of each camera are on one clock, as of one recording. Needed where neither --data nor names as
     `intraclip ingest` gives them say which recording a tracklet is from; times of two recordings are not compared."""
@@ -87,7 +96,7 @@ def main(argv: Sequence[str]) -> int:
     """Run the command."""
     args = parse(LinkArgs, argv, command="link")
     from intraclip.errors import ConfigError, OutputError, require_extra
-    from intraclip.link.output import output_folder
+    from intraclip.link.output import TRAVEL, output_folder
     from intraclip.link.source import is_data_folder, is_gallery
 
     require_extra("jinja2", extra="report", purpose="the page of people")
@@ -99,6 +108,10 @@ def main(argv: Sequence[str]) -> int:
         raise ConfigError("--save-calibration needs --calibration")
     if args.save_calibration is not None and args.save_calibration.exists():
         raise OutputError(f"{args.save_calibration} exists; choose another --save-calibration")
+    if args.travel is not None and args.travel.absolute() == (args.out / TRAVEL).absolute():
+        raise ConfigError(
+            f"--travel: {args.travel} would be replaced by this linking; copy it elsewhere first"
+        )
     if args.data is not None and is_gallery(args.source):
         raise ConfigError("--data goes with an embeddings file; a gallery holds its own pictures")
     if args.save_calibration is not None and args.calibration and args.calibration.suffix.lower() == ".json":
@@ -130,11 +143,13 @@ def _link(args: LinkArgs, folder: Path) -> Callable[[], None]:
     from intraclip.link.output import (
         LABELS,
         PEOPLE,
+        TRAVEL,
         is_linking,
         people_rows,
         write_labels,
         write_linking,
         write_people,
+        write_travel,
     )
     from intraclip.link.source import is_data_folder, is_gallery
     from intraclip.report.people import write_people_page
@@ -143,14 +158,7 @@ def _link(args: LinkArgs, folder: Path) -> Callable[[], None]:
     truth = None if args.truth is None else read_tracks(args.truth)
     network = None
     if is_data_folder(args.source):
-        from intraclip.embed.extract import open_extractor
-        from intraclip.embed.extractors import ExtractSettings
-        from intraclip.embed.network import Network
-
-        extractor, recipe = open_extractor(
-            args.run, encoder=args.encoder, engine=args.engine, device=args.device
-        )
-        network = Network(extractor, ExtractSettings.of(recipe))
+        network = ready(args.open_network())
     split = read_data(args.data) if args.data is not None else None
     source: str | Split | Gallery = args.source if network is None or split is None else split
     labelled = args.calibration is not None and args.calibration.suffix.lower() != ".json"
@@ -172,6 +180,7 @@ def _link(args: LinkArgs, folder: Path) -> Callable[[], None]:
                 travel=args.travel,
                 one_clock=args.one_clock,
                 one_per_camera=args.one_per_camera,
+                no_travel=args.no_travel,
                 answers=args.answers,
                 labels=args.labels,
                 before=args.out if is_linking(args.out) and not args.renumber else None,
@@ -186,6 +195,7 @@ def _link(args: LinkArgs, folder: Path) -> Callable[[], None]:
                 f"person, {found.calibration.impostor_pairs:,} of two"
             )
         write_people(folder / PEOPLE, people)
+        learned = write_travel(folder / TRAVEL, people)
         labels = None
         if given.tracklets:
             try:
@@ -234,6 +244,9 @@ def _link(args: LinkArgs, folder: Path) -> Callable[[], None]:
                     "changes": None if people.changes is None else people.changes.to_json_dict(),
                     "scores": scores,
                     "tracks": None if tracked is None else tracked.to_json_dict(),
+                    "travel": None
+                    if people.evidence.transit is None
+                    else people.evidence.transit.to_json_dict(),
                     "notes": notes,
                 }
             )
@@ -243,6 +256,8 @@ def _link(args: LinkArgs, folder: Path) -> Callable[[], None]:
                 print_tracks(tracked)
             for note in notes:
                 tell(f"note: {note}")
+            if learned:
+                tell(f"the times between cameras are in {args.out / TRAVEL}, as --travel reads them")
             if labels is not None:
                 file = args.out / LABELS
                 tell(

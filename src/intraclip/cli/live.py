@@ -15,10 +15,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from intraclip.cli.common import command, parse, plain, print_json, say
-from intraclip.cli.gallery_flags import Address, Model, age, learned_in_words, login, open_model
+from intraclip.cli.gallery_flags import (
+    Address,
+    Model,
+    age,
+    learned_in_words,
+    login,
+    note_model,
+    open_model_for,
+)
+from intraclip.cli.network import ready
+from intraclip.cli.serve import Listening, greet
 from intraclip.core.settings import bounded
+from intraclip.core.streams import check_source, has_password, shown, with_variables
 from intraclip.errors import ConfigError, require_extra
 from intraclip.ingest import IngestConfig
+from intraclip.live.settings import LiveSettings
 
 if TYPE_CHECKING:
     from intraclip.embed.network import Network
@@ -36,7 +48,7 @@ PASSWORD = "INTRACLIP_MQTT_PASSWORD"
 
 
 @dataclass(frozen=True, kw_only=True)
-class LiveArgs:
+class LiveArgs(Listening):
     """Watch cameras: people enter the gallery as they leave the picture, and the watch-list is looked for.
 
     It runs until Ctrl-C or SIGTERM. A camera that is lost is opened again; a machine that is too slow drops frames and
@@ -79,12 +91,6 @@ class LiveArgs:
     """File with the broker's password; else the variable INTRACLIP_MQTT_PASSWORD."""
     serve: bool = False
     """Show cameras, counts, alerts and the gallery on a page in the browser, on this machine."""
-    host: str = "127.0.0.1"
-    """Address of the page; beyond this machine a token is required, as by `intraclip serve`."""
-    port: int = 8000
-    """Port of the page; 0 for any free one."""
-    token_file: Path | None = None
-    """Tokens for the page, as `intraclip serve` takes them."""
     every: float = bounded(60.0, 0)
     """Seconds between two lines about how it goes; 0 for none."""
     json: bool = False
@@ -96,8 +102,6 @@ class LiveArgs:
 
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
-    from intraclip.core.streams import has_password, shown
-
     for word in argv:
         if has_password(word):
             source = re.sub(r"^.*?([A-Za-z][A-Za-z0-9+.-]*://)", r"\1", word)
@@ -107,11 +111,10 @@ def main(argv: Sequence[str]) -> int:
                 "'rtsp://USER:${NAME}@HOST/...', in single quotes"
             )
     args = parse(LiveArgs, argv, command="live")
-    from intraclip.core.streams import check_source, with_variables
     from intraclip.gallery.gallery import opened_or_created
     from intraclip.ingest.detector import found_detector, open_detector
     from intraclip.live.cameras import parse_cameras
-    from intraclip.live.live import Live, LiveSettings
+    from intraclip.live.live import Live
 
     settings = LiveSettings(
         loop=args.loop,
@@ -132,14 +135,15 @@ def main(argv: Sequence[str]) -> int:
         path, what = found_detector()
         say(f"detector: {what}; another one: --detector")
     detector = open_detector(path, args.settings, at_once=len(cameras))
-    network = _network(args)
+    flags = _model(args)
+    network = ready(open_model_for(flags, args.gallery))
     with opened_or_created(
         args.gallery,
         fingerprint=network.fingerprint,
         dimension=network.embedding_size,
         model=network.name,
     ) as gallery:
-        _note_network(args, gallery)
+        note_model(replace(flags, engine=args.engine), gallery)
         live = Live(
             gallery, network, detector, cameras, args.settings, settings, channels=channels, actor=login()
         )
@@ -156,32 +160,10 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def _network(args: LiveArgs) -> Network:
-    from intraclip.embed.extractors import ExtractSettings
-    from intraclip.embed.network import Network
-    from intraclip.gallery.gallery import is_taken, open_gallery
-
-    flags = _model(args)
-    if args.model is None and is_taken(args.gallery):
-        with open_gallery(args.gallery) as gallery:
-            extractor, recipe, clip = open_model(flags, gallery if gallery.stats().tracklets else None)
-    else:
-        extractor, recipe, clip = open_model(flags)
-    return Network(extractor, ExtractSettings.of(recipe, clip=clip))
-
-
 def _model(args: LiveArgs) -> Model:
     device = None if args.settings.device == "auto" else args.settings.device
     # Cameras do not wait: the network of a run may read its weights once more, and run twice as fast from then on.
     return Model(model=args.model, engine=args.engine or "auto", device=device)
-
-
-def _note_network(args: LiveArgs, gallery: Gallery) -> None:
-    from intraclip.embed.network import network_note
-
-    flags = _model(args)
-    if flags.model is not None:  # what is here by name is found without
-        gallery.note_network(network_note(flags.run, flags.encoder, engine=args.engine))
 
 
 def _channels(args: LiveArgs) -> list[Channel]:
@@ -239,23 +221,13 @@ def _tell_now_and_then(args: LiveArgs, live: Live, told: threading.Event) -> Non
 
 
 def _serve(args: LiveArgs, live: Live, gallery: Gallery, network: Network) -> LiveStatus:
-    from intraclip.cli.serve import greet
     from intraclip.serve.app import create_app
-    from intraclip.serve.model import ModelEmbedder
     from intraclip.serve.server import listen, run
-    from intraclip.serve.settings import ServeSettings
-    from intraclip.serve.tokens import read_tokens
 
-    settings = ServeSettings(
-        host=args.host,
-        port=args.port,
-        tokens=() if args.token_file is None else read_tokens(args.token_file),
-        token_file=args.token_file,
-    )
+    settings = args.serve_settings()
     with listen(settings) as listening:
         settings = replace(settings, port=listening.getsockname()[1])
-        embedder = ModelEmbedder(network.extractor, network.settings.clip)
-        app = create_app(gallery, settings, embedder=embedder, live=live)
+        app = create_app(gallery, settings, embedder=network, live=live)
         greet(args.gallery, settings, gallery.stats().tracklets, view="?view=live")
         with live:
             over = threading.Event()

@@ -12,40 +12,38 @@ from intraclip import __version__
 from intraclip.errors import IntraclipError, did_you_mean
 from intraclip.process import tune
 
-COMMANDS: dict[str, tuple[str, str]] = {
-    "find": ("intraclip.cli.find", "From videos to a page of who is the same, in one command."),
-    "ingest": (
-        "intraclip.cli.ingest",
-        "Turn videos into tracklets: detect people, follow and crop them.",
-    ),
-    "gallery": ("intraclip.cli.gallery", "Keep tracklets, search them, delete them for good."),
-    "live": ("intraclip.cli.live", "Watch cameras: people into a gallery, alerts for a watch-list."),
-    "alerts": ("intraclip.cli.alerts", "Who is looked for, and what the cameras found."),
-    "serve": ("intraclip.cli.serve", "A search page in the browser and an HTTP API on a gallery."),
-    "link": ("intraclip.cli.link", "Group the tracklets of several cameras into people."),
-    "rank": ("intraclip.cli.rank", "Draw the tracklets most similar to a chosen one."),
-    "data": ("intraclip.cli.data", "Check a data folder, pack one, or render people to work with."),
-    "train": ("intraclip.cli.train", "Train a network with a recipe; writes a run folder."),
-    "adapt": ("intraclip.cli.adapt", "Let a network learn a site's people, without labels."),
-    "evaluate": ("intraclip.cli.evaluate", "Score a run on the test tracklets of a data folder."),
-    "report": ("intraclip.cli.report", "One page of a run, or of several side by side."),
-    "score": ("intraclip.cli.score", "Score an embeddings file of any system under named protocols."),
-    "cross": ("intraclip.cli.cross", "Train on one data set, test on another, over all splits."),
-    "reproduce": ("intraclip.cli.reproduce", "Make a table or figure of the paper, with intervals."),
-    "demo": ("intraclip.cli.demo", "The whole method at a small size, with a page to look at."),
-    "extract": ("intraclip.cli.extract", "Write the embeddings of a data folder to a file."),
-    "export": ("intraclip.cli.export", "Write a network as ONNX, OpenVINO or torch.export, checked."),
-    "models": ("intraclip.cli.models", "Public networks and detectors by name: list, get, check them."),
-    "completion": ("intraclip.cli.completion", "Print a script that completes commands in your shell."),
+GROUPS: dict[str, dict[str, str]] = {
+    "videos": {
+        "find": "From videos to a page of who is the same, in one command.",
+        "ingest": "Turn videos into tracklets: detect people, follow and crop them.",
+        "live": "Watch cameras: people into a gallery, alerts for a watch-list.",
+        "alerts": "Who is looked for, and what the cameras found.",
+        "gallery": "Keep tracklets, search them, delete them for good.",
+        "serve": "A search page in the browser and an HTTP API on a gallery.",
+        "link": "Group the tracklets of several cameras into people.",
+        "rank": "Draw the tracklets most similar to a chosen one.",
+        "adapt": "Let a network learn a site's people, without labels.",
+    },
+    "data sets": {
+        "data": "Check a data folder, pack one, or render people to work with.",
+        "train": "Train a network with a recipe; writes a run folder.",
+        "evaluate": "Score a run on the test tracklets of a data folder.",
+        "report": "One page of a run, or of several side by side.",
+        "score": "Score an embeddings file of any system under named protocols.",
+        "cross": "Train on one data set, test on another, over all splits.",
+        "reproduce": "Make a table or figure of the paper, with intervals.",
+        "demo": "The whole method at a small size, with a page to look at.",
+    },
+    "Python, other programs and the shell": {
+        "extract": "Write the embeddings of a data folder to a file.",
+        "export": "Write a network as ONNX, OpenVINO or torch.export, checked.",
+        "models": "Public networks and detectors by name: list, get, check them.",
+        "completion": "Print a script that completes commands in your shell.",
+    },
 }
-"""Command -> module with `main(argv) -> exit code`, and its line in the help."""
+"""Commands by what a person has, in the order of the help: name, which is that of its file here, and its line."""
 
-GROUPS = {
-    "videos": ("find", "ingest", "live", "alerts", "gallery", "serve", "link", "rank", "adapt"),
-    "data sets": ("data", "train", "evaluate", "report", "score", "cross", "reproduce", "demo"),
-    "Python, other programs and the shell": ("extract", "export", "models", "completion"),
-}
-"""Commands by what a person has, in the order of the help."""
+COMMANDS = {name: about for names in GROUPS.values() for name, about in names.items()}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -77,12 +75,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: unknown command {name!r}{hint}; `intraclip --help` lists them", file=sys.stderr)
         return 2
     tune()
-    if quiet or verbose or "intraclip.cli.common" in sys.modules:
+    if quiet or "intraclip.cli.common" in sys.modules:
         from intraclip.cli.common import VOICE
 
-        VOICE.quiet, VOICE.verbose = bool(quiet), bool(verbose)
+        VOICE.quiet = bool(quiet)
     try:
-        code: int = import_module(COMMANDS[name][0]).main(rest)
+        code: int = import_module(f"intraclip.cli.{name}").main(rest)
         return code
     except IntraclipError as error:
         exit_code: int = getattr(error, "exit_code", 2)
@@ -105,7 +103,7 @@ def _help() -> str:
     width = max(map(len, COMMANDS))
     lines = []
     for title, names in GROUPS.items():
-        lines += [f"{title}:", *(f"  {name:<{width}}  {COMMANDS[name][1]}" for name in names), ""]
+        lines += [f"{title}:", *(f"  {name:<{width}}  {about}" for name, about in names.items()), ""]
     return "\n".join(
         [
             "intraclip finds the same person across cameras, from video.",

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import tyro
 
-from intraclip.cli.common import choose, parse, print_json, progress_bars, say
+from intraclip.cli.common import Parts, choose, print_json, progress_bars, say
 from intraclip.errors import ConfigError, IntraclipError
-
-if TYPE_CHECKING:
-    from intraclip.models.zoo import Entry
-    from intraclip.models.zoo.cache import Checked
+from intraclip.models.zoo import Entry, entries, files_of, how_to_get, is_here, named
+from intraclip.models.zoo.cache import Checked, cache_folder, check, take
+from intraclip.models.zoo.download import download
 
 HELP = """usage: intraclip models COMMAND [NAME ...] [options]
 
@@ -60,15 +59,7 @@ class CheckArgs:
     """Names of networks; all that are here by default."""
 
 
-def main(argv: Sequence[str]) -> int:
-    """Run the command."""
-    return choose("models", argv, {"list": _list, "get": _get, "check": _check}, about=HELP)
-
-
-def _list(argv: Sequence[str]) -> int:
-    args = parse(ListArgs, argv, command="models list")
-    from intraclip.models.zoo import entries, is_here, named
-
+def _list(args: ListArgs) -> int:
     shown = [named(name) for name in args.names] or list(entries().values())
     if args.json:
         print_json([_as_json(entry) for entry in shown])
@@ -85,12 +76,7 @@ def _list(argv: Sequence[str]) -> int:
     return 0
 
 
-def _get(argv: Sequence[str]) -> int:
-    args = parse(GetArgs, argv, command="models get")
-    from intraclip.models.zoo import is_here, named
-    from intraclip.models.zoo.cache import take
-    from intraclip.models.zoo.download import download
-
+def _get(args: GetArgs) -> int:
     chosen = [named(name) for name in args.names]
     if args.files and len(chosen) != 1:
         raise ConfigError(f"--from names the files of one network, not of {len(chosen)}")
@@ -110,16 +96,12 @@ def _get(argv: Sequence[str]) -> int:
     return 0
 
 
-def _check(argv: Sequence[str]) -> int:
-    args = parse(CheckArgs, argv, command="models check")
-    from intraclip.models.zoo import entries, files_of, named
-    from intraclip.models.zoo.cache import cache_folder, check
-
+def _check(args: CheckArgs) -> int:
     asked = [named(name) for name in args.names]
     found = asked or [
         entry for entry in entries().values() if any(file.is_file() for file in files_of(entry))
     ]
-    if all(entry.shipped for entry in found):
+    if not asked and all(entry.shipped for entry in found):
         say(f"no network is in {cache_folder()}")
     problems = 0
     for entry in found:
@@ -143,16 +125,10 @@ def _say_checked(found: Sequence[Checked]) -> None:
 
 
 def _as_json(entry: Entry) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    from intraclip.models.zoo import files_of, is_here
-
     return {**asdict(entry), "here": is_here(entry), "paths": [str(file) for file in files_of(entry)]}
 
 
 def _in_words(entry: Entry) -> str:
-    from intraclip.models.zoo import files_of, how_to_get, is_here
-
     parameters = "not known" if entry.parameters is None else f"{entry.parameters:.2f} million"
     lines = [
         f"{entry.name}: {entry.kind}",
@@ -173,3 +149,11 @@ def _in_words(entry: Entry) -> str:
     else:
         lines.append(f"  here         no: {how_to_get(entry)}")
     return "\n".join(lines)
+
+
+PARTS: Parts = {"list": (ListArgs, _list), "get": (GetArgs, _get), "check": (CheckArgs, _check)}
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command."""
+    return choose("models", argv, PARTS, about=HELP)

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from intraclip.cli.common import parse, print_json, progress_bar, read_data_of_run, say, tell
-from intraclip.cli.model_flag import NetworkByPlace
-from intraclip.cli.network import or_default
+from intraclip.cli.network import NetworkByPlace, or_default, ready
 from intraclip.core.settings import bounded
 
 
@@ -39,9 +38,6 @@ class RankArgs(NetworkByPlace):
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
     args = parse(RankArgs, argv, command="rank")
-    from intraclip.embed.extract import open_extractor
-    from intraclip.embed.extractors import ExtractSettings
-    from intraclip.embed.network import Network
     from intraclip.errors import OutputError
     from intraclip.metrics.ranked_lists import most_similar, require_name
     from intraclip.report.strips import ranked_tracklets, write_picture
@@ -50,13 +46,12 @@ def main(argv: Sequence[str]) -> int:
         raise OutputError(f"{args.out}: the picture is written as .png or .jpg; choose such a name")
     if args.out.exists():
         raise OutputError(f"{args.out} exists; choose another --out")
-    args = or_default(args)
-    extractor, recipe = open_extractor(args.run, encoder=args.encoder, engine=args.engine, device=args.device)
+    extractor, recipe = or_default(args).open_network()
     split = read_data_of_run(args.data, recipe)
     by_name = {t.name: t for t in split.test}
     require_name(args.query, list(by_name))
     with progress_bar("embedding") as update:
-        embeddings = Network(extractor, ExtractSettings.of(recipe)).embed(split, progress=update)
+        embeddings = ready((extractor, recipe)).embed(split, progress=update)
     answers = most_similar(
         embeddings, args.query, k=args.k, distance=args.distance, own_camera=args.own_camera
     )

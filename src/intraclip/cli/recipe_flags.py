@@ -30,9 +30,6 @@ def parse_with_recipe(kind: type[ArgsT], argv: Sequence[str], *, command: str, d
         argv: its words.
         command: as it is typed.
         default: with the recipe that the flags change.
-
-    Raises:
-        ConfigError: settings that are not there, or out of range: all at once.
     """
     recipe: Recipe = default.settings  # type: ignore[attr-defined]
     if {"-h", "--help", "--help-all"} & set(argv):

@@ -6,20 +6,42 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from intraclip.cli.common import parse
 from intraclip.cli.gallery_flags import InGallery, Model, open_model
+from intraclip.cli.network import ready
 from intraclip.errors import ConfigError, require_extra
+from intraclip.serve.settings import ServeSettings
+from intraclip.serve.tokens import read_tokens
 
 if TYPE_CHECKING:
+    from intraclip.embed.network import Network
     from intraclip.gallery.gallery import Gallery
-    from intraclip.serve.settings import ServeSettings
-    from intraclip.serve.uploads import Embedder
 
 
 @dataclass(frozen=True, kw_only=True)
-class ServeArgs(InGallery, Model):
+class Listening:
+    """Where a page is served, and to whom."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on; 0.0.0.0 for all of this machine's. Beyond this machine a token is required."""
+    port: int = 8000
+    """Port of the page; 0 for any free one."""
+    token_file: Path | None = None
+    """File with a name and a secret on each line, and perhaps `read-only`; whoever has one may come in. Required beyond
+    loopback, and read again when it changes."""
+
+    def serve_settings(self, **more: Any) -> ServeSettings:
+        """What the service allows."""
+        tokens = () if self.token_file is None else read_tokens(self.token_file)
+        return ServeSettings(
+            host=self.host, port=self.port, tokens=tokens, token_file=self.token_file, **more
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServeArgs(InGallery, Model, Listening):
     """Serve a gallery: a page in the browser, and an HTTP API under /api/v1.
 
     Only this machine can reach it, unless --host says otherwise; then a token is required. Searching for uploaded
@@ -27,13 +49,6 @@ class ServeArgs(InGallery, Model):
     `intraclip models list`), and named with --model where it has not. It stops on Ctrl-C or SIGTERM.
     """
 
-    host: str = "127.0.0.1"
-    """Address to listen on; 0.0.0.0 for all of this machine's."""
-    port: int = 8000
-    """Port to listen on; 0 for any free one."""
-    token_file: Path | None = None
-    """File with a name and a secret on each line, and perhaps `read-only`; whoever has one may come in. Required beyond
-    loopback, and read again when it changes."""
     allow_host: tuple[str, ...] = ()
     """Further host names that the service is reached under, such as that of a proxy in front of it."""
     proxy: bool = False
@@ -55,12 +70,11 @@ def main(argv: Sequence[str]) -> int:
     args = parse(ServeArgs, argv, command="serve")
     for module in ("fastapi", "uvicorn", "python_multipart", "prometheus_client", "jinja2"):
         require_extra(module, extra="serve", purpose="the service")
-    from intraclip.gallery.gallery import open_gallery
     from intraclip.serve.app import create_app
     from intraclip.serve.server import listen, run
 
     settings = _settings(args)
-    with listen(settings) as listening, open_gallery(args.gallery) as gallery:
+    with listen(settings) as listening, args.opened() as gallery:
         # Cookies are kept by host and not by port: the service must know its own.
         settings = replace(settings, port=listening.getsockname()[1])
         embedder = _embedder(args, gallery)
@@ -71,20 +85,13 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _settings(args: ServeArgs) -> ServeSettings:
-    from intraclip.serve.settings import ServeSettings
-    from intraclip.serve.tokens import read_tokens
-
     if (args.tls_cert is None) != (args.tls_key is None):
         raise ConfigError("--tls-cert and --tls-key belong together; name both")
     for path in (args.tls_cert, args.tls_key):
         if path is not None and not path.is_file():
             raise ConfigError(f"there is no file {path}")
-    return ServeSettings(
-        host=args.host,
-        port=args.port,
+    return args.serve_settings(
         allow_hosts=frozenset(args.allow_host),
-        tokens=() if args.token_file is None else read_tokens(args.token_file),
-        token_file=args.token_file,
         proxy=args.proxy,
         tls=args.tls_cert is not None,
         max_upload_bytes=args.max_upload_mb * 2**20,
@@ -93,18 +100,14 @@ def _settings(args: ServeArgs) -> ServeSettings:
     )
 
 
-def _embedder(args: ServeArgs, gallery: Gallery) -> Embedder | None:
+def _embedder(args: ServeArgs, gallery: Gallery) -> Network | None:
     """The model of the flags, else the one that made the gallery; None where that is not here by name."""
-    named = args.run is not None or args.encoder is not None
     try:
-        extractor, _, clip = open_model(args, None if named else gallery)
+        return ready(open_model(args, gallery))
     except ConfigError:
-        if named:
+        if args.names_one:
             raise
         return None
-    from intraclip.serve.model import ModelEmbedder
-
-    return ModelEmbedder(extractor, clip)
 
 
 def greet(

@@ -66,8 +66,8 @@ def joined(kind: type[Any], argv: Sequence[str]) -> list[str]:
 
     argparse would keep the last one and drop the others without a word.
 
-    >>> from intraclip.cli.tree import kind_of
-    >>> joined(kind_of("gallery delete"), ["people", "--id", "a", "--older-than", "2d", "--id=b", "--dry-run"])
+    >>> from intraclip.cli.tree import tree
+    >>> joined(tree()["gallery delete"], ["people", "--id", "a", "--older-than", "2d", "--id=b", "--dry-run"])
     ['people', '--older-than', '2d', '--id', 'a', 'b', '--dry-run']
     """
     flags, parts = flags_of(kind), list[Part]()

@@ -59,11 +59,7 @@ ALONE = Ranks()
 
 @dataclass(frozen=True, kw_only=True)
 class World(Ranks):
-    """The processes of a training, which exchange tensors.
-
-    Attributes:
-        device: where this process computes.
-    """
+    """The processes of a training, which exchange tensors."""
 
     device: torch.device
 

@@ -21,7 +21,12 @@ from intraclip.process import hold, release
 
 @contextmanager
 def whole_file(
-    path: Path, *, replace: bool = True, kept: str = "", also: tuple[type[Exception], ...] = ()
+    path: Path,
+    *,
+    replace: bool = True,
+    kept: str = "",
+    taken: str = "",
+    also: tuple[type[Exception], ...] = (),
 ) -> Iterator[Path]:
     """Write a file whole or not at all, even if the machine loses its power: under another name, then renamed.
 
@@ -31,6 +36,7 @@ def whole_file(
         path: the file; folders above it are made.
         replace: take the place of one that is there.
         kept: what the reader of an error may rely on or do, as the end of "...; {kept}".
+        taken: what to say where it is there and not to be replaced; of several that write it, one gets the name.
         also: errors of the library that writes which mean the same as an OSError.
 
     Yields:
@@ -52,10 +58,7 @@ def whole_file(
         if replace:
             partial.replace(path)
             return
-        try:
-            give_name(partial, path)
-        except FileExistsError:
-            raise OutputError(f"{path} exists, it was made just now; choose another name") from None
+        name_new(partial, path, taken=taken)
     except BaseException as error:
         if not isinstance(error, (OSError, *also)):
             raise
@@ -77,12 +80,12 @@ def write_json(
     write_text(path, json.dumps(value, indent=indent) + "\n", replace=replace, kept=kept)
 
 
-def write_text(path: Path, text: str, *, replace: bool = True, kept: str = "") -> None:
+def write_text(path: Path, text: str, *, replace: bool = True, kept: str = "", taken: str = "") -> None:
     r"""Write a file in UTF-8 as `whole_file` does.
 
     Bytes of a file's name that are no UTF-8 are written as JSON escapes them: ``entr\udce9e.avi``.
     """
-    with whole_file(path, replace=replace, kept=kept) as partial:
+    with whole_file(path, replace=replace, kept=kept, taken=taken) as partial:
         partial.write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
 
 
@@ -102,6 +105,22 @@ def csv_text(columns: Sequence[str], rows: Iterable[Iterable[object]]) -> str:
     return table.getvalue()
 
 
+def write_private(path: Path, data: bytes) -> None:
+    """Write a new file for its owner alone: pictures of people, or what was said of them.
+
+    Raises:
+        OutputError: it is there already, or cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(data)
+    except FileExistsError:
+        raise OutputError(f"{path} exists; choose another --out") from None
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror}") from None
+
+
 def half_written(path: Path) -> Path:
     """Where this thread writes a file before the file gets its name; no pattern for finished files finds it."""
     return path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}.partial")
@@ -116,41 +135,23 @@ CLAIMED: set[Path] = set()
 """Folders in which this process was the first to make something; what is in others is not its own to take away."""
 
 
-def write_new(path: Path, text: str) -> None:
-    """Write a file whole, in one step, and only if it is not there: `Path.replace` would take another one's place.
-
-    Raises:
-        FileExistsError: it is there; it stays as it is.
-        OSError: it cannot be written.
-    """
-    partial = half_written(path)
-    with partial.open("w", encoding="utf-8") as file:
-        try:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-            give_name(partial, path)
-        finally:
-            with suppress(OSError):
-                partial.unlink()
-
-
-def give_name(partial: Path, path: Path) -> None:
+def name_new(partial: Path, path: Path, *, taken: str = "") -> None:
     """Give a finished file its name if nothing has it yet; its own name may stay beside it.
 
     Raises:
-        FileExistsError: something has it.
+        OutputError: something has it.
         OSError: as `os.link`.
     """
+    there = OutputError(taken or f"{path} exists, it was made just now; choose another name")
     try:
         os.link(partial, path)
     except FileExistsError:
-        raise
+        raise there from None
     except OSError as error:
         if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK):
             raise
         if path.exists():  # a file system without links: the moment between this and the next line stays
-            raise FileExistsError(errno.EEXIST, "it is there", str(path)) from None
+            raise there from None
         partial.rename(path)
     CLAIMED.add(path.parent.resolve())
 

@@ -57,7 +57,7 @@ def leaving_nothing(folder: Path, *, unless: Callable[[], bool] = lambda: False)
     """If the block fails, take away what it wrote into a folder that was empty or absent before.
 
     A folder that holds something would be refused when the corrected command is given. The block begins its output
-    with `claim_folder` or a file that `give_name` names; where another process was quicker, its files stay.
+    with `claim_folder` or a file that `name_new` names; where another process was quicker, its files stay.
 
     Args:
         folder: the output folder; one that held something already is left alone.

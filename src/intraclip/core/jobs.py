@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from intraclip.core.files import locked, write_new
+from intraclip.core.files import locked, write_text
 from intraclip.core.folders import make_folder
 from intraclip.errors import OutputError
 
@@ -51,15 +51,9 @@ class Job:
         Raises:
             OutputError: another process has begun, or it cannot be written.
         """
-        try:
-            self.file.parent.mkdir(parents=True, exist_ok=True)
-            write_new(self.file, json.dumps(self.settings if content is None else content, indent=2) + "\n")
-        except FileExistsError:
-            raise OutputError(
-                f"another process is at work on {self.out}: it began just now; wait for it"
-            ) from None
-        except OSError as error:
-            raise OutputError(f"{self.file} cannot be written: {error.strerror}") from None
+        taken = f"another process is at work on {self.out}: it began just now; wait for it"
+        text = json.dumps(self.settings if content is None else content, indent=2) + "\n"
+        write_text(self.file, text, replace=False, taken=taken)
 
     def read(self, file: Path | None = None) -> dict[str, Any]:
         """Content of the file, or of another that holds settings.
@@ -73,23 +67,19 @@ class Job:
         except (OSError, ValueError, TypeError, RecursionError) as error:
             raise OutputError(f"{file} is damaged: {error}; {self.anew}") from None
 
-    def require_same(self, before: Any, *, state: str = "begun") -> None:
+    def require_same(self, before: Any) -> None:
         """Refuse settings that are not those of the work that is there.
-
-        Args:
-            before: what it was begun with.
-            state: of that work, for messages: "begun" or "written".
 
         Raises:
             OutputError: they differ; the message says in what.
         """
         if not isinstance(before, dict):
-            raise OutputError(f"{self.out} was {state} by an older version; {self.anew}")
+            raise OutputError(f"{self.out} was begun by an older version; {self.anew}")
         changes = differences(before, self.settings)
         if changes:
             more = f" and {len(changes) - 8} more" if len(changes) > 8 else ""
             raise OutputError(
-                f"{self.out} was {state} with something else: {'; '.join(changes[:8])}{more}; use the same again, or "
+                f"{self.out} was begun with something else: {'; '.join(changes[:8])}{more}; use the same again, or "
                 f"{self.anew}"
             )
 

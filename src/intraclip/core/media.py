@@ -146,7 +146,6 @@ def decode_jpeg_into(data: Bytes, name: Path | str, out: Picture) -> bool:
 
     Raises:
         FrameError: the JPEG is damaged.
-        PictureTooLargeError: it has very many scans.
     """
     if not is_jpeg(data):
         return False

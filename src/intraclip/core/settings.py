@@ -8,7 +8,7 @@ neighbour, ``head_settings``, and only what differs from the part's defaults, so
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import Field, asdict, dataclass, field, fields, is_dataclass
 from functools import cache
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
@@ -166,6 +166,16 @@ def _part_settings(kind: Registry, name: str, given: Given, *, where: str, found
     return made
 
 
+def require_bounds(config: Any, what: str = "", more: Iterable[str] = ()) -> None:
+    """Refuse a dataclass with values that are out of their bounds.
+
+    Raises:
+        ConfigError: all of it at once.
+    """
+    if found := "; ".join([*problems(config), *more]):
+        raise ConfigError(f"{what}: {found}" if what else found)
+
+
 def problems(config: Any, *, prefix: str = "") -> Iterator[str]:
     """Yield every value of a dataclass that is out of its bounds, as "section.key: what is wrong"."""
     for item in fields(config):
@@ -181,6 +191,8 @@ def problems(config: Any, *, prefix: str = "") -> Iterator[str]:
                 _part_settings(registry, value, given, where=where, found=found)
             elif wrong := registry.problem(value):
                 found.append(f"{where}: {wrong}")
+        elif (choices := _choices(type(config), item.name)) and value not in choices:
+            found.append(f"{where}: {shown(value)} is not one of {', '.join(map(str, choices))}")
         elif wrong := _wrong(item, value):
             found.append(f"{where}: {value} {wrong}")
         yield from found
@@ -227,6 +239,11 @@ def dataclass_from_table(
 @cache
 def _hints(kind: Any) -> dict[str, Any]:
     return get_type_hints(kind)
+
+
+def _choices(kind: Any, name: str) -> tuple[Any, ...]:
+    hint = _hints(kind)[name]
+    return get_args(hint) if get_origin(hint) is Literal else ()
 
 
 def _chosen(

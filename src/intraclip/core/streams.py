@@ -126,7 +126,6 @@ def open_stream(source: str, *, patience_s: float = PATIENCE_S) -> cv2.VideoCapt
         patience_s: longest time that opening, or later the next frame of an address, may take.
 
     Raises:
-        ConfigError: an address of a kind that is not opened.
         DataError: it cannot be opened now.
     """
     import cv2

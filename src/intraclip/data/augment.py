@@ -26,15 +26,12 @@ import torch
 from torch.autograd.graph import increment_version
 
 from intraclip.config import AugmentConfig
-from intraclip.data.augment_kernels import (
-    Channels,
-    augment_threaded,
-    empty_channels_last,
-    is_channels_last,
-)
+from intraclip.data.augment_kernels import Draws, augment_threaded
+from intraclip.data.normalise import Channels, empty_channels_last
 
 ERASE_ATTEMPTS = 10
 """Rectangles drawn until one fits into the frame; torchvision's number. If none fits, nothing is erased."""
+
 
 FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 """Types of a normalised batch."""
@@ -76,6 +73,10 @@ class AugmentParameters:
         """Whether every clip has one draw for all of its frames."""
         return self.flip.shape[1] == 1
 
+    def by_unit(self) -> Draws:
+        """The draw of B x U units, for the kernels."""
+        return Draws(*(getattr(self, name).flatten(0, 1) for name in Draws._fields))
+
     def clip(self, index: int) -> AugmentParameters:
         """The draw of one clip, as a batch of one: to replay or to print."""
         return self.of_clips(index, index + 1)
@@ -90,17 +91,9 @@ class AugmentParameters:
 def draw(
     config: AugmentConfig, *, clips: int, frames: int, height: int, width: int, generator: torch.Generator
 ) -> AugmentParameters:
-    """Draw the augmentation of a batch.
+    """Draw the augmentation of a batch of B `clips` of T `frames` each; `generator` is on the CPU.
 
     Each operation has a coin of its own, so a clip may be left wholly unchanged (paper, section 2.1).
-
-    Args:
-        config: mode, probabilities and ranges.
-        clips: B.
-        frames: T.
-        height: frame height in pixels.
-        width: frame width in pixels.
-        generator: source of the draw, on the CPU.
 
     Returns:
         Parameters with ``U = 1`` in the modes ``synchronous`` and ``none``, ``U = T`` in ``asynchronous``.
@@ -157,49 +150,6 @@ def draw(
     return AugmentParameters(crop=crop, flip=flip, angle=angle, erase=erase, colour=colour)
 
 
-def normalise(
-    frames: torch.Tensor,
-    *,
-    mean: Channels,
-    std: Channels,
-    out: torch.Tensor | None = None,
-    dtype: torch.dtype = torch.float32,
-) -> torch.Tensor:
-    """Scale uint8 frames ``[..., 3, H, W]`` to 0..1, subtract the mean, divide by the deviation.
-
-    With mean and deviation of 0.5 the result lies in [-1, 1] (paper, section 3.2).
-
-    Args:
-        frames: uint8, on any device.
-        mean: of red, green and blue in 0..1.
-        std: likewise.
-        out: see `apply`.
-        dtype: see `apply`.
-
-    Returns:
-        Floats of the frames' shape with channels-last memory. `out` if given.
-
-    Raises:
-        ValueError: the frames are of another kind, or `out` does not fit.
-    """
-    frames = torch.as_tensor(frames)
-    if frames.ndim < 3 or frames.shape[-3] != 3 or frames.dtype != torch.uint8:
-        raise ValueError(
-            f"normalisation wants uint8 [..., 3, H, W], got {frames.dtype} {tuple(frames.shape)}"
-        )
-    height, width = frames.shape[-2:]
-    images = frames.reshape(-1, 3, height, width)
-    unchanged = AugmentParameters(
-        crop=torch.tensor([0, 0, height, width]).expand(len(images), 1, 4),
-        flip=torch.zeros(len(images), 1, dtype=torch.bool),
-        angle=torch.zeros(len(images), 1),
-        erase=torch.zeros(len(images), 1, 4, dtype=torch.int64),
-    )
-    out = _result(frames, out, dtype)
-    apply(images[:, None], unchanged, mean=mean, std=std, out=out.view(-1, 1, 3, height, width))
-    return out
-
-
 def apply(
     frames: torch.Tensor,
     parameters: AugmentParameters,
@@ -226,8 +176,8 @@ def apply(
         frames: uint8 ``[B, T, 3, H, W]``. Channels-last memory (a permuted view of ``[B, T, H, W, 3]``) is fastest.
         parameters: drawn for the same B, H and W, and for the same T if asynchronous; on the CPU, as `draw`
             returns them, wherever the frames are. A synchronous draw can be replayed on clips of any length.
-        mean: see `normalise`.
-        std: see `normalise`.
+        mean: see `intraclip.data.normalise.normalise`.
+        std: likewise.
         out: overwritten and returned; of the frames' shape and device, floating, with channels-last memory.
         dtype: of a new result; without effect if `out` is given. float16 and bfloat16 are the float32 values, rounded:
             half the memory for a network under autocast.
@@ -261,16 +211,7 @@ def apply(
         from intraclip.data.augment_device import augment_vectorised
 
         kernel = augment_vectorised
-    kernel(
-        frames.reshape(shape),
-        crop=parameters.crop.reshape(-1, 4),
-        flip=parameters.flip.reshape(-1),
-        angle=parameters.angle.reshape(-1),
-        erase=parameters.erase.reshape(-1, 4),
-        mean=mean,
-        std=std,
-        out=out.view(shape),
-    )
+    kernel(frames.reshape(shape), parameters.by_unit(), mean=mean, std=std, out=out.view(shape))
     if parameters.colour is not None:
         from intraclip.data.augment_colour import change_normalised
 
@@ -279,7 +220,7 @@ def apply(
 
 
 def _result(frames: torch.Tensor, out: torch.Tensor | None, dtype: torch.dtype) -> torch.Tensor:
-    """`out` if it fits the frames, or new memory."""
+    """`out` if it fits the frames, or new memory; ValueError where it does not fit."""
     wanted = dtype if out is None else out.dtype
     if wanted not in FLOATS:
         raise ValueError(f"the result can be {', '.join(map(str, FLOATS))}, not {wanted}")
@@ -289,11 +230,11 @@ def _result(frames: torch.Tensor, out: torch.Tensor | None, dtype: torch.dtype) 
         raise ValueError(
             f"out wants shape {tuple(frames.shape)} on {frames.device}, got {tuple(out.shape)} on {out.device}"
         )
-    if not is_channels_last(out):
+    if not out.movedim(-3, -1).is_contiguous():
         raise ValueError(
             f"out wants channels-last memory, such as the result of an earlier call; its strides are {out.stride()}"
         )
-    if not out.is_inference():  # the CPU kernel writes behind autograd's back
+    if not out.is_inference():  # OpenCV writes behind autograd's back
         increment_version(out)
     return out
 

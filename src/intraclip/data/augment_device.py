@@ -13,37 +13,22 @@ from functools import lru_cache
 import torch
 from torch.nn import functional as nnf
 
-from intraclip.data.augment_kernels import Channels, empty_channels_last
+from intraclip.data.augment_kernels import Draws
+from intraclip.data.normalise import Channels, empty_channels_last
 
 
 def augment_vectorised(
-    frames: torch.Tensor,
-    *,
-    crop: torch.Tensor,
-    flip: torch.Tensor,
-    angle: torch.Tensor,
-    erase: torch.Tensor,
-    mean: Channels,
-    std: Channels,
-    out: torch.Tensor,
+    frames: torch.Tensor, drawn: Draws, *, mean: Channels, std: Channels, out: torch.Tensor
 ) -> None:
     """Augment units on the device where they are, without waiting for it.
 
     Resampled values are not rounded to grey levels as `augment_threaded` does; the two differ by up to 1 level.
 
-    Args:
-        frames: uint8 ``[N, F, 3, H, W]``, any layout.
-        crop: as in `augment_threaded`; the draw is on the CPU, so that what to do is known without the device.
-        flip: likewise.
-        angle: likewise.
-        erase: likewise.
-        mean: by channel, of frames in 0..1.
-        std: likewise.
-        out: floating ``[N, F, 3, H, W]`` on the frames' device; overwritten.
+    `frames` may have any layout. `drawn` is on the CPU, so that what to do is known without the device.
     """
     units, length, channels, height, width = frames.shape
     device = frames.device
-    table = _table(crop=crop, erase=erase, flip=flip, angle=angle, pinned=device.type == "cuda")
+    table = _table(drawn, pinned=device.type == "cuda")
     values = table.numpy()
     rotates = bool(values[:, 9].any())
     draw = table.to(device, non_blocking=True)
@@ -81,17 +66,14 @@ def augment_vectorised(
         out.masked_fill_(inside[:, None, None], 0.0)
 
 
-def _table(
-    *, crop: torch.Tensor, erase: torch.Tensor, flip: torch.Tensor, angle: torch.Tensor, pinned: bool
-) -> torch.Tensor:
+def _table(drawn: Draws, *, pinned: bool) -> torch.Tensor:
     """The whole draw as one float32 ``[N, 10]`` on the CPU, for one transfer; float32 holds pixel positions exactly.
 
     Filled by NumPy, whose operations on a few numbers cost a fraction of torch's.
     """
-    table = torch.empty(len(flip), 10, dtype=torch.float32, pin_memory=pinned)
+    table = torch.empty(len(drawn.flip), 10, dtype=torch.float32, pin_memory=pinned)
     values = table.numpy()
-    values[:, :4], values[:, 4:8] = crop.numpy(), erase.numpy()
-    values[:, 8], values[:, 9] = flip.numpy(), angle.numpy()
+    values[:, :4], values[:, 4:8], values[:, 8], values[:, 9] = (part.numpy() for part in drawn)
     return table
 
 

@@ -12,94 +12,70 @@ not depend on the number of threads.
 
 from __future__ import annotations
 
-from collections import deque
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import torch
 
-Channels = tuple[float, float, float]
-Array = npt.NDArray[Any]
+from intraclip.data.normalise import (
+    Array,
+    Channels,
+    as_integers,
+    grey_levels,
+    interleaved,
+    share_between_threads,
+)
 
 
-def is_channels_last(frames: torch.Tensor) -> bool:
-    """Whether the memory of ``[..., 3, H, W]`` is dense, in the order ``[..., H, W, 3]``."""
-    return frames.movedim(-3, -1).is_contiguous()
+class Draws(NamedTuple):
+    """What was drawn for N units, on the CPU.
 
+    Attributes:
+        crop: int64 ``[N, 4]``: top, left, height, width of the kept box.
+        erase: int64 ``[N, 4]``: likewise of the erased one.
+        flip: bool ``[N]``.
+        angle: float ``[N]``, counter-clockwise degrees.
+    """
 
-def empty_channels_last(
-    shape: tuple[int, ...] | torch.Size, *, dtype: torch.dtype, device: torch.device
-) -> torch.Tensor:
-    """New ``[..., 3, H, W]`` whose memory is ``[..., H, W, 3]``; its values are whatever was there."""
-    *lead, channels, height, width = shape
-    return torch.empty((*lead, height, width, channels), dtype=dtype, device=device).movedim(-1, -3)
+    crop: torch.Tensor
+    erase: torch.Tensor
+    flip: torch.Tensor
+    angle: torch.Tensor
 
 
 def augment_threaded(
-    frames: torch.Tensor,
-    *,
-    crop: torch.Tensor,
-    flip: torch.Tensor,
-    angle: torch.Tensor,
-    erase: torch.Tensor,
-    mean: Channels,
-    std: Channels,
-    out: torch.Tensor,
+    frames: torch.Tensor, drawn: Draws, *, mean: Channels, std: Channels, out: torch.Tensor
 ) -> None:
     """Augment units on the CPU, on as many threads as torch uses (`torch.get_num_threads`).
 
-    Args:
-        frames: uint8 ``[N, F, 3, H, W]``. Channels-last memory is read in place; other layouts cost a copy of
-            each frame, made on the way.
-        crop: int64 ``[N, 4]``: top, left, height, width of the kept box.
-        flip: bool ``[N]``.
-        angle: float ``[N]``, counter-clockwise degrees.
-        erase: int64 ``[N, 4]``: top, left, height, width.
-        mean: by channel, of frames in 0..1.
-        std: likewise.
-        out: floating ``[N, F, 3, H, W]``, channels-last memory; overwritten.
+    Channels-last memory of `frames` is read in place; other layouts cost a copy of each frame, made on the way.
     """
     units, _, _, height, width = frames.shape
-    table = _normalisation_table(mean, std, out.dtype)
+    table = grey_levels(mean, std, out.dtype)
     source: Array = frames.movedim(-3, -1).numpy()
-    target: Array = _as_integers(out.movedim(-3, -1))
-    draws = list(zip(crop.tolist(), flip.tolist(), angle.tolist(), erase.tolist(), strict=True))
-    waiting = deque(range(units))
+    target = as_integers(out.movedim(-3, -1))
+    draws = list(zip(*(part.tolist() for part in drawn), strict=True))
 
-    def work() -> None:
+    def work(numbers: Iterator[int]) -> None:
         scratch = np.empty((2, height, width, 3), dtype=np.uint8)
-        while True:
-            try:
-                unit = waiting.popleft()
-            except IndexError:
-                return
-            box, flipped, degrees, (top, left, box_height, box_width) = draws[unit]
+        for unit in numbers:
+            box, (top, left, box_height, box_width), flipped, degrees = draws[unit]
             for image, result in zip(source[unit], target[unit], strict=True):
                 moved = _move(image, box, flipped=flipped, degrees=degrees, scratch=scratch)
                 cv2.LUT(moved, table, dst=result)
                 if box_height:
                     result[top : top + box_height, left : left + box_width] = 0
 
-    workers = min(torch.get_num_threads(), units)
-    if workers <= 1:
-        work()
-        return
-    # Starting two threads takes 0.1 ms. Threads kept between calls would not survive the fork of a loader's workers.
-    with ThreadPoolExecutor(workers) as pool:
-        for future in [pool.submit(work) for _ in range(workers)]:
-            future.result()
+    share_between_threads(work, units)
 
 
 def _move(image: Array, box: list[int], *, flipped: bool, degrees: float, scratch: Array) -> Array:
     """Crop, flip and rotate one uint8 frame ``[H, W, 3]``; the result is `image` itself or lies in `scratch`."""
     height, width, _ = image.shape
     here, there = scratch
-    if image.strides[1:] != (3, 1):
-        image = cv2.merge([image[..., channel] for channel in range(3)], dst=here)
-        here, there = there, here
+    image, here, there = interleaved(image, here), there, here
     if box != [0, 0, height, width]:
         top, left, box_height, box_width = box
         kept = image[top : top + box_height, left : left + box_width]
@@ -112,19 +88,3 @@ def _move(image: Array, box: list[int], *, flipped: bool, degrees: float, scratc
         matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees, 1.0)
         image = cv2.warpAffine(image, matrix, (width, height), dst=here, flags=cv2.INTER_LINEAR)
     return image
-
-
-def _normalisation_table(mean: Channels, std: Channels, dtype: torch.dtype) -> Array:
-    """Normalised value of every grey level, ``[1, 256, 3]``, or ``[1, 256]`` (twice as fast) if channels agree.
-
-    16-bit floats are held as integers of the same bits: NumPy and OpenCV copy them without knowing bfloat16.
-    """
-    levels = torch.arange(256, dtype=torch.float32)[:, None]
-    values = (levels - torch.tensor(mean) * 255) / (torch.tensor(std) * 255)
-    table = _as_integers(values.to(dtype)[None])
-    return table if len(set(zip(mean, std, strict=True))) > 1 else np.ascontiguousarray(table[..., 0])
-
-
-def _as_integers(values: torch.Tensor) -> Array:
-    """The same memory as a NumPy array; 16-bit floats as integers. 0 stays 0."""
-    return values.view(torch.int16).numpy() if values.element_size() == 2 else values.numpy()

@@ -19,7 +19,7 @@ from intraclip.data.pack.opened import open_pack
 from intraclip.data.pack.verify import verify_pack
 from intraclip.data.readers import find_dataset
 from intraclip.data.readers.common import benchmark_info, is_image_name, shorten
-from intraclip.data.readers.counts import differences, published_counts
+from intraclip.data.readers.counts import unlike_published
 from intraclip.data.readers.folder import find_manifest, manifest_rows, number_in
 from intraclip.data.readers.mars import MarsInfo, read_mars_info
 from intraclip.errors import DataError, FrameError
@@ -120,16 +120,7 @@ class DataReport:
 
     def to_json_dict(self) -> dict[str, Any]:
         """The report as plain JSON values."""
-        return {
-            "root": str(self.root),
-            "layout": self.layout,
-            "is_benchmark": self.is_benchmark,
-            "num_splits": self.num_splits,
-            "ok": self.ok,
-            "subsets": {name: asdict(counts) for name, counts in self.subsets.items()},
-            "frames_decoded": self.frames_decoded,
-            "findings": [asdict(finding) for finding in self.findings],
-        }
+        return {**asdict(self), "root": str(self.root), "ok": self.ok}
 
 
 def check_dataset(
@@ -163,7 +154,7 @@ def check_dataset(
 
     frames_decoded = 0
     if split is not None:
-        findings += _published_findings(split, name, is_benchmark)
+        findings += _published_findings(split, name)
         findings += _identity_findings(split)
         if name == "folder":
             findings += _manifest_findings(split)
@@ -194,9 +185,7 @@ def check_dataset(
 def queries_without_match(split: Split, *, queries_in_gallery: bool) -> list[Tracklet]:
     """Queries whose person no other camera of the gallery has seen; they have no right answer.
 
-    Args:
-        split: the split.
-        queries_in_gallery: whether the queries themselves are searched too, as in MARS' usual protocol.
+    The queries themselves may be searched too, as in MARS' usual protocol.
     """
     gallery = split.test if queries_in_gallery else split.gallery
     sightings = Counter((t.pid, t.camid) for t in gallery)
@@ -255,16 +244,13 @@ def _subset_counts(split: Split) -> dict[str, SubsetCounts]:
     return counts
 
 
-def _published_findings(split: Split, layout: str, is_benchmark: bool) -> Iterator[Finding]:
-    published = published_counts(layout, split)
-    if published is None or is_benchmark:
-        return
-    wrong = differences(split, published)
+def _published_findings(split: Split, layout: str) -> Iterator[Finding]:
+    wrong = unlike_published(layout, split)
     if wrong:
         yield Finding(
             severity="warning",
             where=str(split.root),
-            what="\n".join(str(difference) for difference in wrong),
+            what="\n".join(wrong),
             remedy="Numbers measured on this copy cannot be compared with published ones; complete it first.",
         )
 

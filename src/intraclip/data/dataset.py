@@ -26,10 +26,7 @@ class TrainingBatches(Dataset["Loaded | IntraclipError"]):
     One data set for all epochs lets workers read ahead across the border of an epoch.
 
     Args:
-        tracklets: training tracklets.
         labels: training class of each pid.
-        recipe: clip, input and batch settings, and the seed.
-        sampler: chooses tracklets.
         start: first step, for a resumed run.
         stop: step to end before.
         rank: number of this process, counted from 0. All processes draw the same batch of P x K clips; each loads

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -66,6 +66,8 @@ def frames_needed(tracklets: Sequence[Tracklet], clip: ClipConfig) -> npt.NDArra
 class FrameBatch:
     """Frames of several tracklets, as a worker hands them over. M frames were wanted, R of them could be read.
 
+    Only the pixels are a tensor: they alone are worth a file descriptor and a socket message, see `Loaded`.
+
     Attributes:
         frames: uint8 ``[R, 3, H, W]`` RGB, channels-last in memory.
         owners: int64 ``[M]``, number of the tracklet that each comes from.
@@ -77,46 +79,22 @@ class FrameBatch:
     """
 
     frames: torch.Tensor
-    owners: torch.Tensor
-    clips: torch.Tensor
-    read: torch.Tensor
-    ends_clip: torch.Tensor
-    ends_tracklet: torch.Tensor
+    owners: npt.NDArray[np.int64]
+    clips: npt.NDArray[np.int64]
+    read: npt.NDArray[np.bool_]
+    ends_clip: npt.NDArray[np.bool_]
+    ends_tracklet: npt.NDArray[np.bool_]
     unreadable: tuple[tuple[int, str], ...] = ()
 
     def pin_memory(self) -> FrameBatch:
         """The same with the pixels in page-locked memory; torch's data loader asks for it by this name."""
         return replace(self, frames=self.frames.pin_memory())
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        # Only the pixels are worth a file descriptor and a socket message: see `Loaded`.
-        small = (self.owners, self.clips, self.read, self.ends_clip, self.ends_tracklet)
-        return _rebuild, (self.frames, [tensor.numpy() for tensor in small], self.unreadable)
-
-
-def _rebuild(
-    frames: torch.Tensor, small: list[npt.NDArray[Any]], unreadable: tuple[tuple[int, str], ...]
-) -> FrameBatch:
-    owners, clips, read, ends_clip, ends_tracklet = map(torch.from_numpy, small)
-    return FrameBatch(
-        frames=frames,
-        owners=owners,
-        clips=clips,
-        read=read,
-        ends_clip=ends_clip,
-        ends_tracklet=ends_tracklet,
-        unreadable=unreadable,
-    )
-
 
 class FrameBatches(Dataset["FrameBatch | IntraclipError"]):
     """Batches of `max_frames` frames across the borders of clips and tracklets; item i is batch i. See `iterate`.
 
     Args:
-        tracklets: tracklets to embed.
-        clip: T and how a tracklet is sampled.
-        input_config: frame size.
-        max_frames: frames in a batch.
         skip_unreadable: hand over what can be read instead of an error.
         parts: ranges of tracklet numbers that share no batch, in the order they are wanted; by default one of all.
             A part's batches do not depend on which other parts are asked for.
@@ -186,17 +164,15 @@ class FrameBatches(Dataset["FrameBatch | IntraclipError"]):
             )
             start += last - first
             owner += 1
-        owners, clip_numbers, read, ends_clip, ends_tracklet = torch.from_numpy(
-            np.concatenate(columns, axis=1)
-        )
+        owners, clip_numbers, read, ends_clip, ends_tracklet = np.concatenate(columns, axis=1)
         config = self.loader.config
         pixels = np.stack(frames) if frames else np.zeros((0, config.height, config.width, 3), np.uint8)
         return FrameBatch(
             frames=torch.from_numpy(pixels).permute(0, 3, 1, 2),
             owners=owners,
             clips=clip_numbers,
-            read=read.bool(),
-            ends_clip=ends_clip.bool(),
-            ends_tracklet=ends_tracklet.bool(),
+            read=read.astype(np.bool_),
+            ends_clip=ends_clip.astype(np.bool_),
+            ends_tracklet=ends_tracklet.astype(np.bool_),
             unreadable=tuple(unreadable),
         )

@@ -51,10 +51,7 @@ class FrameLoader:
     ) -> tuple[npt.NDArray[np.bool_], list[str]]:
         """As `load`, to a given place.
 
-        Args:
-            tracklet: where from.
-            clip: T frame numbers and their mask.
-            out: contiguous uint8 ``[T, H, W, 3]``.
+        `out` is contiguous uint8 ``[T, H, W, 3]``.
         """
         indices = clip.indices.tolist()
         row_of: dict[int, int] = {}
@@ -85,10 +82,6 @@ class FrameLoader:
 
     def read(self, tracklet: Tracklet, indices: Sequence[int]) -> tuple[dict[int, Frames], dict[int, str]]:
         """Read some frames of a tracklet, each once.
-
-        Args:
-            tracklet: where from.
-            indices: frame numbers, counted from 0, in any order and with repetitions.
 
         Returns:
             uint8 ``[H, W, 3]`` by frame number; and, if unreadable frames are to be skipped, the messages of those

@@ -33,10 +33,7 @@ def read_tracklet_frame(tracklet: Tracklet, index: int) -> Frame:
 def read_tracklet_frame_into(tracklet: Tracklet, index: int, out: Frame) -> None:
     """Read one frame of a tracklet to a place in a batch, resized to fit; no copy in between where the size is right.
 
-    Args:
-        tracklet: where from.
-        index: number of the frame, counted from 0.
-        out: contiguous uint8 ``[H, W, 3]``; undefined after an error.
+    `out` is contiguous uint8 ``[H, W, 3]``, undefined after an error.
     """
     if isinstance(tracklet, ArrayTracklet):
         resize_into(np.ascontiguousarray(tracklet.pictures[index]), out)

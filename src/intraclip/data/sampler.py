@@ -25,13 +25,6 @@ class PKSampler:
 
     The order depends on seed and epoch alone: a resumed run continues with the same batches.
 
-    Args:
-        tracklets: training tracklets.
-        identities: P.
-        clips: K.
-        seed: source of the order.
-        balanced: see above; else an identity's cameras come in random order.
-
     Raises:
         DataError: fewer than P identities.
     """

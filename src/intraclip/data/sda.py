@@ -10,7 +10,8 @@ from torch import nn
 
 from intraclip.config import AugmentConfig, InputConfig, Recipe
 from intraclip.config_io import check_recipe
-from intraclip.data.augment import apply, draw, normalise
+from intraclip.data.augment import apply, draw
+from intraclip.data.normalise import normalise
 
 
 class SDA(nn.Module):
@@ -69,13 +70,10 @@ class SDA(nn.Module):
         check_recipe(Recipe(augment=self.config, input=InputConfig(mean=mean, std=std)), source="SDA")
 
     def forward(self, clips: torch.Tensor) -> torch.Tensor:
-        """Augment and normalise.
+        """Augment and normalise; float32 of the same shape.
 
         Args:
             clips: uint8 ``[T, 3, H, W]`` (one clip) or ``[B, T, 3, H, W]`` RGB, on any device.
-
-        Returns:
-            float32 of the same shape.
 
         Raises:
             ValueError: something else than such clips.

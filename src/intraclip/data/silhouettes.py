@@ -16,14 +16,7 @@ def silhouettes_file(root: Path, tracklet_name: str) -> Path:
 
 
 def load_silhouettes(root: Path, tracklet_name: str) -> npt.NDArray[np.bool_]:
-    """Where the target person is seen in each frame of a tracklet, after occlusion.
-
-    Args:
-        root: the benchmark's folder.
-        tracklet_name: such as ``0001C1T0001``, ``cam1_person001`` or ``cam_a_person_0001``.
-
-    Returns:
-        bool ``[n, H, W]``.
+    """Where the target person is seen in each frame of a tracklet, after occlusion; bool ``[n, H, W]``.
 
     Raises:
         DataError: there are none of this tracklet.

@@ -18,11 +18,7 @@ class TestBatches(Dataset["Loaded | IntraclipError"]):
     """Every test clip of every tracklet, in batches of clips of equal length.
 
     Args:
-        tracklets: tracklets to embed.
-        clip: T and how a tracklet is sampled.
-        input_config: frame size.
         max_frames: frames in a batch at most; a single longer clip still makes a batch.
-        skip_unreadable: see `FrameLoader`.
     """
 
     __test__ = False  # not a test of pytest

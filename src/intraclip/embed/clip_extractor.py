@@ -9,10 +9,10 @@ import torch
 from intraclip.config import ClipConfig
 from intraclip.core.progress import Progress
 from intraclip.core.transfer import Arriving
-from intraclip.data.augment import normalise
 from intraclip.data.clips import tracklet_clips
 from intraclip.data.frame_batches import frames_needed
 from intraclip.data.loaded_batch import Loaded
+from intraclip.data.normalise import normalise
 from intraclip.data.test_batches import TestBatches
 from intraclip.embed.encoders.torch_encoder import CPU_FRAMES, TorchEncoder
 from intraclip.embed.extractors import ExtractSettings, Finished, Notes, RunningMean, results_of
@@ -29,9 +29,6 @@ class ClipExtractor:
     is longer. With test sampling ``all`` the clip is the tracklet, and memory grows with its length: by the frame's
     pixels and F x h x w floats for each frame. A backbone of frames never sees more than `max_frames` at a time; one of
     clips sees a clip whole.
-
-    Args:
-        model: on its device, in evaluation mode.
     """
 
     def __init__(self, model: ClipEmbedder) -> None:

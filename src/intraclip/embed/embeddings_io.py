@@ -92,9 +92,6 @@ def load_embeddings(path: Path) -> Embeddings:
 def read_embeddings(path: Path) -> EmbeddingsFile:
     """Read and check an embeddings file of any system. No pickle in it is opened.
 
-    Args:
-        path: an .npz file, or a Parquet file whose name ends in ``.parquet``.
-
     Returns:
         features as float32 ``[N, D]``, pids and camids as int64 ``[N]``, is_query as bool ``[N]``; and notes.
 

@@ -25,11 +25,7 @@ PARQUET = (".parquet", ".pq")
 
 
 def check_embeddings_name(path: Path) -> None:
-    """Refuse a file name of another kind than .npz and .parquet, or Parquet without its library.
-
-    Raises:
-        OutputError: the name ends in something else.
-    """
+    """Refuse a file name of another kind than .npz and .parquet, or Parquet without its library."""
     if path.suffix.lower() in PARQUET:
         require_extra("pyarrow.parquet", extra="parquet", purpose=f"writing {path.name}")
     elif path.suffix != ".npz":

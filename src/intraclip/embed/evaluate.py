@@ -16,6 +16,7 @@ from intraclip.core.devices import choose_device, environment
 from intraclip.core.distributed import ALONE, Ranks
 from intraclip.core.files import file_digest, write_json
 from intraclip.core.progress import Progress
+from intraclip.core.settings import flat, table_of
 from intraclip.data.digest import tracklets_digest
 from intraclip.data.readers import read_split
 from intraclip.embed.embeddings_io import save_embeddings
@@ -24,12 +25,13 @@ from intraclip.embed.extractors import ExtractSettings
 from intraclip.embed.network import Network
 from intraclip.embed.origin import origin_of, times_of
 from intraclip.embed.sharding import balance
-from intraclip.errors import ConfigError, DataError
+from intraclip.errors import ConfigError
 from intraclip.metrics.distance import Distance
-from intraclip.metrics.protocols import distinct, protocol_named, protocols_named
+from intraclip.metrics.protocols import Protocol, protocol_named
 from intraclip.metrics.ranking import Scores, score
+from intraclip.metrics.side_by_side import protocols_named, scored_by
 from intraclip.metrics.uncertainty import intervals_or_none
-from intraclip.models.checkpoint import Checkpoint, describe, model_file, read_checkpoint
+from intraclip.models.checkpoint import Checkpoint, model_file, read_checkpoint
 from intraclip.types import Split, Tracklet
 
 Sampling = Literal["dense", "even", "all"]
@@ -91,23 +93,15 @@ def evaluate(
     network = ready.network
     features, unreadable = _embed_shared(network, tested.test, ranks, progress)
     embeddings = with_ids(features, tested, fingerprint=network.fingerprint)
-    scores: dict[str, dict[str, Any]] = {}
-    not_scored: dict[str, str] = {}
-    chosen = protocols_named(protocol or tested.protocol)
-    for rules, same in distinct(chosen):
-        try:
-            found = score(embeddings, rules, distance=distance, device=ready.ranking_device)
-        except DataError as error:
-            # Side by side, a protocol that leaves nobody to find is a finding; asked for alone, it is an error.
-            if protocol != "all":
-                raise
-            not_scored |= {name: str(error) for name in same}
-            continue
-        said = {**found.to_json_dict(), "intervals": intervals_or_none(found.outcomes, embeddings.pids)}
-        for name in same:
-            scores[name] = {**said, "protocol": name, "same_as": [other for other in same if other != name]}
+
+    def scored(rules: Protocol) -> dict[str, Any]:
+        found = score(embeddings, rules, distance=distance, device=ready.ranking_device)
+        sure = intervals_or_none(found.outcomes, embeddings.pids)
+        return {**found.to_json_dict(), "intervals": sure and sure.to_json_dict()}
+
+    scores, not_scored = scored_by(protocols_named(protocol or tested.protocol), scored)
     result = {
-        "scores": {p.name: scores[p.name] for p in chosen if p.name in scores},
+        "scores": scores,
         "not_scored": not_scored,
         "unreadable_frames": unreadable,
         "fingerprint": network.fingerprint,
@@ -184,9 +178,6 @@ def evaluate_splits(
     """Score a run on several splits of one data set; writes nothing.
 
     Splits of one data set share most of their tracklets, so each is embedded once.
-
-    Raises:
-        ConfigError: unknown protocol.
     """
     for split in splits:
         require_test_tracklets(split)
@@ -222,10 +213,18 @@ class _Ready:
         return str(self.device) if self.device.type == "cuda" else None
 
     def described(self) -> dict[str, Any]:
-        clip = self.network.settings.clip
+        clip, recipe = self.network.settings.clip, self.checkpoint.recipe
+        model = {
+            "file": str(self.checkpoint.path),
+            "epoch": self.checkpoint.epoch,
+            "seed": recipe.seed,
+            **flat(table_of(recipe.model)),
+            "augmentation": recipe.augment.mode,
+            "sha256": file_digest(self.checkpoint.path),
+        }
         return {
             "sampling": {"test_sampling": clip.test_sampling, "num_frames": clip.num_frames},
-            "model": {**describe(self.checkpoint), "sha256": file_digest(self.checkpoint.path)},
+            "model": model,
             "environment": environment(self.device),
         }
 

@@ -105,12 +105,7 @@ def collect(
 ) -> npt.NDArray[np.float32]:
     """The embeddings that an extractor makes.
 
-    Args:
-        extractor: of a network.
-        tracklets: N of them.
-        settings: how they are sampled, read and batched.
-        progress: called after every batch.
-        unreadable: gets the messages about frames that were left out.
+    `unreadable` gets the messages about frames that were left out.
 
     Returns:
         float32 ``[N, D]``, in the order of the tracklets; not finite where the network gave such numbers.
@@ -126,11 +121,7 @@ def collect(
 
 
 def require_test_tracklets(split: Split) -> None:
-    """Refuse a split that has nothing to test on.
-
-    Raises:
-        DataError: neither queries nor gallery.
-    """
+    """Refuse a split that has nothing to test on."""
     if not split.test:
         raise DataError(f"{split.root} holds no test tracklets (layout {split.dataset}, split {split.index})")
 

@@ -20,7 +20,7 @@ from intraclip.core.progress import Progress
 from intraclip.data.frame_batches import frames_needed
 from intraclip.data.readers.common import shorten
 from intraclip.embed.embeddings_writer import Times, check_embeddings_name, save_chunks
-from intraclip.embed.extract import require_test_tracklets
+from intraclip.embed.extract import of_tracklets, require_test_tracklets
 from intraclip.embed.extractors import Extractor, ExtractSettings, Finished
 from intraclip.embed.origin import data_digest, origin_of, times_of
 from intraclip.embed.part_store import Part, PartStore
@@ -169,13 +169,7 @@ class ExtractJob:
         for number in range(len(self.parts)):
             part = self.store.read(number)
             chosen = [self.tracklets[row] for row in part.rows]
-            embeddings = Embeddings(
-                features=part.features,
-                pids=np.array([t.pid for t in chosen], dtype=np.int64),
-                camids=np.array([t.camid for t in chosen], dtype=np.int64),
-                is_query=part.rows < queries,
-                names=tuple(t.name for t in chosen),
-            )
+            embeddings = of_tracklets(part.features, chosen, queries=int((part.rows < queries).sum()))
             yield embeddings, None if times is None else times[part.rows]
 
     def _metadata(self, failures: Sequence[str], unreadable: Sequence[str]) -> dict[str, Any]:
@@ -199,20 +193,9 @@ def extract_split(
     ranks: Ranks = ALONE,
     progress: Progress | None = None,
 ) -> Extracted | None:
-    """Embed the test tracklets of a split into a file.
+    """Embed the test tracklets of a split into a file; returns what came out, and None in every process but the first.
 
-    Args:
-        extractor: what embeds.
-        split: its queries and gallery.
-        settings: how.
-        out: the file to write, .npz or .parquet; parts are kept in ``FILE.parts`` until it is whole.
-        resume: go on with the parts of an interrupted extraction.
-        force: replace the file, and delete parts unless they are resumed.
-        ranks: the processes that share the work, see `open_ranks`; all call this function.
-        progress: called after every batch of this process.
-
-    Returns:
-        What came out; None in every process but the first.
+    Parts are kept in ``FILE.parts`` until the file is whole, and resumed from there. All processes call this.
     """
     job = ExtractJob(extractor, split, settings, out, processes=ranks.size)
     if ranks.leads:

@@ -177,14 +177,15 @@ class FrameExtractor:
         for batch, vectors in results_of(batches, settings.workers, self._start, ahead=ahead):
             for owner, message in batch.unreadable:
                 notes.unreadable(owner, message)
-            means = clips.add(vectors, counted=batch.read, ends=batch.ends_clip)
+            read, ends_clip = torch.from_numpy(batch.read), torch.from_numpy(batch.ends_clip)
+            means = clips.add(vectors, counted=read, ends=ends_clip)
             owners, numbers = batch.owners[batch.ends_clip].tolist(), batch.clips[batch.ends_clip].tolist()
             for row in (clips.empty.nonzero()[:, 0]).tolist():
                 try:
                     means[row] = self._replacement(tracklets[owners[row]], numbers[row], settings, size)
                 except DataError as error:
                     notes.failed(owners[row], str(error))
-            ends = batch.ends_tracklet[batch.ends_clip]
+            ends = torch.from_numpy(batch.ends_tracklet[batch.ends_clip])
             with aside(self._device):  # not behind the next batch
                 of_clips = self.from_means(means)
             embeddings = whole.add(of_clips, counted=torch.ones_like(ends), ends=ends).float()

@@ -27,10 +27,6 @@ if TYPE_CHECKING:
 class Network:
     """A network with everything that turns clips into embeddings; `load` opens one.
 
-    Args:
-        extractor: frames to vectors to embeddings.
-        settings: how tracklets are sampled, read and batched.
-
     Attributes:
         name: of network and engine, for people.
     """

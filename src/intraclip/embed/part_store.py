@@ -103,11 +103,7 @@ class PartStore:
             np.savez(file, allow_pickle=False, **arrays)
 
     def read(self, number: int) -> Part:
-        """Read a finished part.
-
-        Raises:
-            OutputError: it is missing or damaged.
-        """
+        """Read a finished part."""
         part = self._read_if_whole(number)
         if part is None:
             raise OutputError(
@@ -116,11 +112,7 @@ class PartStore:
         return part
 
     def remove(self) -> None:
-        """Delete the folder.
-
-        Raises:
-            OutputError: it cannot be deleted.
-        """
+        """Delete the folder."""
         try:
             shutil.rmtree(self.folder)
         except FileNotFoundError:

@@ -20,9 +20,11 @@ from intraclip.metrics.given_distances import score_distances
 from intraclip.metrics.match_fit import fit_calibration
 from intraclip.metrics.match_probability import MatchCalibration
 from intraclip.metrics.paired import paired
-from intraclip.metrics.protocols import PROTOCOLS, Protocol, distinct, protocol_named, protocols_named
+from intraclip.metrics.protocols import PROTOCOLS, Protocol, protocol_named
 from intraclip.metrics.ranking import score, searched
 from intraclip.metrics.rerank import rerank as rerank_together
+from intraclip.metrics.rerank import rerank_label
+from intraclip.metrics.side_by_side import protocols_named, scored_by
 from intraclip.metrics.uncertainty import intervals_or_none
 from intraclip.types import DISTRACTOR_PID, JUNK_PID, Embeddings, take
 
@@ -71,39 +73,34 @@ class Unmatched:
 
         searched = rows((embeddings.pids != JUNK_PID) & (protocol.queries_in_gallery | ~embeddings.is_query))
         queries = rows(embeddings.is_query)
+        there, in_camera = Counter(pid for pid, _ in searched), Counter(searched)
+        # A query that is searched too must not count as its own answer.
+        itself = Counter(pid for pid, _ in queries if protocol.queries_in_gallery)
         self.absent: list[int] = []
         self.own_camera: list[int] = []
-        cameras: dict[int, set[int]] = {}
-        for pid, camid in searched:
-            cameras.setdefault(pid, set()).add(camid)
-        if protocol.own_camera:  # every other tracklet of the pid in this camera is right
-            self.absent = [pid for pid, camid in queries if camid not in cameras.get(pid, ())]
-            return
-        # A query that is searched too must not count as its own answer; it never does, as it is its own camera's.
-        there, itself = Counter(pid for pid, _ in searched), Counter[int]()
-        if protocol.queries_in_gallery:
-            itself.update(pid for pid, _ in queries)
         for pid, camid in queries:
-            if not cameras.get(pid, set()) - {camid}:
+            if protocol.own_camera:  # every other tracklet of the pid in this camera is right
+                if not in_camera[pid, camid]:
+                    self.absent.append(pid)
+            elif there[pid] == in_camera[pid, camid]:
                 (self.absent if there[pid] <= itself[pid] else self.own_camera).append(pid)
 
     def to_json_dict(self) -> dict[str, Any]:
         """Counts of queries, and their pids."""
-        return {
-            "pid_absent_from_gallery": {"queries": len(self.absent), "pids": sorted(set(self.absent))},
-            "pid_in_own_camera_only": {"queries": len(self.own_camera), "pids": sorted(set(self.own_camera))},
-        }
+        found = {"pid_absent_from_gallery": self.absent, "pid_in_own_camera_only": self.own_camera}
+        return {key: {"queries": len(pids), "pids": sorted(set(pids))} for key, pids in found.items()}
 
     def sentences(self) -> list[str]:
         """The same for people."""
-        found = []
-        for pids, why in (
-            (self.absent, "with a pid that is absent from the gallery"),
-            (self.own_camera, "with a pid that the gallery has in the query's own camera alone"),
-        ):
-            if pids:
-                found.append(f"{_queries(len(pids))} not counted, {why}: pid {shorten(sorted(set(pids)))}")
-        return found
+        found = {
+            "with a pid that is absent from the gallery": self.absent,
+            "with a pid that the gallery has in the query's own camera alone": self.own_camera,
+        }
+        return [
+            f"{_queries(len(pids))} not counted, {why}: pid {shorten(sorted(set(pids)))}"
+            for why, pids in found.items()
+            if pids
+        ]
 
 
 def score_file(
@@ -153,32 +150,19 @@ def score_file(
             f"({found}); scoring needs identity labels"
         )
     other = aligned(against, file) if against is not None else None
-    results: dict[str, dict[str, Any]] = {}
-    not_scored: dict[str, str] = {}
-    for rules, same in distinct(chosen):
-        try:
-            found_here = _score(
-                embeddings, other, rules, distance=distance, rerank=rerank, seed=seed, device=device
-            )
-        except DataError as error:
-            # Side by side, a protocol that leaves nobody to find is a finding; asked for alone, it is an error.
-            if len(chosen) == 1:
-                raise DataError(f"{file.path}: {error}") from None
-            not_scored |= {name: str(error) for name in same}
-            continue
-        for name in same:
-            others = [s for s in same if s != name]
-            results[name] = {
-                **found_here,
-                "protocol": name,
-                "queries_ignored": ignored,
-                "same_as": others,
-                "notes": [*found_here["notes"]],
-            }
+
+    def scored(rules: Protocol) -> dict[str, Any]:
+        own = _score(embeddings, other, rules, distance=distance, rerank=rerank, seed=seed, device=device)
+        return {**own, "queries_ignored": ignored}
+
+    try:
+        results, not_scored = scored_by(chosen, scored)
+    except DataError as error:
+        raise DataError(f"{file.path}: {error}") from None
     if not results:
         raise DataError(f"{file.path} cannot be scored under any protocol: {next(iter(not_scored.values()))}")
     return FileScores(
-        results={p.name: results[p.name] for p in chosen if p.name in results},
+        results=results,
         not_scored=not_scored,
         notes=(*file.notes, *_remarks(embeddings, ignored)),
     )
@@ -258,8 +242,9 @@ def _score(
     notes = unmatched.sentences()
     result = {**scores.to_json_dict(), "without_match": unmatched.to_json_dict(), "notes": notes}
     pids = scored.pids[scores.outcomes.rows]
-    result["intervals"] = intervals_or_none(scores.outcomes, scored.pids, seed=seed)
-    if result["intervals"] is None:
+    sure = intervals_or_none(scores.outcomes, scored.pids, seed=seed)
+    result["intervals"] = sure and sure.to_json_dict()
+    if sure is None:
         notes.append("no intervals: the counted queries show one person")
     if rerank:
         result["reranked"] = _reranked(scored, protocol, distance=distance)
@@ -272,17 +257,17 @@ def _score(
 def _reranked(embeddings: Embeddings, protocol: Protocol, *, distance: Distance) -> dict[str, Any]:
     """Scores of re-ranked distances, with the label that must stand beside them."""
     query, gallery = searched(embeddings, protocol)
-    found = rerank_together(embeddings.features, query, gallery, distance=distance)
+    label = rerank_label()
     scores = score_distances(
-        found.distances,
+        rerank_together(embeddings.features, query, gallery, distance=distance),
         query_pids=embeddings.pids[query],
         query_camids=embeddings.camids[query],
         gallery_pids=embeddings.pids[gallery],
         gallery_camids=embeddings.camids[gallery],
         rule=protocol.average_precision,
-        name=f"{protocol.name}, {found.label}",
+        name=f"{protocol.name}, {label}",
     )
-    return {**scores.to_json_dict(), "distance": distance, "label": found.label}
+    return {**scores.to_json_dict(), "distance": distance, "label": label}
 
 
 def _queries(count: int) -> str:

@@ -29,7 +29,7 @@ def write_onnx(graph: Graph, description: Description, path: Path) -> None:
     for module in ("onnx", "onnxscript"):
         require_extra(module, extra="export", purpose="writing ONNX")
     example, axes = _example(graph, description)
-    with _quiet(), torch.no_grad():
+    with quiet(), torch.no_grad():
         program = torch.onnx.export(
             graph,
             example,
@@ -71,7 +71,7 @@ def onnx_to_openvino(onnx_file: Path, description: Description, path: Path) -> N
 def write_torch(graph: Graph, description: Description, path: Path) -> None:
     """Write a torch.export program (.pt2); it loads without the code of the network."""
     example, axes = _example(graph, description)
-    with _quiet(), torch.no_grad():
+    with quiet(), torch.no_grad():
         program = torch.export.export(graph, example, dynamic_shapes=axes)
         torch.export.save(
             program, path, extra_files={"description.json": json.dumps(description.to_metadata())}
@@ -100,16 +100,13 @@ def _example(graph: Graph, description: Description) -> tuple[tuple[torch.Tensor
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """The exporters warn about their own insides; what is wrong with the result, the check afterwards finds."""
-    names = ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")
-    before = {name: logging.getLogger(name).level for name in names}
-    for name in names:
-        logging.getLogger(name).setLevel(logging.ERROR)
+def quiet() -> Iterator[None]:
+    """Exporters and quantizers warn of their own insides; what is wrong with the result, the check afterwards finds."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        for name, level in before.items():
-            logging.getLogger(name).setLevel(level)
+        logging.disable(before)

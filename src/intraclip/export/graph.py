@@ -44,7 +44,7 @@ class ClipGraph(nn.Module):
 
 
 class _Normalise(nn.Module):
-    """`intraclip.data.augment.normalise` with its constants in buffers, so that they are part of the file."""
+    """`intraclip.data.normalise.normalise` with its constants in buffers, so that they are part of the file."""
 
     def __init__(self, config: InputConfig) -> None:
         super().__init__()

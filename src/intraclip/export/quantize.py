@@ -7,9 +7,7 @@ frames cause. Weights use 7 of their 8 bits: without VNNI, processors add two pr
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +16,7 @@ import numpy.typing as npt
 
 from intraclip.errors import require_extra
 from intraclip.export.description import WEIGHT_BITS
+from intraclip.export.formats import quiet
 
 QUANTIZED = ("Conv", "Add", "Relu", "MaxPool", "AveragePool", "GlobalAveragePool", "Concat")
 """Operators that compute in int8."""
@@ -46,7 +45,7 @@ def quantize_onnx(
     preparation = require_extra("onnxruntime.quantization.shape_inference", extra="export", purpose="int8")
     prepared = out.with_name(out.stem + "-prepared.onnx")
     kinds = quantization.QuantType
-    with _quiet():
+    with quiet():
         # Folds batch normalisation into convolutions, so that the quantizer sees the weights that run.
         preparation.quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
         quantization.quantize_static(
@@ -103,14 +102,3 @@ def calibration_batches(
     if part == "frame":
         return [(piece.reshape(-1, *piece.shape[2:]),) for piece in pieces]
     return [(piece, np.ones(piece.shape[:2], dtype=np.bool_)) for piece in pieces]
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """The quantizer logs advice to the root logger that is followed here already."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(before)

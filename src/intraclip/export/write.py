@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 
 from intraclip.config import Recipe
-from intraclip.core.files import give_name
+from intraclip.core.files import name_new
 from intraclip.core.paths import utf8_path
 from intraclip.core.tensor_digest import digest
 from intraclip.errors import ConfigError, OutputError
@@ -39,12 +39,7 @@ LOWEST_COSINE = 0.9999
 
 @dataclass(frozen=True, kw_only=True)
 class Written:
-    """What `write_network` wrote.
-
-    Attributes:
-        agreement: with the network it came from.
-        engine: that ran it for the check.
-    """
+    """What `write_network` wrote."""
 
     path: Path
     description: Description
@@ -137,11 +132,11 @@ def _place(files: Sequence[Path], out: Path, *, force: bool) -> None:
             file.replace(path)
             continue
         try:
-            give_name(file, path)
-        except FileExistsError:
+            name_new(file, path)
+        except OutputError:
             for other in placed:
                 other.unlink()
-            raise OutputError(f"{path} exists, it was made just now; choose another name") from None
+            raise
         placed.append(path)
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from intraclip.core.progress import Progress
+from intraclip.core.tables import read_table
 from intraclip.data.readers import read_split
 from intraclip.data.readers.folder import manifest_of
 from intraclip.embed.embeddings_io import EmbeddingsFile
@@ -239,23 +238,16 @@ def _seconds(text: str | None) -> float | None:
 
 def _boxes(root: Path) -> dict[str, list[Box]]:
     """Boxes by tracklet, from what `intraclip ingest` wrote into ``boxes/``."""
+    columns = ("frame", "left", "top", "width", "height")
     found: dict[str, list[Box]] = {}
     for path in sorted((root / "boxes").glob("*.csv")):
-        for row in _rows(path):
+        for line, row in read_table(path, ("tracklet", *columns)):
             try:
-                box = Box(int(row["frame"]), *(float(row[n]) for n in ("left", "top", "width", "height")))
-            except (KeyError, TypeError, ValueError):
+                box = Box(int(row["frame"]), *(float(row[name]) for name in columns[1:]))
+            except ValueError:
                 raise DataError(
-                    f"{path}: the columns frame, left, top, width and height hold no numbers in {dict(row)}; "
-                    "run `intraclip ingest` again"
+                    f"{path}, line {line}: the columns {', '.join(columns)} hold no numbers in {row}; run "
+                    "`intraclip ingest` again"
                 ) from None
-            found.setdefault(str(row.get("tracklet")), []).append(box)
+            found.setdefault(row["tracklet"], []).append(box)
     return found
-
-
-def _rows(path: Path) -> Iterator[dict[str, Any]]:
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            yield from csv.DictReader(file)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} cannot be read: {error}") from None

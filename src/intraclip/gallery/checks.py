@@ -1,4 +1,4 @@
-"""What a gallery refuses before anything is stored."""
+"""What a gallery refuses, with a `DataError`, before anything is stored."""
 
 from __future__ import annotations
 
@@ -25,8 +25,7 @@ _REMEDY = "Ids are unique: delete the old one, or give the new data another pref
 def checked_vectors(info: GalleryInfo, vectors: Vectors, names: Sequence[str]) -> Vectors:
     """Vectors ``[N, D]`` as they are stored: float32, of length 1 under ``cosine``.
 
-    Raises:
-        DataError: a wrong size, not finite, or a zero vector under ``cosine``; `names` say which.
+    Refused are a wrong size, what is not finite, and a zero vector under ``cosine``; `names` say which.
     """
     if vectors.ndim != 2 or vectors.shape[1] != info.dimension:
         raise DataError(
@@ -49,11 +48,7 @@ def checked_vectors(info: GalleryInfo, vectors: Vectors, names: Sequence[str]) -
 
 
 def require_times(records: Sequence[TrackletRecord]) -> None:
-    """Refuse a tracklet that ends before it starts; older galleries may hold such.
-
-    Raises:
-        DataError: so it does.
-    """
+    """Refuse a tracklet that ends before it starts; older galleries may hold such."""
     bad = [r for r in records if r.start_s is not None and r.end_s is not None and r.start_s > r.end_s]
     if bad:
         raise DataError(
@@ -63,21 +58,16 @@ def require_times(records: Sequence[TrackletRecord]) -> None:
 
 
 def require_once(records: Sequence[TrackletRecord]) -> None:
-    """Refuse an id that occurs twice.
-
-    Raises:
-        DataError: so it does.
-    """
+    """Refuse an id that occurs twice."""
     twice = [name for name, count in Counter(r.id for r in records).items() if count > 1]
     if twice:
         raise DataError(f"tracklet ids occur twice in what is to be added: {', '.join(twice[:5])}")
 
 
 def require_same_record(info: GalleryInfo, there: TrackletRecord, new: TrackletRecord) -> None:
-    """Refuse a record that contradicts the one that is there under its id; what only one of them knows is no matter.
+    """Refuse a record whose camera, number of frames or times are not those that are there under its id.
 
-    Raises:
-        DataError: camera, number of frames or times differ.
+    What only one of the two knows is no matter.
     """
     pairs: list[tuple[str, Any, Any]] = [("camera", there.camera, new.camera)]
     if there.num_frames and new.num_frames:
@@ -94,11 +84,7 @@ def require_same_record(info: GalleryInfo, there: TrackletRecord, new: TrackletR
 
 
 def require_same_vector(info: GalleryInfo, name: str, there: Vectors, new: Vectors) -> None:
-    """Refuse another vector ``[D]`` than the one that is there.
-
-    Raises:
-        DataError: they are further apart than rounding explains.
-    """
+    """Refuse another vector ``[D]`` than the one that is there, further apart than rounding explains."""
     gap = float(np.linalg.norm(new - there))
     if gap > SAME_VECTOR * float(np.linalg.norm(there)):
         raise DataError(

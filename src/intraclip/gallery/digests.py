@@ -104,6 +104,17 @@ def require_total(db: Connection, table: str, count: int, total: int) -> None:
         raise Damage(f"its table of {table}: {count:,} rows can be read, {there} were written")
 
 
+def require_records(rows: Iterable[tuple[Any, ...]]) -> None:
+    """Refuse rows of tracklets, the columns of `COVERED` and the digest, that are not what was written.
+
+    Raises:
+        Damage: of the first that is not.
+    """
+    for row in rows:
+        if row_digest(row[:-1]) != row[-1]:
+            raise Damage(f"the record of tracklet {row[1]!r}")
+
+
 def schema_digest(db: Connection) -> int:
     """Of the definitions of tables, indices and triggers."""
     rows = db.execute("SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY type, name").fetchall()

@@ -24,7 +24,7 @@ from intraclip.gallery.folder_database import (
     discard_file,
     read_info,
 )
-from intraclip.gallery.folder_files import LINKING
+from intraclip.gallery.folder_files import LINKING, is_unfinished
 from intraclip.gallery.folder_memory import Memory
 from intraclip.gallery.papers import is_paper, tracklets_of, without
 from intraclip.gallery.records import (
@@ -37,7 +37,7 @@ from intraclip.gallery.records import (
     Pictures,
     TrackletRecord,
 )
-from intraclip.gallery.store import Brief, Nearest, Removed, Vectors
+from intraclip.gallery.store import Brief, Nearest, Removed, Store, Vectors
 
 _COLUMNS = COVERED["tracklets"]
 _SELECT = f"SELECT {', '.join(_COLUMNS)}, digest, boxes FROM tracklets"
@@ -45,18 +45,24 @@ _IDS = "id IN (SELECT value FROM json_each(?))"
 """Any number of ids in one parameter; SQLite limits the number of parameters."""
 
 
-def create_folder(info: GalleryInfo) -> FolderStore:
+def create_store(info: GalleryInfo) -> FolderStore:
     """Create an empty gallery in a folder."""
-    return open_folder(create_file(info))
+    create_file(info)
+    return open_store(info.address)
 
 
-def open_folder(folder: Path) -> FolderStore:
+def open_store(address: str) -> FolderStore:
     """Open the gallery in a folder."""
-    return FolderStore(folder, read_info(folder))
+    return FolderStore(Path(address), read_info(Path(address)))
 
 
-class FolderStore:
-    """See `intraclip.gallery.store.Store`."""
+def is_taken(address: str) -> bool:
+    """Whether a folder holds anything that must not be written over."""
+    return not is_unfinished(Path(address))
+
+
+class FolderStore(Store):
+    """A `Store` in a folder."""
 
     def __init__(self, folder: Path, info: GalleryInfo) -> None:
         self.info = info
@@ -67,7 +73,6 @@ class FolderStore:
         self._verified = False
 
     def close(self) -> None:
-        """See `Store`."""
         self._memory.close()
         self._connections.close()
 
@@ -76,7 +81,6 @@ class FolderStore:
     def insert(
         self, records: Sequence[TrackletRecord], vectors: Vectors, pictures: Sequence[Pictures]
     ) -> None:
-        """See `Store`."""
         with self._connections.write() as db:
             row = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'tracklets'").fetchone()
             first = 1 + (row[0] if row else 0)
@@ -93,7 +97,6 @@ class FolderStore:
                 ) from None
 
     def remove(self, ids: Sequence[str], *, dry_run: bool) -> Removed:
-        """See `Store`."""
         self._verify()
         if dry_run or not ids:
             with self._connections.snapshot() as db:
@@ -116,7 +119,6 @@ class FolderStore:
         return Removed(pictures, judgements, complete, note)
 
     def set_person(self, ids: Sequence[str], person: str) -> None:
-        """See `Store`."""
 
         def work(db: Connection) -> None:
             values = (json.dumps(list(ids)),)
@@ -127,7 +129,6 @@ class FolderStore:
         self._connections.forget(work)
 
     def put_judgement(self, judgement: Judgement) -> None:
-        """See `Store`."""
 
         def work(db: Connection) -> None:
             a, b = self._numbers(db, judgement.query, judgement.tracklet)
@@ -137,7 +138,6 @@ class FolderStore:
         self._connections.forget(work)
 
     def drop_judgement(self, query: str, tracklet: str) -> bool:
-        """See `Store`."""
         dropped, _ = self._connections.forget(
             lambda db: _drop_judgement(db, *self._numbers(db, query, tracklet))
         )
@@ -151,7 +151,6 @@ class FolderStore:
         return [found[i] for i in ids]
 
     def append_audit(self, entry: AuditEntry, *, essential: bool) -> None:
-        """See `Store`."""
 
         def work(db: Connection) -> None:
             row = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'audit'").fetchone()
@@ -168,11 +167,9 @@ class FolderStore:
                 work(db)
 
     def put_document(self, name: str, text: str | None) -> None:
-        """See `Store`."""
         self._connections.forget(partial(self._put_document, name, text))
 
     def add_document(self, name: str, text: str) -> bool:
-        """See `Store`."""
         with self._connections.write() as db:
             if db.execute("SELECT 1 FROM documents WHERE name = ?", (name,)).fetchone() is not None:
                 return False
@@ -189,7 +186,6 @@ class FolderStore:
     # -- reading -------------------------------------------------------------------------------------------
 
     def records(self, ids: Sequence[str]) -> dict[str, TrackletRecord]:
-        """See `Store`."""
         with self._connections.read() as db:
             rows = db.execute(f"{_SELECT} WHERE {_IDS}", (json.dumps(list(ids)),)).fetchall()
             found = {record.id: record for record in map(_record, rows)}
@@ -198,7 +194,6 @@ class FolderStore:
         return found
 
     def vectors(self, ids: Sequence[str]) -> dict[str, Vectors]:
-        """See `Store`."""
         with self._connections.read() as db:
             rows = db.execute(
                 f"SELECT id, vector, vector_digest FROM tracklets LEFT JOIN vectors USING (number) WHERE {_IDS}",
@@ -212,7 +207,6 @@ class FolderStore:
         return {name: np.frombuffer(vector, dtype=np.float32) for name, vector, _ in rows}
 
     def pictures(self, tracklet: str) -> Pictures:
-        """See `Store`."""
         with self._connections.snapshot() as db:
             rows = db.execute(f"{_SELECT} WHERE id = ?", (tracklet,)).fetchall()
             for row in rows:
@@ -221,7 +215,6 @@ class FolderStore:
         return Pictures()
 
     def nearest(self, query: Vectors, *, k: int, filters: Filters) -> Nearest:
-        """See `Store`."""
         found = self._memory.nearest(query, k=k, filters=filters)
         with self._connections.read() as db:
             # Without boxes, and no records are made: most candidates are none of the answers.
@@ -230,9 +223,7 @@ class FolderStore:
                 "WHERE number IN (SELECT value FROM json_each(?))",
                 (json.dumps(found.numbers.tolist()),),
             ).fetchall()
-            for row in rows:
-                if digests.row_digest(row[:-1]) != row[-1]:
-                    raise Damage(f"the record of tracklet {row[1]!r}")
+            digests.require_records(rows)
             names = {row[0]: row[1] for row in rows}
         if len(names) < len(found.numbers):  # deleted meanwhile, or so it seems
             self._verify()
@@ -241,7 +232,6 @@ class FolderStore:
         return Nearest(ids, found.vectors[there], found.exact)
 
     def page(self, filters: Filters, *, limit: int, after: str) -> list[TrackletRecord]:
-        """See `Store`."""
         self._verify()
         condition, values = where(filters)
         with self._connections.read() as db:
@@ -251,7 +241,6 @@ class FolderStore:
             return [_record(row) for row in rows]
 
     def select(self, filters: Filters) -> list[Brief]:
-        """See `Store`."""
         self._verify()
         condition, values = where(filters)
         with self._connections.read() as db:
@@ -261,7 +250,6 @@ class FolderStore:
         return [Brief(*row) for row in rows]
 
     def judgements(self) -> list[Judgement]:
-        """See `Store`."""
         with self._connections.snapshot() as db:
             rows = digests.verified(db, "judgements")
             numbers = sorted({number for row in rows for number in row[:2]})
@@ -279,7 +267,6 @@ class FolderStore:
         ]
 
     def audit(self, *, limit: int, before: int | None) -> list[AuditEntry]:
-        """See `Store`."""
         with self._connections.snapshot() as db:
             digests.require_total(
                 db, "audit", *db.execute("SELECT count(*), coalesce(sum(digest), 0) FROM audit").fetchone()
@@ -300,7 +287,6 @@ class FolderStore:
         ]
 
     def document(self, name: str) -> str | None:
-        """See `Store`."""
         with self._connections.snapshot() as db:
             row = db.execute("SELECT name, text, digest FROM documents WHERE name = ?", (name,)).fetchone()
             if row is None:  # or it vanished
@@ -310,7 +296,6 @@ class FolderStore:
     def documents(
         self, prefix: str, *, after: str = "", newest: bool = False, limit: int = 0
     ) -> dict[str, str]:
-        """See `Store`."""
         with self._connections.snapshot() as db:
             rows = db.execute(
                 "SELECT name, text, digest FROM documents WHERE substr(name, 1, ?) = ? AND name >= ? AND name > ? "
@@ -323,7 +308,6 @@ class FolderStore:
 
     @contextmanager
     def linked_alone(self) -> Iterator[None]:
-        """See `Store`."""
         taken = (
             f"the gallery {self._folder} is being linked by somebody else; wait for that, then link it again"
         )
@@ -334,7 +318,6 @@ class FolderStore:
             yield
 
     def ready(self) -> None:
-        """See `Store`."""
         if self._connections.damage:
             raise DamagedError(self._connections.damage)
         self._verify()
@@ -350,7 +333,6 @@ class FolderStore:
             self._verified = True
 
     def counts(self) -> Counts:
-        """See `Store`."""
         self._verify()
         with self._connections.read() as db:
             groups: dict[str, dict[str, int]] = {
@@ -382,17 +364,14 @@ class FolderStore:
         )
 
     def build_index(self) -> str:
-        """See `Store`."""
         with self._connections.explained():
             return self._memory.build_index()
 
     def check(self) -> list[str]:
-        """See `Store`."""
         with self._connections.snapshot() as db:
             return all_damage(db)
 
     def discard(self) -> bool:
-        """See `Store`."""
         gone = discard_file(self._folder)
         if gone:
             self.close()
@@ -400,11 +379,7 @@ class FolderStore:
 
 
 def verify_tracklets(db: Connection) -> None:
-    """Refuse tracklets that are not what was written, and indices that do not find them.
-
-    Raises:
-        Damage: so it is.
-    """
+    """Refuse tracklets that are not what was written, and indices that do not find them, as `Damage`."""
     digests.verified(db, "tracklets")
     for table in ("tracklets", "judgements"):
         found = [text for (text,) in db.execute(f"PRAGMA integrity_check({table})")]
@@ -450,38 +425,26 @@ def read_whole(
     return record, vector[0], _pictures(db, row) if pictures else Pictures()
 
 
+_TIMES = {
+    "first_s": "coalesce(start_s, end_s)",
+    "last_s": "coalesce(end_s, start_s)",
+    "started_at": "started_at",
+    "last_at": "started_at + coalesce(end_s - start_s, 0)",
+    "seen_at": "min(coalesce(started_at, added_at), added_at)",
+}
+"""Those of `Filters.times`."""
+
+
 def where(filters: Filters) -> tuple[str, list[Any]]:
     """A condition over the table of tracklets, and its values."""
     parts: list[str] = ["1"]
     values: list[Any] = []
-
-    def add(condition: str, value: Any) -> None:
-        parts.append(condition)
-        values.append(json.dumps(sorted(value)) if isinstance(value, frozenset) else value)
-
-    members = {
-        "id": filters.ids,
-        "camera": filters.cameras,
-        "person": filters.people,
-        "source": filters.sources,
-    }
-    for column, wanted in members.items():
-        if wanted is not None:
-            add(f"{column} IN (SELECT value FROM json_each(?))", wanted)
-    for column, unwanted in {"id": filters.exclude_ids, "camera": filters.exclude_cameras}.items():
-        if unwanted:
-            add(f"{column} NOT IN (SELECT value FROM json_each(?))", unwanted)
-    limits = {
-        "coalesce(end_s, start_s) >= ?": filters.from_s,
-        "coalesce(start_s, end_s) <= ?": filters.to_s,
-        "started_at + coalesce(end_s - start_s, 0) >= ?": filters.since,
-        "started_at <= ?": filters.until,
-        "min(coalesce(started_at, added_at), added_at) < ?": filters.seen_before,
-        "min(coalesce(started_at, added_at), added_at) > ?": filters.seen_after,
-    }
-    for condition, value in limits.items():
-        if value is not None:
-            add(condition, value)
+    for column, texts, inside in filters.texts():
+        parts.append(f"{column} {'IN' if inside else 'NOT IN'} (SELECT value FROM json_each(?))")
+        values.append(json.dumps(sorted(texts)))
+    for name, sign, value in filters.times():
+        parts.append(f"{_TIMES[name]} {sign} ?")
+        values.append(value)
     return " AND ".join(parts), values
 
 
@@ -578,19 +541,15 @@ def _belonging(db: Connection, ids: Sequence[str]) -> tuple[int, int]:
     Raises:
         Damage: some of the pictures cannot be found, so that they could not be removed either.
     """
-    named = json.dumps(list(ids))
-    pictures = db.execute(f"SELECT count(*) FROM pictures WHERE number IN ({_CHOSEN})", (named,)).fetchone()[
-        0
-    ]
-    written = db.execute(
-        f"SELECT coalesce(sum(pictures), 0) FROM tracklets WHERE {_IDS}", (named,)
-    ).fetchone()[0]
+    about = f"query IN ({_CHOSEN}) OR tracklet IN ({_CHOSEN})"
+    pictures, written, judgements = db.execute(
+        f"SELECT (SELECT count(*) FROM pictures WHERE number IN ({_CHOSEN})), "
+        f"(SELECT coalesce(sum(pictures), 0) FROM tracklets WHERE {_IDS}), "
+        f"(SELECT count(*) FROM judgements WHERE {about})",
+        [json.dumps(list(ids))] * 4,
+    ).fetchone()
     if pictures != written:
         raise Damage(f"its table of pictures: {pictures:,} of {written:,} can be found")
-    judgements = db.execute(
-        f"SELECT count(*) FROM judgements WHERE query IN ({_CHOSEN}) OR tracklet IN ({_CHOSEN})",
-        (named, named),
-    ).fetchone()[0]
     return pictures, judgements
 
 

@@ -101,7 +101,7 @@ class DiskFullError(OutputError):
     """A gallery cannot be written because there is no room, or the disk fails."""
 
 
-def create_file(info: GalleryInfo) -> Path:
+def create_file(info: GalleryInfo) -> None:
     """Write an empty gallery; whole or not at all, and by one process only.
 
     Raises:
@@ -125,7 +125,6 @@ def create_file(info: GalleryInfo) -> Path:
         finally:
             if not made:
                 _clear(folder, remove=new)
-    return folder
 
 
 def _write_empty(folder: Path, info: GalleryInfo) -> None:
@@ -496,22 +495,21 @@ class Connections:
             What `work` returns; and whether the log is empty, which another process that reads may prevent.
         """
         try:
-            with self.write() as db:
-                result = work(db)
-            return result, self.empty_log()
+            return self._forget(work)
         except DiskFullError:
-            with self._writing:
-                self._empty_log()
+            self.empty_log()
             if not release_reserve(self.folder):
                 raise
         try:
-            with self.write() as db:
-                result = work(db)
-            return result, self.empty_log()
+            return self._forget(work)
         finally:
-            with self._writing:
-                self._empty_log()
+            self.empty_log()
             keep_reserve(self.folder)
+
+    def _forget(self, work: Callable[[sqlite3.Connection], Result]) -> tuple[Result, bool]:
+        with self.write() as db:
+            result = work(db)
+        return result, self.empty_log()
 
     def empty_log(self) -> bool:
         """Move the log into the database and cut it to nothing; False while a reader needs it, or the disk is full."""
@@ -527,11 +525,7 @@ class Connections:
         return not busy
 
     def require_usable(self) -> None:
-        """Refuse a database that has gone, or a disk without room for a change.
-
-        Raises:
-            OutputError: so it is.
-        """
+        """Refuse a database that has gone, or a disk without room for a change, with an `OutputError`."""
         with self.read() as db:
             db.execute("SELECT count(*) FROM info").fetchone()
         if _identity(self.folder) != self._file:

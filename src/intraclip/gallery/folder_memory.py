@@ -37,6 +37,7 @@ SMALL = 1_024
 _FETCH = 8_192
 _NAMES = ("camera", "person", "source")
 _COLUMNS = COVERED["tracklets"]
+_COMPARED = {"<": np.less, "<=": np.less_equal, ">=": np.greater_equal, ">": np.greater}
 
 
 class Found(NamedTuple):
@@ -86,30 +87,11 @@ class _State:
     def passing(self, filters: Filters, numbers_of: dict[str, int]) -> Mask:
         """Which tracklets pass, bool ``[N]``; `numbers_of` knows the ids that the filters name."""
         mask = self.alive.copy()
-        if filters.ids is not None:
-            mask &= self._among(filters.ids, numbers_of)
-        if filters.exclude_ids:
-            mask &= ~self._among(filters.exclude_ids, numbers_of)
-        for name, wanted in (
-            ("camera", filters.cameras), ("person", filters.people), ("source", filters.sources),
-        ):  # fmt: skip
-            if wanted is not None:
-                mask &= self._named(name, wanted)
-        if filters.exclude_cameras:
-            mask &= ~self._named("camera", filters.exclude_cameras)
-        times = self.times
-        if filters.from_s is not None:
-            mask &= times["last_s"] >= filters.from_s
-        if filters.to_s is not None:
-            mask &= times["first_s"] <= filters.to_s
-        if filters.since is not None:
-            mask &= times["last_at"] >= filters.since
-        if filters.until is not None:
-            mask &= times["started_at"] <= filters.until
-        if filters.seen_before is not None:
-            mask &= times["seen_at"] < filters.seen_before
-        if filters.seen_after is not None:
-            mask &= times["seen_at"] > filters.seen_after
+        for name, texts, inside in filters.texts():
+            found = self._among(texts, numbers_of) if name == "id" else self._named(name, texts)
+            mask &= found if inside else ~found
+        for name, sign, value in filters.times():
+            mask &= _COMPARED[sign](self.times[name], value)
         return mask
 
     def _among(self, ids: Iterable[str], numbers_of: dict[str, int]) -> Mask:
@@ -234,9 +216,7 @@ class Memory:
         rows = self._db.execute(
             f"SELECT {', '.join(_COLUMNS)}, digest FROM tracklets WHERE number > ? ORDER BY number", (last,)
         ).fetchall()
-        for row in rows:
-            if digests.row_digest(row[:-1]) != row[-1]:
-                raise Damage(f"the record of tracklet {row[1]!r}")
+        digests.require_records(rows)
         columns = dict(
             zip(
                 (*_COLUMNS, "digest"),
@@ -304,9 +284,7 @@ class Memory:
             f"SELECT {', '.join(_COLUMNS)}, digest FROM tracklets WHERE number IN (SELECT value FROM json_each(?))",
             (json.dumps(changed),),
         )
-        for row in new:
-            if digests.row_digest(row[:-1]) != row[-1]:
-                raise Damage(f"the record of tracklet {row[1]!r}")
+        digests.require_records(new)
         codes = dict(state.codes["person"])
         people = state.names["person"].copy()
         people[there] = [codes.setdefault(person, len(codes)) for _, person, _ in rows]
@@ -352,11 +330,7 @@ class Memory:
 
 
 class _Growing:
-    """Rows in one array with room to grow; views of the filled part stay valid.
-
-    Args:
-        row: shape of a row.
-    """
+    """Rows in one array with room to grow; views of the filled part stay valid."""
 
     def __init__(self, *row: int) -> None:
         self._array = np.empty((0, *row), dtype=np.float32)
@@ -393,7 +367,7 @@ def _smallest(scores: Vectors, count: int) -> npt.NDArray[np.int64]:
 
 
 def _times(columns: Mapping[str, Sequence[Any]]) -> dict[str, npt.NDArray[np.float64]]:
-    """What filters compare, float64 ``[N]``, of columns of the table of tracklets; see `folder.where`."""
+    """What filters compare, float64 ``[N]``, of columns of the table of tracklets; see `Filters.times`."""
     start, end, started_at, added_at = (
         np.array(columns[n], dtype=np.float64) for n in ("start_s", "end_s", "started_at", "added_at")
     )

@@ -8,7 +8,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -72,13 +74,7 @@ def open_gallery(address: str | Path) -> Gallery:
         MissingExtraError: a server's address, and its client library is not installed.
         OutputError: the server does not answer.
     """
-    if is_server(address):
-        from intraclip.gallery.milvus import open_milvus
-
-        return Gallery(open_milvus(str(address)))
-    from intraclip.gallery.folder import open_folder
-
-    return Gallery(open_folder(Path(address)))
+    return Gallery(_stores_at(address).open_store(str(address)))
 
 
 def create_gallery(
@@ -113,20 +109,10 @@ def create_gallery(
         format_version=0,  # the store says
         created_at=time.time(),
     )
-    if is_server(address):
-        from intraclip.gallery.milvus import create_milvus
-
-        return _calibrated(Gallery(create_milvus(info)))
-    from intraclip.gallery.folder import create_folder
-
-    return _calibrated(Gallery(create_folder(info)))
-
-
-def _calibrated(gallery: Gallery) -> Gallery:
-    """A new gallery, with what is known of its model's distances where that is a network that comes with intraclip."""
+    gallery = Gallery(_stores_at(address).create_store(info))
     for text in shipped_calibrations():
         known = json.loads(text)
-        if (known["fingerprint"], known["metric"]) == (gallery.info.fingerprint, gallery.info.metric):
+        if (known["fingerprint"], known["metric"]) == (fingerprint, metric):
             gallery.keep_calibration(text)
     return gallery
 
@@ -138,17 +124,12 @@ def is_taken(address: str | Path) -> bool:
         MissingExtraError: a server's address, and its client library is not installed.
         OutputError: the server does not answer.
     """
-    if is_server(address):
-        from intraclip.gallery.milvus_server import Server
+    return bool(_stores_at(address).is_taken(str(address)))
 
-        server = Server(str(address))
-        try:
-            return bool(server.existing())
-        finally:
-            server.close()
-    from intraclip.gallery.folder_files import is_unfinished
 
-    return not is_unfinished(Path(address))
+def _stores_at(address: str | Path) -> ModuleType:
+    """The module that has `open_store`, `create_store` and `is_taken` for an address."""
+    return import_module(f"intraclip.gallery.{'milvus' if is_server(address) else 'folder'}")
 
 
 @contextmanager
@@ -228,9 +209,6 @@ class Gallery:
     deleted before it began. One at a time writes; another waits up to ten seconds, and is then refused.
 
     `Gallery.open` opens one that is there; `intraclip gallery add` and `create_gallery` make one.
-
-    Args:
-        store: where it is kept.
 
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as folder:
@@ -491,7 +469,7 @@ class Gallery:
                 )
             threshold = calibration.threshold(false_match_rate)
         found = self._store.nearest(query, k=k, filters=filters)
-        distances = self._distances(query, found.vectors)
+        distances = self.distances(query, found.vectors)
         order = sorted(range(len(found.ids)), key=lambda i: (distances[i], found.ids[i]))
         records = self._store.records([found.ids[i] for i in order[:k]])
         if len(records) < min(k, len(order)):  # some were deleted while the search ran: others move up
@@ -515,8 +493,8 @@ class Gallery:
             exact=found.exact,
         )
 
-    def _distances(self, query: Vectors, vectors: Vectors) -> npt.NDArray[np.float32]:
-        """Distances that are the same in every store, whatever it computed to find the candidates."""
+    def distances(self, query: Vectors, vectors: Vectors) -> npt.NDArray[np.float32]:
+        """Distances ``[N]`` of ``[D]`` from ``[N, D]``: the same in every store, whatever it computes for itself."""
         rows = np.arange(len(vectors))
         return paired_distances(
             query[None],
@@ -631,11 +609,8 @@ class Gallery:
             ids=tuple(b.id for b in chosen),
             cameras=dict(sorted(Counter(b.camera for b in chosen).items())),
             people=dict(sorted(Counter(b.person for b in chosen if b.person).items())),
-            pictures=removed.pictures,
-            judgements=removed.judgements,
             dry_run=dry_run,
-            complete=removed.complete,
-            note=removed.note,
+            **removed._asdict(),
         )
 
     # -- what people say -----------------------------------------------------------------------------------

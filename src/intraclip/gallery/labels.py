@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from intraclip.core.files import csv_text
+from intraclip.core.files import csv_text, write_private
 from intraclip.core.folders import claim_folder, require_empty_folder
 from intraclip.data.frames import encoded_frame
 from intraclip.data.readers.folder import COLUMNS, MANIFEST_CSV
@@ -173,7 +172,7 @@ def export_labels(
                 folder = f"tracklets/{len(rows) + 1:06d}"
                 (out / folder).mkdir()
                 for number, image in enumerate(images):
-                    _write(out / folder / f"{number:06d}{_suffix(image)}", image)
+                    write_private(out / folder / f"{number:06d}{_suffix(image)}", image)
                 frames += len(images)
                 camera = records[i].camera
                 rows.append([i, folder, people + 1, cameras[camera], "train", camera])
@@ -181,11 +180,11 @@ def export_labels(
         if not rows:
             reason = "; ".join(conflicts) or "no tracklet with pictures carries a label or a confirmed pair"
             raise DataError(f"nothing to export from the gallery {gallery.info.address}: {reason}")
-        _write(out / MANIFEST_CSV, csv_text((*COLUMNS, "camera"), rows).encode())
+        write_private(out / MANIFEST_CSV, csv_text((*COLUMNS, "camera"), rows).encode())
         pairs = [
             [j.query, j.tracklet, SAME if j.same else DIFFERENT, j.by, f"{j.at:.3f}"] for j in judgements
         ]
-        _write(out / JUDGEMENTS_CSV, csv_text(JUDGED, pairs).encode())
+        write_private(out / JUDGEMENTS_CSV, csv_text(JUDGED, pairs).encode())
     except OSError as error:
         raise OutputError(f"the labels cannot be written to {out}: {error.strerror}") from None
     return ExportSummary(
@@ -201,12 +200,6 @@ def _frames(gallery: Gallery, tracklet: str, whole: Tracklet | None) -> list[byt
     if whole is None:
         return list(gallery.crops(tracklet))
     return [encoded_frame(whole, i).tobytes() for i in range(len(whole))]
-
-
-def _write(path: Path, data: bytes) -> None:
-    """A new file for its owner alone: pictures of people, and what was said of them."""
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(data)
 
 
 def _suffix(image: bytes) -> str:

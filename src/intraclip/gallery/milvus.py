@@ -18,7 +18,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -30,7 +30,6 @@ from intraclip.gallery.milvus_server import Server, quoted
 from intraclip.gallery.papers import is_paper, without
 from intraclip.gallery.records import (
     AuditEntry,
-    Box,
     Counts,
     Filters,
     GalleryInfo,
@@ -38,7 +37,7 @@ from intraclip.gallery.records import (
     Pictures,
     TrackletRecord,
 )
-from intraclip.gallery.store import Brief, Nearest, Removed, Vectors
+from intraclip.gallery.store import Brief, Nearest, Removed, Store, Vectors
 
 FORMAT_VERSION = 1
 """Collections of another version are refused."""
@@ -61,7 +60,7 @@ _ROW_BYTES = 4_000_000
 """Bytes sent in one call."""
 
 
-def create_milvus(info: GalleryInfo) -> MilvusStore:
+def create_store(info: GalleryInfo) -> MilvusStore:
     """Create the collections of an empty gallery."""
     info = replace(info, format_version=FORMAT_VERSION)
     connection = Server(info.address)
@@ -71,7 +70,7 @@ def create_milvus(info: GalleryInfo) -> MilvusStore:
     return store
 
 
-def open_milvus(address: str) -> MilvusStore:
+def open_store(address: str) -> MilvusStore:
     """Open the gallery at an address.
 
     Raises:
@@ -93,15 +92,20 @@ def open_milvus(address: str) -> MilvusStore:
     return MilvusStore(connection, GalleryInfo(**{**found, "address": address}))
 
 
-class MilvusStore:
-    """See `intraclip.gallery.store.Store`."""
+def is_taken(address: str) -> bool:
+    """Whether there are collections of that name."""
+    with closing(Server(address)) as connection:
+        return bool(connection.existing())
+
+
+class MilvusStore(Store):
+    """A `Store` on a server."""
 
     def __init__(self, connection: Server, info: GalleryInfo) -> None:
         self.info = info
         self._server = connection
 
     def close(self) -> None:
-        """See `Store`."""
         self._server.close()
 
     # -- writing -------------------------------------------------------------------------------------------
@@ -109,7 +113,6 @@ class MilvusStore:
     def insert(
         self, records: Sequence[TrackletRecord], vectors: Vectors, pictures: Sequence[Pictures]
     ) -> None:
-        """See `Store`."""
         if there := self.records([r.id for r in records]):
             raise DataError(f"tracklet {next(iter(there))!r} is in the gallery {self.info.address} already")
         self._upsert(
@@ -135,7 +138,6 @@ class MilvusStore:
             self._server.upsert(collection, batch)
 
     def remove(self, ids: Sequence[str], *, dry_run: bool) -> Removed:
-        """See `Store`."""
         gone = set(ids)
         about = [j for j in self.judgements() if j.query in gone or j.tracklet in gone]
         pictures = 0
@@ -165,33 +167,25 @@ class MilvusStore:
         )
 
     def set_person(self, ids: Sequence[str], person: str) -> None:
-        """See `Store`."""
-        for part in _parts(ids):
-            rows = self._server.query(server.TRACKLETS, _any("id", part), ["*", "vector"])
-            changed: list[dict[str, Any]] = [
-                {**row, "vector": list(row["vector"]), "person": person} for row in rows
-            ]
-            self._upsert(server.TRACKLETS, iter(changed))
+        rows = self._rows(server.TRACKLETS, "id", ids, ["*", "vector"])
+        changed = ({**row, "vector": list(row["vector"]), "person": person} for row in rows)
+        self._upsert(server.TRACKLETS, changed)
 
     def put_judgement(self, judgement: Judgement) -> None:
-        """See `Store`."""
         self.put_note("judgement", _pair(judgement.query, judgement.tracklet), json.dumps(asdict(judgement)))
 
     def drop_judgement(self, query: str, tracklet: str) -> bool:
-        """See `Store`."""
         key = f"judgement:{_pair(query, tracklet)}"
         there = bool(self._server.query(server.NOTES, f"key == {quoted(key)}", ["key"]))
         self._server.delete(server.NOTES, f"key in [{quoted(key)}]")
         return there
 
     def append_audit(self, entry: AuditEntry, *, essential: bool) -> None:
-        """See `Store`."""
         number = time.time_ns()
         line = asdict(replace(entry, number=number))
         self.put_note("audit", f"{number:020d}", json.dumps(line), number=number)
 
     def put_document(self, name: str, text: str | None) -> None:
-        """See `Store`."""
         if text is None:
             self._server.delete(server.NOTES, f"key in [{quoted(f'document:{name}')}]")
         else:
@@ -215,25 +209,23 @@ class MilvusStore:
 
     # -- reading -------------------------------------------------------------------------------------------
 
+    def _rows(
+        self, collection: str, field: str, values: Sequence[str], wanted: Sequence[str]
+    ) -> Iterator[dict[str, Any]]:
+        """Rows in which a field has one of any number of values."""
+        for part in _parts(values):
+            yield from self._server.query(collection, _any(field, part), wanted)
+
     def records(self, ids: Sequence[str]) -> dict[str, TrackletRecord]:
-        """See `Store`."""
-        rows = [
-            row
-            for part in _parts(ids)
-            for row in self._server.query(server.TRACKLETS, _any("id", part), ["*"])
-        ]
-        return {row["id"]: _record(row) for row in rows}
+        return {row["id"]: _record(row) for row in self._rows(server.TRACKLETS, "id", ids, ["*"])}
 
     def vectors(self, ids: Sequence[str]) -> dict[str, Vectors]:
-        """See `Store`."""
         return {
             row["id"]: np.asarray(row["vector"], dtype=np.float32)
-            for part in _parts(ids)
-            for row in self._server.query(server.TRACKLETS, _any("id", part), ["id", "vector"])
+            for row in self._rows(server.TRACKLETS, "id", ids, ["id", "vector"])
         }
 
     def pictures(self, tracklet: str) -> Pictures:
-        """See `Store`."""
         rows = self._server.query(
             server.PICTURES, f"tracklet == {quoted(tracklet)}", ["place", "piece", "data"]
         )
@@ -243,20 +235,17 @@ class MilvusStore:
         return Pictures(strip=found.pop(0, b""), crops=tuple(found[place] for place in sorted(found)))
 
     def nearest(self, query: Vectors, *, k: int, filters: Filters) -> Nearest:
-        """See `Store`."""
         hits = self._server.search(query, k + SPARE, expression(filters))
         vectors = np.array([hit["vector"] for hit in hits], dtype=np.float32)
         return Nearest([hit["id"] for hit in hits], vectors.reshape(-1, self.info.dimension), True)
 
     def page(self, filters: Filters, *, limit: int, after: str) -> list[TrackletRecord]:
-        """See `Store`."""
         rows = self._server.ordered(
             server.TRACKLETS, "id", expression(filters), ["*"], after=after, limit=limit
         )
         return [_record(row) for row in rows]
 
     def select(self, filters: Filters) -> list[Brief]:
-        """See `Store`."""
         rows = self._all(filters, ["id", "camera", "person"])
         return [Brief(row["id"], row["camera"], row["person"]) for row in rows]
 
@@ -264,39 +253,33 @@ class MilvusStore:
         return self._server.walk(server.TRACKLETS, "id", expression(filters), fields)
 
     def judgements(self) -> list[Judgement]:
-        """See `Store`."""
         rows = self._server.walk(server.NOTES, "key", 'kind == "judgement"', ["text"])
         return sorted((Judgement(**json.loads(row["text"])) for row in rows), key=lambda j: j.at)
 
     def audit(self, *, limit: int, before: int | None) -> list[AuditEntry]:
-        """See `Store`."""
         newest = f'kind == "audit" and number < {2**62 if before is None else before}'
         rows = sorted(self._server.walk(server.NOTES, "key", newest, ["number"]), key=lambda r: -r["number"])[
             :limit
         ]
-        lines: list[dict[str, Any]] = []
-        for part in _parts([f"audit:{row['number']:020d}" for row in rows]):
-            lines += [
-                json.loads(r["text"]) for r in self._server.query(server.NOTES, _any("key", part), ["text"])
-            ]
-        return [AuditEntry(**line) for line in sorted(lines, key=lambda x: -x["number"])]
+        keys = [f"audit:{row['number']:020d}" for row in rows]
+        lines = [
+            AuditEntry(**json.loads(row["text"])) for row in self._rows(server.NOTES, "key", keys, ["text"])
+        ]
+        return sorted(lines, key=lambda line: -line.number)
 
     def document(self, name: str) -> str | None:
-        """See `Store`."""
         rows = self._server.query(server.NOTES, f"key == {quoted(f'document:{name}')}", ["text"])
         return str(rows[0]["text"]) if rows else None
 
     def documents(
         self, prefix: str, *, after: str = "", newest: bool = False, limit: int = 0
     ) -> dict[str, str]:
-        """See `Store`."""
         rows = self._server.walk(server.NOTES, "key", 'kind == "document"', ["key", "text"])
         found = {str(row["key"]).removeprefix("document:"): str(row["text"]) for row in rows}
         names = sorted((n for n in found if n.startswith(prefix) and n > after), reverse=newest)
         return {name: found[name] for name in names[: limit or None]}
 
     def counts(self) -> Counts:
-        """See `Store`."""
         names: dict[str, Counter[str]] = {"camera": Counter(), "person": Counter(), "source": Counter()}
         times: dict[str, list[float]] = {"start_s": [], "end_s": [], "started_at": []}
         for row in self._all(Filters(), ["id", *names, *times]):
@@ -338,7 +321,6 @@ class MilvusStore:
         return nullcontext()
 
     def ready(self) -> None:
-        """See `Store`."""
         self._server.require()
 
     def check(self) -> list[str]:
@@ -347,7 +329,6 @@ class MilvusStore:
         return [f"the vector of tracklet {r['id']!r}" for r in rows if not np.isfinite(r["vector"]).all()]
 
     def discard(self) -> bool:
-        """See `Store`."""
         if self._server.ordered(server.TRACKLETS, "id", "", ["id"], after="", limit=1):
             return False
         self._server.drop()
@@ -358,23 +339,11 @@ class MilvusStore:
 def expression(filters: Filters) -> str:
     """Filters in Milvus's language; empty for all."""
     parts: list[str] = []
-    for name, wanted in (
-        ("id", filters.ids), ("camera", filters.cameras), ("person", filters.people), ("source", filters.sources),
-    ):  # fmt: skip
-        if wanted is not None:
-            parts.append(_any(name, sorted(wanted)) if wanted else 'id == ""')
-    if filters.exclude_ids:
-        parts.append(f"not ({_any('id', sorted(filters.exclude_ids))})")
-    if filters.exclude_cameras:
-        parts.append(f"not ({_any('camera', sorted(filters.exclude_cameras))})")
-    # What is not known passes no comparison.
-    for name, sign, value in (
-        ("last_s", ">=", filters.from_s), ("first_s", "<=", filters.to_s), ("last_at", ">=", filters.since),
-        ("started_at", "<=", filters.until), ("seen_at", "<", filters.seen_before),
-        ("seen_at", ">", filters.seen_after),
-    ):  # fmt: skip
-        if value is not None:
-            parts.append(f"{name} != {UNKNOWN!r} and {name} {sign} {float(value)!r}")
+    for name, texts, inside in filters.texts():
+        one_of = _any(name, sorted(texts)) if texts else 'id == ""'
+        parts.append(one_of if inside else f"not ({one_of})")
+    for name, sign, value in filters.times():
+        parts.append(f"{name} != {UNKNOWN!r} and {name} {sign} {float(value)!r}")
     return " and ".join(f"({part})" for part in parts)
 
 
@@ -395,15 +364,12 @@ def _row(record: TrackletRecord) -> dict[str, Any]:
         return next((float(v) for v in values if v is not None), UNKNOWN)
 
     length = 0.0 if record.start_s is None or record.end_s is None else record.end_s - record.start_s
-    boxes = [list(b) for b in record.boxes]
+    boxes = record.boxes
     while len(text := json.dumps(boxes)) > BOX_BYTES:
-        boxes = boxes[
-            ::2
-        ]  # a text of Milvus holds no more; every other frame still shows where the person went
+        # A text of Milvus holds no more; every other frame still shows where the person went.
+        boxes = boxes[::2]
     return {
-        "id": record.id,
-        "camera": record.camera,
-        "camid": record.camid,
+        **record.to_json_dict(),
         "start_s": known(record.start_s),
         "end_s": known(record.end_s),
         "started_at": known(record.started_at),
@@ -411,27 +377,13 @@ def _row(record: TrackletRecord) -> dict[str, Any]:
         "last_s": known(record.end_s, record.start_s),
         "last_at": UNKNOWN if record.started_at is None else record.started_at + length,
         "seen_at": record.seen_at,
-        "num_frames": record.num_frames,
-        "source": record.source,
         "boxes": text,
-        "person": record.person,
-        "added_at": record.added_at,
     }
 
 
 def _record(row: Mapping[str, Any]) -> TrackletRecord:
     times = {n: None if row[n] == UNKNOWN else float(row[n]) for n in ("start_s", "end_s", "started_at")}
-    return TrackletRecord(
-        id=row["id"],
-        camera=row["camera"],
-        camid=int(row["camid"]),
-        **times,
-        num_frames=int(row["num_frames"]),
-        source=row["source"],
-        boxes=tuple(Box(*b) for b in json.loads(row["boxes"])),
-        person=row["person"],
-        added_at=float(row["added_at"]),
-    )
+    return TrackletRecord.from_json_dict({**row, **times, "boxes": json.loads(row["boxes"])})
 
 
 def _picture_rows(tracklet: str, pictures: Pictures) -> Iterator[dict[str, Any]]:

@@ -30,9 +30,6 @@ _ADDRESS = re.compile(r"milvus\+(https?)://([^/@\s]+)/([A-Za-z_][A-Za-z0-9_]{0,2
 class Server:
     """A connection to the collections of one gallery.
 
-    Args:
-        address: ``milvus+http://host:port/name``.
-
     Raises:
         ConfigError: the address has another form.
         OutputError: the server does not answer.

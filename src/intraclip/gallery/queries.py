@@ -12,7 +12,6 @@ from intraclip.core.media import read_picture
 from intraclip.core.spread import spread
 from intraclip.data.frames import shrunk
 from intraclip.errors import DataError
-from intraclip.ingest.config import IngestConfig
 from intraclip.ingest.crops import cut
 from intraclip.ingest.sources import open_source
 
@@ -37,7 +36,7 @@ def read_clip(path: Path) -> list[Picture]:
     Raises:
         DataError: it is no video, or damaged.
     """
-    frames = (frame.image for frame in open_source(path, IngestConfig()).frames())
+    frames = (frame.image for frame in open_source(path).frames())
     kept = spread(frames, MAX_FRAMES, keep=_small)
     if not kept:
         raise DataError(f"no frame of {path} can be decoded; the file is damaged")
@@ -63,7 +62,7 @@ def read_box(path: Path, *, frame: int, box: tuple[float, float, float, float]) 
     left, top, width, height = box
     if frame < 0:
         raise DataError(f"frame {frame}: frames are counted from 0")
-    found = next(iter(open_source(path, IngestConfig()).frames(only=frozenset([frame]))), None)
+    found = next(iter(open_source(path).frames(only=frozenset([frame]))), None)
     if found is None:
         raise DataError(f"{path} has no frame {frame}; it is shorter")
     rows, columns = found.image.shape[:2]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from intraclip.errors import DataError
 from intraclip.metrics.distance import Distance
@@ -102,11 +102,7 @@ class TrackletRecord:
 
 
 def check_name(text: str, *, what: str) -> None:
-    """Refuse names that are too long, or hold control characters.
-
-    Raises:
-        DataError: so it is.
-    """
+    """Refuse names that are too long, or hold control characters, with a `DataError`."""
     if len(text.encode("utf-8", "surrogatepass")) > MAX_ID_BYTES:
         raise DataError(f"{what} is {len(text):,} characters long; at most {MAX_ID_BYTES} bytes are allowed")
     if not text.isprintable():
@@ -160,6 +156,31 @@ class Filters:
     def empty(self) -> bool:
         """Whether every tracklet passes."""
         return self == Filters()
+
+    def texts(self) -> list[tuple[str, frozenset[str], bool]]:
+        """What is asked of a record's texts: which field, texts, and whether it must be one of them or none of them."""
+        wanted = {"id": self.ids, "camera": self.cameras, "person": self.people, "source": self.sources}
+        unwanted = {"id": self.exclude_ids, "camera": self.exclude_cameras}
+        return [
+            *((name, texts, True) for name, texts in wanted.items() if texts is not None),
+            *((name, texts, False) for name, texts in unwanted.items() if texts),
+        ]
+
+    def times(self) -> list[tuple[str, Literal["<", "<=", ">=", ">"], float]]:
+        """What is asked of a record's times, none of which passes where it is unknown: which, comparison, and time.
+
+        ``first_s`` and ``last_s`` are `start_s` and `end_s`, one standing for the other where that is unknown;
+        ``last_at`` is `started_at` at the end of the tracklet.
+        """
+        found: list[tuple[str, Literal["<", "<=", ">=", ">"], float | None]] = [
+            ("last_s", ">=", self.from_s),
+            ("first_s", "<=", self.to_s),
+            ("last_at", ">=", self.since),
+            ("started_at", "<=", self.until),
+            ("seen_at", "<", self.seen_before),
+            ("seen_at", ">", self.seen_after),
+        ]
+        return [(name, sign, value) for name, sign, value in found if value is not None]
 
     def to_json_dict(self) -> dict[str, Any]:
         """Only what is given, for logs and messages."""
@@ -365,12 +386,7 @@ class Counts:
 
 @dataclass(frozen=True, kw_only=True)
 class Stats(Counts):
-    """Counts of a gallery, and what it is.
-
-    Attributes:
-        info: what it was made for.
-        calibrated: whether it holds a calibration.
-    """
+    """Counts of a gallery, and what it is."""
 
     info: GalleryInfo
     calibrated: bool

@@ -13,7 +13,7 @@ import numpy as np
 
 from intraclip.errors import ConfigError, DamagedError
 from intraclip.gallery.digests import COVERED, Damage, row_digest
-from intraclip.gallery.folder import FolderStore, create_folder, read_whole
+from intraclip.gallery.folder import FolderStore, create_store, read_whole
 from intraclip.gallery.folder_database import closing_connection, connect, explained
 from intraclip.gallery.gallery import is_server
 from intraclip.gallery.papers import is_paper, tracklets_of, without
@@ -63,7 +63,7 @@ def save_intact(address: str | Path, new: Path) -> Saved:
                 f"the gallery {folder} is damaged: for which model it was made cannot be read, so nothing of it can be "
                 "used; restore it from a copy"
             ) from None
-        store = create_folder(info)
+        store = create_store(info)
         try:
             numbers = _save_tracklets(db, store, saved)
             _save_rest(db, store, numbers, saved)

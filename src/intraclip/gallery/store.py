@@ -65,11 +65,7 @@ class Removed(NamedTuple):
 
 
 class Store(Protocol):
-    """Keeps tracklets. Every method may be called from several threads at once.
-
-    Attributes:
-        info: what the gallery was made for.
-    """
+    """Keeps tracklets. Every method may be called from several threads at once."""
 
     info: GalleryInfo
 
@@ -162,11 +158,7 @@ class Store(Protocol):
         ...
 
     def linked_alone(self) -> AbstractContextManager[None]:
-        """Keep others from linking it meanwhile, as far as the store can; they may do everything else.
-
-        Raises:
-            OutputError: somebody does so now.
-        """
+        """Keep others from linking it meanwhile, as far as the store can; they may do everything else."""
         ...
 
     def counts(self) -> Counts:
@@ -178,12 +170,7 @@ class Store(Protocol):
         ...
 
     def ready(self) -> None:
-        """Do nothing where all is well.
-
-        Raises:
-            DamagedError: damage was met.
-            OutputError: nothing can be written.
-        """
+        """See `Gallery.ready`."""
         ...
 
     def check(self) -> list[str]:

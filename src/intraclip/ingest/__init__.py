@@ -26,4 +26,4 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-make_callable(__name__, module="from_python", function="ingest")
+make_callable(__name__, module="pipeline", function="ingest")

@@ -22,7 +22,7 @@ import numpy.typing as npt
 from intraclip.core.numbers import MAX_ID
 from intraclip.errors import DataError
 from intraclip.ingest.cameras import camid_of
-from intraclip.ingest.mot import SHOWN_PROBLEMS, read_mot, write_mot
+from intraclip.ingest.mot import lines_of, listed, read_mot, write_mot
 
 AI_CITY = "camera id frame left top width height x y"
 
@@ -118,17 +118,9 @@ def _rows(tracks: CameraTracks) -> list[tuple[int, int, list[float]]]:
     return list(zip(tracks.frame[order].tolist(), tracks.track[order].tolist(), boxes.tolist(), strict=True))
 
 
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no text"
-        raise DataError(f"the tracks {path} cannot be read: {reason}") from None
-
-
 def _is_ai_city(path: Path) -> bool:
     """Nine values divided by blanks; a file whose own name tells the camera is MOTChallenge's."""
-    first = next((line for line in _lines(path) if line.strip()), "")
+    _, first = next(lines_of(path), (0, ""))
     return "," not in first and len(first.split()) == 9 and camid_of(path) is None
 
 
@@ -136,12 +128,9 @@ def _read_ai_city(path: Path) -> dict[int, CameraTracks]:
     rows: list[list[float]] = []
     problems: list[str] = []
     seen: dict[tuple[float, float, float], int] = {}
-    for number, line in enumerate(_lines(path), start=1):
-        cells = line.split()
-        if not cells:
-            continue
+    for number, line in lines_of(path):
         try:
-            values = [float(cell) for cell in cells]
+            values = [float(cell) for cell in line.split()]
             if len(values) != 9:
                 raise ValueError(f"{len(values)} values, 9 are needed")
             if not all(map(math.isfinite, values)):
@@ -159,8 +148,7 @@ def _read_ai_city(path: Path) -> dict[int, CameraTracks]:
             continue
         rows.append(values)
     if problems:
-        more = f"; and {len(problems) - SHOWN_PROBLEMS} more" if len(problems) > SHOWN_PROBLEMS else ""
-        raise DataError(f"{path}: {'; '.join(problems[:SHOWN_PROBLEMS])}{more}; a line is {AI_CITY}")
+        raise DataError(f"{listed(path, problems)}; a line is {AI_CITY}")
     table = np.array(rows, dtype=np.float64).reshape(-1, 9)
     table = table[np.lexsort((table[:, 1], table[:, 2], table[:, 0]))]
     corners = np.concatenate([table[:, 3:5], table[:, 3:5] + table[:, 5:7]], axis=1).astype(np.float32)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Literal
 
 from intraclip.core.numbers import MAX_ID
-from intraclip.errors import ConfigError
+from intraclip.core.settings import bounded, require_bounds, share
 
 Tiling = Literal["auto", "on", "off"]
 Device = Literal["auto", "cpu", "cuda"]
@@ -27,8 +26,8 @@ class IngestConfig:
     >>> IngestConfig(min_frames=0, tiling="always")
     Traceback (most recent call last):
     ...
-    intraclip.errors.ConfigError: ingest: tiling is 'always', must be one of auto, on, off; \
-min_frames is 0, must be at least 1
+    intraclip.errors.ConfigError: ingest: tiling: 'always' is not one of auto, on, off; \
+min_frames: 0 is too small, at least 1
     """
 
     quality: Quality = "balanced"
@@ -37,13 +36,13 @@ min_frames is 0, must be at least 1
     nobody moves by more than two thirds of the width of their box; people are put back there, on the way between
     two searches. `fast` does it at three quarters of the scale, with longer steps."""
 
-    frame_stride: int = 1
+    frame_stride: int = bounded(1, 1)
     """Use every n-th frame. Trackers want 5 frames a second or more; below that people jump too far."""
 
-    max_fps: float = 0.0
+    max_fps: float = bounded(0.0, 0)
     """Use at most this many frames a second, by their time stamps; 0 uses every frame."""
 
-    folder_fps: float = 0.0
+    folder_fps: float = bounded(0.0, 0)
     """Frames a second of a folder of pictures without a `seqinfo.ini` that tells; 0 means 25, with a note."""
 
     detector_model: str = ""
@@ -59,24 +58,24 @@ min_frames is 0, must be at least 1
     detector run each. `auto` tries both on a few frames spread over the video and takes tiles when they find
     at least `tiling_gain` times as many people."""
 
-    tiling_gain: float = 1.3
+    tiling_gain: float = bounded(1.3, 1)
     """What `tiling=auto` asks of tiles: people found with tiles, divided by people found without."""
 
-    tile_overlap: float = 0.25
+    tile_overlap: float = bounded(0.25, 0, 0.9)
     """Share of a tile that its neighbour sees too, at least. It should exceed the height of a small person,
     so that everyone is whole in some tile; people larger than that are found on the whole frame."""
 
-    person_class: int = 0
+    person_class: int = bounded(0, 0)
     """Which of the detector's classes means person, counted from 0, the background not counted; 0 in COCO."""
 
-    mot_class: int = 1
+    mot_class: int = bounded(1, 0)
     """Which class of a MOTChallenge file with a column of classes means person; 1 by its rules."""
 
-    min_score: float = 0.1
+    min_score: float = share(0.1)
     """Detections below this score (objectness times class) are forgotten. Kept low on purpose: the tracker
     uses weak detections to continue a track, never to begin one."""
 
-    nms_iou: float = 0.45
+    nms_iou: float = share(0.45)
     """Of two detections that overlap more than this (intersection over union) the weaker is dropped. Higher
     keeps more people of a crowd apart, and gives some of them two tracks at once, which is worse."""
 
@@ -91,61 +90,61 @@ min_frames is 0, must be at least 1
     camera that turns breaks every track and hands some to strangers. For fixed cameras switch it off: it
     changes nothing there and costs 3 to 4 ms a frame that is searched (10 to 12 with `full`)."""
 
-    track_score: float = 0.4
+    track_score: float = share(0.4)
     """Only a detection of at least this score begins a track."""
 
-    match_iou: float = 0.2
+    match_iou: float = share(0.2)
     """A detection continues a track when it overlaps the track's predicted box at least this much."""
 
-    confirm_frames: int = 3
+    confirm_frames: int = bounded(3, 1)
     """A track counts once it was seen in this many successive frames: false detections flicker."""
 
-    lost_seconds: float = 1.0
+    lost_seconds: float = bounded(1.0, 0)
     """A track that is not seen for longer than this ends. Longer bridges more occlusions, and joins more
     strangers."""
 
-    appearance_seconds: float = 0.4
+    appearance_seconds: float = bounded(0.4, 0)
     """With an encoder: everyone is looked at as often as this, to divide tracks that change from one person to another.
     Less often costs less time, and finds fewer changes."""
 
-    margin: float = 0.05
+    margin: float = bounded(0.05, 0)
     """Crops are wider and higher than the box by this share of it on every side, then clipped to the frame."""
 
-    min_height: int = 48
+    min_height: int = bounded(48, 1)
     """Frames whose box is lower than this are dropped."""
 
-    min_width: int = 16
+    min_width: int = bounded(16, 1)
     """Frames whose box is narrower than this are dropped."""
 
-    min_aspect: float = 1.2
+    min_aspect: float = bounded(1.2, 0)
     """Frames whose box has a lower ratio of height to width are dropped: no standing or walking person, or
     a person cut off."""
 
     max_aspect: float = 5.0
     """Frames whose box has a higher ratio of height to width are dropped."""
 
-    max_truncation: float = 0.3
+    max_truncation: float = share(0.3)
     """Frames in which more than this share of the person lies outside the image are dropped. The share is
     estimated from the person's size shortly before or after."""
 
-    max_overlap: float = 0.5
+    max_overlap: float = share(0.5)
     """Frames in which more than this share of the box is covered by a person in front are dropped."""
 
-    min_sharpness: float = 0.0
+    min_sharpness: float = bounded(0.0, 0)
     """Frames whose crop is more blurred than this are dropped: variance of the Laplacian of the crop in grey,
     scaled to 128 pixels in height. 0 switches it off; blurred crops lie below about 50."""
 
-    min_track_score: float = 0.5
+    min_track_score: float = share(0.5)
     """Tracks whose mean score is lower are dropped: parked scooters, chairs, boxes that hold half of two
     people. Some real people who are mostly hidden go with them."""
 
-    min_frames: int = 8
+    min_frames: int = bounded(8, 1)
     """Tracks with fewer frames left after the gates are dropped."""
 
-    max_frames: int = 128
+    max_frames: int = bounded(128, 0)
     """Of longer tracklets this many frames are kept, evenly spread; 0 keeps all."""
 
-    split_seconds: float = 0.0
+    split_seconds: float = bounded(0.0, 0)
     """Tracks that last longer than this become several tracklets of equal duration (`cam1_t0007p1`, `cam1_t0007p2`);
     0 divides none. Somebody who stands about for an hour is better found by several moments than by one mean."""
 
@@ -157,54 +156,19 @@ min_frames is 0, must be at least 1
     """Allow several videos of one camera."""
 
     def __post_init__(self) -> None:
-        problems = [
-            f"{name} is {getattr(self, name)!r}, must be one of {', '.join(choices)}"
-            for name, choices in (
-                ("quality", ("fast", "balanced", "full")),
-                ("tiling", ("auto", "on", "off")),
-                ("device", ("auto", "cpu", "cuda")),
-                ("tracker", ("botsort", "bytetrack", "ocsort")),
-            )
-            if getattr(self, name) not in choices
-        ]
-        at_least: dict[str, float] = {
-            "frame_stride": 1, "max_fps": 0, "folder_fps": 0, "tiling_gain": 1, "person_class": 0, "confirm_frames": 1,
-            "lost_seconds": 0, "margin": 0, "min_height": 1, "min_width": 1, "min_aspect": 0, "min_sharpness": 0,
-            "min_frames": 1, "max_frames": 0, "mot_class": 0, "appearance_seconds": 0, "split_seconds": 0,
-        }  # fmt: skip
-        for f in fields(self):
-            value = getattr(self, f.name)
-            if isinstance(value, float) and not math.isfinite(value):
-                problems.append(f"{f.name} is {value}, must be a finite number")
-            elif f.name in at_least and value < at_least[f.name]:
-                problems.append(f"{f.name} is {value}, must be at least {at_least[f.name]}")
-        for name in (
-            "min_score",
-            "nms_iou",
-            "track_score",
-            "match_iou",
-            "max_truncation",
-            "max_overlap",
-            "min_track_score",
-        ):
-            if not 0 <= getattr(self, name) <= 1:
-                problems.append(f"{name} is {getattr(self, name)}, must be in 0..1")
-        if not 0 <= self.tile_overlap <= 0.9:
-            problems.append(f"tile_overlap is {self.tile_overlap}, must be in 0..0.9")
-        if self.max_aspect <= self.min_aspect:
-            problems.append(f"max_aspect is {self.max_aspect}, must be above min_aspect ({self.min_aspect})")
-        if self.track_score < self.min_score:
-            problems.append(
-                f"track_score is {self.track_score}, must be at least min_score ({self.min_score})"
-            )
-        if 0 < self.max_frames < self.min_frames:
-            problems.append(
-                f"max_frames is {self.max_frames}, must be at least min_frames ({self.min_frames})"
-            )
-        problems += [
+        wrong = [
             f"cameras has {name!r}: {camid}, camera numbers must be at least 0 and at most {MAX_ID}"
             for name, camid in self.cameras.items()
             if not 0 <= camid <= MAX_ID
         ]
-        if problems:
-            raise ConfigError("ingest: " + "; ".join(problems))
+        if self.max_aspect <= self.min_aspect:
+            wrong.append(f"max_aspect: {self.max_aspect} must be above min_aspect ({self.min_aspect})")
+        if self.track_score < self.min_score:
+            wrong.append(f"track_score: {self.track_score} must be at least min_score ({self.min_score})")
+        if 0 < self.max_frames < self.min_frames:
+            wrong.append(f"max_frames: {self.max_frames} must be at least min_frames ({self.min_frames})")
+        require_bounds(self, "ingest", wrong)
+
+
+ALL = IngestConfig()
+"""As by default, which reads every frame of a video."""

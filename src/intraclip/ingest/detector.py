@@ -101,19 +101,12 @@ def open_detector(path: Path, config: IngestConfig, *, at_once: int = 1) -> Dete
     if kind in ONNX_SUFFIXES:
         from intraclip.ingest.yolox import YoloxDetector
 
-        return YoloxDetector(
-            path,
-            person_class=config.person_class,
-            min_score=config.min_score,
-            nms_iou=config.nms_iou,
-            threads=0 if at_once == 1 else max(1, (os.cpu_count() or 1) // at_once),
-        )
+        threads = 0 if at_once == 1 else max(1, (os.cpu_count() or 1) // at_once)
+        return YoloxDetector(path, config, threads=threads)
     if kind in GRAPH_SUFFIXES:
         from intraclip.ingest.ssdlite import SsdliteDetector
 
-        return SsdliteDetector(
-            path, person_class=config.person_class, min_score=config.min_score, nms_iou=config.nms_iou
-        )
+        return SsdliteDetector(path, config)
     from intraclip.ingest.torchvision_detector import TorchvisionDetector  # loads torch
 
     return TorchvisionDetector(path, config)

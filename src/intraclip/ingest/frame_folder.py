@@ -14,6 +14,7 @@ from intraclip.core.media import read_picture
 from intraclip.core.numbers import MAX_ID
 from intraclip.core.paths import is_hidden
 from intraclip.errors import DataError, FrameError
+from intraclip.ingest.config import ALL, IngestConfig
 from intraclip.ingest.frame_source import FALLBACK_FPS, FrameSource, Grabbed, Image, VideoInfo
 
 FRAME_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
@@ -29,30 +30,29 @@ class FrameFolder(FrameSource):
 
     Args:
         path: the folder of the pictures, or the sequence's.
-        fps: frames a second where no `seqinfo.ini` tells; 0 takes `FALLBACK_FPS`, with a note.
-        frame_stride: use every n-th frame.
-        max_fps: use at most this many frames a second; 0 for all.
+        config: `folder_fps`, `frame_stride` and `max_fps` are read. Where neither that nor a `seqinfo.ini` tells the
+            frames a second, they are `FALLBACK_FPS`, with a note.
 
     Raises:
         DataError: there are no numbered pictures, two have the same number, `seqinfo.ini` is wrong, or not one
             picture can be decoded.
     """
 
-    def __init__(self, path: Path, *, fps: float = 0.0, frame_stride: int = 1, max_fps: float = 0.0) -> None:
+    def __init__(self, path: Path, config: IngestConfig = ALL) -> None:
         stated, self.folder = _read_sequence(path)
         self._files = _numbered(self.folder)
         first = _first_whole(self._files.values())
         info = VideoInfo(
             path=path,
-            fps=stated or fps or FALLBACK_FPS,
+            fps=stated or config.folder_fps or FALLBACK_FPS,
             announced_frames=max(self._files) + 1,
             height=first.shape[0],
             width=first.shape[1],
         )
-        super().__init__(info, frame_stride=frame_stride, max_fps=max_fps)
+        super().__init__(info, config)
         self.unreadable: dict[str, str] = {}
         self._missing = max(self._files) + 1 - min(self._files) - len(self._files)
-        self._guessed = not (stated or fps)
+        self._guessed = not (stated or config.folder_fps)
 
     @property
     def notes(self) -> tuple[str, ...]:

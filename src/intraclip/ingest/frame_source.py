@@ -13,6 +13,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from intraclip.ingest.config import IngestConfig
+
 Image = npt.NDArray[np.uint8]
 
 FALLBACK_FPS = 25.0
@@ -73,8 +75,7 @@ class FrameSource(ABC):
 
     Args:
         info: what the video says about itself.
-        frame_stride: use every n-th frame.
-        max_fps: use at most this many frames a second, by time stamp; 0 for all.
+        config: `frame_stride` and `max_fps` are read.
 
     Attributes:
         info: what the video says about itself.
@@ -84,11 +85,10 @@ class FrameSource(ABC):
         passed: numbers of frames that count although nobody has decoded them yet.
     """
 
-    def __init__(self, info: VideoInfo, *, frame_stride: int = 1, max_fps: float = 0.0) -> None:
+    def __init__(self, info: VideoInfo, config: IngestConfig) -> None:
         self.info = info
         self.path = info.path
-        self.frame_stride = frame_stride
-        self.max_fps = max_fps
+        self.frame_stride, self.max_fps = config.frame_stride, config.max_fps
         self.seconds = 0.0
         self.frames_read = 0
         self.passed: frozenset[int] = frozenset()
@@ -174,11 +174,7 @@ class FrameSource(ABC):
 
     @abstractmethod
     def fingerprint(self) -> dict[str, object]:
-        """What tells this video from another one, as JSON can hold it: its name, and a digest.
-
-        Raises:
-            DataError: it cannot be read.
-        """
+        """What tells this video from another one, as JSON can hold it: its name, and a digest."""
 
     @abstractmethod
     def _grab(self) -> Generator[Grabbed, None, None]:

@@ -144,20 +144,13 @@ class Job:
             view: name of the view.
             kept: what to remember of it, as JSON can hold it.
             tracklets: names of its tracklets.
-
-        Raises:
-            OutputError: it cannot be written.
         """
         sizes = {f"tracklets/{name}": _bytes_in(self.out / "tracklets" / name) for name in tracklets}
         write_text(self.folder / f"{view}.json", json.dumps({**kept, "bytes": sizes}), kept=KEPT)
         self.log_of(view).unlink(missing_ok=True)
 
     def end(self, record: Mapping[str, Any]) -> None:
-        """Write `ingest.json` and remove what only an interrupted ingest needs.
-
-        Raises:
-            OutputError: it cannot be written.
-        """
+        """Write `ingest.json` and remove what only an interrupted ingest needs."""
         whole = {**record, "job": self._job.settings}
         write_text(self.out / RECORD, json.dumps(whole, indent=2, ensure_ascii=False) + "\n", kept=KEPT)
         self.close()

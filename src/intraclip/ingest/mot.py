@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -111,9 +111,9 @@ class MotFile:
             lines = [
                 f"line {self.line[r]}: {what} (frame {self.frame[r] + 1}, id {self.track[r]}, box "
                 f"{', '.join(f'{v:g}' for v in self.boxes[r])})"
-                for r in rows[:SHOWN_PROBLEMS]
+                for r in rows
             ]
-            raise DataError(f"{_listed(self.path, lines, len(rows))}; {remedy}")
+            raise DataError(f"{listed(self.path, lines)}; {remedy}")
         columns = ("line", "frame", "track", "boxes", "score", "hidden")
         kept = {name: getattr(self, name)[~wrong] for name in columns}
         return replace(self, **kept, ignored=self.ignored + Counter({f"a {what}": len(rows)}))
@@ -132,22 +132,13 @@ def read_mot(path: Path, *, person_class: int = 1) -> MotFile:
         DataError: it cannot be read, a value is wrong (lines are named), only some lines have ids, an id occurs twice
             in a frame, or half of the boxes or more have no size.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no text"
-        raise DataError(
-            f"the tracks {path} cannot be read: {reason}; give a file in MOTChallenge format"
-        ) from None
     rows: list[tuple[int, ...]] = []
     values: list[list[float]] = []
     problems: list[str] = []
     sizeless: list[str] = []
     ignored: Counter[str] = Counter()
     seen: dict[tuple[int, int], int] = {}
-    for number, line in enumerate(text.splitlines(), start=1):
-        if not line.strip():
-            continue
+    for number, line in lines_of(path):
         try:
             frame, track, box, score, hidden, reason = _parse(line, person_class)
             if track != _UNKNOWN and (frame, track) in seen:
@@ -165,14 +156,10 @@ def read_mot(path: Path, *, person_class: int = 1) -> MotFile:
         rows.append((number, frame - 1, track))
         values.append([*box, score, hidden])
     if problems:
-        raise DataError(
-            f"{_listed(path, problems[:SHOWN_PROBLEMS], len(problems))}; a line is {', '.join(COLUMNS)}, ..., frames "
-            "count from 1"
-        )
+        raise DataError(f"{listed(path, problems)}; a line is {', '.join(COLUMNS)}, ..., frames count from 1")
     if 2 * len(sizeless) >= max(len(rows) + len(sizeless), 1):
         raise DataError(
-            f"{_listed(path, sizeless[:SHOWN_PROBLEMS], len(sizeless))}; a line is {', '.join(COLUMNS)}, ..., and not "
-            "the right and bottom edge"
+            f"{listed(path, sizeless)}; a line is {', '.join(COLUMNS)}, ..., and not the right and bottom edge"
         )
     numbers = np.array(rows, np.int64).reshape(-1, 3)
     table = np.array(values, np.float64).reshape(-1, 6)
@@ -263,6 +250,23 @@ def _parse(line: str, person_class: int) -> tuple[int, int, list[float], float, 
     )
 
 
-def _listed(path: Path, problems: list[str], count: int) -> str:
-    more = f"; and {count - len(problems)} more" if count > len(problems) else ""
-    return f"{path}: {'; '.join(problems)}{more}"
+def lines_of(path: Path) -> Iterator[tuple[int, str]]:
+    """Lines of a file of tracks that are not blank, with their numbers.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise DataError(
+            f"the tracks {path} cannot be read: {reason}; give a file in MOTChallenge format"
+        ) from None
+    return ((number, line) for number, line in enumerate(text.splitlines(), start=1) if line.strip())
+
+
+def listed(path: Path, problems: Sequence[str]) -> str:
+    """The first problems of a file, and how many more there are."""
+    more = f"; and {len(problems) - SHOWN_PROBLEMS} more" if len(problems) > SHOWN_PROBLEMS else ""
+    return f"{path}: {'; '.join(problems[:SHOWN_PROBLEMS])}{more}"

@@ -55,49 +55,54 @@ FORMAT_VERSION = 2
 
 
 def ingest(
-    videos: Sequence[Path],
-    detector: Path | None,
-    out: Path,
-    config: IngestConfig,
+    videos: Sequence[str | Path],
     *,
-    tracks: Sequence[Path] = (),
+    out: str | Path,
+    detector: str | Path | None = None,
+    tracks: Sequence[str | Path] = (),
     encoder: Encoder | None = None,
-    truth: Path | None = None,
+    settings: IngestConfig | None = None,
+    truth: str | Path | None = None,
     resume: bool = False,
     progress: Progress | None = None,
 ) -> IngestSummary:
-    """Turn videos into a folder of tracklets without identities.
+    """Turn videos into a folder of tracklets without identities: find people, follow them, cut them out.
 
     All inputs are checked before the first frame is searched. Videos without people are no error: they give no
     tracklets, and a note.
 
     Args:
-        videos: one video a camera: files, folders of numbered pictures, or folders of these.
-        detector: a YOLOX network in an ONNX file, or weights of a detection model of torchvision; None with `tracks`.
-        out: folder to write; new or empty.
-        config: all settings.
-        tracks: files in MOTChallenge format, one a video, instead of a detector: tracks of any tracker, or
+        videos: one a camera: files, folders of numbered pictures, or folders of these.
+        out: folder to write; new or empty, unless resuming.
+        detector: a YOLOX network (.onnx), weights of a detection model of torchvision (.pth), or a name of
+            `intraclip models list`.
+        tracks: instead of a detector: one file a video in MOTChallenge format, with tracks of any tracker, or
             detections (ids of -1), which are then followed.
-        encoder: a re-ID network that divides tracks which change from one person to another; see `appearance`.
-        truth: true boxes to score the tracks by; see `intraclip.ingest.camera_tracks.read_tracks`.
+        encoder: a re-ID network that divides tracks which change from one person to another, such as
+            ``load("base").extractor.encoder``; see `appearance`.
+        settings: everything else.
+        truth: true boxes to score the tracks by: a folder of MOTChallenge files, one a camera, or a file of the AI City
+            Challenge. The summary then has `scores`.
         resume: go on with an interrupted ingest of the same videos and settings in `out`. Finished videos are kept,
             and of an interrupted one the answers of the detector; the result is that of an uninterrupted run. A folder
             that is empty is begun, one that is finished is left as it is, and scored.
         progress: called after every frame with the frames in which people were looked for, those of finished videos
             included, and the frames of all videos, 0 where one does not say.
 
-    Returns:
-        What was found, by video.
-
     Raises:
         CheckpointError: the detector's weights are damaged or belong to another model.
-        ConfigError: `config.cameras` names a file that is not among the videos, or neither or both of `detector` and
-            `tracks` are given.
+        ConfigError: no videos, neither or both of detector and tracks, or cameras that are not there.
         DataError: a video, the detector, a file of tracks or the truth cannot be used, camera numbers clash, or tracks
             do not fit their video.
-        MissingExtraError: ONNX Runtime or the trackers library is not installed.
+        MissingExtraError: a package for detection or tracking is not installed.
         OutputError: `out` is not empty, cannot be written, or is, with `resume`, of another job: what differs is named.
+
+    >>> ingest(["cam1.mp4"], out="tracklets")
+    Traceback (most recent call last):
+    ...
+    intraclip.errors.ConfigError: give a detector, or tracks in MOTChallenge format instead
     """
+    out, config = Path(out), settings or IngestConfig()
     if (detector is None) == (not tracks):
         raise ConfigError(
             "give a detector, or tracks in MOTChallenge format instead"
@@ -105,25 +110,29 @@ def ingest(
         )
     if resume and begun_in_full(out):
         config = replace(config, quality="full")
-    paths = find_videos(videos)
+    paths = find_videos([Path(video) for video in videos])
     camids, notes = assign_cameras(paths, mapping=config.cameras, same_camera=config.same_camera)
     views = view_names(camids)
     sources = [open_source(path, config) for path in paths]
-    known = None if truth is None else Truth(truth, list(camids))
-    files = _read_tracks(tracks, sources, views, config) if tracks else [None] * len(sources)
+    known = None if truth is None else Truth(Path(truth), list(camids))
+    files = (
+        _read_tracks([Path(file) for file in tracks], sources, views, config)
+        if tracks
+        else [None] * len(sources)
+    )
     workers = 1 if config.quality == "full" else min(os.cpu_count() or 1, len(sources))
-    network = open_detector(detector, config, at_once=workers) if detector is not None else None
+    network = open_detector(Path(detector), config, at_once=workers) if detector is not None else None
     if not all(file is not None and file.followed for file in files):
         PeopleTracker(config, fps=sources[0].sampled_fps)  # fails now rather than after the first frame
     shared = None if encoder is None else OneAtATime(encoder)
-    settings = {
+    job_settings = {
         "config": asdict(config),
         "videos": [s.fingerprint() | {"camera": c} for s, c in zip(sources, camids, strict=True)],
         "detector": None if network is None else {"name": network.name, "sha256": network.sha256},
         "encoder": None if encoder is None else encoder.fingerprint,
         "tracks": [file_digest(f.path) for f in files if f is not None],
     }
-    with Job(out, settings) as job:
+    with Job(out, job_settings) as job:
         job.begin(resume=resume)
         if job.record is not None:
             done = tuple(VideoSummary.from_json_dict(v) for v in job.record["videos"])
@@ -165,7 +174,9 @@ def ingest(
                 "format_version": FORMAT_VERSION,
                 "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
                 "versions": _versions(),
-                "detector": None if network is None or detector is None else _describe(detector, network),
+                "detector": None
+                if network is None or detector is None
+                else _describe(Path(detector), network),
                 "videos": [s.to_json_dict() for s in summaries],
                 "notes": notes,
             }

@@ -32,16 +32,8 @@ class Strip:
 def write_sheets(folder: Path, name: str, strips: Sequence[Strip]) -> list[Path]:
     """Write `name.jpg`, and `name-2.jpg` and so on when there are more than 40 rows.
 
-    Args:
-        folder: where to; it must exist.
-        name: of the view.
-        strips: the rows; none gives no sheet.
-
     Returns:
         The files written.
-
-    Raises:
-        OutputError: a file cannot be written.
     """
     paths = []
     for page, start in enumerate(range(0, len(strips), ROWS_A_SHEET), start=1):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from intraclip.core.paths import is_hidden
 from intraclip.errors import DataError
-from intraclip.ingest.config import IngestConfig
+from intraclip.ingest.config import ALL, IngestConfig
 from intraclip.ingest.frame_folder import FrameFolder, is_frame_folder
 from intraclip.ingest.frame_source import FrameSource
 from intraclip.ingest.video import Video
@@ -60,16 +60,13 @@ def _videos_in(folder: Path) -> list[Path]:
     return sorted(files + sequences)
 
 
-def open_source(path: Path, config: IngestConfig) -> FrameSource:
+def open_source(path: Path, config: IngestConfig = ALL) -> FrameSource:
     """Open a video file or a folder of frames.
 
     Raises:
         DataError: it cannot be used.
     """
-    sampling = {"frame_stride": config.frame_stride, "max_fps": config.max_fps}
-    if path.is_dir():
-        return FrameFolder(path, fps=config.folder_fps, **sampling)  # type: ignore[arg-type]
-    return Video(path, **sampling)  # type: ignore[arg-type]
+    return FrameFolder(path, config) if path.is_dir() else Video(path, config)
 
 
 def match_tracks(tracks: Sequence[Path], videos: Sequence[Path], views: Sequence[str]) -> list[Path]:

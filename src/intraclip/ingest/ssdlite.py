@@ -19,6 +19,7 @@ from intraclip.core.files import file_digest
 from intraclip.core.openvino_cpu import compiled, openvino_core
 from intraclip.core.paths import utf8_path
 from intraclip.errors import DataError
+from intraclip.ingest.config import IngestConfig
 from intraclip.ingest.detections import Detections, Floats, suppress
 from intraclip.ingest.frame_source import Image
 
@@ -40,24 +41,16 @@ def packaged_graph() -> Path | None:
 class SsdliteDetector:
     """An SSDLite network in a frozen TensorFlow graph, run on the CPU; see `intraclip.ingest.detector.Detector`.
 
-    Args:
-        path: the graph.
-        person_class: which of its classes is a person, counted from 0.
-        min_score: weaker detections are forgotten.
-        nms_iou: overlap above which the weaker of two detections is dropped.
-
     Raises:
         DataError: no graph of this kind.
-        MissingExtraError: OpenVINO is not installed.
     """
 
     name = "ssdlite"
     height = width = SIDE
 
-    def __init__(self, path: Path, *, person_class: int, min_score: float, nms_iou: float) -> None:
+    def __init__(self, path: Path, config: IngestConfig) -> None:
         core = openvino_core(f"the detector {path.name}")
-        self.path, self.min_score, self.nms_iou = path, min_score, nms_iou
-        self._class = person_class + 1
+        self._config = config
         self._lock = threading.Lock()
         try:
             with utf8_path(path) as name:
@@ -82,14 +75,14 @@ class SsdliteDetector:
         """See `Detector`."""
         small = np.asarray(cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
         boxes, classes, scores = self._run(small)
-        keep = (classes == self._class) & (scores >= self.min_score)
+        keep = (classes == self._config.person_class + 1) & (scores >= self._config.min_score)
         height, width = image.shape[:2]
         shares = boxes[keep][:, [1, 0, 3, 2]]
         people = Detections(
             boxes=(shares * np.array([width, height, width, height])).astype(np.float32),
             scores=scores[keep].astype(np.float32),
         )
-        return suppress(people, iou=self.nms_iou)
+        return suppress(people, iou=self._config.nms_iou)
 
     def _run(self, image: Image) -> tuple[Floats, Floats, Floats]:
         with self._lock:  # a compiled network answers in place

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 import torchvision
 
+from intraclip.core.devices import choose_device
 from intraclip.core.files import file_digest
-from intraclip.errors import ConfigError, DataError, DeviceError
+from intraclip.errors import ConfigError, DataError
 from intraclip.ingest.config import IngestConfig
 from intraclip.ingest.detections import Detections, suppress
 from intraclip.ingest.frame_source import Image
@@ -31,31 +32,23 @@ Faster R-CNN and RetinaNet on COCO were trained so."""
 
 
 class TorchvisionDetector:
-    """A detection model of torchvision, on the CPU or a GPU.
+    """A detection model of torchvision, on the CPU or a GPU; see `intraclip.ingest.detector.Detector`.
 
     Args:
         path: a state dict with torchvision's key names, `.pth` or `.safetensors`; it may have been trained on other
             classes. No pickled code is run.
         config: `detector_model`, `person_class`, `min_score`, `nms_iou` and `device` are read.
 
-    Attributes:
-        name: torchvision's name of the model.
-        height: shorter side that images are scaled to, in pixels.
-        width: longer side that images are scaled to at most, in pixels.
-        sha256: of the file, for the record.
-
     Raises:
-        CheckpointError: the file is damaged, or its keys or shapes are those of another model.
         ConfigError: the model's name is missing or unknown, or the model has no such class.
         DataError: it answers NaN.
-        DeviceError: `config.device` is not there.
     """
 
     def __init__(self, path: Path, config: IngestConfig) -> None:
         self.name = model_name(path, config.detector_model)
         self.path = path
         self.min_score, self.nms_iou = config.min_score, config.nms_iou
-        self._device = _device(config.device)
+        self._device = choose_device(config.device)
         state = read_state_dict(path)
         self.sha256 = file_digest(path)
         classes = _count_classes(self.name, state, path)
@@ -136,9 +129,3 @@ def _count_classes(name: str, state: dict[str, Any], path: Path) -> int:
             f"right model with detector_model, one of {', '.join(DETECTORS)}"
         )
     return len(bias) // anchors
-
-
-def _device(name: str) -> torch.device:
-    if name == "cuda" and not torch.cuda.is_available():
-        raise DeviceError("device is cuda, but torch finds no GPU; use device cpu or auto")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")

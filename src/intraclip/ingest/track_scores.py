@@ -12,7 +12,7 @@ all of them: the measure of the AI City Challenge.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -75,7 +75,6 @@ def score_tracks(truth: Tracks, found: Tracks, *, across: bool = True) -> Camera
 
     Raises:
         DataError: the truth holds no boxes, or no camera is in both.
-        ExtraError: the library `trackers` is not installed.
     """
     require_extra("trackers", extra="ingest", purpose="scores of tracks")
     from trackers.eval.clear import aggregate_clear_metrics
@@ -86,7 +85,7 @@ def score_tracks(truth: Tracks, found: Tracks, *, across: bool = True) -> Camera
         raise DataError("the truth holds no boxes; nothing can be scored")
     if not set(truth) & set(found):
         raise DataError(
-            f"the truth is of cameras {_listed(truth)}, the tracks are of {_listed(found)}; give both the same numbers"
+            f"the truth is of cameras {listed(truth)}, the tracks are of {listed(found)}; give both the same numbers"
         )
     parts = {camera: _frames(one, found.get(camera)) for camera, one in sorted(truth.items())}
     by_camera = {camera: _measured(*part) for camera, part in parts.items()}
@@ -164,5 +163,6 @@ def _scores(hota: Any, clear: Any, identity: Any) -> TrackScores:
     )
 
 
-def _listed(tracks: Tracks) -> str:
-    return ", ".join(map(str, sorted(tracks))) or "none"
+def listed(cameras: Iterable[int]) -> str:
+    """Numbers of cameras, for people."""
+    return ", ".join(map(str, sorted(set(cameras)))) or "none"

@@ -56,7 +56,6 @@ def write_tracklets(
 
     Raises:
         DataError: a frame that was there the first time cannot be decoded again.
-        OutputError: a file cannot be written.
     """
     decoded_before, started = source.seconds, time.perf_counter()
     kept: dict[str, Observations] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,19 +13,14 @@ from intraclip.ingest.camera_tracks import CameraTracks, read_tracks
 from intraclip.ingest.frame_source import FrameSource
 from intraclip.ingest.mot import read_mot
 from intraclip.ingest.summary import VideoSummary
-from intraclip.ingest.track_scores import CamerasScores, score_tracks
+from intraclip.ingest.track_scores import CamerasScores, listed, score_tracks
 
 
 class Truth:
     """True boxes of some of the cameras.
 
-    Args:
-        path: see `read_tracks`.
-        camids: of the videos.
-
     Raises:
         DataError: it cannot be read, no camera is in both, or one has several recordings.
-        MissingExtraError: the library that scores is not installed.
     """
 
     def __init__(self, path: Path, camids: Sequence[int]) -> None:
@@ -39,11 +34,11 @@ class Truth:
         self.tracks = {camid: tracks[camid] for camid in sorted(set(camids) & set(tracks))}
         if not sum(map(len, self.tracks.values())):
             raise DataError(
-                f"{path} holds no boxes of the cameras of the videos: it is of {_listed(tracks)}, the videos are of "
-                f"{_listed(camids)}; give both the same numbers (--cameras)"
+                f"{path} holds no boxes of the cameras of the videos: it is of {listed(tracks)}, the videos are of "
+                f"{listed(camids)}; give both the same numbers (--cameras)"
             )
         self.notes = [
-            f"not scored: cameras {_listed(those)}, {why}"
+            f"not scored: cameras {listed(those)}, {why}"
             for those, why in (
                 (set(camids) - set(tracks), "of which there is no truth"),
                 (set(tracks) - set(camids), "of which there is no video"),
@@ -54,11 +49,7 @@ class Truth:
     def score(
         self, out: Path, videos: Sequence[VideoSummary], sources: Sequence[FrameSource]
     ) -> tuple[CamerasScores, list[str]]:
-        """Scores of what stands in the folder of an ingest, in the frames that were used; and notes.
-
-        Raises:
-            DataError: the tracks of a video cannot be read.
-        """
+        """Scores of what stands in the folder of an ingest, in the frames that were used; and notes."""
         truth, found, notes = {}, {}, list(self.notes)
         for video, source in zip(videos, sources, strict=True):
             if video.camid not in self.tracks:
@@ -80,7 +71,3 @@ class Truth:
 def _within(tracks: CameraTracks, frames: npt.NDArray[np.int64]) -> CameraTracks:
     rows = np.isin(tracks.frame, frames)
     return CameraTracks(frame=tracks.frame[rows], track=tracks.track[rows], boxes=tracks.boxes[rows])
-
-
-def _listed(camids: Mapping[int, object] | Sequence[int] | set[int]) -> str:
-    return ", ".join(map(str, sorted(set(camids))))

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from intraclip.core.video import open_video
 from intraclip.errors import DataError
+from intraclip.ingest.config import ALL, IngestConfig
 from intraclip.ingest.frame_source import FALLBACK_FPS, FrameSource, Grabbed, VideoInfo
 from intraclip.ingest.frame_source import Image as Image
 from intraclip.ingest.frame_source import VideoFrame as VideoFrame
@@ -32,16 +33,11 @@ class Video(FrameSource):
     Time stamps are those of the container, also where the frame rate varies; frames are turned upright as its
     orientation says.
 
-    Args:
-        path: the file.
-        frame_stride: use every n-th frame.
-        max_fps: use at most this many frames a second, by time stamp; 0 for all.
-
     Raises:
         DataError: there is no such file, it cannot be read or is no video, or not one frame of it can be decoded.
     """
 
-    def __init__(self, path: Path, *, frame_stride: int = 1, max_fps: float = 0.0) -> None:
+    def __init__(self, path: Path, config: IngestConfig = ALL) -> None:
         capture = open_video(path)
         fps = capture.get(cv2.CAP_PROP_FPS)
         count = capture.get(cv2.CAP_PROP_FRAME_COUNT)
@@ -59,7 +55,7 @@ class Video(FrameSource):
             height=first.shape[0],
             width=first.shape[1],
         )
-        super().__init__(info, frame_stride=frame_stride, max_fps=max_fps)
+        super().__init__(info, config)
 
     def probe(self, count: int) -> list[Image]:
         """Up to `count` frames spread over the video, only roughly placed; found by seeking where that is quicker.

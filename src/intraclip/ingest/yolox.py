@@ -18,7 +18,8 @@ import numpy as np
 
 from intraclip.core.files import file_digest
 from intraclip.core.paths import utf8_path
-from intraclip.errors import DataError, MissingExtraError, require_extra
+from intraclip.errors import DataError, MissingExtraError, first_line, require_extra
+from intraclip.ingest.config import IngestConfig
 from intraclip.ingest.detections import Detections, Floats, suppress
 from intraclip.ingest.frame_source import Image
 
@@ -91,46 +92,31 @@ def decode_yolox(
 
 
 class YoloxDetector:
-    """A YOLOX network in an ONNX file, run on the CPU.
+    """A YOLOX network in an ONNX file, run on the CPU; see `intraclip.ingest.detector.Detector`.
 
     Args:
         path: the ONNX file.
-        person_class: which of its classes is a person.
-        min_score: weaker detections are forgotten.
-        nms_iou: overlap above which the weaker of two detections is dropped.
+        config: `person_class`, `min_score` and `nms_iou` are read.
         threads: of one run; 0 for as many as there are cores.
-
-    Attributes:
-        name: of the architecture, for the record.
-        height: input height in pixels.
-        width: input width in pixels.
-        sha256: of the file, for the record.
 
     Raises:
         DataError: no ONNX file, or a network of another layout; the message shows its shapes.
-        MissingExtraError: ONNX Runtime is not installed.
     """
 
     name = "yolox"
 
-    def __init__(
-        self, path: Path, *, person_class: int, min_score: float, nms_iou: float, threads: int = 0
-    ) -> None:
-        self._threads = threads
+    def __init__(self, path: Path, config: IngestConfig, *, threads: int = 0) -> None:
+        self.path = path
+        self._config, self._threads = config, threads
         try:
             with utf8_path(path) as name:
                 self._session = self._open(name)
         except Exception as error:  # ONNX Runtime has a dozen classes of its own for a bad file
             if isinstance(error, MissingExtraError):
                 raise
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise DataError(
-                f"{path} ({path.stat().st_size} bytes) is no ONNX network that can be run: {reason}"
+                f"{path} ({path.stat().st_size} bytes) is no ONNX network that can be run: {first_line(error)}"
             ) from error
-        self.path = path
-        self.person_class = person_class
-        self.min_score = min_score
-        self.nms_iou = nms_iou
         self._input, self.height, self.width = self._check_input()
         self._cells, self._strides = grid_of(self.height, self.width)
         self._check_output()
@@ -138,26 +124,11 @@ class YoloxDetector:
         self._sized: dict[tuple[int, int], Callable[[Image], Detections] | None] = {}
 
     def __call__(self, image: Image) -> Detections:
-        """Find people in one image.
-
-        Args:
-            image: uint8 ``[H, W, 3]`` BGR, of any size.
-
-        Returns:
-            Detections in pixels of the image, best first.
-        """
+        """See `Detector`."""
         return self._find(image, self._session, (self.height, self.width), (self._cells, self._strides))
 
     def sized(self, height: int, width: int) -> Callable[[Image], Detections] | None:
-        """The same network for an input of this size, rounded up to multiples of 32.
-
-        Args:
-            height: in pixels.
-            width: in pixels.
-
-        Returns:
-            Finds people in images; None where the file fixes sizes inside the network, or `onnx` is not installed.
-        """
+        """See `ScalesUp`; None where the file fixes sizes inside the network, or `onnx` is not installed."""
         size = -(-height // 32) * 32, -(-width // 32) * 32
         if size not in self._sized:
             self._sized[size] = self._resize(*size)
@@ -194,8 +165,10 @@ class YoloxDetector:
     ) -> Detections:
         pixels, scale = letterbox(image, *size)
         output = session.run(None, {self._input: pixels})[0][0]
-        found = decode_yolox(output, *grids, person_class=self.person_class, min_score=self.min_score)
-        found = suppress(found, iou=self.nms_iou)
+        found = decode_yolox(
+            output, *grids, person_class=self._config.person_class, min_score=self._config.min_score
+        )
+        found = suppress(found, iou=self._config.nms_iou)
         return Detections(boxes=found.boxes / np.float32(scale), scores=found.scores)
 
     def _open(self, network: str | bytes) -> Any:
@@ -247,10 +220,10 @@ class YoloxDetector:
         )
         if len(shapes) != 1 or len(shapes[0]) != 3 or shapes[0][:2] != [1, rows]:
             raise DataError(f"{self.path}: the network's outputs have the shapes {shapes}; {expected}")
-        if shapes[0][2] < 6 + self.person_class:
+        if shapes[0][2] < 6 + self._config.person_class:
             raise DataError(
                 f"{self.path}: the network's output {shapes[0]} is {shapes[0][2]} wide, class "
-                f"{self.person_class} needs at least {6 + self.person_class}; {expected}"
+                f"{self._config.person_class} needs at least {6 + self._config.person_class}; {expected}"
             )
         if not np.isfinite(outputs[0]).all():
             raise DataError(f"{self.path}: the network answers NaN or infinity on an empty image")

@@ -19,11 +19,10 @@ from statistics import fmean
 from typing import Any
 
 from intraclip.config import Recipe
-from intraclip.config_io import differing_in_effect, load_recipe
+from intraclip.config_io import load_recipe
 from intraclip.core.devices import choose_device
 from intraclip.core.folders import require_empty_folder
 from intraclip.core.jobs import alone
-from intraclip.data.dataset import labels_of
 from intraclip.data.readers.common import benchmark_info, shorten
 from intraclip.data.readers.counts import differences
 from intraclip.data.readers.ilids_vid import ILIDS_VID_PUBLISHED
@@ -39,6 +38,7 @@ from intraclip.lab.splits import raise_problems, read_testing, read_training, sa
 from intraclip.lab.view import View
 from intraclip.metrics.distance import Distance
 from intraclip.models.checkpoint import model_file, read_checkpoint
+from intraclip.train.comparing import differing_in_effect
 from intraclip.types import Split
 
 SCORED = (*MEASURES, "rank10", "mINP")
@@ -134,21 +134,9 @@ def cross_dataset(
     recipes = [load_recipe(str(f)) if f.is_file() else own for f, own in zip(begun, recipes, strict=True)]
 
     with alone(out, remove=True):
-        runs, results = [], []
         for split, own, folder in zip(training, recipes, folders, strict=True):
             view.train(split, own, folder, what=f"training split {split.index} of {split.dataset}")
-            run = CrossRun(
-                folder=folder,
-                dataset=split.dataset,
-                root=str(split.root),
-                split=split.index,
-                identities=len(labels_of(split.train)),
-            )
-            runs.append(run)
-            results.append(_test(run, testing, settings, view))
-        result = summarise(runs, testing, results)
-        write_result(out / "cross.md", page(result), result)
-        return result
+        return _tested([_described(folder) for folder in folders], testing, settings, view, out)
 
 
 def cross_runs(
@@ -195,10 +183,7 @@ def cross_runs(
                 "on in other splits; use `intraclip evaluate` for the run's own split"
             )
     with nullcontext() if out is None else alone(out, remove=True):
-        result = summarise(runs, testing, [_test(run, testing, settings, view) for run in runs])
-        if out is not None:
-            write_result(out / "cross.md", page(result), result)
-    return result
+        return _tested(runs, testing, settings, view, out)
 
 
 def _described(folder: Path) -> CrossRun:
@@ -215,6 +200,20 @@ def _described(folder: Path) -> CrossRun:
 
 
 # -- scores ------------------------------------------------------------------------------------------------
+
+
+def _tested(
+    runs: Sequence[CrossRun],
+    testing: Sequence[Split],
+    settings: EvaluationSettings,
+    view: View,
+    out: Path | None,
+) -> dict[str, Any]:
+    """The result of every run on every split, written where there is an `out`."""
+    result = summarise(runs, testing, [_test(run, testing, settings, view) for run in runs])
+    if out is not None:
+        write_result(out / "cross.md", page(result), result)
+    return result
 
 
 def _test(

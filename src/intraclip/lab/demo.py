@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from intraclip.config import TIMM, Augmentation, Recipe
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from intraclip.config import TIMM, Augmentation, ClipConfig, InputConfig, Recipe
 from intraclip.config_io import dump_recipe, load_recipe
 from intraclip.core.devices import choose_device
 from intraclip.core.files import write_json, write_text
 from intraclip.core.folders import require_empty_folder
 from intraclip.core.progress import Progress
+from intraclip.data.clips import tracklet_clips
+from intraclip.data.frame_loader import FrameLoader
 from intraclip.data.readers import read_split
 from intraclip.embed.evaluate import evaluate
 from intraclip.embed.extract import extractor_of, with_ids
 from intraclip.embed.extractors import ExtractSettings
 from intraclip.embed.network import Network
 from intraclip.errors import OutputError
-from intraclip.lab.baselines import colour_histograms
 from intraclip.lab.rendering import check_rendered, render
 from intraclip.lab.view import View
 from intraclip.metrics.distance import Distance
@@ -33,7 +38,7 @@ from intraclip.models.embedder import build_embedder
 from intraclip.models.start import begin
 from intraclip.report.page import write_report
 from intraclip.studio import BenchmarkConfig
-from intraclip.types import Split, count_pids
+from intraclip.types import Split, Tracklet, count_pids
 
 BENCHMARK = BenchmarkConfig(identities=96, cameras=3, tracklets_per_camera=(1, 2), frames=(8, 16))
 """Small enough for a minute of rendering; the recipes `demo` and `demo-imagenet` fit it."""
@@ -60,6 +65,10 @@ BASE = "base: the shipped network"
 """The network in the package; it saw none of the demo's people."""
 
 
+STRIPES, BINS = 6, (8, 4, 4)
+"""Of the colour histograms."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class DemoResult:
     """What the demo reached.
@@ -77,11 +86,7 @@ class DemoResult:
 def run_demo(
     out: Path, view: View, *, seed: int = 0, resume: bool = False, recipe: Recipe | None = None
 ) -> DemoResult:
-    """Render a small benchmark, train model 1 and model 4, score them, `base` and two baselines, write the report.
-
-    Raises:
-        OutputError: `out` is not empty.
-    """
+    """Render a small benchmark, train model 1 and model 4, score them, `base` and two baselines, write the report."""
     if not resume:
         require_empty_folder(out, remedy="choose another --out, or continue that demo with --resume")
     split = _data(out / "data", view, seed=seed)
@@ -127,8 +132,7 @@ def run_demo(
 def demo_recipe(say: Callable[[str], None]) -> Recipe:
     """The recipe `demo-imagenet`, or `demo`, which starts from random weights, where ImageNet's are not installed.
 
-    Args:
-        say: told what is missing, and how to get it.
+    `say` is told what is missing, and how to get it.
     """
     recipe = load_recipe("demo-imagenet")
     name = recipe.model.backbone.removeprefix(TIMM)
@@ -197,3 +201,30 @@ def _baselines(split: Split, recipe: Recipe, view: View) -> dict[str, Scores]:
         }
     protocol = protocol_named(split.protocol)
     return {name: score(found, protocol, distance=DISTANCE) for name, found in embeddings.items()}
+
+
+def colour_histograms(tracklets: Sequence[Tracklet]) -> npt.NDArray[np.float32]:
+    """Colour histograms in horizontal stripes, the classic hand-made re-ID feature; float32 ``[N, 768]``.
+
+    Each frame is balanced to grey (its channels are scaled to one mean), which takes a part of the camera's colour
+    cast away. HSV histograms of 8 x 4 x 4 bins in six stripes, averaged over evenly spaced frames, each stripe
+    scaled to sum 1, then the square root (Euclidean distance is then the Hellinger distance).
+    """
+    loader = FrameLoader(InputConfig(height=96, width=48))
+    config = ClipConfig(num_frames=8, test_sampling="even")
+    features = np.zeros((len(tracklets), STRIPES, int(np.prod(BINS))), dtype=np.float32)
+    for row, tracklet in enumerate(tracklets):
+        images, mask, _ = loader.load(tracklet, tracklet_clips(len(tracklet), config)[0])
+        for image in images[mask]:
+            hsv = cv2.cvtColor(_grey_world(image), cv2.COLOR_RGB2HSV)
+            for stripe, part in enumerate(np.array_split(hsv, STRIPES)):
+                histogram = cv2.calcHist([part], [0, 1, 2], None, list(BINS), [0, 180, 0, 256, 0, 256])
+                features[row, stripe] += histogram.ravel()
+    features /= np.maximum(features.sum(axis=-1, keepdims=True), 1)
+    return np.asarray(np.sqrt(features).reshape(len(tracklets), -1))
+
+
+def _grey_world(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    means = image.reshape(-1, 3).mean(axis=0)
+    balanced = np.clip(image * (means.mean() / np.maximum(means, 1.0)), 0, 255)
+    return np.asarray(balanced, dtype=np.uint8)

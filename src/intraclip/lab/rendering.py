@@ -13,11 +13,7 @@ from intraclip.studio import BenchmarkConfig, make_benchmark
 
 
 def render(root: Path, config: BenchmarkConfig, view: View) -> None:
-    """Render a data set; `root` is there once all of it is, and after an interruption it begins anew.
-
-    Raises:
-        OutputError: it cannot be written.
-    """
+    """Render a data set; `root` is there once all of it is, and after an interruption it begins anew."""
     partial = root.with_name(root.name + ".partial")
     try:
         if partial.exists():

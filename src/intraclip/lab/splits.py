@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from intraclip.config import Direction, Recipe
+from intraclip.data.check import queries_without_match
 from intraclip.data.readers import num_splits, read_split
 from intraclip.data.readers.common import benchmark_info, check_split_number, shorten
 from intraclip.data.sampler import PKSampler
@@ -42,11 +43,7 @@ def parse_splits(text: str) -> tuple[int, ...] | None:
 def read_training(
     root: Path, splits: Sequence[int] | None, *, layout: str, recipe: Recipe, problems: list[str]
 ) -> list[Split]:
-    """Read splits, and check that batches can be drawn from their training tracklets.
-
-    Returns:
-        The splits that can be read.
-    """
+    """The splits that can be read; checks that batches can be drawn from their training tracklets."""
     found = _read("training", root, splits, layout, problems, recipe.data.direction)
     for split in found:
         try:
@@ -67,11 +64,7 @@ def read_testing(
     problems: list[str],
     direction: Direction = "first-half-tests",
 ) -> list[Split]:
-    """Read splits, and check that somebody can be found in them.
-
-    Returns:
-        The splits that can be read.
-    """
+    """Read splits, and check that somebody can be found in them; returns those that can be read."""
     if protocol is not None:
         protocol_named(protocol)
     found = _read("test", root, splits, layout, problems, direction)
@@ -82,11 +75,8 @@ def read_testing(
 def untestable(split: Split, protocol: str | None = None) -> list[str]:
     """Why no query of a split can be answered under a protocol; empty when some can."""
     chosen = protocol_named(protocol or split.protocol)
-    gallery = split.test if chosen.queries_in_gallery else split.gallery
-    cameras: dict[int, set[int]] = {}
-    for tracklet in gallery:
-        cameras.setdefault(tracklet.pid, set()).add(tracklet.camid)
-    if any(cameras.get(query.pid, set()) - {query.camid} for query in split.query):
+    lost = queries_without_match(split, queries_in_gallery=chosen.queries_in_gallery)
+    if len(lost) < len(split.query):
         return []
     return [
         f"test data {split.root}, split {split.index}: none of the {len(split.query)} queries has a right answer in "
@@ -102,11 +92,7 @@ def same_people(train_root: Path, test_root: Path) -> bool:
 
 
 def raise_problems(problems: Sequence[str]) -> None:
-    """Say everything that was found.
-
-    Raises:
-        DataError: something was.
-    """
+    """Say everything that was found."""
     if problems:
         lines = "\n".join(f"  - {problem}" for problem in problems)
         raise DataError(f"the data cannot be used as asked; nothing was trained:\n{lines}")

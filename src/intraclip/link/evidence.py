@@ -14,6 +14,7 @@ from scipy.sparse import csr_array
 from intraclip.arrays import as_reals, as_whole, as_wide
 from intraclip.errors import DataError
 from intraclip.link.agglomeration import ScoreMatrix
+from intraclip.link.transit import TransitTimes
 from intraclip.link.travel import Travel, TravelTimes
 from intraclip.metrics.distance import Distance, check_features, distance_matrix
 from intraclip.metrics.match_probability import MatchCalibration
@@ -40,6 +41,8 @@ class Evidence:
         sources: recording that each tracklet is from, ``[N]``; empty if there is one for each camera. Times of two
             recordings of one camera are not compared.
         travel: clocks and ways between cameras.
+        transit: times between cameras that were learned; None if none were.
+        unit: distance that is worth as much as one unit of the log ratio of learned times; 0 if unknown.
         one_per_camera: tracklets of one camera are different people, whatever their times.
         together: rows that a human called one person, whatever times and cameras say; no row in two of them.
         different: pairs of rows that a human called two people, int64 ``[P, 2]``; None if there are none.
@@ -58,6 +61,8 @@ class Evidence:
     times: npt.NDArray[np.float64] | None = None
     sources: tuple[str, ...] = ()
     travel: TravelTimes | None = None
+    transit: TransitTimes | None = None
+    unit: float = 0.0
     one_per_camera: bool = False
     together: tuple[Indices, ...] = ()
     different: Indices | None = None
@@ -87,20 +92,24 @@ class Evidence:
                 raise DataError(
                     f"{len(bad)} tracklets end before they start, such as row {bad[0]}: {start:g} to {end:g} s"
                 )
-        if self.travel is not None and self.travel.travel and self.sources:
-            several = sorted(
-                c
-                for c in set(self.camids.tolist())
-                if len({s for s, camid in zip(self.sources, self.camids, strict=True) if camid == c}) > 1
+        if (
+            self.travel is not None
+            and self.travel.ways
+            and (several := self.several_recordings()) is not None
+        ):
+            raise DataError(
+                f"camera {several} has several recordings, each with times from 0: travel times need one "
+                "clock; give each recording its own camera number, or leave the travel times out"
             )
-            if several:
-                raise DataError(
-                    f"camera {several[0]} has several recordings, each with times from 0: travel times need one "
-                    "clock; give each recording its own camera number, or leave the travel times out"
-                )
 
     def __len__(self) -> int:
         return len(self.features)
+
+    def several_recordings(self) -> int | None:
+        """The first camera with several recordings, whose times do not compare; None without one."""
+        pairs = np.unique(np.stack([self.camids, self._recordings], axis=1), axis=0)
+        cameras, counts = np.unique(pairs[:, 0], return_counts=True)
+        return int(cameras[counts > 1][0]) if (counts > 1).any() else None
 
     @property
     def timed(self) -> int:
@@ -128,15 +137,31 @@ class Evidence:
         """Distances of some tracklets to others, float32 ``[rows, columns]``."""
         return distance_matrix(self.features[rows], self.features[columns], distance=self.metric)
 
+    def apartness(self, rows: Indices, columns: Indices) -> npt.NDArray[np.float32]:
+        """`distances`, less what learned times between cameras say for one person; 0 or more, ``[rows, columns]``."""
+        distances = self.distances(rows, columns)
+        if self.transit is None:
+            return distances
+        said = self.unit * self._transit(self.transit, rows, columns)
+        return np.asarray(np.maximum(distances - said, 0), dtype=np.float32)
+
+    def _transit(self, transit: TransitTimes, rows: Indices, columns: Indices) -> npt.NDArray[np.float64]:
+        return transit.of(self.gaps(rows, columns), self.camids[rows][:, None], self.camids[columns])
+
     def scores(self, rows: Indices, columns: Indices) -> ScoreMatrix:
         """How much speaks for one person: log odds, or negative distances; minus infinity where it cannot be.
 
-        The usual travel time counts among log odds alone: it has no unit of distance.
+        The usual travel time counts among log odds alone: it has no unit of distance. Times that were learned have one.
 
         Returns:
             float32 ``[rows, columns]``.
         """
-        scores = self._alike(self.distances(rows, columns))
+        if self.calibration is None:
+            scores = -self.apartness(rows, columns)
+        else:
+            scores = self._alike(self.distances(rows, columns))
+            if self.transit is not None:
+                scores += self._transit(self.transit, rows, columns).astype(np.float32)
         return self._add_where_and_when(scores, rows, columns)
 
     def _alike(self, distances: npt.NDArray[np.float32]) -> ScoreMatrix:
@@ -160,10 +185,13 @@ class Evidence:
             with np.errstate(invalid="ignore"):  # NaN: unknown times forbid nothing
                 at_once = one_camera & (self._recordings[first] == self._recordings[second]) & (gaps <= 0)
             scores[at_once] = -np.inf
+            one, other = self.camids[first], self.camids[second]
             for (a, b), way in (self.travel.travel if self.travel is not None else {}).items():
-                one, other = self.camids[first], self.camids[second]
                 chosen = np.flatnonzero(((one == a) & (other == b)) | ((one == b) & (other == a)))
                 scores[chosen] += self._travelled(way, gaps[chosen])
+            if self.travel is not None and self.travel.others is not None:
+                chosen = np.flatnonzero(self._unlisted(self.travel, one, other))
+                scores[chosen] += self._travelled(self.travel.others, gaps[chosen])
         if self.named is not None:
             one, other = self.named[first], self.named[second]
             scores[(one != other) & (one > 0) & (other > 0)] = -np.inf
@@ -177,7 +205,7 @@ class Evidence:
         """The most that travel times can add to a score."""
         if self.calibration is None or self.travel is None or self.times is None:
             return 0.0
-        usual = [way for way in self.travel.travel.values() if way.usual_s is not None]
+        usual = [way for way in self.travel.ways if way.usual_s is not None]
         gaps = np.geomspace(1e-3, 1e6, 10_000)
         return max((float(way.log_ratio(gaps, self._span).max()) + 0.01 for way in usual), default=0.0)
 
@@ -193,7 +221,7 @@ class Evidence:
             return np.asarray(
                 (self.camids[rows][:, None] == self.camids[columns])
                 & (self._recordings[rows][:, None] == self._recordings[columns])
-                & (self._gaps(rows, columns) <= 0)
+                & (self.gaps(rows, columns) <= 0)
                 & (rows[:, None] != columns)
             )
 
@@ -250,7 +278,7 @@ class Evidence:
             scores[self.called_different(rows, columns)] = -np.inf
         if self.times is None or self.travel is None:
             return scores
-        gaps = self._gaps(rows, columns)
+        gaps = self.gaps(rows, columns)
         ways = self.travel.travel
         present, others = set(self.camids[rows].tolist()), set(self.camids[columns].tolist())
         for a in sorted(present & self.travel.cameras):
@@ -258,7 +286,21 @@ class Evidence:
                 if (way := ways.get((min(a, b), max(a, b)))) is not None:
                     chosen = np.ix_(self.camids[rows] == a, self.camids[columns] == b)
                     scores[chosen] += self._travelled(way, gaps[chosen])
+        if self.travel.others is not None:
+            unlisted = self._unlisted(self.travel, self.camids[rows][:, None], self.camids[columns])
+            scores[unlisted] += self._travelled(self.travel.others, gaps[unlisted])
         return scores
+
+    @staticmethod
+    def _unlisted(travel: TravelTimes, one: Indices, other: Indices) -> npt.NDArray[np.bool_]:
+        """Which pairs of cameras, of any shape, are two that no row of the travel times names."""
+        known = np.unique(np.concatenate([one.ravel(), other.ravel()]))
+        listed = np.eye(len(known), dtype=np.bool_)
+        for a, b in travel.travel:
+            place = np.searchsorted(known, (a, b)).clip(max=len(known) - 1)
+            if (known[place] == (a, b)).all():
+                listed[place, place[::-1]] = True
+        return np.asarray(~listed[np.searchsorted(known, one), np.searchsorted(known, other)])
 
     def _travelled(self, way: Travel, gaps: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
         """What gaps between two cameras add to scores; the usual time counts among log odds alone."""
@@ -273,8 +315,12 @@ class Evidence:
         one, other = self.clocked[first], self.clocked[second]
         return np.maximum(one[:, 0] - other[:, 1], other[:, 0] - one[:, 1])
 
-    def _gaps(self, rows: Indices, columns: Indices) -> npt.NDArray[np.float64]:
-        """Seconds between the end of the earlier and the start of the later; 0 or less where they overlap in time."""
+    def gaps(self, rows: Indices, columns: Indices) -> npt.NDArray[np.float64]:
+        """Seconds between the end of the earlier and the start of the later; 0 or less where they overlap in time.
+
+        Returns:
+            float64 ``[rows, columns]``, NaN where unknown.
+        """
         one, other = self.clocked[rows], self.clocked[columns]
         return np.maximum(one[:, None, 0] - other[:, 1], other[:, 0] - one[:, None, 1])
 

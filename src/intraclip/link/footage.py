@@ -119,9 +119,7 @@ def fit_tail(evidence: Evidence) -> Tail | None:
     start, nearest, apart = _nearest(evidence)
     if len(nearest) < LEAST:
         return None
-    scale = max(
-        (float(two.mean()) for two in (_strangers(evidence, start), apart) if len(two) >= LEAST), default=0.0
-    )
+    scale = _scale(evidence, start, apart)
     if not scale > 0:
         return None
     likelihood, share, mean, spread = max(_maximised(nearest, scale, quantile) for quantile in STARTS)
@@ -137,6 +135,22 @@ def fit_tail(evidence: Evidence) -> Tail | None:
         pairs=len(nearest),
         apart=len(apart),
     )
+
+
+def with_unit(evidence: Evidence) -> Evidence:
+    """The same tracklets, with the distance over which pairs of two people get e times fewer, the nearer they are.
+
+    It is what one unit of log odds is worth where pairs of one person are about as many at every distance. 0 where too
+    few pairs are of two.
+    """
+    levelled = without_cameras(replace(evidence, calibration=None, transit=None))
+    start, _, apart = _nearest(levelled)
+    return replace(evidence, unit=_scale(levelled, start, apart))
+
+
+def _scale(evidence: Evidence, start: float, apart: Values) -> float:
+    reached = (_strangers(evidence, start), apart)
+    return max((float(two.mean()) for two in reached if len(two) >= LEAST), default=0.0)
 
 
 def _maximised(nearest: Values, scale: float, quantile: float) -> tuple[float, float, float, float]:
@@ -167,7 +181,7 @@ def _strangers(evidence: Evidence, start: float) -> Values:
     """
     count = len(evidence)
     rows = np.unique(np.linspace(0, count - 1, min(SAMPLE, count)).astype(np.int64))
-    distances = evidence.distances(rows, rows).astype(np.float64)
+    distances = evidence.apartness(rows, rows).astype(np.float64)
     distances = (distances + distances.T) / 2
     np.fill_diagonal(distances, np.inf)
     camids = evidence.camids[rows]
@@ -215,7 +229,7 @@ def _pairs(
     columns = np.arange(0, len(evidence), step)
     for start in range(0, len(rows), BLOCK):
         block = rows[start : start + BLOCK]
-        distances = evidence.distances(block, columns).astype(np.float64)
+        distances = evidence.apartness(block, columns).astype(np.float64)
         together = evidence.apart(block, columns)
         others = evidence.camids[block][:, None] != evidence.camids[columns]
         free = others if across else ~together & (block[:, None] != columns)

@@ -73,7 +73,7 @@ def silhouettes(
     totals = np.zeros(len(cuts))
     for start in range(0, len(chosen), BLOCK):
         rows = chosen[start : start + BLOCK]
-        distances = evidence.distances(rows, order).astype(np.float64)
+        distances = evidence.apartness(rows, order).astype(np.float64)
         counted = np.ones(distances.shape)
         counted[rows[:, None] == order] = 0
         if across:

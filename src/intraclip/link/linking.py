@@ -20,8 +20,9 @@ from intraclip.gallery.gallery import Gallery, open_gallery
 from intraclip.link import people as grouping
 from intraclip.link.changes import Before
 from intraclip.link.evidence import Evidence
-from intraclip.link.footage import tells_apart
+from intraclip.link.footage import tells_apart, with_unit
 from intraclip.link.kept import keep_in
+from intraclip.link.learning import learn_times
 from intraclip.link.output import read_linking
 from intraclip.link.people import LIKELIER, SURE, People
 from intraclip.link.recordings import kept_apart
@@ -80,6 +81,7 @@ def link(
     travel: TravelTimes | str | Path | None = None,
     one_clock: bool = False,
     one_per_camera: bool = False,
+    no_travel: bool = False,
     answers: str | Path | Iterable[Answer] | None = None,
     labels: str | Path | Mapping[str, str] | None = None,
     before: People | str | Path | None = None,
@@ -104,6 +106,8 @@ def link(
         travel: travel times between cameras, or a TOML file of them (docs/link.md).
         one_clock: the times of each camera are on one clock, as of one recording.
         one_per_camera: a person has at most one tracklet in each camera.
+        no_travel: learn no times between cameras. They are learned unless there is a threshold, or a calibration beside
+            usual times.
         answers: what people said about pairs of tracklets: a CSV file of query, tracklet, judgement (same, different,
             unsure), or `intraclip.gallery.answers.Answer`s. A gallery has its own.
         labels: who is on tracklets: a CSV file with the column tracklet and a column name or pid, or names by tracklet.
@@ -135,6 +139,7 @@ def link(
         travel=travel,
         one_clock=one_clock,
         one_per_camera=one_per_camera,
+        no_travel=no_travel,
         answers=answers,
         labels=labels,
         before=before,
@@ -160,6 +165,7 @@ def linking(
     travel: TravelTimes | str | Path | None = None,
     one_clock: bool = False,
     one_per_camera: bool = False,
+    no_travel: bool = False,
     answers: str | Path | Iterable[Answer] | None = None,
     labels: str | Path | Mapping[str, str] | None = None,
     before: People | str | Path | None = None,
@@ -212,19 +218,31 @@ def linking(
             different=said.different,
             named=said.named,
         )
+        # What was learned in other places gives way to this footage, unless somebody asked for it.
+        elsewhere = fitted is not None and bool(fitted.learned_from)
         asked = calibration is not None or prior is not None or (travel is not None and travel.has_usual)
-        if fitted is not None and fitted.learned_from:
+
+        def grouped(evidence: Evidence) -> People:
             bare = replace(evidence, calibration=None)
-            if not asked and tells_apart(bare, probability or LIKELIER):
-                # This footage says more about itself than other people in other places do.
-                evidence, fitted = bare, None
-            else:
-                notes.append(
-                    f"probabilities were learned from {fitted.learned_from}; your own labelled embeddings: "
-                    "--calibration"
-                )
-                probability = SURE if probability is None else probability
-        people = grouping.link(evidence, given.names, threshold=threshold, probability=probability)
+            by_times = evidence.transit is not None and evidence.unit > 0 and probability is None
+            if elsewhere and not asked and (by_times or tells_apart(bare, probability or LIKELIER)):
+                return grouping.link(bare, given.names, probability=probability)
+            chance = SURE if elsewhere and probability is None else probability
+            return grouping.link(evidence, given.names, threshold=threshold, probability=chance)
+
+        people = grouped(evidence)
+        known = travel is not None and travel.has_usual and people.evidence.calibration is not None
+        if not (no_travel or known) and threshold is None:
+            times, why = learn_times(people)
+            notes += [why] * bool(why)
+            if times is not None:
+                people = grouped(with_unit(replace(evidence, transit=times)))
+        if people.evidence.calibration is None:
+            fitted = None
+        elif fitted is not None and elsewhere:
+            notes.append(
+                f"probabilities were learned from {fitted.learned_from}; your own labelled embeddings: --calibration"
+            )
         there = _there(given)
         if len(there) < len(given.names):
             people = grouping.left(people, there)
@@ -327,7 +345,7 @@ def _sources(given: Input, travel: TravelTimes | None, notes: list[str]) -> tupl
         return given.sources
     why = f"nothing says which recordings {unknown} tracklets are from"
     remedy = "if each camera has one recording, or all times are on its clock, add --one-clock"
-    if travel is not None and travel.travel:
+    if travel is not None and travel.ways:
         raise ConfigError(f"--travel needs one clock a camera, and {why}; {remedy}")
     notes.append(
         f"{why}, so their times were compared with none and forbid nothing; name the folder of `intraclip ingest` "

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from intraclip.core.files import file_digest, write_csv, write_json
+from intraclip.core.files import file_digest, write_csv, write_json, write_text
 from intraclip.core.folders import READY, STAGED, replaced_together, require_empty_folder, settle
 from intraclip.core.jobs import LOCK, alone
 from intraclip.core.numbers import MAX_ID
@@ -21,7 +21,9 @@ from intraclip.link.changes import Before
 from intraclip.link.people import People
 from intraclip.types import Tracklet
 
-PEOPLE, LABELS, LINKING = "people.csv", "tracklets.csv", "links.json"
+PEOPLE, LABELS, LINKING, TRAVEL = "people.csv", "tracklets.csv", "links.json", "travel.toml"
+CORRECTED = {LABELS: "train --labels", TRAVEL: "link --travel"}
+"""Files that a human may correct, and who reads them then."""
 VERSION = 1
 PEOPLE_COLUMNS = ("tracklet", "person", "name", "camera", "start_s", "end_s", "probability", "distance")
 
@@ -58,6 +60,18 @@ def write_people(path: Path, people: People) -> None:
         {**row, **{key: no_formula(row[key]) for key in ("tracklet", "name")}} for row in people_rows(people)
     ]
     write_csv(path, PEOPLE_COLUMNS, ([row[name] for name in PEOPLE_COLUMNS] for row in rows), replace=False)
+
+
+def write_travel(path: Path, people: People) -> bool:
+    """Write the travel times that were learned, as `--travel` reads them; False where none were.
+
+    Raises:
+        OutputError: the file is there already, or cannot be written.
+    """
+    transit = people.evidence.transit
+    if transit is not None:
+        write_text(path, transit.text(), replace=False)
+    return transit is not None
 
 
 def no_formula(name: str) -> str:
@@ -178,7 +192,7 @@ def write_linking(folder: Path, people: People, files: Sequence[str]) -> None:
             "people": dict(zip(people.names, people.person.tolist(), strict=True)),
             "labels": {str(p): name for p, name in sorted(people.labels.items())},
             "changes": None if people.changes is None else people.changes.to_json_dict(),
-            "files": {name: file_digest(folder / name) if name == LABELS else "" for name in files},
+            "files": {name: file_digest(folder / name) if name in CORRECTED else "" for name in files},
         },
     )
 
@@ -193,17 +207,18 @@ def files_of(folder: Path) -> list[str]:
 
     Raises:
         DataError: the linking cannot be read.
-        OutputError: a human corrected the labels since.
+        OutputError: a human corrected the labels or travel times since.
     """
     if not is_linking(folder):
         return []
     files: dict[str, str] = _linking(folder)["files"]
-    labels = folder / LABELS
-    if files.get(LABELS) and labels.is_file() and file_digest(labels) != files[LABELS]:
-        raise OutputError(
-            f"{labels} was changed since it was written, and another linking would replace it; move it elsewhere "
-            "(`intraclip train --labels` takes any place), then link again"
-        )
+    for name, flag in CORRECTED.items():
+        file = folder / name
+        if files.get(name) and file.is_file() and file_digest(file) != files[name]:
+            raise OutputError(
+                f"{file} was changed since it was written, and another linking would replace it; move it elsewhere "
+                f"(`intraclip {flag}` takes any place), then link again"
+            )
     return list(files)
 
 

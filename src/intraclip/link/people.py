@@ -336,7 +336,7 @@ def _membership(
         for start in range(0, len(rows), BLOCK):
             block = rows[start : start + BLOCK]
             oneself = np.arange(len(block)), np.arange(start, start + len(block))
-            apart = evidence.distances(block, rows).astype(np.float64)
+            apart = evidence.apartness(block, rows).astype(np.float64)
             apart[oneself] = 0
             distance[block] = apart.sum(axis=1) / others
             if evidence.calibration is not None:

@@ -10,7 +10,11 @@
     minimum_s = 20          # nobody is faster; 0 where the views overlap or touch
     usual_s = 60            # half of those who come straight take less; may be left out
 
-Pairs of cameras that are not listed say nothing. Times of two cameras can only be compared when their clocks agree.
+    [[travel]]              # without cameras: all pairs that are not listed; may be left out
+    minimum_s = 5
+
+Without the last, pairs of cameras that are not listed say nothing. Times of two cameras can only be compared when their
+clocks agree.
 """
 
 from __future__ import annotations
@@ -81,16 +85,23 @@ class TravelTimes:
 
     Attributes:
         travel: two camera numbers, the smaller first, -> times between them.
+        others: times between all other pairs of cameras; None if nothing is known of these.
         clock: camera number -> seconds to add to its times.
     """
 
     travel: Mapping[tuple[int, int], Travel] = field(default_factory=dict)
+    others: Travel | None = None
     clock: Mapping[int, float] = field(default_factory=dict)
+
+    @property
+    def ways(self) -> list[Travel]:
+        """Every time between cameras."""
+        return [*self.travel.values(), *([] if self.others is None else [self.others])]
 
     @property
     def has_usual(self) -> bool:
         """Whether any usual time is known."""
-        return any(way.usual_s is not None for way in self.travel.values())
+        return any(way.usual_s is not None for way in self.ways)
 
     def on_one_clock(
         self, times: npt.NDArray[np.float64], camids: npt.NDArray[np.int64]
@@ -116,7 +127,7 @@ def read_travel_times(path: Path) -> TravelTimes:
         f"{key}: unknown key (there are clock and travel)" for key in data if key not in ("clock", "travel")
     ]
     clock = _clock(data.get("clock", {}), problems)
-    travel: dict[tuple[int, int], Travel] = {}
+    travel: dict[tuple[int, int] | None, Travel] = {}
     rows = data.get("travel", [])
     if not isinstance(rows, list):
         problems.append("travel: wants [[travel]] in double brackets, one for each pair of cameras")
@@ -125,7 +136,33 @@ def read_travel_times(path: Path) -> TravelTimes:
         _travel(f"travel {number}", row, travel, problems)
     if problems:
         raise ConfigError(f"{path}: {'; '.join(problems)}")
-    return TravelTimes(travel=travel, clock=clock)
+    others = travel.pop(None, None)
+    return TravelTimes(
+        travel={pair: way for pair, way in travel.items() if pair is not None}, others=others, clock=clock
+    )
+
+
+def travel_text(times: TravelTimes, about: Mapping[tuple[int, int], str]) -> str:
+    """The file that `read_travel_times` reads.
+
+    Args:
+        times: to be written.
+        about: said beside a pair of cameras.
+    """
+    lines = []
+    if times.clock:
+        lines += ["[clock]", *(f"{camera} = {late}" for camera, late in sorted(times.clock.items())), ""]
+    rows = [
+        ([f"cameras = [{a}, {b}]"], way, about.get((a, b), ""))
+        for (a, b), way in sorted(times.travel.items())
+    ]
+    if times.others is not None:
+        rows.append(([], times.others, "all other pairs of cameras"))
+    for cameras, way, said in rows:
+        lines += [f"[[travel]]{f'  # {said}' if said else ''}", *cameras, f"minimum_s = {way.minimum_s}"]
+        lines += [] if way.usual_s is None else [f"usual_s = {way.usual_s}"]
+        lines.append("")
+    return "\n".join(lines)
 
 
 def _clock(data: Any, problems: list[str]) -> dict[int, float]:
@@ -143,7 +180,7 @@ def _clock(data: Any, problems: list[str]) -> dict[int, float]:
     return found
 
 
-def _travel(name: str, row: Any, travel: dict[tuple[int, int], Travel], problems: list[str]) -> None:
+def _travel(name: str, row: Any, travel: dict[tuple[int, int] | None, Travel], problems: list[str]) -> None:
     if not isinstance(row, dict):
         problems.append(f"{name}: wants cameras, minimum_s and usual_s")
         return
@@ -151,8 +188,8 @@ def _travel(name: str, row: Any, travel: dict[tuple[int, int], Travel], problems
     problems += [
         f"{name}.{key}: unknown key (there are {', '.join(allowed)})" for key in row if key not in allowed
     ]
-    cameras = row.get("cameras")
-    if (
+    cameras = row.get("cameras", [])
+    if "cameras" in row and (
         not isinstance(cameras, list)
         or not all(type(c) is int and c >= 0 for c in cameras)
         or len(cameras) != 2
@@ -169,7 +206,8 @@ def _travel(name: str, row: Any, travel: dict[tuple[int, int], Travel], problems
     if usual is not None and (not is_number(usual) or usual <= minimum):
         problems.append(f"{name}.usual_s: {usual!r}, more seconds than minimum_s = {minimum:g} are needed")
         return
-    pair = (min(cameras), max(cameras))
+    pair = (min(cameras), max(cameras)) if cameras else None
     if pair in travel:
-        problems.append(f"{name}: cameras {pair[0]} and {pair[1]} are listed twice")
+        who = "all other cameras" if pair is None else f"cameras {pair[0]} and {pair[1]}"
+        problems.append(f"{name}: {who} are listed twice")
     travel[pair] = Travel(minimum_s=float(minimum), usual_s=None if usual is None else float(usual))

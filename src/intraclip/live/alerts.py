@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from intraclip.errors import DataError
@@ -57,11 +57,7 @@ class Alert:
 
 
 class Alerts:
-    """The alerts of a gallery.
-
-    Args:
-        gallery: that holds them.
-    """
+    """The alerts of a gallery."""
 
     def __init__(self, gallery: Gallery) -> None:
         self._gallery = gallery
@@ -80,23 +76,20 @@ class Alerts:
             newest = next(iter(self._gallery.papers(ALERT, newest=True, limit=1)), "0")
             return f"{max(int(1000 * now), int(newest) + 1):014d}"
 
-        alert = Alert(
-            id="",
-            at=now,
-            watched=hit.watched.id,
-            name=hit.watched.name,
-            tracklet=tracklet,
-            reference=hit.reference,
-            camera=record.camera,
-            started_at=record.started_at,
-            distance=hit.distance,
-            threshold=hit.threshold,
-            rate=hit.watched.rate,
-            probability=hit.probability,
-        )
-        content = {k: v for k, v in asdict(alert).items() if k not in ("id", "tracklet", "reference", "said")}
+        content = {
+            "at": now,
+            "watched": hit.watched.id,
+            "name": hit.watched.name,
+            "camera": record.camera,
+            "started_at": record.started_at,
+            "distance": hit.distance,
+            "threshold": hit.threshold,
+            "rate": hit.watched.rate,
+            "probability": hit.probability,
+        }
         named = [tracklet, hit.reference]
-        return replace(alert, id=self._gallery.add_paper(ALERT, next_key, content, named, needs_all=True))
+        key = self._gallery.add_paper(ALERT, next_key, content, named, needs_all=True)
+        return _alert(key, {**content, "tracklets": named}, {})
 
     def read(self, *, after: str = "", newest: bool = True, limit: int = 0) -> list[Alert]:
         """Alerts, the newest first.

@@ -19,14 +19,16 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from intraclip.core.streams import PATIENCE_S, is_file, open_stream, shown
+from intraclip.core.streams import is_file, open_stream, shown
 from intraclip.errors import ConfigError, IntraclipError
 from intraclip.ingest.frame_source import FALLBACK_FPS, Image
+from intraclip.live.settings import LiveSettings
+from intraclip.live.status import CameraCounts
 
 State = Literal["connecting", "live", "waiting", "ended"]
 """Of a camera: being opened, sending frames, waiting for the next try, or a file that is over."""
 
-FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 60.0
+LONGEST_WAIT_S = 60.0
 """Before a camera that failed is opened again; twice as long each time, and short again once frames came."""
 
 JUMP_S = 5.0
@@ -69,30 +71,6 @@ class LiveFrame:
     cut: bool
 
 
-@dataclass(kw_only=True)
-class CameraCounts:
-    """What became of a camera's frames.
-
-    Attributes:
-        received: frames that came.
-        skipped: of these, left out because `max_fps` says so.
-        dropped: of these, replaced by a newer one before anybody had time.
-        searched: of these, searched for people.
-        carried: of these, not searched, as nobody can have moved far since the last search, or nothing has moved at
-            all: tracks are carried over them.
-        connections: times that it was opened.
-        failures: times that it could not be opened, or was lost.
-    """
-
-    received: int = 0
-    skipped: int = 0
-    dropped: int = 0
-    searched: int = 0
-    carried: int = 0
-    connections: int = 0
-    failures: int = 0
-
-
 class Interval:
     """How often something happens, by about the last twenty times."""
 
@@ -114,13 +92,9 @@ class CameraReader:
 
     Args:
         camera: which.
+        settings: how it is read.
         news: is set whenever there is a frame, or the camera has ended.
         max_fps: most frames a second that are offered; 0 for all.
-        loop: whether a file begins again when it is over.
-        speed: a file is played so many times as fast as the clock; 0 plays it as fast as its frames are taken, and
-            drops none.
-        patience_s: a camera that sends nothing for so long is opened again.
-        first_wait_s: before a camera that failed is opened again for the first time.
 
     Attributes:
         wanted: says whether anybody wants to see the frame of a time; frames that nobody does are not converted to
@@ -134,13 +108,10 @@ class CameraReader:
     def __init__(
         self,
         camera: Camera,
+        settings: LiveSettings,
         *,
         news: threading.Event,
         max_fps: float = 0.0,
-        loop: bool = False,
-        speed: float = 1.0,
-        patience_s: float = PATIENCE_S,
-        first_wait_s: float = FIRST_WAIT_S,
     ) -> None:
         self.camera = camera
         self.wanted: Callable[[float], bool] = lambda _: True
@@ -152,10 +123,8 @@ class CameraReader:
         self._last_followed = 0.0
         self._news = news
         self._max_fps = max_fps
-        self._loop = loop
-        self._speed = speed if is_file(camera.source) else 1.0
-        self._patience_s = patience_s
-        self._first_wait_s = first_wait_s
+        self._settings = settings
+        self._speed = settings.speed if is_file(camera.source) else 1.0
         self._lock = threading.Condition()
         self._frame: LiveFrame | None = None
         self._cut = False
@@ -226,12 +195,12 @@ class CameraReader:
     # -- the thread ----------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        wait = self._first_wait_s
+        wait = self._settings.first_wait_s
         while not self._stop.is_set():
             self.state = "connecting"
             before = self.counts.received
             try:
-                capture = open_stream(self.camera.source, patience_s=self._patience_s)
+                capture = open_stream(self.camera.source, patience_s=self._settings.patience_s)
             except IntraclipError as error:
                 self.problem = str(error)
             else:
@@ -244,12 +213,12 @@ class CameraReader:
                 if self._stop.is_set():
                     break
                 if is_file(self.camera.source) and self.counts.received > before:
-                    if not self._loop:
+                    if not self._settings.loop:
                         break
                     continue
                 self.problem = f"{shown(self.camera.source)} sends no more frames"
             if self.counts.received > before:
-                wait = self._first_wait_s
+                wait = self._settings.first_wait_s
             self.counts.failures += 1
             self.state = "waiting"
             self._interval, self._followed, self._last_followed = Interval(), Interval(), 0.0

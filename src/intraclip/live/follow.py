@@ -22,6 +22,7 @@ from intraclip.ingest.follow import DetectAndTrack, Earlier
 from intraclip.ingest.frame_source import VideoFrame
 from intraclip.ingest.gates import Observations, failed_gates, overlap_in_front
 from intraclip.live.cameras import Camera, LiveFrame
+from intraclip.live.settings import LiveSettings
 from intraclip.types import ArrayTracklet
 
 KEPT = 16
@@ -83,13 +84,11 @@ class CameraFollower:
         camera: which.
         detect: finds people in a frame.
         config: of the tracker and of the gates.
+        settings: how long and how often somebody is looked at.
         embedder: of all cameras.
         fps: frames a second that are expected.
         session: begins the ids of all tracklets; different each time that the program runs.
         source: where the frames come from, for records.
-        longest_s: somebody who stays longer enters the gallery in parts.
-        look_s: everybody is looked at as often as this, to embed them.
-        least_looks: tracklets that were looked at less often are dropped.
 
     Attributes:
         dropped: tracklets that were dropped, by reason.
@@ -101,27 +100,22 @@ class CameraFollower:
         camera: Camera,
         detect: Callable[[VideoFrame], Detections],
         config: IngestConfig,
+        settings: LiveSettings,
         embedder: LiveEmbedder,
         *,
         fps: float,
         session: str,
         source: str,
-        longest_s: float = 20.0,
-        look_s: float = 0.4,
-        least_looks: int = 3,
     ) -> None:
         self.camera = camera
         self.dropped: dict[str, int] = {"short": 0, "doubtful": 0, "no embedding": 0}
         self.ended = 0
         self._detect = detect
-        self._config = config
+        self._config, self._settings = config, settings
         self._embedder = embedder
         self._fps = fps
         self._session = session
         self._source = source
-        self._longest_s = longest_s
-        self._look_s = look_s
-        self._least_looks = least_looks
         self._tracks: dict[int, _Track] = {}
         self._count = 0
         self._follower = DetectAndTrack(detect, config, fps=fps)
@@ -156,7 +150,7 @@ class CameraFollower:
             track.boxes.append((frame.index, frame.time_s, box, score, float(overlaps[row])))
             del track.boxes[:-REMEMBERED]
             if track.due <= frame.time_s + 1e-3 and self._is_fit(track, frame):
-                track.due = frame.time_s + self._look_s
+                track.due = frame.time_s + self._settings.look_s
                 left, top, right, bottom = (float(v) for v in box)
                 looks.append(
                     (
@@ -217,7 +211,7 @@ class CameraFollower:
         lost = [n for n, t in self._tracks.items() if frame.time_s - t.last_s > self._config.lost_seconds]
         ended = self._end(lost)
         for number, track in list(self._tracks.items()):
-            if self._longest_s and track.last_s - track.began_s >= self._longest_s:
+            if self._settings.longest_s and track.last_s - track.began_s >= self._settings.longest_s:
                 ended += self._finish(track)
                 self._tracks[number] = replace(
                     track, part=track.part + 1, began_s=frame.time_s, began_at=frame.at, frames=0, score=0.0, looks=0,
@@ -236,7 +230,7 @@ class CameraFollower:
                 vector = self._embedder.finish(self._key(track))
             except DataError:
                 reason = "no embedding"
-        if track.looks < self._least_looks:
+        if track.looks < self._settings.least_looks:
             reason = "short"
         elif track.score / track.frames < self._config.min_track_score:
             reason = "doubtful"

@@ -15,12 +15,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
-from intraclip.core.settings import bounded, problems
 from intraclip.core.streams import shown, with_variables
 from intraclip.embed.network import Network
 from intraclip.errors import ConfigError, DataError, IntraclipError, OutputError
@@ -38,6 +37,7 @@ from intraclip.live.alerts import Alert, Alerts
 from intraclip.live.cameras import Camera, CameraReader
 from intraclip.live.follow import CameraFollower, Ended, session_name
 from intraclip.live.senders import Channel, Sender
+from intraclip.live.settings import LiveSettings
 from intraclip.live.status import CameraStatus, LiveStatus
 from intraclip.live.watchlist import Matcher, WatchList
 
@@ -46,41 +46,6 @@ WAITING = 512
 
 SAVE_S = 10.0
 """Between two times that counts of comparisons are kept."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class LiveSettings:
-    """How cameras are watched; lengths of time in seconds.
-
-    Attributes:
-        loop: files begin again when they are over.
-        speed: files are played so many times as fast as the clock; 0 plays them as fast as their frames are looked at,
-            and drops none.
-        longest_s: somebody who stays longer enters the gallery in parts of this length; 0 for never.
-        look_s: everybody is embedded as often as this.
-        least_looks: tracklets with fewer are dropped.
-        alert_gap_s: between two alerts about one person in one camera, at least.
-        keep_s: tracklets older than this are deleted; 0 keeps all.
-        patience_s: a camera that sends nothing for so long is opened again.
-        first_wait_s: before a camera that failed is opened again for the first time; then twice as long each time.
-
-    Raises:
-        ConfigError: a value is out of range.
-    """
-
-    loop: bool = False
-    speed: float = bounded(1.0, 0)
-    longest_s: float = bounded(20.0, 0)
-    look_s: float = bounded(0.4, 0, above=True)
-    least_looks: int = bounded(3, 1)
-    alert_gap_s: float = bounded(60.0, 0)
-    keep_s: float = bounded(0.0, 0)
-    patience_s: float = bounded(10.0, 0, above=True)
-    first_wait_s: float = bounded(1.0, 0, above=True)
-
-    def __post_init__(self) -> None:
-        if found := "; ".join(problems(self)):
-            raise ConfigError(f"live: {found}")
 
 
 class Live:
@@ -349,12 +314,9 @@ class _Eye:
         source = with_variables(camera.source)
         self.reader = CameraReader(
             Camera(number=camera.number, source=source, name=camera.name),
+            settings,
             news=news,
             max_fps=config.max_fps,
-            loop=settings.loop,
-            speed=settings.speed,
-            patience_s=settings.patience_s,
-            first_wait_s=settings.first_wait_s,
         )
         self.follower: CameraFollower | None = None
         self._detector, self._embedder, self._config, self._settings = detector, embedder, config, settings
@@ -376,13 +338,11 @@ class _Eye:
                 self.camera,
                 lambda frame: self._find(frame),
                 self._config,
+                self._settings,
                 self._embedder,
                 fps=max(fps, 1.0),
                 session=session_name(self.camera, time.time()),
                 source=shown(self.camera.source),
-                longest_s=self._settings.longest_s,
-                look_s=self._settings.look_s,
-                least_looks=self._settings.least_looks,
             )
             self.reader.wanted = self.follower.due
         before = self._searches

@@ -5,8 +5,32 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 
-@dataclass(frozen=True, kw_only=True)
-class CameraStatus:
+@dataclass(kw_only=True)
+class CameraCounts:
+    """What became of a camera's frames.
+
+    Attributes:
+        received: frames that came.
+        skipped: of these, left out because `max_fps` says so.
+        dropped: of these, replaced by a newer one before anybody had time.
+        searched: of these, searched for people.
+        carried: of these, not searched, as nobody can have moved far since the last search, or nothing has moved at
+            all: tracks are carried over them.
+        connections: times that it was opened.
+        failures: times that it could not be opened, or was lost.
+    """
+
+    received: int = 0
+    skipped: int = 0
+    dropped: int = 0
+    searched: int = 0
+    carried: int = 0
+    connections: int = 0
+    failures: int = 0
+
+
+@dataclass(kw_only=True)
+class CameraStatus(CameraCounts):
     """How a camera is.
 
     Attributes:
@@ -19,14 +43,6 @@ class CameraStatus:
         height: of its frames.
         fps: frames a second that come.
         followed_fps: frames a second in which people are followed: searched, or tracks are carried over them.
-        received: frames that came.
-        skipped: left out because --max-fps says so.
-        dropped: left out because the machine was too slow.
-        searched: the detector looked for people in them.
-        carried: not searched, as nobody can have moved far, or nothing has moved at all, since the last search; tracks
-            are carried over them.
-        connections: times that it was opened.
-        failures: times that it could not be opened, or was lost.
         tiled: whether small people are searched for on tiles; None while that is being found out.
         people: followed now.
         tracklets: that ended and went to the gallery.
@@ -42,13 +58,6 @@ class CameraStatus:
     height: int
     fps: float
     followed_fps: float
-    received: int
-    skipped: int
-    dropped: int
-    searched: int
-    carried: int
-    connections: int
-    failures: int
     tiled: bool | None
     people: int
     tracklets: int
@@ -72,12 +81,12 @@ class LiveStatus:
         problems: what is wrong now, in sentences.
     """
 
-    running: bool
-    seconds: float
-    cameras: tuple[CameraStatus, ...]
-    tracklets: int
-    alerts: int
-    waiting: int
-    deleted: int
-    latency_p95: float | None
-    problems: tuple[str, ...]
+    running: bool = False
+    seconds: float = 0.0
+    cameras: tuple[CameraStatus, ...] = ()
+    tracklets: int = 0
+    alerts: int = 0
+    waiting: int = 0
+    deleted: int = 0
+    latency_p95: float | None = None
+    problems: tuple[str, ...] = ()

@@ -30,7 +30,6 @@ import numpy.typing as npt
 from intraclip.errors import ConfigError, DataError
 from intraclip.gallery.gallery import Gallery
 from intraclip.gallery.records import Judgement, TrackletRecord, check_name
-from intraclip.metrics.distance import paired_distances
 from intraclip.types import ArrayTracklet
 
 if TYPE_CHECKING:
@@ -130,11 +129,7 @@ def factor_of(*, expected: float, alerts: int, confirmed: int, rejected: int) ->
 
 
 class WatchList:
-    """The people of a gallery's watch-list; a view that is read anew when it may have changed.
-
-    Args:
-        gallery: that holds it.
-    """
+    """The people of a gallery's watch-list; a view that is read anew when it may have changed."""
 
     def __init__(self, gallery: Gallery) -> None:
         self._gallery = gallery
@@ -146,10 +141,8 @@ class WatchList:
         return [
             Watched(
                 id=key,
-                name=str(found["name"]),
-                rate=float(found["rate"]),
-                added_at=float(found["added_at"]),
                 tracklets=tuple(found["tracklets"]),
+                **{n: found[n] for n in ("name", "rate", "added_at")},
             )
             for key, found in self._gallery.papers(WATCH).items()
         ]
@@ -403,14 +396,9 @@ class Matcher:
             self._gallery.put_paper(COMPARED, key, content, there[key].tracklets, needs_all=False)
 
     def _distances(self, vector: Vector, others: Vector) -> npt.NDArray[np.float32]:
-        metric = self._gallery.info.metric
-        if metric == "cosine":
+        if self._gallery.info.metric == "cosine":
             vector = vector / np.float32(max(float(np.linalg.norm(vector)), 1e-12))
-        rows = np.arange(len(others))
-        return np.asarray(
-            paired_distances(vector[None], others, rows=np.zeros_like(rows), columns=rows, distance=metric),
-            np.float32,
-        )
+        return self._gallery.distances(vector, others)
 
 
 def _shown(person: Watched, judgements: Sequence[Judgement]) -> tuple[list[str], list[str]]:

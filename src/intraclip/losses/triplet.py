@@ -13,13 +13,10 @@ from intraclip.losses.settings import TripletSettings
 
 
 def euclidean_distances(features: torch.Tensor) -> torch.Tensor:
-    """Pairwise Euclidean distances.
+    """Pairwise Euclidean distances; ``[B, B]``, with finite gradients also where two rows are equal.
 
     Args:
         features: float ``[B, D]``.
-
-    Returns:
-        ``[B, B]``, with finite gradients also where two rows are equal.
     """
     # |a - b|^2 = |a|^2 + |b|^2 - 2 ab needs no B x B x D tensor. Rounding may leave a small negative number, and
     # the root has no gradient at 0: the clamp answers both, its gradient there is 0.
@@ -96,10 +93,6 @@ def batch_hard_triplet(
 
 class BatchHardTriplet(nn.Module):
     """`batch_hard_triplet` as a module whose call returns the scalar loss alone.
-
-    Args:
-        margin: of the hinge.
-        soft: the soft margin instead.
 
     >>> features = torch.tensor([[0.0], [1.0], [3.0], [4.0]], requires_grad=True)
     >>> BatchHardTriplet(margin=1.5)(features, [0, 0, 1, 1]).backward()

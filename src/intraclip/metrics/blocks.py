@@ -57,9 +57,6 @@ def count_not_above(
         thresholds: ``[m]``, ascending.
         flags: bool ``[G]`` or longer, room to work in; `FLAGS` entries are a good size.
 
-    Returns:
-        int64 ``[m]``.
-
     >>> flags = np.empty(3, bool)
     >>> count_not_above(np.array([3.0, 1.0, 2.0]), np.array([0.0, 2.0]), flags=flags).tolist()
     [0, 2]
@@ -134,12 +131,6 @@ def count_not_farther(
         thresholds: the distances, and the pairs that are not counted.
         max_bytes: memory for the blocks; the features themselves and the thresholds come on top.
         device: None for numpy, otherwise a torch device such as ``cuda``; the counts are the same.
-
-    Returns:
-        int64 ``[thresholds]``.
-
-    Raises:
-        DeviceError: the device is not there.
     """
     counts = np.zeros(len(thresholds.distances), dtype=np.int64)
     # Powers of two scale without rounding; then no square overflows, whatever the features' unit is.

@@ -9,8 +9,8 @@ The rule throughout is ``same person when distance < threshold``:
 These are rates of *comparisons*. A search through G people compares G times, so about G x FMR strangers pass the
 threshold in every search: for a gallery of 1,000 people an FMR of 1e-3 means one false alarm a search.
 
-What is exact: the genuine distances are all kept, and of the impostors the `keep` smallest ones. Thresholds whose
-false matches are fewer than `keep` are therefore exact: they are the largest that keep the promised rate, and their
+What is exact: the genuine distances are all kept, and of the impostors the `KEEP` smallest ones. Thresholds whose
+false matches are fewer than `KEEP` are therefore exact: they are the largest that keep the promised rate, and their
 counts are true counts. Above that the impostors are counted in a histogram over their float32 bit patterns, whose
 bins are 0.03 % of a distance wide or finer; a threshold is then the lower edge of a bin, so that it still keeps the
 promised rate by a true count, but may be that much smaller than the largest that would.
@@ -42,6 +42,9 @@ independent, so it moves by more: this is the least, not a comfortable number.
 KEEP = 4_000_000
 """Smallest impostor distances kept one by one (16 MB): all rates up to 0.1 of 40 million pairs."""
 
+BLOCK = 256
+"""Queries whose distances are held at once."""
+
 # The bits of non-negative floats sort like the floats. Without its last 11 bits a float32 keeps 12 bits of mantissa:
 # 2^-12 = 0.024 % between neighbours, at any scale of distances, in 8 MB of counters.
 _DROPPED_BITS = 11
@@ -55,18 +58,15 @@ class PairDistances:
     """Distances of all pairs of a test set, in bounded memory.
 
     Attributes:
-        own_camera: whether impostor pairs of one camera were counted too.
         people: identities that have a genuine pair.
         genuine: float32 ``[genuine pairs]``, ascending.
-        nearest_impostors: float32 ``[min(keep, impostors)]``, the smallest impostor distances, ascending.
+        nearest_impostors: float32 ``[min(KEEP, impostors)]``, the smallest impostor distances, ascending.
         below_bin: int64 ``[bins]``, impostors in lower bins of the histogram.
     """
 
     distance: Distance
     protocol: str
-    own_camera: bool
     people: int
-    queries: int
     genuine: _FloatArray
     impostors: int
     nearest_impostors: _FloatArray
@@ -113,22 +113,16 @@ class Threshold:
     """The threshold for a false-match rate: the same person when ``distance < threshold``.
 
     Attributes:
-        false_match_rate: that was asked for, inside (0, 1).
-        achieved: false-match rate by count, never above the one asked for.
         true_match_rate: share of the genuine pairs below the threshold, 0..1.
-        false_matches: impostor pairs below the threshold.
+        false_matches: impostor pairs below the threshold; no larger a share than was asked for.
         supported: enough pairs to say: the rate allows at least `SUPPORT` of the impostor pairs to pass. If not, the
             threshold hangs on a handful of pairs and must not be quoted as one for this rate.
-        exact: the threshold is the largest that keeps the rate; otherwise it may be 0.03 % smaller than that.
     """
 
-    false_match_rate: float
     threshold: float
-    achieved: float
     true_match_rate: float
     false_matches: int
     supported: bool
-    exact: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,13 +154,7 @@ class Roc:
 
 
 def pair_distances(
-    embeddings: Embeddings,
-    protocol: Protocol,
-    *,
-    distance: Distance = "euclidean",
-    own_camera: bool = False,
-    block: int = 256,
-    keep: int = KEEP,
+    embeddings: Embeddings, protocol: Protocol, *, distance: Distance = "euclidean"
 ) -> PairDistances:
     """Collect the distances of all genuine and impostor pairs.
 
@@ -174,36 +162,24 @@ def pair_distances(
     impostors for everybody. Left out: junk (pid -1) and unlabelled tracklets (pid -2) on either side, distractors
     as queries, same pid in one camera. Where queries are searched too, a pair of two queries counts once.
 
-    Memory: one block of distances ``[block, gallery]`` a few times over, at most 2 x `keep` numbers, and 8 MB.
-
-    Args:
-        embeddings: query and gallery together.
-        protocol: what is searched.
-        distance: ``euclidean`` or ``cosine``.
-        own_camera: count impostor pairs of one camera too. They look alike for the camera's sake, so they are harder;
-            count them when the threshold shall also be used within a camera.
-        block: queries at a time; changes nothing but memory and speed (and the last digit of a distance).
-        keep: impostor distances kept exactly, the smallest ones.
+    Memory: one block of distances ``[BLOCK, gallery]`` a few times over, at most 2 x `KEEP` numbers, and 8 MB.
 
     Raises:
         DataError: no query, an empty gallery, no genuine or no impostor pair.
-        ValueError: block or keep below 1.
     """
-    if block < 1 or keep < 1:
-        raise ValueError(f"block is {block} and keep is {keep}; both must be at least 1")
     query, gallery = searched(embeddings, protocol)
     # Whether a junk, a distractor or an unlabelled query is the same person as anything is not known.
     query = query[embeddings.pids[query] > 0]
     gallery = gallery[~np.isin(embeddings.pids[gallery], (JUNK_PID, UNKNOWN_PID))]
     pids, camids = embeddings.pids[gallery], embeddings.camids[gallery]
     met_again = np.where(np.isin(gallery, query), gallery, np.iinfo(np.int64).max)
-    nearest = _Nearest(keep)
+    nearest = _Nearest(KEEP)
     counts = np.zeros(_BINS, dtype=np.int64)
     genuine: list[_FloatArray] = []
     people: set[int] = set()
     farthest = 0.0
-    for start in range(0, len(query), block):
-        rows = query[start : start + block]
+    for start in range(0, len(query), BLOCK):
+        rows = query[start : start + BLOCK]
         same = embeddings.pids[rows][:, None] == pids
         # Pairs of two queries are met from both ends; the end with the smaller row counts them.
         other_camera = embeddings.camids[rows][:, None] != camids
@@ -213,7 +189,7 @@ def pair_distances(
         matches = same & other_camera & counted
         genuine.append(found[matches])
         people.update(embeddings.pids[rows[matches.any(axis=1)]].tolist())
-        impostors = found[~same & counted if own_camera else ~same & other_camera & counted]
+        impostors = found[~same & other_camera & counted]
         if len(impostors):
             counts += np.bincount(_bins(impostors), minlength=_BINS)
             nearest.add(impostors)
@@ -229,9 +205,7 @@ def pair_distances(
     return PairDistances(
         distance=distance,
         protocol=protocol.name,
-        own_camera=own_camera,
         people=len(people),
-        queries=len(query),
         genuine=values,
         impostors=total,
         nearest_impostors=nearest.values(),
@@ -282,10 +256,6 @@ def equal_error_rate(pairs: PairDistances) -> EqualErrorRate:
 def threshold_at(pairs: PairDistances, false_match_rate: float) -> Threshold:
     """The largest threshold that lets at most a share of the impostor pairs pass.
 
-    Args:
-        pairs: of `pair_distances`.
-        false_match_rate: inside (0, 1).
-
     Returns:
         The threshold, what it achieves, and whether there are enough pairs to say so. It is the distance of an
         impostor pair, the first that must not pass; any larger threshold would break the rate.
@@ -306,13 +276,10 @@ def threshold_at(pairs: PairDistances, false_match_rate: float) -> Threshold:
     threshold = pairs.impostor(allowed)
     passed = int(pairs.impostors_below(threshold))
     return Threshold(
-        false_match_rate=float(false_match_rate),
         threshold=threshold,
-        achieved=passed / pairs.impostors,
         true_match_rate=float(pairs.genuine_below(threshold)) / len(pairs.genuine),
         false_matches=passed,
         supported=false_match_rate * pairs.impostors >= SUPPORT * (1 - 1e-12),
-        exact=allowed < len(pairs.nearest_impostors),
     )
 
 

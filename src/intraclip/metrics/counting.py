@@ -15,9 +15,10 @@ import numpy.typing as npt
 
 from intraclip.arrays import as_array, as_flags, as_whole
 from intraclip.metrics.distance import DISTANCES, Distance, distance_matrix
-from intraclip.metrics.protocols import PROTOCOLS, Protocol, distinct
+from intraclip.metrics.protocols import PROTOCOLS, Protocol
 from intraclip.metrics.ranking import precisions
 from intraclip.metrics.rerank import rerank, rerank_label
+from intraclip.metrics.side_by_side import distinct
 from intraclip.types import JUNK_PID, Embeddings
 
 OwnCamera = Literal["left out", "left in", "left in but itself", "whole camera left out"]
@@ -32,6 +33,9 @@ _TIES: dict[Ties, str] = {
     "order": "ties decided by the order of the gallery",
     "for": "ties decided for the right answer",
 }
+DEPARTURES = 2
+"""Most departures from a protocol that are tried together."""
+
 _BLOCK = 128
 """Queries whose distances are held at once."""
 
@@ -145,7 +149,7 @@ def _rows(
 ) -> Iterator[tuple[int, npt.NDArray[np.float64]]]:
     """Each query with its distances to the gallery; float64 holds what lies between two float32 numbers."""
     features = embeddings.features
-    whole = rerank(features, queries, gallery, distance=distance).distances if reranked else None
+    whole = rerank(features, queries, gallery, distance=distance) if reranked else None
     for start in range(0, len(queries), _BLOCK):
         rows = queries[start : start + _BLOCK]
         block = (
@@ -184,13 +188,10 @@ def _ranks(
     return match_ranks(distances, matches=right, excluded=excluded)
 
 
-def ways_to_count(embeddings: Embeddings, *, ties: bool, departures: int = 2) -> list[Counting]:
-    """Every protocol and distance with up to so many departures from it; those that change nothing here are left out.
+def ways_to_count(embeddings: Embeddings, *, ties: bool) -> list[Counting]:
+    """Every protocol and distance with up to `DEPARTURES`; those that change nothing here are left out.
 
-    Args:
-        embeddings: query and gallery together.
-        ties: whether ties decide anything.
-        departures: most departures from the protocol.
+    `ties` says whether ties decide anything.
     """
     # Zero vectors have no cosine distance.
     distances = DISTANCES if embeddings.features.any(axis=1).all() else ("euclidean",)
@@ -215,15 +216,14 @@ def ways_to_count(embeddings: Embeddings, *, ties: bool, departures: int = 2) ->
         for unmatched in (False, True)
         for order in get_args(Ties)[: 3 if ties else 1]
     ]
-    return sorted(
-        (way for way in found if len(way.departures()) <= departures), key=lambda way: len(way.departures())
-    )
+    near = [way for way in found if len(way.departures()) <= DEPARTURES]
+    return sorted(near, key=lambda way: len(way.departures()))
 
 
 def match_ranks(
     distances: npt.NDArray[np.floating], *, matches: npt.NDArray[np.bool_], excluded: npt.NDArray[np.bool_]
 ) -> npt.NDArray[np.int64]:
-    """Ranks of the right answers of one query.
+    """Ranks of the right answers of one query; int64 ``[number of matches]``, ascending, counted from 1.
 
     Nothing is sorted but the few right answers: a rank is one plus the number of right answers before it plus the
     number of wrong answers that are not farther.
@@ -232,9 +232,6 @@ def match_ranks(
         distances: float ``[G]``.
         matches: bool ``[G]``, right answers.
         excluded: bool ``[G]``, items that leave the ranking; they are neither right nor wrong.
-
-    Returns:
-        int64 ``[number of matches]``, ascending, counted from 1.
 
     >>> d = np.array([0.1, 0.2, 0.3, 0.3], dtype=np.float32)
     >>> match_ranks(d, matches=np.array([0, 1, 1, 0], bool), excluded=np.zeros(4, bool)).tolist()

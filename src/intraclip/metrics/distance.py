@@ -90,9 +90,6 @@ def paired_distances(
         columns: int64 ``[pairs]``, into `gallery`.
         distance: ``euclidean``, or ``cosine`` for 1 - cosine similarity, 0..2.
 
-    Returns:
-        float32 ``[pairs]``.
-
     >>> a = np.array([[0, 0], [3, 4]], dtype=np.float32)
     >>> paired_distances(a, a, rows=np.array([0, 1]), columns=np.array([1, 1]), distance="euclidean").tolist()
     [5.0, 0.0]
@@ -122,7 +119,7 @@ def _row_products(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> npt
 def distance_matrix(
     query: npt.NDArray[np.float32], gallery: npt.NDArray[np.float32], *, distance: Distance
 ) -> npt.NDArray[np.float32]:
-    """Distances of every query to every gallery item.
+    """Distances of every query to every gallery item; float32 ``[Q, G]``.
 
     Products in float64; where they cancel, the pair is computed directly. An entry differs from `paired_distances`
     by one unit in the last place of float32 at most, and very rarely does.
@@ -131,9 +128,6 @@ def distance_matrix(
         query: float32 ``[Q, D]``.
         gallery: float32 ``[G, D]``.
         distance: ``euclidean``, or ``cosine`` for 1 - cosine similarity, 0..2.
-
-    Returns:
-        float32 ``[Q, G]``.
 
     Raises:
         DataError: the sizes differ, or see `check_features`.

@@ -167,11 +167,7 @@ class MatchCalibration:
         return self.thresholds[self._row(false_match_rate)]
 
     def true_match_rate(self, false_match_rate: float) -> float:
-        """Share of the pairs of one person that pass `threshold`, 0..1, on the people it was fitted on.
-
-        Raises:
-            DataError: as `threshold`.
-        """
+        """Share of the pairs of one person that pass `threshold`, 0..1, on the people it was fitted on."""
         return self.true_match_rates[self._row(false_match_rate)]
 
     def require(self, *, metric: str, fingerprint: str) -> None:
@@ -282,9 +278,6 @@ def _of_thresholds(data: Mapping[str, Any]) -> dict[str, Any]:
     """What `intraclip score --calibrate` of version 0.1 wrote, as a match calibration; it is checked as such.
 
     Rates that too few pairs support are left out, and the prior is the share of same-person pairs.
-
-    Raises:
-        DataError: it was made of fewer than `MIN_PEOPLE` people, or is damaged.
     """
     try:
         genuine, impostors, people = data["genuine_pairs"], data["impostor_pairs"], data["people"]

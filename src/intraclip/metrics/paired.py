@@ -2,40 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 
 from intraclip.arrays import as_wide
 from intraclip.errors import DataError
 from intraclip.metrics.ranking import Outcomes
-from intraclip.metrics.uncertainty import (
-    RESAMPLES,
-    Estimate,
-    Estimates,
-    bootstrap,
-    chunks,
-    people_of,
-    values_of,
-)
+from intraclip.metrics.uncertainty import Estimate, Estimates, bootstrap, chunks, people_of, values_of
 
 PERMUTATIONS = 10_000
 """Draws of the sign-flip test where there are too many people to try all flips."""
-
 
 EXACT_PEOPLE = 16
 """Up to this many people that differ, all 2^n flips are tried."""
 
 
-def paired(
-    first: Outcomes,
-    second: Outcomes,
-    pids: npt.NDArray[np.int64],
-    *,
-    confidence: float = 0.95,
-    resamples: int = RESAMPLES,
-    permutations: int = PERMUTATIONS,
-    seed: int,
-) -> Estimates:
+def paired(first: Outcomes, second: Outcomes, pids: npt.NDArray[np.int64], *, seed: int) -> Estimates:
     """Compare two runs on the same queries.
 
     The interval comes from the bootstrap of `intervals`, over the differences of each person. The p-value comes from
@@ -48,14 +32,10 @@ def paired(
         first: outcomes of one run.
         second: outcomes of the other one.
         pids: int64 ``[queries]``, person of each counted query.
-        confidence: inside (0, 1).
-        resamples: draws of the bootstrap.
-        permutations: draws of the test, where more than `EXACT_PEOPLE` people differ.
         seed: of the draws.
 
     Raises:
         DataError: the outcomes belong to different queries, fewer than two people, or lengths that differ.
-        ValueError: confidence, resamples or permutations out of range.
     """
     if not np.array_equal(first.rows, second.rows):
         raise DataError(
@@ -63,46 +43,18 @@ def paired(
             f"{len(np.intersect1d(first.rows, second.rows))} of them in common); score both with the same tracklets "
             "and the same protocol"
         )
-    people = people_of(first, pids, confidence=confidence, resamples=resamples)
-    if permutations < 1:
-        raise ValueError(f"permutations is {permutations}; at least 1 is needed")
-    one, two = values_of(first), values_of(second)
-    differences = np.stack([two[name] - one[name] for name in one], axis=1)
-    low, high = bootstrap(
-        differences,
-        people,
-        confidence=confidence,
-        resamples=resamples,
-        rng=np.random.default_rng([seed, 12]),
-    )
-    scores = {}
-    for number, name in enumerate(one):
-        sums = np.bincount(people, weights=differences[:, number]).astype(np.float64)
-        p_value, exact = _flip_test(
-            sums, permutations=permutations, rng=np.random.default_rng([seed, 14, number])
-        )
-        scores[name] = Estimate(
-            value=float(two[name].mean()) - float(one[name].mean()),
-            first=float(one[name].mean()),
-            second=float(two[name].mean()),
-            low=float(low[number]),
-            high=float(high[number]),
-            p_value=p_value,
-            exact=exact,
-        )
+    people, one, two = people_of(first, pids), values_of(first), values_of(second)
+    first_values, second_values = (np.stack(list(of.values()), axis=1) for of in (one, two))
+    found = _compared(first_values, second_values, people, seed=seed)
     return Estimates(
-        scores=scores,
-        confidence=confidence,
-        resamples=resamples,
-        people=int(people.max()) + 1,
-        queries=len(people),
+        scores=dict(zip(one, found, strict=True)), people=int(people.max()) + 1, queries=len(people)
     )
 
 
 def paired_values(first: npt.NDArray[np.float64], second: npt.NDArray[np.float64], *, seed: int) -> Estimate:
     """Compare two runs by one number a person, or by units of another kind that are drawn independently.
 
-    Interval (95 %) and p-value are those of `paired`; every unit counts equally. Of fewer than six units the flip test
+    Interval and p-value are those of `paired`; every unit counts equally. Of fewer than six units the flip test
     reaches no p of 0.05, and the interval is too narrow.
 
     Args:
@@ -123,30 +75,36 @@ def paired_values(first: npt.NDArray[np.float64], second: npt.NDArray[np.float64
             f"paired numbers of shapes {np.shape(first)} and {np.shape(second)}; give one for each unit that both runs "
             "have, and at least two"
         )
-    differences = second - first
-    low, high = bootstrap(
-        differences[:, None],
-        np.arange(len(differences)),
-        confidence=0.95,
-        resamples=RESAMPLES,
-        rng=np.random.default_rng([seed, 12]),
-    )
-    p_value, exact = _flip_test(differences, permutations=PERMUTATIONS, rng=np.random.default_rng([seed, 14]))
-    return Estimate(
-        value=float(second.mean()) - float(first.mean()),
-        count=len(differences),
-        first=float(first.mean()),
-        second=float(second.mean()),
-        low=float(low[0]),
-        high=float(high[0]),
-        p_value=p_value,
-        exact=exact,
-    )
+    (found,) = _compared(first[:, None], second[:, None], np.arange(len(first)), seed=seed)
+    return replace(found, count=len(first))
 
 
-def _flip_test(
-    sums: npt.NDArray[np.float64], *, permutations: int, rng: np.random.Generator
-) -> tuple[float, bool]:
+def _compared(
+    one: npt.NDArray[np.float64], two: npt.NDArray[np.float64], people: npt.NDArray[np.int64], *, seed: int
+) -> list[Estimate]:
+    """Compare each column of numbers ``[queries, scores]`` of two runs, over people."""
+    differences = two - one
+    ends = bootstrap(differences, people, rng=np.random.default_rng([seed, 12]))
+    found = []
+    for number, (low, high) in enumerate(ends):
+        sums = np.bincount(people, weights=differences[:, number]).astype(np.float64)
+        p_value, exact = _flip_test(sums, rng=np.random.default_rng([seed, 14, number]))
+        first, second = float(one[:, number].mean()), float(two[:, number].mean())
+        found.append(
+            Estimate(
+                value=second - first,
+                first=first,
+                second=second,
+                low=low,
+                high=high,
+                p_value=p_value,
+                exact=exact,
+            )
+        )
+    return found
+
+
+def _flip_test(sums: npt.NDArray[np.float64], *, rng: np.random.Generator) -> tuple[float, bool]:
     """Two-sided p-value of persons' summed differences ``[people]``, and whether all flips were tried."""
     sums = sums[sums != 0]  # flipping nothing changes nothing
     n = len(sums)
@@ -156,7 +114,7 @@ def _flip_test(
         flips = ((np.arange(2**n)[:, None] >> np.arange(n)) & 1).astype(np.float64)
         return float(np.mean(np.abs((1 - 2 * flips) @ sums) >= bound)), True
     as_large = 0
-    for size in chunks(permutations, n):
+    for size in chunks(PERMUTATIONS, n):
         flipped = np.unpackbits(rng.integers(256, size=(size, (n + 7) // 8), dtype=np.uint8), axis=1, count=n)
         as_large += int(np.count_nonzero(np.abs(sums.sum() - 2 * (flipped @ sums)) >= bound))
-    return (1 + as_large) / (1 + permutations), False
+    return (1 + as_large) / (1 + PERMUTATIONS), False

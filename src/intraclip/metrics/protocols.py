@@ -5,7 +5,6 @@ The same embeddings score differently under each of them, so a number without it
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -88,28 +87,6 @@ PROTOCOLS: dict[str, Protocol] = {
         ),
     )
 }
-
-
-def protocols_named(name: str) -> list[Protocol]:
-    """One protocol by name, or ``all`` that search across cameras.
-
-    >>> len(protocols_named("all")), len(protocols_named("within-camera"))
-    (7, 1)
-    """
-    return [p for p in PROTOCOLS.values() if not p.own_camera] if name == "all" else [protocol_named(name)]
-
-
-def distinct(protocols: Sequence[Protocol]) -> list[tuple[Protocol, list[str]]]:
-    """Protocols that calculate differently, each with the names of all that calculate the same.
-
-    >>> [same for _, same in distinct([PROTOCOLS["mars-full"], PROTOCOLS["prid2011"], PROTOCOLS["lsvid"]])]
-    [['mars-full'], ['prid2011', 'lsvid']]
-    """
-    groups: dict[tuple[bool, str, bool], tuple[Protocol, list[str]]] = {}
-    for protocol in protocols:
-        rules = (protocol.queries_in_gallery, protocol.average_precision, protocol.own_camera)
-        groups.setdefault(rules, (protocol, []))[1].append(protocol.name)
-    return list(groups.values())
 
 
 def protocol_named(name: str) -> Protocol:

@@ -67,11 +67,7 @@ class Similar(NamedTuple):
 
 
 def require_name(query: str, names: Sequence[str]) -> None:
-    """Refuse a tracklet name that is not among `names`, with the nearest ones.
-
-    Raises:
-        DataError: no tracklet of that name.
-    """
+    """Refuse a tracklet name that is not among `names`, with the nearest ones."""
     if query not in names:
         close = difflib.get_close_matches(query, names, n=3)
         hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(names[:5])}, ..."

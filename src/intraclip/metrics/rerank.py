@@ -12,8 +12,6 @@ the same parameters alone, and a threshold or a calibration of plain distances s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
@@ -22,30 +20,12 @@ from intraclip.arrays import as_reals, as_whole
 from intraclip.errors import DataError
 from intraclip.metrics.distance import Distance, distance_matrix, paired_distances
 
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Reranked:
-    """Re-ranked distances; not comparable with plain ones.
-
-    Attributes:
-        distances: float32 ``[Q, G]``, 0..1: (1 - weight) x Jaccard distance + weight x d / scale.
-        scale: the largest d between any two of the tracklets.
-        label: what reports must print beside every number made of these distances.
-        distance: ``euclidean`` or ``cosine``, the plain distance below.
-    """
-
-    distances: npt.NDArray[np.float32]
-    scale: float
-    label: str
-    distance: Distance
-
-    def __repr__(self) -> str:
-        q, g = self.distances.shape
-        return f"Reranked({q} x {g}, {self.label}, {self.distance})"
+BLOCK = 256
+"""Rows of distances held at once."""
 
 
 def rerank_label(*, k1: int = 20, k2: int = 6, weight: float = 0.3) -> str:
-    """Name of re-ranked distances.
+    """Name of re-ranked distances, which reports must print beside every number made of them.
 
     >>> rerank_label()
     'k-reciprocal re-ranked (k1=20, k2=6, lambda=0.3)'
@@ -62,8 +42,7 @@ def rerank(
     k1: int = 20,
     k2: int = 6,
     weight: float = 0.3,
-    block: int = 256,
-) -> Reranked:
+) -> npt.NDArray[np.float32]:
     """Re-rank a gallery for all queries together.
 
     d is the squared Euclidean distance (Eq. 1 with M = 1) or the cosine distance. With all queries and gallery
@@ -81,7 +60,7 @@ def rerank(
     in the set: results do not change when all features are multiplied, and both terms of Eq. 12 lie in 0..1. With
     `weight` 1 the result is d / scale, the plain ranking.
 
-    Memory, beside the result and float64 copies of the features: about 40 bytes x `block` x tracklets for a block of
+    Memory, beside the result and float64 copies of the features: about 40 bytes x `BLOCK` x tracklets for a block of
     distances, and 50 bytes for each entry of V that is not 0, of which there are tens to a few hundreds a tracklet.
 
     Args:
@@ -93,14 +72,16 @@ def rerank(
         k1: neighbours, at least 1; fewer in a smaller set.
         k2: tracklets whose encodings are averaged, at least 1, which is none but the own one.
         weight: lambda of Eq. 12, 0..1.
-        block: rows of distances held at once; changes nothing but memory and speed.
+
+    Returns:
+        float32 ``[Q, G]``, 0..1; not comparable with plain distances.
 
     Raises:
         DataError: no query or gallery rows, rows that are not there, or features that have no distance.
         ValueError: a parameter out of range.
     """
-    if k1 < 1 or k2 < 1 or block < 1:
-        raise ValueError(f"k1 is {k1}, k2 is {k2} and block is {block}; each must be at least 1")
+    if k1 < 1 or k2 < 1:
+        raise ValueError(f"k1 is {k1} and k2 is {k2}; each must be at least 1")
     if not 0 <= weight <= 1:
         raise ValueError(f"weight is {weight}; it must lie in 0..1")
     features = as_reals(features, name="features")
@@ -112,8 +93,8 @@ def rerank(
             f"{len(gallery)} of them" + (f", from {together[0]} to {together[-1]}" if len(together) else "")
         )
     items = features[together]
-    neighbours, scale = _neighbours(items, max(k1, k2 - 1), distance=distance, block=block)
-    reciprocal = _expanded(neighbours, k1, block=block)
+    neighbours, scale = _neighbours(items, max(k1, k2 - 1), distance=distance)
+    reciprocal = _expanded(neighbours, k1)
     encoded = _encoded(items, reciprocal, distance=distance, scale=scale)
     # Eq. 11: one product with a matrix that averages.
     averaged = neighbours[:, :k2]
@@ -129,18 +110,16 @@ def rerank(
     sums = np.asarray(of_gallery.sum(axis=1))
     columns_of_gallery = of_gallery.tocsc()
     del of_gallery
-    for start in range(0, len(query), block):
-        part = slice(start, start + block)
+    for start in range(0, len(query), BLOCK):
+        part = slice(start, start + BLOCK)
         plain = _d(distance_matrix(items[at_query[part]], items[at_gallery], distance=distance), distance)
         result[part] = weight * (plain / scale)
-        for row in range(start, min(start + block, len(query))):
+        for row in range(start, min(start + BLOCK, len(query))):
             own = slice(of_query.indptr[row], of_query.indptr[row + 1])
             smaller = _shared(of_query.indices[own], of_query.data[own], columns_of_gallery)
             larger = of_query.data[own].sum() + sums - smaller
             result[row] += ((1 - weight) * np.maximum(1 - smaller / larger, 0)).astype(np.float32)
-    return Reranked(
-        distances=result, scale=scale, label=rerank_label(k1=k1, k2=k2, weight=weight), distance=distance
-    )
+    return result
 
 
 def _d(plain: npt.NDArray[np.float32], distance: Distance) -> npt.NDArray[np.float64]:
@@ -150,7 +129,7 @@ def _d(plain: npt.NDArray[np.float32], distance: Distance) -> npt.NDArray[np.flo
 
 
 def _neighbours(
-    items: npt.NDArray[np.float32], count: int, *, distance: Distance, block: int
+    items: npt.NDArray[np.float32], count: int, *, distance: Distance
 ) -> tuple[npt.NDArray[np.int64], float]:
     """Each item and the `count` ones nearest to it, in that order, and the largest d of all.
 
@@ -160,8 +139,8 @@ def _neighbours(
     kept = min(count, n - 1) + 1
     nearest = np.empty((n, kept), dtype=np.int64)
     largest = 0.0
-    for start in range(0, n, block):
-        rows = np.arange(start, min(start + block, n))
+    for start in range(0, n, BLOCK):
+        rows = np.arange(start, min(start + BLOCK, n))
         plain = distance_matrix(items[rows], items, distance=distance)
         largest = max(largest, float(plain.max()))
         # The bits of non-negative floats sort like the floats; with the row behind them, no two are equal, so that a
@@ -179,27 +158,27 @@ def _neighbours(
     return nearest, scale or 1.0  # all in one point: any scale will do
 
 
-def _reciprocal(neighbours: npt.NDArray[np.int64], k: int, *, block: int) -> sparse.csr_array:
+def _reciprocal(neighbours: npt.NDArray[np.int64], k: int) -> sparse.csr_array:
     """R(p, k) of all p (Eq. 3), ``[N, N]`` with ones."""
     near = neighbours[:, : k + 1]
     mutual = np.empty(near.shape, dtype=bool)
-    for start in range(0, len(near), block):
-        rows = np.arange(start, min(start + block, len(near)))
+    for start in range(0, len(near), BLOCK):
+        rows = np.arange(start, min(start + BLOCK, len(near)))
         mutual[rows] = (near[near[rows]] == rows[:, None, None]).any(axis=2)
     indptr = np.concatenate([[0], np.cumsum(mutual.sum(axis=1))])
     ones = np.ones(indptr[-1], dtype=np.int32)
     return sparse.csr_array((ones, near[mutual], indptr), shape=(len(near), len(near)))
 
 
-def _expanded(neighbours: npt.NDArray[np.int64], k1: int, *, block: int) -> sparse.csr_array:
+def _expanded(neighbours: npt.NDArray[np.int64], k1: int) -> sparse.csr_array:
     """R*(p) of all p (Eq. 5), ``[N, N]``; the stored entries are the members."""
-    whole = _reciprocal(neighbours, k1, block=block)
-    half = _reciprocal(neighbours, max(1, round(k1 / 2)), block=block)
+    whole = _reciprocal(neighbours, k1)
+    half = _reciprocal(neighbours, max(1, round(k1 / 2)))
     sizes = np.diff(half.indptr)
     transposed = half.T.tocsr()
     parts = []
-    for start in range(0, len(neighbours), block):
-        own = whole[start : start + block]
+    for start in range(0, len(neighbours), BLOCK):
+        own = whole[start : start + BLOCK]
         # How many of R(q, k1/2) lie in R(p, k1), for the members q of R(p, k1).
         common = (own @ transposed).multiply(own).tocsr()
         common.data = (3 * common.data >= 2 * sizes[common.indices]).astype(np.int32)

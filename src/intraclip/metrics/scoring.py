@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from intraclip.metrics import ranking
 from intraclip.metrics.distance import Distance
 from intraclip.metrics.protocols import Protocol, protocol_named
 from intraclip.metrics.ranking import Scores
-from intraclip.metrics.uncertainty import intervals
+from intraclip.metrics.uncertainty import intervals_or_none
 from intraclip.types import Embeddings
 
 
@@ -58,7 +56,4 @@ def score(
         embeddings = Embeddings(features=features, pids=pids, camids=camids, is_query=is_query)
     rules = protocol if isinstance(protocol, Protocol) else protocol_named(protocol)
     found = ranking.score(embeddings, rules, distance=distance)
-    people = embeddings.pids[found.outcomes.rows]
-    if len(np.unique(people)) < 2:
-        return found
-    return replace(found, intervals=intervals(found.outcomes, people, seed=0))
+    return replace(found, intervals=intervals_or_none(found.outcomes, embeddings.pids))

@@ -20,9 +20,11 @@ from intraclip.arrays import as_whole
 from intraclip.errors import DataError
 from intraclip.metrics.ranking import RANKS, Outcomes
 
-RESAMPLES = 2000
-"""Draws of the bootstrap. The ends of a 95 % interval then move by a few hundredths of its width with the seed."""
+CONFIDENCE = 0.95
+"""Share of repetitions whose interval is meant to hold the true value."""
 
+RESAMPLES = 2000
+"""Draws of the bootstrap. The ends of an interval then move by a few hundredths of its width with the seed."""
 
 _CHUNK = 1_000_000
 """Numbers drawn at once: bounds the memory, not the result."""
@@ -64,12 +66,11 @@ class Estimates:
 
     Attributes:
         scores: by the name of the score: ``rank1``, ``rank5``, ``rank10``, ``rank20``, ``mAP``, ``mINP``.
-        confidence: share of repetitions whose interval is meant to hold the true value, 0..1.
     """
 
     scores: Mapping[str, Estimate]
-    confidence: float
-    resamples: int
+    confidence: float = CONFIDENCE
+    resamples: int = RESAMPLES
     people: int
     queries: int
 
@@ -86,15 +87,8 @@ def _plain(found: Estimate) -> dict[str, Any]:
     return {**runs, **ends, "p_value": found.p_value, "exact": found.exact}
 
 
-def intervals(
-    outcomes: Outcomes,
-    pids: npt.NDArray[np.int64],
-    *,
-    confidence: float = 0.95,
-    resamples: int = RESAMPLES,
-    seed: int,
-) -> Estimates:
-    """Confidence intervals of the scores of one run, by a bootstrap over people.
+def intervals(outcomes: Outcomes, pids: npt.NDArray[np.int64], *, seed: int) -> Estimates:
+    """95 % intervals of the scores of one run, by a bootstrap over people.
 
     People are drawn again with replacement, each with all their queries, as the queries of one person succeed or
     fail together. The ends are percentiles of the drawn scores, taken a little farther out: a percentile interval is
@@ -109,44 +103,35 @@ def intervals(
     Args:
         outcomes: of the counted queries.
         pids: int64 ``[queries]``, person of each counted query, such as ``embeddings.pids[outcomes.rows]``.
-        confidence: inside (0, 1).
-        resamples: draws.
         seed: of the draws.
 
     Raises:
         DataError: fewer than two people, or lengths that differ.
-        ValueError: confidence or resamples out of range.
     """
-    people = people_of(outcomes, pids, confidence=confidence, resamples=resamples)
-    values = values_of(outcomes)
-    low, high = bootstrap(
-        np.stack(list(values.values()), axis=1),
-        people,
-        confidence=confidence,
-        resamples=resamples,
-        rng=np.random.default_rng([seed, 13]),
-    )
+    people, values = people_of(outcomes, pids), values_of(outcomes)
+    ends = bootstrap(np.stack(list(values.values()), axis=1), people, rng=np.random.default_rng([seed, 13]))
     count = int(people.max()) + 1
-    missing = ((1 - confidence) / 2) ** (1 / count)
+    missing = ((1 - CONFIDENCE) / 2) ** (1 / count)
     scores = {}
-    for number, (name, value) in enumerate(values.items()):
-        ends = float(low[number]), float(high[number])
+    for (name, value), (low, high) in zip(values.items(), ends, strict=True):
         if (value == 1).all():
-            ends = missing, 1.0
+            low, high = missing, 1.0
         elif (value == 0).all():
-            ends = 0.0, 1 - missing
-        scores[name] = Estimate(value=float(value.mean()), low=ends[0], high=ends[1])
-    return Estimates(
-        scores=scores, confidence=confidence, resamples=resamples, people=count, queries=len(people)
-    )
+            low, high = 0.0, 1 - missing
+        scores[name] = Estimate(value=float(value.mean()), low=low, high=high)
+    return Estimates(scores=scores, people=count, queries=len(people))
 
 
-def intervals_or_none(
-    outcomes: Outcomes, pids: npt.NDArray[np.int64], *, seed: int = 0
-) -> dict[str, Any] | None:
-    """`intervals` as plain values, or None where one person, or none, was searched for: nothing can be drawn again."""
+def intervals_or_none(outcomes: Outcomes, pids: npt.NDArray[np.int64], *, seed: int = 0) -> Estimates | None:
+    """`intervals`; None where one person, or none, was searched for: nothing can be drawn again.
+
+    Args:
+        outcomes: of the counted queries.
+        pids: int64 ``[N]``, of all embeddings.
+        seed: of the draws.
+    """
     people = pids[outcomes.rows]
-    return intervals(outcomes, people, seed=seed).to_json_dict() if len(np.unique(people)) > 1 else None
+    return intervals(outcomes, people, seed=seed) if len(np.unique(people)) > 1 else None
 
 
 def values_of(outcomes: Outcomes) -> dict[str, npt.NDArray[np.float64]]:
@@ -157,14 +142,8 @@ def values_of(outcomes: Outcomes) -> dict[str, npt.NDArray[np.float64]]:
     return found
 
 
-def people_of(
-    outcomes: Outcomes, pids: npt.NDArray[np.int64], *, confidence: float, resamples: int
-) -> npt.NDArray[np.int64]:
+def people_of(outcomes: Outcomes, pids: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """Persons of the queries, numbered from 0."""
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence is {confidence}; it must lie inside 0 and 1, such as 0.95")
-    if resamples < 1:
-        raise ValueError(f"resamples is {resamples}; at least 1 is needed")
     pids = as_whole(pids, name="pids")
     if np.shape(pids) != (len(outcomes.rows),):
         raise DataError(
@@ -181,28 +160,23 @@ def people_of(
 
 
 def bootstrap(
-    values: npt.NDArray[np.float64],
-    people: npt.NDArray[np.int64],
-    *,
-    confidence: float,
-    resamples: int,
-    rng: np.random.Generator,
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Low and high ends ``[scores]`` for means over queries of values ``[queries, scores]``."""
+    values: npt.NDArray[np.float64], people: npt.NDArray[np.int64], *, rng: np.random.Generator
+) -> list[tuple[float, float]]:
+    """Low and high end of the mean over queries of each score; `values` are ``[queries, scores]``."""
     counts = np.bincount(people)
     n = len(counts)
     sums = np.stack([np.bincount(people, weights=column) for column in values.T], axis=1)
     means = []
-    for size in chunks(resamples, n):
+    for size in chunks(RESAMPLES, n):
         drawn = rng.integers(n, size=(size, n))
         drawn += np.arange(size)[:, None] * n
         times = np.bincount(drawn.ravel(), minlength=size * n).reshape(size, n).astype(np.float64)
         # The number of queries differs from draw to draw, as it would with other people.
         means.append((times @ sums) / (times @ counts)[:, None])
     # Hesterberg (2015): where a normal quantile would stand, Student's, and the bias of the bootstrap's variance.
-    tail = float(ndtr(np.sqrt(n / (n - 1)) * stdtrit(n - 1, (1 - confidence) / 2)))
-    low, high = np.quantile(np.concatenate(means), [tail, 1 - tail], axis=0)
-    return low, high
+    tail = float(ndtr(np.sqrt(n / (n - 1)) * stdtrit(n - 1, (1 - CONFIDENCE) / 2)))
+    ends = np.quantile(np.concatenate(means), [tail, 1 - tail], axis=0).T
+    return [(float(low), float(high)) for low, high in ends]
 
 
 def chunks(total: int, width: int) -> Iterator[int]:

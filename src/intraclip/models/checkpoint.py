@@ -22,7 +22,7 @@ from torch import nn
 from intraclip.config import Recipe
 from intraclip.config_io import parse_json, recipe_from_table
 from intraclip.core.files import whole_file
-from intraclip.core.settings import flat, table_of
+from intraclip.core.settings import table_of
 from intraclip.core.tensor_digest import digest
 from intraclip.errors import CheckpointError, ConfigError
 from intraclip.models.embedder import ClipEmbedder, build_embedder
@@ -148,18 +148,6 @@ def read_checkpoint(path: Path) -> Checkpoint:
         raise CheckpointError(f"{path} has a damaged header: {error}") from None
 
 
-def verify(path: Path) -> Checkpoint:
-    """Read a training checkpoint whole, comparing its tensors with their digest.
-
-    Raises:
-        CheckpointError: as `read_checkpoint`, or other bytes than were written.
-    """
-    checkpoint = read_checkpoint(path)
-    for part in ("model", "optimizer", *MORE):
-        _tensors(path, f"{part}.")
-    return checkpoint
-
-
 def load_model(checkpoint: Checkpoint, *, device: torch.device) -> ClipEmbedder:
     """Build the network of a checkpoint with its weights, in evaluation mode."""
     model = build_embedder(
@@ -175,49 +163,11 @@ def load_model(checkpoint: Checkpoint, *, device: torch.device) -> ClipEmbedder:
 def load_weights(model: nn.Module, checkpoint: Checkpoint) -> None:
     """Copy a checkpoint's weights into a network of the same structure."""
     try:
-        model.load_state_dict(model_weights(checkpoint))
+        model.load_state_dict(tensors_of(checkpoint.path, "model"))
     except RuntimeError as error:
         raise CheckpointError(
             f"the weights in {checkpoint.path} do not fit its own header: {error}"
         ) from None
-
-
-def model_weights(checkpoint: Checkpoint) -> dict[str, torch.Tensor]:
-    """The network's tensors by name.
-
-    Raises:
-        CheckpointError: they have other bytes than were written.
-    """
-    return _tensors(checkpoint.path, "model.")
-
-
-def load_optimizer(optimizer: torch.optim.Optimizer, checkpoint: Checkpoint) -> None:
-    """Restore an optimizer to the checkpoint's moment.
-
-    Raises:
-        CheckpointError: the file holds no optimizer.
-    """
-    with safetensors.safe_open(checkpoint.path, framework="pt") as file:
-        groups = (file.metadata() or {}).get("optimizer_groups")
-    if groups is None:
-        raise CheckpointError(
-            f"{checkpoint.path} holds weights only; resume from a file of the run's checkpoints/ folder"
-        )
-    state: dict[int, dict[str, torch.Tensor]] = {}
-    for name, tensor in _tensors(checkpoint.path, "optimizer.").items():
-        index, key = name.split(".", 1)
-        state.setdefault(int(index), {})[key] = tensor
-    optimizer.load_state_dict({"state": state, "param_groups": parse_json(groups)})
-    for parameter, entry in optimizer.state.items():
-        for key, tensor in entry.items():
-            if tensor.shape == parameter.shape:
-                # Fused optimizers walk through memory: moments must lie there as their weight does (channels last).
-                entry[key] = torch.empty_like(parameter, dtype=tensor.dtype).copy_(tensor)
-
-
-def load_more(checkpoint: Checkpoint) -> dict[str, dict[str, torch.Tensor]]:
-    """The tensors of the parts in `MORE` by name; a part that was not written is empty."""
-    return {part: _tensors(checkpoint.path, f"{part}.") for part in MORE}
 
 
 def model_file(run: Path) -> Path:
@@ -256,21 +206,12 @@ def training_checkpoint(run: Path, step: int) -> Path:
     return run / "checkpoints" / f"step-{step:08d}.safetensors"
 
 
-def describe(checkpoint: Checkpoint) -> Mapping[str, Any]:
-    """What an evaluation writes down about the model it scored."""
-    return {
-        "file": str(checkpoint.path),
-        "epoch": checkpoint.epoch,
-        "seed": checkpoint.recipe.seed,
-        **flat(table_of(checkpoint.recipe.model)),
-        "augmentation": checkpoint.recipe.augment.mode,
-    }
-
-
-def _tensors(path: Path, prefix: str) -> dict[str, torch.Tensor]:
+def tensors_of(path: Path, part: str) -> dict[str, torch.Tensor]:
+    """The tensors of a part ("model", "optimizer", one of `MORE`) by name, compared with their digest."""
+    prefix = f"{part}."
     try:
         with safetensors.safe_open(path, framework="pt") as file:
-            expected = (file.metadata() or {}).get(f"{prefix}sha256".replace(".", "_"))
+            expected = (file.metadata() or {}).get(f"{part}_sha256")
             found = {k: file.get_tensor(k) for k in file.keys() if k.startswith(prefix)}  # noqa: SIM118
     except (OSError, safetensors.SafetensorError) as error:
         raise CheckpointError(f"{path} is damaged: {error}") from None

@@ -25,14 +25,11 @@ class ClipNetwork(StagedNetwork):
     reads_clips = True
 
     def forward(self, frames: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
-        """Maps of clips.
+        """Maps of clips; ``[B T, F, h, w]``, the frames of a clip one after another.
 
         Args:
             frames: float ``[B, T, 3, H, W]``, packed.
             mask: bool ``[B, T]``, True for the first frames of a clip and False for the rest; None: all valid.
-
-        Returns:
-            ``[B T, F, h, w]``, the frames of a clip one after another.
         """
         mask = whole_mask(frames, mask)
         maps = frames.flatten(0, 1)

@@ -58,10 +58,7 @@ class StandardiseFrames(nn.Module):
 class ClipEmbedder(nn.Module):
     """Clips of frames -> embeddings, and identity logits for training.
 
-    Args:
-        config: backbone, head and their settings. Weights are random.
-        input_config: frame size, to check that the backbone can take it.
-        num_classes: training identities.
+    Weights are random.
     """
 
     def __init__(self, config: ModelConfig, input_config: InputConfig, *, num_classes: int) -> None:
@@ -111,11 +108,6 @@ class ClipEmbedder(nn.Module):
     def embedding_size(self) -> int:
         """D."""
         return self.head.embedding_size
-
-    @property
-    def num_pooled(self) -> int:
-        """Size of Z, the average before any learned layer."""
-        return self.num_features
 
     @property
     def vector_size(self) -> int:

@@ -46,11 +46,7 @@ class InstanceBatchNorm(nn.BatchNorm2d):
 
 
 def generalise(network: StagedNetwork, config: ModelConfig) -> None:
-    """Put in what a recipe asks for: IBN-a, MixStyle behind the second and the third stage; changed in place.
-
-    Raises:
-        ConfigError: IBN-a in a network that is no ResNet of torchvision's form.
-    """
+    """Put in what a recipe asks for: IBN-a, MixStyle behind the second and the third stage; changed in place."""
     if config.ibn:
         _add_ibn(network, config.backbone)
     if config.mix_style:

@@ -30,6 +30,7 @@ class StagedNetwork(nn.Module):
     Attributes:
         Settings: dataclass of what a recipe can set, ``[model.backbone] name = ...``.
         same_weights: settings that leave names and shapes of the weights as they are.
+        imagenet: torchvision's entry for its ImageNet weights, which are of width 1; None where there are none.
         num_features: F.
         min_size: smallest height and width in pixels that still leave a map.
         recompute: keep only the borders of the stages for the backward pass and compute the rest again
@@ -43,6 +44,7 @@ class StagedNetwork(nn.Module):
 
     Settings: ClassVar[type] = NoSettings
     same_weights: ClassVar[tuple[str, ...]] = ()
+    imagenet: ClassVar[WeightsEnum | None] = None
     num_features: int
     min_size: ClassVar[int] = 1
     own_loss: ClassVar[bool] = False
@@ -54,22 +56,11 @@ class StagedNetwork(nn.Module):
 
     @classmethod
     def build(cls, name: str, input_config: InputConfig, settings: Any) -> StagedNetwork:
-        """Make one with random weights.
-
-        Args:
-            name: as a recipe gives it.
-            input_config: how frames come.
-            settings: a `Settings`.
-        """
+        """Make one with random weights."""
         return cls(settings)
 
-    @classmethod
-    def usual_weights(cls, settings: Any) -> WeightsEnum | None:
-        """The entry of torchvision for its ImageNet weights; None where there are none."""
-        return None
-
     def load_usual(self) -> str:
-        """Fill it with its usual weights, where it knows more of them than `usual_weights`.
+        """Fill it with its usual weights, where it knows more of them than `imagenet`.
 
         Returns:
             Where they come from, for people; empty where it does not.

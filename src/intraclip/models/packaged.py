@@ -49,11 +49,7 @@ class Package:
         return found if found.is_file() else None
 
     def read(self, network: nn.Module) -> dict[str, torch.Tensor]:
-        """The weights under timm's names.
-
-        Raises:
-            CheckpointError: the file is damaged.
-        """
+        """The weights under timm's names."""
         from intraclip.models.state_dicts import read_state_dict
 
         path = self.path

@@ -14,7 +14,7 @@ from intraclip.config import USUAL_WEIGHTS, InputConfig, ModelConfig
 from intraclip.core.settings import flat, table_of
 from intraclip.errors import ConfigError
 from intraclip.models.backbones.weights import load_backbone_weights
-from intraclip.models.checkpoint import FORMAT, Checkpoint, model_file, model_weights, read_checkpoint
+from intraclip.models.checkpoint import FORMAT, Checkpoint, model_file, read_checkpoint, tensors_of
 from intraclip.models.embedder import ClipEmbedder
 from intraclip.models.state_dicts import without_wrappers
 from intraclip.models.zoo import find_weights
@@ -46,9 +46,6 @@ def begin(model: ClipEmbedder, config: ModelConfig, input_config: InputConfig) -
 
     Returns:
         What was taken from where, for people; empty for random weights.
-
-    Raises:
-        ConfigError: there are no such weights, or they are of another backbone or another normalisation.
     """
     file = trained_before(config.weights)
     if file is not None:
@@ -79,7 +76,7 @@ def _from_checkpoint(
             f"model.weights: {source} is another kind of network; set what differs as it is there, or leave out "
             "--recipe to take all of its recipe:\n" + "\n".join(f"  {line}" for line in differing)
         )
-    state = without_wrappers(model_weights(checkpoint))
+    state = without_wrappers(tensors_of(checkpoint.path, "model"))
     body = _below(state, "backbone.")
     size = theirs.input.height, theirs.input.width
     # Networks of timm lie one name deeper than in their usual files.

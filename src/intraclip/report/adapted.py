@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from intraclip.adapt.adapting import Adapted
 from intraclip.adapt.guard import WORDS
-from intraclip.report.html import write_page
+from intraclip.report.html import Shown, write_page
 from intraclip.report.sections.tiles import Tile, tracklet_tile
 
 QUERIES = 10
@@ -18,43 +17,11 @@ GROUPS = 24
 MEMBERS = 6
 
 
-@dataclass(frozen=True, kw_only=True)
-class Query:
-    """A query and its nearest tracklets of other cameras, by both networks."""
-
-    tile: Tile
-    held_out: bool
-    lists: tuple[tuple[str, tuple[Tile, ...]], ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Group:
-    """Tracklets that were taken for one person in the last round."""
-
-    number: int
-    about: str
-    tiles: tuple[Tile, ...]
-    left_out: int
-
-
 def write_adapted_page(out: Path, found: Adapted, *, name: str = "the old network") -> Path:
     """Write the page.
 
     Queries are first those that were held out and whose first answer changed, then other held-out ones; among equals
     by their number.
-
-    Args:
-        out: the HTML file.
-        found: what `adapt` returned.
-        name: of the network that it began with.
-
-    Returns:
-        `out`.
-
-    Raises:
-        FrameError: a picture cannot be read.
-        MissingExtraError: the ``report`` extra is not installed.
-        OutputError: the file cannot be written.
     """
     before, after = found.before.figures, found.after.figures
     people = found.clusters.people
@@ -96,7 +63,8 @@ def _chosen(found: Adapted) -> list[int]:
     return sorted(held, key=lambda row: (not changed(row), row))[:QUERIES]
 
 
-def _query(found: Adapted, row: int, name: str) -> Query:
+def _query(found: Adapted, row: int, name: str) -> Shown:
+    """A query and its nearest tracklets of other cameras, by both networks."""
     tracklets = found.footage.tracklets
 
     def tiles(after: bool) -> tuple[Tile, ...]:
@@ -116,24 +84,25 @@ def _query(found: Adapted, row: int, name: str) -> Query:
         )
 
     own = tracklets[row]
-    return Query(
-        tile=tracklet_tile(own, 4, alt=f"query {own.name}", caption=(own.name, f"camera {own.camid}")),
-        held_out=row in found.held,
-        lists=((name, tiles(after=False)), ("adapted", tiles(after=True))),
-    )
+    return {
+        "tile": tracklet_tile(own, 4, alt=f"query {own.name}", caption=(own.name, f"camera {own.camid}")),
+        "held_out": row in found.held,
+        "lists": ((name, tiles(after=False)), ("adapted", tiles(after=True))),
+    }
 
 
-def _group(found: Adapted, person: int) -> Group:
+def _group(found: Adapted, person: int) -> Shown:
+    """Tracklets that were taken for one person in the last round."""
     rows = np.flatnonzero(found.clusters.person == person).tolist()
     tracklets = [found.footage.tracklets[row] for row in rows]
     cameras = sorted({t.camid for t in tracklets})
     shown = tracklets[:MEMBERS]
-    return Group(
-        number=person,
-        about=f"{len(rows)} tracklets, camera{'s' if len(cameras) > 1 else ''} {', '.join(map(str, cameras))}",
-        tiles=tuple(
+    return {
+        "number": person,
+        "about": f"{len(rows)} tracklets, camera{'s' if len(cameras) > 1 else ''} {', '.join(map(str, cameras))}",
+        "tiles": tuple(
             tracklet_tile(t, 2, alt=f"{t.name} of group {person}", caption=(t.name, f"camera {t.camid}"))
             for t in shown
         ),
-        left_out=len(rows) - len(shown),
-    )
+        "left_out": len(rows) - len(shown),
+    }

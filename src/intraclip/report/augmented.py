@@ -48,11 +48,7 @@ def augmented_clip(
 ) -> AugmentedClip:
     """Draw once, apply, and turn the network's input back into a picture.
 
-    Args:
-        frames: uint8 ``[T, H, W, 3]``.
-        config: with its mode.
-        input_config: mean and deviation are read.
-        generator: source of the draw.
+    Frames are uint8 ``[T, H, W, 3]``.
     """
     count, height, width, _ = frames.shape
     parameters = draw(config, clips=1, frames=count, height=height, width=width, generator=generator)
@@ -66,11 +62,7 @@ def augmented_clip(
 def describe_draw(parameters: AugmentParameters, unit: int, *, height: int, width: int) -> list[str]:
     """One draw in words, one short line an operation; "unchanged" when there is none.
 
-    Args:
-        parameters: of one clip.
-        unit: 0 for a synchronous draw, the frame number for an asynchronous one.
-        height: frame height in pixels.
-        width: frame width in pixels.
+    `unit` is 0 for a synchronous draw, the frame number for an asynchronous one.
     """
     top, left, box_height, box_width = parameters.crop[0, unit].tolist()
     lines = []

@@ -10,14 +10,12 @@ from intraclip import __version__
 from intraclip.core.files import write_text
 from intraclip.errors import require_extra
 
+Shown = dict[str, Any]
+"""What a template reads, by the names that it has there."""
+
 
 def write_page(out: Path, template: str, *, package: str = "intraclip.report", **context: Any) -> Path:
-    """Fill a template of a package and write the page; returns `out`.
-
-    Raises:
-        MissingExtraError: the ``report`` extra is not installed.
-        OutputError: the file cannot be written.
-    """
+    """Fill a template of a package and write the page; returns `out`."""
     jinja2 = require_extra("jinja2", extra="report", purpose="the page")
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True

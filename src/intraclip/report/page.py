@@ -57,9 +57,6 @@ def write_report(
         seed: of every choice made here: queries, clips, people, t-SNE.
         say: told what is being made.
 
-    Returns:
-        `out`.
-
     Raises:
         DataError: no runs, or one that is not scored (the message names the command) or damaged.
     """

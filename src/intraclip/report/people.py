@@ -4,74 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from intraclip.link.changes import title as titled
 from intraclip.link.people import People
-from intraclip.report.html import write_page
+from intraclip.report.html import Shown, write_page
 
 MAX_PEOPLE = 100
 """People shown with pictures; the others are in the table beside the page."""
 
 MAX_STRIPS = 12
 """Film strips shown of one person."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Bar:
-    """A tracklet on a timeline.
-
-    Attributes:
-        left: percent of the width, 0..100.
-        width: percent of the width.
-        label: name and times, shown on hovering and read aloud.
-    """
-
-    left: float
-    width: float
-    label: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Strip:
-    """A film strip with its caption.
-
-    Attributes:
-        image: a ``data:`` address, empty without pictures.
-        alt: read aloud in place of the picture.
-        lines: caption.
-        doubtful: less likely than not to belong to this person.
-    """
-
-    image: str
-    alt: str
-    lines: tuple[str, ...]
-    doubtful: bool
-
-
-@dataclass(frozen=True, kw_only=True)
-class Shown:
-    """A person on the page.
-
-    Attributes:
-        title: as a heading.
-        label: name or number, for the list of all.
-        about: cameras, tracklets, times, in words.
-        rows: camera -> its bars; empty without times.
-        strips: in order of time.
-        left_out: strips that are not shown.
-    """
-
-    number: int
-    title: str
-    label: str
-    about: str
-    rows: tuple[tuple[str, tuple[Bar, ...]], ...]
-    strips: tuple[Strip, ...]
-    left_out: int
 
 
 def write_people_page(
@@ -92,9 +37,6 @@ def write_people_page(
         picture: name of a tracklet -> film strip as a ``data:`` address, or an empty text; None shows no pictures.
         cameras: names to show instead of numbers.
         sentences: shown below the title, after what the rule was.
-
-    Returns:
-        `out`.
     """
     named = {c: f"camera {c}" for c in people.evidence.camids.tolist()} | (cameras or {})
     repeated = [p for p in people.numbers if len(people.members(p)) > 1]
@@ -124,6 +66,7 @@ def write_people_page(
 
 
 def _shown(people: People, person: int, picture: Callable[[str], str] | None, named: dict[int, str]) -> Shown:
+    """A person with film strips in order of time; doubtful is one that rather belongs to somebody else."""
     members = people.members(person).tolist()
     in_words = [named[c] for c in people.cameras(person)]
     about = f"{', '.join(in_words)}; {len(members)} tracklets"
@@ -134,42 +77,43 @@ def _shown(people: People, person: int, picture: Callable[[str], str] | None, na
         probability, distance = float(people.probability[row]), float(people.distance[row])
         belongs = f"{100 * probability:.0f} %" if math.isfinite(probability) else f"distance {distance:.3g}"
         strips.append(
-            Strip(
-                image=picture(name) if picture is not None else "",
-                alt=f"{name}, {camera}{', ' + when if when else ''}",
-                lines=tuple(line for line in (name, camera, when, belongs) if line),
-                doubtful=math.isfinite(probability) and probability < 0.5,
-            )
+            {
+                "image": picture(name) if picture is not None else "",
+                "alt": f"{name}, {camera}{', ' + when if when else ''}",
+                "lines": tuple(line for line in (name, camera, when, belongs) if line),
+                "doubtful": math.isfinite(probability) and probability < 0.5,
+            }
         )
-    return Shown(
-        number=person,
-        title=titled(person, people.labels),
-        label=people.labels.get(person, str(person)),
-        about=about,
-        rows=_rows(people, members, named),
-        strips=tuple(strips),
-        left_out=len(members) - len(strips),
-    )
+    return {
+        "number": person,
+        "title": titled(person, people.labels),
+        "label": people.labels.get(person, str(person)),
+        "about": about,
+        "rows": _rows(people, members, named),
+        "strips": tuple(strips),
+        "left_out": len(members) - len(strips),
+    }
 
 
 def _rows(
     people: People, members: Sequence[int], named: dict[int, str]
-) -> tuple[tuple[str, tuple[Bar, ...]], ...]:
+) -> tuple[tuple[str, tuple[Shown, ...]], ...]:
+    """Camera and its bars on the timeline, in percent of its width; nothing without times."""
     times = people.evidence.clocked
     first, last = _bounds(people)
     if not last > first:
         return ()
-    rows: dict[int, list[Bar]] = {}
+    rows: dict[int, list[Shown]] = {}
     for row in members:
         start, end = times[row].tolist()
         if not (math.isfinite(start) and math.isfinite(end)):
             continue
         left = 100 * (start - first) / (last - first)
-        bar = Bar(
-            left=round(left, 3),
-            width=round(100 * (end - start) / (last - first), 3),
-            label=f"{people.names[row]}, {_when(people, row)}",
-        )
+        bar = {
+            "left": round(left, 3),
+            "width": round(100 * (end - start) / (last - first), 3),
+            "label": f"{people.names[row]}, {_when(people, row)}",
+        }
         rows.setdefault(int(people.evidence.camids[row]), []).append(bar)
     return tuple((named[camera], tuple(rows[camera])) for camera in sorted(rows))
 

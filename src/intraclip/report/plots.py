@@ -6,6 +6,7 @@ written inside another program. Lines and text that should follow the page's col
 
 from __future__ import annotations
 
+import html
 import io
 import re
 from collections.abc import Mapping, Sequence
@@ -37,6 +38,9 @@ IDENTITY_COLOURS = (
 )  # fmt: skip
 MARKERS = ("o", "^")
 
+MAX_RANK = 20
+"""The last one of a CMC that is drawn."""
+
 
 def style_of(number: int, *, baseline: bool = False) -> dict[str, Any]:
     """Colour and line style of run (or baseline) `number`, counted from 0."""
@@ -51,7 +55,6 @@ def training_curve(
     key: str,
     title: str,
     share: bool = False,
-    legend: bool = True,
 ) -> Figure:
     """One logged value over the epochs, runs overlaid."""
     figure, axes = _axes(title, xlabel="epoch")
@@ -68,7 +71,8 @@ def training_curve(
         axes.yaxis.set_major_formatter("{x:.0f} %")
     else:
         axes.set_ylim(bottom=0)
-    _finish(axes, legend=legend)
+    ticker = require_extra("matplotlib.ticker", extra="report", purpose="plots")
+    axes.xaxis.set_major_locator(ticker.MaxNLocator(nbins=6, integer=True))
     return figure
 
 
@@ -76,29 +80,24 @@ def cmc_curve(
     runs: Mapping[str, Sequence[float]],
     *,
     baselines: Mapping[str, Sequence[float]],
-    max_rank: int = 20,
-    legend: bool = True,
 ) -> Figure:
     """Cumulative matching characteristic: share of queries whose first right answer has rank k or better.
 
     Args:
-        runs: name -> CMC ``[>= max_rank]``, shares of 0..1, entry 0 is rank 1.
+        runs: name -> CMC ``[>= 20]``, shares of 0..1, entry 0 is rank 1.
         baselines: the same for baselines; drawn grey and dotted.
-        max_rank: last rank drawn.
-        legend: name the curves inside the figure.
     """
     figure, axes = _axes("CMC: right answer among the first k", xlabel="k")
     for group, baseline in ((runs, False), (baselines, True)):
         for number, (name, curve) in enumerate(group.items()):
-            shown = 100 * np.asarray(curve[:max_rank], dtype=np.float64)
+            shown = 100 * np.asarray(curve[:MAX_RANK], dtype=np.float64)
             ranks = np.arange(1, len(shown) + 1)
             axes.plot(ranks, shown, label=name, **style_of(number, baseline=baseline))
-    axes.set_xticks([1, *range(5, max_rank + 1, 5)])
+    axes.set_xticks([1, *range(5, MAX_RANK + 1, 5)])
     lowest = min((line.get_ydata().min() for line in axes.lines), default=0.0)  # type: ignore[union-attr]
     axes.set_ylim(max(-2.0, 10 * np.floor(lowest / 10) - 10), 102)
     axes.set_yticks([tick for tick in axes.get_yticks() if 0 <= tick <= 100])
     axes.yaxis.set_major_formatter("{x:.0f} %")
-    _finish(axes, legend=legend)
     return figure
 
 
@@ -106,8 +105,6 @@ def feature_scatter(
     points: npt.NDArray[np.float64],
     pids: npt.NDArray[np.int64],
     clips: npt.NDArray[np.int64],
-    *,
-    title: str = "",
 ) -> Figure:
     """Points on a plane: colour by identity, marker by clip.
 
@@ -115,9 +112,8 @@ def feature_scatter(
         points: float ``[N, 2]``.
         pids: int64 ``[N]``.
         clips: int64 ``[N]``, 0 or 1.
-        title: above the axes; empty for none.
     """
-    figure, axes = _axes(title, xlabel="", size=(4.4, 4.0))
+    figure, axes = _axes("", xlabel="", size=(4.4, 4.0))
     for number, pid in enumerate(np.unique(pids)):
         for clip, marker in enumerate(MARKERS):
             chosen = points[(pids == pid) & (clips == clip)]
@@ -163,20 +159,26 @@ def svg(figure: Figure, *, label: str) -> str:
     head, body = text.split(">", 1)
     box = re.search(r'viewBox="[^"]*"', head)
     attributes = box.group(0) if box else ""
-    return f'<svg {attributes} role="img" aria-label="{_attribute(label)}">{body.strip()}'
+    return f'<svg {attributes} role="img" aria-label="{html.escape(label)}">{body.strip()}'
 
 
-def _attribute(text: str) -> str:
-    for raw, safe in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ('"', "&quot;")):
-        text = text.replace(raw, safe)
-    return text
+def drawn(figure: Figure) -> npt.NDArray[np.uint8]:
+    """A figure as a picture, uint8 ``[H, W, 3]``."""
+    figure.canvas.draw()
+    return np.asarray(figure.canvas.buffer_rgba())[..., :3].copy()  # type: ignore[attr-defined]
+
+
+def blank(size: tuple[float, float], *, purpose: str = "plots", **options: Any) -> Figure:
+    """An empty figure of a size in inches, on a canvas of its own."""
+    module = require_extra("matplotlib.figure", extra="report", purpose=purpose)
+    backend = require_extra("matplotlib.backends.backend_agg", extra="report", purpose=purpose)
+    figure: Figure = module.Figure(figsize=size, **options)
+    backend.FigureCanvasAgg(figure)
+    return figure
 
 
 def _axes(title: str, *, xlabel: str, size: tuple[float, float] = (3.2, 2.35)) -> tuple[Figure, Axes]:
-    module = require_extra("matplotlib.figure", extra="report", purpose="plots")
-    backend = require_extra("matplotlib.backends.backend_agg", extra="report", purpose="plots")
-    figure: Figure = module.Figure(figsize=size, layout="constrained")
-    backend.FigureCanvasAgg(figure)
+    figure = blank(size, layout="constrained")
     axes = figure.add_subplot()
     axes.set_title(title, loc="left", fontsize=10, color=INK, parse_math=False)
     axes.set_xlabel(xlabel, fontsize=9, color=INK)
@@ -188,13 +190,3 @@ def _axes(title: str, *, xlabel: str, size: tuple[float, float] = (3.2, 2.35)) -
         side.set_color(INK)
         side.set_alpha(0.5)
     return figure, axes
-
-
-def _finish(axes: Axes, *, legend: bool) -> None:
-    ticker = require_extra("matplotlib.ticker", extra="report", purpose="plots")
-    if axes.get_xlabel() == "epoch":
-        axes.xaxis.set_major_locator(ticker.MaxNLocator(nbins=6, integer=True))
-    if legend and axes.lines:
-        shown = axes.legend(frameon=False, fontsize=8, labelcolor=INK)
-        for text in shown.get_texts():
-            text.set_parse_math(False)  # a name may hold a dollar sign

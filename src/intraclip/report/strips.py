@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,11 +21,8 @@ from intraclip.types import Tracklet
 Picture = npt.NDArray[np.uint8]
 """uint8 ``[H, W, 3]``, RGB."""
 
-RIGHT = (26, 138, 80)
-WRONG = (200, 50, 60)
 INK = (32, 34, 38)
-MUTED = (110, 114, 122)
-UNKNOWN = (150, 150, 150)
+GREY = 150
 PAPER = (255, 255, 255)
 BORDER = 4
 
@@ -44,71 +40,25 @@ def evenly_spaced(length: int, count: int) -> list[int]:
 
 
 def load_frames(tracklet: Tracklet, indices: Sequence[int], *, height: int, width: int) -> Picture:
-    """Read frames of a tracklet.
-
-    Returns:
-        uint8 ``[len(indices), height, width, 3]``, RGB.
-    """
+    """Read frames of a tracklet; uint8 ``[len(indices), height, width, 3]``, RGB."""
     frames = [resize_frame(read_tracklet_frame(tracklet, i), height, width) for i in indices]
     return np.stack(frames)
 
 
-def framed(strip: Picture, *, correct: bool | None) -> Picture:
-    """A strip with a green border and a tick, a red border and a cross, or a grey border where nobody knows.
-
-    Args:
-        strip: uint8 ``[H, W, 3]``.
-        correct: whether it shows the right person; None without labels.
-
-    Returns:
-        uint8 ``[H + 8, W + 8, 3]``.
-    """
-    colour = UNKNOWN if correct is None else RIGHT if correct else WRONG
-    height, width = strip.shape[0] + 2 * BORDER, strip.shape[1] + 2 * BORDER
-    picture = np.empty((height, width, 3), dtype=np.uint8)
-    picture[:] = colour
-    picture[BORDER:-BORDER, BORDER:-BORDER] = strip
-    if correct is None:
-        return picture
-    image = Image.fromarray(picture)
-    pen = ImageDraw.Draw(image)
-    pen.rectangle((0, 0, 17, 17), fill=colour)
-    # Drawn as lines: whether a font has these two signs is then no question.
-    lines = [((4, 9), (8, 13), (14, 4))] if correct else [((4, 4), (13, 13)), ((13, 4), (4, 13))]
-    for line in lines:
-        pen.line(line, fill=PAPER, width=3, joint="curve")
-    return np.asarray(image)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Answer:
-    """One answer of a ranked list.
-
-    Attributes:
-        frames: uint8 ``[T, H, W, 3]``.
-        correct: whether it is the right person; None without labels.
-        label: one short line of text.
-    """
-
-    frames: Picture
-    correct: bool | None
-    label: str
-
-
-def ranked_picture(query: Picture, answers: Sequence[Answer], *, title: str = "query") -> Picture:
-    """A query and its answers, best first, as one labelled picture.
+def ranked_picture(
+    query: Picture, answers: Sequence[tuple[Picture, str]], *, title: str = "query"
+) -> Picture:
+    """A query and its answers, best first, as one labelled picture; uint8 ``[H', W', 3]`` on white.
 
     Args:
         query: uint8 ``[T, H, W, 3]``.
-        answers: frames of the query's height.
+        answers: frames of the query's height, and a short line of text.
         title: written below the query.
-
-    Returns:
-        uint8 ``[H', W', 3]`` on white.
     """
-    tiles = [np.pad(film_strip(query), ((BORDER, BORDER), (0, 0), (0, 0)), constant_values=255)]
-    tiles += [framed(film_strip(answer.frames), correct=answer.correct) for answer in answers]
-    labels = [title, *(answer.label for answer in answers)]
+    high, all_round = (BORDER, BORDER), ((BORDER, BORDER), (BORDER, BORDER))
+    tiles = [np.pad(film_strip(query), (high, (0, 0), (0, 0)), constant_values=255)]
+    tiles += [np.pad(film_strip(f), (*all_round, (0, 0)), constant_values=GREY) for f, _ in answers]
+    labels = [title, *(label for _, label in answers)]
     gaps = [28, *(10 for _ in answers)]
     width = sum(tile.shape[1] for tile in tiles) + sum(gaps[: len(answers)]) + 20
     image = Image.new("RGB", (width, tiles[0].shape[0] + 40), PAPER)
@@ -116,14 +66,12 @@ def ranked_picture(query: Picture, answers: Sequence[Answer], *, title: str = "q
     left = 10
     for tile, label, gap in zip(tiles, labels, gaps, strict=True):
         image.paste(Image.fromarray(tile), (left, 10))
-        pen.text((left, tile.shape[0] + 15), label, fill=INK, font=_font(11))
+        pen.text((left, tile.shape[0] + 15), label, fill=INK, font=ImageFont.load_default(11))
         left += tile.shape[1] + gap
     return np.asarray(image)
 
 
-def ranked_tracklets(
-    query: Tracklet, answers: Sequence[tuple[Tracklet, float]], *, frames: int = 2, height: int = 160
-) -> Picture:
+def ranked_tracklets(query: Tracklet, answers: Sequence[tuple[Tracklet, float]]) -> Picture:
     """A tracklet and the ones most similar to it, without a verdict: for data without labels.
 
     Returns:
@@ -131,11 +79,10 @@ def ranked_tracklets(
     """
 
     def strip(tracklet: Tracklet) -> Picture:
-        indices = evenly_spaced(len(tracklet), frames)
-        return load_frames(tracklet, indices, height=height, width=height // 2)
+        return load_frames(tracklet, evenly_spaced(len(tracklet), 2), height=160, width=80)
 
     shown = [
-        Answer(frames=strip(tracklet), correct=None, label=f"{place}. {tracklet.name}  {distance:.3f}")
+        (strip(tracklet), f"{place}. {tracklet.name}  {distance:.3f}")
         for place, (tracklet, distance) in enumerate(answers, start=1)
     ]
     return ranked_picture(strip(query), shown, title=f"query {query.name}")
@@ -162,16 +109,12 @@ def write_picture(path: Path, picture: Picture, *, replace: bool = True) -> None
         partial.write_bytes(data)
 
 
-def jpeg_uri(picture: Picture, *, quality: int = 84) -> str:
+def jpeg_uri(picture: Picture) -> str:
     """A picture ``[H, W, 3]`` as a ``data:`` address with a JPEG inside."""
-    data = simplejpeg.encode_jpeg(np.ascontiguousarray(picture), quality=quality, colorsubsampling="420")
+    data = simplejpeg.encode_jpeg(np.ascontiguousarray(picture), quality=84, colorsubsampling="420")
     return jpeg_address(data)
 
 
 def jpeg_address(data: bytes) -> str:
     """A JPEG file as a ``data:`` address; an empty one as an empty text."""
     return "data:image/jpeg;base64," + base64.b64encode(data).decode("ascii") if data else ""
-
-
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size)

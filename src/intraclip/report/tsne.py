@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 
 from intraclip.config import InputConfig
-from intraclip.data.augment import normalise
+from intraclip.data.normalise import normalise
 from intraclip.errors import require_extra
 from intraclip.models.embedder import ClipEmbedder
 from intraclip.report.strips import load_frames
@@ -79,11 +79,7 @@ def choose_clips(
 def frame_features(
     model: ClipEmbedder, clips: Sequence[FeatureClip], input_config: InputConfig
 ) -> npt.NDArray[np.float32]:
-    """Spatial mean of the backbone's maps of each frame.
-
-    Returns:
-        float32 ``[N, F]``, clip after clip.
-    """
+    """Spatial mean of the backbone's maps of each frame; float32 ``[N, F]``, clip after clip."""
     images = np.concatenate(
         [
             load_frames(c.tracklet, c.frames, height=input_config.height, width=input_config.width)

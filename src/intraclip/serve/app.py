@@ -21,9 +21,9 @@ from intraclip.serve.routes import about, alerts, deletions, labels, page, quest
 from intraclip.serve.security import BodyLimit, Gate, SecureHeaders
 from intraclip.serve.settings import API, ServeSettings
 from intraclip.serve.telemetry import LOGGER, Metrics, Telemetry
-from intraclip.serve.uploads import Embedder
 
 if TYPE_CHECKING:
+    from intraclip.embed.network import Network
     from intraclip.live.live import Live
 
 ROUTERS = (
@@ -37,7 +37,7 @@ def create_app(
     gallery: Gallery,
     settings: ServeSettings | None = None,
     *,
-    embedder: Embedder | None = None,
+    embedder: Network | None = None,
     live: Live | None = None,
 ) -> FastAPI:
     """The service of a gallery.
@@ -45,7 +45,7 @@ def create_app(
     Args:
         gallery: is used, not closed; other processes may change it meanwhile.
         settings: what is allowed; by default for this machine alone.
-        embedder: makes queries of uploads; without it they are refused with a reason.
+        embedder: the gallery's network, which makes queries of uploads; without it they are refused with a reason.
         live: the cameras that fill the gallery meanwhile, if this process watches any.
     """
     settings = settings or ServeSettings()

@@ -24,10 +24,11 @@ from intraclip.serve.settings import ServeSettings
 from intraclip.serve.slots import Slots
 from intraclip.serve.telemetry import LOGGER, Metrics
 from intraclip.serve.tokens import Attempts, Token, Tokens
-from intraclip.serve.uploads import Decoders, Embedder
+from intraclip.serve.uploads import Decoders
 
 if TYPE_CHECKING:
     from intraclip.adapt.gallery_questions import GalleryQuestions
+    from intraclip.embed.network import Network
     from intraclip.live.live import Live
 
 Result = TypeVar("Result")
@@ -57,7 +58,7 @@ class Context:
 
     gallery: Gallery
     settings: ServeSettings
-    embedder: Embedder | None
+    embedder: Network | None
     metrics: Metrics
     live: Live | None = None
     tokens: Tokens = field(init=False)
@@ -97,6 +98,17 @@ class Context:
         if found is None:
             raise Refused(404, GONE)
         return found
+
+    def require_two(self, *tracklets: str) -> None:
+        """Something may be said of them.
+
+        Raises:
+            Refused: they are one (422), or one is not there (404).
+        """
+        if len(set(tracklets)) < 2:
+            raise Refused(422, "a tracklet cannot be judged against itself")
+        for tracklet in tracklets:
+            self.record(tracklet)
 
     def require_rate(self, rate: float) -> None:
         """The gallery's calibration says what a false-match rate means.

@@ -34,7 +34,6 @@ from intraclip.core.media import Limits, NoPictureError, PictureTooLargeError, d
 from intraclip.core.spread import spread
 from intraclip.data.frames import shrunk
 from intraclip.errors import DataError, FrameError
-from intraclip.ingest.config import IngestConfig
 from intraclip.ingest.sources import open_source
 from intraclip.serve.settings import DecodeLimits
 
@@ -130,7 +129,7 @@ def _clip(data: bytes, limits: DecodeLimits) -> list[Picture]:
 
 def _frames(path: Path, limits: DecodeLimits) -> Iterator[Picture]:
     """Frames of a clip, BGR, as long as they keep to the limits."""
-    source = open_source(path, IngestConfig())
+    source = open_source(path)
     _require_size(source.info.width, source.info.height, "the clip", limits)
     pixels = 0
     for number, frame in enumerate(source.frames()):

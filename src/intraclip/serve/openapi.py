@@ -12,23 +12,20 @@ from intraclip.serve.schemas import ErrorOut, InvalidOut
 from intraclip.serve.security import SAFE
 
 RESPONSES: dict[int | str, dict[str, Any]] = {
-    400: {"model": ErrorOut, "description": "The request cannot be read."},
-    401: {"model": ErrorOut, "description": "No valid token."},
-    403: {
-        "model": ErrorOut,
-        "description": "Another site's page, the header is missing, or the token is read-only.",
-    },
-    404: {"model": ErrorOut, "description": "Not there, or not there any more."},
-    408: {"model": ErrorOut, "description": "The request's body took too long to arrive."},
-    413: {"model": ErrorOut, "description": "Larger than allowed."},
-    421: {"model": ErrorOut, "description": "Not a host name of this service."},
-    422: {"model": InvalidOut, "description": "A value is wrong; which, and why."},
-    429: {"model": ErrorOut, "description": "Too many wrong tokens; Retry-After says for how long."},
-    500: {"model": ErrorOut, "description": "Something is wrong here; the log says more."},
-    503: {
-        "model": ErrorOut,
-        "description": "Too much at once, a full disk, or about to stop; try again later.",
-    },
+    status: {"model": InvalidOut if status == 422 else ErrorOut, "description": description}
+    for status, description in {
+        400: "The request cannot be read.",
+        401: "No valid token.",
+        403: "Another site's page, the header is missing, or the token is read-only.",
+        404: "Not there, or not there any more.",
+        408: "The request's body took too long to arrive.",
+        413: "Larger than allowed.",
+        421: "Not a host name of this service.",
+        422: "A value is wrong; which, and why.",
+        429: "Too many wrong tokens; Retry-After says for how long.",
+        500: "Something is wrong here; the log says more.",
+        503: "Too much at once, a full disk, or about to stop; try again later.",
+    }.items()
 }
 """What every route may answer beside its own."""
 

@@ -20,7 +20,7 @@ from intraclip.gallery.records import (
     TrackletRecord,
     check_name,
 )
-from intraclip.live.status import CameraStatus
+from intraclip.live.status import LiveStatus
 from intraclip.live.watchlist import MOST_TRACKLETS, Learned
 
 MAX_NAME = 512
@@ -111,19 +111,17 @@ class TrackletSearch(SearchOptions):
     own_camera: bool = Field(default=False, description="Search the tracklet's own camera too.")
 
 
-class JudgementIn(Strict):
-    """A human's word on two tracklets."""
-
-    query: Id
-    tracklet: Id
-    same: bool = Field(description="True confirms that both show the same person, False rejects it.")
-
-
 class PairIn(Strict):
     """Two tracklets."""
 
     query: Id
     tracklet: Id
+
+
+class JudgementIn(PairIn):
+    """A human's word on two tracklets."""
+
+    same: bool = Field(description="True confirms that both show the same person, False rejects it.")
 
 
 class WatchIn(Strict):
@@ -206,14 +204,7 @@ class MatchOut(BaseModel):
     @classmethod
     def of(cls, match: Match, judged: bool | None) -> MatchOut:
         """With what was said about it."""
-        return cls(
-            rank=match.rank,
-            distance=match.distance,
-            probability=match.probability,
-            passes=match.passes,
-            judged=judged,
-            tracklet=TrackletOut.of(match.record),
-        )
+        return cls(**vars(match), judged=judged, tracklet=TrackletOut.of(match.record))
 
 
 class SearchOut(BaseModel):
@@ -295,19 +286,11 @@ class InvalidOut(ErrorOut):
     problems: list[ProblemOut] = []
 
 
-class LiveOut(BaseModel):
+@dataclass(frozen=True, kw_only=True)
+class LiveOut(LiveStatus):
     """How the cameras are; `watching` is false where this process watches none."""
 
     watching: bool = False
-    running: bool = False
-    seconds: float = 0.0
-    cameras: list[CameraStatus] = []
-    tracklets: int = 0
-    alerts: int = 0
-    waiting: int = 0
-    deleted: int = 0
-    latency_p95: float | None = None
-    problems: list[str] = []
 
 
 class QuestionOut(BaseModel):

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 import secrets
 from collections.abc import Awaitable, Callable, MutableMapping
-from http.cookies import CookieError, SimpleCookie
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 import anyio
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import HTTPConnection
 from starlette.responses import RedirectResponse, Response
 
 from intraclip.serve.errors import Refused, error_response
@@ -121,7 +121,7 @@ class Gate:
         if path.startswith(OPEN):
             return None
         by_token = headers.get("authorization") is not None
-        token = await self._token(headers, address)
+        token = await self._token(scope, address)
         if token is None:
             if path == "/" and not by_token:
                 return RedirectResponse("/login", status_code=303)
@@ -137,15 +137,16 @@ class Gate:
         state["asker"] = Asker(token.name, address, token.read_only)
         return None
 
-    async def _token(self, headers: Headers, address: str) -> Token | None:
+    async def _token(self, scope: Scope, address: str) -> Token | None:
         """Whose request it is; None for nobody. A wrong token is nobody even where a session, or none, would do."""
-        header = headers.get("authorization")
+        asking = HTTPConnection(scope)
+        header = asking.headers.get("authorization")
         if header is not None:
             kind, _, secret = header.partition(" ")
             return await self._context.admit(secret.strip() if kind.lower() == "bearer" else "", address)
         if not self._context.tokens.required:
             return NOBODY_ASKED
-        value = session_of(headers, self._settings)
+        value = asking.cookies.get(cookie_name(self._settings))
         token = None if value is None else self._context.sessions.token(value)
         return token if token in self._context.valid_tokens() else None
 
@@ -199,16 +200,6 @@ def origin_of(text: str) -> tuple[str, str]:
 def cookie_name(settings: ServeSettings) -> str:
     """Browsers keep cookies by host, not by port; two galleries on one machine must not log each other out."""
     return f"intraclip-{settings.port}"
-
-
-def session_of(headers: Headers, settings: ServeSettings) -> str | None:
-    """The session's cookie."""
-    try:
-        cookies = SimpleCookie(headers.get("cookie", ""))
-    except CookieError:
-        return None
-    found = cookies.get(cookie_name(settings))
-    return None if found is None else found.value
 
 
 class BodyLimit:

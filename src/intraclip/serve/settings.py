@@ -4,25 +4,17 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from intraclip.core.settings import bounded, problems
-from intraclip.errors import ConfigError
+from intraclip.core.settings import bounded, require_bounds
 from intraclip.serve.tokens import TOKEN_REMEDY, Token
 
 API = "/api/v1"
 """Every path of the API begins with it."""
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
-
-
-def _refuse(found: Iterable[str]) -> None:
-    told = "; ".join(found)
-    if told:
-        raise ConfigError(told)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +42,7 @@ class DecodeLimits:
     memory_bytes: int = bounded(2**30, 1)
 
     def __post_init__(self) -> None:
-        _refuse(problems(self))
+        require_bounds(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,14 +98,14 @@ class ServeSettings:
     stop_s: int = bounded(10, 0)
 
     def __post_init__(self) -> None:
-        found = list(problems(self))
+        unsafe = []
         if not self.loopback and not (self.tokens or self.token_file):
             reach = f"host {self.host}" if not is_loopback(self.host) else "a foreign host name is allowed"
-            found.append(
+            unsafe.append(
                 f"{reach}: others could reach the pictures, so a token is required. Write one with "
                 f"{TOKEN_REMEDY} and pass --token-file tokens, or stay on 127.0.0.1"
             )
-        _refuse(found)
+        require_bounds(self, more=unsafe)
 
     @cached_property
     def names(self) -> frozenset[str]:

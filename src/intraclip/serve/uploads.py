@@ -9,29 +9,12 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import BinaryIO, Protocol
-
-import numpy as np
-import numpy.typing as npt
+from typing import BinaryIO
 
 from intraclip.serve import decoding
 from intraclip.serve.decoding import Picture, UndecodableError
 from intraclip.serve.errors import Refused
 from intraclip.serve.settings import DecodeLimits
-
-
-class Embedder(Protocol):
-    """Turns uploaded pictures into a query.
-
-    Attributes:
-        fingerprint: of its embeddings; the gallery's, or it cannot be used.
-    """
-
-    fingerprint: str
-
-    def embed(self, pictures: Sequence[Picture]) -> npt.NDArray[np.float32]:
-        """The embedding ``[D]`` of pictures of one person, uint8 ``[h, w, 3]``."""
-        ...
 
 
 class Decoders:

@@ -20,11 +20,7 @@ MAX_IDENTITIES = 9999
 
 
 def require_bounds(config: Any, what: str, more: Sequence[str] = ()) -> None:
-    """Refuse settings that are out of their bounds, or have other problems.
-
-    Raises:
-        ConfigError: some are; all of them are listed.
-    """
+    """Refuse settings that are out of their bounds, or have other problems."""
     found = [*problems(config), *more]
     if found:
         raise ConfigError(f"{what} cannot be made:\n" + "\n".join(f"  {line}" for line in found))

@@ -171,9 +171,6 @@ def by_camera(
 
     Yields:
         the numbers of the visits, and what `work` gave, in the order in which they are done.
-
-    Raises:
-        ConfigError: `workers` is below 1.
     """
     grouped: dict[int, list[int]] = {}
     for number, visit in enumerate(visits):
@@ -339,7 +336,7 @@ def _boxes(
     """Boxes as a detector cuts them ``[n, 4]``, and their usual width over height."""
     n = len(extent)
     tall, wide = extent[:, 3] - extent[:, 1], extent[:, 2] - extent[:, 0]
-    centre = np.stack([(extent[:, 0] + extent[:, 2]) / 2, (extent[:, 1] + extent[:, 3]) / 2], axis=1)
+    centre = (extent[:, :2] + extent[:, 2:]) / 2
     frame = config.width / config.height
     if not config.diverse.cameras:
         tall = smoothed(tall[:, None], 9)[:, 0]

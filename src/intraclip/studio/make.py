@@ -51,9 +51,6 @@ def make_benchmark(
     The same seed and settings give the same bytes on one machine and with one set of libraries, whatever the
     number of workers. `benchmark.json` is written last: a folder without it is not finished.
 
-    Returns:
-        Counts, the digest of all frames and the time it took.
-
     Raises:
         OutputError: `out` is not empty.
         ConfigError: `workers` is below 1.

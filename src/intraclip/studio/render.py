@@ -78,15 +78,12 @@ class Layers:
 
 
 def stand(bones: Array, place: npt.NDArray[np.float64], heading: npt.NDArray[np.float64]) -> Array:
-    """Put posed people into the world.
+    """Put posed people into the world; float32 ``[n, bones, 3, 4]`` in world axes.
 
     Args:
         bones: float32 ``[n, bones, 3, 4]`` in the body frame.
         place: ``[n, 2]`` where they stand, metres.
         heading: ``[n]`` radians; 0 walks away from the camera.
-
-    Returns:
-        float32 ``[n, bones, 3, 4]`` in world axes.
     """
     n = len(heading)
     turn = np.zeros((n, 1, 3, 3))

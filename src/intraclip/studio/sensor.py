@@ -29,7 +29,7 @@ def expose(
     atlas: Array,
     rng: np.random.Generator,
 ) -> npt.NDArray[np.uint8]:
-    """One frame as the camera stores it.
+    """One frame as the camera stores it; uint8 ``[h, w, 3]`` RGB, after the camera's own compression.
 
     Args:
         light: float32 ``[h, w, 3]`` linear.
@@ -38,9 +38,6 @@ def expose(
         gain: ``[3]`` extra factors, such as a change of light.
         atlas: from `noise_atlas`.
         rng: where the grain comes from.
-
-    Returns:
-        uint8 ``[h, w, 3]`` RGB, after the camera's own compression.
     """
     sigma = sensor.blur * scale
     if sigma > 0.3:

@@ -238,7 +238,7 @@ def _boxes(
     """Detected boxes ``[n, 4]``: left, top, width and height in the picture."""
     difficulty, n = config.difficulty, len(walk.heading)
     extent = tight_boxes(camera, body, walk, every=2)
-    centre = np.stack([(extent[:, 0] + extent[:, 2]) / 2, (extent[:, 1] + extent[:, 3]) / 2], axis=1)
+    centre = (extent[:, :2] + extent[:, 2:]) / 2
     tall = extent[:, 3] - extent[:, 1]
     centre, tall = smoothed(centre, 5), smoothed(tall[:, None], 9)[:, 0]  # as a tracker would
     loose = 0.06 + 0.1 * difficulty.loose_box * abs(rng.normal())

@@ -84,9 +84,6 @@ def make_videos(
     written last: a folder without it is not finished. The same settings give the same bytes on one machine and with
     one set of libraries, whatever the number of workers.
 
-    Returns:
-        Counts, the digest of all frames and the time it took.
-
     Raises:
         OutputError: `out` is not empty, or a video cannot be written.
         ConfigError: `workers` is below 1.

@@ -39,11 +39,7 @@ def read_log(run: Path) -> list[dict[str, Any]]:
 def open_log(run: Path, *, epochs_done: int, tensorboard: bool, leads: bool = True) -> Iterator[Log]:
     """Open the log of a run.
 
-    Args:
-        run: its folder.
-        epochs_done: epochs it has behind it; lines of later ones are dropped.
-        tensorboard: write events too, where TensorBoard is installed.
-        leads: False for the other processes of a run, which write nothing.
+    Lines after `epochs_done` are dropped; of several processes only the one that leads writes.
 
     Raises:
         OutputError: something in the run folder cannot be written while the log is open.

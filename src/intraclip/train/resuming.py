@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import safetensors
+import torch
+
+from intraclip.config_io import parse_json
 from intraclip.core.distributed import World
 from intraclip.errors import CheckpointError, OutputError
 from intraclip.models.checkpoint import (
+    MORE,
     Checkpoint,
-    load_more,
-    load_optimizer,
     load_weights,
     read_checkpoint,
+    tensors_of,
     training_checkpoints,
-    verify,
 )
 from intraclip.train.loop import Watcher
 from intraclip.train.step import TrainingStep
@@ -49,20 +52,35 @@ def restore(
         )
     load_weights(step.model, checkpoint)
     load_optimizer(step.optimizer, checkpoint)
-    step.load_state(load_more(checkpoint))
+    step.load_state({part: tensors_of(checkpoint.path, part) for part in MORE})
     step.scaler.load_state_dict(dict(checkpoint.progress["scaler"]))
     if world.leads:
         watcher.message(f"resuming after step {checkpoint.step} from {checkpoint.path.name}")
     return checkpoint
 
 
-def _set_damaged_aside(run: Path, watcher: Watcher) -> None:
-    """Set damaged checkpoints aside, newest first, until one is whole.
+def load_optimizer(optimizer: torch.optim.Optimizer, checkpoint: Checkpoint) -> None:
+    """Restore an optimizer to the checkpoint's moment."""
+    with safetensors.safe_open(checkpoint.path, framework="pt") as file:
+        groups = (file.metadata() or {}).get("optimizer_groups")
+    if groups is None:
+        raise CheckpointError(
+            f"{checkpoint.path} holds weights only; resume from a file of the run's checkpoints/ folder"
+        )
+    state: dict[int, dict[str, torch.Tensor]] = {}
+    for name, tensor in tensors_of(checkpoint.path, "optimizer").items():
+        index, key = name.split(".", 1)
+        state.setdefault(int(index), {})[key] = tensor
+    optimizer.load_state_dict({"state": state, "param_groups": parse_json(groups)})
+    for parameter, entry in optimizer.state.items():
+        for key, tensor in entry.items():
+            if tensor.shape == parameter.shape:
+                # Fused optimizers walk through memory: moments must lie there as their weight does (channels last).
+                entry[key] = torch.empty_like(parameter, dtype=tensor.dtype).copy_(tensor)
 
-    Raises:
-        CheckpointError: there are some, and none is whole.
-        OutputError: one cannot be set aside.
-    """
+
+def _set_damaged_aside(run: Path, watcher: Watcher) -> None:
+    """Set damaged checkpoints aside, newest first, until one is whole."""
     older = sorted((run / "checkpoints").glob("epoch-*.safetensors"))
     if older:
         raise CheckpointError(
@@ -87,3 +105,10 @@ def _set_damaged_aside(run: Path, watcher: Watcher) -> None:
             "no checkpoint of this run can be read, so it cannot be resumed; start a new one:\n"
             + "\n".join(f"  {line}" for line in damaged)
         )
+
+
+def verify(path: Path) -> None:
+    """Read a training checkpoint whole, comparing its tensors with their digest."""
+    read_checkpoint(path)
+    for part in ("model", "optimizer", *MORE):
+        tensors_of(path, part)

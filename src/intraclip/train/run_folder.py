@@ -8,10 +8,11 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from intraclip.config import Recipe
-from intraclip.config_io import differing_in_effect, dump_recipe, load_recipe
-from intraclip.core.files import is_half_written, locked, write_new, write_text
+from intraclip.config_io import dump_recipe, load_recipe
+from intraclip.core.files import is_half_written, locked, write_text
 from intraclip.core.folders import require_empty_folder, sweep
 from intraclip.errors import ConfigError, OutputError
+from intraclip.train.comparing import differing_in_effect
 from intraclip.train.logs import METRICS
 
 _REMEDY = "choose another --out, or continue that run with --resume"
@@ -42,12 +43,7 @@ def require_free(run: Path) -> None:
 def prepare(run: Path, recipe: Recipe, held: ExitStack, *, resume: bool, restarted: bool) -> None:
     """Begin the folder of a run, or go on in it, and keep other processes out of it.
 
-    Args:
-        run: the folder.
-        recipe: of the run, which a run that is resumed must have been started with.
-        held: gives the folder free again when it is closed.
-        resume: go on in a run that is there.
-        restarted: torchrun has started the processes again.
+    `held` gives the folder free again; `restarted` says that torchrun has started the processes again.
 
     Raises:
         OutputError: somebody else is at work there, or it holds something, or cannot be written.
@@ -76,13 +72,8 @@ def prepare(run: Path, recipe: Recipe, held: ExitStack, *, resume: bool, restart
         _write_launch(launch)
         return
     require_empty_folder(run, remedy=_REMEDY)
-    try:
-        run.mkdir(parents=True, exist_ok=True)
-        write_new(config, dump_recipe(recipe))
-    except FileExistsError:
-        raise OutputError(f"another process began a run in {run} just now; choose another --out") from None
-    except OSError as error:
-        raise OutputError(f"the run folder {run} cannot be written: {error}") from None
+    taken = f"another process began a run in {run} just now; choose another --out"
+    write_text(config, dump_recipe(recipe), replace=False, taken=taken)
     _hold(run, held)
     _write_launch(launch)
 

@@ -72,7 +72,7 @@ class TrainingStep:
         self.world = world
         self.model: ClipEmbedder = model.train().to(memory_format=torch.channels_last)
         set_trainable(self.model, recipe.finetune, epoch=0)
-        size = model.num_pooled if model.config.triplet_vector == "pooled" else model.embedding_size
+        size = model.num_features if model.config.triplet_vector == "pooled" else model.embedding_size
         self.loss = TotalLoss(
             recipe.loss,
             gather=world.gather if world.size > 1 else None,

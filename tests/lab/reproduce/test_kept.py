@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,19 +13,19 @@ from intraclip.cli.main import main
 from intraclip.core.files import write_json
 from intraclip.errors import ConfigError, DataError
 from intraclip.lab.reproduce.plan import KEPT, SCORES_FILE
-from intraclip.lab.reproduce.results import Scoring, table_result
+from intraclip.lab.reproduce.results import table_result
 from intraclip.lab.reproduce.run import Plan, plan
 from intraclip.lab.reproduce.settings import Settings
+from intraclip.metrics.distance import Distance
 from intraclip.studio import BenchmarkConfig, make_benchmark
 from lab.reproduce.tiny import make, mars, planned, write_recipe
 
 TWO_ROWS = ("model-1", "model-2")
 
 
-def result_of(found: Plan, scoring: Scoring | None = None) -> dict:
-    return table_result(
-        found.plans[0], scoring or Scoring(), scale="smoke", recipe="tiny", say=lambda text: None
-    )
+def result_of(found: Plan, distance: Distance = "euclidean") -> dict:
+    settings = replace(found.settings, distance=distance)
+    return table_result(found.plans[0], settings, recipe="tiny", say=lambda text: None)
 
 
 def settings(folder: Path, data: Path, *, finished: bool = False, seeds: int = 1) -> Settings:
@@ -95,7 +96,7 @@ def test_a_run_that_misses_one_of_the_files_is_not_done(kept: Path, rendered: Pa
 
 def test_what_cannot_be_scored_again_says_so(kept: Path, rendered: Path):
     with pytest.raises(DataError, match=r"holds scores by mars-full and euclidean.*were not kept.*cosine"):
-        result_of(plan(settings(kept, rendered)), Scoring(distance="cosine"))
+        result_of(plan(settings(kept, rendered)), "cosine")
 
 
 def other_machine(kept: Path, rendered: Path, **changes: object) -> Path:

@@ -21,7 +21,7 @@ from intraclip.data.readers import read_split
 from intraclip.embed.embeddings_io import save_embeddings
 from intraclip.lab.reproduce.experiments import EXPERIMENTS, MEASURES, Experiment
 from intraclip.lab.reproduce.plan import PlannedRun
-from intraclip.lab.reproduce.results import Scoring, table_result
+from intraclip.lab.reproduce.results import table_result
 from intraclip.lab.reproduce.run import Plan, plan, reproduce
 from intraclip.lab.reproduce.tables import p_text, page, remarks, short_tables, tables
 from intraclip.lab.view import View
@@ -70,7 +70,7 @@ def written(folder: Path, noise: dict[str, float], *, seeds: int = 4, **special:
 
 
 def result_of(found: Plan) -> dict[str, Any]:
-    return table_result(found.plans[0], Scoring(), scale="smoke", recipe="tiny", say=lambda text: None)
+    return table_result(found.plans[0], found.settings, recipe="tiny", say=lambda text: None)
 
 
 GOOD_ICA = {"model-1": 1.5, "model-2": 1.5, "model-3": 0.9, "model-4": 0.9}
@@ -90,7 +90,7 @@ def table1(tmp_path_factory: pytest.TempPathFactory):
     for run in found.runs:
         make(run)
     found = planned(folder, "table1", folder / "mars", seeds=2)
-    result = table_result(found.plans[0], Scoring(), scale="smoke", recipe="tiny", say=lambda text: None)
+    result = table_result(found.plans[0], found.settings, recipe="tiny", say=lambda text: None)
     return found, json.loads(json.dumps(result))
 
 
@@ -333,8 +333,7 @@ def test_other_protocols_and_distances_need_no_new_runs(table1):
     found, result = table1
     other = table_result(
         found.plans[0],
-        Scoring(protocol="mars-no-query", distance="cosine"),
-        scale="smoke",
+        replace(found.settings, protocol="mars-no-query", distance="cosine"),
         recipe="tiny",
         say=lambda text: None,
     )
@@ -376,7 +375,7 @@ def test_table_4_tests_every_training_split_on_every_test_split(tmp_path: Path):
         make(run)
     again = planned(tmp_path, "table4", first, second)
     said: list[str] = []
-    result = table_result(again.plans[0], Scoring(), scale="smoke", recipe="tiny", say=said.append)
+    result = table_result(again.plans[0], again.settings, recipe="tiny", say=said.append)
     assert len(said) == 3
     data = result["datasets"]["prid2011"]
     assert (data["trained_on"], data["splits"]) == ("ilids-vid", [0])
@@ -389,11 +388,11 @@ def test_table_4_tests_every_training_split_on_every_test_split(tmp_path: Path):
     cached = sorted((tmp_path / "out").rglob("cross-prid2011.json"))
     assert len(cached) == 3
     said.clear()
-    second_time = table_result(again.plans[0], Scoring(), scale="smoke", recipe="tiny", say=said.append)
+    second_time = table_result(again.plans[0], again.settings, recipe="tiny", say=said.append)
     assert said == []
     assert second_time["rows"] == result["rows"]
     # Another distance cannot come from the cache.
-    table_result(again.plans[0], Scoring(distance="cosine"), scale="smoke", recipe="tiny", say=said.append)
+    table_result(again.plans[0], replace(again.settings, distance="cosine"), recipe="tiny", say=said.append)
     assert len(said) == 3
     write_json(tmp_path / "x.json", result)
     assert "41.6" in page(result).markdown()

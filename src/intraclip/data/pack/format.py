@@ -128,22 +128,13 @@ class Pack:
         return self._stored(tracklet, index)
 
     def pixels(self, tracklet: Tracklet, index: int) -> Bytes:
-        """Pixels of a frame of a raw pack, uint8 ``[H, W, 3]`` RGB, read-only and not copied.
-
-        Raises:
-            FrameError: the pack has no such frame, it could not be read when the pack was made, or it is damaged.
-            DataError: a shard is missing or was cut short.
-        """
+        """Pixels of a frame of a raw pack, uint8 ``[H, W, 3]`` RGB, read-only and not copied."""
         height, width = self.size or (0, 0)
         pixels: Bytes = self._stored(tracklet, index).reshape(height, width, 3)
         return pixels
 
     def stored_bytes(self, tracklet: Tracklet, index: int) -> int:
-        """Size of a frame in bytes as it is stored.
-
-        Raises:
-            FrameError: the pack has no such frame.
-        """
+        """Size of a frame in bytes as it is stored."""
         _, start, end, _ = self._place(tracklet, index)
         return end - start
 
@@ -285,7 +276,7 @@ def _read_tables(
         if file_digest(path) != index["tables"]["sha256"]:
             raise DataError(f"{path} is damaged, or does not belong to {root / INDEX}; {REMEDY}")
         tables = load_file(path)
-        names, frames = (_split_text(tables[key]) for key in ("names", "frames"))
+        names, frames = (tables[key].tobytes().decode("utf-8").split("\0") for key in ("names", "frames"))
         _check_tables(tables, names, frames, index)
     except (SafetensorError, KeyError, OSError, ValueError, IndexError, TypeError) as error:
         raise DataError(f"{path} is damaged ({_said(error)}); {REMEDY}") from None
@@ -339,10 +330,6 @@ def _check_tables(
 
 def _said(error: Exception) -> str:
     return f"{error} is missing" if isinstance(error, KeyError) else str(error)
-
-
-def _split_text(joined: Bytes) -> list[str]:
-    return joined.tobytes().decode("utf-8").split("\0")
 
 
 def _map_shard(root: Path, shard: Mapping[str, Any]) -> Bytes:

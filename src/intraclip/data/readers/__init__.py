@@ -24,10 +24,6 @@ def find_dataset(root: Path, *, layout: str = "auto") -> tuple[str, Path]:
     The path may also be the folder that holds the data set's, or one of the data set's own folders, as long as only
     one data set can be meant.
 
-    Args:
-        root: a folder.
-        layout: a name in `LAYOUTS`, or ``auto`` for any.
-
     Raises:
         DataError: no such layout, no such folder, nothing recognised, or several data sets.
     """
@@ -104,11 +100,7 @@ def read_split(
 
 
 def num_splits(root: Path, layout: str = "auto") -> int:
-    """Number of splits of a data set; 1 for those with a fixed one.
-
-    Raises:
-        DataError: nothing is recognised, or the split file is missing or damaged.
-    """
+    """Number of splits of a data set; 1 for those with a fixed one."""
     name, folder = find_dataset(root, layout=layout)
     count: int = LAYOUTS.load(name).count_splits(folder)
     return count

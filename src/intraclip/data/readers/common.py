@@ -44,20 +44,12 @@ def is_image_name(name: str) -> bool:
 
 
 def list_images(folder: Path) -> list[str]:
-    """Names of the frames in a folder, in natural order; empty when the folder is missing.
-
-    Raises:
-        DataError: the folder cannot be listed, or a name is not UTF-8.
-    """
+    """Names of the frames in a folder, in natural order; empty when the folder is missing."""
     return _names_in(folder, lambda entry: is_image_name(entry.name))
 
 
 def list_folders(folder: Path) -> list[str]:
-    """Names of the folders in a folder, in natural order, hidden ones left out; empty when it is missing.
-
-    Raises:
-        DataError: the folder cannot be listed, or a name is not UTF-8.
-    """
+    """Names of the folders in a folder, in natural order, hidden ones left out; empty when it is missing."""
     return _names_in(folder, lambda entry: not is_hidden(entry.name) and entry.is_dir())
 
 
@@ -169,11 +161,7 @@ class Reader:
 
 
 def check_split_number(split: int, count: int, root: Path) -> None:
-    """Refuse a split that does not exist.
-
-    Raises:
-        DataError: `split` is not in ``0 .. count - 1``.
-    """
+    """Refuse a split that does not exist."""
     if not 0 <= split < count:
         there = "there is only split 0" if count == 1 else f"there are {count}, 0 to {count - 1}"
         raise DataError(f"{root}: no split {split}; {there}")

@@ -2,28 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from intraclip.data.layouts import LAYOUTS
 from intraclip.data.readers.common import PublishedCounts, benchmark_info
 from intraclip.errors import DataError
 from intraclip.types import DISTRACTOR_PID, JUNK_PID, Split, Tracklet, count_pids
-
-
-@dataclass(frozen=True, kw_only=True)
-class Difference:
-    """One count that is not the published one."""
-
-    what: str
-    published: int
-    here: int
-
-    def __str__(self) -> str:
-        gap = abs(self.published - self.here)
-        if self.what.startswith("frames in the"):
-            return f"published: {self.published:,} {self.what}; here {self.here:,}"
-        word = "fewer" if self.here < self.published else "more"
-        return f"published: {self.published:,} {self.what}; here {self.here:,}: {gap:,} {word}"
 
 
 def count_split(split: Split) -> dict[str, int]:
@@ -47,14 +29,26 @@ def count_split(split: Split) -> dict[str, int]:
     return counts
 
 
-def differences(split: Split, published: PublishedCounts) -> list[Difference]:
+def differences(split: Split, published: PublishedCounts) -> list[str]:
     """Where a split's counts are not the published ones."""
     counts = count_split(split)
-    return [
-        Difference(what=what, published=expected, here=counts[what])
-        for what, expected in published.counts.items()
-        if counts[what] != expected
-    ]
+    found = []
+    for what, expected in published.counts.items():
+        gap = counts[what] - expected
+        if gap:
+            said = f"published: {expected:,} {what}; here {counts[what]:,}"
+            more = (
+                "" if what.startswith("frames in the") else f": {abs(gap):,} {'fewer' if gap < 0 else 'more'}"
+            )
+            found.append(said + more)
+    return found
+
+
+def unlike_published(layout: str, split: Split) -> list[str]:
+    """`differences` from the published counts of a layout; none where it has none, or people were rendered."""
+    published = published_counts(layout, split)
+    rendered = benchmark_info(split.root) is not None
+    return [] if published is None or rendered else differences(split, published)
 
 
 def published_counts(layout: str, split: Split) -> PublishedCounts | None:
@@ -67,16 +61,9 @@ def published_counts(layout: str, split: Split) -> PublishedCounts | None:
 
 
 def require_published(layout: str, split: Split) -> None:
-    """Refuse a copy whose counts are not the published ones; a rendered one has none.
-
-    Raises:
-        DataError: they differ; all of them are listed.
-    """
-    published = published_counts(layout, split)
-    if published is None or benchmark_info(split.root) is not None:
-        return
-    wrong = differences(split, published)
-    if wrong:
+    """Refuse a copy whose counts are not the published ones; a rendered one has none."""
+    published, wrong = published_counts(layout, split), unlike_published(layout, split)
+    if published is not None and wrong:
         lines = "\n".join(f"  - {difference}" for difference in wrong)
         raise DataError(
             f"{layout} in {split.root} is not the published data set ({published.source}):\n{lines}\n"

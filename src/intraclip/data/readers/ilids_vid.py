@@ -13,7 +13,6 @@ of 150 to train and 150 to test.
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import numpy as np
@@ -23,16 +22,15 @@ from intraclip.data.readers.common import (
     PublishedCounts,
     Reader,
     check_split_number,
-    dataset_name,
     list_folders,
-    list_images,
     natural_key,
     raise_problems,
     shorten,
 )
 from intraclip.data.readers.matlab import mat_table
+from intraclip.data.readers.two_cameras import NUMBER, two_camera_split
 from intraclip.errors import DataError
-from intraclip.types import Split, Tracklet
+from intraclip.types import Split
 
 SPLIT_FILE = "train_test_splits_ilidsvid.mat"
 SPLIT_FOLDER = "train-test people splits"
@@ -48,9 +46,6 @@ ILIDS_VID_PUBLISHED = PublishedCounts(
         "gallery tracklets": 150,
     },
 )
-
-_NUMBER = re.compile(r"(\d+)$")
-_FRAME = re.compile(r"cam(\d+)_person(\d+)_")
 
 
 def read_ilids_vid(root: Path, *, split: int = 0, direction: str = "first-half-tests") -> Split:
@@ -77,30 +72,17 @@ def read_ilids_vid(root: Path, *, split: int = 0, direction: str = "first-half-t
     is_test = np.zeros(len(people), dtype=np.bool_)
     is_test[tests] = True
 
-    problems: list[str] = []
-    cameras = {
-        camid: [_tracklet(sequences, camid, person, problems) for person in people] for camid in (1, 2)
-    }
-    raise_problems(f"iLIDS-VID in {sequences}", problems, "Unpack i-LIDS-VID.tar again.")
-    cam1, cam2 = ([t for t in cameras[camid] if t is not None] for camid in (1, 2))
-    return Split(
-        dataset=dataset_name(root, "ilids-vid"),
-        root=root,
-        train=tuple(t for cam in (cam1, cam2) for t, test in zip(cam, is_test, strict=True) if not test),
-        query=tuple(t for t, test in zip(cam1, is_test, strict=True) if test),
-        gallery=tuple(t for t, test in zip(cam2, is_test, strict=True) if test),
+    return two_camera_split(
+        root,
+        sequences,
+        {"cam1": 1, "cam2": 2},
+        train=[person for person, tested in zip(people, is_test, strict=True) if not tested],
+        test=[person for person, tested in zip(people, is_test, strict=True) if tested],
+        layout="ilids-vid",
         index=split,
-        protocol="ilids-vid",
+        title=f"iLIDS-VID in {sequences}",
+        remedy="Unpack i-LIDS-VID.tar again.",
     )
-
-
-def count_ilids_vid_splits(root: Path) -> int:
-    """Number of rows of the split file: ten in the published set.
-
-    Raises:
-        DataError: the split file is missing or damaged.
-    """
-    return len(_read_splits(root))
 
 
 def _sequences(root: Path) -> Path:
@@ -148,7 +130,7 @@ def _people(sequences: Path, expected: int) -> list[str]:
         for name in sorted(names, key=natural_key)
     ]
     problems += [
-        f"{name} does not end in a person's number" for name in cams[0] if _NUMBER.search(name) is None
+        f"{name} does not end in a person's number" for name in cams[0] if NUMBER.search(name) is None
     ]
     if len(cams[0]) != expected:
         problems.append(f"cam1 has {len(cams[0]):,} people, the split file has {expected:,}")
@@ -160,32 +142,11 @@ def _people(sequences: Path, expected: int) -> list[str]:
     return cams[0]
 
 
-def _tracklet(sequences: Path, camid: int, person: str, problems: list[str]) -> Tracklet | None:
-    folder = f"cam{camid}/{person}"
-    names = list_images(sequences / folder)
-    number = _NUMBER.search(person)
-    if not names or number is None:
-        problems.append(f"{folder} holds no frames")
-        return None
-    pid = int(number.group())
-    for name in names:
-        said = _FRAME.match(name)
-        if said is not None and (int(said[1]), int(said[2])) != (camid, pid):
-            problems.append(f"{folder} holds {name}, a frame of another camera or person")
-    return Tracklet(
-        name=f"cam{camid}_{person}",
-        root=sequences,
-        frames=tuple(f"{folder}/{name}" for name in names),
-        pid=pid,
-        camid=camid,
-    )
-
-
 ILIDS_VID = Reader(
     name="ilids-vid",
     markers=f"i-LIDS-VID/sequences/ and '{SPLIT_FOLDER}'/",
     inner_folders=("i-LIDS-VID", SPLIT_FOLDER),
     read=lambda root, split, direction: read_ilids_vid(root, split=split, direction=direction),
-    count_splits=count_ilids_vid_splits,
+    count_splits=lambda root: len(_read_splits(root)),
     published=ILIDS_VID_PUBLISHED,
 )

@@ -114,11 +114,7 @@ class MarsInfo:
     query_rows: npt.NDArray[np.int64]
 
     def split(self, root: Path) -> Split:
-        """The split of the data set at `root`; touches no image.
-
-        Raises:
-            DataError: a pid is trained on and queried.
-        """
+        """The split of the data set at `root`; touches no image."""
         test = self.test.tracklets(root / "bbox_test")
         queries = set(self.query_rows.tolist())
         return Split(

@@ -28,14 +28,10 @@ _CLASSES = {6: "f8", 7: "f4", 8: "i1", 9: "u1", 10: "i2", 11: "u2", 12: "i4", 13
 _COMPLEX = 0x800
 
 
-def load_mat(path: Path, *, extra: str) -> dict[str, npt.NDArray[Any]]:
+def load_mat(path: Path) -> dict[str, npt.NDArray[Any]]:
     """Number arrays of a MATLAB file of version 5 or later.
 
     Version 7.3 files are HDF5, which stores arrays transposed; they come back the right way round.
-
-    Args:
-        path: the file.
-        extra: the extra that brings h5py, named when it is needed and missing.
 
     Raises:
         DataError: the file is missing, truncated or no MATLAB file.
@@ -46,7 +42,7 @@ def load_mat(path: Path, *, extra: str) -> dict[str, npt.NDArray[Any]]:
     with path.open("rb") as file:
         start = file.read(128)
     if b"MATLAB 7.3" in start or start.startswith(b"\x89HDF"):
-        h5py = require_extra("h5py", extra=extra, purpose=f"{path.name} is a MATLAB 7.3 file")
+        h5py = require_extra("h5py", extra="lsvid", purpose=f"{path.name} is a MATLAB 7.3 file")
         try:
             with h5py.File(path, "r") as store:
                 # Names with # are MATLAB's own groups; nothing but plain arrays is wanted.
@@ -63,13 +59,13 @@ def load_mat(path: Path, *, extra: str) -> dict[str, npt.NDArray[Any]]:
         raise DataError(f"{path} cannot be read, it is truncated or no MATLAB file ({error})") from None
 
 
-def mat_table(path: Path, variable: str, *, extra: str = "lsvid") -> npt.NDArray[np.int64]:
+def mat_table(path: Path, variable: str) -> npt.NDArray[np.int64]:
     """One integer array of a MATLAB file, widened to int64 (the files hold uint16 and int32).
 
     Raises:
         DataError: as `load_mat`; the variable is not there; it does not hold whole numbers.
     """
-    arrays = load_mat(path, extra=extra)
+    arrays = load_mat(path)
     if variable not in arrays:
         raise DataError(f"{path} holds {sorted(arrays) or 'no arrays'}, expected the variable {variable!r}")
     array = arrays[variable]
@@ -83,10 +79,7 @@ def mat_table(path: Path, variable: str, *, extra: str = "lsvid") -> npt.NDArray
 
 
 def read_mat5(data: bytes) -> dict[str, npt.NDArray[Any]]:
-    """Number arrays of a file by name.
-
-    Args:
-        data: content of the file.
+    """Number arrays of a file's content by name.
 
     Raises:
         ValueError: it is of another kind, or damaged.

@@ -15,11 +15,7 @@ def read_pack(root: Path, *, split: int = 0, direction: str = "first-half-tests"
     """Read one split of a packed data set.
 
     Tracklets have the names, pids, camids and frame names of the original; their root is the pack.
-
-    Args:
-        root: the pack.
-        split: number of the split, counted from 0.
-        direction: which half of an iLIDS-VID split tests; packs of other data sets ignore it.
+    `direction` says which half of an iLIDS-VID split tests; packs of other data sets ignore it.
 
     Raises:
         DataError: the pack is not finished or damaged, or there is no such split or direction.
@@ -54,15 +50,6 @@ def read_pack(root: Path, *, split: int = 0, direction: str = "first-half-tests"
     )
 
 
-def count_pack_splits(root: Path) -> int:
-    """Number of splits of the packed data set.
-
-    Raises:
-        DataError: the pack is not finished or damaged.
-    """
-    return _count_splits(open_pack(root))
-
-
 def _count_splits(pack: Pack) -> int:
     return len({entry["index"] for entry in pack.index["splits"]})
 
@@ -72,5 +59,5 @@ PACK = Reader(
     markers=f"{INDEX} and {TABLES}, as `intraclip data pack` writes them",
     inner_folders=(),
     read=lambda root, split, direction: read_pack(root, split=split, direction=direction),
-    count_splits=count_pack_splits,
+    count_splits=lambda root: _count_splits(open_pack(root)),
 )

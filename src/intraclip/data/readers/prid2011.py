@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,15 +23,15 @@ from intraclip.data.readers.common import (
     Reader,
     benchmark_info,
     check_split_number,
-    dataset_name,
     list_folders,
     list_images,
     natural_key,
     raise_problems,
     shorten,
 )
+from intraclip.data.readers.two_cameras import NUMBER, two_camera_split
 from intraclip.errors import DataError
-from intraclip.types import Split, Tracklet
+from intraclip.types import Split
 
 SPLIT_FILE = "splits_prid2011.json"
 MIN_FRAMES = 27
@@ -52,8 +51,7 @@ PRID2011_PUBLISHED = PublishedCounts(
     },
 )
 
-_CAMERAS = (("cam_a", 1), ("cam_b", 2))
-_NUMBER = re.compile(r"(\d+)$")
+_CAMERAS = {"cam_a": 1, "cam_b": 2}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,61 +62,33 @@ class Halves:
     test: tuple[str, ...]
 
 
-def read_prid2011(root: Path, *, split: int = 0, min_frames: int | None = None) -> Split:
+def read_prid2011(root: Path, *, split: int = 0) -> Split:
     """Read one of the splits; queries are camera a (camid 1), the gallery is camera b (camid 2).
 
-    Args:
-        root: the folder that holds ``prid_2011`` or ``multi_shot``.
-        split: number of the split, counted from 0.
-        min_frames: people with a shorter sequence in either camera are left out when splits are computed; None
-            means 27, the usual protocol, or 2 in a rendered copy (`benchmark.json`). A split file decides by itself.
+    Without a split file, people with fewer than 27 frames in either camera are left out, as is usual; fewer than 2 in a
+    rendered copy (`benchmark.json`).
 
     Raises:
         DataError: folders are missing, or the split file names people who are not there.
     """
     folder = multi_shot_folder(root)
-    splits = _splits(root, folder, min_frames)
+    splits = _splits(root, folder)
     check_split_number(split, len(splits), root)
-    halves = splits[split]
-
-    problems: list[str] = []
-    tracklets: dict[tuple[str, int], Tracklet] = {}
-    for person in (*halves.train, *halves.test):
-        for camera, camid in _CAMERAS:
-            names = list_images(folder / camera / person)
-            number = _NUMBER.search(person)
-            if not names or number is None:
-                problems.append(f"{camera}/{person} is missing or holds no frames")
-                continue
-            tracklets[person, camid] = Tracklet(
-                name=f"{camera}_{person}",
-                root=folder,
-                frames=tuple(f"{camera}/{person}/{name}" for name in names),
-                pid=int(number.group()),
-                camid=camid,
-            )
-    raise_problems(
-        f"PRID-2011 in {folder}, split {split}",
-        problems,
-        f"Unpack the data again, or remove {SPLIT_FILE} to compute.",
-    )
-    return Split(
-        dataset=dataset_name(root, "prid2011"),
-        root=root,
-        train=tuple(tracklets[person, camid] for _, camid in _CAMERAS for person in halves.train),
-        query=tuple(tracklets[person, 1] for person in halves.test),
-        gallery=tuple(tracklets[person, 2] for person in halves.test),
+    return two_camera_split(
+        root,
+        folder,
+        _CAMERAS,
+        train=splits[split].train,
+        test=splits[split].test,
+        layout="prid2011",
         index=split,
-        protocol="prid2011",
+        title=f"PRID-2011 in {folder}, split {split}",
+        remedy=f"Unpack the data again, or remove {SPLIT_FILE} to compute.",
     )
 
 
 def count_prid2011_splits(root: Path) -> int:
-    """Number of splits in the split file, or ten.
-
-    Raises:
-        DataError: the split file is damaged.
-    """
+    """Number of splits in the split file, or ten."""
     path = _split_file(root)
     return NUM_COMPUTED_SPLITS if path is None else len(read_prid2011_splits(path))
 
@@ -132,7 +102,7 @@ def multi_shot_folder(root: Path) -> Path:
     candidates = (root / "prid_2011" / "multi_shot", root / "multi_shot")
     for folder in candidates:
         if folder.is_dir():
-            missing = [camera for camera, _ in _CAMERAS if not (folder / camera).is_dir()]
+            missing = [camera for camera in _CAMERAS if not (folder / camera).is_dir()]
             if missing:
                 raise DataError(
                     f"PRID-2011: {', '.join(missing)} missing in {folder}; unpack prid_2011.zip again"
@@ -178,16 +148,16 @@ def read_prid2011_splits(path: Path) -> list[Halves]:
     return splits
 
 
-def compute_prid2011_splits(people: list[str], count: int = NUM_COMPUTED_SPLITS) -> list[Halves]:
+def compute_prid2011_splits(people: list[str]) -> list[Halves]:
     """Random halves that depend on the names alone: each person's place is a hash of seed, split and name.
 
     A hash gives the same halves with every version of Python and NumPy, which a random generator does not promise.
 
-    >>> compute_prid2011_splits(["person_0001", "person_0002"], count=1)
-    [Halves(train=('person_0002',), test=('person_0001',))]
+    >>> compute_prid2011_splits(["person_0001", "person_0002"])[0]
+    Halves(train=('person_0002',), test=('person_0001',))
     """
     splits = []
-    for split in range(count):
+    for split in range(NUM_COMPUTED_SPLITS):
         order = sorted(
             people,
             key=lambda name: hashlib.sha256(f"{COMPUTED_SPLIT_SEED}/{split}/{name}".encode()).digest(),
@@ -207,7 +177,7 @@ def _people_of(entry: object, side: str) -> list[str]:
     names = entry.get(side) if isinstance(entry, dict) else None
     if not isinstance(names, list):
         return []
-    return names if all(isinstance(name, str) and _NUMBER.search(name) for name in names) else []
+    return names if all(isinstance(name, str) and NUMBER.search(name) for name in names) else []
 
 
 def _split_file(root: Path) -> Path | None:
@@ -217,17 +187,16 @@ def _split_file(root: Path) -> Path | None:
     return None
 
 
-def _splits(root: Path, folder: Path, min_frames: int | None) -> list[Halves]:
+def _splits(root: Path, folder: Path) -> list[Halves]:
     path = _split_file(root)
     if path is not None:
         return read_prid2011_splits(path)
-    if min_frames is None:
-        min_frames = MIN_FRAMES if benchmark_info(root) is None else MIN_FRAMES_BENCHMARK
+    min_frames = MIN_FRAMES if benchmark_info(root) is None else MIN_FRAMES_BENCHMARK
     people = [
         person
         for person in list_folders(folder / "cam_a")
-        if _NUMBER.search(person)
-        and all(len(list_images(folder / camera / person)) >= min_frames for camera, _ in _CAMERAS)
+        if NUMBER.search(person)
+        and all(len(list_images(folder / camera / person)) >= min_frames for camera in _CAMERAS)
     ]
     if len(people) < 2:
         raise DataError(

@@ -52,6 +52,10 @@ class StartingEncoder(Protocol):
         """Whether the network is on a GPU."""
         ...
 
+    def encode(self, frames: torch.Tensor) -> torch.Tensor:
+        """See `FrameEncoder.encode`."""
+        return self.start(frames).read()
+
     def start(self, frames: torch.Tensor) -> Arriving:
         """As `FrameEncoder.encode`, without waiting for a GPU; frames in page-locked memory are not waited for either.
 

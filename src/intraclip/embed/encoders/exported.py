@@ -46,10 +46,6 @@ class ExportedEncoder:
 def open_exported(path: Path, *, engine: str = "auto") -> ExportedEncoder:
     """Open an exported frame network.
 
-    Args:
-        path: .onnx, .xml or .pt2.
-        engine: see `open_network`.
-
     Raises:
         CheckpointError: no network, or one that `intraclip export` did not write.
         ConfigError: it holds the clip part, or the engine cannot run it.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -12,15 +11,23 @@ from torch import nn
 from intraclip.core.devices import choose_device
 from intraclip.core.tensor_digest import digest
 from intraclip.core.transfer import Arriving
+from intraclip.embed.encoders.base import StartingEncoder
 from intraclip.embed.encoders.foreign import NetworkConfig, preparation, prepare
 from intraclip.embed.encoders.torch_encoder import CPU_FRAMES
-from intraclip.errors import CheckpointError, ConfigError, did_you_mean, first_line, require_extra
-from intraclip.models.backbones.timm import check_name
+from intraclip.errors import (
+    CheckpointError,
+    ConfigError,
+    IntraclipError,
+    did_you_mean,
+    first_line,
+    require_extra,
+)
+from intraclip.models.backbones.timm import create
 from intraclip.models.packaged import packaged_weights
 from intraclip.models.state_dicts import read_state_dict
 
 
-class FamilyEncoder:
+class FamilyEncoder(StartingEncoder):
     """A model of timm or open_clip; see `FrameEncoder`. It runs in PyTorch.
 
     Raises:
@@ -44,10 +51,6 @@ class FamilyEncoder:
     def on_gpu(self) -> bool:
         """See `StartingEncoder`."""
         return self._device.type == "cuda"
-
-    def encode(self, frames: torch.Tensor) -> torch.Tensor:
-        """See `FrameEncoder.encode`."""
-        return self.start(frames).read()
 
     @torch.inference_mode()
     def start(self, frames: torch.Tensor) -> Arriving:
@@ -78,19 +81,9 @@ class FamilyEncoder:
 
 
 def _timm(name: str, config: NetworkConfig, folder: Path) -> nn.Module:
-    timm = require_extra("timm", extra="timm", purpose=config.network)
-    check_name(name)
-    more: dict[str, Any] = {}
-    if timm.get_pretrained_cfg(name, allow_unregistered=True).fixed_input_size:
-        more["img_size"] = (
-            config.height,
-            config.width,
-        )  # vision transformers: position embeddings fit one size
     packaged = packaged_weights(name) if config.weights == "pretrained" else None
     download = config.weights == "pretrained" and packaged is None
-    network: nn.Module = _built(
-        lambda: timm.create_model(name, pretrained=download, num_classes=0, **more), config
-    )
+    network = _built(lambda: create(name, (config.height, config.width), pretrained=download), config)
     if packaged is not None:
         _fill(network, packaged.read(network), config, source=str(packaged))
     else:
@@ -132,6 +125,8 @@ def _built(build: Callable[[], nn.Module], config: NetworkConfig) -> nn.Module:
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(0)
             return build()
+    except IntraclipError:
+        raise
     except Exception as error:  # each family raises its own kinds: no network, no such size, no such file
         remedy = (
             "; its weights come from the internet: download them elsewhere and set weights to the file"

@@ -177,14 +177,11 @@ def open_described(
 
 
 def prepare(frames: torch.Tensor, config: NetworkConfig) -> torch.Tensor:
-    """Make of frames what a network wants.
+    """Make of frames what a network wants; float32 ``[N, 3, H, W]``.
 
     Args:
         frames: uint8 ``[N, 3, H, W]`` RGB.
         config: channel order, value range, mean and deviation.
-
-    Returns:
-        float32 ``[N, 3, H, W]``.
     """
     pixels = frames.flip(1) if config.channel_order == "BGR" else frames
     scale = 255.0 if config.value_range == "0..1" else 1.0

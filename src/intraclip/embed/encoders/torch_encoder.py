@@ -10,7 +10,8 @@ import torch
 from torch.fx.experimental.optimization import fuse
 
 from intraclip.core.transfer import Arriving
-from intraclip.data.augment import normalise
+from intraclip.data.normalise import normalise
+from intraclip.embed.encoders.base import StartingEncoder
 from intraclip.models.embedder import ClipEmbedder
 from intraclip.models.fingerprint import encoder_fingerprint
 from intraclip.models.network import Stage, StagedNetwork
@@ -24,14 +25,11 @@ CPU_FRAMES = 8
 OpenVINO a fifteenth; for ResNet50 the number makes no difference to the one, and 3 % to the other."""
 
 
-class TorchEncoder:
+class TorchEncoder(StartingEncoder):
     """Runs the backbone of a network on the device where the network is; see `FrameEncoder`.
 
     It runs a copy of the backbone: in channels-last memory, each batch normalisation folded into the convolution before
     it, as engines do that read a file. Vectors differ in the seventh digit from those of the network as it is.
-
-    Args:
-        model: whose weights stay as they are; what changes in them later is not seen.
     """
 
     def __init__(self, model: ClipEmbedder) -> None:
@@ -52,10 +50,6 @@ class TorchEncoder:
     def on_gpu(self) -> bool:
         """See `StartingEncoder`."""
         return self.device.type == "cuda"
-
-    def encode(self, frames: torch.Tensor) -> torch.Tensor:
-        """See `FrameEncoder.encode`."""
-        return self.start(frames).read()
 
     @torch.inference_mode()
     def start(self, frames: torch.Tensor) -> Arriving:

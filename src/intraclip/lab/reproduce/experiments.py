@@ -476,9 +476,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
 def experiments_named(name: str, *, only: Sequence[str] = ()) -> tuple[Experiment, ...]:
     """The experiments that a name on the command line stands for.
 
-    Args:
-        name: of an experiment or a group.
-        only: keys of the rows that are wanted, with the claims between them; all when empty.
+    Of the rows in `only`, with the claims between them; of all when it is empty.
 
     Raises:
         ConfigError: no such name or row.

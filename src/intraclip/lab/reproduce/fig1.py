@@ -27,12 +27,14 @@ from intraclip.core.devices import choose_device
 from intraclip.lab.reproduce.fig1_picture import Column, picture
 from intraclip.lab.reproduce.fig1_scenes import GRID, Scene, explained, layers, make_scenes, maps_of, pictured
 from intraclip.lab.reproduce.figures_result import FigureResult, Measure, Values, measure, verdict
-from intraclip.lab.reproduce.figures_runs import Kinds, open_runs
+from intraclip.lab.reproduce.figures_runs import SEED, Kinds, open_runs
 from intraclip.models.checkpoint import load_model
 from intraclip.report import gradcam, strips
 from intraclip.types import Split
 
 NUMBERS = ("inside", "half", "evenness")
+PICTURED = 4
+"""Clips in the picture."""
 
 
 def draw(
@@ -40,10 +42,7 @@ def draw(
     split: Split,
     out: Path,
     *,
-    tracklets: int = 4,
     measured: int = 100,
-    seed: int = 0,
-    layer: str = "",
 ) -> FigureResult:
     """Draw Fig. 1 and measure it.
 
@@ -61,27 +60,18 @@ def draw(
             compared with the first.
         split: the data the runs were trained with.
         out: folder; ``fig1.png`` is written there.
-        tracklets: pictured, at least 1.
         measured: clips of test and of training, at least 1; fewer are used where there are fewer.
-        seed: of the choice of clips.
-        layer: module of the backbone whose maps are explained beside the last ones, such as ``layer3``; empty: see the
-            top of this module.
-
-    Raises:
-        ValueError: tracklets or measured below 1.
     """
-    if tracklets < 1 or measured < 1:
-        raise ValueError(f"at least one clip is needed, got tracklets {tracklets}, measured {measured}")
     kinds = open_runs(runs, split)
     device = choose_device("auto")
-    scenes = make_scenes(kinds, split, measured=measured, seed=seed)
-    grids = layers(next(iter(kinds.values()))[0], layer)
+    scenes = make_scenes(kinds, split, measured=measured)
+    grids = layers(next(iter(kinds.values()))[0])
     judged = next(iter(grids))
 
     found: dict[tuple[str, str], dict[str, list[npt.NDArray[np.float64]]]] = defaultdict(
         lambda: defaultdict(list)
     )
-    shown = pictured(scenes[0], tracklets)
+    shown = pictured(scenes[0], PICTURED)
     columns = [Column.of(scenes[0].tracklets[i], scenes[0].clips[i], scenes[0].outlines[i]) for i in shown]
     for kind, seeds in kinds.items():
         for number, run in enumerate(seeds):
@@ -100,7 +90,7 @@ def draw(
         m
         for scene in scenes
         for name in grids
-        for m in _measures(found[scene.people, name], kinds, scene, name, grids[name], seed)
+        for m in _measures(found[scene.people, name], kinds, scene, name, grids[name])
     ]
     missing = {
         f"{people}, {name or 'last maps'}, {kind}": int(sum(np.isnan(run[1]).sum() for run in values))
@@ -119,7 +109,7 @@ def draw(
         settings={
             "data": split.dataset,
             "split": split.index,
-            "seed": seed,
+            "seed": SEED,
             "seeds": {kind: [run.recipe.seed for run in seeds] for kind, seeds in kinds.items()},
             "layers": [name or "last maps" for name in grids],
             "grids": {name or "last maps": list(g) for name, g in grids.items()},
@@ -149,7 +139,6 @@ def _measures(
     scene: Scene,
     layer: str,
     grid: tuple[int, int],
-    seed: int,
 ) -> list[Measure]:
     """Numbers of one scene and layer; the first is the one to judge by."""
     pids = np.array([t.pid for t in scene.tracklets])
@@ -184,7 +173,6 @@ def _measures(
                 claimed="higher" if key == "inside" else "lower",
                 percent=about[key][1],
                 references=references[key],
-                flip_seed=seed,
             )
         )
     return measures

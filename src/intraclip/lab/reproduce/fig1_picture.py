@@ -12,8 +12,7 @@ import numpy.typing as npt
 
 from intraclip.core.media import film_strip
 from intraclip.data.clips import Clip
-from intraclip.errors import require_extra
-from intraclip.report import gradcam, strips
+from intraclip.report import gradcam, plots, strips
 from intraclip.types import Tracklet
 
 HEIGHT, WIDTH = 256, 128
@@ -71,22 +70,13 @@ class Column:
 
 
 def picture(columns: Sequence[Column], kinds: Sequence[str]) -> strips.Picture:
-    """All clips side by side, at most two in a row of the page.
-
-    Returns:
-        uint8 ``[H, W, 3]``.
-    """
-    figures = require_extra("matplotlib.figure", extra="report", purpose="the picture of Fig. 1")
-    backend = require_extra(
-        "matplotlib.backends.backend_agg", extra="report", purpose="the picture of Fig. 1"
-    )
+    """All clips side by side, at most two in a row of the page; uint8 ``[H, W, 3]``."""
     across = min(2, len(columns))
     down = -(-len(columns) // across)
     strip, tall, gap, label = FRAMES * FRAME_INCHES, 2 * FRAME_INCHES, 0.16, 0.14
     block = 0.2 + tall + len(kinds) * (label + tall) + 0.16
     wide, high = 0.85 + across * (strip + gap), down * block + 0.45
-    figure = figures.Figure(figsize=(wide, high), facecolor="white", dpi=DPI)
-    canvas = backend.FigureCanvasAgg(figure)
+    figure = plots.blank((wide, high), purpose="the picture of Fig. 1", facecolor="white", dpi=DPI)
     for number, column in enumerate(columns):
         left = 0.85 + (number % across) * (strip + gap)
         top = high - (number // across) * block - 0.2
@@ -108,8 +98,7 @@ def picture(columns: Sequence[Column], kinds: Sequence[str]) -> strips.Picture:
                     fontsize=6.5, color=MUTED,
                 )  # fmt: skip
     _scale(figure, wide, high, outlined=any(column.outline is not None for column in columns))
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+    return plots.drawn(figure)
 
 
 def _strip(axes: Any, frames: strips.Picture, outline: npt.NDArray[np.bool_] | None) -> None:

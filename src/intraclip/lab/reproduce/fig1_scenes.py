@@ -11,10 +11,10 @@ import numpy.typing as npt
 import torch
 
 from intraclip.config import ClipConfig
-from intraclip.data.augment import normalise
 from intraclip.data.clips import Clip, tracklet_clips
+from intraclip.data.normalise import normalise
 from intraclip.errors import DataError
-from intraclip.lab.reproduce.figures_runs import Kinds
+from intraclip.lab.reproduce.figures_runs import SEED, Kinds
 from intraclip.models.checkpoint import Checkpoint, load_model
 from intraclip.models.embedder import ClipEmbedder
 from intraclip.report import gradcam, strips
@@ -38,10 +38,8 @@ class Scene:
     Attributes:
         people: ``test`` or ``train``.
         tracklets: in random order, people in turn.
-        clips: frames of each.
         outlines: silhouettes ``[T, H, W]`` of those frames, or None.
         others: name of a tracklet -> other tracklets of that person; empty for people of training.
-        config: of the clips.
     """
 
     people: str
@@ -59,7 +57,7 @@ class Scene:
         return gradcam.resize_masks(outline[self.clips[number].mask], height, width)
 
 
-def make_scenes(kinds: Kinds, split: Split, *, measured: int, seed: int) -> list[Scene]:
+def make_scenes(kinds: Kinds, split: Split, *, measured: int) -> list[Scene]:
     """Clips of people of test, then of people of training that every run knows (none where there are none)."""
     config = replace(short_clip(next(iter(kinds.values()))[0].recipe.clip), test_sampling="dense")
     by_pid: dict[int, list[Tracklet]] = defaultdict(list)
@@ -72,7 +70,7 @@ def make_scenes(kinds: Kinds, split: Split, *, measured: int, seed: int) -> list
             f"no person of test in {split.root} has two tracklets; Grad-CAM of people without a class compares a clip "
             "with the person's other tracklets"
         )
-    test = _in_turn(candidates, measured, np.random.default_rng([seed, 21]))
+    test = _in_turn(candidates, measured, np.random.default_rng([SEED, 21]))
     others = {}
     for tracklet in test:
         rest = [t for t in by_pid[tracklet.pid] if t is not tracklet]
@@ -81,7 +79,7 @@ def make_scenes(kinds: Kinds, split: Split, *, measured: int, seed: int) -> list
     known = set.intersection(*(set(run.pids) for seeds in kinds.values() for run in seeds))
     train = [t for t in split.train if t.pid in known]
     if train:
-        chosen = _in_turn(train, measured, np.random.default_rng([seed, 22]))
+        chosen = _in_turn(train, measured, np.random.default_rng([SEED, 22]))
         scenes.append(_scene("train", chosen, {}, split, config))
     return scenes
 
@@ -136,22 +134,17 @@ def pictured(scene: Scene, count: int) -> list[int]:
     return (seen + rest)[:count]
 
 
-def layers(run: Checkpoint, wanted: str) -> dict[str, tuple[int, int]]:
+def layers(run: Checkpoint) -> dict[str, tuple[int, int]]:
     """Layers to explain and the grids of their maps ``(h, w)``, the one that is judged first; "" is the last maps.
 
-    Args:
-        run: any of the runs.
-        wanted: a module of the backbone; empty for the last stage whose maps have at least `GRID` positions.
+    The one to judge by is the last stage whose maps have at least `GRID` positions.
     """
     size, model = run.recipe.input, load_model(run, device=torch.device("cpu"))
     last = gradcam.grid(model, size.height, size.width)
-    stages = model.backbone.stages()
-    if wanted and gradcam.module_of(model, wanted) is not stages[-1][-1]:
-        return {wanted: gradcam.grid(model, size.height, size.width, layer=wanted), "": last}
-    if wanted or _fine(last):
+    if _fine(last):
         return {"": last}
     names = {id(module): name for name, module in model.backbone.named_modules()}
-    for stage in reversed(stages[:-1]):
+    for stage in reversed(model.backbone.stages()[:-1]):
         name = names[id(stage[-1])]
         found = gradcam.grid(model, size.height, size.width, layer=name)
         if _fine(found):

@@ -23,7 +23,7 @@ from intraclip.core.devices import choose_device
 from intraclip.errors import DataError, require_extra
 from intraclip.lab.reproduce.fig3_picture import Plane, picture
 from intraclip.lab.reproduce.figures_result import FigureResult, Measure, measure, verdict
-from intraclip.lab.reproduce.figures_runs import Kinds, open_runs
+from intraclip.lab.reproduce.figures_runs import SEED, Kinds, open_runs
 from intraclip.models.checkpoint import load_model
 from intraclip.models.embedder import ClipEmbedder
 from intraclip.report import strips, tsne
@@ -68,7 +68,6 @@ def draw(
     identities: int = 10,
     frames: int = 12,
     draws: int = 20,
-    seed: int = 0,
 ) -> FigureResult:
     """Draw Fig. 3 and measure it.
 
@@ -89,35 +88,25 @@ def draw(
         split: the data the runs were trained with.
         out: folder; ``fig3.png`` is written there.
         identities: people in a draw, at least 3; fewer where there are fewer.
-        frames: consecutive frames in a clip; a shorter tracklet gives what it has.
+        frames: consecutive frames in a clip, at least 2; a shorter tracklet gives what it has.
         draws: of people, at least 1.
-        seed: of the draws, of k-means and of t-SNE.
-
-    Raises:
-        ValueError: identities, frames or draws out of range.
     """
-    if identities < LEAST_PEOPLE or frames < 2 or draws < 1:
-        raise ValueError(
-            f"at least {LEAST_PEOPLE} identities, 2 frames and 1 draw are needed, got {identities}, {frames}, {draws}"
-        )
     kinds = open_runs(runs, split)
-    chosen = draw_people(split, identities=identities, frames=frames, draws=draws, seed=seed)
+    chosen = draw_people(split, identities=identities, frames=frames, draws=draws)
     device = choose_device("auto")
     found: dict[str, dict[str, list[list[float]]]] = {key: defaultdict(list) for key in NUMBERS}
     planes = []
     for kind, seeds in kinds.items():
         for place, run in enumerate(seeds):
             features = _features(load_model(run, device=device), chosen, run.recipe.input)
-            scores = [
-                clustering(f, d.pids, d.numbers, seed=seed) for f, d in zip(features, chosen, strict=True)
-            ]
+            scores = [clustering(f, d.pids, d.numbers) for f, d in zip(features, chosen, strict=True)]
             for key, by_kind in found.items():
                 by_kind[kind].append([score[key] for score in scores])
             if place == 0:
                 planes.append(
                     Plane(
                         title=kind,
-                        points=tsne.project(features[0], seed=seed),
+                        points=tsne.project(features[0], seed=SEED),
                         pids=chosen[0].pids,
                         clips=chosen[0].numbers,
                         note=f"silhouette by clip {scores[0]['clip.silhouette']:.2f}, by person "
@@ -134,7 +123,6 @@ def draw(
             claimed=claimed,
             percent=percent,
             tested=slice(apart),
-            flip_seed=seed,
         )
         for key, (name, claimed, percent) in NUMBERS.items()
     ]
@@ -151,7 +139,7 @@ def draw(
         settings={
             "data": split.dataset,
             "split": split.index,
-            "seed": seed,
+            "seed": SEED,
             "seeds": {kind: [run.recipe.seed for run in seeds] for kind, seeds in kinds.items()},
             "identities": people,
             "frames": frames,
@@ -163,7 +151,7 @@ def draw(
     )
 
 
-def draw_people(split: Split, *, identities: int, frames: int, draws: int, seed: int) -> list[Draw]:
+def draw_people(split: Split, *, identities: int, frames: int, draws: int) -> list[Draw]:
     """Shuffle people of test, cut them into draws, and again until there are enough.
 
     Raises:
@@ -174,7 +162,7 @@ def draw_people(split: Split, *, identities: int, frames: int, draws: int, seed:
     while len(chosen) < draws:
         # Asked for everybody, it gives all people of whom there are two clips, in the order of its draw.
         clips = tsne.choose_clips(
-            split.test, identities=len(split.test) + 1, frames=frames, seed=seed + shuffle
+            split.test, identities=len(split.test) + 1, frames=frames, seed=SEED + shuffle
         )
         people = len(clips) // 2
         if people < LEAST_PEOPLE:
@@ -206,7 +194,7 @@ NUMBERS: dict[str, tuple[str, Literal["higher", "lower", ""], bool]] = {
 """Key -> name, what the paper's claim makes of it, whether it is a share."""
 
 
-def clustering(features: Features, pids: Labels, clips: Labels, *, seed: int) -> dict[str, float]:
+def clustering(features: Features, pids: Labels, clips: Labels) -> dict[str, float]:
     """How well frames group by clip and by person, in feature space.
 
     None of the numbers changes when features are moved, turned, or scaled all alike.
@@ -215,7 +203,6 @@ def clustering(features: Features, pids: Labels, clips: Labels, *, seed: int) ->
         features: float ``[N, F]``.
         pids: int64 ``[N]``.
         clips: int64 ``[N]``, 0 or 1 within a person.
-        seed: of k-means.
 
     Returns:
         The numbers of `NUMBERS`. A network that gives one vector for everything has silhouettes and mutual
@@ -235,8 +222,8 @@ def clustering(features: Features, pids: Labels, clips: Labels, *, seed: int) ->
     return {
         "clip.silhouette": _silhouette(centred, own_clip),
         "person.silhouette": _silhouette(centred, pids),
-        "clip.nmi": _mutual_information(centred, own_clip, seed),
-        "person.nmi": _mutual_information(centred, pids, seed),
+        "clip.nmi": _mutual_information(centred, own_clip),
+        "person.nmi": _mutual_information(centred, pids),
         "clip.scatter": inside / total,
     }
 
@@ -246,12 +233,12 @@ def _silhouette(features: npt.NDArray[np.float64], labels: Labels) -> float:
     return float(metrics.silhouette_score(features, labels))
 
 
-def _mutual_information(features: npt.NDArray[np.float64], labels: Labels, seed: int) -> float:
+def _mutual_information(features: npt.NDArray[np.float64], labels: Labels) -> float:
     cluster = require_extra("sklearn.cluster", extra="report", purpose="the numbers of Fig. 3")
     errors = require_extra("sklearn.exceptions", extra="report", purpose="the numbers of Fig. 3")
     metrics = require_extra("sklearn.metrics", extra="report", purpose="the numbers of Fig. 3")
     threads = require_extra("threadpoolctl", extra="report", purpose="the numbers of Fig. 3")
-    method = cluster.KMeans(n_clusters=len(np.unique(labels)), n_init=10, random_state=seed % 2**32)
+    method = cluster.KMeans(n_clusters=len(np.unique(labels)), n_init=10, random_state=SEED)
     with threads.threadpool_limits(limits=1), warnings.catch_warnings():
         # A network may give fewer different vectors than there are groups; the number shows it.
         warnings.simplefilter("ignore", errors.ConvergenceWarning)

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from intraclip.errors import require_extra
+from intraclip.report import plots
 from intraclip.report.strips import Picture
 
 COLOURS = (
@@ -39,17 +40,9 @@ class Plane:
 
 
 def picture(planes: Sequence[Plane]) -> Picture:
-    """All planes side by side with one legend.
-
-    Returns:
-        uint8 ``[H, W, 3]``.
-    """
-    figures = require_extra("matplotlib.figure", extra="report", purpose="the picture of Fig. 3")
-    backend = require_extra(
-        "matplotlib.backends.backend_agg", extra="report", purpose="the picture of Fig. 3"
-    )
-    figure = figures.Figure(figsize=(3.7 * len(planes), 4.3), facecolor="white", dpi=DPI)
-    canvas = backend.FigureCanvasAgg(figure)
+    """All planes side by side with one legend; uint8 ``[H, W, 3]``."""
+    size = (3.7 * len(planes), 4.3)
+    figure = plots.blank(size, purpose="the picture of Fig. 3", facecolor="white", dpi=DPI)
     figure.subplots_adjust(left=0.012, right=0.988, top=0.925, bottom=0.125, wspace=0.035)
     for axes, plane in zip(np.ravel(figure.subplots(1, len(planes), squeeze=False)), planes, strict=True):
         _scatter(axes, plane)
@@ -63,8 +56,7 @@ def picture(planes: Sequence[Plane]) -> Picture:
         ],
         loc="lower center", ncols=3, frameon=False, fontsize=8, labelcolor=INK, columnspacing=1.6,
     )  # fmt: skip
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+    return plots.drawn(figure)
 
 
 def _scatter(axes: Any, plane: Plane) -> None:

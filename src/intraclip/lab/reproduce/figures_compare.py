@@ -70,7 +70,7 @@ class Comparison:
         }
 
 
-def over_units(first: npt.NDArray[np.float64], second: npt.NDArray[np.float64], *, seed: int = 0) -> Estimate:
+def over_units(first: npt.NDArray[np.float64], second: npt.NDArray[np.float64]) -> Estimate:
     """Compare numbers ``[units]`` of two kinds of run by bootstrap and flip test; units that lack one are left out.
 
     >>> found = over_units(np.zeros(4), np.array([1.0, 2.0, 3.0, float("nan")]))
@@ -81,7 +81,7 @@ def over_units(first: npt.NDArray[np.float64], second: npt.NDArray[np.float64], 
     count = int(known.sum())
     if count < 2:
         return Estimate(count=count, value=float((second - first)[known][0]) if count else NOT_KNOWN)
-    return paired_values(first[known], second[known], seed=seed)
+    return paired_values(first[known], second[known], seed=0)
 
 
 def over_seeds(differences: npt.NDArray[np.float64]) -> Estimate:

@@ -178,7 +178,6 @@ def measure(
     percent: bool,
     references: Mapping[str, float] | None = None,
     tested: slice = slice(None),
-    flip_seed: int = 0,
 ) -> Measure:
     """Sum up one number."""
     first, *others = values
@@ -191,7 +190,7 @@ def measure(
             Comparison(
                 first=first,
                 second=second,
-                units=over_units(one, two, seed=flip_seed),
+                units=over_units(one, two),
                 seeds=over_seeds(np.asarray(shared, dtype=np.float64)),
                 claimed=claimed,
             )

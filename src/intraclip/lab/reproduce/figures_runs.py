@@ -9,6 +9,9 @@ from intraclip.errors import DataError
 from intraclip.models.checkpoint import Checkpoint, model_file, read_checkpoint
 from intraclip.types import Split
 
+SEED = 0
+"""Of everything that a figure draws at random."""
+
 Kinds = dict[str, list[Checkpoint]]
 """Kind of run, such as TAP -> its seeds; the first kind is what the others are compared with."""
 

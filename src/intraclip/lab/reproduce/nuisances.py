@@ -37,14 +37,8 @@ FEWEST_QUERIES = 20
 def groups_of(split: Split) -> dict[str, frozenset[str]]:
     """Queries by what disturbs them; one with several nuisances is in several groups.
 
-    Args:
-        split: of rendered data.
-
     Returns:
         Group -> names of query tracklets; empty where the data tell no nuisances.
-
-    Raises:
-        DataError: the ground truth lacks a query.
     """
     told = nuisances_told(split.root)
     if not told:
@@ -90,9 +84,6 @@ def by_nuisance(
         Plain values: ``groups`` (group -> queries and people), ``rows`` (row -> group -> mAP), ``claims``, one a claim:
         ``groups`` (group -> gain) and ``more`` (group -> by how much the gain exceeds that of undisturbed queries,
         over trainings). Empty where the data tell no nuisances.
-
-    Raises:
-        DataError: the ground truth lacks a query.
     """
     groups = groups_of(split)
     if not groups:

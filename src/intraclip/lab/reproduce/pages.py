@@ -12,7 +12,8 @@ from intraclip.core.files import write_json, write_text
 from intraclip.errors import OutputError
 from intraclip.lab.reproduce.figures_result import FigureResult
 from intraclip.lab.reproduce.plan import ExperimentPlan
-from intraclip.lab.reproduce.results import Scoring, table_result, write_curves
+from intraclip.lab.reproduce.results import table_result, write_curves
+from intraclip.lab.reproduce.settings import Settings
 from intraclip.lab.reproduce.tables import Page, page
 from intraclip.report.html import write_page
 
@@ -23,12 +24,10 @@ FIGURE_NAMES: Mapping[str, Mapping[str, str]] = {
 """Figure -> row -> what its runs are called in the picture."""
 
 
-def write_table(
-    one: ExperimentPlan, out: Path, scoring: Scoring, *, scale: str, recipe: str, say: Callable[[str], None]
-) -> Path:
+def write_table(one: ExperimentPlan, settings: Settings, *, recipe: str, say: Callable[[str], None]) -> Path:
     """Score the runs of a table and write it; returns the Markdown file."""
-    name = one.experiment.name
-    result = table_result(one, scoring, scale=scale, recipe=recipe, say=say)
+    name, out = one.experiment.name, settings.out
+    result = table_result(one, settings, recipe=recipe, say=say)
     write_curves(out / f"{name}-curves.csv", one.all_runs)
     return write_result(out / f"{name}.md", page(result), result)[0]
 
@@ -52,13 +51,7 @@ def write_figure(one: ExperimentPlan, out: Path) -> Path:
 def write_result(file: Path, shown: Page, result: Mapping[str, Any]) -> list[Path]:
     """Write a result as Markdown and JSON, and as one self-contained HTML page where the extra ``report`` is there.
 
-    Args:
-        file: the Markdown file; the others lie beside it.
-        shown: what a person sees of it.
-        result: all of it, in plain values.
-
-    Returns:
-        The files.
+    `file` is the Markdown file; the others lie beside it. Returns all of them.
     """
     files = [file, file.with_suffix(".json")]
     write_text(file, shown.markdown())

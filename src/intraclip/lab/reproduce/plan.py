@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from intraclip.config import Recipe
-from intraclip.config_io import differing_in_effect, differing_keys, load_recipe, recipe_from_table
+from intraclip.config_io import load_recipe, recipe_from_table
 from intraclip.core.files import file_digest, is_half_written
 from intraclip.core.settings import flat, merged, nested, table_of
 from intraclip.data.dataset import labels_of
@@ -31,6 +31,7 @@ from intraclip.lab.reproduce.scales import Scale
 from intraclip.lab.reproduce.sources import Source
 from intraclip.lab.splits import same_people
 from intraclip.models.checkpoint import read_checkpoint
+from intraclip.train.comparing import differing_in_effect, differing_keys
 from intraclip.types import Split, Tracklet
 
 State = Literal["missing", "interrupted", "trained", "done"]
@@ -317,14 +318,7 @@ def raise_refused(refused: Sequence[Refusal]) -> None:
 
 
 def look(folder: Path, recipe: Recipe, split: Split | None, refused: list[Refusal]) -> State:
-    """How far a run is.
-
-    Args:
-        folder: of the run.
-        recipe: it should be made with.
-        split: it should be trained on; None where its people are not rendered yet.
-        refused: takes what the folder holds instead.
-    """
+    """How far a run is."""
     try:
         return _state(folder, recipe, split)
     except IntraclipError as error:
@@ -333,13 +327,7 @@ def look(folder: Path, recipe: Recipe, split: Split | None, refused: list[Refusa
 
 
 def _state(folder: Path, recipe: Recipe, split: Split | None) -> State:
-    """As `look`. Messages of errors leave out the folder.
-
-    Raises:
-        ConfigError: it was made with another recipe.
-        DataError: it was trained on other data.
-        OutputError: the folder is something else.
-    """
+    """As `look`. Messages of errors leave out the folder."""
     config = folder / "config.toml"
     if not config.is_file():
         found = list(folder.iterdir()) if folder.is_dir() else []
@@ -358,12 +346,7 @@ def _state(folder: Path, recipe: Recipe, split: Split | None) -> State:
 
 
 def _check_trained_on(folder: Path, split: Split) -> None:
-    """Refuse a run of other data.
-
-    Raises:
-        DataError: it was trained on other tracklets.
-        CheckpointError: its model is damaged.
-    """
+    """Refuse a run of other data."""
     model = folder / "model.safetensors"
     same = True
     if model.is_file():

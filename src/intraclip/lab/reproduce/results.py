@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import fmean
@@ -18,7 +18,7 @@ from intraclip.core.files import file_digest, write_csv, write_json
 from intraclip.core.settings import table_of
 from intraclip.data.digest import tracklets_digest
 from intraclip.data.readers.common import benchmark_info
-from intraclip.data.readers.counts import differences, published_counts
+from intraclip.data.readers.counts import unlike_published
 from intraclip.embed.embeddings_io import load_embeddings
 from intraclip.embed.evaluate import evaluate_splits
 from intraclip.errors import DataError
@@ -26,6 +26,7 @@ from intraclip.lab.reproduce.estimate import trained_seconds
 from intraclip.lab.reproduce.experiments import MEASURES
 from intraclip.lab.reproduce.nuisances import by_nuisance
 from intraclip.lab.reproduce.plan import SCORES_FILE, ExperimentPlan, PlannedRun, read_json
+from intraclip.lab.reproduce.settings import Settings
 from intraclip.lab.reproduce.sources import Source
 from intraclip.lab.reproduce.statistics import FEWEST_PEOPLE, Trainings, gains, holm, measured, plain, sample
 from intraclip.losses import LOSSES
@@ -44,18 +45,10 @@ CURVE_POINTS = 10
 """Epochs of a training curve that a table shows."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Scoring:
-    """How embeddings are scored."""
-
-    protocol: str | None = None
-    distance: Distance = "euclidean"
-
-
 def table_result(
-    plan: ExperimentPlan, scoring: Scoring, *, scale: str, recipe: str, say: Callable[[str], None]
+    plan: ExperimentPlan, settings: Settings, *, recipe: str, say: Callable[[str], None]
 ) -> dict[str, Any]:
-    """Score every run of a table and test its claims.
+    """Score every run of a table by the protocol and distance of the settings, and test its claims.
 
     Returns:
         Plain values: ``rows`` with their recipes and their measures by data set, ``claims`` with their gains,
@@ -88,14 +81,17 @@ def table_result(
     trained = [run for by_row in plan.runs.values() for runs in by_row.values() for run in runs]
     for train_layout, by_row in plan.runs.items():
         tested = plan.sources[-1] if experiment.kind == "cross" else _source(plan, train_layout)
-        protocol = protocol_named(scoring.protocol or tested.splits[0].protocol)
+        protocol = protocol_named(settings.protocol or tested.splits[0].protocol)
         scores: dict[str, Trainings] = {}
         pids: dict[int, npt.NDArray[np.int64]] = {}
         for key, runs in by_row.items():
             if experiment.kind == "cross":
-                found = {(r.split, r.recipe.seed): _on_other(r, tested, protocol, scoring, say) for r in runs}
+                found = {
+                    (r.split, r.recipe.seed): _on_other(r, tested, protocol, settings.distance, say)
+                    for r in runs
+                }
             else:
-                found = {(r.split, r.recipe.seed): _own(r, protocol, scoring) for r in runs}
+                found = {(r.split, r.recipe.seed): _own(r, protocol, settings.distance) for r in runs}
             scores[key] = {k: value for k, (value, _) in found.items()}
             for (split, _), (_, counted) in found.items():
                 pids[split] = counted
@@ -126,9 +122,9 @@ def table_result(
         "title": experiment.title,
         "about": experiment.about,
         "measured_by": experiment.measured_by,
-        "scale": scale,
+        "scale": settings.scale,
         "recipe": recipe,
-        "distance": scoring.distance,
+        "distance": settings.distance,
         "seeds": sorted({run.recipe.seed for run in trained}),
         "datasets": datasets,
         "rows": rows,
@@ -203,32 +199,32 @@ def _adjust(claims: Sequence[Mapping[str, Any]], layout: str, measure: str) -> N
         found["p_holm"] = adjusted
 
 
-def _own(run: PlannedRun, protocol: Protocol, scoring: Scoring) -> tuple[Scores, npt.NDArray[np.int64]]:
+def _own(run: PlannedRun, protocol: Protocol, distance: Distance) -> tuple[Scores, npt.NDArray[np.int64]]:
     """Scores of a run on its own split, and the people searched for; kept in its folder as `SCORES_FILE`."""
     split = run.source.split(run.split)
     assert split is not None
     cache, embedded = run.folder / SCORES_FILE, run.folder / "embeddings.npz"
-    wanted: dict[str, Any] = {"protocol": protocol.name, "distance": scoring.distance}
+    wanted: dict[str, Any] = {"protocol": protocol.name, "distance": distance}
     found = read_json(cache)
     if not embedded.is_file():
         if {key: found.get(key) for key in wanted} != wanted:
             raise DataError(
                 f"{cache} holds scores by {found.get('protocol')} and {found.get('distance')} distance, and the run's "
-                f"embeddings were not kept to score it by {protocol.name} and {scoring.distance} distance; delete the "
+                f"embeddings were not kept to score it by {protocol.name} and {distance} distance; delete the "
                 "folder to train it again"
             )
     else:
         wanted |= {"model": _model_digest(run), "tested": [tracklets_digest(split, split.test)]}
         if {key: found.get(key) for key in wanted} != wanted:
             embeddings = load_embeddings(embedded)
-            scores = score(embeddings, protocol, distance=scoring.distance)
+            scores = score(embeddings, protocol, distance=distance)
             people = embeddings.pids[scores.outcomes.rows].tolist()
             rendered = benchmark_info(run.source.root) or {}
             told = {key: rendered[key] for key in ("renderer_version", "config", "sha256") if key in rendered}
             found = {**wanted, "rendered": told, "scores": [_packed(scores, split.index, people)]}
             write_json(cache, found, indent=None)
     entry = found["scores"][0]
-    return _unpacked(entry, protocol.name, scoring.distance), np.asarray(entry["pids"], dtype=np.int64)
+    return _unpacked(entry, protocol.name, distance), np.asarray(entry["pids"], dtype=np.int64)
 
 
 def _model_digest(run: PlannedRun) -> str:
@@ -240,7 +236,7 @@ def _model_digest(run: PlannedRun) -> str:
 
 
 def _on_other(
-    run: PlannedRun, tested: Source, protocol: Protocol, scoring: Scoring, say: Callable[[str], None]
+    run: PlannedRun, tested: Source, protocol: Protocol, distance: Distance, say: Callable[[str], None]
 ) -> tuple[Scores, npt.NDArray[np.int64]]:
     """Mean scores of a run over every split of another data set, with the queries of all of them."""
     cache = run.folder / CROSS_FILE.format(layout=tested.layout)
@@ -249,21 +245,19 @@ def _on_other(
         "tested": [tracklets_digest(split, split.test) for split in tested.splits],
         "splits": list(tested.numbers),
         "protocol": protocol.name,
-        "distance": scoring.distance,
+        "distance": distance,
     }
     found = read_json(cache)
     entries = found["scores"] if {k: found.get(k) for k in wanted} == wanted else []
     if not entries:
         say(f"testing {run.name} on {len(tested.splits)} splits of {tested.splits[0].dataset}")
-        evaluated = evaluate_splits(
-            run.folder, tested.splits, protocol=protocol.name, distance=scoring.distance
-        )
+        evaluated = evaluate_splits(run.folder, tested.splits, protocol=protocol.name, distance=distance)
         entries = [
             _packed(scores, split.index, [split.test[row].pid for row in scores.outcomes.rows])
             for split, scores in zip(tested.splits, evaluated.scores, strict=True)
         ]
         write_json(cache, {**wanted, "scores": entries})
-    parts = [_unpacked(entry, protocol.name, scoring.distance) for entry in entries]
+    parts = [_unpacked(entry, protocol.name, distance) for entry in entries]
     joined = replace(
         parts[0],
         cmc=np.mean([part.cmc for part in parts], axis=0),
@@ -354,8 +348,6 @@ def _dataset(
     first = next(iter(trainings.values()))
     split = tested.splits[0]
     rendered = benchmark_info(tested.root)
-    published = published_counts(tested.layout, split)
-    wrong = [] if rendered or published is None else differences(split, published)
     return {
         "dataset": split.dataset,
         "protocol": protocol.name,
@@ -371,7 +363,7 @@ def _dataset(
             np.unique(next(iter(pids.values()))[: first.queries])
         ),  # of the first split, as all counts
         "rendered": None if rendered is None else {"sha256": rendered.get("sha256"), **_made(rendered)},
-        "differs_from_published": [str(difference) for difference in wrong],
+        "differs_from_published": unlike_published(tested.layout, split),
     }
 
 

@@ -35,7 +35,6 @@ from intraclip.lab.reproduce.plan import (
     make_plan,
     raise_refused,
 )
-from intraclip.lab.reproduce.results import Scoring
 from intraclip.lab.reproduce.runner import Failure, Slot, do_runs, slots, visible_gpus
 from intraclip.lab.reproduce.scales import Scale, scale_named
 from intraclip.lab.reproduce.settings import Settings
@@ -219,7 +218,11 @@ def reproduce(planned: Plan, view: View) -> list[Path]:
                 _check_done(planned.runs, failures)
             for one in whole:
                 view.say(f"writing {one.experiment.name}")
-                written.append(_write(one, planned, view))
+                written.append(
+                    write_figure(one, settings.out)
+                    if one.experiment.kind.startswith("fig")
+                    else write_table(one, settings, recipe=planned.base, say=view.say)
+                )
         except IntraclipError as error:
             if not failures:
                 raise
@@ -230,11 +233,7 @@ def reproduce(planned: Plan, view: View) -> list[Path]:
 
 
 def _check_done(runs: Sequence[PlannedRun], failures: Sequence[Failure]) -> None:
-    """Look at all runs again before their numbers are used: a long time may have passed since the plan.
-
-    Raises:
-        IntraclipError: one that did not fail is not what was planned.
-    """
+    """Look at all runs again before their numbers are used: a long time may have passed since the plan."""
     failed = {failure.run.folder for failure in failures}
     found = look_again([run for run in runs if run.folder not in failed])
     unfinished = [f"  {run.folder} ({run.state})" for run in found if run.state != "done"]
@@ -285,13 +284,3 @@ def _command(settings: Settings, one: ExperimentPlan, only: Sequence[str]) -> st
     if settings.distance != "euclidean":
         words += ["--distance", settings.distance]
     return shlex.join([*words, "--only", *only])
-
-
-def _write(one: ExperimentPlan, planned: Plan, view: View) -> Path:
-    settings = planned.settings
-    if one.experiment.kind.startswith("fig"):
-        return write_figure(one, settings.out)
-    scoring = Scoring(protocol=settings.protocol, distance=settings.distance)
-    return write_table(
-        one, settings.out, scoring, scale=planned.scale.name, recipe=planned.base, say=view.say
-    )

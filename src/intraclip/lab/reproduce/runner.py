@@ -142,16 +142,6 @@ def do_runs(
     A run that fails does not stop the others, unless its failure must hit all of them: the disk is full, or the first
     two runs that ended were of different variants and both failed at once with the same words.
 
-    Args:
-        runs: that are not done.
-        places: where runs are made, one at a time in each.
-        estimates: run folder -> seconds.
-        say: takes a line of text.
-        progress: takes the seconds of work done, those of all the work, both estimated, and what is going on.
-
-    Returns:
-        The runs that failed.
-
     Raises:
         IntraclipError: a failure that must hit every run. Runs that were going on have saved themselves.
         OutputError: a recipe or a log cannot be written.
@@ -197,11 +187,7 @@ def do_runs(
 
 
 def _stop_if_hopeless(ended: Sequence[Failure | None]) -> None:
-    """Stop when the last failure must hit every run.
-
-    Raises:
-        IntraclipError: it must.
-    """
+    """Stop when the last failure must hit every run."""
     last = ended[-1]
     if last is None:
         return

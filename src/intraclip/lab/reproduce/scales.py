@@ -124,11 +124,7 @@ SCALES: Mapping[str, Scale] = {scale.name: scale for scale in (SMOKE, CPU, PAPER
 
 
 def scale_named(name: str) -> Scale:
-    """The scale of that name.
-
-    Raises:
-        ConfigError: no such scale.
-    """
+    """The scale of that name."""
     if name not in SCALES:
         raise ConfigError(f"there is no scale {name!r}; there are {', '.join(SCALES)}")
     return SCALES[name]

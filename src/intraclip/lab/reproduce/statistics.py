@@ -171,11 +171,7 @@ def gains(
     *,
     seed: int = 0,
 ) -> dict[str, Gain]:
-    """Compare two rows on the splits and seeds that both have; empty when there are none.
-
-    Returns:
-        Measure -> gain.
-    """
+    """Compare two rows on the splits and seeds that both have: measure -> gain; empty when there are none."""
     shared = [key for key in better if key in worse]
     if not shared:
         return {}

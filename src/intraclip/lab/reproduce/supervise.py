@@ -22,11 +22,7 @@ PATIENCE = 120.0
 
 
 def run(commands: list[list[str]], lock: Path) -> int:
-    """Run commands until one fails.
-
-    Returns:
-        Exit code of the last one that ran.
-    """
+    """Run commands until one fails."""
     try:
         held = hold(lock, patience=2 * PATIENCE)
     except BlockingIOError:

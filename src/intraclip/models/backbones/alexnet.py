@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torchvision
-from torchvision.models import WeightsEnum
 
 from intraclip.models.backbones.settings import BackboneSettings
 from intraclip.models.network import Stage, StagedNetwork
@@ -17,17 +16,13 @@ class AlexNet(StagedNetwork):
 
     Settings = BackboneSettings
     same_weights = ("last_stride", "width")
+    imagenet = torchvision.models.AlexNet_Weights.IMAGENET1K_V1
     num_features = 256
     min_size = 63
 
     def __init__(self, settings: BackboneSettings) -> None:
         super().__init__()
         self.features = torchvision.models.alexnet(weights=None).features
-
-    @classmethod
-    def usual_weights(cls, settings: BackboneSettings) -> WeightsEnum:
-        """See `StagedNetwork.usual_weights`."""
-        return torchvision.models.AlexNet_Weights.IMAGENET1K_V1
 
     def stages(self) -> list[Stage]:
         """Each ends with a pooling."""

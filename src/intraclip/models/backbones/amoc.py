@@ -27,9 +27,6 @@ class AMOCBody(ClipNetwork):
     Source: public notes on the paper for the two streams, the input sizes (flow from 128 x 64, appearance at 64 x 32),
     the loss, and the place and way of joining; the convolutions are those of the network that it builds on (McLaughlin
     et al., CVPR 2016, authors' code). **Not known**: whether the original changed their widths.
-
-    Args:
-        settings: width and weight of the loss on flow.
     """
 
     Settings = AMOCBodySettings

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torchvision
-from torchvision.models import WeightsEnum
 
 from intraclip.models.backbones.settings import BackboneSettings
 from intraclip.models.network import Stage, StagedNetwork
@@ -14,6 +13,7 @@ class InceptionV3(StagedNetwork):
 
     Settings = BackboneSettings
     same_weights = ("last_stride", "width")
+    imagenet = torchvision.models.Inception_V3_Weights.IMAGENET1K_V1
     num_features = 2048
     min_size = 75
 
@@ -25,11 +25,6 @@ class InceptionV3(StagedNetwork):
         for name, module in inception.named_children():
             if name not in ("AuxLogits", "avgpool", "dropout", "fc"):
                 self.add_module(name, module)
-
-    @classmethod
-    def usual_weights(cls, settings: BackboneSettings) -> WeightsEnum:
-        """See `StagedNetwork.usual_weights`."""
-        return torchvision.models.Inception_V3_Weights.IMAGENET1K_V1
 
     def stages(self) -> list[Stage]:
         """One a convolution, pooling or mixed block."""

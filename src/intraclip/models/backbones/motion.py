@@ -24,9 +24,6 @@ class MotionNetwork(nn.Module):
     Source: public notes on AMOC (Liu et al., IEEE TCSVT 2018) for pairs of frames, three predictions, and half of the
     frame as the finest of them; the shape is that of FlowNetS (Dosovitskiy et al., ICCV 2015, section 3) cut to
     these sizes. **Not known**: the widths of AMOC's layers; here they are about half of FlowNetS's.
-
-    Args:
-        width: channel multiplier.
     """
 
     def __init__(self, *, width: float = 1.0) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torchvision
 from torch import nn
-from torchvision.models import WeightsEnum
 from torchvision.models.resnet import BasicBlock
 
 from intraclip.models.backbones.settings import BackboneSettings
@@ -16,6 +15,7 @@ class ResNet50(StagedNetwork):
 
     Settings = BackboneSettings
     same_weights = ("last_stride", "width")
+    imagenet = torchvision.models.ResNet50_Weights.IMAGENET1K_V1
     num_features = 2048
 
     def __init__(self, settings: BackboneSettings) -> None:
@@ -26,11 +26,6 @@ class ResNet50(StagedNetwork):
             resnet.layer4[0].downsample[0].stride = (1, 1)
         for name in ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4"):
             self.add_module(name, getattr(resnet, name))
-
-    @classmethod
-    def usual_weights(cls, settings: BackboneSettings) -> WeightsEnum:
-        """See `StagedNetwork.usual_weights`."""
-        return torchvision.models.ResNet50_Weights.IMAGENET1K_V1
 
     def stages(self) -> list[Stage]:
         """The stem, then the four stages of residual blocks."""
@@ -59,6 +54,7 @@ class ResNet18(StagedNetwork):
 
     Settings = BackboneSettings
     same_weights = ("last_stride",)
+    imagenet = torchvision.models.ResNet18_Weights.IMAGENET1K_V1
 
     def __init__(self, settings: BackboneSettings) -> None:
         super().__init__()
@@ -77,11 +73,6 @@ class ResNet18(StagedNetwork):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-
-    @classmethod
-    def usual_weights(cls, settings: BackboneSettings) -> WeightsEnum | None:
-        """See `StagedNetwork.usual_weights`; there are some of width 1."""
-        return torchvision.models.ResNet18_Weights.IMAGENET1K_V1 if settings.width == 1 else None
 
     def stages(self) -> list[Stage]:
         """The stem, then the four stages of residual blocks."""

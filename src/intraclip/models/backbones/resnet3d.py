@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import torch
-import torchvision
 from torch import nn
-from torchvision.models import WeightsEnum
+from torchvision.models import ResNet50_Weights
 
 from intraclip.models.backbones.settings import ResNet3DSettings
 from intraclip.models.clip_network import ClipNetwork, Run
@@ -118,6 +117,7 @@ class ResNet3D(ClipNetwork):
 
     Settings = ResNet3DSettings
     same_weights = ("last_stride",)
+    imagenet = ResNet50_Weights.IMAGENET1K_V1
 
     def __init__(self, settings: ResNet3DSettings, *, blocks: tuple[int, int, int, int] = BLOCKS) -> None:
         super().__init__()
@@ -151,11 +151,6 @@ class ResNet3D(ClipNetwork):
         self.anew = frozenset(
             name for name in self.state_dict() if "over_time." in name or "attention." in name
         )
-
-    @classmethod
-    def usual_weights(cls, settings: ResNet3DSettings) -> WeightsEnum | None:
-        """See `StagedNetwork.usual_weights`: ResNet50's, of width 1."""
-        return torchvision.models.ResNet50_Weights.IMAGENET1K_V1 if settings.width == 1 else None
 
     def stages(self) -> list[Stage]:
         """The stem, then the four stages of residual blocks."""

@@ -30,11 +30,6 @@ _STRIDED = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)
 class TimmBody(StagedNetwork):
     """A network of timm without its pooling and classifier; see the module.
 
-    Args:
-        name: in timm, with or without a tag.
-        input_config: frame size, and how frames are normalised when they come.
-        last_stride: 1 keeps maps twice as large.
-
     Attributes:
         num_features: F.
 

@@ -19,16 +19,8 @@ from intraclip.models.state_dicts import read_state_dict, reason
 def load_backbone_weights(network: StagedNetwork, config: ModelConfig) -> str:
     """Fill a backbone as `config.weights` says: with its usual weights, from a local file, or not at all.
 
-    Args:
-        network: what `build_backbone` made; changed in place.
-        config: `backbone` and `weights` are read.
-
     Returns:
         Where they came from, for people; empty for random weights.
-
-    Raises:
-        ConfigError: there are no ImageNet weights for this backbone or width.
-        CheckpointError: the file is missing, unreadable, or has other keys or shapes; or it cannot be downloaded.
     """
     if not config.weights:
         return ""
@@ -49,8 +41,9 @@ def imagenet_weights(config: ModelConfig) -> WeightsEnum:
         ConfigError: there are none for a backbone of these settings.
     """
     settings = settings_of(BACKBONES, config.backbone, config.backbone_settings)
-    found: WeightsEnum | None = BACKBONES.load(config.backbone).usual_weights(settings)
-    if found is None:
+    kind = BACKBONES.load(config.backbone)
+    found: WeightsEnum | None = kind.imagenet
+    if found is None or ("width" not in kind.same_weights and settings.width != 1):
         told = "".join(f" of {key} {value}" for key, value in differing(settings).items())
         raise ConfigError(
             f"model.weights: there are no ImageNet weights for {config.backbone}{told}; "

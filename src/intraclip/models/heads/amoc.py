@@ -25,7 +25,6 @@ class AMOC(Head):
     triplet takes its place), 16 frames a clip. No auxiliary loss. Reads maps in the order of their frames; any T.
 
     Args:
-        num_features: F.
         embedding_size: D, at most F.
         stream_size: features of each stream, at most F.
     """

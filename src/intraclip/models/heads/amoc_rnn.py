@@ -20,7 +20,6 @@ class AMOCRNN(Head):
     order of their frames; any T (theirs was 16).
 
     Args:
-        num_features: F.
         embedding_size: D, at most the numbers in a frame's maps.
     """
 

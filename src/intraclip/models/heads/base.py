@@ -78,9 +78,6 @@ class Head(nn.Module):
             frames: float ``[B, T, 3, H, W]``.
             maps: float ``[B, T, F, h, w]``, of these frames.
             mask: bool ``[B, T]``.
-
-        Returns:
-            ``[B, T, 3, H, W]``.
         """
         raise TypeError(f"{type(self).__name__} aligns nothing")
 
@@ -160,14 +157,11 @@ def whole_mask(frames: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
 
 
 def masked_mean(features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Mean over the valid frames.
+    """Mean over the valid frames; ``[B, F]``.
 
     Args:
         features: float ``[B, T, F]``.
         mask: bool ``[B, T]``.
-
-    Returns:
-        ``[B, F]``.
     """
     weights = mask.to(features.dtype)
     return (features * weights.unsqueeze(-1)).sum(dim=1) / weights.sum(dim=1, keepdim=True)

@@ -30,7 +30,6 @@ class DRSA(Head):
     the backbone's pre-training on images. Reads maps, ignores the order of frames; any T (theirs was 6).
 
     Args:
-        num_features: F.
         num_parts: K.
         part_size: features of a part.
         hidden: between features and maps.

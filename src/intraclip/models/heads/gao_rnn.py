@@ -14,7 +14,6 @@ class GaoRNN(SequenceHead):
     Source: the authors' code. No auxiliary loss. Reads frame vectors in their order; any T.
 
     Args:
-        num_features: F.
         embedding_size: D, at most F.
     """
 

@@ -21,7 +21,6 @@ class GLTR(SequenceHead):
     zeros beside its own frame).
 
     Args:
-        num_features: F.
         branch_size: D / 4, at most F.
     """
 

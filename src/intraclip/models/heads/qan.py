@@ -26,7 +26,6 @@ class QAN(SequenceHead):
     loss (losses `triplet` with unit length, and `siamese`). No auxiliary loss. Ignores the order of frames; any T.
 
     Args:
-        num_features: F.
         embedding_size: D, at most F.
         quality: where it is read from, the frame vectors (``last``) or the middle maps.
     """

@@ -138,9 +138,6 @@ def walk(step: Step, state: tuple[torch.Tensor, ...], inputs: torch.Tensor) -> t
         step: what to do with a frame. The new state has the shapes and types of the old one, in fresh memory.
         state: before the first frame.
         inputs: ``[B, T, ...]``.
-
-    Returns:
-        The outputs of all steps, ``[B, T, ...]``.
     """
     if torch.compiler.is_compiling():
         from torch._higher_order_ops.scan import scan
@@ -157,14 +154,11 @@ def walk(step: Step, state: tuple[torch.Tensor, ...], inputs: torch.Tensor) -> t
 
 
 def accumulate(read: torch.Tensor, recall: nn.Module) -> torch.Tensor:
-    """A recurrence without gates: ``o_t = c_t + recall(tanh(o_(t-1)))``, with ``tanh(o_0) = 0``.
+    """A recurrence without gates: ``o_t = c_t + recall(tanh(o_(t-1)))``, with ``tanh(o_0) = 0``; o, ``[B, T, D]``.
 
     Args:
         read: c, float ``[B, T, D]``.
         recall: ``[B, D] -> [B, D]``.
-
-    Returns:
-        o, ``[B, T, D]``.
     """
 
     def step(
@@ -190,7 +184,6 @@ class LSTM(nn.Module):
     torch's own, which is fast but exports for one T only; what is exported is the same layer step by step.
 
     Args:
-        num_features: F.
         hidden: C.
     """
 

@@ -26,7 +26,6 @@ class STA(Head):
     frames; any T.
 
     Args:
-        num_features: F.
         embedding_size: D, at most F.
         num_stripes: K.
         regularisation: weight of the auxiliary loss.
@@ -68,13 +67,10 @@ class STA(Head):
 
 
 def frame_energy(maps: torch.Tensor) -> torch.Tensor:
-    """Length over the channels at each position, scaled to length 1 a frame.
+    """Length over the channels at each position, scaled to length 1 a frame; ``[B, T, h, w]``.
 
     Args:
         maps: float ``[B, T, C, h, w]``.
-
-    Returns:
-        ``[B, T, h, w]``.
     """
     # A length has no gradient at 0, and after a ReLU whole positions are 0.
     energy = (maps.float().square().sum(dim=2) + 1e-12).sqrt()

@@ -27,7 +27,6 @@ class STMP(Head):
     loss. Reads maps in the order of their frames; any T; the work grows step by step with T.
 
     Args:
-        num_features: F.
         embedding_size: D and the size of g, at most F.
         gate_size: layer in the spatial gate.
     """

@@ -19,7 +19,6 @@ class Stripes(FrameHead):
     are joined with the whole before one layer. Unit length makes Euclidean and cosine distance rank alike.
 
     Args:
-        num_features: F.
         stripes: horizontal stripes of equal height, from head to feet.
         embedding_size: D.
     """

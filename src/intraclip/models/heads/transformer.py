@@ -22,7 +22,6 @@ class TemporalTransformer(SequenceHead):
     order; any T.
 
     Args:
-        num_features: F.
         embedding_size: D, at most F, rounded down to a multiple of `num_heads`.
         num_layers: layers of the encoder.
         num_heads: attention heads a layer.

@@ -24,7 +24,6 @@ class TRL(SequenceHead):
     order; any T.
 
     Args:
-        num_features: F.
         transformer: align the frames; costs a second pass through the backbone.
 
     Raises:
@@ -72,9 +71,6 @@ class FrameTransformer(nn.Module):
     Source: the paper's abstract says that the parameters come from the high-level features of the frame itself and from
     the temporal context of the others, and that there are few of them. **From memory**: which features and which layer
     (Jaderberg et al. 2015, section 3, for the sampling).
-
-    Args:
-        num_features: F.
     """
 
     def __init__(self, num_features: int) -> None:

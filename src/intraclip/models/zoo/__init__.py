@@ -87,10 +87,6 @@ def how_to_get(entry: Entry) -> str:
 def resolve(given: Path, *, kinds: tuple[str, ...]) -> Path:
     """The file that a path or a name of the zoo stands for. What is there as a file or folder is no name.
 
-    Args:
-        given: from a flag or a setting.
-        kinds: of entries that will do here.
-
     Raises:
         ConfigError: the name is of another kind.
     """

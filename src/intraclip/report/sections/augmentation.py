@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -11,30 +11,14 @@ from intraclip.config import Recipe
 from intraclip.data.clips import training_clip
 from intraclip.report import strips
 from intraclip.report.augmented import augmented_clip, describe_draw, visible
-from intraclip.report.sections.tiles import Tile, describe, different_people, picture_tile, short_clip
+from intraclip.report.html import Shown
+from intraclip.report.sections.tiles import describe, different_people, picture_tile, short_clip
 from intraclip.types import Split
 
 AUGMENTED_CLIPS = 3
 
 
-@dataclass(frozen=True, kw_only=True)
-class AugmentedRow:
-    """One clip under one mode; `caption` belongs to all of its frames, captions of the tiles to one each."""
-
-    mode: str
-    tiles: tuple[Tile, ...]
-    caption: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Augmented:
-    """Clips under the modes, and the chances they were drawn with."""
-
-    chances: str
-    clips: tuple[tuple[str, tuple[AugmentedRow, ...]], ...]
-
-
-def augmented(split: Split, recipe: Recipe, *, seed: int) -> Augmented:
+def augmented(split: Split, recipe: Recipe, *, seed: int) -> Shown:
     """The same training clips untouched, augmented frame by frame, and augmented as one."""
     config = visible(recipe.augment)
     height, width = recipe.input.height, recipe.input.width
@@ -44,14 +28,14 @@ def augmented(split: Split, recipe: Recipe, *, seed: int) -> Augmented:
         clip = training_clip(len(tracklet), short_clip(recipe.clip), rng)
         frames = strips.load_frames(tracklet, clip.indices.tolist(), height=height, width=width)
         rows = [
-            AugmentedRow(
-                mode="Untouched",
-                tiles=tuple(
+            {
+                "mode": "Untouched",
+                "tiles": tuple(
                     picture_tile(frame, alt=f"Frame {index + 1} of {tracklet.name}, untouched.")
                     for index, frame in zip(clip.indices.tolist(), frames, strict=True)
                 ),
-                caption="",
-            )
+                "caption": "",
+            }
         ]
         for mode, title in (
             ("asynchronous", "Asynchronous: one draw a frame"),
@@ -70,9 +54,9 @@ def augmented(split: Split, recipe: Recipe, *, seed: int) -> Augmented:
                 describe_draw(seen.parameters, unit, height=height, width=width) for unit in range(units)
             ]
             rows.append(
-                AugmentedRow(
-                    mode=title,
-                    tiles=tuple(
+                {
+                    "mode": title,
+                    "tiles": tuple(
                         picture_tile(
                             frame,
                             alt=f"Frame {t + 1} of the clip, {mode} augmentation: {', '.join(drawn[t % units])}.",
@@ -80,8 +64,8 @@ def augmented(split: Split, recipe: Recipe, *, seed: int) -> Augmented:
                         )
                         for t, frame in enumerate(seen.frames)
                     ),
-                    caption=f"all frames: {', '.join(drawn[0])}" if units == 1 else "",
-                )
+                    "caption": f"all frames: {', '.join(drawn[0])}" if units == 1 else "",
+                }
             )
         clips.append((f"{tracklet.name} ({describe(tracklet)})", tuple(rows)))
     chances = {
@@ -90,10 +74,10 @@ def augmented(split: Split, recipe: Recipe, *, seed: int) -> Augmented:
         "rotation": config.rotate_probability,
         "erasing": config.erase_probability,
     }
-    return Augmented(
-        chances=", ".join(f"{name} {100 * chance:.0f} %" for name, chance in chances.items() if chance),
-        clips=tuple(clips),
-    )
+    return {
+        "chances": ", ".join(f"{name} {100 * chance:.0f} %" for name, chance in chances.items() if chance),
+        "clips": tuple(clips),
+    }
 
 
 def _kept_together(line: str) -> str:

@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from intraclip.losses import LOSSES
 from intraclip.report import plots
+from intraclip.report.html import Shown
 from intraclip.report.records import RunRecord
 
 
-@dataclass(frozen=True, kw_only=True)
-class Curves:
-    """Figures of the training and of the CMC, with a key to the lines."""
-
-    training: tuple[str, ...]
-    cmc: str
-    key: tuple[tuple[str, str], ...]
-
-
-def curves(runs: Sequence[RunRecord], baselines: Mapping[str, Mapping[str, Any]], *, protocol: str) -> Curves:
+def curves(runs: Sequence[RunRecord], baselines: Mapping[str, Mapping[str, Any]], *, protocol: str) -> Shown:
     """Draw the curves; the key stands beside them once instead of in each."""
     logged = {run.name: run.epochs for run in runs}
     wanted = (
@@ -30,7 +21,7 @@ def curves(runs: Sequence[RunRecord], baselines: Mapping[str, Mapping[str, Any]]
     )
     training = tuple(
         plots.svg(
-            plots.training_curve(logged, key=key, title=title, share=share, legend=False),
+            plots.training_curve(logged, key=key, title=title, share=share),
             label=f"{title} over the epochs of {', '.join(name for name in logged if logged[name])}.",
         )
         for key, title, share in wanted
@@ -40,14 +31,16 @@ def curves(runs: Sequence[RunRecord], baselines: Mapping[str, Mapping[str, Any]]
     cmc_baselines = {
         name: s["cmc"] for name, s in baselines.items() if s["protocol"] == protocol and "cmc" in s
     }
-    figure = plots.cmc_curve(cmc_runs, baselines=cmc_baselines, legend=False)
+    figure = plots.cmc_curve(cmc_runs, baselines=cmc_baselines)
     names = [(name, plots.style_of(i)) for i, name in enumerate(logged)]
     names += [(name, plots.style_of(i, baseline=True)) for i, name in enumerate(cmc_baselines)]
-    return Curves(
-        training=training,
-        cmc=plots.svg(figure, label=f"CMC curves of {', '.join([*cmc_runs, *cmc_baselines])}, rank 1 to 20."),
-        key=tuple((name, _line(style)) for name, style in names),
-    )
+    return {
+        "training": training,
+        "cmc": plots.svg(
+            figure, label=f"CMC curves of {', '.join([*cmc_runs, *cmc_baselines])}, rank 1 to 20."
+        ),
+        "key": tuple((name, _line(style)) for name, style in names),
+    }
 
 
 def _line(style: Mapping[str, Any]) -> str:

@@ -3,35 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from intraclip.errors import DataError
 from intraclip.report import plots, tsne
+from intraclip.report.html import Shown
 from intraclip.report.sections.networks import Loaded
 from intraclip.types import Split
 
 
-@dataclass(frozen=True, kw_only=True)
-class Plane:
-    """Frame features of one run on a plane."""
-
-    run: str
-    figure: str
-    separation: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Planes:
-    """The same frames under every run."""
-
-    planes: tuple[Plane, ...]
-    people: int
-    frames: int
-
-
-def planes(networks: Sequence[Loaded], split: Split, *, seed: int) -> Planes:
+def planes(networks: Sequence[Loaded], split: Split, *, seed: int) -> Shown:
     """Frame features of test people, laid on a plane by t-SNE.
 
     Raises:
@@ -49,10 +31,10 @@ def planes(networks: Sequence[Loaded], split: Split, *, seed: int) -> Planes:
         figure = plots.feature_scatter(tsne.project(features, seed=seed), pids, numbers)
         label = f"t-SNE of {len(pids)} frames of {people} people under {network.run.name}."
         found.append(
-            Plane(
-                run=network.run.name,
-                figure=plots.svg(figure, label=label),
-                separation=f"{tsne.separation(features, pids):.2f}".replace("-", "−"),
-            )
+            {
+                "run": network.run.name,
+                "figure": plots.svg(figure, label=label),
+                "separation": f"{tsne.separation(features, pids):.2f}".replace("-", "−"),
+            }
         )
-    return Planes(planes=tuple(found), people=people, frames=len(pids))
+    return {"planes": tuple(found), "people": people, "frames": len(pids)}

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from intraclip.core.media import film_strip
-from intraclip.data.augment import normalise
 from intraclip.data.clips import tracklet_clips
+from intraclip.data.normalise import normalise
 from intraclip.errors import DataError
 from intraclip.report import gradcam, strips
+from intraclip.report.html import Shown
 from intraclip.report.sections.networks import Loaded
 from intraclip.report.sections.tiles import Tile, describe, different_people, picture_tile, short_clip
 from intraclip.types import Split
@@ -25,35 +26,7 @@ CAM_VISIBLE = 0.15
 """Least share of every frame that the person covers, where silhouettes are known."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class CamRow:
-    """A clip as one strip: the frames themselves, or what a run looks at."""
-
-    name: str
-    tile: Tile
-    inside: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Inside:
-    """Mean share of the activation on the person."""
-
-    run: str
-    share: str
-    area: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cam:
-    """Activation of each run on the same clips."""
-
-    clips: tuple[tuple[str, tuple[CamRow, ...]], ...]
-    grids: str
-    inside: tuple[Inside, ...]
-    scored: int
-
-
-def cams(networks: Sequence[Loaded], split: Split, *, seed: int) -> Cam:
+def cams(networks: Sequence[Loaded], split: Split, *, seed: int) -> Shown:
     """Grad-CAM of every run on the same training clips, for the logit of the true person.
 
     Raises:
@@ -74,7 +47,7 @@ def cams(networks: Sequence[Loaded], split: Split, *, seed: int) -> Cam:
     needed = sorted({*range(min(CAM_CLIPS, len(chosen))), *scored})
 
     originals: dict[int, Tile] = {}
-    rows: dict[int, list[CamRow]] = {i: [] for i in needed[:CAM_CLIPS]}
+    rows: dict[int, list[Shown]] = {i: [] for i in needed[:CAM_CLIPS]}
     grids, inside = [], []
     for network in networks:
         recipe = network.run.recipe
@@ -108,37 +81,37 @@ def cams(networks: Sequence[Loaded], split: Split, *, seed: int) -> Cam:
                     i, picture_tile(film_strip(frames[:valid]), alt=f"Frames of {tracklet.name}.")
                 )
                 rows[i].append(
-                    CamRow(
-                        name=network.run.name,
-                        tile=picture_tile(
+                    {
+                        "name": network.run.name,
+                        "tile": picture_tile(
                             film_strip(gradcam.overlay(frames[:valid], maps[:valid])),
                             alt=f"Where {network.run.name} looks in the frames of {tracklet.name}.",
                         ),
-                        inside=f"{100 * share:.0f} % on the person" if np.isfinite(share) else "",
-                    )
+                        "inside": f"{100 * share:.0f} % on the person" if np.isfinite(share) else "",
+                    }
                 )
         rows_of_map, columns_of_map = gradcam.grid(network.model, height, width)
         grids.append(f"{network.run.name} {rows_of_map} × {columns_of_map}")
         if shares:
             inside.append(
-                Inside(
-                    run=network.run.name,
-                    share=f"{100 * np.mean(shares):.0f} %",
-                    area=f"{100 * np.mean(areas):.0f} %",
-                )
+                {
+                    "run": network.run.name,
+                    "share": f"{100 * np.mean(shares):.0f} %",
+                    "area": f"{100 * np.mean(areas):.0f} %",
+                }
             )
-    return Cam(
-        clips=tuple(
+    return {
+        "clips": tuple(
             (
                 f"{chosen[i].name} ({describe(chosen[i])})",
-                (CamRow(name="Frames", tile=originals[i], inside=""), *rows[i]),
+                ({"name": "Frames", "tile": originals[i], "inside": ""}, *rows[i]),
             )
             for i in rows
         ),
-        grids="; ".join(grids),
-        inside=tuple(inside),
-        scored=len(scored),
-    )
+        "grids": "; ".join(grids),
+        "inside": tuple(inside),
+        "scored": len(scored),
+    }
 
 
 def _visible(silhouettes: npt.NDArray[np.bool_] | None) -> bool:

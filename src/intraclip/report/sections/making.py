@@ -4,25 +4,16 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
-from intraclip.config_io import differing_keys, dump_recipe
+from intraclip.config_io import dump_recipe
 from intraclip.core.numbers import duration
+from intraclip.report.html import Shown
 from intraclip.report.records import RunRecord
+from intraclip.train.comparing import differing_keys
 
 
-@dataclass(frozen=True, kw_only=True)
-class Making:
-    """Where a run comes from."""
-
-    run: str
-    description: str
-    facts: tuple[tuple[str, str], ...]
-    recipe: str
-
-
-def making(run: RunRecord) -> Making:
+def making(run: RunRecord) -> Shown:
     """Recipe, machine, command, commit and data of a run."""
     environment, data = run.environment, run.evaluation.get("data", {})
     trained = environment.get("data", {})
@@ -53,9 +44,12 @@ def making(run: RunRecord) -> Making:
         facts.append(("Epochs", f"{len(run.epochs)}, {duration(run.seconds or 0)} in all"))
     if run.throughput:
         facts.append(("Throughput", str(run.throughput.get("summary"))))
-    return Making(
-        run=run.name, description=run.recipe.description, facts=tuple(facts), recipe=dump_recipe(run.recipe)
-    )
+    return {
+        "run": run.name,
+        "description": run.recipe.description,
+        "facts": tuple(facts),
+        "recipe": dump_recipe(run.recipe),
+    }
 
 
 def recipe_differences(runs: Sequence[RunRecord]) -> tuple[str, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,32 +11,11 @@ from intraclip.core.numbers import duration
 from intraclip.metrics.paired import paired
 from intraclip.metrics.protocols import PROTOCOLS
 from intraclip.metrics.ranking import RANKS, Outcomes
+from intraclip.report.html import Shown
 from intraclip.report.records import RunRecord
 from intraclip.types import Split
 
 COLUMNS = (*(f"rank{k}" for k in RANKS), "mAP", "mINP")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Row:
-    """One line of a table of scores: name, percentages with a mark for the best, and what made them."""
-
-    name: str
-    baseline: bool
-    cells: tuple[tuple[str, bool], ...]
-    extra: tuple[str, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class ScoreTable:
-    """Scores that may be compared: same protocol, same queries, same gallery."""
-
-    protocol: str
-    about: str
-    queries: int
-    without_match: int
-    gallery: int
-    rows: tuple[Row, ...]
 
 
 def main_protocol(runs: Sequence[RunRecord], split: Split | None) -> str:
@@ -51,7 +29,7 @@ def main_protocol(runs: Sequence[RunRecord], split: Split | None) -> str:
 
 def score_tables(
     runs: Sequence[RunRecord], baselines: Mapping[str, Mapping[str, Any]], *, first: str
-) -> list[ScoreTable]:
+) -> list[Shown]:
     """Tables of scores; numbers that must not be compared never share one. Protocol `first` leads."""
     groups: dict[tuple[str, int, int, int], list[tuple[str, Mapping[str, Any], RunRecord | None]]] = {}
     entries: list[tuple[str, Mapping[str, Any], RunRecord | None]] = [
@@ -71,29 +49,29 @@ def score_tables(
         members = groups[key]
         best = {column: max(float(scores[column]) for _, scores, _ in members) for column in COLUMNS}
         rows = tuple(
-            Row(
-                name=name,
-                baseline=run is None,
-                cells=tuple(
+            {
+                "name": name,
+                "baseline": run is None,
+                "cells": tuple(
                     (
                         f"{100 * float(scores[column]):.1f}",
                         len(members) > 1 and float(scores[column]) == best[column],
                     )
                     for column in COLUMNS
                 ),
-                extra=(str(scores["distance"]), *_made_by(run)),
-            )
+                "extra": (str(scores["distance"]), *_made_by(run)),
+            }
             for name, scores, run in members
         )
         tables.append(
-            ScoreTable(
-                protocol=key[0],
-                about=PROTOCOLS[key[0]].about if key[0] in PROTOCOLS else "",
-                queries=key[1],
-                without_match=key[2],
-                gallery=key[3],
-                rows=rows,
-            )
+            {
+                "protocol": key[0],
+                "about": PROTOCOLS[key[0]].about if key[0] in PROTOCOLS else "",
+                "queries": key[1],
+                "without_match": key[2],
+                "gallery": key[3],
+                "rows": rows,
+            }
         )
     return tables
 

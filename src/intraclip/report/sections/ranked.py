@@ -11,9 +11,9 @@ from intraclip.errors import DataError
 from intraclip.metrics.protocols import PROTOCOLS
 from intraclip.metrics.ranked_lists import ranked_list
 from intraclip.metrics.ranking import Outcomes, score
-from intraclip.report.outcomes import Choice, choose_queries
+from intraclip.report.html import Shown
 from intraclip.report.records import RunRecord
-from intraclip.report.sections.tiles import Tile, describe, tracklet_tile
+from intraclip.report.sections.tiles import describe, tracklet_tile
 from intraclip.types import Split, Tracklet
 
 QUERIES = 6
@@ -23,32 +23,45 @@ ANSWER_FRAMES = 2
 
 
 @dataclass(frozen=True, kw_only=True)
-class ListOfRun:
-    """The best answers of one run."""
+class Choice:
+    """Queries to show.
 
-    run: str
-    verdict: str
-    answers: tuple[Tile, ...]
+    Attributes:
+        rows: rows in the embeddings; successes first, then disagreements, then failures.
+        by_all: queries whose first answer is right in every run.
+        by_some: in some runs, but not in all.
+        by_none: in no run.
+    """
 
-
-@dataclass(frozen=True, kw_only=True)
-class QueryCase:
-    """A query and what each run answered."""
-
-    name: str
-    about: str
-    query: Tile
-    lists: tuple[ListOfRun, ...]
+    rows: tuple[int, ...]
+    by_all: int
+    by_some: int
+    by_none: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class RankedLists:
-    """The chosen queries and how they were chosen."""
+def choose_queries(runs: Sequence[Outcomes], *, count: int, seed: int) -> Choice:
+    """Draw queries so that failures are seen as well as successes.
 
-    choice: Choice
-    queries: int
-    several_runs: bool
-    cases: tuple[QueryCase, ...]
+    The counted queries fall into three groups: first answer right in no run, in some, in all. The three are drawn
+    from in turn, each at random, until there are enough; an empty group leaves its turn to the others.
+    """
+    right = np.stack([run.first_hits == 1 for run in runs])
+    hits = right.sum(axis=0)
+    rng = np.random.default_rng([seed, 11])
+    groups = [np.flatnonzero(hits == 0), np.flatnonzero((hits > 0) & (hits < len(runs)))]
+    groups.append(np.flatnonzero(hits == len(runs)))
+    shuffled = [rng.permutation(group).tolist() for group in groups]
+    chosen: list[list[int]] = [[], [], []]
+    while sum(map(len, chosen)) < count and any(shuffled):
+        for group, taken in zip(shuffled, chosen, strict=True):
+            if group and sum(map(len, chosen)) < count:
+                taken.append(group.pop())
+    return Choice(
+        rows=tuple(int(runs[0].rows[i]) for taken in reversed(chosen) for i in sorted(taken)),
+        by_all=len(groups[2]),
+        by_some=len(groups[1]),
+        by_none=len(groups[0]),
+    )
 
 
 def judge(runs: Sequence[RunRecord], *, protocol: str) -> list[Outcomes] | None:
@@ -71,7 +84,7 @@ def judge(runs: Sequence[RunRecord], *, protocol: str) -> list[Outcomes] | None:
 
 def ranked_lists(
     runs: Sequence[RunRecord], judged: Sequence[Outcomes] | None, split: Split, *, protocol: str, seed: int
-) -> RankedLists:
+) -> Shown:
     """Choose queries and show their best answers.
 
     Raises:
@@ -116,18 +129,21 @@ def ranked_lists(
                 )
             )
             verdict = f"first right answer at rank {first}, average precision {precision:.2f}"
-            lists.append(ListOfRun(run=run.name, verdict=verdict, answers=answers))
+            lists.append({"run": run.name, "verdict": verdict, "answers": answers})
         cases.append(
-            QueryCase(
-                name=tracklet.name,
-                about=f"{describe(tracklet)}, {len(tracklet)} frames",
-                query=tracklet_tile(tracklet, QUERY_FRAMES, alt=f"Frames of the query {tracklet.name}."),
-                lists=tuple(lists),
-            )
+            {
+                "name": tracklet.name,
+                "about": f"{describe(tracklet)}, {len(tracklet)} frames",
+                "query": tracklet_tile(tracklet, QUERY_FRAMES, alt=f"Frames of the query {tracklet.name}."),
+                "lists": tuple(lists),
+            }
         )
-    return RankedLists(
-        choice=choice, queries=len(judged[0].rows), several_runs=len(runs) > 1, cases=tuple(cases)
-    )
+    return {
+        "choice": choice,
+        "queries": len(judged[0].rows),
+        "several_runs": len(runs) > 1,
+        "cases": tuple(cases),
+    }
 
 
 def _kept_together(tracklet: Tracklet) -> str:

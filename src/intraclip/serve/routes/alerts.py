@@ -26,8 +26,7 @@ def live(served: Served) -> LiveOut:
     """How the cameras are that this process watches: frames, people, tracklets, alerts. No pictures, no names."""
     if served.live is None:
         return LiveOut()
-    status = served.live.status()
-    return LiveOut(watching=True, **asdict(status))
+    return LiveOut(watching=True, **vars(served.live.status()))
 
 
 @router.get("/alerts")

@@ -32,17 +32,15 @@ def put_judgement(served: Served, actor: Actor, said: JudgementIn) -> Judgement:
 
     `intraclip gallery export-labels` turns what was said into training data.
     """
-    if said.query == said.tracklet:
-        raise Refused(422, "a tracklet cannot be judged against itself")
-    for tracklet in (said.query, said.tracklet):
-        served.record(tracklet)
+    pair = said.query, said.tracklet
+    served.require_two(*pair)
     judge = served.gallery.confirm if said.same else served.gallery.reject
     return served.audited(
         "confirm" if said.same else "reject",
         {"query": said.query, "tracklet": said.tracklet},
         actor,
-        lambda: judge(said.query, said.tracklet, by=actor.name),
-        needs=(said.query, said.tracklet),
+        lambda: judge(*pair, by=actor.name),
+        needs=pair,
     )
 
 

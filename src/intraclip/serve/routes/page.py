@@ -12,7 +12,7 @@ from jinja2 import DictLoader, Environment
 from intraclip import __version__
 from intraclip.serve.context import Actor, Served
 from intraclip.serve.errors import Refused
-from intraclip.serve.security import Asker, cookie_name, origin_of, session_of
+from intraclip.serve.security import Asker, cookie_name, origin_of
 
 router = APIRouter(include_in_schema=False)
 
@@ -92,7 +92,7 @@ async def login(
 @router.post("/logout")
 async def logout(request: Request, served: Served) -> Response:
     """Ends the session."""
-    value = session_of(request.headers, served.settings)
+    value = request.cookies.get(cookie_name(served.settings))
     if value is not None:
         served.sessions.end(value)
     answer = Response(status_code=204)

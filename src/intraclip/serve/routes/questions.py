@@ -39,14 +39,11 @@ def question(served: Served, actor: Actor) -> QuestionOut:
 @router.put("/unsure", status_code=204)
 def put_unsure(served: Served, actor: Actor, said: PairIn) -> Response:
     """Nobody can tell about these two: they are not asked about again."""
-    if said.query == said.tracklet:
-        raise Refused(422, "a tracklet cannot be judged against itself")
-    pair = (said.query, said.tracklet)
-    for tracklet in pair:
-        served.record(tracklet)
+    pair = said.query, said.tracklet
+    served.require_two(*pair)
     served.audited(
         "unsure",
-        {"query": said.query, "tracklet": said.tracklet},
+        said.model_dump(),
         actor,
         lambda: keep(served.gallery, *pair, UNSURE, by=actor.name),
         needs=pair,

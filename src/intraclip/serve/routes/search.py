@@ -90,7 +90,7 @@ async def search_upload(
         await served.searching.run(lambda: served.require_rate(rate))
     decoding = Decoding(served.decoders, lambda: [file.file.read() for file in files])
     pictures = await served.decoding.run_for(request, decoding.run, decoding.stop)
-    vector = await served.embedding.run_for(request, lambda: embedder.embed(pictures), lambda: None)
+    vector = await served.embedding.run_for(request, lambda: embedder.embed([pictures])[0], lambda: None)
 
     def work() -> SearchOut:
         found = served.audited(
@@ -129,13 +129,5 @@ def _answer(
     judged: dict[str, bool] | None = None,
     pictures: int = 0,
 ) -> SearchOut:
-    said = judged or {}
-    return SearchOut(
-        query=query,
-        pictures=pictures,
-        matches=[MatchOut.of(m, said.get(m.record.id)) for m in found.matches],
-        metric=found.metric,
-        threshold=found.threshold,
-        false_match_rate=found.false_match_rate,
-        exact=found.exact,
-    )
+    matches = [MatchOut.of(m, (judged or {}).get(m.record.id)) for m in found.matches]
+    return SearchOut(**{**vars(found), "matches": matches}, query=query, pictures=pictures)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 
 from intraclip.metrics.ranking import Outcomes
-from intraclip.report.outcomes import choose_queries
+from intraclip.report.sections.ranked import choose_queries
 
 
 def made(first_hits: list[int], precisions: list[float] | None = None) -> Outcomes:
