@@ -16,7 +16,7 @@ from intraclip.embed.encoders.foreign import load_network_config, prepare
 from intraclip.embed.encoders.torch_encoder import TorchEncoder
 from intraclip.errors import CheckpointError, ConfigError, DeviceError, IntraclipError, MissingExtraError
 from intraclip.models.checkpoint import save_checkpoint
-from intraclip.models.embedder import build_embedder
+from intraclip.models.embedder import ClipEmbedder, build_embedder
 from real_data import real_data
 
 onnx = pytest.importorskip("onnx")
@@ -82,6 +82,23 @@ def test_folding_batch_normalisation_changes_no_more_than_the_last_digits(backbo
         wanted = model.frame_vectors((noise(9) / 255 - 0.5) / 0.5)
     assert float((found - wanted).norm() / wanted.norm()) < 1e-5
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize(("height", "width", "pieces"), [(256, 128, [16, 16, 8]), (64, 32, [40])])
+def test_a_cpu_gets_frames_in_blocks_of_sixteen(
+    height: int, width: int, pieces: list[int], monkeypatch: pytest.MonkeyPatch
+):
+    size = InputConfig(height=height, width=width)
+    model = build_embedder(ModelConfig(backbone="small", weights=""), size, num_classes=2, seed=0).eval()
+    seen: list[int] = []
+
+    def noted(_self: ClipEmbedder, frames: torch.Tensor) -> torch.Tensor:
+        seen.append(len(frames))
+        return torch.zeros(len(frames), model.vector_size)
+
+    monkeypatch.setattr(ClipEmbedder, "frame_vectors", noted)
+    TorchEncoder(model).encode(torch.zeros(40, 3, height, width, dtype=torch.uint8))
+    assert seen == pieces
 
 
 def test_the_exported_file_is_kept_and_follows_the_weights(tmp_path: Path):
