@@ -42,7 +42,7 @@ assert "length" in tables.LOSS_COLUMNS
 from types import SimpleNamespace
 entries = [{"epoch": n, "loss": 2.0, "length": 1.0} for n in (1, 2)]
 drawn = curves.curves([SimpleNamespace(name="r", epochs=entries, scores={})], {}, protocol="x")
-assert any("Squared length" in figure for figure in drawn.training)
+assert any("Squared length" in figure for figure in drawn["training"])
 assert model.backbone.project.weight.grad.abs().sum() > 0
 assert model.eval()(torch.randn(4, 3, 3, 32, 16)).embedding.shape == (4, 32)
 table["model"]["head"]["share"] = 0.25

@@ -11,7 +11,7 @@ import pytest
 from intraclip.link import linking
 from intraclip.link.evidence import Evidence
 from intraclip.link.footage import with_unit
-from intraclip.link.learning import learn_times, sure_links
+from intraclip.link.learning import learn_times, still_linked, sure_links
 from intraclip.link.people import People, link
 from intraclip.link.scores import score_people
 from intraclip.link.transit import EDGES, TransitTimes, bins
@@ -195,8 +195,29 @@ def test_the_result_says_what_was_learned(monkeypatch):
         note.startswith("times between cameras were learned from")
         for note in linking.link(given(evidence)).notes
     )
+    assert "less what learned times between cameras say" in linking.link(given(evidence)).rule
     chance = by_chance(evidence, 0)
     monkeypatch.setattr(linking, "from_embeddings", lambda e: replace(source, times=chance.times))
     found = linking.link(given(evidence))
     assert found.evidence.transit is None
     assert sum("times between cameras were not used" in note for note in found.notes) == 1
+
+
+def test_times_that_part_the_surest_links_are_not_used(monkeypatch):
+    evidence, _ = walks(0)
+    source = linking.from_embeddings(given(evidence))
+    monkeypatch.setattr(linking, "from_embeddings", lambda e: replace(source, times=evidence.times))
+    by_looks = linking.link(given(evidence), no_travel=True)
+    parting = TransitTimes(log_ratio=np.full(len(EDGES) - 1, -50.0), own={}, gaps={(1, 2): (9.0,) * 10})
+    monkeypatch.setattr(linking, "learn_times", lambda people: (parting, "learned"))
+    found = linking.link(given(evidence))
+    np.testing.assert_array_equal(found.person, by_looks.person)
+    assert found.evidence.transit is None
+    assert sum("came apart" in note for note in found.notes) == 1
+
+
+def test_how_many_sure_links_another_grouping_has():
+    people = linked(walks(0)[0])
+    assert still_linked(people, people) == 1
+    alone = replace(people, person=np.arange(1, len(people.names) + 1))
+    assert still_linked(people, alone) == 0

@@ -10,7 +10,7 @@ from scipy.spatial.distance import cdist
 
 from intraclip.errors import DataError
 from intraclip.metrics.distance import distance_matrix
-from intraclip.metrics.rerank import rerank, rerank_label
+from intraclip.metrics.rerank import RERANKED, rerank
 
 
 def people(seed: int, *, n: int, size: int = 4, count: int = 8, noise: float = 0.5) -> np.ndarray:
@@ -96,7 +96,7 @@ def test_weight_one_gives_back_the_plain_distance(distance) -> None:
 
 
 def test_label_says_what_it_is() -> None:
-    assert rerank_label(k1=10, k2=3, weight=0.5) == "k-reciprocal re-ranked (k1=10, k2=3, lambda=0.5)"
+    assert RERANKED == "k-reciprocal re-ranked (k1=20, k2=6, lambda=0.3)"
 
 
 def test_common_neighbours_bring_a_far_match_forward() -> None:

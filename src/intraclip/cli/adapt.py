@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import tyro
 
 from intraclip.cli.adapt_ask import Pausing, Terminal, require_terminal
-from intraclip.cli.common import TrainingBar, parse, print_json, print_table, say, tell
+from intraclip.cli.common import ForPrograms, TrainingBar, parse, print_json, print_table, say, tell
 from intraclip.cli.gallery_flags import login
 from intraclip.errors import ConfigError
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AdaptArgs:
+class AdaptArgs(ForPrograms):
     """Let a network learn your site's own people from tracklets that nobody labelled.
 
     Tracklets are grouped by who looks alike, people who were seen at once kept apart; the network learns the groups,
@@ -51,8 +51,6 @@ class AdaptArgs:
     """Seed of everything drawn."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
-    json: bool = False
-    """Print the result as JSON."""
 
 
 def main(argv: Sequence[str]) -> int:

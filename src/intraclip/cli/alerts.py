@@ -9,7 +9,7 @@ from pathlib import Path
 
 import tyro
 
-from intraclip.cli.common import Parts, choose, print_json, print_table, say
+from intraclip.cli.common import ForPrograms, Parts, choose, print_json, print_table, say
 from intraclip.cli.gallery_flags import InGallery, Model, audited, clock, login, open_model
 from intraclip.cli.network import ready
 from intraclip.core.settings import bounded
@@ -31,19 +31,17 @@ teaches the threshold.
 
 
 @dataclass(frozen=True, kw_only=True)
-class ListArgs(InGallery):
+class ListArgs(InGallery, ForPrograms):
     """List alerts, the newest first."""
 
     limit: int = bounded(20, 1)
     """Most alerts to list."""
     open: bool = False
     """Only those that nobody has confirmed or rejected."""
-    json: bool = False
-    """Print JSON."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class WatchArgs(InGallery, Model):
+class WatchArgs(InGallery, Model, ForPrograms):
     """Put a person on the watch-list: `intraclip live` raises an alert when somebody passes as them.
 
     Pictures become a tracklet of the gallery, of a camera called watch-list; they need the gallery's network.
@@ -57,16 +55,11 @@ class WatchArgs(InGallery, Model):
     """What the person is called in alerts."""
     false_match_rate: float = 0.001
     """Share of strangers' tracklets that may pass as this person."""
-    json: bool = False
-    """Print what was put on the list as JSON."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class WatchedArgs(InGallery):
+class WatchedArgs(InGallery, ForPrograms):
     """List who is looked for, and what was learned from what people said of the alerts."""
-
-    json: bool = False
-    """Print JSON."""
 
 
 @dataclass(frozen=True, kw_only=True)

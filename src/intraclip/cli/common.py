@@ -131,6 +131,14 @@ def flag_value(argv: Sequence[str], flag: str) -> str | None:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ForPrograms:
+    """A command whose result programs can read."""
+
+    json: bool = False
+    """Print the result as JSON."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ReadsData:
     """How the data folder of a run is read."""
 

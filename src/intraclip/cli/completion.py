@@ -120,14 +120,11 @@ def _posix(*, start: str, give: str, end: str) -> str:
         spelled = " ".join(flag.spelling for flag in flags if not flag.positional)
         lines.append(f'        "{command}") offer={shlex.quote(spelled)} ;;')
     lines.append("      esac")
-    chosen = {
-        command: [f for f in flags if f.positional and f.choices] for command, flags in all_flags().items()
-    }
     lines += ['    elif [[ -z "$offer" ]]; then', '      case "$command:$place" in']
-    for command, flags in chosen.items():
-        if flags:
+    for command, flags in all_flags().items():
+        for flag in [flag for flag in flags if flag.positional and flag.choices][:1]:
             lines.append(
-                f'        "{command}:{1 + len(command.split())}") offer="{" ".join(flags[0].choices)}" ;;'
+                f'        "{command}:{1 + len(command.split())}") offer="{" ".join(flag.choices)}" ;;'
             )
     lines += ["      esac", "    fi", "  fi", f"  {give}", "}", end]
     return "\n".join(lines)

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from intraclip.cli.common import (
+    ForPrograms,
     print_json,
     print_table,
     progress_bar,
@@ -26,7 +27,7 @@ from intraclip.train.comparing import differing_keys
 
 
 @dataclass(frozen=True, kw_only=True)
-class CrossArgs:
+class CrossArgs(ForPrograms):
     """Train on every split of one data set and test on every split of another, as in the paper's Table 4.
 
     Writes a run folder for each training split, cross.json, cross.md and cross.html. With --runs nothing is trained.
@@ -57,8 +58,6 @@ class CrossArgs:
     """Test clips: every clip, one of evenly spaced frames, or all frames; by default as in the recipe."""
     resume: bool = False
     """Keep the finished runs in --out, continue the interrupted one, train what is missing."""
-    json: bool = False
-    """Print the result as JSON."""
     settings: Annotated[Recipe, tyro.conf.arg(name="")] = field(default_factory=Recipe)
 
 

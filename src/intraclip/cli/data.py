@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import tyro
 
-from intraclip.cli.common import Parts, choose, print_json, progress_bar, say, with_rate
+from intraclip.cli.common import ForPrograms, Parts, choose, print_json, progress_bar, say, with_rate
 from intraclip.config import Layout
 from intraclip.core.folders import leaving_nothing
 from intraclip.core.settings import bounded
@@ -31,7 +31,7 @@ HELP = """usage: intraclip data COMMAND DIR [options]
 
 
 @dataclass(frozen=True, kw_only=True)
-class MakeArgs:
+class MakeArgs(ForPrograms):
     """Render the shipped benchmark: walking people seen by several cameras, in a published layout.
 
     The same seed and settings give the same bytes on every machine of one processor family.
@@ -68,12 +68,10 @@ class MakeArgs:
     """Groups of settings, each of which can be switched off (diverse only)."""
     workers: int | None = bounded(None, 1)
     """Processes that render; as many as there are cores by default."""
-    json: bool = False
-    """Print what was written as JSON."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class MakeVideosArgs:
+class MakeVideosArgs(ForPrograms):
     """Render the shipped benchmark as videos: several cameras film the same people, who hide one another.
 
     DIR gets camN.mp4 and ground_truth: boxes in MOTChallenge's format with the pid as id, who is seen where and when,
@@ -101,12 +99,10 @@ class MakeVideosArgs:
     difficulty: Difficulty = field(default_factory=Difficulty)
     workers: int | None = bounded(None, 1)
     """Processes that render, at most one a camera; as many as there are cores by default."""
-    json: bool = False
-    """Print what was written as JSON."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class PackArgs:
+class PackArgs(ForPrograms):
     """Write a data set once into a few large files (safetensors) that all commands read like the folder, but faster.
 
     All splits of the data set are in the pack. After an interruption the same command continues; finished shards are
@@ -136,12 +132,10 @@ class PackArgs:
     """Processes that read and write; as many as there are cores by default, at most 8."""
     shard_megabytes: int = bounded(64, 1)
     """Size of a shard, about, in MiB. Each process holds one in memory twice."""
-    json: bool = False
-    """Print what was written as JSON."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class CheckArgs:
+class CheckArgs(ForPrograms):
     """Say in plain words what a data folder holds, what is missing, and what is corrupt.
 
     The exit code is 0 when nothing is wrong, 1 when something is.
@@ -153,8 +147,6 @@ class CheckArgs:
     """Layout of the folder."""
     decode: Literal["none", "sample", "all"] = "sample"
     """Which frames to decode, to find corrupt ones."""
-    json: bool = False
-    """Print the findings as JSON."""
 
 
 def _make(args: MakeArgs) -> int:

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from intraclip.cli.common import parse, print_json, progress_bar, say, training_bar
+from intraclip.cli.common import ForPrograms, parse, print_json, progress_bar, say, training_bar
 from intraclip.core.settings import bounded
 
 
 @dataclass(frozen=True, kw_only=True)
-class DemoArgs:
+class DemoArgs(ForPrograms):
     """Render a small benchmark, train the paper's models 1 and 4 on it, and write a report to look at.
 
     Beside them stands what `base`, the network in the package, answers. Takes a few minutes on two cores and needs no
@@ -25,8 +25,6 @@ class DemoArgs:
     """Seed of people, weights and training."""
     resume: bool = False
     """Continue an interrupted demo in --out; what is finished is kept."""
-    json: bool = False
-    """Print the scores as JSON."""
 
 
 def main(argv: Sequence[str]) -> int:

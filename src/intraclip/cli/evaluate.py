@@ -11,6 +11,7 @@ from typing import Literal
 import tyro
 
 from intraclip.cli.common import (
+    ForPrograms,
     ReadsData,
     parse,
     print_json,
@@ -23,7 +24,7 @@ from intraclip.core.settings import bounded
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateArgs(ReadsData):
+class EvaluateArgs(ReadsData, ForPrograms):
     """Score a run on the test tracklets of a data folder: CMC rank-1/5/10/20, mAP and mINP.
 
     Writes evaluation.json and embeddings.npz into the run folder.
@@ -46,8 +47,6 @@ class EvaluateArgs(ReadsData):
     """Processes that decode frames; by default as in the recipe."""
     device: str | None = None
     """auto, cpu, cuda or cuda:N; by default as in the recipe."""
-    json: bool = False
-    """Print the result as JSON."""
 
 
 def main(argv: Sequence[str]) -> int:

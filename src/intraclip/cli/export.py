@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
-from intraclip.cli.common import ReadsData, parse, print_json, progress_bar, read_data_of_run, say
+from intraclip.cli.common import (
+    ForPrograms,
+    ReadsData,
+    parse,
+    print_json,
+    progress_bar,
+    read_data_of_run,
+    say,
+)
 from intraclip.core.settings import bounded
 
 if TYPE_CHECKING:
@@ -22,7 +30,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExportArgs(ReadsData):
+class ExportArgs(ReadsData, ForPrograms):
     """Write a trained network as a file that other programs run, and check it against the original.
 
     The file takes uint8 RGB frames and normalises them itself; batch and clip length are free. Its metadata says what
@@ -47,8 +55,6 @@ class ExportArgs(ReadsData):
     """Training clips that int8 is calibrated with."""
     force: bool = False
     """Replace the file if it exists."""
-    json: bool = False
-    """Print what was written as JSON."""
 
 
 def main(argv: Sequence[str]) -> int:

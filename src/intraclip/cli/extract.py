@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from intraclip.cli.common import (
+    ForPrograms,
     ReadsData,
     parse,
     print_json,
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExtractArgs(NetworkByPlace, ReadsData):
+class ExtractArgs(NetworkByPlace, ReadsData, ForPrograms):
     """Write the embeddings of a data folder's test tracklets to a file.
 
     The file holds features [N, D], pids, camids, is_query, names, times where they are known, and the fingerprint of
@@ -56,8 +57,6 @@ class ExtractArgs(NetworkByPlace, ReadsData):
     """Replace the file if it exists; delete parts unless --resume is said."""
     ray: str | None = None
     """Share the work over a Ray cluster: its address, or `local` for this machine."""
-    json: bool = False
-    """Print what was written as JSON."""
 
 
 def main(argv: Sequence[str]) -> int:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import tyro
 
-from intraclip.cli.common import Parts, choose, command, print_json, print_table, say
+from intraclip.cli.common import ForPrograms, Parts, choose, command, print_json, print_table, say
 from intraclip.cli.gallery_add import AddArgs, add
 from intraclip.cli.gallery_flags import (
     Chosen,
@@ -63,19 +63,17 @@ class ShowArgs(InGallery):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ListArgs(InGallery, Chosen):
+class ListArgs(InGallery, Chosen, ForPrograms):
     """List tracklets in order of their ids."""
 
     limit: int = 50
     """Most tracklets to list, up to 1,000."""
     cursor: str = ""
     """Where the list before this one ended."""
-    json: bool = False
-    """Print JSON."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class DeleteArgs(InGallery, Chosen):
+class DeleteArgs(InGallery, Chosen, ForPrograms):
     """Remove tracklets for good: embeddings, pictures, records, and what was said about them.
 
     Nothing is asked; try with --dry-run first. What several options name must all hold.
@@ -89,20 +87,15 @@ class DeleteArgs(InGallery, Chosen):
     """Tracklets whose time lies ahead of this machine's clock: a clock was wrong, and no age reaches them."""
     dry_run: bool = False
     """Only say what would be removed."""
-    json: bool = False
-    """Print what was removed as JSON."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class StatsArgs(InGallery):
+class StatsArgs(InGallery, ForPrograms):
     """Print counts by camera and source, the time span, the model, and the size."""
 
-    json: bool = False
-    """Print JSON."""
-
 
 @dataclass(frozen=True, kw_only=True)
-class CheckArgs(InGallery):
+class CheckArgs(InGallery, ForPrograms):
     """Read everything in a gallery and compare it with its digests; say what is damaged.
 
     With --out all that is intact goes into a new gallery; the damaged one is left as it is.
@@ -110,12 +103,10 @@ class CheckArgs(InGallery):
 
     out: Path | None = None
     """New folder for a gallery of what is intact."""
-    json: bool = False
-    """Print what was found as JSON."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class CalibrateArgs(InGallery):
+class CalibrateArgs(InGallery, ForPrograms):
     """Learn from labelled embeddings of the same model what the gallery's distances mean, and keep it there.
 
     Searches then give probabilities, and thresholds for a false-match rate. The labelled people should be ones that
@@ -127,12 +118,10 @@ class CalibrateArgs(InGallery):
     prior: float | None = None
     """Chance that a random candidate is the person, such as 0.01; by default the share of same-person pairs in the
     labelled file."""
-    json: bool = False
-    """Print the calibration as JSON."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExportLabelsArgs(InGallery):
+class ExportLabelsArgs(InGallery, ForPrograms):
     """Write what people said (labels, confirmed pairs) as a data folder for `intraclip train`."""
 
     out: Path
@@ -141,8 +130,6 @@ class ExportLabelsArgs(InGallery):
     """Data folders that the tracklets came from, for all their frames; else the gallery's few crops are written."""
     prefix: str = ""
     """The prefix that --data's tracklets were added with."""
-    json: bool = False
-    """Print what was written as JSON."""
 
 
 # -- looking -----------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from intraclip.cli.common import ReadsData, command, print_json, progress_bar, say, say_some
+from intraclip.cli.common import ForPrograms, ReadsData, command, print_json, progress_bar, say, say_some
 from intraclip.cli.gallery_flags import (
     InGallery,
     Model,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AddArgs(InGallery, Model, ReadsData):
+class AddArgs(InGallery, Model, ReadsData, ForPrograms):
     """Embed tracklets and add them to a gallery, which is made if it is not there.
 
     After an interruption the same command continues: tracklets that are in the gallery are skipped.
@@ -55,8 +55,6 @@ class AddArgs(InGallery, Model, ReadsData):
     """Processes that decode frames; by default as in the recipe."""
     on_unreadable: Literal["stop", "skip"] | None = None
     """Unreadable frames: stop with an error, or leave them out and list them; by default as the recipe says."""
-    json: bool = False
-    """Print what was added as JSON."""
 
 
 def add(args: AddArgs) -> int:

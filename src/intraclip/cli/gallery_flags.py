@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from intraclip.gallery.gallery import Gallery
     from intraclip.gallery.records import Filters, TrackletRecord
 
-Address = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="GALLERY")]
-"""A gallery: a folder, or milvus+http://host:port/name."""
-
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
@@ -33,7 +30,7 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 class InGallery:
     """The gallery that a command is about."""
 
-    gallery: Address
+    gallery: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="GALLERY")]
     """Folder, or milvus+http://host:port/name."""
 
     def opened(self) -> Gallery:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from intraclip.cli.common import print_json, print_table, say
+from intraclip.cli.common import ForPrograms, print_json, print_table, say
 from intraclip.cli.gallery_flags import (
     Chosen,
     InGallery,
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SearchArgs(InGallery, Model, Chosen):
+class SearchArgs(InGallery, Model, Chosen, ForPrograms):
     """Find the tracklets that look most like a tracklet of the gallery, pictures of a person, or a box in a video.
 
     Pictures and videos need the network that the gallery was made with: --model.
@@ -57,8 +57,6 @@ class SearchArgs(InGallery, Model, Chosen):
     """Say which answers pass, when so many of a thousand strangers may (0.001); needs a calibration."""
     out: Path | None = None
     """Picture of the answers to write, .png or .jpg."""
-    json: bool = False
-    """Print the answers as JSON."""
 
 
 def search(args: SearchArgs) -> int:

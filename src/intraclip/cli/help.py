@@ -87,7 +87,7 @@ def help_text(kind: type[Any], command: str, *, whole: bool = False, given: Any 
     shown = (
         [by_name[name] for name in few]
         if few and not whole
-        else sorted(flags, key=lambda f: not f.positional)
+        else sorted(flags, key=lambda f: (not f.positional, f.top == "json"))
     )
     usage = " ".join(["usage: intraclip", command, *map(named_in_usage, needed(flags)), "[options]"])
     begin = textwrap.wrap(usage, width, subsequent_indent=" " * 8, break_on_hyphens=False)

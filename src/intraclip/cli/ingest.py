@@ -10,12 +10,12 @@ from typing import Annotated
 
 import tyro
 
-from intraclip.cli.common import parse, print_json, print_tracks, progress_bar, say, with_rate
+from intraclip.cli.common import ForPrograms, parse, print_json, print_tracks, progress_bar, say, with_rate
 from intraclip.ingest import IngestConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class IngestArgs:
+class IngestArgs(ForPrograms):
     """Turn videos into tracklets: decode, detect people, track them, crop them.
 
     The folder can be read by `intraclip gallery add`, `extract`, `rank` and `data check`; look at its
@@ -43,8 +43,6 @@ class IngestArgs:
     """Folder to write; must be empty or absent, except with --resume."""
     resume: bool = False
     """Go on with what an interrupted run left in --out; the other flags must be the same."""
-    json: bool = False
-    """Print what was found as JSON."""
     settings: Annotated[IngestConfig, tyro.conf.arg(name="")] = field(default_factory=IngestConfig)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import tyro
 
 from intraclip.cli.common import (
+    ForPrograms,
     parse,
     print_json,
     print_table,
@@ -34,7 +35,7 @@ SHOWN = 20
 
 
 @dataclass(frozen=True, kw_only=True)
-class LinkArgs(Networked):
+class LinkArgs(Networked, ForPrograms):
     """Group the tracklets of several cameras into people.
 
     Tracklets that one camera saw at the same time are kept apart. How alike two must be comes from --calibration, from
@@ -88,8 +89,6 @@ class LinkArgs(Networked):
     """Number people from 1, whatever an earlier linking called them; labels of a gallery stay."""
     title: str = "People across cameras"
     """Title of the page."""
-    json: bool = False
-    """Print the result as JSON."""
 
 
 def main(argv: Sequence[str]) -> int:

@@ -16,7 +16,7 @@ import tyro
 
 from intraclip.cli.common import command, parse, plain, print_json, say
 from intraclip.cli.gallery_flags import (
-    Address,
+    InGallery,
     Model,
     age,
     learned_in_words,
@@ -48,16 +48,14 @@ PASSWORD = "INTRACLIP_MQTT_PASSWORD"
 
 
 @dataclass(frozen=True, kw_only=True)
-class LiveArgs(Listening):
+class LiveArgs(InGallery, Listening):
     """Watch cameras: people enter the gallery as they leave the picture, and the watch-list is looked for.
 
-    It runs until Ctrl-C or SIGTERM. A camera that is lost is opened again; a machine that is too slow drops frames and
-    says how many. `intraclip alerts watch` says who is looked for. Nothing leaves this machine, unless --webhook or
-    --mqtt sends alerts elsewhere.
+    The gallery is made if it is not there. It runs until Ctrl-C or SIGTERM. A camera that is lost is opened again; a
+    machine that is too slow drops frames and says how many. `intraclip alerts watch` says who is looked for. Nothing
+    leaves this machine, unless --webhook or --mqtt sends alerts elsewhere.
     """
 
-    gallery: Address
-    """Folder, or milvus+http://host:port/name; made if it is not there."""
     camera: tuple[str, ...]
     """Number or name, and where it is: 1=rtsp://host/stream, 2=/dev/video0, lobby=clip.mp4, 4=https://host/live.m3u8.
     A password comes from the environment: rtsp://me:${CAMERA_PASSWORD}@host/stream."""

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from intraclip.cli.common import Parts, choose, print_json, progress_bars, say
+from intraclip.cli.common import ForPrograms, Parts, choose, print_json, progress_bars, say
 from intraclip.errors import ConfigError, IntraclipError
 from intraclip.models.zoo import Entry, entries, files_of, how_to_get, is_here, named
 from intraclip.models.zoo.cache import Checked, cache_folder, check, take
@@ -29,13 +29,11 @@ and --model.weights NAME in `intraclip train`.
 
 
 @dataclass(frozen=True, kw_only=True)
-class ListArgs:
+class ListArgs(ForPrograms):
     """Show the networks of the zoo; with names, what is known of these."""
 
     names: tyro.conf.Positional[tuple[str, ...]] = ()
     """Names of networks; all by default."""
-    json: bool = False
-    """Print everything as JSON."""
 
 
 @dataclass(frozen=True, kw_only=True)

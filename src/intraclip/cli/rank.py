@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from intraclip.cli.common import parse, print_json, progress_bar, read_data_of_run, say, tell
+from intraclip.cli.common import ForPrograms, parse, print_json, progress_bar, read_data_of_run, say, tell
 from intraclip.cli.network import NetworkByPlace, or_default, ready
 from intraclip.core.settings import bounded
 
 
 @dataclass(frozen=True, kw_only=True)
-class RankArgs(NetworkByPlace):
+class RankArgs(NetworkByPlace, ForPrograms):
     """Draw the tracklets of other cameras that are most similar to a chosen one.
 
     For folders without identity labels, such as those of `intraclip ingest`: the picture is for a person to judge.
@@ -31,8 +31,6 @@ class RankArgs(NetworkByPlace):
     """Distance between embeddings."""
     own_camera: bool = False
     """Search the query's own camera too."""
-    json: bool = False
-    """Print the ranked tracklets as JSON."""
 
 
 def main(argv: Sequence[str]) -> int:

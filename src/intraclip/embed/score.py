@@ -22,8 +22,8 @@ from intraclip.metrics.match_probability import MatchCalibration
 from intraclip.metrics.paired import paired
 from intraclip.metrics.protocols import PROTOCOLS, Protocol, protocol_named
 from intraclip.metrics.ranking import score, searched
+from intraclip.metrics.rerank import RERANKED
 from intraclip.metrics.rerank import rerank as rerank_together
-from intraclip.metrics.rerank import rerank_label
 from intraclip.metrics.side_by_side import protocols_named, scored_by
 from intraclip.metrics.uncertainty import intervals_or_none
 from intraclip.types import DISTRACTOR_PID, JUNK_PID, Embeddings, take
@@ -257,7 +257,6 @@ def _score(
 def _reranked(embeddings: Embeddings, protocol: Protocol, *, distance: Distance) -> dict[str, Any]:
     """Scores of re-ranked distances, with the label that must stand beside them."""
     query, gallery = searched(embeddings, protocol)
-    label = rerank_label()
     scores = score_distances(
         rerank_together(embeddings.features, query, gallery, distance=distance),
         query_pids=embeddings.pids[query],
@@ -265,9 +264,9 @@ def _reranked(embeddings: Embeddings, protocol: Protocol, *, distance: Distance)
         gallery_pids=embeddings.pids[gallery],
         gallery_camids=embeddings.camids[gallery],
         rule=protocol.average_precision,
-        name=f"{protocol.name}, {label}",
+        name=f"{protocol.name}, {RERANKED}",
     )
-    return {**scores.to_json_dict(), "distance": distance, "label": label}
+    return {**scores.to_json_dict(), "distance": distance, "label": RERANKED}
 
 
 def _queries(count: int) -> str:

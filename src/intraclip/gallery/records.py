@@ -297,7 +297,6 @@ class Deleted:
         ids: of the tracklets, sorted.
         cameras: tracklets by camera.
         people: tracklets by person label; those without one are not counted.
-        pictures: pictures removed.
         judgements: human judgements removed, because one of their two tracklets is gone.
         dry_run: nothing was removed, only counted.
         complete: the bytes are gone from every file of the store. False while another process that still reads the
@@ -360,13 +359,11 @@ class Counts:
     """What a store counts.
 
     Attributes:
-        tracklets: in it.
         people: tracklets by person label; those without one are not counted.
         start_s: earliest second in any video; None where unknown.
         end_s: latest.
         started_at: earliest wall clock; None where unknown.
         ended_at: latest wall clock of a first frame.
-        judgements: human judgements.
         size_bytes: on disk; None where a server does not say.
         index: how searches are made, in words.
     """

@@ -49,14 +49,7 @@ class Brief(NamedTuple):
 
 
 class Removed(NamedTuple):
-    """What went with tracklets that were removed.
-
-    Attributes:
-        pictures: pictures of theirs.
-        judgements: judgements about them.
-        complete: see `Deleted`.
-        note: see `Deleted`.
-    """
+    """What went with tracklets that were removed; see `Deleted`."""
 
     pictures: int
     judgements: int

@@ -53,7 +53,6 @@ class Job:
     """The output folder of one ingest, held by one process at a time.
 
     Args:
-        out: the output folder.
         settings: what decides the result, by name, as JSON can hold it.
 
     Attributes:

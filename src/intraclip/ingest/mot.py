@@ -43,7 +43,6 @@ class MotFile:
     """The lines of a file that count, sorted by frame.
 
     Attributes:
-        path: the file.
         followed: whether lines have ids; else they are detections.
         line: int64 ``[N]``, line numbers from 1.
         frame: int64 ``[N]``, frame numbers from 0.

@@ -38,9 +38,7 @@ class VideoSummary:
         tiled: whether people were looked for on tiles.
         probe: with `tiling=auto`, people found on the probed frames without and with tiles; else None.
         detections: people found that could begin a track, summed over the frames.
-        tracks: tracks found.
         switches: cuts made where a track changed from one person to another; needs an encoder.
-        tracklets: tracklets written.
         crops: frames written.
         tracks_dropped: tracks, or parts of divided ones, that were dropped, by reason: `short`, `doubtful`, or the gate
             that took most of the frames.
@@ -103,7 +101,6 @@ class IngestSummary:
     """What `ingest` did.
 
     Attributes:
-        out: the folder.
         videos: one summary a video, in the order given.
         notes: what the user should know: made-up camera numbers, videos cut off, videos without people.
         scores: of the tracks against the truth; None without it.

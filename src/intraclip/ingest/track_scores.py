@@ -12,7 +12,7 @@ all of them: the measure of the AI City Challenge.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -77,10 +77,6 @@ def score_tracks(truth: Tracks, found: Tracks, *, across: bool = True) -> Camera
         DataError: the truth holds no boxes, or no camera is in both.
     """
     require_extra("trackers", extra="ingest", purpose="scores of tracks")
-    from trackers.eval.clear import aggregate_clear_metrics
-    from trackers.eval.hota import aggregate_hota_metrics
-    from trackers.eval.identity import aggregate_identity_metrics
-
     if not any(len(one) for one in truth.values()):
         raise DataError("the truth holds no boxes; nothing can be scored")
     if not set(truth) & set(found):
@@ -96,12 +92,8 @@ def score_tracks(truth: Tracks, found: Tracks, *, across: bool = True) -> Camera
             [f for _, ours, _ in parts.values() for f in ours],
             [s for _, _, overlaps in parts.values() for s in overlaps],
         )
-    hota, clear, identity = zip(*by_camera.values(), strict=True)
-    combined = (
-        aggregate_hota_metrics(list(hota)),
-        aggregate_clear_metrics(list(clear)),
-        aggregate_identity_metrics(list(identity)),
-    )
+    by_metric = zip(_metrics(), zip(*by_camera.values(), strict=True), strict=True)
+    combined = [aggregate(list(measured)) for (_, aggregate), measured in by_metric]
     return CamerasScores(
         cameras={camera: _scores(*measured) for camera, measured in by_camera.items()},
         within=_scores(*combined),
@@ -140,16 +132,19 @@ def _frames(truth: CameraTracks, found: CameraTracks | None) -> tuple[Ids, Ids, 
     return true, ours, overlaps
 
 
-def _measured(true: Ids, ours: Ids, overlaps: Sequence[npt.NDArray[Any]]) -> tuple[Any, Any, Any]:
-    from trackers.eval.clear import compute_clear_metrics
-    from trackers.eval.hota import compute_hota_metrics
-    from trackers.eval.identity import compute_identity_metrics
+def _metrics() -> list[tuple[Callable[..., Any], Callable[..., Any]]]:
+    """HOTA, CLEAR and identity: what measures one sequence, and what combines several."""
+    from trackers.eval import clear, hota, identity
 
-    return (
-        compute_hota_metrics(true, ours, list(overlaps)),
-        compute_clear_metrics(true, ours, list(overlaps)),
-        compute_identity_metrics(true, ours, list(overlaps)),
-    )
+    return [
+        (hota.compute_hota_metrics, hota.aggregate_hota_metrics),
+        (clear.compute_clear_metrics, clear.aggregate_clear_metrics),
+        (identity.compute_identity_metrics, identity.aggregate_identity_metrics),
+    ]
+
+
+def _measured(true: Ids, ours: Ids, overlaps: Sequence[npt.NDArray[Any]]) -> list[Any]:
+    return [measure(true, ours, list(overlaps)) for measure, _ in _metrics()]
 
 
 def _scores(hota: Any, clear: Any, identity: Any) -> TrackScores:

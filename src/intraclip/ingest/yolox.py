@@ -95,7 +95,6 @@ class YoloxDetector:
     """A YOLOX network in an ONNX file, run on the CPU; see `intraclip.ingest.detector.Detector`.
 
     Args:
-        path: the ONNX file.
         config: `person_class`, `min_score` and `nms_iou` are read.
         threads: of one run; 0 for as many as there are cores.
 

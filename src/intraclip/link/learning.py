@@ -39,6 +39,9 @@ DOUBT = 4.0
 DRAWS = 99
 """Draws by chance that what was learned must be better than."""
 
+KEPT = 0.8
+"""Share of the sure links that must still be one person with the times that were learned from them."""
+
 Links = npt.NDArray[np.int64]
 Shares = npt.NDArray[np.float64]
 
@@ -64,8 +67,7 @@ def learn_times(people: People) -> tuple[TransitTimes | None, str]:
     if len(evidence) > FULL:
         return None, f"times between cameras are learned of up to {FULL:,} tracklets"
     evidence, person = evidence.taken(known), person[known]
-    levelled = without_cameras(replace(evidence, calibration=None, transit=None, unit=0.0))
-    links = sure_links(levelled, person)
+    links = sure_links(_looks(evidence), person)
     if len(links) < LEAST:
         return (
             None,
@@ -96,6 +98,16 @@ def learn_times(people: People) -> tuple[TransitTimes | None, str]:
         f"times between cameras were learned from the {len(links)} surest links{where}: half of these people took "
         f"{np.median(seconds):.1f} s or less from one camera to another"
     )
+
+
+def still_linked(before: People, after: People) -> float:
+    """Share of the sure links of one grouping that another of the same tracklets in the same order has too, 0..1."""
+    links = sure_links(_looks(before.evidence), before.person)
+    return float((after.person[links[:, 0]] == after.person[links[:, 1]]).mean()) if len(links) else 1.0
+
+
+def _looks(evidence: Evidence) -> Evidence:
+    return without_cameras(replace(evidence, calibration=None, transit=None, unit=0.0))
 
 
 def sure_links(evidence: Evidence, person: npt.NDArray[np.int64]) -> Links:

@@ -22,7 +22,7 @@ from intraclip.link.changes import Before
 from intraclip.link.evidence import Evidence
 from intraclip.link.footage import tells_apart, with_unit
 from intraclip.link.kept import keep_in
-from intraclip.link.learning import learn_times
+from intraclip.link.learning import KEPT, learn_times, still_linked
 from intraclip.link.output import read_linking
 from intraclip.link.people import LIKELIER, SURE, People
 from intraclip.link.recordings import kept_apart
@@ -234,9 +234,15 @@ def linking(
         known = travel is not None and travel.has_usual and people.evidence.calibration is not None
         if not (no_travel or known) and threshold is None:
             times, why = learn_times(people)
-            notes += [why] * bool(why)
             if times is not None:
-                people = grouped(with_unit(replace(evidence, transit=times)))
+                by_looks, people = people, grouped(with_unit(replace(evidence, transit=times)))
+                if (kept := still_linked(by_looks, people)) < KEPT:
+                    people = by_looks
+                    why = (
+                        f"times between cameras were not used: with them {100 - 100 * kept:.0f} % of the links "
+                        "that are surest by their looks came apart"
+                    )
+            notes += [why] * bool(why)
         if people.evidence.calibration is None:
             fitted = None
         elif fitted is not None and elsewhere:

@@ -175,7 +175,9 @@ def link(
         levelled, tree, level, tail, rule = _by_itself(ordered, probability, asked, notes)
         distance, judged = -level, levelled.taken(np.argsort(order))
     if c is None and tail is None:
-        notes.append("no calibration: there are no probabilities, and usual travel times are not used")
+        usual = evidence.travel is not None and evidence.travel.has_usual
+        unused = ", and usual travel times are not used" if usual else ""
+        notes.append(f"no calibration: there are no probabilities{unused}")
     groups = np.empty(count, dtype=np.int64)
     groups[order] = tree.cut(level)
     person = _numbered(groups, evidence.camids, names)
@@ -249,6 +251,8 @@ def _by_itself(
             "footage itself"
         )
     where = "" if levelled is evidence else " after each camera's mean was taken out"
+    if evidence.transit is not None:
+        where += ", less what learned times between cameras say"
     pairs = ""
     if tail is not None:
         pairs = f" ({tail.pairs:,} pairs{f', {tail.apart:,} seen at once' if tail.apart else ''})"

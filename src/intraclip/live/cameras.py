@@ -91,8 +91,6 @@ class CameraReader:
     """Reads a camera in a thread of its own.
 
     Args:
-        camera: which.
-        settings: how it is read.
         news: is set whenever there is a frame, or the camera has ended.
         max_fps: most frames a second that are offered; 0 for all.
 

@@ -81,11 +81,9 @@ class CameraFollower:
     """Follows people through the frames of one camera.
 
     Args:
-        camera: which.
         detect: finds people in a frame.
         config: of the tracker and of the gates.
         settings: how long and how often somebody is looked at.
-        embedder: of all cameras.
         fps: frames a second that are expected.
         session: begins the ids of all tracklets; different each time that the program runs.
         source: where the frames come from, for records.

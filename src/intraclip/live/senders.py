@@ -76,8 +76,6 @@ class Sender:
     """Sends alerts over a channel, in a thread.
 
     Args:
-        gallery: with the alerts.
-        channel: to where.
         first_wait_s: before an alert is sent again for the first time.
 
     Attributes:

@@ -296,7 +296,6 @@ class Matcher:
     """Compares tracklets with everybody on the list.
 
     Args:
-        gallery: that holds the list.
         every_s: the list is read again after so many seconds; it may be changed by other programs.
     """
 

@@ -17,7 +17,7 @@ from intraclip.arrays import as_array, as_flags, as_whole
 from intraclip.metrics.distance import DISTANCES, Distance, distance_matrix
 from intraclip.metrics.protocols import PROTOCOLS, Protocol
 from intraclip.metrics.ranking import precisions
-from intraclip.metrics.rerank import rerank, rerank_label
+from intraclip.metrics.rerank import RERANKED, rerank
 from intraclip.metrics.side_by_side import distinct
 from intraclip.types import JUNK_PID, Embeddings
 
@@ -71,7 +71,7 @@ class Counting:
         found += ["queries of no person counted"] * self.nobody
         found += ["queries without a right answer counted as 0"] * self.unmatched
         found += [words for choice, words in _TIES.items() if choice == self.ties]
-        return found + [rerank_label()] * self.reranked
+        return found + [RERANKED] * self.reranked
 
     def __str__(self) -> str:
         return f"{self.protocol.name}, {self.distance}" + "".join(f", {words}" for words in self.departures())

@@ -24,13 +24,11 @@ BLOCK = 256
 """Rows of distances held at once."""
 
 
-def rerank_label(*, k1: int = 20, k2: int = 6, weight: float = 0.3) -> str:
-    """Name of re-ranked distances, which reports must print beside every number made of them.
+K1, K2, WEIGHT = 20, 6, 0.3
+"""The paper's."""
 
-    >>> rerank_label()
-    'k-reciprocal re-ranked (k1=20, k2=6, lambda=0.3)'
-    """
-    return f"k-reciprocal re-ranked (k1={k1}, k2={k2}, lambda={weight:g})"
+RERANKED = f"k-reciprocal re-ranked (k1={K1}, k2={K2}, lambda={WEIGHT})"
+"""Name of distances re-ranked so, which reports must print beside every number made of them."""
 
 
 def rerank(
@@ -39,9 +37,9 @@ def rerank(
     gallery: npt.NDArray[np.int64],
     *,
     distance: Distance = "euclidean",
-    k1: int = 20,
-    k2: int = 6,
-    weight: float = 0.3,
+    k1: int = K1,
+    k2: int = K2,
+    weight: float = WEIGHT,
 ) -> npt.NDArray[np.float32]:
     """Re-rank a gallery for all queries together.
 

@@ -20,6 +20,8 @@ from intraclip.types import Tracklet
 
 CLIPS_AT_ONCE = 8
 """Clips in one backward pass; bounds memory."""
+VISIBLE = 0.15
+"""Least share of every frame that a *pictured* person covers, where silhouettes are known."""
 
 
 def activation_maps(
@@ -196,6 +198,11 @@ def silhouettes_of(root: Path, tracklet: Tracklet) -> npt.NDArray[np.bool_] | No
     except (DataError, OSError, ValueError):  # ValueError: a name that is no file name
         return None
     return found if len(found) == len(tracklet) else None
+
+
+def is_visible(silhouettes: npt.NDArray[np.bool_] | None) -> bool:
+    """Whether a person is to be seen in every frame; taken as given where silhouettes are not known."""
+    return silhouettes is None or bool((silhouettes.mean(axis=(1, 2)) >= VISIBLE).all())
 
 
 def resize_masks(masks: npt.NDArray[np.bool_], height: int, width: int) -> npt.NDArray[np.bool_]:

@@ -107,8 +107,9 @@ def _set_damaged_aside(run: Path, watcher: Watcher) -> None:
         )
 
 
-def verify(path: Path) -> None:
+def verify(path: Path) -> Checkpoint:
     """Read a training checkpoint whole, comparing its tensors with their digest."""
-    read_checkpoint(path)
+    checkpoint = read_checkpoint(path)
     for part in ("model", "optimizer", *MORE):
         tensors_of(path, part)
+    return checkpoint

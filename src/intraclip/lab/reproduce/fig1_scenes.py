@@ -27,8 +27,6 @@ REFERENCES = 4
 """Other tracklets of a person that its mean embedding is made of, at most."""
 AT_ONCE = 16
 """Clips in memory at a time."""
-VISIBLE = 0.15
-"""Least share of every frame that a *pictured* person covers, where silhouettes are known. Measured is everybody."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,11 +123,7 @@ def _middle(length: int, config: ClipConfig) -> Clip:
 
 def pictured(scene: Scene, count: int) -> list[int]:
     """The first clips whose person is to be seen; the first of all where nobody is."""
-    seen = [
-        i
-        for i, outline in enumerate(scene.outlines)
-        if outline is None or (outline.mean(axis=(1, 2)) >= VISIBLE).all()
-    ]
+    seen = [i for i, outline in enumerate(scene.outlines) if gradcam.is_visible(outline)]
     rest = [i for i in range(len(scene.clips)) if i not in seen]
     return (seen + rest)[:count]
 

@@ -18,14 +18,12 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from intraclip.config import InputConfig
 from intraclip.core.devices import choose_device
 from intraclip.errors import DataError, require_extra
 from intraclip.lab.reproduce.fig3_picture import Plane, picture
 from intraclip.lab.reproduce.figures_result import FigureResult, Measure, measure, verdict
 from intraclip.lab.reproduce.figures_runs import SEED, Kinds, open_runs
 from intraclip.models.checkpoint import load_model
-from intraclip.models.embedder import ClipEmbedder
 from intraclip.report import strips, tsne
 from intraclip.types import Split
 
@@ -98,7 +96,8 @@ def draw(
     planes = []
     for kind, seeds in kinds.items():
         for place, run in enumerate(seeds):
-            features = _features(load_model(run, device=device), chosen, run.recipe.input)
+            model = load_model(run, device=device)
+            features = [tsne.frame_features(model, d.clips, run.recipe.input) for d in chosen]
             scores = [clustering(f, d.pids, d.numbers) for f, d in zip(features, chosen, strict=True)]
             for key, by_kind in found.items():
                 by_kind[kind].append([score[key] for score in scores])
@@ -175,11 +174,6 @@ def draw_people(split: Split, *, identities: int, frames: int, draws: int) -> li
             chosen.append(Draw(clips=tuple(part), apart=shuffle == 0))
         shuffle += 1
     return chosen
-
-
-def _features(model: ClipEmbedder, chosen: Sequence[Draw], size: InputConfig) -> list[Features]:
-    """Frame features ``[N, F]`` of every draw."""
-    return [tsne.frame_features(model, d.clips, size) for d in chosen]
 
 
 # -- numbers -----------------------------------------------------------------------------------------------

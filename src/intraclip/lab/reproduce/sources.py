@@ -9,7 +9,7 @@ from pathlib import Path
 from intraclip.config import Recipe
 from intraclip.data.dataset import labels_of
 from intraclip.data.layouts import LAYOUTS
-from intraclip.data.readers import find_dataset, num_splits
+from intraclip.data.readers import find_dataset, num_splits, read_split
 from intraclip.errors import DataError
 from intraclip.lab.rendering import check_rendered
 from intraclip.lab.reproduce.experiments import Experiment
@@ -108,7 +108,7 @@ def choose_sources(
             problems.append(str(error))
             continue
         if layout == "pack":
-            layout = read_layout_of_pack(root)
+            layout = read_split(root).dataset.removeprefix("benchmark-")
         if layout in given:
             problems.append(f"{folder} and {given[layout]} are both {layout}; give one of them")
         if layout not in layouts:
@@ -132,13 +132,6 @@ def choose_sources(
         sources[layout] = _read(layout, root, scale, splits, recipe, protocol, problems)
     raise_problems(problems)
     return sources
-
-
-def read_layout_of_pack(root: Path) -> str:
-    """Layout of the data set that was packed."""
-    from intraclip.data.readers import read_split
-
-    return read_split(root).dataset.removeprefix("benchmark-")
 
 
 def _read(

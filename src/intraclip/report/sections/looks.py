@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from intraclip.core.media import film_strip
@@ -22,8 +21,6 @@ from intraclip.types import Split
 CAM_CLIPS = 3
 CAM_SCORED_CLIPS = 24
 """Clips over which the share of activation on the person is averaged; three alone would be an anecdote."""
-CAM_VISIBLE = 0.15
-"""Least share of every frame that the person covers, where silhouettes are known."""
 
 
 def cams(networks: Sequence[Loaded], split: Split, *, seed: int) -> Shown:
@@ -39,7 +36,8 @@ def cams(networks: Sequence[Loaded], split: Split, *, seed: int) -> Shown:
     rng = np.random.default_rng([seed, 15])
     drawn = different_people(replace(split, train=train), 2 * CAM_SCORED_CLIPS, rng)
     # A person who stands behind a pillar says nothing about where a network looks.
-    seen = [(t, s) for t in drawn if _visible(s := gradcam.silhouettes_of(split.root, t))][:CAM_SCORED_CLIPS]
+    outlined = ((t, gradcam.silhouettes_of(split.root, t)) for t in drawn)
+    seen = [(t, s) for t, s in outlined if gradcam.is_visible(s)][:CAM_SCORED_CLIPS]
     if not seen:
         raise DataError("no training person that was drawn is visible enough in every frame of a tracklet")
     chosen, people = [t for t, _ in seen], [s for _, s in seen]
@@ -112,7 +110,3 @@ def cams(networks: Sequence[Loaded], split: Split, *, seed: int) -> Shown:
         "inside": tuple(inside),
         "scored": len(scored),
     }
-
-
-def _visible(silhouettes: npt.NDArray[np.bool_] | None) -> bool:
-    return silhouettes is None or bool((silhouettes.mean(axis=(1, 2)) >= CAM_VISIBLE).all())
