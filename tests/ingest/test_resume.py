@@ -156,6 +156,20 @@ def test_crash_in_the_middle_of_writing_a_file(
     assert content(tmp_path / "out") == whole
 
 
+@pytest.mark.parametrize("name", ["tracklets.csv", "ingest.json"])
+def test_what_a_killed_process_had_half_written_goes(
+    source: Path, whole: dict[str, bytes], tmp_path: Path, name: str
+) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt):
+        run(source, out, progress=stop_at(90))
+    (out / f"{name}.1-2.partial").write_text(
+        "tracklet,fol"
+    )  # no handler runs at SIGKILL that would remove it
+    run(source, out)
+    assert content(out) == whole
+
+
 def test_crash_between_the_record_and_the_clearing_up(
     source: Path, whole: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,7 +22,7 @@ from typing import Any
 
 from intraclip.core import jobs
 from intraclip.core.files import write_text
-from intraclip.core.folders import make_folder
+from intraclip.core.folders import make_folder, sweep
 from intraclip.errors import OutputError
 
 RECORD = "ingest.json"
@@ -99,6 +99,7 @@ class Job:
         else:
             self._job.hold()
             self._job.require_same(as_now(self._job.read()))
+            sweep(self.out)  # the manifest or the record of whoever was killed
         for name in FOLDERS:
             make_folder(self.out / name)
 
