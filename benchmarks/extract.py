@@ -211,7 +211,7 @@ def compare(name: str, arguments: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as folder:
         tracklets = ragged(Path(folder), frames)
         sides: dict[str, Side] = {}
-        for engine in arguments.engines:
+        for engine in dict.fromkeys(["torch", *arguments.engines]):
             try:
                 extractor = (
                     frame_extractor(model) if engine == "torch" else on_engine(name, engine, Path(folder))
@@ -304,7 +304,8 @@ def main() -> None:
     """Compare speeds, then memory."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--networks", nargs="*", default=list(NETWORKS), choices=NETWORKS)
-    parser.add_argument("--engines", nargs="*", default=["torch", "onnxruntime", "openvino"])
+    engines = ("torch", "onnxruntime", "openvino")
+    parser.add_argument("--engines", nargs="*", default=[*engines], choices=engines, help="beside torch")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument(
         "--frames", type=int, default=300, help="frames for ResNet50; the others get 40 times as many"
