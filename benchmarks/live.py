@@ -42,7 +42,7 @@ import numpy as np
 
 from intraclip.process import tune
 
-tune()  # before torch is imported, as the command line does
+tune(lasting=True)  # before torch is imported, as the command line does
 
 from intraclip.embed.network import load
 from intraclip.gallery.gallery import Gallery, create_gallery

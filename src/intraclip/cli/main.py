@@ -43,6 +43,9 @@ GROUPS: dict[str, dict[str, str]] = {
 }
 """Commands by what a person has, in the order of the help: name, which is that of its file here, and its line."""
 
+LASTING = ("live", "serve")
+"""Commands that run until they are stopped."""
+
 COMMANDS = {name: about for names in GROUPS.values() for name, about in names.items()}
 
 
@@ -74,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         hint = did_you_mean(name, COMMANDS)
         print(f"error: unknown command {name!r}{hint}; `intraclip --help` lists them", file=sys.stderr)
         return 2
-    tune()
+    tune(lasting=name in LASTING)
     if quiet or "intraclip.cli.common" in sys.modules:
         from intraclip.cli.common import VOICE
 
