@@ -70,13 +70,13 @@ def iterate(
         generator=torch.Generator().manual_seed(0),  # seeds workers, leaves torch's global state alone
     )
     with _signals_wait():
-        loaded_batches = iter(loader)
-    dismiss = partial(_dismiss, loaded_batches)
+        batches = iter(loader)
+    dismiss = partial(_dismiss, batches)
     atexit.register(dismiss)
     try:
         while True:
             try:
-                loaded = _next(loaded_batches)
+                loaded = _next(batches)
             except (RuntimeError, EOFError, OSError) as error:
                 if not (processes and _is_death_of_worker(error)):
                     raise
@@ -110,9 +110,8 @@ def _dismiss(batches: Any) -> None:
 
     A killed one may hold a lock that others wait for. Left alone, they would be waited for at the end of the program.
     """
-    if hasattr(
-        batches, "_shutdown_workers"
-    ):  # there are processes; they are told when the iterator is dropped, or so
+    if hasattr(batches, "_shutdown_workers"):  # otherwise this process reads by itself
+        # Torch does so when the iterator is dropped, which whoever holds an error's frames puts off.
         batches._shutdown_workers()
         for worker in batches._workers:
             if worker.is_alive():
