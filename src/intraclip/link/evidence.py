@@ -15,7 +15,7 @@ from intraclip.arrays import as_reals, as_whole, as_wide
 from intraclip.errors import DataError
 from intraclip.link.agglomeration import ScoreMatrix
 from intraclip.link.transit import TransitTimes
-from intraclip.link.travel import Travel, TravelTimes
+from intraclip.link.travel import Travel, TravelTimes, pair_numbers
 from intraclip.metrics.distance import Distance, check_features, distance_matrix
 from intraclip.metrics.match_probability import MatchCalibration
 
@@ -190,7 +190,7 @@ class Evidence:
                 chosen = np.flatnonzero(((one == a) & (other == b)) | ((one == b) & (other == a)))
                 scores[chosen] += self._travelled(way, gaps[chosen])
             if self.travel is not None and self.travel.others is not None:
-                chosen = np.flatnonzero(self._unlisted(self.travel, one, other))
+                chosen = np.flatnonzero(pair_numbers(self.travel.travel, one, other) == 1)
                 scores[chosen] += self._travelled(self.travel.others, gaps[chosen])
         if self.named is not None:
             one, other = self.named[first], self.named[second]
@@ -287,20 +287,9 @@ class Evidence:
                     chosen = np.ix_(self.camids[rows] == a, self.camids[columns] == b)
                     scores[chosen] += self._travelled(way, gaps[chosen])
         if self.travel.others is not None:
-            unlisted = self._unlisted(self.travel, self.camids[rows][:, None], self.camids[columns])
+            unlisted = pair_numbers(self.travel.travel, self.camids[rows][:, None], self.camids[columns]) == 1
             scores[unlisted] += self._travelled(self.travel.others, gaps[unlisted])
         return scores
-
-    @staticmethod
-    def _unlisted(travel: TravelTimes, one: Indices, other: Indices) -> npt.NDArray[np.bool_]:
-        """Which pairs of cameras, of any shape, are two that no row of the travel times names."""
-        known = np.unique(np.concatenate([one.ravel(), other.ravel()]))
-        listed = np.eye(len(known), dtype=np.bool_)
-        for a, b in travel.travel:
-            place = np.searchsorted(known, (a, b)).clip(max=len(known) - 1)
-            if (known[place] == (a, b)).all():
-                listed[place, place[::-1]] = True
-        return np.asarray(~listed[np.searchsorted(known, one), np.searchsorted(known, other)])
 
     def _travelled(self, way: Travel, gaps: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
         """What gaps between two cameras add to scores; the usual time counts among log odds alone."""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from intraclip.link.travel import Travel, TravelTimes, travel_text
+from intraclip.link.travel import Travel, TravelTimes, pair_numbers, travel_text
 
 EDGES = np.concatenate([[-np.inf, 0.0], 0.5 * 2 ** (np.arange(48) / 2), [np.inf]])
 """Seconds between the bins of gaps: two views at once, up to half a second, then two bins an octave, up to 48 days."""
@@ -47,13 +47,7 @@ class TransitTimes:
             float64; 0 where a gap is NaN, or within one camera.
         """
         ratios = np.stack([np.zeros_like(self.log_ratio), self.log_ratio, *self.own.values()])
-        known = np.unique(np.concatenate([one.ravel(), other.ravel()]))
-        table = np.where(np.eye(len(known), dtype=np.bool_), 0, 1)
-        for number, pair in enumerate(self.own, start=2):
-            place = np.searchsorted(known, pair).clip(max=len(known) - 1)
-            if (known[place] == pair).all():
-                table[place, place[::-1]] = number
-        which = table[np.searchsorted(known, one), np.searchsorted(known, other)]
+        which = pair_numbers(self.own, one, other)
         return np.where(np.isnan(gap_s), 0.0, ratios[which, bins(gap_s)])
 
     @property

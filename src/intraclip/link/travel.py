@@ -20,7 +20,7 @@ clocks agree.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -140,6 +140,26 @@ def read_travel_times(path: Path) -> TravelTimes:
     return TravelTimes(
         travel={pair: way for pair, way in travel.items() if pair is not None}, others=others, clock=clock
     )
+
+
+def pair_numbers(
+    pairs: Iterable[tuple[int, int]], one: npt.NDArray[np.int64], other: npt.NDArray[np.int64]
+) -> npt.NDArray[np.int64]:
+    """For two arrays of camera numbers that broadcast: which of the pairs they are.
+
+    Returns:
+        0 where both are one camera, 1 where they are none of the pairs, 2 and more for these in order.
+
+    >>> pair_numbers([(1, 2)], np.array([1, 2, 2, 1]), np.array([1, 1, 3, 2])).tolist()
+    [0, 2, 1, 2]
+    """
+    known = np.unique(np.concatenate([one.ravel(), other.ravel()]))
+    table = np.where(np.eye(len(known), dtype=np.bool_), 0, 1)
+    for number, pair in enumerate(pairs, start=2):
+        place = np.searchsorted(known, pair).clip(max=len(known) - 1)
+        if (known[place] == pair).all():
+            table[place, place[::-1]] = number
+    return np.asarray(table[np.searchsorted(known, one), np.searchsorted(known, other)])
 
 
 def travel_text(times: TravelTimes, about: Mapping[tuple[int, int], str]) -> str:
