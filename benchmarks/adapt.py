@@ -32,8 +32,9 @@ from intraclip.adapt.answers import Settled
 from intraclip.adapt.clusters import LEVEL
 from intraclip.adapt.questions import Question, next_question
 from intraclip.data.readers import read_split
+from intraclip.metrics.embeddings import Embeddings
 from intraclip.studio import BenchmarkConfig, Difficulty, DiverseConfig, make_benchmark, make_diverse
-from intraclip.types import Embeddings, Split, Tracklet
+from intraclip.types import Split, Tracklet
 
 UNSURE = 0.3
 ORDERS = ("useful", "unsure", "any")

@@ -40,9 +40,9 @@ from intraclip.link.scores import score_people
 from intraclip.link.travel import Travel, TravelTimes
 from intraclip.metrics.calibration import PairDistances, pair_distances
 from intraclip.metrics.distance import DISTANCES, Distance, distance_matrix
+from intraclip.metrics.embeddings import Embeddings
 from intraclip.metrics.match_fit import fit_calibration
 from intraclip.metrics.protocols import PROTOCOLS
-from intraclip.types import Embeddings
 
 Rows = npt.NDArray[np.int64]
 

@@ -35,10 +35,10 @@ import numpy as np
 import numpy.typing as npt
 
 from intraclip.metrics.blocks import MAX_BYTES
+from intraclip.metrics.embeddings import Embeddings
 from intraclip.metrics.given_distances import score_distances
 from intraclip.metrics.protocols import PROTOCOLS
 from intraclip.metrics.ranking import CMC_LENGTH, score
-from intraclip.types import Embeddings
 
 PIDS, CAMERAS, OF_QUERY_PIDS, MARS_GALLERY, QUERIES = 626, 6, 8_062, 11_310, 1_980
 

@@ -26,8 +26,8 @@ import intraclip
 from intraclip.embed.embeddings_writer import save_embeddings
 from intraclip.gallery.gallery import create_gallery
 from intraclip.gallery.records import TrackletRecord
+from intraclip.metrics.embeddings import Embeddings
 from intraclip.models.zoo import shipped_calibrations
-from intraclip.types import Embeddings
 
 OURS = Path(intraclip.__file__).parents[1]
 

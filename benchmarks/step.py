@@ -43,11 +43,11 @@ from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 from intraclip.config import BatchConfig, ClipConfig, InputConfig, ModelConfig, Recipe, StepConfig  # noqa: E402
 from intraclip.core.devices import choose_device  # noqa: E402
 from intraclip.core.distributed import World  # noqa: E402
+from intraclip.data.loaded_batch import ClipBatch  # noqa: E402
 from intraclip.data.normalise import normalise  # noqa: E402
 from intraclip.models.embedder import build_embedder  # noqa: E402
 from intraclip.train.step import Done, TrainingStep, autocast, backend_settings  # noqa: E402
 from intraclip.train.throughput import peak_memory  # noqa: E402
-from intraclip.types import ClipBatch  # noqa: E402
 
 IDENTITIES_IN_TRAINING = 625  # MARS
 

@@ -19,13 +19,13 @@ from intraclip.link.scores import score_people
 from intraclip.losses.triplet import BatchHardTriplet, batch_hard_triplet
 from intraclip.metrics.calibration import pair_distances
 from intraclip.metrics.distance import distance_matrix, paired_distances
+from intraclip.metrics.embeddings import Embeddings
 from intraclip.metrics.given_distances import score_distances
 from intraclip.metrics.paired import paired_values
 from intraclip.metrics.protocols import protocol_named
 from intraclip.metrics.ranking import score
 from intraclip.metrics.rerank import rerank
 from intraclip.metrics.uncertainty import intervals
-from intraclip.types import Embeddings
 
 FEATURES = np.random.default_rng(0).normal(size=(12, 4)).astype(np.float32)
 PIDS = np.repeat([1, 2, 3], 4)

@@ -19,9 +19,9 @@ from ingest.synthetic import BOX_HEIGHT, BOX_WIDTH, red_box_detector, two_walker
 from intraclip.config import ClipConfig, InputConfig, ModelConfig, Recipe
 from intraclip.data.readers import read_split
 from intraclip.embed.embeddings_writer import save_embeddings
+from intraclip.metrics.embeddings import Embeddings
 from intraclip.models.checkpoint import save_checkpoint
 from intraclip.models.embedder import build_embedder
-from intraclip.types import Embeddings
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 

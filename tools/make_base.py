@@ -39,6 +39,7 @@ from intraclip.data.augment import apply, draw
 from intraclip.data.clips import tracklet_clips
 from intraclip.embed.encoders.torch_encoder import TorchEncoder
 from intraclip.losses.triplet import batch_hard_triplet
+from intraclip.metrics.embeddings import Embeddings
 from intraclip.metrics.match_fit import fit_calibration
 from intraclip.metrics.match_probability import MatchCalibration
 from intraclip.models.checkpoint import load_model, read_checkpoint, save_checkpoint
@@ -49,7 +50,6 @@ from intraclip.models.generalise import MixStyle
 from intraclip.models.start import begin
 from intraclip.studio.diverse import render_arrays
 from intraclip.studio.diverse_config import Diverse, DiverseConfig
-from intraclip.types import Embeddings
 
 HEIGHT, WIDTH = 192, 96
 PEOPLE, VISITS, FRAMES, CAMERAS = 500, 4, 10, 40

@@ -37,13 +37,13 @@ if TYPE_CHECKING:
     from intraclip.link.linking import link as link
     from intraclip.losses.triplet import BatchHardTriplet as BatchHardTriplet
     from intraclip.losses.triplet import batch_hard_triplet as batch_hard_triplet
+    from intraclip.metrics.embeddings import Embeddings as Embeddings
     from intraclip.metrics.scoring import score as score
     from intraclip.metrics.similarity import similarity as similarity
     from intraclip.models.heads import heads as heads
     from intraclip.models.heads.ica import ICA as ICA
     from intraclip.models.heads.tap import TAP as TAP
     from intraclip.train.from_python import train as train
-    from intraclip.types import Embeddings as Embeddings
     from intraclip.types import Split as Split
     from intraclip.types import Tracklet as Tracklet
 
@@ -79,7 +79,7 @@ _PLACES = {
     "SDA": "data.sda",
     "TAP": "models.heads.tap",
     "BatchHardTriplet": "losses.triplet",
-    "Embeddings": "types",
+    "Embeddings": "metrics.embeddings",
     "Gallery": "gallery.gallery",
     "IntraclipError": "errors",
     "Network": "embed.network",

@@ -17,7 +17,8 @@ from typing import Any
 import tomli_w
 
 from intraclip.config import Recipe, problems
-from intraclip.core.settings import dataclass_from_table, merged, shown, table_of
+from intraclip.core.setting_tables import merged
+from intraclip.core.settings import dataclass_from_table, shown, table_of
 from intraclip.errors import ConfigError, did_you_mean
 
 RECIPES = "INTRACLIP_RECIPES"

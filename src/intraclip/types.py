@@ -1,4 +1,4 @@
-"""The values that travel between the parts: tracklets, splits, batches of clips, embeddings.
+"""Tracklets and splits: what travels between the parts.
 
 Shapes use these letters: ``B`` clips in a batch, ``T`` frames in a clip, ``C`` channels, ``H`` and ``W``
 pixels, ``N`` tracklets, ``D`` embedding size.
@@ -6,22 +6,18 @@ pixels, ``N`` tracklets, ``D`` embedding size.
 
 from __future__ import annotations
 
-import operator
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from intraclip.arrays import as_array, as_flags, as_picture, as_reals, as_whole
+from intraclip.arrays import as_array, as_picture
 from intraclip.core.numbers import MAX_ID
 from intraclip.errors import DataError
-
-if TYPE_CHECKING:
-    import torch
 
 JUNK_PID = -1
 """Pid of detections that are no usable person (MARS); never counted, neither right nor wrong."""
@@ -178,139 +174,6 @@ class Split:
             f"Split({self.dataset} #{self.index}: {len(self.train)} train, {len(self.query)} query, "
             f"{len(self.gallery)} gallery tracklets in {self.root})"
         )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ClipBatch:
-    """Clips ready for a network.
-
-    Attributes:
-        frames: uint8 ``[B, T, 3, H, W]`` RGB in 0..255, or float after augmentation and normalisation.
-        mask: bool ``[B, T]``, False where a frame only pads a tracklet that is shorter than T.
-        pids: int64 ``[B]``.
-        camids: int64 ``[B]``.
-        labels: int64 ``[B]``, contiguous training class; -1 outside training.
-
-    Raises:
-        ValueError: the leading dimensions disagree.
-    """
-
-    frames: torch.Tensor
-    mask: torch.Tensor
-    pids: torch.Tensor
-    camids: torch.Tensor
-    labels: torch.Tensor
-
-    def __post_init__(self) -> None:
-        shapes = {
-            name: tuple(getattr(self, name).shape) for name in ("frames", "mask", "pids", "camids", "labels")
-        }
-        b, t = shapes["frames"][0], shapes["frames"][1] if len(shapes["frames"]) == 5 else -1
-        expected = {"mask": (b, t), "pids": (b,), "camids": (b,), "labels": (b,)}
-        if len(shapes["frames"]) != 5 or any(shapes[name] != shape for name, shape in expected.items()):
-            raise ValueError(
-                f"ClipBatch wants frames [B, T, C, H, W] and matching leading dimensions: {shapes}"
-            )
-
-    def __len__(self) -> int:
-        return int(self.frames.shape[0])
-
-    def to(self, device: torch.device | str, *, non_blocking: bool = False) -> ClipBatch:
-        """The same batch on another device."""
-        own = {f.name: getattr(self, f.name) for f in fields(self)}
-        return ClipBatch(**{k: v.to(device, non_blocking=non_blocking) for k, v in own.items()})
-
-    def __repr__(self) -> str:
-        return (
-            f"ClipBatch(frames={tuple(self.frames.shape)} {self.frames.dtype}, "
-            f"{len(set(self.pids.tolist()))} pids, {int((~self.mask).sum())} padding frames)"
-        )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Embeddings:
-    """One vector a tracklet, with what scoring needs to know about it.
-
-    It can be made of NumPy arrays, torch tensors on any device, or lists; it holds arrays.
-
-    Attributes:
-        features: float32 ``[N, D]``.
-        pids: int64 ``[N]``.
-        camids: int64 ``[N]``.
-        is_query: bool ``[N]``.
-        names: tracklet names ``[N]``; empty when unknown.
-        fingerprint: of the network and sampling that made them (`intraclip.models.fingerprint`); empty when unknown.
-
-    Raises:
-        DataError: shapes differ, values are of another kind, or a feature is not finite.
-
-    >>> e = Embeddings(features=[[3, 4], [0, 1]], pids=[1, 2], camids=[1, 1], is_query=[True, False])
-    >>> e, e[0].tolist()
-    (Embeddings(2 x 2, 1 queries, 2 pids), [3.0, 4.0])
-    """
-
-    features: npt.NDArray[np.float32]
-    pids: npt.NDArray[np.int64]
-    camids: npt.NDArray[np.int64]
-    is_query: npt.NDArray[np.bool_]
-    names: tuple[str, ...] = field(default=())
-    fingerprint: str = ""
-
-    def __post_init__(self) -> None:
-        arrays: dict[str, npt.NDArray[Any]] = {
-            "features": as_reals(self.features, name="features"),
-            "pids": as_whole(self.pids, name="pids"),
-            "camids": as_whole(self.camids, name="camids"),
-            "is_query": as_flags(self.is_query, name="is_query"),
-        }
-        for name, array in arrays.items():
-            object.__setattr__(self, name, array)
-        object.__setattr__(self, "names", tuple(map(str, self.names)))
-        rows = self.features.shape[:1]
-        wrong = self.features.ndim != 2 or any(
-            array.shape != rows for name, array in arrays.items() if name != "features"
-        )
-        if wrong or (self.names and (len(self.names),) != rows):
-            shapes = {name: list(array.shape) for name, array in arrays.items()} | {
-                "names": [len(self.names)]
-            }
-            raise DataError(
-                "embeddings want features [N, D] and one entry a tracklet everywhere else; got "
-                + ", ".join(
-                    f"{name} {shape}" for name, shape in shapes.items() if name != "names" or self.names
-                )
-            )
-        bad = np.flatnonzero(~np.isfinite(self.features).all(axis=1))
-        if len(bad):
-            which = ", ".join(self.names[i] if self.names else f"row {i}" for i in bad[:5])
-            raise DataError(
-                f"{len(bad)} of {len(self.features)} embeddings are not finite (NaN or infinite): {which}; "
-                "such a network cannot be scored, look at its input range and its weights"
-            )
-
-    def __len__(self) -> int:
-        return len(self.features)
-
-    def __getitem__(self, row: int) -> npt.NDArray[np.float32]:
-        """The vector ``[D]`` of a row, counted from 0."""
-        found: npt.NDArray[np.float32] = self.features[operator.index(row)]
-        return found
-
-    def __repr__(self) -> str:
-        n, d = self.features.shape
-        known = len(np.unique(self.pids[self.pids > 0]))
-        return f"Embeddings({n} x {d}, {int(self.is_query.sum())} queries, {known} pids)"
-
-
-def take(embeddings: Embeddings, rows: npt.NDArray[np.int64]) -> Embeddings:
-    """Some rows of embeddings, in the order given."""
-    return Embeddings(
-        features=embeddings.features[rows],
-        pids=embeddings.pids[rows],
-        camids=embeddings.camids[rows],
-        is_query=embeddings.is_query[rows],
-        names=tuple(embeddings.names[i] for i in rows) if embeddings.names else (),
-    )
 
 
 def count_pids(tracklets: Iterable[Tracklet]) -> int:

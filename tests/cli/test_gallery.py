@@ -21,9 +21,9 @@ from intraclip.config import Recipe
 from intraclip.embed.embeddings_writer import save_embeddings
 from intraclip.errors import ConfigError, IntraclipError
 from intraclip.gallery.gallery import open_gallery
+from intraclip.metrics.embeddings import Embeddings
 from intraclip.models.checkpoint import save_checkpoint
 from intraclip.models.embedder import build_embedder
-from intraclip.types import Embeddings
 
 Command = Callable[..., str]
 

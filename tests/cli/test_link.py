@@ -25,10 +25,10 @@ from intraclip.gallery.gallery import create_gallery, open_gallery
 from intraclip.gallery.records import Filters, TrackletRecord
 from intraclip.link import people as people_module
 from intraclip.link.travel import read_travel_times
+from intraclip.metrics.embeddings import Embeddings
 from intraclip.metrics.match_fit import fit_calibration
 from intraclip.metrics.match_probability import read_calibration
 from intraclip.models.checkpoint import read_checkpoint
-from intraclip.types import Embeddings
 from link.link_world import World, make_world, walks
 from tiny_recipe import RECIPE
 

@@ -13,8 +13,8 @@ from intraclip.cli.tree import tree
 from intraclip.embed.embeddings_writer import save_embeddings
 from intraclip.gallery.gallery import create_gallery
 from intraclip.gallery.records import TrackletRecord
+from intraclip.metrics.embeddings import Embeddings
 from intraclip.models.zoo import shipped_calibrations
-from intraclip.types import Embeddings
 
 HEAVY = ("torch", "scipy", "cv2", "PIL", "pandas", "pyarrow", "pydantic", "onnxruntime")
 

@@ -14,7 +14,7 @@ import pytest
 from intraclip.cli.common import command, plain, print_table, progress_bar, say, score_table
 from intraclip.cli.main import main
 from intraclip.embed.embeddings_io import save_embeddings
-from intraclip.types import Embeddings
+from intraclip.metrics.embeddings import Embeddings
 
 HOSTILE = [
     "=cmd|' /C calc'!A0",

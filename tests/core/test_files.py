@@ -13,7 +13,8 @@ from threading import Barrier
 import pytest
 
 from intraclip.core.files import whole_file, write_json, write_text
-from intraclip.core.folders import make_folder, replaced_together, settle
+from intraclip.core.folders import make_folder
+from intraclip.core.replacing import replaced_together, settle
 from intraclip.errors import OutputError
 
 

@@ -12,13 +12,8 @@ import pytest
 
 from intraclip.core import files
 from intraclip.core.files import write_text
-from intraclip.core.folders import (
-    claim_folder,
-    leaving_nothing,
-    replaced_together,
-    require_empty_folder,
-    settle,
-)
+from intraclip.core.folders import claim_folder, leaving_nothing, require_empty_folder
+from intraclip.core.replacing import replaced_together, settle
 from intraclip.errors import OutputError
 
 

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from intraclip.core.paths import utf8_path
+from intraclip.core.utf8 import utf8_path
 from intraclip.core.video import open_video, writing_video
 from intraclip.errors import DataError, OutputError
 

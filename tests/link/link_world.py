@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from intraclip.link.evidence import Evidence
-from intraclip.types import Embeddings
+from intraclip.metrics.embeddings import Embeddings
 
 CAMERAS = 5
 

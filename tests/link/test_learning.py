@@ -16,7 +16,7 @@ from intraclip.link.people import People, link
 from intraclip.link.scores import score_people
 from intraclip.link.transit import EDGES, TransitTimes, bins
 from intraclip.link.travel import Travel, TravelTimes, read_travel_times
-from intraclip.types import Embeddings
+from intraclip.metrics.embeddings import Embeddings
 from link.link_world import CAMERAS, walks
 
 

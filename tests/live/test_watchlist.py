@@ -14,8 +14,8 @@ from intraclip.gallery.records import Filters, TrackletRecord
 from intraclip.gallery.salvage import save_intact
 from intraclip.live.alerts import Alerts
 from intraclip.live.watchlist import LEAST_FACTOR, Matcher, WatchList, add_pictures, factor_of
+from intraclip.metrics.embeddings import Embeddings
 from intraclip.metrics.match_fit import fit_calibration
-from intraclip.types import Embeddings
 from live.live_world import PEOPLE, make_gallery, network, picture, vector
 
 

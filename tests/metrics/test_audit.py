@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from intraclip.metrics.audit import REMEDIES, Finding, audit, cameras_in_names
+from intraclip.metrics.embeddings import Embeddings, take
 from intraclip.metrics.protocols import PROTOCOLS
 from intraclip.metrics.ranking import score
-from intraclip.types import Embeddings, take
 
 CROSS = PROTOCOLS["cross-camera"]
 CAMERAS, EACH = 4, 2

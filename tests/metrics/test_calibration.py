@@ -17,8 +17,8 @@ from intraclip.metrics.calibration import (
     threshold_at,
 )
 from intraclip.metrics.distance import distance_matrix
+from intraclip.metrics.embeddings import Embeddings
 from intraclip.metrics.protocols import PROTOCOLS, Protocol
-from intraclip.types import Embeddings
 
 FULL, NO_QUERY = PROTOCOLS["mars-full"], PROTOCOLS["mars-no-query"]
 

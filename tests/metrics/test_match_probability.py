@@ -17,10 +17,10 @@ from sklearn.linear_model import LogisticRegression
 from intraclip.errors import DataError
 from intraclip.metrics.calibration import PairDistances, pair_distances
 from intraclip.metrics.distance import Distance, distance_matrix
+from intraclip.metrics.embeddings import Embeddings
 from intraclip.metrics.match_fit import fit_calibration
 from intraclip.metrics.match_probability import MIN_PEOPLE, MatchCalibration, read_calibration
 from intraclip.metrics.protocols import PROTOCOLS
-from intraclip.types import Embeddings
 
 
 def world(people: int = 40, *, noise: float = 0.7, cameras: int = 3, seed: int = 0) -> Embeddings:

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from intraclip.metrics.counting import Counting, OwnCamera, Ties, count, ways_to_count
+from intraclip.metrics.embeddings import Embeddings
 from intraclip.metrics.given_distances import score_distances
 from intraclip.metrics.printed import printed_scores, trace
 from intraclip.metrics.protocols import PROTOCOLS
 from intraclip.metrics.ranking import score, searched
 from intraclip.metrics.rerank import rerank
-from intraclip.types import Embeddings
 
 FULL, NO_QUERY, OFFICIAL = (PROTOCOLS[name] for name in ("mars-full", "mars-no-query", "mars-official"))
 

@@ -10,11 +10,11 @@ from intraclip.errors import ConfigError, DataError
 from intraclip.metrics import given_distances
 from intraclip.metrics.counting import average_precision
 from intraclip.metrics.distance import distance_matrix
+from intraclip.metrics.embeddings import Embeddings
 from intraclip.metrics.given_distances import score_distances
 from intraclip.metrics.protocols import PROTOCOLS, Protocol, protocol_named
 from intraclip.metrics.ranked_lists import ranked_list
 from intraclip.metrics.ranking import Scores, score
-from intraclip.types import Embeddings
 
 FULL, NO_QUERY, OFFICIAL = (PROTOCOLS[name] for name in ("mars-full", "mars-no-query", "mars-official"))
 

@@ -11,12 +11,12 @@ import torch
 
 from intraclip.errors import ConfigError, DataError
 from intraclip.metrics import ranking
+from intraclip.metrics.embeddings import Embeddings
 from intraclip.metrics.match_fit import fit_calibration
 from intraclip.metrics.protocols import PROTOCOLS
 from intraclip.metrics.scoring import score
 from intraclip.metrics.similarity import similarity
 from intraclip.metrics.uncertainty import intervals
-from intraclip.types import Embeddings
 
 
 def world(people: int = 12) -> Embeddings:

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from intraclip.config import AugmentConfig, InputConfig
-from intraclip.core.media import film_strip
+from intraclip.core.film_strip import film_strip
 from intraclip.data.augment import AugmentParameters
 from intraclip.report import plots, strips
 from intraclip.report.augmented import augmented_clip, describe_draw, visible

@@ -14,13 +14,13 @@ from PIL import Image
 
 from intraclip.gallery.gallery import Gallery, create_gallery
 from intraclip.gallery.records import AuditEntry, Pictures, TrackletRecord
+from intraclip.metrics.embeddings import Embeddings
 from intraclip.metrics.match_fit import fit_calibration
 from intraclip.metrics.match_probability import MatchCalibration
 from intraclip.serve.app import create_app
 from intraclip.serve.settings import ServeSettings
 from intraclip.serve.tokens import Token
 from intraclip.serve.uploads import Picture
-from intraclip.types import Embeddings
 
 MODEL = "c" * 64
 SIZE = 16

@@ -21,13 +21,13 @@ from intraclip.config import (
     problems,
 )
 from intraclip.core.distributed import World
+from intraclip.data.loaded_batch import ClipBatch
 from intraclip.data.normalise import normalise
 from intraclip.errors import ConfigError
 from intraclip.losses.total import TotalLoss
 from intraclip.models.embedder import ClipEmbedder, ClipOutput, build_embedder
 from intraclip.models.heads import HEADS
 from intraclip.train.step import TrainingStep, backend_settings, mix
-from intraclip.types import ClipBatch
 
 ALONE = World(rank=0, size=1, device=torch.device("cpu"))
 RECIPE = Recipe(

@@ -46,10 +46,11 @@ from intraclip.config import (
 )
 from intraclip.config_io import dump_recipe
 from intraclip.core.devices import choose_device
-from intraclip.core.files import whole_file, write_csv, write_json, write_text
+from intraclip.core.files import whole_file, write_json, write_text
 from intraclip.core.folders import leaving_nothing, require_empty_folder
 from intraclip.core.jobs import Job
 from intraclip.core.progress import Progress
+from intraclip.core.tables import write_csv
 from intraclip.data.digest import tracklets_digest
 from intraclip.embed.extract import extractor_of
 from intraclip.embed.extractors import ExtractSettings

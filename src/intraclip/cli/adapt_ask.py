@@ -154,7 +154,7 @@ def question_picture(asked: Asked) -> npt.NDArray[Any]:
     """Film strips of both tracklets, one above the other: uint8 ``[H, W, 3]``."""
     import numpy as np
 
-    from intraclip.core.media import film_strip
+    from intraclip.core.film_strip import film_strip
     from intraclip.report.strips import evenly_spaced, load_frames
 
     strips = [

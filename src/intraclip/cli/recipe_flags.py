@@ -12,7 +12,8 @@ from intraclip.cli.flags import Flag, flags_of
 from intraclip.config import Recipe
 from intraclip.config_io import of_today, recipe_from_table
 from intraclip.core.registry import Registry
-from intraclip.core.settings import merged, nested, parts_of, registry_of, table_of
+from intraclip.core.setting_tables import merged, nested
+from intraclip.core.settings import parts_of, registry_of, table_of
 from intraclip.earlier_recipes import MOVED
 from intraclip.errors import ConfigError
 

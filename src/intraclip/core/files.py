@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import errno
 import hashlib
-import io
 import json
 import os
 import shutil
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -87,22 +85,6 @@ def write_text(path: Path, text: str, *, replace: bool = True, kept: str = "", t
     """
     with whole_file(path, replace=replace, kept=kept, taken=taken) as partial:
         partial.write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
-
-
-def write_csv(
-    path: Path, columns: Sequence[str], rows: Iterable[Iterable[object]], *, replace: bool = True
-) -> None:
-    """Write a table as `write_text` writes text."""
-    write_text(path, csv_text(columns, rows), replace=replace)
-
-
-def csv_text(columns: Sequence[str], rows: Iterable[Iterable[object]]) -> str:
-    """A table as CSV; None is an empty field."""
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
-    return table.getvalue()
 
 
 def write_private(path: Path, data: bytes) -> None:

@@ -248,20 +248,3 @@ def require_size(height: int, width: int, name: Path | str, limits: Limits) -> N
             f"it has {width:,} x {height:,} pixels, at most {limits.pixels / 1e6:g} million and {limits.side:,} a side "
             "are decoded; make it smaller, or cut the person out",
         )
-
-
-def film_strip(frames: Picture, *, gap: int = 2) -> Picture:
-    """Frames side by side.
-
-    Args:
-        frames: uint8 ``[T, H, W, 3]``, RGB.
-        gap: pixels between two frames, black: it suits a light page and a dark one.
-
-    Returns:
-        uint8 ``[H, T * W + (T - 1) * gap, 3]``.
-    """
-    count, height, width, _ = frames.shape
-    strip = np.zeros((height, count * width + (count - 1) * gap, 3), dtype=np.uint8)
-    for t, frame in enumerate(frames):
-        strip[:, t * (width + gap) : t * (width + gap) + width] = frame
-    return strip

@@ -212,7 +212,7 @@ def dataclass_from_table(
     kind: type[ConfigT], table: Mapping[str, Any], *, prefix: str, found: list[str]
 ) -> ConfigT:
     """Build one config dataclass, appending every problem to `found` and keeping defaults there."""
-    hints = _hints(kind)  # type: ignore[arg-type]
+    hints = hints_of(kind)  # type: ignore[arg-type]
     known = {f.name: f for f in fields(kind) if "settings" not in f.metadata}  # type: ignore[arg-type]
     values: dict[str, Any] = {}
     for key, raw in table.items():
@@ -237,12 +237,13 @@ def dataclass_from_table(
 
 
 @cache
-def _hints(kind: Any) -> dict[str, Any]:
+def hints_of(kind: Any) -> dict[str, Any]:
+    """Types of the fields of a dataclass, by name."""
     return get_type_hints(kind)
 
 
 def _choices(kind: Any, name: str) -> tuple[Any, ...]:
-    hint = _hints(kind)[name]
+    hint = hints_of(kind)[name]
     return get_args(hint) if get_origin(hint) is Literal else ()
 
 
@@ -292,80 +293,6 @@ def table_of(config: Any, *, whole: bool = True) -> dict[str, Any]:
             }
         table[item.name] = table_of(value, whole=whole) if is_dataclass(value) else value
     return table
-
-
-def flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Values by their keys, such as ``model.head.reduction``; the name of a part has the part's own key.
-
-    >>> flat({"seed": 3, "model": {"head": {"name": "ica", "reduction": 4}}})
-    {'seed': 3, 'model.head': 'ica', 'model.head.reduction': 4}
-    """
-    found: dict[str, Any] = {}
-    for key, value in table.items():
-        if isinstance(value, Mapping):
-            found |= flat(value, f"{prefix}{key}.")
-        else:
-            found[prefix.removesuffix(".") if key == "name" and prefix else f"{prefix}{key}"] = value
-    return found
-
-
-def nested(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The table of values by their keys, as `flat` gives them.
-
-    >>> nested({"model.head": "ica", "model.head.reduction": 4, "seed": 3})
-    {'model': {'head': {'name': 'ica', 'reduction': 4}}, 'seed': 3}
-    """
-    table: dict[str, Any] = {}
-    for key, value in values.items():
-        *sections, name = key.split(".")
-        place = table
-        for section in sections:
-            own = place.get(section, {})
-            place[section] = own if isinstance(own, dict) else {"name": own}
-            place = place[section]
-        if isinstance(place.get(name), dict):
-            place[name]["name"] = value
-        else:
-            place[name] = value
-    return table
-
-
-def merged(kind: type[Any], below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """A table over another one, table by table.
-
-    Settings of a part go with it when another one takes its place, unless both declare the same settings.
-
-    Args:
-        kind: dataclass that the tables are of.
-        below: the one whose values stay where the other gives none.
-        above: the other one.
-    """
-    found = dict(below)
-    known, hints = {f.name: f for f in fields(kind)}, _hints(kind)  # type: ignore[arg-type]
-    for key, value in above.items():
-        registry = registry_of(known[key]) if key in known else None
-        own = below.get(key)
-        if registry is not None:
-            found[key] = _replaced(registry, known[key].default, own, value)
-        elif key in known and parts_of(known[key]) is not None:
-            found[key] = value
-            if isinstance(own, Mapping) and isinstance(value, Mapping):  # part by part, setting by setting
-                joined = {n: {**own[n], **v} for n, v in value.items() if n in own and isinstance(v, Mapping)}
-                found[key] = {**own, **value, **joined}
-        elif isinstance(own, Mapping) and isinstance(value, Mapping) and is_dataclass(hints.get(key)):
-            found[key] = merged(hints[key], own, value)
-        else:
-            found[key] = value
-    return found
-
-
-def _replaced(registry: Registry, default: Any, below: Any, above: Any) -> Any:
-    own = {"name": default, **part_table(below)}
-    new = {"name": own["name"], **part_table(above)}
-    stays = own["name"] == new["name"]
-    if not stays and len(own) > 1 and not any(registry.problem(str(one["name"])) for one in (own, new)):
-        stays = registry.settings_type(own["name"]) is registry.settings_type(new["name"])
-    return {**own, **new} if stays else new
 
 
 def part_table(raw: Any) -> dict[str, Any]:

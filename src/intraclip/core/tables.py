@@ -1,12 +1,13 @@
-"""Tables that people make or change in a spreadsheet."""
+"""Tables as CSV: those that people make or change in a spreadsheet, and those that are written for them."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from intraclip.core.files import write_text
 from intraclip.errors import DataError
 
 
@@ -52,3 +53,19 @@ def read_table(path: Path, needed: Sequence[str] = (), *, what: str = "") -> lis
     except csv.Error as error:
         raise DataError(f"{path}, line {reader.line_num} is no CSV: {error}") from None
     return found
+
+
+def write_csv(
+    path: Path, columns: Sequence[str], rows: Iterable[Iterable[object]], *, replace: bool = True
+) -> None:
+    """Write a table as `write_text` writes text."""
+    write_text(path, csv_text(columns, rows), replace=replace)
+
+
+def csv_text(columns: Sequence[str], rows: Iterable[Iterable[object]]) -> str:
+    """A table as CSV; None is an empty field."""
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    return table.getvalue()

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import cv2
 
-from intraclip.core.paths import utf8_path
+from intraclip.core.utf8 import utf8_path
 from intraclip.errors import DataError, OutputError
 
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # AV_LOG_QUIET; read when OpenCV loads FFmpeg

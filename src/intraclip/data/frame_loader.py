@@ -15,10 +15,10 @@ import torch
 from intraclip.config import InputConfig
 from intraclip.data.clips import Clip
 from intraclip.data.frames import read_tracklet_frame_into
-from intraclip.data.loaded_batch import Loaded, empty_frames
+from intraclip.data.loaded_batch import ClipBatch, Loaded, empty_frames
 from intraclip.data.pack.opened import pack_of
 from intraclip.errors import DataError, FrameError, IntraclipError
-from intraclip.types import ClipBatch, Tracklet
+from intraclip.types import Tracklet
 
 Frames = npt.NDArray[np.uint8]
 

@@ -1,4 +1,4 @@
-"""A batch on its way from a worker to the device."""
+"""A batch of clips, and how it goes from a worker to the device."""
 
 from __future__ import annotations
 
@@ -7,14 +7,59 @@ import math
 import mmap
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy.typing as npt
 import torch
 from torch.utils.data import get_worker_info
 
-from intraclip.types import ClipBatch
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClipBatch:
+    """Clips ready for a network.
+
+    Attributes:
+        frames: uint8 ``[B, T, 3, H, W]`` RGB in 0..255, or float after augmentation and normalisation.
+        mask: bool ``[B, T]``, False where a frame only pads a tracklet that is shorter than T.
+        pids: int64 ``[B]``.
+        camids: int64 ``[B]``.
+        labels: int64 ``[B]``, contiguous training class; -1 outside training.
+
+    Raises:
+        ValueError: the leading dimensions disagree.
+    """
+
+    frames: torch.Tensor
+    mask: torch.Tensor
+    pids: torch.Tensor
+    camids: torch.Tensor
+    labels: torch.Tensor
+
+    def __post_init__(self) -> None:
+        shapes = {
+            name: tuple(getattr(self, name).shape) for name in ("frames", "mask", "pids", "camids", "labels")
+        }
+        b, t = shapes["frames"][0], shapes["frames"][1] if len(shapes["frames"]) == 5 else -1
+        expected = {"mask": (b, t), "pids": (b,), "camids": (b,), "labels": (b,)}
+        if len(shapes["frames"]) != 5 or any(shapes[name] != shape for name, shape in expected.items()):
+            raise ValueError(
+                f"ClipBatch wants frames [B, T, C, H, W] and matching leading dimensions: {shapes}"
+            )
+
+    def __len__(self) -> int:
+        return int(self.frames.shape[0])
+
+    def to(self, device: torch.device | str, *, non_blocking: bool = False) -> ClipBatch:
+        """The same batch on another device."""
+        own = {f.name: getattr(self, f.name) for f in fields(self)}
+        return ClipBatch(**{k: v.to(device, non_blocking=non_blocking) for k, v in own.items()})
+
+    def __repr__(self) -> str:
+        return (
+            f"ClipBatch(frames={tuple(self.frames.shape)} {self.frames.dtype}, "
+            f"{len(set(self.pids.tolist()))} pids, {int((~self.mask).sum())} padding frames)"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

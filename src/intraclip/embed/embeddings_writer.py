@@ -14,7 +14,7 @@ import numpy.typing as npt
 from intraclip.core.files import whole_file
 from intraclip.embed.content import DIGEST, ContentDigest
 from intraclip.errors import OutputError, require_extra
-from intraclip.types import Embeddings
+from intraclip.metrics.embeddings import Embeddings
 
 METADATA = "intraclip"
 """Name of the entry with the metadata: an array of one text in an .npz file, a key of a Parquet file's schema."""

@@ -12,11 +12,13 @@ import numpy.typing as npt
 import torch
 import torch.distributed as dist
 
-from intraclip.core.devices import choose_device, environment
+from intraclip.core.devices import choose_device
 from intraclip.core.distributed import ALONE, Ranks
+from intraclip.core.environment import environment
 from intraclip.core.files import file_digest, write_json
 from intraclip.core.progress import Progress
-from intraclip.core.settings import flat, table_of
+from intraclip.core.setting_tables import flat
+from intraclip.core.settings import table_of
 from intraclip.data.digest import tracklets_digest
 from intraclip.data.readers import read_split
 from intraclip.embed.embeddings_io import save_embeddings

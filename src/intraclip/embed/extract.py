@@ -17,11 +17,12 @@ from intraclip.embed.encoders import open_encoder
 from intraclip.embed.encoders.torch_encoder import TorchEncoder
 from intraclip.embed.extractors import Extractor, ExtractSettings, FrameExtractor
 from intraclip.errors import ConfigError, DataError
+from intraclip.metrics.embeddings import Embeddings
 from intraclip.models.checkpoint import load_model, model_file, read_checkpoint
 from intraclip.models.embedder import ClipEmbedder, needs_clips
 from intraclip.models.heads.tap import TAP
 from intraclip.models.zoo import find, resolve, shipped_name
-from intraclip.types import Embeddings, Split, Tracklet
+from intraclip.types import Split, Tracklet
 
 
 def extractor_of(model: ClipEmbedder) -> Extractor:

@@ -26,7 +26,8 @@ from intraclip.embed.origin import data_digest, origin_of, times_of
 from intraclip.embed.part_store import Part, PartStore
 from intraclip.embed.sharding import PART_FRAMES, balance, divide
 from intraclip.errors import DataError, OutputError
-from intraclip.types import Embeddings, Split
+from intraclip.metrics.embeddings import Embeddings
+from intraclip.types import Split
 
 FORMAT_VERSION = 1
 

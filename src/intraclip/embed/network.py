@@ -16,8 +16,9 @@ from intraclip.embed.extract import collect, of_tracklets, open_extractor, requi
 from intraclip.embed.extractors import Extractor, ExtractSettings
 from intraclip.errors import ConfigError, DataError, did_you_mean
 from intraclip.export.engines import RUNS
+from intraclip.metrics.embeddings import Embeddings
 from intraclip.models.zoo import entries, find
-from intraclip.types import UNKNOWN_PID, ArrayTracklet, Embeddings, Split, Tracklet
+from intraclip.types import UNKNOWN_PID, ArrayTracklet, Split, Tracklet
 
 if TYPE_CHECKING:
     from intraclip.embed.streaming import LiveEmbedder

@@ -16,6 +16,7 @@ from intraclip.errors import ConfigError, DataError
 from intraclip.metrics.audit import repeated_rows
 from intraclip.metrics.calibration import PairDistances, pair_distances
 from intraclip.metrics.distance import Distance
+from intraclip.metrics.embeddings import Embeddings, take
 from intraclip.metrics.given_distances import score_distances
 from intraclip.metrics.match_fit import fit_calibration
 from intraclip.metrics.match_probability import MatchCalibration
@@ -26,7 +27,7 @@ from intraclip.metrics.rerank import RERANKED
 from intraclip.metrics.rerank import rerank as rerank_together
 from intraclip.metrics.side_by_side import protocols_named, scored_by
 from intraclip.metrics.uncertainty import intervals_or_none
-from intraclip.types import DISTRACTOR_PID, JUNK_PID, Embeddings, take
+from intraclip.types import DISTRACTOR_PID, JUNK_PID
 
 DEFAULT_PROTOCOL = "cross-camera"
 """Queries search the gallery across cameras: what most people mean who do not know of protocols."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from intraclip.config import Recipe
 from intraclip.config_io import parse_json
-from intraclip.core.devices import versions
+from intraclip.core.environment import versions
 from intraclip.core.settings import table_of
 from intraclip.errors import CheckpointError
 from intraclip.export.graph import Part

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 
 from intraclip.core.openvino_cpu import compiled, openvino_core
-from intraclip.core.paths import utf8_path
+from intraclip.core.utf8 import utf8_path
 from intraclip.errors import CheckpointError, ConfigError, did_you_mean, require_extra
 from intraclip.export.engines import RUNS, installed
 from intraclip.export.reference import check_reference

@@ -14,8 +14,8 @@ import torch
 
 from intraclip.config import Recipe
 from intraclip.core.files import name_new
-from intraclip.core.paths import utf8_path
 from intraclip.core.tensor_digest import digest
+from intraclip.core.utf8 import utf8_path
 from intraclip.errors import ConfigError, OutputError
 from intraclip.export.compare import Agreement, Frames, compare
 from intraclip.export.description import Description, describe_network

@@ -7,8 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from intraclip.core.files import write_csv
-from intraclip.core.tables import read_table
+from intraclip.core.tables import read_table, write_csv
 from intraclip.errors import DataError
 from intraclip.gallery.records import Judgement
 

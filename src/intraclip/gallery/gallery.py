@@ -43,8 +43,9 @@ from intraclip.gallery.records import (
 )
 from intraclip.gallery.store import Store
 from intraclip.metrics.distance import DISTANCES, Distance, paired_distances
+from intraclip.metrics.embeddings import Embeddings
 from intraclip.models.zoo import shipped_calibrations
-from intraclip.types import Embeddings, Tracklet
+from intraclip.types import Tracklet
 
 if TYPE_CHECKING:
     from intraclip.embed.network import Network

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from intraclip.core.files import csv_text, write_private
+from intraclip.core.files import write_private
 from intraclip.core.folders import claim_folder, require_empty_folder
+from intraclip.core.tables import csv_text
 from intraclip.data.frames import encoded_frame
 from intraclip.data.readers.folder import COLUMNS, MANIFEST_CSV
 from intraclip.errors import DataError, OutputError

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import simplejpeg
 
-from intraclip.core.media import film_strip
+from intraclip.core.film_strip import film_strip
 from intraclip.core.spread import evenly
 from intraclip.data.frames import read_tracklet_frame, resize_frame, shrunk
 from intraclip.errors import FrameError

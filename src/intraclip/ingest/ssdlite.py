@@ -17,7 +17,7 @@ import numpy as np
 
 from intraclip.core.files import file_digest
 from intraclip.core.openvino_cpu import compiled, openvino_core
-from intraclip.core.paths import utf8_path
+from intraclip.core.utf8 import utf8_path
 from intraclip.errors import DataError
 from intraclip.ingest.config import IngestConfig
 from intraclip.ingest.detections import Detections, Floats, suppress

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from intraclip.core.files import csv_text, write_csv
 from intraclip.core.folders import make_folder
 from intraclip.core.spread import evenly
+from intraclip.core.tables import csv_text, write_csv
 from intraclip.errors import DataError
 from intraclip.ingest.config import IngestConfig
 from intraclip.ingest.crops import cut, write_jpeg

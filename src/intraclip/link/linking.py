@@ -40,8 +40,9 @@ from intraclip.link.source import (
 from intraclip.link.told import Told, read_told
 from intraclip.link.travel import TravelTimes, read_travel_times
 from intraclip.metrics.distance import Distance
+from intraclip.metrics.embeddings import Embeddings
 from intraclip.metrics.match_probability import MatchCalibration, read_calibration
-from intraclip.types import Embeddings, Split
+from intraclip.types import Split
 
 if TYPE_CHECKING:
     from intraclip.embed.network import Network

@@ -9,11 +9,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from intraclip.core.files import file_digest, write_csv, write_json, write_text
-from intraclip.core.folders import READY, STAGED, replaced_together, require_empty_folder, settle
+from intraclip.core.files import file_digest, write_json, write_text
+from intraclip.core.folders import require_empty_folder
 from intraclip.core.jobs import LOCK, alone
 from intraclip.core.numbers import MAX_ID
-from intraclip.core.tables import read_table
+from intraclip.core.replacing import READY, STAGED, replaced_together, settle
+from intraclip.core.tables import read_table, write_csv
 from intraclip.data.readers.folder import COLUMNS
 from intraclip.errors import DataError, OutputError
 from intraclip.gallery.records import check_name
@@ -145,7 +146,7 @@ def output_folder(out: Path) -> Iterator[Path]:
     nothing.
 
     Yields:
-        A folder for the new files; see `intraclip.core.folders.replaced_together`.
+        A folder for the new files; see `intraclip.core.replacing.replaced_together`.
 
     Raises:
         OutputError: something else is there, another process is at it, or it cannot be written.

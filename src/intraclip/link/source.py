@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from intraclip.gallery.gallery import Gallery
     from intraclip.link.changes import Before
     from intraclip.link.said import Said
+    from intraclip.metrics.embeddings import Embeddings
     from intraclip.metrics.match_probability import MatchCalibration
-    from intraclip.types import Embeddings, Split, Tracklet
+    from intraclip.types import Split, Tracklet
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,9 +17,10 @@ import numpy.typing as npt
 from intraclip.errors import DataError
 from intraclip.metrics.counting import Counting, Ties, count
 from intraclip.metrics.distance import Distance, largest, paired_distances
+from intraclip.metrics.embeddings import Embeddings, take
 from intraclip.metrics.protocols import Protocol
 from intraclip.metrics.ranking import score
-from intraclip.types import JUNK_PID, Embeddings, take
+from intraclip.types import JUNK_PID
 
 NEAR = 0.05
 """Share of the median distance of one person across cameras, below which two tracklets are taken for one."""

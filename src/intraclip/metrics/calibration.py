@@ -28,9 +28,10 @@ import numpy.typing as npt
 from intraclip.arrays import as_reals
 from intraclip.errors import DataError
 from intraclip.metrics.distance import Distance, distance_matrix
+from intraclip.metrics.embeddings import Embeddings
 from intraclip.metrics.protocols import Protocol
 from intraclip.metrics.ranking import searched
-from intraclip.types import JUNK_PID, UNKNOWN_PID, Embeddings
+from intraclip.types import JUNK_PID, UNKNOWN_PID
 
 SUPPORT = 10
 """Impostor pairs that a false-match rate must allow to pass for its threshold to mean something.

@@ -15,11 +15,12 @@ import numpy.typing as npt
 
 from intraclip.arrays import as_array, as_flags, as_whole
 from intraclip.metrics.distance import DISTANCES, Distance, distance_matrix
+from intraclip.metrics.embeddings import Embeddings
 from intraclip.metrics.protocols import PROTOCOLS, Protocol
 from intraclip.metrics.ranking import precisions
 from intraclip.metrics.rerank import RERANKED, rerank
 from intraclip.metrics.side_by_side import distinct
-from intraclip.types import JUNK_PID, Embeddings
+from intraclip.types import JUNK_PID
 
 OwnCamera = Literal["left out", "left in", "left in but itself", "whole camera left out"]
 Ties = Literal["against", "order", "for"]

@@ -21,9 +21,9 @@ from scipy.special import log_expit
 from intraclip.errors import DataError
 from intraclip.metrics.calibration import SUPPORT, PairDistances, pair_distances, threshold_at
 from intraclip.metrics.distance import Distance
+from intraclip.metrics.embeddings import Embeddings
 from intraclip.metrics.match_probability import MIN_PEOPLE, MatchCalibration, expit, inside, log_odds
 from intraclip.metrics.protocols import PROTOCOLS
-from intraclip.types import Embeddings
 
 _FIT_PRIOR = 0.1
 """Weight of the genuine pairs in the fit: between the even odds of a verification and the rare ones of a search."""

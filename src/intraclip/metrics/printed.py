@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from intraclip.metrics.counting import Counting, count, ways_to_count
-from intraclip.types import Embeddings
+from intraclip.metrics.embeddings import Embeddings
 
 KEPT = 20
 """Pairs of numbers of one log that are looked at: the last ones, as a log of training ends with what is reported."""

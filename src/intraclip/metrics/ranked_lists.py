@@ -12,9 +12,9 @@ import numpy.typing as npt
 
 from intraclip.errors import DataError
 from intraclip.metrics.distance import Distance, check_features, paired_distances
+from intraclip.metrics.embeddings import Embeddings
 from intraclip.metrics.protocols import Protocol
 from intraclip.metrics.ranking import searched
-from intraclip.types import Embeddings
 
 
 @dataclass(frozen=True, kw_only=True)

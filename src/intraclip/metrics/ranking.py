@@ -20,8 +20,9 @@ import numpy.typing as npt
 from intraclip.errors import DataError
 from intraclip.metrics.blocks import MAX_BYTES, Thresholds, count_not_farther
 from intraclip.metrics.distance import Distance, check_features, paired_distances
+from intraclip.metrics.embeddings import Embeddings
 from intraclip.metrics.protocols import Protocol
-from intraclip.types import JUNK_PID, Embeddings
+from intraclip.types import JUNK_PID
 
 if TYPE_CHECKING:
     from intraclip.metrics.uncertainty import Estimates

@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from intraclip.config import USUAL_WEIGHTS, InputConfig, ModelConfig
-from intraclip.core.settings import flat, table_of
+from intraclip.core.setting_tables import flat
+from intraclip.core.settings import table_of
 from intraclip.errors import ConfigError
 from intraclip.models.backbones.weights import load_backbone_weights
 from intraclip.models.checkpoint import FORMAT, Checkpoint, model_file, read_checkpoint, tensors_of

@@ -12,8 +12,8 @@ from intraclip.config import Recipe
 from intraclip.config_io import load_recipe, parse_json
 from intraclip.embed.embeddings_io import load_embeddings
 from intraclip.errors import DataError
+from intraclip.metrics.embeddings import Embeddings
 from intraclip.train.logs import read_log
-from intraclip.types import Embeddings
 
 
 @dataclass(frozen=True, kw_only=True)

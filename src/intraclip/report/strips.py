@@ -13,7 +13,7 @@ import simplejpeg
 from PIL import Image, ImageDraw, ImageFont
 
 from intraclip.core.files import whole_file
-from intraclip.core.media import film_strip
+from intraclip.core.film_strip import film_strip
 from intraclip.data.frames import read_tracklet_frame, resize_frame
 from intraclip.errors import OutputError
 from intraclip.types import Tracklet

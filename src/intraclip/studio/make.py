@@ -19,9 +19,10 @@ import numpy as np
 import numpy.typing as npt
 import simplejpeg
 
-from intraclip.core.files import write_csv, write_json
+from intraclip.core.files import write_json
 from intraclip.core.folders import claim_folder, require_empty_folder
 from intraclip.core.progress import Progress
+from intraclip.core.tables import write_csv
 from intraclip.data.silhouettes import silhouettes_file
 from intraclip.errors import ConfigError, OutputError
 from intraclip.studio.camera import draw_camera

@@ -7,7 +7,8 @@ from typing import Any
 
 from intraclip.config import HEADS, Recipe
 from intraclip.core.registry import open_registry
-from intraclip.core.settings import flat, table_of
+from intraclip.core.setting_tables import flat
+from intraclip.core.settings import table_of
 
 
 def differing_keys(old: Recipe, new: Recipe) -> list[str]:

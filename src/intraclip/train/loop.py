@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from intraclip.config import OptimizerConfig, Recipe
-from intraclip.core.devices import environment
 from intraclip.core.distributed import World, open_world
+from intraclip.core.environment import environment
 from intraclip.core.files import write_json
 from intraclip.core.folders import leaving_nothing
 from intraclip.data.dataset import TrainingBatches, labels_of

@@ -14,10 +14,10 @@ from intraclip.config import Recipe, StepConfig
 from intraclip.core.distributed import World, average
 from intraclip.core.transfer import Arriving
 from intraclip.data.augment import apply, draw
+from intraclip.data.loaded_batch import ClipBatch
 from intraclip.losses.total import TotalLoss
 from intraclip.models.embedder import ClipEmbedder, ClipOutput
 from intraclip.models.finetune import parameter_groups, set_trainable
-from intraclip.types import ClipBatch
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 

@@ -25,7 +25,7 @@ from intraclip.lab.reproduce.results import table_result
 from intraclip.lab.reproduce.run import Plan, plan, reproduce
 from intraclip.lab.reproduce.tables import p_text, page, remarks, short_tables, tables
 from intraclip.lab.view import View
-from intraclip.types import Embeddings
+from intraclip.metrics.embeddings import Embeddings
 from lab.reproduce.tiny import ilids, make, mars, planned, prid
 
 

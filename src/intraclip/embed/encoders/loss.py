@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from intraclip.config import Recipe
-from intraclip.core.devices import environment
+from intraclip.core.environment import environment
 from intraclip.core.transfer import Arriving
 from intraclip.embed.clip_extractor import ClipExtractor
 from intraclip.embed.extract import collect, require_test_tracklets, with_ids

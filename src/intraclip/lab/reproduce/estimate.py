@@ -16,13 +16,13 @@ import torch
 from intraclip.config import Recipe
 from intraclip.core.devices import choose_device
 from intraclip.core.distributed import World
+from intraclip.data.loaded_batch import ClipBatch
 from intraclip.errors import DataError, DeviceError
 from intraclip.lab.reproduce.plan import PlannedRun
 from intraclip.lab.reproduce.runner import Slot
 from intraclip.models.embedder import build_embedder
 from intraclip.train.logs import METRICS, read_log
 from intraclip.train.step import TrainingStep, backend_settings
-from intraclip.types import ClipBatch
 
 PROBE_CLIPS = 8
 """Clips in a measured step; a whole batch's time is taken to be in proportion."""

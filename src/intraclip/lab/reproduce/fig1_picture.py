@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from intraclip.core.media import film_strip
+from intraclip.core.film_strip import film_strip
 from intraclip.data.clips import Clip
 from intraclip.report import gradcam, plots, strips
 from intraclip.types import Tracklet

@@ -21,7 +21,8 @@ from typing import Any, Literal
 from intraclip.config import Recipe
 from intraclip.config_io import load_recipe, recipe_from_table
 from intraclip.core.files import file_digest, is_half_written
-from intraclip.core.settings import flat, merged, nested, table_of
+from intraclip.core.setting_tables import flat, merged, nested
+from intraclip.core.settings import table_of
 from intraclip.data.dataset import labels_of
 from intraclip.data.digest import tracklets_digest
 from intraclip.data.readers.common import benchmark_info

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from intraclip.core.media import film_strip
+from intraclip.core.film_strip import film_strip
 from intraclip.data.clips import tracklet_clips
 from intraclip.data.normalise import normalise
 from intraclip.errors import DataError

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from intraclip.config import ClipConfig
-from intraclip.core.media import film_strip
+from intraclip.core.film_strip import film_strip
 from intraclip.errors import DataError
 from intraclip.report import strips
 from intraclip.types import DISTRACTOR_PID, Split, Tracklet

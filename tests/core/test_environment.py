@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from intraclip.core import devices
+from intraclip.core import environment
 
 
 def commit() -> str:
-    found = devices.environment(torch.device("cpu"))["commit"]
+    found = environment.environment(torch.device("cpu"))["commit"]
     assert isinstance(found, str)
     return found
 
@@ -20,13 +20,13 @@ def commit() -> str:
 @pytest.fixture
 def checkout(tmp_path: Path, monkeypatch) -> Path:
     """A repository with the package's sources in it, and this module taken to lie there."""
-    module = tmp_path / "src" / "intraclip" / "core" / "devices.py"
+    module = tmp_path / "src" / "intraclip" / "core" / "environment.py"
     module.parent.mkdir(parents=True)
     module.write_text("")
     who = ("-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false")
     for arguments in (("init", "-q"), ("add", "."), (*who, "commit", "-q", "-m", "first")):
         subprocess.run(["git", *arguments], cwd=tmp_path, check=True, capture_output=True)
-    monkeypatch.setattr(devices, "__file__", str(module))
+    monkeypatch.setattr(environment, "__file__", str(module))
     return tmp_path
 
 
@@ -42,13 +42,13 @@ def test_new_source_files_are_told(checkout: Path):
 
 
 def test_changed_source_files_are_told(checkout: Path):
-    (checkout / "src" / "intraclip" / "core" / "devices.py").write_text("changed")
+    (checkout / "src" / "intraclip" / "core" / "environment.py").write_text("changed")
     assert commit().endswith("-dirty")
 
 
 def test_a_tree_without_a_repository_has_no_commit(tmp_path: Path, monkeypatch):
-    module = tmp_path / "src" / "intraclip" / "core" / "devices.py"
+    module = tmp_path / "src" / "intraclip" / "core" / "environment.py"
     module.parent.mkdir(parents=True)
-    monkeypatch.setattr(devices, "__file__", str(module))
+    monkeypatch.setattr(environment, "__file__", str(module))
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     assert commit() == ""
