@@ -53,9 +53,9 @@ from intraclip.embed.encoders.torch_encoder import TorchEncoder
 from intraclip.embed.extract import extractor_of
 from intraclip.embed.extractors import ExtractSettings, FrameExtractor
 from intraclip.errors import IntraclipError
-from intraclip.models.checkpoint import save_checkpoint
 from intraclip.models.embedder import ClipEmbedder, build_embedder
 from intraclip.models.heads.tap import TAP
+from intraclip.models.saving import save_checkpoint
 from intraclip.types import Tracklet
 
 CLIP = ClipConfig(num_frames=4)

@@ -39,7 +39,8 @@ from intraclip.link.people import link
 from intraclip.link.scores import score_people
 from intraclip.link.travel import Travel, TravelTimes
 from intraclip.metrics.calibration import PairDistances, pair_distances
-from intraclip.metrics.distance import DISTANCES, Distance, distance_matrix
+from intraclip.metrics.distance import DISTANCES, Distance
+from intraclip.metrics.distance_matrix import distance_matrix
 from intraclip.metrics.embeddings import Embeddings
 from intraclip.metrics.match_fit import fit_calibration
 from intraclip.metrics.protocols import PROTOCOLS

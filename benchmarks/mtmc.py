@@ -41,7 +41,7 @@ from intraclip.ingest.track_scores import TrackScores, score_tracks
 from intraclip.link.boxes import by_camera, person_tracks
 from intraclip.link.linking import link, linking
 from intraclip.link.scores import score_people
-from intraclip.metrics.distance import distance_matrix
+from intraclip.metrics.distance_matrix import distance_matrix
 
 CUTS = 40
 PIECES = 10

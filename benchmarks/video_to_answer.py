@@ -43,7 +43,7 @@ from intraclip.ingest.follow import choose_tiles
 from intraclip.ingest.mot import MotFile, read_mot
 from intraclip.ingest.search import finder
 from intraclip.ingest.sources import open_source
-from intraclip.metrics.distance import distance_matrix
+from intraclip.metrics.distance_matrix import distance_matrix
 from intraclip.metrics.given_distances import score_distances
 
 IOU = 0.5

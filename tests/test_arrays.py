@@ -18,7 +18,8 @@ from intraclip.link.evidence import Evidence
 from intraclip.link.scores import score_people
 from intraclip.losses.triplet import BatchHardTriplet, batch_hard_triplet
 from intraclip.metrics.calibration import pair_distances
-from intraclip.metrics.distance import distance_matrix, paired_distances
+from intraclip.metrics.distance import paired_distances
+from intraclip.metrics.distance_matrix import distance_matrix
 from intraclip.metrics.embeddings import Embeddings
 from intraclip.metrics.given_distances import score_distances
 from intraclip.metrics.paired import paired_values

@@ -20,8 +20,8 @@ from intraclip.config import ClipConfig, InputConfig, ModelConfig, Recipe
 from intraclip.data.readers import read_split
 from intraclip.embed.embeddings_writer import save_embeddings
 from intraclip.metrics.embeddings import Embeddings
-from intraclip.models.checkpoint import save_checkpoint
 from intraclip.models.embedder import build_embedder
+from intraclip.models.saving import save_checkpoint
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 

@@ -7,13 +7,9 @@ from pathlib import Path
 import pytest
 
 from intraclip.config import Recipe, problems
-from intraclip.config_io import (
-    dump_recipe,
-    load_recipe,
-    recipe_from_table,
-    shipped_recipes,
-)
+from intraclip.config_io import dump_recipe, recipe_from_table
 from intraclip.errors import ConfigError
+from intraclip.recipe_files import load_recipe, shipped_recipes
 
 
 @pytest.mark.parametrize("name", sorted(shipped_recipes()))

@@ -22,6 +22,7 @@ ROWS: list[list[str]] = [
     ["types", "config"],
     ["earlier_recipes"],
     ["config_io"],
+    ["recipe_files"],
     ["data", "models", "metrics"],
     ["studio", "losses", "export"],
     ["embed", "ingest"],
@@ -101,7 +102,7 @@ def test_files_are_written_whole_in_one_place():
 
 def test_locks_are_taken_in_one_place():
     """The gallery's counter waits for its turn, which is no lock that keeps others out."""
-    assert calls({"fcntl.flock"}) <= {"process.py", "gallery/folder_files.py"}
+    assert calls({"fcntl.flock"}) <= {"core/locks.py", "gallery/folder_files.py"}
 
 
 def test_a_file_has_its_digest_from_one_place():
@@ -163,7 +164,8 @@ def test_help_and_config_import_no_torch():
 
 def test_recipes_are_read_without_torch():
     code = (
-        "import sys; from intraclip.config_io import dump_recipe, load_recipe, recipe_from_table, shipped_recipes; "
+        "import sys; from intraclip.config_io import dump_recipe, recipe_from_table; "
+        "from intraclip.recipe_files import load_recipe, shipped_recipes; "
         "from intraclip.losses import LOSSES; from intraclip.models.backbones import BACKBONES; "
         "from intraclip.models.heads import HEADS; "
         "ica = {'name': 'ica', 'reduction': 8}; every = {name: {'weight': 0.5} for name in LOSSES}; "

@@ -16,11 +16,12 @@ import intraclip
 from intraclip.cli.recipe_flags import parse_with_recipe
 from intraclip.cli.tree import tree
 from intraclip.config import ModelConfig, Recipe
-from intraclip.config_io import dump_recipe, load_recipe, recipe_from_table
+from intraclip.config_io import dump_recipe, recipe_from_table
 from intraclip.errors import ConfigError
 from intraclip.models.checkpoint import load_model, read_checkpoint
 from intraclip.models.embedder import build_embedder
 from intraclip.models.fingerprint import fingerprint_of
+from intraclip.recipe_files import load_recipe
 
 OLD = Path(__file__).parent / "written_by_0_1" / "recipes"
 """What was written before parts had settings of their own: a run's config.toml, the recipe in a checkpoint (JSON),
@@ -272,7 +273,8 @@ def test_flags_that_the_part_does_not_have_are_refused_with_those_it_has():
 
 def test_names_are_checked_without_importing_a_part():
     code = (
-        "import sys; from intraclip.config_io import load_recipe, recipe_from_table; load_recipe('paper')\n"
+        "import sys; from intraclip.config_io import recipe_from_table\n"
+        "from intraclip.recipe_files import load_recipe; load_recipe('paper')\n"
         "from intraclip.models.heads import heads; heads()\n"
         "try: recipe_from_table({'model': {'head': {'name': 'icaa', 'a': 1}}}, source='x')\n"
         "except Exception as error: assert 'did you mean' in str(error)\n"

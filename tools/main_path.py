@@ -2,10 +2,10 @@
 
 Run: python tools/main_path.py [train] [embed] [--files]
 
-Three counts of each call, in lines:
+Counts of each call, in lines:
 
 - functions: the functions and methods that the call enters;
-- entered: the files that hold them, whole;
+- entered: the files that hold them, whole, and without their blank lines;
 - loaded: the files of all modules that are loaded, used or not.
 
 What runs while a module is loaded (a registry that is filled, a decorator) is no step of the call and enters nothing.
@@ -126,11 +126,13 @@ def watched(call: str) -> dict[str, Any]:
         for name, module in list(sys.modules.items())
         if name.partition(".")[0] == "intraclip" and getattr(module, "__file__", None)
     }
-    files = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in loaded}
+    text = {path: path.read_text(encoding="utf-8").splitlines() for path in loaded}
+    files = {path: len(lines) for path, lines in text.items()}
     entered = {Path(code.co_filename) for code in watch.entered}
     return {
         "functions": sum(_lines(path, watch.entered) for path in entered),
         "entered": sum(files[path] for path in entered),
+        "without_blank": sum(bool(line.strip()) for path in entered for line in text[path]),
         "entered_files": {path.relative_to(source).as_posix(): files[path] for path in sorted(entered)},
         "loaded": sum(files.values()),
         "loaded_files": len(files),
@@ -173,8 +175,8 @@ def main() -> None:
     for call in arguments.calls or CALLS:
         found = count(call)
         print(
-            f"{call}: functions {found['functions']:,}, entered {found['entered']:,} in "
-            f"{len(found['entered_files'])} files, loaded {found['loaded']:,} in {found['loaded_files']}"
+            f"{call}: functions {found['functions']:,}, entered {found['entered']:,} "
+            f"({found['without_blank']:,} without blank lines) in {len(found['entered_files'])} files, loaded {found['loaded']:,} in {found['loaded_files']}"
         )
         if arguments.files:
             for name, lines in sorted(found["entered_files"].items(), key=lambda item: -item[1]):

@@ -42,11 +42,12 @@ from intraclip.losses.triplet import batch_hard_triplet
 from intraclip.metrics.embeddings import Embeddings
 from intraclip.metrics.match_fit import fit_calibration
 from intraclip.metrics.match_probability import MatchCalibration
-from intraclip.models.checkpoint import load_model, read_checkpoint, save_checkpoint
+from intraclip.models.checkpoint import load_model, read_checkpoint
 from intraclip.models.embedder import ClipEmbedder, build_embedder
 from intraclip.models.finetune import parameter_groups, set_trainable
 from intraclip.models.fingerprint import fingerprint_of
 from intraclip.models.generalise import MixStyle
+from intraclip.models.saving import save_checkpoint
 from intraclip.models.start import begin
 from intraclip.studio.diverse import render_arrays
 from intraclip.studio.diverse_config import Diverse, DiverseConfig

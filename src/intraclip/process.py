@@ -1,4 +1,4 @@
-"""The process itself: settings that make training on a CPU faster, and locks that keep others out of a folder.
+"""The process itself: settings that make training on a CPU faster.
 
 Measured by `benchmarks/process.py`: a training step of the recipe `cpu-ablation` on two cores.
 """
@@ -8,9 +8,6 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
-import time
-from pathlib import Path
-from typing import IO
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
 """Numbers of mallopt(3)."""
@@ -38,50 +35,3 @@ def tune(*, lasting: bool = False) -> None:
     mallopt(_M_MMAP_THRESHOLD, 2**25 - 1)  # the largest that glibc takes
     mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
     mallopt(_M_TOP_PAD, 2**27)
-
-
-def hold(path: Path, *, patience: float = 0.0) -> IO[str] | None:
-    """Lock a file until the process ends, however it ends, or until the file returned is closed.
-
-    Args:
-        path: the lock; its folder must exist. It is left behind, empty.
-        patience: seconds to wait for another process that holds it.
-
-    Returns:
-        The open file, to be kept. None where there are no such locks (Windows, some network file systems).
-
-    Raises:
-        BlockingIOError: another process holds it.
-        OSError: the file cannot be written.
-    """
-    try:
-        import fcntl
-    except ImportError:
-        return None
-    file = path.open("a")
-    until = time.monotonic() + patience
-    while True:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() >= until:
-                file.close()
-                raise
-            time.sleep(0.2)
-        except OSError:
-            file.close()
-            return None
-        else:
-            return file
-
-
-def release(lock: IO[str] | None) -> None:
-    """Give back what `hold` returned, also where forked processes have a copy of it that would keep the lock."""
-    if lock is None:
-        return
-    import fcntl
-
-    try:
-        fcntl.flock(lock, fcntl.LOCK_UN)
-    finally:
-        lock.close()

@@ -9,8 +9,8 @@ import pytest
 import simplejpeg
 
 from intraclip.config import ClipConfig, InputConfig, ModelConfig, Recipe
-from intraclip.models.checkpoint import save_checkpoint
 from intraclip.models.embedder import build_embedder
+from intraclip.models.saving import save_checkpoint
 
 PLAIN = np.array([[250, 20, 20], [20, 250, 20], [20, 20, 250], [250, 250, 20]])
 COLOURS = np.stack([[np.stack([PLAIN[a], PLAIN[b]]) for b in range(4)] for a in range(3)])

@@ -17,8 +17,8 @@ from intraclip.config import Recipe
 from intraclip.data.frames import read_tracklet_frame
 from intraclip.embed.embeddings_io import read_embeddings
 from intraclip.errors import ConfigError, DataError
-from intraclip.models.checkpoint import save_checkpoint
 from intraclip.models.embedder import build_embedder
+from intraclip.models.saving import save_checkpoint
 
 
 @pytest.fixture

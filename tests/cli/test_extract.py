@@ -13,8 +13,8 @@ from conftest import write_tracklet
 from intraclip.cli.main import main
 from intraclip.config import Recipe
 from intraclip.embed.embeddings_io import read_embeddings
-from intraclip.models.checkpoint import save_checkpoint
 from intraclip.models.embedder import build_embedder
+from intraclip.models.saving import save_checkpoint
 from plain_extraction import one_thread
 
 __all__ = ["one_thread"]

@@ -22,8 +22,8 @@ from intraclip.embed.embeddings_writer import save_embeddings
 from intraclip.errors import ConfigError, IntraclipError
 from intraclip.gallery.gallery import open_gallery
 from intraclip.metrics.embeddings import Embeddings
-from intraclip.models.checkpoint import save_checkpoint
 from intraclip.models.embedder import build_embedder
+from intraclip.models.saving import save_checkpoint
 
 Command = Callable[..., str]
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from intraclip.core.transfer import Arriving, aside, one_ahead
+from intraclip.core.ahead import aside, one_ahead
+from intraclip.core.transfer import Arriving
 
 
 class Recorded(Arriving):

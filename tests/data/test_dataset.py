@@ -238,7 +238,7 @@ def test_a_clip_without_a_readable_frame_takes_another_of_its_tracklet(tiny_spli
     tracklet = copy_with_damage(tiny_split.train[0], tmp_path, (0, 1))
     loader = FrameLoader(InputConfig(height=32, width=16), skip_unreadable=True)
     frames, mask, messages = loader.load(tracklet, whole_clip(2))
-    third = loader.read(tracklet, [2])[0][2]
+    third = loader.load(tracklet, Clip(np.array([2]), np.array([True])))[0][0]
     assert np.array_equal(frames, np.stack([third, third]))
     assert mask.tolist() == [True, False]
     assert len(messages) == 2

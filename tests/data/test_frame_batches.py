@@ -9,9 +9,11 @@ import torch
 
 from conftest import write_tracklet
 from intraclip.config import ClipConfig, InputConfig
+from intraclip.data import frame_batches
 from intraclip.data.clips import tracklet_clips
 from intraclip.data.frame_batches import FrameBatches, frames_needed, schedule
 from intraclip.data.frame_loader import FrameLoader
+from intraclip.data.frames import read_tracklet_frame_into
 from intraclip.data.workers import iterate
 from intraclip.errors import DataError, FrameError
 from intraclip.types import Tracklet
@@ -41,13 +43,12 @@ def test_a_schedule_holds_the_valid_frames_of_every_clip_once(sampling, short, l
 @pytest.mark.parametrize("size", [1, 5, 1000])
 def test_every_wanted_frame_is_read_once_in_full_batches(ragged, sampling, size, monkeypatch):
     opened: list[Path] = []
-    read = FrameLoader.read
 
-    def counting(self, tracklet, indices):
-        opened.extend(tracklet.frame_path(i) for i in indices)
-        return read(self, tracklet, indices)
+    def counting(tracklet, index, out):
+        opened.append(tracklet.frame_path(index))
+        read_tracklet_frame_into(tracklet, index, out)
 
-    monkeypatch.setattr(FrameLoader, "read", counting)
+    monkeypatch.setattr(frame_batches, "read_tracklet_frame_into", counting)
     clip = ClipConfig(num_frames=4, test_sampling=sampling)
     dataset = FrameBatches(ragged, clip, SIZE, max_frames=size)
     batches = list(iterate(dataset, workers=0))
@@ -64,10 +65,10 @@ def test_every_wanted_frame_is_read_once_in_full_batches(ragged, sampling, size,
 
 def test_frames_are_the_files_and_channels_last_in_memory(ragged):
     batch = next(iterate(FrameBatches(ragged[3:4], ClipConfig(), SIZE, max_frames=4), workers=0))
-    expected, _ = FrameLoader(SIZE).read(ragged[3], [0, 1, 2, 3])
+    expected, _, _ = FrameLoader(SIZE).load(ragged[3], tracklet_clips(4, ClipConfig())[0])
     assert batch.frames.shape == (4, 3, 32, 16)
     assert batch.frames.is_contiguous(memory_format=torch.channels_last)
-    assert np.array_equal(batch.frames.permute(0, 2, 3, 1).numpy(), np.stack([expected[i] for i in range(4)]))
+    assert np.array_equal(batch.frames.permute(0, 2, 3, 1).numpy(), expected)
 
 
 def test_workers_change_nothing_and_the_global_random_state_is_left_alone(ragged):

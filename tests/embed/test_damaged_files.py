@@ -18,8 +18,9 @@ from intraclip.embed.embeddings_writer import save_chunks
 from intraclip.embed.part_store import Part, PartStore
 from intraclip.errors import CheckpointError, DataError
 from intraclip.metrics.embeddings import Embeddings
-from intraclip.models.checkpoint import load_model, read_checkpoint, save_checkpoint
+from intraclip.models.checkpoint import load_model, read_checkpoint
 from intraclip.models.embedder import build_embedder
+from intraclip.models.saving import save_checkpoint
 from intraclip.train.resuming import load_optimizer, verify
 
 OLD = Path(__file__).parent.parent / "written_by_0_1"

@@ -15,8 +15,8 @@ from intraclip.embed.encoders import open_encoder
 from intraclip.embed.encoders.foreign import load_network_config, prepare
 from intraclip.embed.encoders.torch_encoder import TorchEncoder
 from intraclip.errors import CheckpointError, ConfigError, DeviceError, IntraclipError, MissingExtraError
-from intraclip.models.checkpoint import save_checkpoint
 from intraclip.models.embedder import ClipEmbedder, build_embedder
+from intraclip.models.saving import save_checkpoint
 from real_data import real_data
 
 onnx = pytest.importorskip("onnx")

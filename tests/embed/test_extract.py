@@ -19,10 +19,10 @@ from intraclip.embed.encoders.torch_encoder import TorchEncoder
 from intraclip.embed.extract import extractor_of, open_extractor
 from intraclip.embed.extractors import ExtractSettings, FrameExtractor, RunningMean
 from intraclip.errors import ConfigError, DataError, FrameError
-from intraclip.models.checkpoint import save_checkpoint
 from intraclip.models.embedder import ClipEmbedder, build_embedder
 from intraclip.models.heads.ica import ICA
 from intraclip.models.heads.tap import TAP
+from intraclip.models.saving import save_checkpoint
 from intraclip.types import Split, Tracklet
 from plain_extraction import clip_by_clip, network, one_thread, opened
 

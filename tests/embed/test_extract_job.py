@@ -25,8 +25,8 @@ from intraclip.embed.extract import extractor_of
 from intraclip.embed.extract_job import ExtractJob, extract_split, times_of
 from intraclip.embed.extractors import ExtractSettings
 from intraclip.errors import DataError, FrameError, OutputError
-from intraclip.models.checkpoint import save_checkpoint
 from intraclip.models.embedder import build_embedder
+from intraclip.models.saving import save_checkpoint
 from intraclip.types import Split
 from plain_extraction import network, one_thread, opened
 

@@ -15,10 +15,11 @@ from intraclip.config import ClipConfig, Recipe
 from intraclip.data.frames import read_tracklet_frame
 from intraclip.embed.extract import extractor_of
 from intraclip.embed.extractors import ExtractSettings
-from intraclip.embed.network import Network, load, load_noted, network_note
+from intraclip.embed.network import Network, load
+from intraclip.embed.noted import load_noted, network_note
 from intraclip.errors import CheckpointError, ConfigError, DataError
-from intraclip.models.checkpoint import save_checkpoint
 from intraclip.models.embedder import build_embedder
+from intraclip.models.saving import save_checkpoint
 from intraclip.types import UNKNOWN_PID, ArrayTracklet, Split
 from plain_extraction import opened
 

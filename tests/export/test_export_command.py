@@ -12,8 +12,8 @@ from intraclip.cli.export import calibration_clips, loss_file, main
 from intraclip.config import InputConfig, ModelConfig, Recipe
 from intraclip.errors import ConfigError, OutputError
 from intraclip.export import write as write_module
-from intraclip.models.checkpoint import save_checkpoint
 from intraclip.models.embedder import build_embedder
+from intraclip.models.saving import save_checkpoint
 from intraclip.types import Split
 
 RECIPE = Recipe(

@@ -10,7 +10,7 @@ import simplejpeg
 
 from intraclip.gallery.gallery import Gallery
 from intraclip.gallery.records import Box, Pictures, TrackletRecord
-from intraclip.metrics.distance import distance_matrix
+from intraclip.metrics.distance_matrix import distance_matrix
 
 MODEL = "a" * 64
 OTHER = "b" * 64

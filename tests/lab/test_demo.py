@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from intraclip.config import Recipe
-from intraclip.config_io import load_recipe
 from intraclip.errors import OutputError
 from intraclip.lab import demo
 from intraclip.lab.demo import BASE, demo_recipe, run_demo
 from intraclip.lab.view import View
 from intraclip.models import packaged
+from intraclip.recipe_files import load_recipe
 from intraclip.studio import BenchmarkConfig
 from intraclip.train.loop import Silent
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from intraclip.errors import DataError, DeviceError
 from intraclip.metrics import blocks
 from intraclip.metrics.blocks import Thresholds, block_shape, count_not_above, count_not_farther
-from intraclip.metrics.distance import check_features, distance_matrix, paired_distances
+from intraclip.metrics.distance import check_features, paired_distances
+from intraclip.metrics.distance_matrix import distance_matrix
 
 KINDS = ("normal", "lattice", "copies", "offset", "huge", "tiny", "outlier", "one point", "parallel")
 

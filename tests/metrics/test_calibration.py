@@ -16,7 +16,7 @@ from intraclip.metrics.calibration import (
     roc,
     threshold_at,
 )
-from intraclip.metrics.distance import distance_matrix
+from intraclip.metrics.distance_matrix import distance_matrix
 from intraclip.metrics.embeddings import Embeddings
 from intraclip.metrics.protocols import PROTOCOLS, Protocol
 

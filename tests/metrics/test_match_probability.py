@@ -16,7 +16,8 @@ from sklearn.linear_model import LogisticRegression
 
 from intraclip.errors import DataError
 from intraclip.metrics.calibration import PairDistances, pair_distances
-from intraclip.metrics.distance import Distance, distance_matrix
+from intraclip.metrics.distance import Distance
+from intraclip.metrics.distance_matrix import distance_matrix
 from intraclip.metrics.embeddings import Embeddings
 from intraclip.metrics.match_fit import fit_calibration
 from intraclip.metrics.match_probability import MIN_PEOPLE, MatchCalibration, read_calibration

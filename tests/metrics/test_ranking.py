@@ -9,7 +9,7 @@ from sklearn.metrics import average_precision_score
 from intraclip.errors import ConfigError, DataError
 from intraclip.metrics import given_distances
 from intraclip.metrics.counting import average_precision
-from intraclip.metrics.distance import distance_matrix
+from intraclip.metrics.distance_matrix import distance_matrix
 from intraclip.metrics.embeddings import Embeddings
 from intraclip.metrics.given_distances import score_distances
 from intraclip.metrics.protocols import PROTOCOLS, Protocol, protocol_named

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 
 from intraclip.errors import DataError
-from intraclip.metrics.distance import distance_matrix
+from intraclip.metrics.distance_matrix import distance_matrix
 from intraclip.metrics.rerank import RERANKED, rerank
 
 

@@ -9,15 +9,9 @@ from safetensors.torch import save_file
 
 from intraclip.config import InputConfig, ModelConfig, Recipe
 from intraclip.errors import CheckpointError, OutputError
-from intraclip.models.checkpoint import (
-    load_model,
-    load_weights,
-    model_file,
-    read_checkpoint,
-    save_checkpoint,
-    training_checkpoint,
-)
+from intraclip.models.checkpoint import load_model, load_weights, model_file, read_checkpoint
 from intraclip.models.embedder import ClipEmbedder, build_embedder
+from intraclip.models.saving import save_checkpoint, training_checkpoint
 from intraclip.train.resuming import load_optimizer
 
 RECIPE = Recipe(

@@ -9,8 +9,8 @@ from safetensors.torch import save_file
 
 from intraclip.config import InputConfig, ModelConfig, Recipe
 from intraclip.errors import CheckpointError, ConfigError
-from intraclip.models.checkpoint import save_checkpoint
 from intraclip.models.embedder import ClipEmbedder, build_embedder
+from intraclip.models.saving import save_checkpoint
 from intraclip.models.start import begin, trained_before
 from intraclip.models.zoo import Entry
 from intraclip.models.zoo.entry import File

@@ -11,9 +11,9 @@ import safetensors.torch
 import torch
 
 from intraclip.config import Recipe, problems
-from intraclip.config_io import load_recipe
 from intraclip.embed.extract import load_run
-from intraclip.models.checkpoint import training_checkpoints
+from intraclip.models.saving import training_checkpoints
+from intraclip.recipe_files import load_recipe
 from intraclip.train.loop import Silent, train
 from intraclip.train.resuming import verify
 from intraclip.types import Split

@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from intraclip.config import AugmentConfig, FinetuneConfig, OptimizerConfig, Recipe
-from intraclip.config_io import load_recipe
 from intraclip.core.distributed import World
 from intraclip.data.dataset import TrainingBatches, labels_of
 from intraclip.data.sampler import PKSampler
@@ -26,8 +25,10 @@ from intraclip.errors import (
     IntraclipError,
     OutputError,
 )
-from intraclip.models.checkpoint import read_checkpoint, training_checkpoints
+from intraclip.models.checkpoint import read_checkpoint
 from intraclip.models.embedder import build_embedder
+from intraclip.models.saving import training_checkpoints
+from intraclip.recipe_files import load_recipe
 from intraclip.train.loop import Silent, learning_rate, train
 from intraclip.train.step import TrainingStep
 from intraclip.train.stopping import RunStopped

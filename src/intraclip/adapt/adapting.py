@@ -61,12 +61,8 @@ from intraclip.gallery.folder_files import FILE
 from intraclip.gallery.gallery import Gallery, is_server, open_gallery
 from intraclip.link.evidence import Evidence
 from intraclip.link.travel import TravelTimes, read_travel_times
-from intraclip.models.checkpoint import (
-    load_model,
-    read_checkpoint,
-    save_checkpoint,
-    training_checkpoints,
-)
+from intraclip.models.checkpoint import load_model, read_checkpoint
+from intraclip.models.saving import save_checkpoint, training_checkpoints
 from intraclip.models.start import trained_before
 from intraclip.train.loop import Silent, Watcher, train
 from intraclip.train.stopping import RunStopped

@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from intraclip.core.media import decode_picture
 from intraclip.data.readers import read_split
-from intraclip.data.readers.folder import find_manifest, manifest_rows
+from intraclip.data.readers.folder import find_manifest
+from intraclip.data.readers.manifest import manifest_rows
 from intraclip.embed.origin import times_of
 from intraclip.errors import DataError
 from intraclip.gallery.folder_files import FILE

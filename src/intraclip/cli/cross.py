@@ -21,8 +21,8 @@ from intraclip.cli.common import (
 )
 from intraclip.cli.recipe_flags import parse_with_recipe
 from intraclip.config import Layout, Recipe
-from intraclip.config_io import load_recipe
 from intraclip.errors import ConfigError
+from intraclip.recipe_files import load_recipe
 from intraclip.train.comparing import differing_keys
 
 

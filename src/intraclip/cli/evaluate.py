@@ -52,7 +52,7 @@ class EvaluateArgs(ReadsData, ForPrograms):
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
     args = parse(EvaluateArgs, argv, command="evaluate")
-    from intraclip.core.distributed import open_ranks
+    from intraclip.core.process_group import open_ranks
     from intraclip.embed.evaluate import evaluate
     from intraclip.models.checkpoint import model_file, read_checkpoint
 

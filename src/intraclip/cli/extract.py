@@ -62,7 +62,7 @@ class ExtractArgs(NetworkByPlace, ReadsData, ForPrograms):
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
     args = parse(ExtractArgs, argv, command="extract")
-    from intraclip.core.distributed import open_ranks
+    from intraclip.core.process_group import open_ranks
     from intraclip.embed.embeddings_writer import check_embeddings_name
     from intraclip.errors import OutputError
     from intraclip.models.checkpoint import model_file, read_checkpoint

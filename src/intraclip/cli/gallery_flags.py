@@ -109,7 +109,7 @@ def open_model_for(args: Model, address: str) -> tuple[Extractor, Recipe]:
 
 def note_model(args: Model, gallery: Gallery) -> None:
     """Keep in a gallery which network made it, where one is named; what is here by name is found without."""
-    from intraclip.embed.network import network_note
+    from intraclip.embed.noted import network_note
 
     if args.names_one:
         gallery.note_network(network_note(args.run, args.encoder, engine=args.engine, sampling=args.sampling))

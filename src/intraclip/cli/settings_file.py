@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from intraclip.cli.flags import Flag, flags_of, named
-from intraclip.config_io import read_toml
 from intraclip.errors import ConfigError, did_you_mean
+from intraclip.recipe_files import read_toml
 
 COMMANDS = ("ingest", "find", "extract", "link", "live", "serve", "gallery add")
 """Commands with so many settings that a file of them helps; `train` and `cross` have recipes."""

@@ -13,8 +13,9 @@ import tyro
 from intraclip.cli.common import command, flag_value, read_data, recipe_name, say, training_bar
 from intraclip.cli.recipe_flags import parse_with_recipe
 from intraclip.config import Recipe
-from intraclip.config_io import load_recipe, parse_json
+from intraclip.config_io import parse_json
 from intraclip.errors import ConfigError
+from intraclip.recipe_files import load_recipe
 
 
 @dataclass(frozen=True, kw_only=True)

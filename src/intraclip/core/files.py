@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, their digests, and files as locks."""
+"""Files that appear whole or not at all, and their digests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from intraclip.errors import OutputError
-from intraclip.process import hold, release
 
 
 @contextmanager
@@ -136,34 +135,6 @@ def name_new(partial: Path, path: Path, *, taken: str = "") -> None:
             raise there from None
         partial.rename(path)
     CLAIMED.add(path.parent.resolve())
-
-
-@contextmanager
-def locked(file: Path, *, taken: str, patience: float = 0.0) -> Iterator[bool]:
-    """Keep other processes away from what a file stands for, as long as the context lasts.
-
-    Args:
-        file: the lock; its folder must exist.
-        taken: what to say where another process has it.
-        patience: seconds to wait for that process.
-
-    Yields:
-        Whether there are such locks here.
-
-    Raises:
-        OutputError: another process has it, or the file cannot be written.
-    """
-    try:
-        lock = hold(file, patience=patience)
-    except BlockingIOError:
-        raise OutputError(taken) from None
-    except OSError as error:
-        raise OutputError(f"{file.parent} cannot be written: {error}") from None
-    try:
-        yield lock is not None
-    finally:
-        with suppress(OSError):
-            release(lock)
 
 
 def file_digest(path: Path) -> str:

@@ -12,8 +12,9 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from intraclip.core.files import locked, write_text
+from intraclip.core.files import write_text
 from intraclip.core.folders import make_folder
+from intraclip.core.locks import locked
 from intraclip.errors import OutputError
 
 LOCK = "lock"

@@ -20,7 +20,8 @@ from intraclip.data.pack.verify import verify_pack
 from intraclip.data.readers import find_dataset
 from intraclip.data.readers.common import benchmark_info, is_image_name, shorten
 from intraclip.data.readers.counts import unlike_published
-from intraclip.data.readers.folder import find_manifest, manifest_rows, number_in
+from intraclip.data.readers.folder import find_manifest
+from intraclip.data.readers.manifest import manifest_rows, number_in
 from intraclip.data.readers.mars import MarsInfo, read_mars_info
 from intraclip.errors import DataError, FrameError
 from intraclip.types import Split, Tracklet, count_pids

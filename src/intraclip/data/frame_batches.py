@@ -18,8 +18,8 @@ from torch.utils.data import Dataset
 
 from intraclip.config import ClipConfig, InputConfig
 from intraclip.data.clips import tracklet_clips
-from intraclip.data.frame_loader import FrameLoader
-from intraclip.errors import DataError, IntraclipError
+from intraclip.data.frames import read_tracklet_frame_into
+from intraclip.errors import DataError, FrameError, IntraclipError
 from intraclip.types import Tracklet
 
 
@@ -113,7 +113,8 @@ class FrameBatches(Dataset["FrameBatch | IntraclipError"]):
         self.tracklets = tracklets
         self.clip = clip
         self.max_frames = max_frames
-        self.loader = FrameLoader(input_config, skip_unreadable=skip_unreadable)
+        self.height, self.width = input_config.height, input_config.width
+        self.skip_unreadable = skip_unreadable
         self.parts = [range(len(tracklets))] if parts is None else list(parts)
         # Wanted frame j of tracklet i has number _starts[i] + j, over all tracklets.
         self._starts = np.concatenate(([0], np.cumsum(frames_needed(tracklets, clip))))
@@ -137,7 +138,8 @@ class FrameBatches(Dataset["FrameBatch | IntraclipError"]):
 
     def _read(self, start: int, stop: int) -> FrameBatch:
         """Wanted frames `start` to `stop`, counted over all tracklets."""
-        frames: list[npt.NDArray[np.uint8]] = []
+        pixels = np.empty((stop - start, self.height, self.width, 3), dtype=np.uint8)
+        filled = 0
         columns: list[npt.NDArray[np.int64]] = []  # owner, clip, read, ends clip, ends tracklet
         unreadable: list[tuple[int, str]] = []
         owner = int(np.searchsorted(self._starts, start, side="right")) - 1
@@ -145,34 +147,29 @@ class FrameBatches(Dataset["FrameBatch | IntraclipError"]):
             tracklet, first = self.tracklets[owner], start - int(self._starts[owner])
             plan = schedule(len(tracklet), self.clip)
             last = min(stop - int(self._starts[owner]), len(plan.frames))
-            wanted, clips = plan.frames[first:last], plan.clips[first:last]
-            found, failed = self.loader.read(tracklet, wanted.tolist())
-            frames += [found[i] for i in wanted.tolist() if i in found]
-            unreadable += [(owner, message) for message in failed.values()]
-            position = np.arange(first, last)
-            after = np.append(plan.clips[1:], -1)[first:last]  # clip of the next frame; none after the last
-            columns.append(
-                np.stack(
-                    [
-                        np.full(len(wanted), owner),
-                        clips,
-                        ~np.isin(wanted, list(failed)),
-                        after != clips,
-                        position == len(plan.frames) - 1,
-                    ]
-                )
-            )
+            clips, read = plan.clips[first:last], np.ones(last - first, dtype=np.bool_)
+            for place, index in enumerate(plan.frames[first:last].tolist()):
+                try:
+                    read_tracklet_frame_into(tracklet, index, pixels[filled])
+                    filled += 1
+                except FrameError as error:
+                    if not self.skip_unreadable:
+                        raise
+                    read[place] = False
+                    unreadable.append((owner, str(error)))
+            ends_clip = np.append(plan.clips[1:], -1)[first:last] != clips
+            ends_tracklet = np.arange(first, last) == len(plan.frames) - 1
+            columns.append(np.stack([np.full(len(clips), owner), clips, read, ends_clip, ends_tracklet]))
             start += last - first
             owner += 1
-        owners, clip_numbers, read, ends_clip, ends_tracklet = np.concatenate(columns, axis=1)
-        config = self.loader.config
-        pixels = np.stack(frames) if frames else np.zeros((0, config.height, config.width, 3), np.uint8)
+        owners, clip_numbers, *flags = np.concatenate(columns, axis=1)
+        read, ends_clip, ends_tracklet = (flag.astype(np.bool_) for flag in flags)
         return FrameBatch(
-            frames=torch.from_numpy(pixels).permute(0, 3, 1, 2),
+            frames=torch.from_numpy(pixels[:filled]).permute(0, 3, 1, 2),
             owners=owners,
             clips=clip_numbers,
-            read=read.astype(np.bool_),
-            ends_clip=ends_clip.astype(np.bool_),
-            ends_tracklet=ends_tracklet.astype(np.bool_),
+            read=read,
+            ends_clip=ends_clip,
+            ends_tracklet=ends_tracklet,
             unreadable=tuple(unreadable),
         )

@@ -80,33 +80,12 @@ class FrameLoader:
             mask = np.arange(len(mask)) == 0  # a clip needs one frame that counts: the replacement does
         return mask, list(failed.values())
 
-    def read(self, tracklet: Tracklet, indices: Sequence[int]) -> tuple[dict[int, Frames], dict[int, str]]:
-        """Read some frames of a tracklet, each once.
-
-        Returns:
-            uint8 ``[H, W, 3]`` by frame number; and, if unreadable frames are to be skipped, the messages of those
-            that cannot be read.
-        """
-        read: dict[int, Frames] = {}
-        failed: dict[int, str] = {}
-        for index in dict.fromkeys(indices):
-            try:
-                read[index] = self._read(tracklet, index)
-            except FrameError as error:
-                if not self.skip_unreadable:
-                    raise
-                failed[index] = str(error)
-        return read, failed
-
-    def _read(self, tracklet: Tracklet, index: int) -> Frames:
-        frame = np.empty((self.config.height, self.config.width, 3), dtype=np.uint8)
-        read_tracklet_frame_into(tracklet, index, frame)
-        return frame
-
     def _any_frame(self, tracklet: Tracklet) -> Frames:
+        frame = np.empty((self.config.height, self.config.width, 3), dtype=np.uint8)
         for index in range(len(tracklet)):
             try:
-                return self._read(tracklet, index)
+                read_tracklet_frame_into(tracklet, index, frame)
+                return frame
             except FrameError:
                 continue
         raise DataError(

@@ -16,8 +16,9 @@ import numpy.typing as npt
 import torch
 
 from intraclip.config import ClipConfig, InputConfig, Recipe
+from intraclip.core.ahead import aside, one_ahead
 from intraclip.core.progress import Progress
-from intraclip.core.transfer import Arriving, aside, one_ahead
+from intraclip.core.transfer import Arriving
 from intraclip.data.clips import tracklet_clips
 from intraclip.data.frame_batches import FrameBatch, FrameBatches
 from intraclip.data.frame_loader import FrameLoader

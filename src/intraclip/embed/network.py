@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -140,33 +140,10 @@ def load(
     >>> load("base")
     Network(base (torch), 256 numbers, 67cd776ea426)
     """
-    run, encoder = _run_or_encoder(source)
+    run, encoder = run_or_encoder(source)
     extractor, recipe = open_extractor(run, encoder=encoder, engine=engine, device=device)
     clip = recipe.clip if sampling is None else replace(recipe.clip, test_sampling=sampling)
     return Network(extractor, ExtractSettings.of(recipe, clip=clip))
-
-
-def load_noted(note: Mapping[str, Any]) -> Network:
-    """Open what `network_note` noted; errors as `load`."""
-    run, encoder = (Path(note[key]) if note.get(key) else None for key in ("run", "encoder"))
-    if encoder is None and run is not None:
-        run, encoder = _run_or_encoder(run)
-    extractor, recipe = open_extractor(run, encoder=encoder, engine=note.get("engine"))
-    clip = recipe.clip
-    if note.get("sampling"):
-        clip = replace(clip, test_sampling=note["sampling"])
-    return Network(extractor, ExtractSettings.of(recipe, clip=clip))
-
-
-def network_note(
-    run: Path | None, encoder: Path | None, *, engine: str | None = None, sampling: str | None = None
-) -> dict[str, str | None]:
-    """What opens a network again from anywhere on this machine: for whoever keeps its embeddings."""
-
-    def whole(path: Path | None) -> str | None:
-        return None if path is None else str(path.resolve() if path.exists() else path)
-
-    return {"run": whole(run), "encoder": whole(encoder), "engine": engine, "sampling": sampling}
 
 
 def tracklets_of(clips: Any) -> list[Tracklet]:
@@ -226,7 +203,7 @@ def _tracklet(item: Any, number: int) -> Tracklet:
     return ArrayTracklet.of(item, name=f"clip {number}")
 
 
-def _run_or_encoder(source: str | Path) -> tuple[Path | None, Path | None]:
+def run_or_encoder(source: str | Path) -> tuple[Path | None, Path | None]:
     """A source as the two arguments of `open_extractor`: a network of ours, or somebody else's."""
     path = Path(source)
     if path.is_dir() or path.suffix == ".safetensors":

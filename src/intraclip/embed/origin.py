@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from intraclip.config import ClipConfig
-from intraclip.data.readers.folder import find_manifest, manifest_rows
+from intraclip.data.readers.folder import find_manifest
+from intraclip.data.readers.manifest import manifest_rows
 from intraclip.embed.embeddings_writer import Times
 from intraclip.embed.extractors import Extractor
 from intraclip.errors import DataError

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from intraclip.core.progress import Progress
 from intraclip.core.tables import read_table
 from intraclip.data.readers import read_split
-from intraclip.data.readers.folder import manifest_of
+from intraclip.data.readers.manifest import manifest_of
 from intraclip.embed.embeddings_io import EmbeddingsFile
 from intraclip.embed.extractors import Extractor, ExtractSettings
 from intraclip.errors import DataError

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from intraclip.core.files import locked
+from intraclip.core.locks import locked
 from intraclip.errors import DamagedError, DataError
 from intraclip.gallery import axes, digests
 from intraclip.gallery.digests import COVERED, Damage

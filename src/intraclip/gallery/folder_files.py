@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from intraclip.core.locks import hold
 from intraclip.errors import OutputError
 from intraclip.gallery.digests import Damage
-from intraclip.process import hold
 
 FILE = "gallery.sqlite"
 COMMITS = "gallery.commits"

@@ -401,7 +401,8 @@ class Gallery:
             return self._network
         from intraclip.embed.default import network_of
         from intraclip.embed.extractors import ExtractSettings
-        from intraclip.embed.network import Network, load_noted
+        from intraclip.embed.network import Network
+        from intraclip.embed.noted import load_noted
 
         why = ""
         text = self._store.document(_NETWORK)
@@ -424,7 +425,7 @@ class Gallery:
         return self._network
 
     def note_network(self, note: Mapping[str, Any]) -> None:
-        """Keep what `network` opens; see `intraclip.embed.network.load_noted`."""
+        """Keep what `network` opens; see `intraclip.embed.noted.load_noted`."""
         self._store.put_document(_NETWORK, json.dumps(dict(note)))
 
     def search_tracklet(

@@ -19,7 +19,6 @@ from statistics import fmean
 from typing import Any
 
 from intraclip.config import Recipe
-from intraclip.config_io import load_recipe
 from intraclip.core.devices import choose_device
 from intraclip.core.folders import require_empty_folder
 from intraclip.core.jobs import alone
@@ -38,6 +37,7 @@ from intraclip.lab.splits import raise_problems, read_testing, read_training, sa
 from intraclip.lab.view import View
 from intraclip.metrics.distance import Distance
 from intraclip.models.checkpoint import model_file, read_checkpoint
+from intraclip.recipe_files import load_recipe
 from intraclip.train.comparing import differing_in_effect
 from intraclip.types import Split
 

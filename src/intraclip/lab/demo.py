@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from intraclip.config import TIMM, Augmentation, ClipConfig, InputConfig, Recipe
-from intraclip.config_io import dump_recipe, load_recipe
+from intraclip.config_io import dump_recipe
 from intraclip.core.devices import choose_device
 from intraclip.core.files import write_json, write_text
 from intraclip.core.folders import require_empty_folder
@@ -36,6 +36,7 @@ from intraclip.models import packaged
 from intraclip.models.checkpoint import read_checkpoint
 from intraclip.models.embedder import build_embedder
 from intraclip.models.start import begin
+from intraclip.recipe_files import load_recipe
 from intraclip.report.page import write_report
 from intraclip.studio import BenchmarkConfig
 from intraclip.types import Split, Tracklet, count_pids

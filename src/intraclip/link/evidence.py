@@ -16,7 +16,8 @@ from intraclip.errors import DataError
 from intraclip.link.agglomeration import ScoreMatrix
 from intraclip.link.transit import TransitTimes
 from intraclip.link.travel import Travel, TravelTimes, pair_numbers
-from intraclip.metrics.distance import Distance, check_features, distance_matrix
+from intraclip.metrics.distance import Distance, check_features
+from intraclip.metrics.distance_matrix import distance_matrix
 from intraclip.metrics.match_probability import MatchCalibration
 
 BLOCK = 256

@@ -116,7 +116,7 @@ def from_embeddings(e: Embeddings) -> Input:
 
 def from_file(path: Path, data: Split | None) -> Input:
     """An embeddings file, with the data that it was made from where they are there."""
-    from intraclip.data.readers.folder import manifest_of
+    from intraclip.data.readers.manifest import manifest_of
     from intraclip.embed.embeddings_io import read_embeddings
     from intraclip.errors import DataError
     from intraclip.link.recordings import recordings

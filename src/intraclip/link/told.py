@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from intraclip.core.tables import read_table
-from intraclip.data.readers.folder import number_in
+from intraclip.data.readers.manifest import number_in
 from intraclip.errors import DataError
 from intraclip.gallery.answers import Answer, judgements_of, read_answers, require_known
 from intraclip.gallery.records import check_name

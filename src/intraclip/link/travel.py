@@ -28,9 +28,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from intraclip.config_io import read_toml
 from intraclip.core.numbers import is_number
 from intraclip.errors import ConfigError
+from intraclip.recipe_files import read_toml
 
 STRAIGHT = 0.5
 """Share of the sightings of one person in two cameras with nobody else's camera between them."""

@@ -27,7 +27,8 @@ import numpy.typing as npt
 
 from intraclip.arrays import as_reals
 from intraclip.errors import DataError
-from intraclip.metrics.distance import Distance, distance_matrix
+from intraclip.metrics.distance import Distance
+from intraclip.metrics.distance_matrix import distance_matrix
 from intraclip.metrics.embeddings import Embeddings
 from intraclip.metrics.protocols import Protocol
 from intraclip.metrics.ranking import searched

@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from intraclip.arrays import as_array, as_flags, as_whole
-from intraclip.metrics.distance import DISTANCES, Distance, distance_matrix
+from intraclip.metrics.distance import DISTANCES, Distance
+from intraclip.metrics.distance_matrix import distance_matrix
 from intraclip.metrics.embeddings import Embeddings
 from intraclip.metrics.protocols import PROTOCOLS, Protocol
 from intraclip.metrics.ranking import precisions

@@ -11,7 +11,7 @@ from the features (`intraclip.metrics.blocks`), `intraclip.metrics.given_distanc
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -176,7 +176,9 @@ def score(
     features = embeddings.features
     check_features(features, name="tracklet", distance=distance, rows=np.concatenate((query, gallery)))
     if protocol.own_camera:
-        return _score_within(embeddings, protocol, distance=distance, max_bytes=max_bytes, device=device)
+        from intraclip.metrics.within_camera import score_within
+
+        return score_within(embeddings, protocol, distance=distance, max_bytes=max_bytes, device=device)
 
     def rank(first: int, pairs: Pairs) -> Ranked:
         rows = query[first : first + pairs.queries]
@@ -213,45 +215,6 @@ def score(
         protocol=protocol.name,
         distance=distance,
         max_bytes=max_bytes,
-    )
-
-
-def _score_within(embeddings: Embeddings, protocol: Protocol, *, distance: Distance, **how: Any) -> Scores:
-    """Score camera by camera; there, queries and gallery stand for two cameras, so that nothing leaves the ranking."""
-    query, gallery = searched(embeddings, protocol)
-    across = replace(protocol, own_camera=False)
-    outcomes: list[Outcomes] = []
-    for camid in np.unique(embeddings.camids[query]):
-        rows = np.flatnonzero(embeddings.camids == camid)
-        pids, is_query = embeddings.pids[rows], embeddings.is_query[rows]
-        right = (pids > 0) & np.isin(pids, pids[is_query]) & ~is_query
-        if not right.any():
-            continue
-        found = score(
-            Embeddings(
-                features=embeddings.features[rows],
-                pids=pids,
-                camids=(~is_query).astype(np.int64),
-                is_query=is_query,
-            ),
-            across,
-            distance=distance,
-            **how,
-        ).outcomes
-        outcomes.append(replace(found, rows=rows[found.rows]))
-    if not outcomes:
-        raise DataError(
-            f"none of the {len(query)} queries has a right answer in its own camera under protocol {protocol.name}; "
-            "check pids and camids"
-        )
-    joined = Outcomes.joined(outcomes)
-    order = np.argsort(joined.rows, kind="stable")
-    return _summary(
-        Outcomes(**{f.name: getattr(joined, f.name)[order] for f in fields(Outcomes)}),
-        protocol=protocol.name,
-        distance=distance,
-        queries=len(query),
-        gallery=len(gallery),
     )
 
 
@@ -390,7 +353,7 @@ def scores_of(
             f"none of the {len(rows)} queries has a right answer in another camera under protocol {protocol}; "
             f"the tracklets are of {len(cameras)} cameras: check pids and camids"
         )
-    return _summary(
+    return summary(
         Outcomes(
             rows=np.concatenate(counted),
             first_hits=np.concatenate(first_hits),
@@ -404,7 +367,8 @@ def scores_of(
     )
 
 
-def _summary(outcomes: Outcomes, *, protocol: str, distance: str, queries: int, gallery: int) -> Scores:
+def summary(outcomes: Outcomes, *, protocol: str, distance: str, queries: int, gallery: int) -> Scores:
+    """The scores of counted queries, of so many that were searched with."""
     return Scores(
         protocol=protocol,
         distance=distance,

@@ -18,7 +18,8 @@ from scipy import sparse
 
 from intraclip.arrays import as_reals, as_whole
 from intraclip.errors import DataError
-from intraclip.metrics.distance import Distance, distance_matrix, paired_distances
+from intraclip.metrics.distance import Distance, paired_distances
+from intraclip.metrics.distance_matrix import distance_matrix
 
 BLOCK = 256
 """Rows of distances held at once."""

@@ -8,8 +8,7 @@ the tensors and of the header tell a damaged file from a whole one.
 from __future__ import annotations
 
 import dataclasses
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,8 +20,6 @@ from torch import nn
 
 from intraclip.config import Recipe
 from intraclip.config_io import parse_json, recipe_from_table
-from intraclip.core.files import whole_file
-from intraclip.core.settings import table_of
 from intraclip.core.tensor_digest import digest
 from intraclip.errors import CheckpointError, ConfigError
 from intraclip.models.embedder import ClipEmbedder, build_embedder
@@ -49,65 +46,6 @@ class Checkpoint:
     epoch: int
     step: int
     progress: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-
-
-def save_checkpoint(
-    path: Path,
-    model: ClipEmbedder,
-    *,
-    recipe: Recipe,
-    pids: Sequence[int],
-    epoch: int,
-    step: int,
-    optimizer: torch.optim.Optimizer | None = None,
-    progress: Mapping[str, Any] | None = None,
-    more: Mapping[str, Mapping[str, torch.Tensor]] | None = None,
-) -> None:
-    """Write a checkpoint. The file appears whole or not at all.
-
-    Args:
-        path: the file.
-        model: its weights and statistics.
-        recipe: of the run.
-        pids: training identities by class.
-        epoch: epochs finished.
-        step: batches finished.
-        optimizer: to be able to go on training.
-        progress: what else the training loop needs to go on, as JSON can hold it.
-        more: and its tensors, by part (`MORE`) and name.
-
-    Raises:
-        CheckpointError: a weight is not finite; nothing is written, older checkpoints stay.
-    """
-    tensors = {f"model.{k}": v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
-    broken = [k.removeprefix("model.") for k, v in tensors.items() if not bool(torch.isfinite(v).all())]
-    if broken:
-        raise CheckpointError(
-            f"{len(broken)} of {len(tensors)} weights are not finite after step {step}, such as {broken[0]}; {path} is "
-            "not written. Resume from an older checkpoint with a lower optimizer.learning_rate"
-        )
-    meta = {
-        "format": FORMAT,
-        "format_version": str(FORMAT_VERSION),
-        "recipe": json.dumps(table_of(recipe)),
-        "pids": json.dumps([int(p) for p in pids]),
-        "epoch": str(epoch),
-        "step": str(step),
-        "progress": json.dumps(dict(progress or {})),
-    }
-    if optimizer is not None:
-        state = optimizer.state_dict()
-        meta["optimizer_groups"] = json.dumps(state["param_groups"])
-        for index, entry in state["state"].items():
-            for key, tensor in entry.items():
-                tensors[f"optimizer.{index}.{key}"] = tensor.detach().cpu().contiguous()
-    for part, found in (more or {}).items():
-        tensors |= {f"{part}.{k}": v.detach().cpu().contiguous() for k, v in found.items()}
-    for part in ("model", "optimizer", *(part for part, found in (more or {}).items() if found)):
-        meta[f"{part}_sha256"] = digest({}, {k: v for k, v in tensors.items() if k.startswith(f"{part}.")})
-    meta[HEADER_DIGEST] = digest(meta, {})
-    with whole_file(path, kept="nothing older was changed", also=(safetensors.SafetensorError,)) as partial:
-        safetensors.torch.save_file(tensors, partial, metadata=meta)
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -184,26 +122,14 @@ def model_file(run: Path) -> Path:
     final = run / "model.safetensors"
     if final.is_file():
         return final
+    from intraclip.models.saving import training_checkpoints
+
     checkpoints = training_checkpoints(run)
     if checkpoints:
         return checkpoints[-1]
     raise CheckpointError(
         f"{run} holds no trained model: neither model.safetensors nor checkpoints/*.safetensors is there"
     )
-
-
-def training_checkpoints(run: Path) -> list[Path]:
-    """Checkpoints of a run folder, oldest first."""
-    return sorted((run / "checkpoints").glob("step-*.safetensors"))
-
-
-def training_checkpoint(run: Path, step: int) -> Path:
-    """Where the checkpoint after a step belongs.
-
-    >>> training_checkpoint(Path("run"), 960).name
-    'step-00000960.safetensors'
-    """
-    return run / "checkpoints" / f"step-{step:08d}.safetensors"
 
 
 def tensors_of(path: Path, part: str) -> dict[str, torch.Tensor]:

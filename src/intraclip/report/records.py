@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from intraclip.config import Recipe
-from intraclip.config_io import load_recipe, parse_json
+from intraclip.config_io import parse_json
 from intraclip.embed.embeddings_io import load_embeddings
 from intraclip.errors import DataError
 from intraclip.metrics.embeddings import Embeddings
+from intraclip.recipe_files import load_recipe
 from intraclip.train.logs import read_log
 
 

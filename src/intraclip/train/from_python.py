@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from intraclip.config import Recipe
-from intraclip.config_io import check_recipe, load_recipe
+from intraclip.config_io import check_recipe
 from intraclip.data.readers import read_split
+from intraclip.recipe_files import load_recipe
 from intraclip.train import loop
 from intraclip.train.loop import Watcher
 from intraclip.types import Split

@@ -24,8 +24,8 @@ from intraclip.data.digest import tracklets_digest
 from intraclip.data.sampler import PKSampler
 from intraclip.data.workers import iterate
 from intraclip.errors import ConfigError, DataError
-from intraclip.models.checkpoint import save_checkpoint, training_checkpoint, training_checkpoints
 from intraclip.models.embedder import ClipEmbedder, build_embedder
+from intraclip.models.saving import save_checkpoint, training_checkpoint, training_checkpoints
 from intraclip.train.logs import open_log
 from intraclip.train.run_folder import began, prepare, require_free
 from intraclip.train.step import Done, Metrics, TrainingStep, backend_settings

@@ -11,14 +11,8 @@ import torch
 from intraclip.config_io import parse_json
 from intraclip.core.distributed import World
 from intraclip.errors import CheckpointError, OutputError
-from intraclip.models.checkpoint import (
-    MORE,
-    Checkpoint,
-    load_weights,
-    read_checkpoint,
-    tensors_of,
-    training_checkpoints,
-)
+from intraclip.models.checkpoint import MORE, Checkpoint, load_weights, read_checkpoint, tensors_of
+from intraclip.models.saving import training_checkpoints
 from intraclip.train.loop import Watcher
 from intraclip.train.step import TrainingStep
 

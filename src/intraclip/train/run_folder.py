@@ -8,10 +8,12 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from intraclip.config import Recipe
-from intraclip.config_io import dump_recipe, load_recipe
-from intraclip.core.files import is_half_written, locked, write_text
+from intraclip.config_io import dump_recipe
+from intraclip.core.files import is_half_written, write_text
 from intraclip.core.folders import require_empty_folder, sweep
+from intraclip.core.locks import locked
 from intraclip.errors import ConfigError, OutputError
+from intraclip.recipe_files import load_recipe
 from intraclip.train.comparing import differing_in_effect
 from intraclip.train.logs import METRICS
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
+import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
 from intraclip.config import Recipe, StepConfig
-from intraclip.core.distributed import World, average
+from intraclip.core.distributed import World
 from intraclip.core.transfer import Arriving
 from intraclip.data.augment import apply, draw
 from intraclip.data.loaded_batch import ClipBatch
@@ -73,9 +75,14 @@ class TrainingStep:
         self.model: ClipEmbedder = model.train().to(memory_format=torch.channels_last)
         set_trainable(self.model, recipe.finetune, epoch=0)
         size = model.num_features if model.config.triplet_vector == "pooled" else model.embedding_size
+        gather = None
+        if world.size > 1:
+            from intraclip.core import process_group
+
+            gather = partial(process_group.gather, world)
         self.loss = TotalLoss(
             recipe.loss,
-            gather=world.gather if world.size > 1 else None,
+            gather=gather,
             num_classes=model.num_classes,
             num_features=size,
         ).to(world.device)
@@ -142,7 +149,12 @@ class TrainingStep:
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self._follow(step)
-        values = average(self.world, logged, [float(stop), float(unreadable)])
+        values = torch.stack([value.detach().float().reshape(()) for value in logged.values()])
+        # Filled in place: a tensor made on the processor would have to wait for the GPU to be sent there.
+        values = torch.cat([values, *(values.new_full((1,), float(more)) for more in (stop, unreadable))])
+        if self.world.size > 1:
+            dist.all_reduce(values)
+            values = values / self.world.size
         # To the host as soon as it is there; reading it later would wait for whatever was started in between.
         return Done(step, batch, tuple(logged), Arriving(values), self.world.size)
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from intraclip.config_io import load_recipe
 from intraclip.errors import ConfigError
 from intraclip.lab.reproduce.experiments import EXPERIMENTS, GROUPS, TABLE_1, TABLE_3, experiments_named
 from intraclip.lab.reproduce.plan import row_recipe
 from intraclip.lab.reproduce.scales import SCALES, scale_named
+from intraclip.recipe_files import load_recipe
 
 
 @pytest.mark.parametrize("scale", SCALES.values(), ids=SCALES)

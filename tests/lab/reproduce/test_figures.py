@@ -18,8 +18,9 @@ from intraclip.data.readers.mars import read_mars
 from intraclip.errors import ConfigError, DataError
 from intraclip.lab.reproduce import fig1, fig1_picture, fig1_scenes, fig3, fig3_picture
 from intraclip.lab.reproduce.figures_result import FigureResult
-from intraclip.models.checkpoint import load_model, model_file, read_checkpoint, save_checkpoint
+from intraclip.models.checkpoint import load_model, model_file, read_checkpoint
 from intraclip.models.embedder import build_embedder
+from intraclip.models.saving import save_checkpoint
 from intraclip.report.gradcam import activation_maps, area_of_half, evenness, grid, share_inside
 from intraclip.studio import BenchmarkConfig, make_benchmark
 from intraclip.train.loop import train

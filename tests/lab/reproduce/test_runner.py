@@ -17,12 +17,12 @@ from pathlib import Path
 import pytest
 
 from intraclip.cli.main import main
-from intraclip.config_io import load_recipe
+from intraclip.core.locks import hold
 from intraclip.errors import ConfigError, DeviceError, IntraclipError, OutputError
 from intraclip.lab.reproduce.run import reproduce
 from intraclip.lab.reproduce.runner import Failure, Slot, do_runs, last_words, slots, visible_gpus
 from intraclip.lab.view import View
-from intraclip.process import hold
+from intraclip.recipe_files import load_recipe
 from lab.reproduce.tiny import make, mars, planned, write_recipe
 
 SILENT = View(say=lambda text: None, progress=lambda name: nullcontext(lambda *_: None))

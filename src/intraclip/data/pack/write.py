@@ -16,9 +16,10 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
-from intraclip.core.files import file_digest, is_half_written, locked, whole_file, write_json
+from intraclip.core.files import file_digest, is_half_written, whole_file, write_json
 from intraclip.core.folders import sweep
 from intraclip.core.jobs import Job
+from intraclip.core.locks import locked
 from intraclip.core.progress import Progress
 from intraclip.core.settings import problems
 from intraclip.data.frames import Frame

@@ -24,7 +24,6 @@ import numpy as np
 import torch
 
 from intraclip.config import InputConfig
-from intraclip.config_io import read_toml
 from intraclip.core.files import file_digest
 from intraclip.core.settings import dataclass_from_table
 from intraclip.core.tensor_digest import digest
@@ -32,6 +31,7 @@ from intraclip.embed.encoders.base import FrameEncoder
 from intraclip.embed.encoders.torch_encoder import CPU_FRAMES
 from intraclip.errors import CheckpointError, ConfigError
 from intraclip.export.networks import Network, Port, find_output, open_network
+from intraclip.recipe_files import read_toml
 
 REQUIRED = ("network", "height", "width", "channel_order", "value_range", "mean", "std")
 FAMILIES = ("timm", "open_clip")

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from intraclip.config import Recipe
-from intraclip.config_io import load_recipe, recipe_from_table
+from intraclip.config_io import recipe_from_table
 from intraclip.core.files import file_digest, is_half_written
 from intraclip.core.setting_tables import flat, merged, nested
 from intraclip.core.settings import table_of
@@ -32,6 +32,7 @@ from intraclip.lab.reproduce.scales import Scale
 from intraclip.lab.reproduce.sources import Source
 from intraclip.lab.splits import same_people
 from intraclip.models.checkpoint import read_checkpoint
+from intraclip.recipe_files import load_recipe
 from intraclip.train.comparing import differing_in_effect, differing_keys
 from intraclip.types import Split, Tracklet
 

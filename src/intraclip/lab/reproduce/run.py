@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from intraclip.config import Recipe
-from intraclip.config_io import load_recipe
 from intraclip.core.jobs import alone
 from intraclip.errors import ConfigError, IntraclipError, require_extra
 from intraclip.lab.rendering import render
@@ -42,6 +41,7 @@ from intraclip.lab.reproduce.sources import Source, choose_sources, layouts_for
 from intraclip.lab.reproduce.weights import Weights, load_once, weights_of
 from intraclip.lab.view import View
 from intraclip.metrics.protocols import protocol_named
+from intraclip.recipe_files import load_recipe
 
 PICTURED = ("matplotlib", "sklearn", "captum")
 

@@ -15,7 +15,7 @@ import sys
 import threading
 from pathlib import Path
 
-from intraclip.process import hold
+from intraclip.core.locks import hold
 
 PATIENCE = 120.0
 """Seconds that a command has to save itself."""

@@ -16,7 +16,7 @@ import torch
 from intraclip.config import TIMM, USUAL_WEIGHTS, InputConfig, ModelConfig
 from intraclip.errors import CheckpointError, ConfigError, IntraclipError
 from intraclip.lab.reproduce.plan import PlannedRun
-from intraclip.models.backbones.timm import usual_place
+from intraclip.models.backbones.timm_weights import usual_place
 from intraclip.models.backbones.weights import imagenet_weights
 from intraclip.models.embedder import build_embedder
 from intraclip.models.packaged import packaged_weights

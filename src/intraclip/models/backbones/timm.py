@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -20,11 +20,9 @@ from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from intraclip.config import TIMM, InputConfig
-from intraclip.errors import CheckpointError, ConfigError, did_you_mean, first_line, require_extra
+from intraclip.errors import ConfigError, did_you_mean, first_line, require_extra
 from intraclip.models.backbones.settings import BackboneSettings
 from intraclip.models.network import Stage, StagedNetwork
-
-_STRIDED = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)
 
 
 class TimmBody(StagedNetwork):
@@ -32,6 +30,7 @@ class TimmBody(StagedNetwork):
 
     Attributes:
         num_features: F.
+        size: height and width of the frames.
 
     Raises:
         ConfigError: there is no such network, or it does not take frames of this size.
@@ -50,8 +49,8 @@ class TimmBody(StagedNetwork):
     def __init__(self, name: str, input_config: InputConfig, *, last_stride: int) -> None:
         super().__init__()
         self.name = f"{TIMM}{name}"
-        self._size = input_config.height, input_config.width
-        self.network = create(name, self._size)
+        self.size = input_config.height, input_config.width
+        self.network = create(name, self.size)
         mean, std = wanted_normalisation(name)
         self._converts = (mean, std) != (input_config.mean, input_config.std)
         if self._converts:
@@ -64,7 +63,9 @@ class TimmBody(StagedNetwork):
         self.eval()
         maps, leaves_out = self._try_out()
         if last_stride == 1:
-            self._remove_last_stride((2 * maps.shape[2], 2 * maps.shape[3]))
+            from intraclip.models.backbones.timm_stride import remove_last_stride
+
+            remove_last_stride(self, (2 * maps.shape[2], 2 * maps.shape[3]))
         self._drop(leaves_out)
         self.num_features = int(maps.shape[1])
         self._stages = self._find_stages()
@@ -100,60 +101,18 @@ class TimmBody(StagedNetwork):
         return [found[0] + found[1], *found[2:]] if len(found) > 1 else found
 
     def load_usual(self) -> str:
-        """See `StagedNetwork.load_usual`: those of an installed package, else from timm's own source.
+        """See `StagedNetwork.load_usual`."""
+        from intraclip.models.backbones.timm_weights import load_usual
 
-        Raises:
-            CheckpointError: they cannot be downloaded.
-            ConfigError: there are none.
-        """
-        from intraclip.models.packaged import PACKAGES, packaged_weights
-
-        name = self.name.removeprefix(TIMM)
-        packaged = packaged_weights(name)
-        if packaged is not None:
-            self._fill(packaged.read(self.network), source=str(packaged))
-            return str(packaged)
-        place = usual_place(name)
-        hint = f", or install {PACKAGES[name].distribution} (extra weights)" if name in PACKAGES else ""
-        try:
-            with _same_random_state():
-                twin = create(name, self._size, pretrained=True).state_dict()
-        except (
-            Exception
-        ) as error:  # hub, requests and timm raise kinds of their own when there is no internet
-            raise CheckpointError(
-                f"timm's weights of {name} cannot be had ({first_line(error)}); fetch {place} on a machine with "
-                f"internet access and set model.weights to the file{hint}"
-            ) from None
-        self.network.load_state_dict({k: v for k, v in twin.items() if k in self.network.state_dict()})
-        return f"timm's weights of {name} ({place})"
+        return load_usual(self)
 
     def load(
         self, state: Mapping[str, torch.Tensor], *, source: str, size: tuple[int, int] | None = None
     ) -> None:
         """See `StagedNetwork.load`; in timm's layout. Position embeddings are fitted, without `size` from a square."""
-        learned, own = state.get("pos_embed"), self.network.state_dict().get("pos_embed")
-        if size is not None and learned is not None and own is not None and learned.shape != own.shape:
-            from timm.layers.pos_embed import resample_abs_pos_embed
+        from intraclip.models.backbones.timm_weights import load
 
-            places: Any = self.network.patch_embed
-            grid = [side // patch for side, patch in zip(size, places.patch_size, strict=True)]
-            prefix = learned.shape[1] - grid[0] * grid[1]
-            fitted = resample_abs_pos_embed(learned, list(places.grid_size), grid, num_prefix_tokens=prefix)
-            state = {**state, "pos_embed": fitted}
-        self._fill(state, source=source)
-
-    def _fill(self, state: Mapping[str, torch.Tensor], *, source: str) -> None:
-        own = self.network.state_dict()
-        if not all(name in state and state[name].shape == tensor.shape for name, tensor in own.items()):
-            try:  # timm knows older names, and fits position embeddings to the frame
-                with _same_random_state():
-                    state = create(self.name.removeprefix(TIMM), self._size, state=state).state_dict()
-            except Exception as error:  # a filter meets keys that it does not expect
-                raise CheckpointError(
-                    f"{source} does not fit the backbone {self.name}: {first_line(error)}"
-                ) from None
-        self.network.load_state_dict({name: state[name] for name in own})
+        load(self, state, source=source, size=size)
 
     def prepare(self, frames: torch.Tensor) -> torch.Tensor:
         """See `StagedNetwork.prepare`: normalised as the network's own weights expect it."""
@@ -180,11 +139,11 @@ class TimmBody(StagedNetwork):
         named = dict(self.named_parameters())
         try:
             with torch.enable_grad():
-                maps = self(torch.zeros(1, 3, *self._size))
+                maps = self(torch.zeros(1, 3, *self.size))
                 gradients = torch.autograd.grad(maps.sum(), list(named.values()), allow_unused=True)
         except (RuntimeError, AssertionError, ValueError, AttributeError, TypeError) as error:
             raise ConfigError(
-                f"model.backbone: {self.name} makes no maps of frames of {self._size[0]} x {self._size[1]} (input): "
+                f"model.backbone: {self.name} makes no maps of frames of {self.size[0]} x {self.size[1]} (input): "
                 f"{first_line(error)}"
             ) from None
         unused = {name for name, gradient in zip(named, gradients, strict=True) if gradient is None}
@@ -201,39 +160,9 @@ class TimmBody(StagedNetwork):
         for name, parameter in left.items():
             parameter.requires_grad_(name not in unused)
 
-    def _remove_last_stride(self, wanted: tuple[int, int]) -> None:
-        seen: list[tuple[int, nn.Module]] = []
-
-        def note(module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
-            seen.append((inputs[0].shape[2] * inputs[0].shape[3], module))
-
-        strided = [m for m in self.network.modules() if isinstance(m, _STRIDED) and _pair(m.stride) == (2, 2)]
-        hooks = [module.register_forward_hook(note) for module in strided]
-        frame = torch.zeros(1, 3, *self._size)
-        with torch.no_grad():
-            self(frame)
-            for hook in hooks:
-                hook.remove()
-            smallest = min((size for size, _ in seen), default=0)
-            for size, module in seen:
-                if size == smallest:
-                    module.stride = (1, 1)  # type: ignore[assignment]
-                    if isinstance(module, nn.AvgPool2d):
-                        module.kernel_size = 1
-            try:
-                found = tuple(self(frame).shape[2:])
-            except RuntimeError:
-                found = ()
-        # An odd map of h rows was made of 2 h or of 2 h - 1.
-        if not found or any(not 0 <= double - side <= 1 for double, side in zip(wanted, found, strict=True)):
-            raise ConfigError(
-                f"model.backbone.last_stride: the last stage of {self.name} does not shrink by layers of stride 2 "
-                "alone; only 2 is possible"
-            )
-
     def _find_stages(self) -> list[Stage]:
         """The network's parts as a chain, if running them one after another is all that it does."""
-        frame = torch.linspace(-1, 1, 3 * self._size[0] * self._size[1]).view(1, 3, *self._size)
+        frame = torch.linspace(-1, 1, 3 * self.size[0] * self.size[1]).view(1, 3, *self.size)
         stages: list[list[nn.Module]] = []
         with torch.no_grad():
             wanted, maps = self._maps(frame), frame
@@ -311,30 +240,3 @@ def wanted_normalisation(name: str) -> tuple[tuple[float, ...], tuple[float, ...
     timm = require_extra("timm", extra="timm", purpose=f"{TIMM}{name}")
     found = timm.get_pretrained_cfg(name, allow_unregistered=True)
     return tuple(found.mean), tuple(found.std)
-
-
-def usual_place(name: str) -> str:
-    """Where timm has the weights of a network: a name on the hub, or an address.
-
-    Raises:
-        ConfigError: it has none, or no such network.
-    """
-    check_name(name)
-    timm = require_extra("timm", extra="timm", purpose=f"{TIMM}{name}")
-    config = timm.get_pretrained_cfg(name, allow_unregistered=True)
-    place = config.hf_hub_id or config.url
-    if not place:
-        raise ConfigError(
-            f"model.weights: timm has no pretrained weights of {name}; give a file, or nothing for random weights"
-        )
-    return str(place)
-
-
-@contextlib.contextmanager
-def _same_random_state() -> Iterator[None]:
-    with torch.random.fork_rng(devices=[]):
-        yield
-
-
-def _pair(stride: Any) -> tuple[int, int]:
-    return (stride, stride) if isinstance(stride, int) else tuple(stride)

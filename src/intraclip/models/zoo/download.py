@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from intraclip import __version__
-from intraclip.core.files import locked
+from intraclip.core.locks import locked
 from intraclip.core.progress import Progress
 from intraclip.errors import CheckpointError, ConfigError, OutputError
 from intraclip.models.zoo.cache import Checked, folder_of, pin, read_pins, verify

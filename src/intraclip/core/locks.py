@@ -1,0 +1,86 @@
+"""Files as locks, which keep other processes out for as long as this one lives."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+from intraclip.errors import OutputError
+
+
+@contextmanager
+def locked(file: Path, *, taken: str, patience: float = 0.0) -> Iterator[bool]:
+    """Keep other processes away from what a file stands for, as long as the context lasts.
+
+    Args:
+        file: the lock; its folder must exist.
+        taken: what to say where another process has it.
+        patience: seconds to wait for that process.
+
+    Yields:
+        Whether there are such locks here.
+
+    Raises:
+        OutputError: another process has it, or the file cannot be written.
+    """
+    try:
+        lock = hold(file, patience=patience)
+    except BlockingIOError:
+        raise OutputError(taken) from None
+    except OSError as error:
+        raise OutputError(f"{file.parent} cannot be written: {error}") from None
+    try:
+        yield lock is not None
+    finally:
+        with suppress(OSError):
+            release(lock)
+
+
+def hold(path: Path, *, patience: float = 0.0) -> IO[str] | None:
+    """Lock a file until the process ends, however it ends, or until the file returned is closed.
+
+    Args:
+        path: the lock; its folder must exist. It is left behind, empty.
+        patience: seconds to wait for another process that holds it.
+
+    Returns:
+        The open file, to be kept. None where there are no such locks (Windows, some network file systems).
+
+    Raises:
+        BlockingIOError: another process holds it.
+        OSError: the file cannot be written.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        return None
+    file = path.open("a")
+    until = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= until:
+                file.close()
+                raise
+            time.sleep(0.2)
+        except OSError:
+            file.close()
+            return None
+        else:
+            return file
+
+
+def release(lock: IO[str] | None) -> None:
+    """Give back what `hold` returned, also where forked processes have a copy of it that would keep the lock."""
+    if lock is None:
+        return
+    import fcntl
+
+    try:
+        fcntl.flock(lock, fcntl.LOCK_UN)
+    finally:
+        lock.close()
