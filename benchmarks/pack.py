@@ -73,7 +73,7 @@ def ours(split: Split, recipe: Recipe, count: int) -> Iterator[torch.Tensor]:
     """Batches as training gets them."""
     batches = batches_of(split, recipe, count)
     for loaded in iterate(batches, workers=recipe.data.workers, prefetch=recipe.data.prefetch):
-        yield loaded.clips.frames
+        yield loaded.frames
 
 
 def pillow(split: Split, recipe: Recipe, count: int) -> Iterator[torch.Tensor]:

@@ -43,7 +43,7 @@ from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 from intraclip.config import BatchConfig, ClipConfig, InputConfig, ModelConfig, Recipe, StepConfig  # noqa: E402
 from intraclip.core.devices import choose_device  # noqa: E402
 from intraclip.core.distributed import World  # noqa: E402
-from intraclip.data.loaded_batch import ClipBatch  # noqa: E402
+from intraclip.data.clip_batch import ClipBatch  # noqa: E402
 from intraclip.data.normalise import normalise  # noqa: E402
 from intraclip.models.embedder import build_embedder  # noqa: E402
 from intraclip.train.step import Done, TrainingStep, autocast, backend_settings  # noqa: E402
@@ -64,6 +64,7 @@ def batch_of(recipe: Recipe, device: torch.device) -> ClipBatch:
         pids=labels + 1,
         camids=labels % 2,
         labels=labels,
+        owners=torch.arange(b),
     ).to(device)
 
 

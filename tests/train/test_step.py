@@ -21,7 +21,7 @@ from intraclip.config import (
     problems,
 )
 from intraclip.core.distributed import World
-from intraclip.data.loaded_batch import ClipBatch
+from intraclip.data.clip_batch import ClipBatch
 from intraclip.data.normalise import normalise
 from intraclip.errors import ConfigError
 from intraclip.losses.total import TotalLoss
@@ -48,7 +48,12 @@ def batch(height: int = 32, width: int = 16) -> ClipBatch:
     mask[3, 1] = False
     labels = torch.arange(4).repeat_interleave(2)
     return ClipBatch(
-        frames=frames.permute(0, 1, 4, 2, 3), mask=mask, pids=labels + 1, camids=labels % 2, labels=labels
+        frames=frames.permute(0, 1, 4, 2, 3),
+        mask=mask,
+        pids=labels + 1,
+        camids=labels % 2,
+        labels=labels,
+        owners=torch.arange(8),
     )
 
 

@@ -12,15 +12,15 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from intraclip.config import Recipe
+from intraclip.data.clip_batch import ClipBatch
 from intraclip.data.clips import Clip, training_clip
 from intraclip.data.frame_loader import FrameLoader
-from intraclip.data.loaded_batch import Loaded
 from intraclip.data.sampler import PKSampler
-from intraclip.errors import ConfigError, IntraclipError
+from intraclip.errors import IntraclipError
 from intraclip.types import Tracklet
 
 
-class TrainingBatches(Dataset["Loaded | IntraclipError"]):
+class TrainingBatches(Dataset["ClipBatch | IntraclipError"]):
     """The batches of a whole run, one after the other: item i is step `start` + i.
 
     One data set for all epochs lets workers read ahead across the border of an epoch.
@@ -31,10 +31,7 @@ class TrainingBatches(Dataset["Loaded | IntraclipError"]):
         stop: step to end before.
         rank: number of this process, counted from 0. All processes draw the same batch of P x K clips; each loads
             those of its own identities, P / `world_size` of them. Put together in order of rank they are that batch.
-        world_size: number of processes that share a batch.
-
-    Raises:
-        ConfigError: P cannot be divided among the processes.
+        world_size: number of processes that share a batch; P is a multiple of it.
     """
 
     def __init__(
@@ -49,11 +46,6 @@ class TrainingBatches(Dataset["Loaded | IntraclipError"]):
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
-        if sampler.identities % world_size:
-            raise ConfigError(
-                f"batch.identities: {sampler.identities} identities cannot be divided among {world_size} processes; "
-                f"use a multiple of {world_size}"
-            )
         self.tracklets = tracklets
         self.labels = labels
         self.recipe = recipe
@@ -79,7 +71,7 @@ class TrainingBatches(Dataset["Loaded | IntraclipError"]):
         rng = np.random.default_rng([self.recipe.seed, 2, epoch, number])
         return [(i, training_clip(len(self.tracklets[i]), self.recipe.clip, rng)) for i in owners]
 
-    def __getitem__(self, item: int) -> Loaded | IntraclipError:
+    def __getitem__(self, item: int) -> ClipBatch | IntraclipError:
         chosen = self.choose(item)[self.own]
         labels = [self.labels[self.tracklets[owner].pid] for owner, _ in chosen]
         return self.loader.batch(self.tracklets, chosen, labels)

@@ -66,7 +66,7 @@ def frames_needed(tracklets: Sequence[Tracklet], clip: ClipConfig) -> npt.NDArra
 class FrameBatch:
     """Frames of several tracklets, as a worker hands them over. M frames were wanted, R of them could be read.
 
-    Only the pixels are a tensor: they alone are worth a file descriptor and a socket message, see `Loaded`.
+    Only the pixels are a tensor: they alone are worth a file descriptor and a socket message, see `ClipBatch`.
 
     Attributes:
         frames: uint8 ``[R, 3, H, W]`` RGB, channels-last in memory.

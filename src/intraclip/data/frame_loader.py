@@ -13,9 +13,9 @@ import numpy.typing as npt
 import torch
 
 from intraclip.config import InputConfig
+from intraclip.data.clip_batch import ClipBatch, empty_frames
 from intraclip.data.clips import Clip
 from intraclip.data.frames import read_tracklet_frame_into
-from intraclip.data.loaded_batch import ClipBatch, Loaded, empty_frames
 from intraclip.data.pack.opened import pack_of
 from intraclip.errors import DataError, FrameError, IntraclipError
 from intraclip.types import Tracklet
@@ -108,7 +108,7 @@ class FrameLoader:
 
     def batch(
         self, tracklets: Sequence[Tracklet], chosen: Sequence[tuple[int, Clip]], labels: Sequence[int]
-    ) -> Loaded | IntraclipError:
+    ) -> ClipBatch | IntraclipError:
         """Read several clips of equal length into one batch.
 
         An error is returned, not raised: torch rebuilds an exception of a worker from its text alone, which would
@@ -129,14 +129,12 @@ class FrameLoader:
                 messages += replaced
         except IntraclipError as error:
             return error
-        return Loaded(
-            clips=ClipBatch(
-                frames=frames.permute(0, 1, 4, 2, 3),
-                mask=torch.from_numpy(mask),
-                pids=torch.tensor([tracklet.pid for tracklet, _ in clips]),
-                camids=torch.tensor([tracklet.camid for tracklet, _ in clips]),
-                labels=torch.tensor(list(labels)),
-            ),
+        return ClipBatch(
+            frames=frames.permute(0, 1, 4, 2, 3),
+            mask=torch.from_numpy(mask),
+            pids=torch.tensor([tracklet.pid for tracklet, _ in clips]),
+            camids=torch.tensor([tracklet.camid for tracklet, _ in clips]),
+            labels=torch.tensor(list(labels)),
             owners=torch.tensor([owner for owner, _ in chosen]),
             unreadable=tuple(messages),
         )

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from torch.utils.data import Dataset
 
 from intraclip.config import ClipConfig, InputConfig
+from intraclip.data.clip_batch import ClipBatch
 from intraclip.data.clips import Clip, tracklet_clips
 from intraclip.data.frame_loader import FrameLoader
-from intraclip.data.loaded_batch import Loaded
 from intraclip.errors import IntraclipError
 from intraclip.types import Tracklet
 
 
-class TestBatches(Dataset["Loaded | IntraclipError"]):
+class TestBatches(Dataset["ClipBatch | IntraclipError"]):
     """Every test clip of every tracklet, in batches of clips of equal length.
 
     Args:
@@ -48,6 +48,6 @@ class TestBatches(Dataset["Loaded | IntraclipError"]):
     def __len__(self) -> int:
         return len(self.batches)
 
-    def __getitem__(self, item: int) -> Loaded | IntraclipError:
+    def __getitem__(self, item: int) -> ClipBatch | IntraclipError:
         chosen = self.batches[item]
         return self.loader.batch(self.tracklets, chosen, [-1] * len(chosen))

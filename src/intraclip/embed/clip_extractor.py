@@ -9,9 +9,9 @@ import torch
 from intraclip.config import ClipConfig
 from intraclip.core.progress import Progress
 from intraclip.core.transfer import Arriving
+from intraclip.data.clip_batch import ClipBatch
 from intraclip.data.clips import tracklet_clips
 from intraclip.data.frame_batches import frames_needed
-from intraclip.data.loaded_batch import Loaded
 from intraclip.data.normalise import normalise
 from intraclip.data.test_batches import TestBatches
 from intraclip.embed.encoders.torch_encoder import CPU_FRAMES, TorchEncoder
@@ -95,8 +95,8 @@ class ClipExtractor:
         left = [len(tracklet_clips(len(tracklets[row]), settings.clip)) for row in part]
         mean = RunningMean(self.embedding_size)
 
-        def start(batch: Loaded) -> Arriving:
-            return self._start(batch.clips.frames, batch.clips.mask, settings.max_frames)
+        def start(batch: ClipBatch) -> Arriving:
+            return self._start(batch.frames, batch.mask, settings.max_frames)
 
         ahead = self.encoder.on_gpu
         for batch, embeddings in results_of(batches, settings.workers, start, ahead=ahead):

@@ -10,7 +10,7 @@ from torch import nn
 
 from intraclip.core.settings import Given, settings_of
 from intraclip.losses import ALWAYS, LOSSES
-from intraclip.losses.base import Loss, LossInput
+from intraclip.losses.base import LossInput
 
 if TYPE_CHECKING:
     from intraclip.models.embedder import ClipOutput  # brings torchvision, which takes seconds to import
@@ -19,19 +19,34 @@ Gather = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor
 """Features and labels of this process -> those of all processes."""
 
 
-class WeightedSum(nn.Module):
-    """Weighted sum of losses and the head's own.
+class TotalLoss(nn.Module):
+    """Weighted sum of the losses that a recipe asks for, and the head's own.
+
+    Those without weight are left out unless they are always logged.
 
     Args:
-        losses: by name; those without weight are left out unless they are always logged.
+        given: `Recipe.loss`.
         gather: with several processes, brings features and labels of all of them together, so that pairs are mined
             over the whole batch; None with one.
+        num_classes: training identities; needed by losses with a memory alone.
+        num_features: size of what the triplet loss reads; likewise.
     """
 
-    def __init__(self, losses: Mapping[str, Loss], *, gather: Gather | None = None) -> None:
+    def __init__(
+        self,
+        given: Mapping[str, Given],
+        *,
+        gather: Gather | None = None,
+        num_classes: int = 0,
+        num_features: int = 0,
+    ) -> None:
         super().__init__()
-        self.losses = nn.ModuleDict({n: loss for n, loss in losses.items() if loss.weight > 0 or n in ALWAYS})
-        self.gather = gather
+        self.losses, self.gather = nn.ModuleDict(), gather
+        for name in LOSSES:
+            if name in given or name in ALWAYS:
+                settings = settings_of(LOSSES, name, given.get(name, {}))
+                if settings.weight > 0 or name in ALWAYS:
+                    self.losses[name] = LOSSES.load(name)(settings, num_classes, num_features)
 
     def forward(
         self, output: ClipOutput, labels: torch.Tensor
@@ -54,43 +69,16 @@ class WeightedSum(nn.Module):
                 rows, _ = self.gather(parts.flatten(1), labels)
                 parts = rows.reshape(-1, *parts.shape[1:])
         given = LossInput(features, feature_labels, output.logits.float(), labels, parts)
-        total: torch.Tensor | None = None
+        weighted: list[torch.Tensor] = []
         values: dict[str, torch.Tensor] = {}
         watched: dict[str, torch.Tensor] = {}
         for name, loss in self.losses.items():
             value, seen = loss(given)
-            weighted: torch.Tensor = loss.weight * value
-            total = weighted if total is None else total + weighted
+            weighted.append(loss.weight * value)
             values[name] = value.detach()
             watched |= seen
-        assert total is not None  # the identity loss is always there
+        total = sum(weighted[1:], weighted[0])  # the identity loss is always there
         if output.auxiliary_loss is not None:
             total = total + output.auxiliary_loss
             values["auxiliary"] = output.auxiliary_loss.detach()
         return total, {"loss": total.detach(), **values, **watched}
-
-
-class TotalLoss(WeightedSum):
-    """The weighted sum of the losses that a recipe asks for.
-
-    Args:
-        given: `Recipe.loss`.
-        gather: see `WeightedSum`.
-        num_classes: training identities; needed by losses with a memory alone.
-        num_features: size of what the triplet loss reads; likewise.
-    """
-
-    def __init__(
-        self,
-        given: Mapping[str, Given],
-        *,
-        gather: Gather | None = None,
-        num_classes: int = 0,
-        num_features: int = 0,
-    ) -> None:
-        losses = {}
-        for name in LOSSES:
-            if name in given or name in ALWAYS:
-                settings = settings_of(LOSSES, name, given.get(name, {}))
-                losses[name] = LOSSES.load(name)(settings, num_classes, num_features)
-        super().__init__(losses, gather=gather)

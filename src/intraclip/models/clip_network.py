@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
 import torch
-from torch.utils.checkpoint import checkpoint
 
 from intraclip.models.heads.base import whole_mask
-from intraclip.models.network import Stage, StagedNetwork, recomputing
+from intraclip.models.network import Stage, StagedNetwork
+from intraclip.models.second_pass import recomputed
 
 Run = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """Maps ``[B T, C, h, w]`` and the mask ``[B, T]`` -> maps ``[B T, C', h', w']``."""
@@ -34,12 +33,8 @@ class ClipNetwork(StagedNetwork):
         mask = whole_mask(frames, mask)
         maps = frames.flatten(0, 1)
         for run, stage in zip(self.runs(), self.stages(), strict=True):
-            if self.recompute and torch.is_grad_enabled():
-                maps = checkpoint(
-                    run, maps, mask, use_reentrant=False, context_fn=partial(recomputing, stage)
-                )
-            else:
-                maps = run(maps, mask)
+            again = self.recompute and torch.is_grad_enabled()
+            maps = recomputed(stage, run, maps, mask) if again else run(maps, mask)
         return maps
 
     def learn(self, frames: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:

@@ -12,7 +12,6 @@ from intraclip.errors import ConfigError
 from intraclip.models.backbones.build import build_backbone
 from intraclip.models.heads.base import FrameHead, HeadOutput, whole_mask
 from intraclip.models.heads.build import build_head
-from intraclip.models.network import frozen_statistics
 
 if TYPE_CHECKING:
     from intraclip.models.clip_network import ClipNetwork
@@ -163,6 +162,8 @@ class ClipEmbedder(nn.Module):
             return self.head.with_middle(maps, middle, mask), None
         elif self.head.aligns:
             mask = whole_mask(frames, mask)
+            from intraclip.models.second_pass import frozen_statistics
+
             # The pass that looks where the person is does not count in the backbone's statistics.
             with frozen_statistics([self.backbone] if self.training else []):
                 first = self.maps(frames)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import nn
-from torch.nn.modules.batchnorm import _NormBase
-from torch.utils.checkpoint import checkpoint
 
 from intraclip.config import InputConfig
 from intraclip.core.registry import NoSettings
@@ -129,39 +126,12 @@ class StagedNetwork(nn.Module):
     def _run(self, stage: Stage, maps: torch.Tensor) -> torch.Tensor:
         if not (self.recompute and torch.is_grad_enabled()):
             return _run_stage(stage, maps)
-        kept: torch.Tensor = checkpoint(
-            _run_stage, stage, maps, use_reentrant=False, context_fn=partial(recomputing, stage)
-        )
-        return kept
+        from intraclip.models.second_pass import recomputed
+
+        return recomputed(stage, partial(_run_stage, stage), maps)
 
 
 def _run_stage(stage: Stage, maps: torch.Tensor) -> torch.Tensor:
     for module in stage:
         maps = module(maps)
     return maps
-
-
-def recomputing(stage: Stage) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-    """Contexts of the first and of the second pass through a stage that is computed twice."""
-    return nullcontext(), frozen_statistics(stage)
-
-
-@contextmanager
-def frozen_statistics(modules: Iterable[nn.Module]) -> Iterator[None]:
-    """Batch normalisation inside `modules` uses a batch's statistics as ever, but does not remember them.
-
-    For a second pass over a batch whose first one was counted already.
-    """
-    norms = [m for module in modules for m in module.modules() if isinstance(m, _NormBase)]
-    momenta = [norm.momentum for norm in norms]
-    counts = [norm.num_batches_tracked.clone() for norm in norms if norm.num_batches_tracked is not None]
-    for norm in norms:
-        norm.momentum = 0.0
-    try:
-        yield
-    finally:
-        for norm, momentum in zip(norms, momenta, strict=True):
-            norm.momentum = momentum
-        counted = (norm for norm in norms if norm.num_batches_tracked is not None)
-        for norm, count in zip(counted, counts, strict=True):
-            norm.num_batches_tracked.copy_(count)  # type: ignore[union-attr]

@@ -41,21 +41,15 @@ class Watcher(Protocol):
         self, *, epoch: int, step: int, total_steps: int, metrics: dict[str, float], throughput: Throughput
     ) -> None:
         """One batch is done; `throughput` is of the epoch so far."""
+        return
 
     def message(self, text: str) -> None:
         """Something worth a line: a resumed checkpoint, a frame that could not be read."""
+        return
 
 
-class Silent:
+class Silent(Watcher):
     """A watcher that looks away."""
-
-    def step(
-        self, *, epoch: int, step: int, total_steps: int, metrics: dict[str, float], throughput: Throughput
-    ) -> None:
-        """Do nothing."""
-
-    def message(self, text: str) -> None:
-        """Do nothing."""
 
 
 def learning_rate(config: OptimizerConfig, epoch: int) -> float:
@@ -239,17 +233,17 @@ class _Training:
                     since_epoch = meter.copy()
                     self.step.begin_epoch(epoch, learning_rate(self.recipe.optimizer, epoch))
                 with meter.waiting_for("data"):
-                    loaded = next(batches)
-                for text in loaded.unreadable:
+                    batch = next(batches)
+                for text in batch.unreadable:
                     self.watcher.message(f"replaced by a neighbour: {text}")
-                batch = loaded.clips.to(device, non_blocking=True)
+                batch = batch.to(device, non_blocking=True)
                 with meter.waiting_for("step" if device.type == "cpu" else "host"):
                     pending.append(
                         self.step(
                             batch,
                             step=number,
                             stop=bool(self.stop.number),
-                            unreadable=len(loaded.unreadable),
+                            unreadable=len(batch.unreadable),
                         )
                     )
                 meter.clips += len(batch) * self.world.size

@@ -11,10 +11,10 @@ from torch.nn.parallel import DistributedDataParallel
 
 from intraclip.config import Recipe
 from intraclip.core.distributed import World
-from intraclip.data.loaded_batch import ClipBatch
+from intraclip.data.clip_batch import ClipBatch
 from intraclip.errors import ConfigError
 from intraclip.models.embedder import ClipEmbedder, ClipOutput
-from intraclip.models.network import frozen_statistics
+from intraclip.models.second_pass import frozen_statistics
 from intraclip.train.step import TrainingStep
 
 

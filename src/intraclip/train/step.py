@@ -16,7 +16,7 @@ from intraclip.config import Recipe, StepConfig
 from intraclip.core.distributed import World
 from intraclip.core.transfer import Arriving
 from intraclip.data.augment import apply, draw
-from intraclip.data.loaded_batch import ClipBatch
+from intraclip.data.clip_batch import ClipBatch
 from intraclip.losses.total import TotalLoss
 from intraclip.models.embedder import ClipEmbedder, ClipOutput
 from intraclip.models.finetune import parameter_groups, set_trainable

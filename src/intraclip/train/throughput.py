@@ -14,6 +14,11 @@ from typing import Any, Literal
 import torch
 
 Bottleneck = Literal["data", "step", "host"]
+ADVICE = {
+    "data": "waiting for data: pack the data set (intraclip data pack), or raise --data.workers",
+    "step": "the step itself: the data keep up",
+    "host": "the host: larger batches, or --step.compile, give the GPU more work a launch",
+}
 
 DATA_BOUND = 0.05
 """Share of the time spent waiting for data from which on faster decoding would shorten the run noticeably."""
@@ -52,14 +57,6 @@ class Throughput:
             return "data"
         return "step" if self.step_share >= self.host_share else "host"
 
-    def advice(self) -> str:
-        """One sentence for people on the bottleneck."""
-        return {
-            "data": "waiting for data: pack the data set (intraclip data pack), or raise --data.workers",
-            "step": "the step itself: the data keep up",
-            "host": "the host: larger batches, or --step.compile, give the GPU more work a launch",
-        }[self.bottleneck]
-
     def to_json_dict(self) -> dict[str, Any]:
         """For throughput.json."""
         return {
@@ -76,7 +73,7 @@ class Throughput:
         return (
             f"{self.clips:,} clips in {self.seconds:,.0f} s, {self.clips_per_second:.1f} clips/s: data "
             f"{self.data_share:.0%}, step {self.step_share:.0%}, host {self.host_share:.0%} of the time; memory "
-            f"{memory}. Bottleneck: {self.advice()}"
+            f"{memory}. Bottleneck: {ADVICE[self.bottleneck]}"
         )
 
 

@@ -16,7 +16,7 @@ import torch
 from intraclip.config import Recipe
 from intraclip.core.devices import choose_device
 from intraclip.core.distributed import World
-from intraclip.data.loaded_batch import ClipBatch
+from intraclip.data.clip_batch import ClipBatch
 from intraclip.errors import DataError, DeviceError
 from intraclip.lab.reproduce.plan import PlannedRun
 from intraclip.lab.reproduce.runner import Slot
@@ -160,4 +160,5 @@ def _noise(recipe: Recipe, clips: int, device: torch.device) -> ClipBatch:
         labels=labels,
         pids=labels,
         camids=torch.zeros(clips, dtype=torch.long),
+        owners=torch.arange(clips),
     ).to(device)

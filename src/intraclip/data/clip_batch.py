@@ -6,7 +6,7 @@ import ctypes
 import math
 import mmap
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -25,6 +25,8 @@ class ClipBatch:
         pids: int64 ``[B]``.
         camids: int64 ``[B]``.
         labels: int64 ``[B]``, contiguous training class; -1 outside training.
+        owners: int64 ``[B]``, number of the tracklet that each clip comes from.
+        unreadable: messages about frames that were replaced by a neighbour.
 
     Raises:
         ValueError: the leading dimensions disagree.
@@ -35,25 +37,38 @@ class ClipBatch:
     pids: torch.Tensor
     camids: torch.Tensor
     labels: torch.Tensor
+    owners: torch.Tensor
+    unreadable: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        shapes = {
-            name: tuple(getattr(self, name).shape) for name in ("frames", "mask", "pids", "camids", "labels")
-        }
+        shapes = {name: tuple(tensor.shape) for name, tensor in self._tensors().items()}
         b, t = shapes["frames"][0], shapes["frames"][1] if len(shapes["frames"]) == 5 else -1
-        expected = {"mask": (b, t), "pids": (b,), "camids": (b,), "labels": (b,)}
-        if len(shapes["frames"]) != 5 or any(shapes[name] != shape for name, shape in expected.items()):
+        wanted = {"mask": (b, t)} | dict.fromkeys(("pids", "camids", "labels", "owners"), (b,))
+        if len(shapes["frames"]) != 5 or any(shapes[name] != shape for name, shape in wanted.items()):
             raise ValueError(
                 f"ClipBatch wants frames [B, T, C, H, W] and matching leading dimensions: {shapes}"
             )
+
+    def _tensors(self) -> dict[str, torch.Tensor]:
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "unreadable"}
 
     def __len__(self) -> int:
         return int(self.frames.shape[0])
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> ClipBatch:
         """The same batch on another device."""
-        own = {f.name: getattr(self, f.name) for f in fields(self)}
-        return ClipBatch(**{k: v.to(device, non_blocking=non_blocking) for k, v in own.items()})
+        moved = {k: v.to(device, non_blocking=non_blocking) for k, v in self._tensors().items()}
+        return ClipBatch(**moved, unreadable=self.unreadable)
+
+    def pin_memory(self) -> ClipBatch:
+        """The same in page-locked memory; torch's data loader asks for it by this name."""
+        return replace(self, frames=self.frames.pin_memory())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Every tensor that leaves a worker costs a file descriptor and a socket message. Only the large ones are
+        # worth it; the others travel as plain bytes.
+        small = {name: tensor.numpy() for name, tensor in self._tensors().items() if name != "frames"}
+        return _rebuild, (self.frames, small, self.unreadable)
 
     def __repr__(self) -> str:
         return (
@@ -62,36 +77,11 @@ class ClipBatch:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Loaded:
-    """A batch as a worker hands it over.
-
-    Attributes:
-        clips: uint8 frames.
-        owners: int64 ``[B]``, number of the tracklet that each clip comes from.
-        unreadable: messages about frames that were replaced by a neighbour.
-    """
-
-    clips: ClipBatch
-    owners: torch.Tensor
-    unreadable: tuple[str, ...] = ()
-
-    def pin_memory(self) -> Loaded:
-        """The same in page-locked memory; torch's data loader asks for it by this name."""
-        return replace(self, clips=replace(self.clips, frames=self.clips.frames.pin_memory()))
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        # Every tensor that leaves a worker costs a file descriptor and a socket message. Only the large ones are
-        # worth it; the others travel as plain bytes.
-        clips = self.clips
-        small = (clips.mask, clips.pids, clips.camids, clips.labels, self.owners)
-        return _rebuild, (clips.frames, [tensor.numpy() for tensor in small], self.unreadable)
-
-
-def _rebuild(frames: torch.Tensor, small: Sequence[npt.NDArray[Any]], unreadable: tuple[str, ...]) -> Loaded:
-    mask, pids, camids, labels, owners = map(torch.from_numpy, small)
-    clips = ClipBatch(frames=frames, mask=mask, pids=pids, camids=camids, labels=labels)
-    return Loaded(clips=clips, owners=owners, unreadable=unreadable)
+def _rebuild(
+    frames: torch.Tensor, small: Mapping[str, npt.NDArray[Any]], unreadable: tuple[str, ...]
+) -> ClipBatch:
+    others = {name: torch.from_numpy(array) for name, array in small.items()}
+    return ClipBatch(frames=frames, **others, unreadable=unreadable)
 
 
 def empty_frames(shape: Sequence[int]) -> torch.Tensor:
