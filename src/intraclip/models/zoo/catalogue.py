@@ -117,7 +117,7 @@ _BASE = Entry(
     files=(
         File(
             name="base.safetensors",
-            sha256="0f0c3b561802fbe5c037b73e6124fbaf05658c5d1e5878155ef2b5c7dd646515",
+            sha256="a19bc8a2aafcbccd510a9604fecabf807fd30d67546dc2232ba48f6dacfe21f6",
         ),
     ),
     shipped="weights/base.safetensors",
