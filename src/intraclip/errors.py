@@ -19,20 +19,11 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 
 
 class IntraclipError(Exception):
-    """Base class: something the user can mend.
-
-    >>> try:
-    ...     require_extra("no_such_module", extra="report", purpose="plots")
-    ... except IntraclipError as error:
-    ...     print(error)
-    plots: no_such_module is not installed; run: pip install 'intraclip[report]'
-    """
+    """Base class: something the user can mend."""
 
 
 class ConfigError(IntraclipError):
@@ -88,27 +79,6 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """
     close = difflib.get_close_matches(word, list(known), n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""
-
-
-def require_extra(module: str, *, extra: str, purpose: str) -> ModuleType:
-    """Import an optional dependency or say how to install it.
-
-    Args:
-        module: dotted module name.
-        extra: the extra of intraclip that brings it.
-        purpose: what it is needed for, as in "plots need ...".
-
-    Raises:
-        MissingExtraError: it is not installed.
-    """
-    try:
-        return import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name is not None and not module.startswith(error.name):
-            raise
-        raise MissingExtraError(
-            f"{purpose}: {module} is not installed; run: pip install 'intraclip[{extra}]'"
-        ) from None
 
 
 def first_line(error: BaseException) -> str:

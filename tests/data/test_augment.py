@@ -18,8 +18,9 @@ from intraclip.config import AugmentConfig
 from intraclip.data import augment_device
 from intraclip.data.augment import AugmentParameters, apply, draw
 from intraclip.data.augment_device import augment_vectorised
+from intraclip.data.grey_levels import empty_channels_last
 from intraclip.data.lift import lift
-from intraclip.data.normalise import empty_channels_last, normalise
+from intraclip.data.normalise import normalise
 
 HALF = (0.5, 0.5, 0.5)
 ALWAYS = {

@@ -57,7 +57,7 @@ def main(argv: Sequence[str]) -> int:
     """Run the command."""
     args = parse(AdaptArgs, argv, command="adapt")
     from intraclip.adapt.adapting import adapt, gallery_in
-    from intraclip.errors import require_extra
+    from intraclip.core.extras import require_extra
     from intraclip.report.adapted import write_adapted_page
 
     require_extra("jinja2", extra="report", purpose="the page of before and after")

@@ -50,7 +50,8 @@ class FindArgs:
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
     args = parse(FindArgs, argv, command="find")
-    from intraclip.errors import ConfigError, DataError, require_extra
+    from intraclip.core.extras import require_extra
+    from intraclip.errors import ConfigError, DataError
     from intraclip.ingest import ingest
     from intraclip.ingest.detector import found_detector
 

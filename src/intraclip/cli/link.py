@@ -94,7 +94,8 @@ class LinkArgs(Networked, ForPrograms):
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
     args = parse(LinkArgs, argv, command="link")
-    from intraclip.errors import ConfigError, OutputError, require_extra
+    from intraclip.core.extras import require_extra
+    from intraclip.errors import ConfigError, OutputError
     from intraclip.link.output import TRAVEL, output_folder
     from intraclip.link.source import is_data_folder, is_gallery
 

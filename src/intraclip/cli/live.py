@@ -26,9 +26,10 @@ from intraclip.cli.gallery_flags import (
 )
 from intraclip.cli.network import ready
 from intraclip.cli.serve import Listening, greet
+from intraclip.core.extras import require_extra
 from intraclip.core.settings import bounded
 from intraclip.core.streams import check_source, has_password, shown, with_variables
-from intraclip.errors import ConfigError, require_extra
+from intraclip.errors import ConfigError
 from intraclip.ingest import IngestConfig
 from intraclip.live.settings import LiveSettings
 

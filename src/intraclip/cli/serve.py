@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from intraclip.cli.common import parse
 from intraclip.cli.gallery_flags import InGallery, Model, open_model
 from intraclip.cli.network import ready
-from intraclip.errors import ConfigError, require_extra
+from intraclip.core.extras import require_extra
+from intraclip.errors import ConfigError
 from intraclip.serve.settings import ServeSettings
 from intraclip.serve.tokens import read_tokens
 

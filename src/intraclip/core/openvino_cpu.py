@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from intraclip.errors import require_extra
+from intraclip.core.extras import require_extra
 
 
 def openvino_core(purpose: str) -> Any:

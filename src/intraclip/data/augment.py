@@ -27,7 +27,7 @@ from torch.autograd.graph import increment_version
 
 from intraclip.config import AugmentConfig
 from intraclip.data.augment_kernels import Draws, augment_threaded
-from intraclip.data.normalise import Channels, empty_channels_last
+from intraclip.data.grey_levels import Channels, empty_channels_last
 
 ERASE_ATTEMPTS = 10
 """Rectangles drawn until one fits into the frame; torchvision's number. If none fits, nothing is erased."""

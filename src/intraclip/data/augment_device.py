@@ -14,7 +14,7 @@ import torch
 from torch.nn import functional as nnf
 
 from intraclip.data.augment_kernels import Draws
-from intraclip.data.normalise import Channels, empty_channels_last
+from intraclip.data.grey_levels import Channels, empty_channels_last
 
 
 def augment_vectorised(

@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 import torch
 
-from intraclip.data.normalise import (
+from intraclip.data.grey_levels import (
     Array,
     Channels,
     as_integers,

@@ -35,12 +35,13 @@ import numpy as np
 import numpy.typing as npt
 
 from intraclip.config_io import parse_json
+from intraclip.core.extras import require_extra
 from intraclip.core.utf8 import utf8_path
 from intraclip.data.readers.common import raise_problems, shorten
 from intraclip.embed.content import DIGEST, ContentDigest
 from intraclip.embed.embeddings_writer import METADATA, PARQUET
 from intraclip.embed.embeddings_writer import save_embeddings as save_embeddings
-from intraclip.errors import DataError, require_extra
+from intraclip.errors import DataError
 from intraclip.metrics.embeddings import Embeddings
 
 Arrays = dict[str, npt.NDArray[Any]]

@@ -11,9 +11,10 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
+from intraclip.core.extras import require_extra
 from intraclip.core.files import whole_file
 from intraclip.embed.content import DIGEST, ContentDigest
-from intraclip.errors import OutputError, require_extra
+from intraclip.errors import OutputError
 from intraclip.metrics.embeddings import Embeddings
 
 METADATA = "intraclip"

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from intraclip.core.distributed import ALONE
+from intraclip.core.extras import require_extra
 from intraclip.core.progress import Progress
 from intraclip.embed.extract_job import Extracted, ExtractJob
 from intraclip.embed.extractors import Extractor, ExtractSettings
-from intraclip.errors import DataError, IntraclipError, require_extra
+from intraclip.errors import DataError, IntraclipError
 from intraclip.types import Split
 
 _PURPOSE = "extraction on a Ray cluster"

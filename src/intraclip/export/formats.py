@@ -12,8 +12,9 @@ from typing import Any, Literal
 
 import torch
 
+from intraclip.core.extras import require_extra
 from intraclip.core.openvino_cpu import openvino_core
-from intraclip.errors import OutputError, require_extra
+from intraclip.errors import OutputError
 from intraclip.export.description import Description
 from intraclip.export.graph import ClipGraph, FrameGraph
 from intraclip.export.networks import require_file

@@ -12,9 +12,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from intraclip.core.extras import require_extra
 from intraclip.core.openvino_cpu import compiled, openvino_core
 from intraclip.core.utf8 import utf8_path
-from intraclip.errors import CheckpointError, ConfigError, did_you_mean, require_extra
+from intraclip.errors import CheckpointError, ConfigError, did_you_mean
 from intraclip.export.engines import RUNS, installed
 from intraclip.export.reference import check_reference
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from intraclip.errors import require_extra
+from intraclip.core.extras import require_extra
 from intraclip.export.description import WEIGHT_BITS
 from intraclip.export.formats import quiet
 

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from intraclip.errors import ConfigError, DataError, OutputError, require_extra
+from intraclip.core.extras import require_extra
+from intraclip.errors import ConfigError, DataError, OutputError
 from intraclip.gallery.records import MAX_ID_BYTES
 
 TRACKLETS, PICTURES, NOTES = "", "_pictures", "_notes"

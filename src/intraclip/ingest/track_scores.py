@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from intraclip.errors import DataError, require_extra
+from intraclip.core.extras import require_extra
+from intraclip.errors import DataError
 from intraclip.ingest.camera_tracks import CameraTracks, Tracks
 
 Ids = list[npt.NDArray[np.int64]]

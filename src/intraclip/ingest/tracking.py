@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from intraclip.errors import require_extra
+from intraclip.core.extras import require_extra
 from intraclip.ingest.camera_motion import STANDS, CameraMotion
 from intraclip.ingest.config import IngestConfig
 from intraclip.ingest.detections import Detections

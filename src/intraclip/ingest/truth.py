@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from intraclip.errors import DataError, require_extra
+from intraclip.core.extras import require_extra
+from intraclip.errors import DataError
 from intraclip.ingest.camera_tracks import CameraTracks, read_tracks
 from intraclip.ingest.frame_source import FrameSource
 from intraclip.ingest.mot import read_mot

@@ -16,9 +16,10 @@ from typing import Any
 import cv2
 import numpy as np
 
+from intraclip.core.extras import require_extra
 from intraclip.core.files import file_digest
 from intraclip.core.utf8 import utf8_path
-from intraclip.errors import DataError, MissingExtraError, first_line, require_extra
+from intraclip.errors import DataError, MissingExtraError, first_line
 from intraclip.ingest.config import IngestConfig
 from intraclip.ingest.detections import Detections, Floats, suppress
 from intraclip.ingest.frame_source import Image

@@ -7,7 +7,8 @@ import ssl
 from typing import Any
 from urllib.parse import urlsplit
 
-from intraclip.errors import ConfigError, require_extra
+from intraclip.core.extras import require_extra
+from intraclip.errors import ConfigError
 from intraclip.live.senders import NotDeliveredError, body_of
 
 TIMEOUT_S = 10.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -12,9 +12,6 @@ from intraclip.errors import ConfigError
 from intraclip.models.backbones.build import build_backbone
 from intraclip.models.heads.base import FrameHead, HeadOutput, whole_mask
 from intraclip.models.heads.build import build_head
-
-if TYPE_CHECKING:
-    from intraclip.models.clip_network import ClipNetwork
 
 
 class ClipOutput(NamedTuple):
@@ -79,19 +76,12 @@ class ClipEmbedder(nn.Module):
                 "one of clips"
             )
         if self.head.reads_middle:
-            self.head.take_middle(self._middle_features())
+            from intraclip.models.other_passes import middle_features
+
+            self.head.take_middle(middle_features(self))
         self._triplet_vector = config.triplet_vector
         self.classifier = nn.Linear(self.head.embedding_size, num_classes, bias=False)
         nn.init.normal_(self.classifier.weight, std=0.01)
-
-    def _middle_features(self) -> int:
-        """Channels of the maps in the middle of the backbone, seen on a black frame."""
-        frame = torch.zeros(1, 3, self.input_config.height, self.input_config.width)
-        training = self.backbone.training
-        with torch.no_grad():
-            _, middle = self.backbone.eval().with_middle(frame)
-        self.backbone.train(training)
-        return middle.shape[1]
 
     @property
     def by_frame(self) -> bool:
@@ -123,9 +113,18 @@ class ClipEmbedder(nn.Module):
         maps = self.frame_maps(frames)
         return self.head.frame_vectors(maps) if isinstance(self.head, FrameHead) else maps.mean(dim=(2, 3))
 
-    def maps(self, frames: torch.Tensor) -> torch.Tensor:
-        """Feature maps ``[B, T, F, h, w]`` of normalised frames ``[B, T, 3, H, W]``, every frame valid."""
-        return self._maps(frames, whole_mask(frames, None))
+    def maps(self, frames: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+        """Feature maps ``[B, T, F, h, w]`` of normalised frames ``[B, T, 3, H, W]``; `mask` as in `forward`."""
+        if self.backbone.reads_clips:
+            found: torch.Tensor = self.backbone(self.standardised(frames), whole_mask(frames, mask))
+        else:
+            found = self.frame_maps(frames.flatten(0, 1))
+        return found.reshape(*frames.shape[:2], *found.shape[1:])
+
+    def standardised(self, frames: torch.Tensor) -> torch.Tensor:
+        """`standardise` of clips ``[B, T, 3, H, W]``."""
+        found: torch.Tensor = self.standardise(frames.flatten(0, 1))
+        return found.reshape(frames.shape)
 
     def forward(self, frames: torch.Tensor, mask: torch.Tensor | None = None) -> ClipOutput:
         """Run the network.
@@ -148,39 +147,11 @@ class ClipEmbedder(nn.Module):
 
     def _run(self, frames: torch.Tensor, mask: torch.Tensor | None) -> tuple[HeadOutput, torch.Tensor | None]:
         """What the head makes of clips, and the backbone's own loss."""
-        if self.backbone.reads_clips:
-            from intraclip.models.heads.sequence import pack_maps
+        if not self.by_frame:
+            from intraclip.models.other_passes import run
 
-            frames, mask = pack_maps(frames, mask)
-            if self.training:
-                maps, loss = cast("ClipNetwork", self.backbone).learn(self._standardised(frames), mask)
-                return self.head(maps.reshape(*frames.shape[:2], *maps.shape[1:]), mask), loss
-        elif self.head.reads_middle:
-            mask = whole_mask(frames, mask)
-            both = self.backbone.with_middle(self.standardise(frames.flatten(0, 1)))
-            maps, middle = (found.reshape(*frames.shape[:2], *found.shape[1:]) for found in both)
-            return self.head.with_middle(maps, middle, mask), None
-        elif self.head.aligns:
-            mask = whole_mask(frames, mask)
-            from intraclip.models.second_pass import frozen_statistics
-
-            # The pass that looks where the person is does not count in the backbone's statistics.
-            with frozen_statistics([self.backbone] if self.training else []):
-                first = self.maps(frames)
-            frames = self.head.align(frames, first, mask)
-        maps = self._maps(frames, whole_mask(frames, mask))
-        return self.head(maps, mask), None
-
-    def _maps(self, frames: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        if self.backbone.reads_clips:
-            maps: torch.Tensor = self.backbone(self._standardised(frames), mask)
-        else:
-            maps = self.frame_maps(frames.flatten(0, 1))
-        return maps.reshape(*frames.shape[:2], *maps.shape[1:])
-
-    def _standardised(self, frames: torch.Tensor) -> torch.Tensor:
-        found: torch.Tensor = self.standardise(frames.flatten(0, 1))
-        return found.reshape(frames.shape)
+            return run(self, frames, mask)
+        return self.head(self.maps(frames), whole_mask(frames, mask)), None
 
 
 def needs_clips(model: ClipEmbedder) -> str:

@@ -106,24 +106,15 @@ class StagedNetwork(nn.Module):
         """Frames ``[N, 3, H, W]`` -> maps ``[N, F, h, w]``."""
         maps = frames
         for stage in self.stages():
-            maps = self._run(stage, maps)
+            maps = self.run_stage(stage, maps)
         return maps
-
-    def with_middle(self, frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """The maps, and those of the stage in the middle, ``[N, F', h', w']``: of a ResNet, its second of four."""
-        stages = self.stages()
-        middle = maps = self.prepare(frames)
-        for number, stage in enumerate(stages):
-            maps = self._run(stage, maps)
-            if number == (len(stages) - 1) // 2:
-                middle = maps
-        return maps, middle
 
     def prepare(self, frames: torch.Tensor) -> torch.Tensor:
         """Frames as the first stage reads them."""
         return frames
 
-    def _run(self, stage: Stage, maps: torch.Tensor) -> torch.Tensor:
+    def run_stage(self, stage: Stage, maps: torch.Tensor) -> torch.Tensor:
+        """What a stage makes of its input, `recompute` minded."""
         if not (self.recompute and torch.is_grad_enabled()):
             return _run_stage(stage, maps)
         from intraclip.models.second_pass import recomputed

@@ -12,8 +12,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from intraclip.core.extras import require_extra
 from intraclip.data.silhouettes import load_silhouettes
-from intraclip.errors import ConfigError, DataError, require_extra
+from intraclip.errors import ConfigError, DataError
 from intraclip.models.embedder import ClipEmbedder
 from intraclip.report.strips import Picture
 from intraclip.types import Tracklet

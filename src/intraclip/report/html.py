@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from intraclip import __version__
+from intraclip.core.extras import require_extra
 from intraclip.core.files import write_text
-from intraclip.errors import require_extra
 
 Shown = dict[str, Any]
 """What a template reads, by the names that it has there."""

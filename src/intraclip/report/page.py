@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from intraclip.core.devices import choose_device
-from intraclip.errors import DataError, require_extra
+from intraclip.core.extras import require_extra
+from intraclip.errors import DataError
 from intraclip.metrics.ranking import RANKS
 from intraclip.report.html import write_page
 from intraclip.report.records import read_record

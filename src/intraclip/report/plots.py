@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from intraclip.errors import require_extra
+from intraclip.core.extras import require_extra
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -14,7 +14,7 @@ from intraclip.embed.embeddings_io import load_embeddings
 from intraclip.errors import DataError
 from intraclip.metrics.embeddings import Embeddings
 from intraclip.recipe_files import load_recipe
-from intraclip.train.logs import read_log
+from intraclip.train.logs import METRICS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,3 +93,19 @@ def _json(path: Path) -> Any:
         return parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read as JSON: {error}") from None
+
+
+def read_log(run: Path) -> list[dict[str, Any]]:
+    """What a run has written of each epoch; nothing where it has no log.
+
+    Raises:
+        DataError: a line is no JSON.
+    """
+    file = run / METRICS
+    entries = []
+    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines() if file.is_file() else (), 1):
+        try:
+            entries.append(parse_json(line))
+        except ValueError as error:
+            raise DataError(f"{file}, line {number}, is not JSON: {error}; remove that line") from None
+    return entries

@@ -11,8 +11,8 @@ import numpy.typing as npt
 import torch
 
 from intraclip.config import InputConfig
+from intraclip.core.extras import require_extra
 from intraclip.data.normalise import normalise
-from intraclip.errors import require_extra
 from intraclip.models.embedder import ClipEmbedder
 from intraclip.report.strips import load_frames
 from intraclip.types import Tracklet

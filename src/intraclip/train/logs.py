@@ -9,30 +9,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from intraclip.config_io import parse_json
 from intraclip.core.files import whole_file
-from intraclip.errors import DataError, OutputError
+from intraclip.errors import OutputError
 
 METRICS = "metrics.jsonl"
 
 Log = Callable[[dict[str, Any]], None]
 """Writes the numbers of one epoch."""
-
-
-def read_log(run: Path) -> list[dict[str, Any]]:
-    """What a run has written of each epoch; nothing where it has no log.
-
-    Raises:
-        DataError: a line is no JSON.
-    """
-    file = run / METRICS
-    entries = []
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines() if file.is_file() else (), 1):
-        try:
-            entries.append(parse_json(line))
-        except ValueError as error:
-            raise DataError(f"{file}, line {number}, is not JSON: {error}; remove that line") from None
-    return entries
 
 
 @contextmanager

@@ -19,13 +19,14 @@ import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
+from intraclip.core.extras import require_extra
 from intraclip.core.numbers import MAX_ID
 from intraclip.data.readers.common import (
     list_images,
     shown,
 )
 from intraclip.data.readers.folder import COLUMNS, SUBSETS, find_manifest, id_problems
-from intraclip.errors import DataError, require_extra
+from intraclip.errors import DataError
 from intraclip.types import UNKNOWN_PID, Tracklet
 
 

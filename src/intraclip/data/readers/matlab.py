@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from intraclip.errors import DataError, require_extra
+from intraclip.core.extras import require_extra
+from intraclip.errors import DataError
 
 HEADER_BYTES = 128
 MAX_BYTES = 1 << 28

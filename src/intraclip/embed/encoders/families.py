@@ -9,19 +9,13 @@ import torch
 from torch import nn
 
 from intraclip.core.devices import choose_device
+from intraclip.core.extras import require_extra
 from intraclip.core.tensor_digest import digest
 from intraclip.core.transfer import Arriving
 from intraclip.embed.encoders.base import StartingEncoder
 from intraclip.embed.encoders.foreign import NetworkConfig, preparation, prepare
 from intraclip.embed.encoders.torch_encoder import CPU_FRAMES
-from intraclip.errors import (
-    CheckpointError,
-    ConfigError,
-    IntraclipError,
-    did_you_mean,
-    first_line,
-    require_extra,
-)
+from intraclip.errors import CheckpointError, ConfigError, IntraclipError, did_you_mean, first_line
 from intraclip.models.backbones.timm import create
 from intraclip.models.packaged import packaged_weights
 from intraclip.models.state_dicts import read_state_dict

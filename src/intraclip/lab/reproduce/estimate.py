@@ -21,7 +21,8 @@ from intraclip.errors import DataError, DeviceError
 from intraclip.lab.reproduce.plan import PlannedRun
 from intraclip.lab.reproduce.runner import Slot
 from intraclip.models.embedder import build_embedder
-from intraclip.train.logs import METRICS, read_log
+from intraclip.report.records import read_log
+from intraclip.train.logs import METRICS
 from intraclip.train.step import TrainingStep, backend_settings
 
 PROBE_CLIPS = 8

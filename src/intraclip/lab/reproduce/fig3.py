@@ -19,7 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from intraclip.core.devices import choose_device
-from intraclip.errors import DataError, require_extra
+from intraclip.core.extras import require_extra
+from intraclip.errors import DataError
 from intraclip.lab.reproduce.fig3_picture import Plane, picture
 from intraclip.lab.reproduce.figures_result import FigureResult, Measure, measure, verdict
 from intraclip.lab.reproduce.figures_runs import SEED, Kinds, open_runs

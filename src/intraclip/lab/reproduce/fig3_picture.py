@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from intraclip.errors import require_extra
+from intraclip.core.extras import require_extra
 from intraclip.report import plots
 from intraclip.report.strips import Picture
 

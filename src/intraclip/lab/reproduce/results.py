@@ -34,7 +34,7 @@ from intraclip.losses import LOSSES
 from intraclip.metrics.distance import Distance
 from intraclip.metrics.protocols import Protocol, protocol_named
 from intraclip.metrics.ranking import Outcomes, Scores, score
-from intraclip.train.logs import read_log
+from intraclip.report.records import read_log
 
 CROSS_FILE = "cross-{layout}.json"
 """In a run folder: its scores on another data set, so that they are computed once."""

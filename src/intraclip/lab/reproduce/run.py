@@ -19,8 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from intraclip.config import Recipe
+from intraclip.core.extras import require_extra
 from intraclip.core.jobs import alone
-from intraclip.errors import ConfigError, IntraclipError, require_extra
+from intraclip.errors import ConfigError, IntraclipError
 from intraclip.lab.rendering import render
 from intraclip.lab.reproduce.estimate import estimates, wall_seconds
 from intraclip.lab.reproduce.experiments import experiments_named

@@ -20,7 +20,8 @@ from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from intraclip.config import TIMM, InputConfig
-from intraclip.errors import ConfigError, did_you_mean, first_line, require_extra
+from intraclip.core.extras import require_extra
+from intraclip.errors import ConfigError, did_you_mean, first_line
 from intraclip.models.backbones.settings import BackboneSettings
 from intraclip.models.network import Stage, StagedNetwork
 

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 
 from intraclip.config import TIMM
-from intraclip.errors import CheckpointError, ConfigError, first_line, require_extra
+from intraclip.core.extras import require_extra
+from intraclip.errors import CheckpointError, ConfigError, first_line
 from intraclip.models.backbones.timm import TimmBody, check_name, create
 from intraclip.models.packaged import PACKAGES, packaged_weights
 
