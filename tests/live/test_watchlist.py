@@ -75,8 +75,27 @@ def test_alerts_are_kept_with_the_newest_first_and_said_follows_judgements(galle
     alerts.judge(first.id.lstrip("0"), same=True, by="me")
     gallery.reject("b", "red")  # on the page of a search, the other way round
     assert [a.said for a in alerts.read()] == [False, True]
-    with pytest.raises(DataError, match="no alert"):
-        alerts.get("123")
+    for nobody in ("123", "0", "-1", "x", "²", "9" * 20):
+        with pytest.raises(DataError, match="no alert"):
+            alerts.get(nobody)
+
+
+def test_any_number_of_alerts_is_gone_through_in_parts(gallery, monkeypatch):
+    monkeypatch.setattr("intraclip.live.alerts.AT_ONCE", 2)
+    most = []
+    real = gallery.papers
+    monkeypatch.setattr(gallery, "papers", lambda *a, **k: most.append(found := real(*a, **k)) or found)
+    anna = WatchList(gallery).add(["red"], rate=0.001)
+    ids = [raised(gallery, f"t{number}", vector("red"))[0].id for number in range(5)]
+    alerts = Alerts(gallery)
+    most.clear()
+    assert [a.id for a in alerts.each()] == ids
+    assert [a.id for a in alerts.each(after=ids[1])] == ids[2:]
+    assert alerts.get(ids[2].lstrip("0")).tracklet == "t2"
+    alerts.judge(ids[4], same=False)
+    learned = WatchList(gallery).learned()[anna.id]
+    assert (learned.alerts, learned.confirmed, learned.rejected) == (5, 0, 1)
+    assert max(map(len, most)) == 2
 
 
 def test_an_alert_comes_after_earlier_ones_though_the_clock_was_set_back(gallery, monkeypatch):

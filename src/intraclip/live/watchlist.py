@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -191,7 +192,7 @@ class WatchList:
         from intraclip.live.alerts import Alerts
 
         taken = {*self._gallery.papers(WATCH), *self._gallery.papers(COMPARED)}
-        taken |= {alert.watched for alert in Alerts(self._gallery).read()}
+        taken |= {alert.watched for alert in Alerts(self._gallery).each()}
         return f"{max(map(int, taken), default=0) + 1:04d}"
 
     def remove(self, key: str) -> None:
@@ -234,17 +235,17 @@ class WatchList:
         from intraclip.live.alerts import Alerts
 
         compared = self._gallery.papers(COMPARED)
-        said: dict[str, list[bool | None]] = {}
-        for alert in Alerts(self._gallery).read():
-            said.setdefault(alert.watched, []).append(alert.said)
+        said: dict[str, Counter[bool | None]] = defaultdict(Counter)
+        for alert in Alerts(self._gallery).each():
+            said[alert.watched][alert.said] += 1
         found = {}
         for person in self.people():
-            counted, of_alerts = compared.get(person.id, {}), said.get(person.id, [])
+            counted, of_alerts = compared.get(person.id, {}), said[person.id]
             expected = float(counted.get("expected", 0.0))
             counts = {
-                "alerts": len(of_alerts),
-                "confirmed": of_alerts.count(True),
-                "rejected": of_alerts.count(False),
+                "alerts": of_alerts.total(),
+                "confirmed": of_alerts[True],
+                "rejected": of_alerts[False],
             }
             found[person.id] = Learned(
                 compared=int(counted.get("compared", 0)),
