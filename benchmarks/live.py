@@ -28,14 +28,15 @@ import argparse
 import csv
 import http.server
 import json
+import multiprocessing
 import os
 import resource
 import shutil
 import tempfile
-import threading
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
@@ -74,6 +75,13 @@ class Received(http.server.BaseHTTPRequestHandler):
         """Say nothing."""
 
 
+def receive(told: Connection) -> None:
+    """Serve `Received` in a process of its own, whose memory does not count; its port is told."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Received)
+    told.send(server.server_port)
+    server.serve_forever()
+
+
 def memory_mib() -> float:
     """Resident set of this process."""
     try:
@@ -104,8 +112,10 @@ def watch(args: argparse.Namespace) -> None:
             max_fps=args.max_fps, camera_motion=False, tiling=args.tiling, quality=args.quality,
             min_height=args.min_height, min_width=args.min_width,
         )  # fmt: skip
-        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Received)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        spawn = multiprocessing.get_context("spawn")
+        port, told = spawn.Pipe(duplex=False)
+        receiver = spawn.Process(target=receive, args=(told,), daemon=True)
+        receiver.start()
         live = Live(
             gallery,
             network,  # type: ignore[arg-type]
@@ -115,14 +125,13 @@ def watch(args: argparse.Namespace) -> None:
             LiveSettings(
                 loop=True, speed=args.speed, alert_gap_s=0.0, first_wait_s=0.5, look_s=args.look_seconds
             ),
-            channels=[Webhook(f"http://127.0.0.1:{server.server_port}/", SECRET)],
+            channels=[Webhook(f"http://127.0.0.1:{port.recv()}/", SECRET)],
         )
         began = time.process_time()
         samples = run(args, live, gallery, clips)
         args.processor_s = time.process_time() - began
         sent = [seconds for sender in live._senders for seconds in sender.latencies]
-        server.shutdown()
-        server.server_close()
+        receiver.terminate()
         gallery.close()
     tell(args, live, samples, sent)
 

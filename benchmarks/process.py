@@ -17,7 +17,7 @@ if sys.argv[1] == "tuned":
     from intraclip.process import tune
     tune()
 import torch
-from intraclip.config_io import load_recipe
+from intraclip.recipe_files import load_recipe
 from intraclip.losses.total import TotalLoss
 from intraclip.models.embedder import build_embedder
 recipe = load_recipe("cpu-ablation")

@@ -19,8 +19,9 @@ import torch
 
 from intraclip.config import ClipConfig, InputConfig, Recipe
 from intraclip.core.media import read_picture
+from intraclip.data.clip_batch import ClipBatch
 from intraclip.data.clips import Clip, tracklet_clips
-from intraclip.data.dataset import ClipBatch, TrainingBatches, labels_of
+from intraclip.data.dataset import TrainingBatches, labels_of
 from intraclip.data.frame_loader import FrameLoader
 from intraclip.data.frames import resize_frame
 from intraclip.data.pack.format import PackSettings
@@ -395,3 +396,25 @@ def test_a_killed_worker_is_one_clear_error(packs: dict[str, Path], tiny_recipe:
     os.kill(worker.pid, signal.SIGKILL)
     with pytest.raises(IntraclipError, match=r"a process that reads frames died; .*Lower data.workers"):
         list(batches)
+
+
+class Broken:
+    """Batches of which none can be made, for a reason that nobody foresaw."""
+
+    tracklets: tuple[Tracklet, ...] = ()
+
+    def __init__(self, split: Split) -> None:
+        self.tracklets = split.train
+
+    def __len__(self) -> int:
+        return 4
+
+    def __getitem__(self, item: int) -> ClipBatch:
+        raise ZeroDivisionError(item)
+
+
+def test_workers_leave_while_the_error_that_ended_the_reading_is_still_held(tiny_split: Split):
+    with pytest.raises(ZeroDivisionError) as held:
+        list(iterate(Broken(tiny_split), workers=2))
+    assert held.value.__traceback__ is not None  # whose frames hold torch's iterator
+    assert not multiprocessing.active_children()

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from gallery.gallery_world import MODEL, SIZE, record
-from intraclip.errors import ConfigError, DataError
+from intraclip.errors import ConfigError, DataError, OutputError
 from intraclip.gallery.gallery import create_gallery, open_gallery
 from intraclip.gallery.records import Filters, TrackletRecord
 from intraclip.gallery.salvage import save_intact
 from intraclip.live.alerts import Alerts
-from intraclip.live.watchlist import LEAST_FACTOR, Matcher, WatchList, add_pictures, factor_of
+from intraclip.live.watchlist import COMPARED, LEAST_FACTOR, Matcher, WatchList, add_pictures, factor_of
 from intraclip.metrics.embeddings import Embeddings
 from intraclip.metrics.match_fit import fit_calibration
 from live.live_world import PEOPLE, make_gallery, network, picture, vector
@@ -35,7 +35,11 @@ def add(gallery, name, values, camera="cam1"):
 def raised(gallery, name, values):
     """An alert for each hit of a new tracklet."""
     add(gallery, name, values)
-    return [Alerts(gallery).raise_for(hit, name) for hit in Matcher(gallery).match(name, values)]
+    matcher, alerts = Matcher(gallery), []
+    for hit in matcher.match(name, values):
+        alerts.append(Alerts(gallery).raise_for(hit, name))
+        matcher.alerted(hit)
+    return alerts
 
 
 def test_who_looks_like_somebody_on_the_list_passes_and_others_do_not(gallery):
@@ -75,8 +79,27 @@ def test_alerts_are_kept_with_the_newest_first_and_said_follows_judgements(galle
     alerts.judge(first.id.lstrip("0"), same=True, by="me")
     gallery.reject("b", "red")  # on the page of a search, the other way round
     assert [a.said for a in alerts.read()] == [False, True]
-    with pytest.raises(DataError, match="no alert"):
-        alerts.get("123")
+    for nobody in ("123", "0", "-1", "x", "²", "9" * 20):
+        with pytest.raises(DataError, match="no alert"):
+            alerts.get(nobody)
+
+
+def test_any_number_of_alerts_is_gone_through_in_parts(gallery, monkeypatch):
+    monkeypatch.setattr("intraclip.live.alerts.AT_ONCE", 2)
+    most = []
+    real = gallery.papers
+    monkeypatch.setattr(gallery, "papers", lambda *a, **k: most.append(found := real(*a, **k)) or found)
+    anna = WatchList(gallery).add(["red"], rate=0.001)
+    ids = [raised(gallery, f"t{number}", vector("red"))[0].id for number in range(5)]
+    alerts = Alerts(gallery)
+    most.clear()
+    assert [a.id for a in alerts.each()] == ids
+    assert [a.id for a in alerts.each(after=ids[1])] == ids[2:]
+    assert alerts.get(ids[2].lstrip("0")).tracklet == "t2"
+    alerts.judge(ids[4], same=False)
+    learned = WatchList(gallery).learned()[anna.id]
+    assert (learned.alerts, learned.confirmed, learned.rejected) == (5, 0, 1)
+    assert max(map(len, most)) == 2
 
 
 def test_an_alert_comes_after_earlier_ones_though_the_clock_was_set_back(gallery, monkeypatch):
@@ -127,11 +150,54 @@ def test_the_learned_factor_divides_the_rate(gallery):
     for alert in Alerts(gallery).read():
         Alerts(gallery).judge(alert.id, same=False)
     learned = people.learned()[anna.id]
-    assert (learned.compared, learned.alerts, learned.rejected) == (100, 10, 10)
-    assert learned.expected == pytest.approx(1.0)
-    assert learned.factor == pytest.approx(14 / 5)
+    assert (learned.compared, learned.alerts, learned.rejected) == (110, 10, 10)
+    assert learned.expected == pytest.approx(1.1)
+    assert learned.factor == pytest.approx(14 / 5.1)
     matcher.read()
     assert matcher._people[0].threshold == 0.05  # of 0.01 / 2.8, at the next smaller rate of the table
+
+
+def test_alerts_that_are_deleted_by_age_stay_counted_as_what_was_compared_does(gallery):
+    people = WatchList(gallery)
+    anna = people.add(["red"], rate=0.01)
+    for number in range(10):
+        (alert,) = raised(gallery, f"s{number}", vector("red") * np.float32(1 + 0.01 * number))
+        if number >= 8:
+            Alerts(gallery).judge(alert.id, same=False)
+    before = people.learned()[anna.id]
+    assert (before.compared, before.alerts, before.rejected) == (10, 10, 2)
+    gallery.delete(Filters(ids=frozenset(f"s{number}" for number in range(9))))
+    after = people.learned()[anna.id]
+    assert (after.compared, after.alerts, after.rejected) == (10, 10, 1)
+    assert after.factor == before.factor > 3  # as if nobody were deleted
+
+
+def test_alerts_that_an_earlier_version_did_not_count_are_counted(gallery):
+    people = WatchList(gallery)
+    anna = people.add(["red"], rate=0.01)
+    for number in range(3):
+        raised(gallery, f"s{number}", vector("red"))
+    gallery.put_paper(COMPARED, anna.id, {"compared": 50, "expected": 0.5}, ["red"], needs_all=False)
+    assert people.learned()[anna.id].alerts == 3
+    raised(gallery, "s3", vector("red"))
+    learned = people.learned()[anna.id]
+    assert (learned.compared, learned.alerts) == (51, 4)
+
+
+def test_what_cannot_be_kept_now_is_kept_later(gallery, monkeypatch):
+    anna = WatchList(gallery).add(["red"], rate=0.01)
+    matcher = Matcher(gallery)
+    matcher.match("n", vector("green"))
+
+    def full(*_: object, **__: object) -> None:
+        raise OutputError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(gallery, "put_paper", full)
+        with pytest.raises(OutputError):
+            matcher.save()
+    matcher.save()
+    assert WatchList(gallery).learned()[anna.id].compared == 1
 
 
 def test_at_a_rate_of_strangers_about_as_many_pass(tmp_path):

@@ -220,4 +220,10 @@ def test_somebody_is_looked_for_and_an_alert_is_judged(tab, tmp_path):
     playwright.expect(people).to_contain_text("1 confirmed, 0 rejected")
     people.get_by_role("button", name="Look for <b>anna</b> no more").click()
     playwright.expect(people).to_have_count(0)
+    playwright.expect(page.get_by_text("The newest 100")).to_be_hidden()
+    with open_gallery(tmp_path / "served") as gallery:
+        for _ in range(100):
+            Alerts(gallery).raise_for(hit, "p3_hall")
+    playwright.expect(page.get_by_text("The newest 100")).to_be_visible(timeout=30_000)
+    playwright.expect(alert).to_have_count(100)
     opened.require_clean()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import signal
+import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -68,31 +69,53 @@ def iterate(
         worker_init_fn=_start_worker,
         generator=torch.Generator().manual_seed(0),  # seeds workers, leaves torch's global state alone
     )
-    # The only reference: when the process ends in the middle, dropping it tells the workers to leave, who do not
-    # listen to signals.
     with _signals_wait():
-        running = [iter(loader)]
-    atexit.register(running.clear)
+        batches = iter(loader)
+    dismiss = partial(_dismiss, batches)
+    atexit.register(dismiss)
     try:
         while True:
             try:
-                loaded = next(running[0])
-            except StopIteration:
-                return
+                loaded = _next(batches)
             except (RuntimeError, EOFError, OSError) as error:
                 if not (processes and _is_death_of_worker(error)):
                     raise
-                _forget_frames(error)
                 raise IntraclipError(
                     "a process that reads frames died; is memory or /dev/shm full? Lower data.workers or data.prefetch "
                     f"({type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'connection lost'})"
                 ) from error
+            if loaded is None:
+                return
             if isinstance(loaded, IntraclipError):
                 raise loaded
             yield loaded
     finally:
-        running.clear()
-        atexit.unregister(running.clear)
+        dismiss()
+        atexit.unregister(dismiss)
+
+
+def _next(batches: Iterator[BatchT]) -> BatchT | None:
+    """The next batch, None after the last one."""
+    try:
+        return next(batches, None)
+    except (EOFError, OSError):
+        # When a worker dies, torch raises an error wherever this process happens to be: better here than in what
+        # handles this one.
+        time.sleep(0.05)
+        raise
+
+
+def _dismiss(batches: Any) -> None:
+    """Tell the workers to leave, who listen to no signal, and end those who cannot hear it.
+
+    A killed one may hold a lock that others wait for. Left alone, they would be waited for at the end of the program.
+    """
+    if hasattr(batches, "_shutdown_workers"):  # otherwise this process reads by itself
+        # Torch does so when the iterator is dropped, which whoever holds an error's frames puts off.
+        batches._shutdown_workers()
+        for worker in batches._workers:
+            if worker.is_alive():
+                worker.kill()
 
 
 def _nothing_to_decode(tracklets: Sequence[Tracklet]) -> bool:
@@ -128,17 +151,6 @@ def _read_ahead(dataset: Batches[BatchT], *, prefetch: int, pin_memory: bool) ->
         finally:
             for batch in waiting:
                 batch.cancel()
-
-
-def _forget_frames(error: BaseException | None) -> None:
-    """Let go of the frames that errors were raised in.
-
-    They hold the loader, whose other processes then never hear that they are to leave: a program that ends with the
-    error would wait for them for ever.
-    """
-    while error is not None:
-        error.__traceback__ = None
-        error = error.__cause__ or error.__context__
 
 
 def _is_death_of_worker(error: Exception) -> bool:

@@ -8,7 +8,7 @@ it counts here too.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,9 @@ from intraclip.live.watchlist import Hit
 
 ALERT = "alert"
 """Kind of paper."""
+
+AT_ONCE = 500
+"""Alerts that are in memory together where all of them are gone through: there may be any number."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,20 +106,25 @@ class Alerts:
         said = _said(self._gallery.judgements()) if found else {}
         return [_alert(key, content, said) for key, content in found.items()]
 
-    def of(self, watched: str) -> list[Alert]:
-        """All alerts about somebody on the watch-list, by their id, the oldest first."""
-        return [a for a in self.read(newest=False) if a.watched == watched]
+    def each(self, *, after: str = "") -> Iterator[Alert]:
+        """All alerts, or those raised after one, the oldest first, without holding them all."""
+        some = self.read(after=after, newest=False, limit=AT_ONCE)
+        while some:
+            yield from some
+            some = self.read(after=some[-1].id, newest=False, limit=AT_ONCE)
 
     def get(self, key: str) -> Alert:
-        """One alert.
+        """One alert, by its id, which may be without the zeros in front.
 
         Raises:
             DataError: there is none of this id.
         """
-        found = next((a for a in self.read() if a.id.lstrip("0") == key.lstrip("0")), None)
-        if found is None:
-            raise DataError(f"there is no alert {key!r}; it may have gone with a tracklet that was deleted")
-        return found
+        if key.isdecimal() and key.isascii():
+            before = f"{max(int(key) - 1, 0):014d}"
+            for found in self.read(after=before, newest=False, limit=1):
+                if int(found.id) == int(key):
+                    return found
+        raise DataError(f"there is no alert {key!r}; it may have gone with a tracklet that was deleted")
 
     def judge(self, key: str, *, same: bool, by: str = "") -> Judgement:
         """Say whether an alert was right; replaces what was said before.

@@ -292,6 +292,7 @@ class Live:
                 continue
             self._last_alert[place] = (one.found, one.track)
             alert = self._alerts.raise_for(hit, one.record.id)
+            self._matcher.alerted(hit)
             self._raised += 1
             for sender in self._senders:
                 sender.wake()

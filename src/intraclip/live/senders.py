@@ -126,7 +126,7 @@ class Sender:
 
     def _send_all(self) -> None:
         done = self._gallery.papers(SENT).get(self._channel.name, {}).get("last", "")
-        for alert in self._alerts.read(after=done, newest=False):
+        for alert in self._alerts.each(after=done):
             if time.time() - alert.at < OLDEST_S:
                 self._deliver(alert)
             if self._stop.is_set() and self.problem:

@@ -20,9 +20,10 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -50,6 +51,10 @@ CAMERA = "watch-list"
 
 WATCH, COMPARED = "watch", "compared"
 """Kinds of papers: a person on the list; and how many tracklets were compared with them."""
+
+RAISED = "alerts"
+"""Key of the second kind, which those of earlier versions lack: alerts that were raised, also those that are deleted,
+as the tracklets of these stay counted as compared."""
 
 Vector = npt.NDArray[np.float32]
 
@@ -80,7 +85,7 @@ class Learned:
     Attributes:
         compared: tracklets that were compared with the person.
         expected: false alerts that the calibration expects among them.
-        alerts: alerts there were.
+        alerts: alerts there were, also those that are deleted.
         confirmed: of these, those that people confirmed.
         rejected: of these, those that people rejected.
         factor: strangers pass so many times as often as the calibration says; 1 while nobody has judged anything.
@@ -191,7 +196,7 @@ class WatchList:
         from intraclip.live.alerts import Alerts
 
         taken = {*self._gallery.papers(WATCH), *self._gallery.papers(COMPARED)}
-        taken |= {alert.watched for alert in Alerts(self._gallery).read()}
+        taken |= {alert.watched for alert in Alerts(self._gallery).each()}
         return f"{max(map(int, taken), default=0) + 1:04d}"
 
     def remove(self, key: str) -> None:
@@ -234,17 +239,19 @@ class WatchList:
         from intraclip.live.alerts import Alerts
 
         compared = self._gallery.papers(COMPARED)
-        said: dict[str, list[bool | None]] = {}
-        for alert in Alerts(self._gallery).read():
-            said.setdefault(alert.watched, []).append(alert.said)
+        said: dict[str, Counter[bool | None]] = defaultdict(Counter)
+        # There may be very many: they are read where something was said of one of them, or where nobody counted them.
+        if self._gallery.judgements() or any(RAISED not in counted for counted in compared.values()):
+            for alert in Alerts(self._gallery).each():
+                said[alert.watched][alert.said] += 1
         found = {}
         for person in self.people():
-            counted, of_alerts = compared.get(person.id, {}), said.get(person.id, [])
+            counted, of_alerts = compared.get(person.id, {}), said[person.id]
             expected = float(counted.get("expected", 0.0))
             counts = {
-                "alerts": len(of_alerts),
-                "confirmed": of_alerts.count(True),
-                "rejected": of_alerts.count(False),
+                "alerts": int(counted.get(RAISED, of_alerts.total())),
+                "confirmed": of_alerts[True],
+                "rejected": of_alerts[False],
             }
             found[person.id] = Learned(
                 compared=int(counted.get("compared", 0)),
@@ -292,6 +299,15 @@ def add_pictures(gallery: Gallery, network: Network, pictures: Sequence[npt.NDAr
     return name
 
 
+@dataclass
+class _Counts:
+    """What came since it was kept last."""
+
+    compared: int = 0
+    expected: float = 0.0
+    alerts: int = 0
+
+
 class Matcher:
     """Compares tracklets with everybody on the list.
 
@@ -306,7 +322,7 @@ class Matcher:
         self._next = 0.0
         self._lock = threading.Lock()
         self._people: list[_Reading] = []
-        self._counts: dict[str, list[float]] = {}
+        self._counts: dict[str, _Counts] = defaultdict(_Counts)
 
     def match(self, tracklet: str, vector: Vector) -> list[Hit]:
         """Everybody on the list as whom a tracklet passes.
@@ -322,9 +338,9 @@ class Matcher:
         for found in self._people:
             if tracklet in found.own:
                 continue
-            counted = self._counts.setdefault(found.person.id, [0.0, 0.0])
-            counted[0] += 1
-            counted[1] += found.chance
+            counted = self._counts[found.person.id]
+            counted.compared += 1
+            counted.expected += found.chance
             distances = self._distances(vector, found.own_vectors)
             nearest = int(np.argmin(distances))
             if distances[nearest] >= found.threshold:
@@ -379,20 +395,36 @@ class Matcher:
             )
         self._people = found
 
+    def alerted(self, hit: Hit) -> None:
+        """An alert was raised for a hit; kept at once, as people look at it now."""
+        self._counts[hit.watched.id].alerts += 1
+        self._keep([hit.watched.id])
+
     def save(self) -> None:
         """Add what was compared since the last time to what the gallery keeps."""
-        counts, self._counts = self._counts, {}
+        self._keep(list(self._counts))
+
+    def _keep(self, keys: Sequence[str]) -> None:
         there = {person.id: person for person in self._list.people()}
         kept = self._gallery.papers(COMPARED)
-        for key, (compared, expected) in counts.items():
-            if key not in there or not compared:
+        for key in keys:
+            if key not in there:
+                del self._counts[key]
                 continue
-            before: dict[str, Any] = kept.get(key, {})
+            new = self._counts[key]
+            before = kept.get(key, {"compared": 0, "expected": 0.0, RAISED: 0})
             content = {
-                "compared": int(before.get("compared", 0) + compared),
-                "expected": float(before.get("expected", 0.0)) + expected,
+                "compared": int(before["compared"]) + new.compared,
+                "expected": float(before["expected"]) + new.expected,
+                RAISED: int(before[RAISED]) + new.alerts if RAISED in before else self._alerts_of(key),
             }
             self._gallery.put_paper(COMPARED, key, content, there[key].tracklets, needs_all=False)
+            del self._counts[key]  # not before it is kept: the disk may be full
+
+    def _alerts_of(self, key: str) -> int:
+        from intraclip.live.alerts import Alerts
+
+        return sum(alert.watched == key for alert in Alerts(self._gallery).each())
 
     def _distances(self, vector: Vector, others: Vector) -> npt.NDArray[np.float32]:
         if self._gallery.info.metric == "cosine":

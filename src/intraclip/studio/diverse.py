@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from intraclip.core.processes import process_count, processes
 from intraclip.studio.arrays import Array, Picture, f32
 from intraclip.studio.body import Body, build_body
 from intraclip.studio.camera import Camera
@@ -26,7 +27,6 @@ from intraclip.studio.diverse_config import Diverse, DiverseConfig
 from intraclip.studio.diverse_person import draw_diverse_identity
 from intraclip.studio.diverse_place import render_diverse_place
 from intraclip.studio.identity import Identity
-from intraclip.studio.make import process_count, processes
 from intraclip.studio.randomness import Kind, generator
 from intraclip.studio.scene import render_scene, scene_light
 from intraclip.studio.sensor import expose, noise_atlas
@@ -181,7 +181,7 @@ def by_camera(
         for numbers in batches:
             yield numbers, work([visits[number] for number in numbers])
         return
-    with processes(count) as pool:
+    with processes(count, doing="renders") as pool:
         # Few at a time are under way, so that finished ones do not pile up in memory.
         running: dict[Future[Result], list[int]] = {}
         waiting = iter(batches)

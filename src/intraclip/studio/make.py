@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import multiprocessing
-import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -21,10 +16,11 @@ import simplejpeg
 
 from intraclip.core.files import write_json
 from intraclip.core.folders import claim_folder, require_empty_folder
+from intraclip.core.processes import process_count, processes
 from intraclip.core.progress import Progress
 from intraclip.core.tables import write_csv
 from intraclip.data.silhouettes import silhouettes_file
-from intraclip.errors import ConfigError, OutputError
+from intraclip.errors import OutputError
 from intraclip.studio.camera import draw_camera
 from intraclip.studio.config import BenchmarkConfig, BenchmarkSummary
 from intraclip.studio.identity import Identity, draw_identity
@@ -36,8 +32,6 @@ RENDERER_VERSION = 1
 
 STORED_QUALITY = 92
 """JPEG quality of the stored frames; the cameras' own compression is on top and usually stronger."""
-
-_ONE_THREAD = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def make_benchmark(
@@ -72,7 +66,7 @@ def make_benchmark(
 
     digest = hashlib.sha256()
     done, rows = 0, []
-    with processes(count) as pool:
+    with processes(count, doing="renders") as pool:
         written_by = pool.map(partial(_work, root=out, config=config), plans)
         for plan, written in zip(plans, written_by, strict=True):
             digest.update(written.data)
@@ -187,39 +181,3 @@ def write_truth(
         write_csv(folder / name, names, ([row[column] for column in names] for row in rows))
     write_json(folder / "identities.json", [{"in_words": who.in_words(), **asdict(who)} for who in people])
     write_json(folder / "cameras.json", cameras)
-
-
-def process_count(workers: int | None, most: int) -> int:
-    """How many processes do `most` pieces of work: `workers`, or one for each core that this process may use.
-
-    Raises:
-        ConfigError: `workers` is below 1.
-    """
-    if workers is not None and workers < 1:
-        raise ConfigError(f"workers is {workers}; at least 1 process is needed")
-    own = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(workers or own, most)
-
-
-@contextmanager
-def processes(count: int, **options: Any) -> Iterator[ProcessPoolExecutor]:
-    """Workers of one thread each, which is fastest, and gives the same sums on every machine size.
-
-    After an error, what has not been begun is left undone.
-    """
-    before = {name: os.environ.get(name) for name in _ONE_THREAD}
-    os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))  # workers inherit them
-    try:
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(count, mp_context=context, **options) as pool:
-            try:
-                yield pool
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value

@@ -20,6 +20,7 @@ import numpy as np
 
 from intraclip.core.files import write_json, write_text
 from intraclip.core.folders import claim_folder, require_empty_folder
+from intraclip.core.processes import process_count, processes
 from intraclip.core.progress import Progress
 from intraclip.core.video import open_video, writing_video
 from intraclip.errors import DataError, OutputError
@@ -27,7 +28,7 @@ from intraclip.studio.camera import draw_camera
 from intraclip.studio.crowd import Crowd, Shot
 from intraclip.studio.identity import draw_identity
 from intraclip.studio.journeys import Visit, Way, draw_ways, plan_visits, recurring
-from intraclip.studio.make import process_count, processes, write_truth
+from intraclip.studio.make import write_truth
 from intraclip.studio.video_config import VideosConfig, VideosSummary
 
 VIDEOS_VERSION = 2
@@ -150,7 +151,7 @@ def _film_all(
     if workers == 1:
         return {camid: _film(path, camid, config, visits, one_more) for camid, path in videos.items()}
     counter = multiprocessing.get_context("spawn").Value("q", 0)
-    with processes(workers, initializer=_begin, initargs=(counter,)) as pool:
+    with processes(workers, doing="renders", begin=_begin, given=(counter,)) as pool:
         jobs = {camid: pool.submit(_work, path, camid, config, visits) for camid, path in videos.items()}
         waiting = set(jobs.values())
         while waiting:

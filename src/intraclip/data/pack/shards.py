@@ -6,15 +6,10 @@ The record (a JSON file beside the shard) says that the shard is whole; an inter
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
-import signal
-import threading
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Literal
 
@@ -72,16 +67,6 @@ def start_worker(counter: Any, tell: Callable[[], object] | None = None) -> None
     """Prepare this process for `pack_shard`."""
     global _counter, _tell
     _counter, _tell = counter, tell
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, who lets shards be finished
-        threading.Thread(target=_leave_with, args=(parent,), daemon=True).start()
-
-
-def _leave_with(parent: BaseProcess) -> None:
-    """End this process when its parent was killed: nobody would tell it, and another run may want its files."""
-    parent.join()
-    os._exit(1)
 
 
 def _count(frames: int) -> None:

@@ -6,8 +6,7 @@ import hashlib
 import multiprocessing
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from intraclip.core.files import file_digest, is_half_written, whole_file, write
 from intraclip.core.folders import sweep
 from intraclip.core.jobs import Job
 from intraclip.core.locks import locked
+from intraclip.core.processes import processes
 from intraclip.core.progress import Progress
 from intraclip.core.settings import problems
 from intraclip.data.frames import Frame
@@ -218,24 +218,11 @@ def _pack_all(
         start_worker(counter, tell)
         done = [pack_shard(shard) for shard in shards]
     else:
-        pool = ProcessPoolExecutor(
-            min(workers, len(shards)),
-            mp_context=multiprocessing.get_context("spawn"),
-            initializer=start_worker,
-            initargs=(counter,),
-        )
-        try:
+        count = min(workers, len(shards))
+        with processes(count, doing="packs", begin=start_worker, given=(counter,)) as pool:
             futures = [pool.submit(pack_shard, shard) for shard in shards]
             _watch(futures, lambda: progress and progress(counter.value, total))
             done = [future.result() for future in futures]
-        except BrokenProcessPool:
-            raise OutputError(
-                "a process that packs was killed, perhaps for want of memory; run the same command again with fewer "
-                "workers, finished shards are kept"
-            ) from None
-        finally:
-            # What is being written is finished: a shard more that need not be packed again.
-            pool.shutdown(wait=True, cancel_futures=True)
     return [record for record, _ in done], sum(written for _, written in done)
 
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
-from multiprocessing import get_context
 from pathlib import Path
 from statistics import fmean
 
@@ -16,6 +14,7 @@ import torch
 from intraclip.config import Recipe
 from intraclip.core.devices import choose_device
 from intraclip.core.distributed import World
+from intraclip.core.processes import processes
 from intraclip.data.clip_batch import ClipBatch
 from intraclip.errors import DataError, DeviceError
 from intraclip.lab.reproduce.plan import PlannedRun
@@ -77,9 +76,7 @@ def _probe(recipes: Mapping[str, Recipe], place: Slot) -> dict[str, float]:
             name: step_seconds(recipe, threads=threads) / place.processes for name, recipe in recipes.items()
         }
     # In a process of its own: a GPU's memory is free for the runs once that process is gone.
-    with ProcessPoolExecutor(
-        1, mp_context=get_context("spawn"), initializer=_set_variables, initargs=(dict(place.environment),)
-    ) as pool:
+    with processes(1, doing="times a step", begin=_set_variables, given=(dict(place.environment),)) as pool:
         found = {
             name: pool.submit(step_seconds, recipe, threads=0, share=place.processes)
             for name, recipe in recipes.items()

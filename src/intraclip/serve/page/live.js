@@ -6,24 +6,28 @@ import { count, dateOf, h, say, timeOf } from "./dom.js";
 import { strip } from "./player.js";
 
 const EVERY_MS = 2000;
+const MOST = 100; // alerts on the page, which may be open for days
 
 /** The view; it keeps itself up to date as long as it is shown. */
 export async function live({ stats }) {
   const cameras = h("section", { class: "cameras", "aria-label": "Cameras" });
   const alerts = h("ol", { class: "alerts", "aria-label": "Alerts, the newest first" });
   const nothing = h("p", { class: "soft" }, "No alerts.");
+  const older = h("p", { class: "soft", hidden: true }, `The newest ${MOST}; all of them: `, h("code", {}, "intraclip alerts list GALLERY"), ".");
   const list = h("ul", { class: "watched", "aria-label": "Watch-list" });
   const view = h("div", { class: "plain wide live" }, cameras,
-    h("section", {}, h("h2", {}, "Alerts"), alerts, nothing),
+    h("section", {}, h("h2", {}, "Alerts"), alerts, nothing, older),
     h("section", {}, h("h2", {}, "Who is looked for"), list,
       stats.false_match_rates.length ? h("p", { class: "soft" }, "Put somebody here with “Look for” on a tracklet.")
         : h("p", { class: "soft" }, "A watch-list needs a calibration: run ", h("code", {}, "intraclip gallery calibrate"), ".")));
   let newest = "", raised = -1;
 
   async function showAlerts() {
-    const found = await api.alerts({ after: newest });
+    const found = await api.alerts({ after: newest, limit: MOST });
     if (found.length) newest = found[0].id;
     alerts.prepend(...found.map((a) => alertItem(a, showList)));
+    while (alerts.children.length > MOST) alerts.lastElementChild.remove();
+    older.hidden = alerts.children.length < MOST;
     nothing.hidden = alerts.children.length > 0;
   }
   async function showList() {
