@@ -11,7 +11,7 @@ import numpy.typing as npt
 from intraclip.arrays import as_array
 from intraclip.errors import DataError
 from intraclip.metrics.blocks import FLAGS, MAX_BYTES, count_not_above
-from intraclip.metrics.ranking import Identities, Pairs, Ranked, Scores, right_answers, scores_of
+from intraclip.metrics.ranking import Identities, Pairs, Right, Scores, right_answers, scores_of
 from intraclip.types import JUNK_PID
 
 _TILE = 65_536
@@ -83,7 +83,7 @@ def score_distances(
     )
     count = _RowCounter(distances.dtype, np.flatnonzero(identities.gallery_pids == JUNK_PID))
 
-    def rank(first: int, pairs: Pairs) -> Ranked:
+    def nearer(first: int, pairs: Pairs) -> tuple[Right, npt.NDArray[np.int64]]:
         own = distances[first : first + pairs.queries]
         right = right_answers(pairs, own[pairs.rows, pairs.columns])
         with np.errstate(invalid="ignore"):  # what is not finite gets an error of its own
@@ -92,11 +92,11 @@ def score_distances(
                 for number, (row, (start, stop)) in enumerate(zip(own, pairwise(right.starts), strict=True))
             ]
         # The row holds the query's own pid too; what of it lies within is known, and not wrong.
-        return Ranked(right.starts, right.hits, right.hits + np.concatenate(within) - right.own_pid_within)
+        return right, np.concatenate(within) - right.own_pid_within
 
     return scores_of(
         identities,
-        rank,
+        nearer,
         rows=np.arange(len(distances)),
         rule=rule,
         protocol=name,

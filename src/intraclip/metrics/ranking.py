@@ -180,13 +180,13 @@ def score(
 
         return score_within(embeddings, protocol, distance=distance, max_bytes=max_bytes, device=device)
 
-    def rank(first: int, pairs: Pairs) -> Ranked:
+    def nearer(first: int, pairs: Pairs) -> tuple[Right, npt.NDArray[np.int64]]:
         rows = query[first : first + pairs.queries]
         distances = paired_distances(
             features, features, rows=rows[pairs.rows], columns=gallery[pairs.columns], distance=distance
         )
         right = right_answers(pairs, distances)
-        nearer = count_not_farther(
+        return right, count_not_farther(
             features,
             query=rows,
             gallery=gallery,
@@ -200,7 +200,6 @@ def score(
             max_bytes=max_bytes,
             device=device,
         )
-        return Ranked(right.starts, right.hits, right.hits + nearer)
 
     return scores_of(
         Identities(
@@ -209,7 +208,7 @@ def score(
             gallery_pids=embeddings.pids[gallery],
             gallery_camids=embeddings.camids[gallery],
         ),
-        rank,
+        nearer,
         rows=query,
         rule=protocol.average_precision,
         protocol=protocol.name,
@@ -291,14 +290,6 @@ class Right(NamedTuple):
     own_pid_within: npt.NDArray[np.int64]
 
 
-class Ranked(NamedTuple):
-    """`starts` and `hits` as in `Right`, and the ranks of the right answers, from 1."""
-
-    starts: npt.NDArray[np.int64]
-    hits: npt.NDArray[np.int64]
-    ranks: npt.NDArray[np.int64]
-
-
 def right_answers(pairs: Pairs, distances: npt.NDArray[Any]) -> Right:
     """Those among pairs, of distances ``[pairs]``."""
     order = np.lexsort((distances, pairs.rows))
@@ -322,7 +313,7 @@ def right_answers(pairs: Pairs, distances: npt.NDArray[Any]) -> Right:
 
 def scores_of(
     identities: Identities,
-    rank: Callable[[int, Pairs], Ranked],
+    nearer: Callable[[int, Pairs], tuple[Right, npt.NDArray[np.int64]]],
     *,
     rows: npt.NDArray[np.int64],
     rule: str,
@@ -330,10 +321,15 @@ def scores_of(
     distance: str,
     max_bytes: int,
 ) -> Scores:
-    """Rank run by run of queries, and keep three numbers of each query that has a right answer."""
+    """Rank run by run of queries, and keep three numbers of each query that has a right answer.
+
+    `nearer` takes a run's first query and its pairs, and gives the right ones with the number of wrong answers that are
+    not farther than each.
+    """
     counted, first_hits, averages, inverse_negatives = [], [], [], []
     for first, pairs in identities.pairs(max(1, max_bytes // _PAIR_BYTES)):
-        starts, hits, ranks = rank(first, pairs)
+        (_, starts, hits, _), before = nearer(first, pairs)
+        ranks = hits + before
         found = np.flatnonzero(np.diff(starts))
         if not len(found):
             continue
