@@ -23,7 +23,15 @@ from pathlib import Path
 
 
 class IntraclipError(Exception):
-    """Base class: something the user can mend."""
+    """Base class: something the user can mend.
+
+    >>> import intraclip as ic
+    >>> try:
+    ...     ic.train("papr", data="MARS", out="run")
+    ... except ic.IntraclipError as error:
+    ...     print(type(error).__name__, error)
+    ConfigError unknown recipe 'papr' (did you mean 'paper'?): it is no file, and the ...
+    """
 
 
 class ConfigError(IntraclipError):
