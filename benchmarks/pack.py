@@ -32,11 +32,10 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.v2.functional import pil_to_tensor
 
 from intraclip.config import Recipe
-from intraclip.data.dataset import TrainingBatches, labels_of
+from intraclip.data.dataset import TrainingBatches
 from intraclip.data.pack.format import PackSettings
 from intraclip.data.pack.write import write_pack
 from intraclip.data.readers import read_split
-from intraclip.data.sampler import PKSampler
 from intraclip.data.workers import iterate
 from intraclip.studio import make_benchmark
 from intraclip.studio.config import BenchmarkConfig
@@ -65,8 +64,7 @@ class PillowClips(Dataset[tuple[torch.Tensor, int]]):
 
 def batches_of(split: Split, recipe: Recipe, count: int) -> TrainingBatches:
     """The first `count` training batches."""
-    sampler = PKSampler(split.train, identities=recipe.batch.identities, clips=recipe.batch.clips, seed=0)
-    return TrainingBatches(split.train, labels_of(split.train), recipe, sampler, start=0, stop=count)
+    return TrainingBatches(split.train, recipe, stop=count)
 
 
 def ours(split: Split, recipe: Recipe, count: int) -> Iterator[torch.Tensor]:

@@ -21,13 +21,12 @@ from intraclip.config import ClipConfig, InputConfig, Recipe
 from intraclip.core.media import read_picture
 from intraclip.data.clip_batch import ClipBatch
 from intraclip.data.clips import Clip, tracklet_clips
-from intraclip.data.dataset import TrainingBatches, labels_of
+from intraclip.data.dataset import TrainingBatches
 from intraclip.data.frame_loader import FrameLoader
 from intraclip.data.frames import resize_frame
 from intraclip.data.pack.format import PackSettings
 from intraclip.data.pack.write import write_pack
 from intraclip.data.readers import read_split
-from intraclip.data.sampler import PKSampler
 from intraclip.data.test_batches import TestBatches
 from intraclip.data.workers import iterate
 from intraclip.errors import DataError, FrameError, IntraclipError
@@ -65,10 +64,7 @@ def packs(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, P
 
 
 def training(split: Split, recipe: Recipe, *, stop: int = 5, **shares: int) -> TrainingBatches:
-    sampler = PKSampler(
-        split.train, identities=recipe.batch.identities, clips=recipe.batch.clips, seed=recipe.seed
-    )
-    return TrainingBatches(split.train, labels_of(split.train), recipe, sampler, start=0, stop=stop, **shares)
+    return TrainingBatches(split.train, recipe, stop=stop, **shares)
 
 
 def same(one: ClipBatch, other: ClipBatch) -> bool:
@@ -296,17 +292,15 @@ SIGNALS = """
 import multiprocessing, os, signal, sys
 from pathlib import Path
 from intraclip.config import BatchConfig, ClipConfig, InputConfig, Recipe
-from intraclip.data.dataset import TrainingBatches, labels_of
+from intraclip.data.dataset import TrainingBatches
 from intraclip.data.readers import read_split
-from intraclip.data.sampler import PKSampler
 from intraclip.data.workers import iterate
 
 def main():
     recipe = Recipe(input=InputConfig(height=32, width=16), clip=ClipConfig(num_frames=2),
                     batch=BatchConfig(identities=3, clips=4))
     split = read_split(Path({root!r}))
-    sampler = PKSampler(split.train, identities=3, clips=4, seed=0)
-    data = TrainingBatches(split.train, labels_of(split.train), recipe, sampler, start=0, stop=12)
+    data = TrainingBatches(split.train, recipe, stop=12)
     batches = iterate(data, workers=2)
     next(batches)
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -337,17 +331,15 @@ KILLED = """
 import multiprocessing, os, signal
 from pathlib import Path
 from intraclip.config import BatchConfig, ClipConfig, InputConfig, Recipe
-from intraclip.data.dataset import TrainingBatches, labels_of
+from intraclip.data.dataset import TrainingBatches
 from intraclip.data.readers import read_split
-from intraclip.data.sampler import PKSampler
 from intraclip.data.workers import iterate
 
 if __name__ == "__main__":
     recipe = Recipe(input=InputConfig(height=32, width=16), clip=ClipConfig(num_frames=2),
                     batch=BatchConfig(identities=3, clips=4))
     split = read_split(Path({root!r}))
-    sampler = PKSampler(split.train, identities=3, clips=4, seed=0)
-    data = TrainingBatches(split.train, labels_of(split.train), recipe, sampler, start=0, stop=200)
+    data = TrainingBatches(split.train, recipe, stop=200)
     batches = iterate(data, workers=2)
     next(batches)
     os.kill(multiprocessing.active_children()[0].pid, signal.SIGKILL)

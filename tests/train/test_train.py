@@ -12,8 +12,7 @@ import torch
 
 from intraclip.config import AugmentConfig, FinetuneConfig, OptimizerConfig, Recipe
 from intraclip.core.distributed import World
-from intraclip.data.dataset import TrainingBatches, labels_of
-from intraclip.data.sampler import PKSampler
+from intraclip.data.dataset import TrainingBatches
 from intraclip.data.workers import iterate
 from intraclip.embed.evaluate import evaluate
 from intraclip.errors import (
@@ -255,13 +254,11 @@ def test_overfitting_one_batch_reaches_zero_loss(tiny_split: Split, tiny_recipe:
     recipe = replace(
         tiny_recipe, augment=AugmentConfig(mode="none"), optimizer=OptimizerConfig(learning_rate=5e-3)
     )
-    labels = labels_of(tiny_split.train)
-    sampler = PKSampler(tiny_split.train, identities=3, clips=4, seed=0)
-    dataset = TrainingBatches(tiny_split.train, labels, recipe, sampler, start=0, stop=1)
+    dataset = TrainingBatches(tiny_split.train, recipe, stop=1)
     (loaded,) = iterate(dataset, workers=0)
     for head in ("tap", "ica"):
         model = build_embedder(
-            replace(recipe.model, head=head), recipe.input, num_classes=len(labels), seed=0
+            replace(recipe.model, head=head), recipe.input, num_classes=len(dataset.labels), seed=0
         ).train()
         step = TrainingStep(model, recipe, World(rank=0, size=1, device=torch.device("cpu")))
         for number in range(150):

@@ -26,33 +26,45 @@ class TrainingBatches(Dataset["ClipBatch | IntraclipError"]):
     One data set for all epochs lets workers read ahead across the border of an epoch.
 
     Args:
-        labels: training class of each pid.
         start: first step, for a resumed run.
-        stop: step to end before.
+        stop: step to end before; by default the run's last one is the last one here.
         rank: number of this process, counted from 0. All processes draw the same batch of P x K clips; each loads
             those of its own identities, P / `world_size` of them. Put together in order of rank they are that batch.
         world_size: number of processes that share a batch; P is a multiple of it.
+
+    Attributes:
+        labels: training class of each pid.
+        steps: batches in an epoch.
+
+    Raises:
+        DataError: fewer than P identities.
     """
 
     def __init__(
         self,
         tracklets: Sequence[Tracklet],
-        labels: dict[int, int],
         recipe: Recipe,
-        sampler: PKSampler,
         *,
-        start: int,
-        stop: int,
+        start: int = 0,
+        stop: int | None = None,
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
         self.tracklets = tracklets
-        self.labels = labels
+        self.labels = labels_of(tracklets)
         self.recipe = recipe
-        self.sampler = sampler
+        batch = recipe.batch
+        self._sampler = PKSampler(
+            tracklets,
+            identities=batch.identities,
+            clips=batch.clips,
+            seed=recipe.seed,
+            balanced=batch.cameras == "balanced",
+        )
+        self.steps = len(self._sampler)
         self.start = start
-        self.stop = stop
-        share = sampler.identities // world_size * sampler.clips
+        self.stop = self.steps * recipe.optimizer.epochs if stop is None else stop
+        share = batch.identities // world_size * batch.clips
         self.own = slice(rank * share, (rank + 1) * share)
         self.loader = FrameLoader(recipe.input, skip_unreadable=recipe.data.on_unreadable == "skip")
         self.loader.warn_if_enlarged(tracklets)
@@ -63,10 +75,10 @@ class TrainingBatches(Dataset["ClipBatch | IntraclipError"]):
 
     def choose(self, item: int) -> list[tuple[int, Clip]]:
         """The whole batch of a step: P x K tracklet numbers and the frames of each clip; no I/O."""
-        epoch, number = divmod(self.start + item, len(self.sampler))
+        epoch, number = divmod(self.start + item, self.steps)
         drawn = self._epoch
         if drawn[0] != epoch:
-            drawn = self._epoch = (epoch, self.sampler.epoch(epoch))
+            drawn = self._epoch = (epoch, self._sampler.epoch(epoch))
         owners = drawn[1][number]
         rng = np.random.default_rng([self.recipe.seed, 2, epoch, number])
         return [(i, training_clip(len(self.tracklets[i]), self.recipe.clip, rng)) for i in owners]

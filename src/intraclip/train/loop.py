@@ -19,9 +19,8 @@ from intraclip.core.distributed import World, open_world
 from intraclip.core.environment import environment
 from intraclip.core.files import write_json
 from intraclip.core.folders import leaving_nothing
-from intraclip.data.dataset import TrainingBatches, labels_of
+from intraclip.data.dataset import TrainingBatches
 from intraclip.data.digest import tracklets_digest
-from intraclip.data.sampler import PKSampler
 from intraclip.data.workers import iterate
 from intraclip.errors import ConfigError, DataError
 from intraclip.models.embedder import ClipEmbedder, build_embedder
@@ -146,15 +145,8 @@ class _Training:
                 f"{split.root} holds no training tracklets (layout {split.dataset}, split {split.index})"
             )
         self.recipe, self.folder, self.world, self.stop, self.watcher = recipe, folder, world, stop, watcher
-        self.labels = labels_of(split.train)
-        sampler = PKSampler(
-            split.train,
-            identities=recipe.batch.identities,
-            clips=recipe.batch.clips,
-            seed=recipe.seed,
-            balanced=recipe.batch.cameras == "balanced",
-        )
-        self.steps, self.total = len(sampler), len(sampler) * recipe.optimizer.epochs
+        self.batches = TrainingBatches(split.train, recipe, rank=world.rank, world_size=world.size)
+        self.labels, self.steps, self.total = self.batches.labels, self.batches.steps, self.batches.stop
         _check_division(recipe, world)
         if not resume and not world.restarted:
             # The leader alone: it may have begun the folder before a slower process looks.
@@ -164,16 +156,7 @@ class _Training:
         self.step = TrainingStep(self._network(resume=goes_on), recipe, world)
         world.leader_does(lambda: prepare(folder, recipe, held, resume=resume, restarted=world.restarted))
         self.progress = self._restored() if goes_on else _Progress()
-        self.batches = TrainingBatches(
-            split.train,
-            self.labels,
-            recipe,
-            sampler,
-            start=self.progress.step,
-            stop=self.total,
-            rank=world.rank,
-            world_size=world.size,
-        )
+        self.batches.start = self.progress.step
         if world.leads:
             write_json(folder / "environment.json", self._environment(split))
 
