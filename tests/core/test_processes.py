@@ -46,7 +46,8 @@ def test_they_begin_with_what_is_given_have_one_thread_and_leave_ctrl_c_to_other
 def test_one_that_is_killed_is_one_clear_error():
     with (
         pytest.raises(
-            IntraclipError, match=r"a process that counts was killed, perhaps for want of memory; .*fewer workers"
+            IntraclipError,
+            match=r"a process that counts was killed, perhaps for want of memory; .*fewer workers",
         ),
         processes(1, doing="counts") as pool,
     ):
