@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from intraclip.errors import DataError
+from intraclip.errors import ConfigError, DataError
 from intraclip.metrics.blocks import MAX_BYTES, Thresholds, count_not_farther
 from intraclip.metrics.distance import Distance, check_features, paired_distances
 from intraclip.metrics.embeddings import Embeddings
@@ -94,8 +94,14 @@ class Scores:
         )
 
     def rank(self, k: int) -> float:
-        """Rank-k of the CMC curve, 0..1."""
-        return float(self.cmc[k - 1])
+        """Rank-k of the CMC curve, 0..1.
+
+        Raises:
+            ConfigError: there is no such rank.
+        """
+        if k not in range(1, len(self.cmc) + 1):
+            raise ConfigError(f"there is no rank-{k}: the CMC curve has the ranks 1 to {len(self.cmc)}")
+        return float(self.cmc[int(k) - 1])
 
     def to_json_dict(self) -> dict[str, Any]:
         """Plain values, as `intraclip evaluate --json` prints them."""
