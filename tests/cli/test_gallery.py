@@ -172,6 +172,15 @@ def test_show_list_and_stats_tell_what_is_there(filled, gallery):
     assert "12 tracklets" in text
 
 
+def test_a_start_of_a_video_that_is_not_there_is_refused(workspace, gallery):
+    """Else its tracklets would have no date, and adding them again would change nothing."""
+    told = gallery("add", "g", "--data", "data", "--model", "run", "--started-at", "hal.mp4=2026-01-01T00:00")
+    assert "no tracklet of data is from 'hal.mp4', whose start is given; they are from data" in told
+    assert not Path("g").exists()
+    gallery("add", "g", "--data", "data", "--model", "run", "--started-at", "data=2026-01-01T00:00")
+    assert json.loads(gallery("show", "g", ONE, "--json"))["started_at"] is not None
+
+
 def test_a_name_that_nothing_has_is_told_beside_what_there_is(filled, gallery):
     known = "note: no tracklet of the gallery has the camera 'hal'; there are: cam2, hall"
     for command in (("search", "g", "--tracklet", ONE), ("list", "g"), ("delete", "g", "--dry-run")):

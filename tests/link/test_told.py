@@ -184,3 +184,34 @@ def test_a_folder_is_not_embedded_in_vain(tmp_path: Path):
 def test_what_cannot_be_linked_is_refused_with_what_can(source: Any):
     with pytest.raises(DataError, match="cannot be linked; give embeddings, such as"):
         ic.link(source)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"threshold": -1.0}, "the threshold is -1.0"),
+        ({"probability": 2}, "the probability is 2"),
+        ({"calibration": "none.json"}, r"none\.json cannot be read"),
+        ({"calibration": "none.npz"}, "there is no embeddings file"),
+    ],
+)
+def test_what_is_wrong_by_itself_is_refused_before_tracklets_are_embedded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: dict[str, Any], message: str
+):
+    monkeypatch.chdir(tmp_path)
+    split = Split(dataset="folder", root=tmp_path, train=(), query=(), gallery=(), protocol="cross-camera")
+    with pytest.raises((ConfigError, DataError), match=message):
+        ic.link(split, network=None, **wrong)
+
+
+def test_labelled_embeddings_of_another_size_are_no_calibration(world: World):
+    other = make_world(people=6).embeddings
+    narrow = ic.Embeddings(
+        features=other.features[:, :4],
+        pids=other.pids,
+        camids=other.camids,
+        is_query=other.is_query,
+        names=other.names,
+    )
+    with pytest.raises(DataError, match="have 4 numbers each, those to link 8: they are of another network"):
+        ic.link(world.embeddings, calibration=narrow)

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from intraclip.core.progress import Progress
 from intraclip.core.tables import read_table
 from intraclip.data.readers import read_split
+from intraclip.data.readers.common import shorten
 from intraclip.data.readers.manifest import manifest_of
 from intraclip.embed.embeddings_io import EmbeddingsFile
 from intraclip.embed.extractors import Extractor, ExtractSettings
@@ -68,14 +69,23 @@ def read_tracklets(
     What `intraclip ingest` wrote beside the crops is taken along: times, the video, frame numbers and boxes.
 
     Raises:
-        DataError: the folder cannot be read, or holds nothing but training tracklets.
+        DataError: the folder cannot be read, holds nothing but training tracklets, or not a video that is dated.
     """
     found = read_split(root, layout=layout, split=split)
     if not found.test:
         raise DataError(f"{root} holds training tracklets only; a gallery takes those of query and gallery")
     details = manifest_of(root)
     boxes = _boxes(root)
-    return [(t, _record(t, details.get(t.name, {}), boxes.get(t.name, ()), root, naming)) for t in found.test]
+    named = [
+        (t, _record(t, details.get(t.name, {}), boxes.get(t.name, ()), root, naming)) for t in found.test
+    ]
+    sources = {record.source for _, record in named}
+    if strangers := sorted(naming.started_at.keys() - sources - {""}):
+        raise DataError(
+            f"no tracklet of {root} is from {strangers[0]!r}, whose start is given; they are from "
+            f"{shorten(sorted(sources))}"
+        )
+    return named
 
 
 def add_tracklets(

@@ -177,6 +177,17 @@ def linking(
     table = "the table of travel times"
     if isinstance(travel, str | Path):
         table, travel = str(travel), read_travel_times(Path(travel))
+    # What can be wrong by itself is said before tracklets are embedded.
+    grouping.require_levels(threshold, probability)
+    if isinstance(calibration, str | Path):
+        path = Path(calibration)
+        calibration = (
+            read_calibration(path) if path.suffix.lower() == ".json" else read_embeddings(path).embeddings
+        )
+    if threshold is not None and calibration is not None:
+        raise ConfigError(
+            "a threshold and a calibration: give one of them; --probability moves a calibrated link"
+        )
     told = None if answers is None and labels is None else read_told(answers, labels)
     with _opened(source, data, network, told, progress) as given:
         if told is not None:
@@ -365,7 +376,7 @@ def _sources(given: Input, travel: TravelTimes | None, notes: list[str]) -> tupl
 
 
 def _calibration(
-    calibration: MatchCalibration | Embeddings | str | Path,
+    calibration: MatchCalibration | Embeddings,
     given: Input,
     distance: Distance | None,
     notes: list[str],
@@ -373,11 +384,12 @@ def _calibration(
     """A calibration as it is, or fitted on labelled embeddings."""
     if isinstance(calibration, MatchCalibration):
         return calibration
-    if isinstance(calibration, str | Path):
-        path = Path(calibration)
-        if path.suffix.lower() == ".json":
-            return read_calibration(path)
-        calibration = read_embeddings(path).embeddings
+    size, ours = calibration.features.shape[1], given.features.shape[1]
+    if size != ours:
+        raise DataError(
+            f"the labelled embeddings have {size} numbers each, those to link {ours}: they are of another network; "
+            "calibrate on labelled embeddings of the same"
+        )
     from intraclip.metrics.match_fit import fit_calibration  # loads scipy
 
     metric = distance or given.metric or "cosine"

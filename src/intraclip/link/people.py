@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import expit
 
+from intraclip.core.numbers import is_number
 from intraclip.errors import ConfigError, DataError
 from intraclip.link.agglomeration import Tree, agglomerate
 from intraclip.link.changes import Before, Changes, carry
@@ -112,6 +113,18 @@ class People:
         return sorted(set(self.evidence.camids[self._rows.get(person, [])].tolist()))
 
 
+def require_levels(threshold: float | None, probability: float | None) -> None:
+    """Refuse a threshold or a probability that cannot be.
+
+    Raises:
+        ConfigError: it is out of range.
+    """
+    if probability is not None and not (is_number(probability) and 0 < probability < 1):
+        raise ConfigError(f"the probability is {probability}; it must lie inside 0 and 1")
+    if threshold is not None and not (is_number(threshold) and threshold > 0):
+        raise ConfigError(f"the threshold is {threshold}; a distance above 0 is needed")
+
+
 def link(
     evidence: Evidence,
     names: tuple[str, ...],
@@ -146,10 +159,7 @@ def link(
         raise ConfigError(
             "a threshold and a calibration: give one of them; --probability moves a calibrated link"
         )
-    if not 0 < probability < 1:
-        raise ConfigError(f"the probability is {probability}; it must lie inside 0 and 1")
-    if threshold is not None and not (math.isfinite(threshold) and threshold > 0):
-        raise ConfigError(f"the threshold is {threshold}; a distance above 0 is needed")
+    require_levels(threshold, probability)
     if not count:
         raise DataError("there are no tracklets to link")
     if len(names) != count or len(set(names)) != count:
