@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from intraclip.core.devices import choose_device
 from intraclip.core.extras import require_extra
 from intraclip.errors import DataError
-from intraclip.metrics.ranking import RANKS
+from intraclip.metrics.scores import RANKS
 from intraclip.report.html import write_page
 from intraclip.report.records import read_record
 from intraclip.report.sections.augmentation import augmented
