@@ -124,8 +124,7 @@ def model_file(run: Path) -> Path:
         return final
     from intraclip.models.saving import training_checkpoints
 
-    checkpoints = training_checkpoints(run)
-    if checkpoints:
+    if checkpoints := training_checkpoints(run):
         return checkpoints[-1]
     raise CheckpointError(
         f"{run} holds no trained model: neither model.safetensors nor checkpoints/*.safetensors is there"

@@ -31,12 +31,9 @@ def encoder_fingerprint(model: ClipEmbedder) -> str:
     # What later versions added is told where it is used only, so that earlier fingerprints stay as they are.
     if not isinstance(settings, BackboneSettings) and (given := differing(settings)):
         told["backbone_settings"] = given
-    if model.config.standardise:
-        told["standardise"] = True
+    told |= {name: True for name in ("standardise", "ibn") if getattr(model.config, name)}
     if isinstance(model.head, FrameHead):
         told |= model.head.frame_settings()
-    if model.config.ibn:
-        told["ibn"] = True
     tensors = dict(model.backbone.state_dict())
     if isinstance(model.head, FrameHead) and model.config.pooling == "gem":
         told["pooling"] = "gem"

@@ -66,7 +66,8 @@ def write_report(
         "matplotlib",
         "sklearn",
         "captum",
-    ):  # all of them now, not one after a minute's work
+    ):
+        # all of them now, not one after a minute's work
         require_extra(module, extra="report", purpose="the report")
     markup = require_extra("markupsafe", extra="report", purpose="the report").Markup
     if not runs:
