@@ -172,6 +172,26 @@ def test_show_list_and_stats_tell_what_is_there(filled, gallery):
     assert "12 tracklets" in text
 
 
+def test_a_name_that_nothing_has_is_told_beside_what_there_is(filled, gallery):
+    known = "note: no tracklet of the gallery has the camera 'hal'; there are: cam2, hall"
+    for command in (("search", "g", "--tracklet", ONE), ("list", "g"), ("delete", "g", "--dry-run")):
+        told = gallery(*command, "--camera", "hal", "cam2")
+        assert known in told
+        assert "gallery/2/2/x" in told
+    assert known in gallery("search", "g", "--tracklet", ONE, "--exclude-camera", "hal")
+    told = gallery("list", "g", "--person", "Ann", "--source", "x.mp4")
+    assert "the person 'Ann'; there are: none" in told
+    assert "the source 'x.mp4'; there are: data" in told
+    assert "note" not in gallery("list", "g", "--camera", "hall")
+
+
+def test_a_search_in_its_own_camera_alone_says_how(filled, gallery):
+    told = gallery("search", "g", "--tracklet", ONE, "--camera", "hall")
+    assert f"note: {ONE} is of the camera 'hall' itself, which is left out without --own-camera" in told
+    assert "nothing passes the filters" in told
+    assert "note" not in gallery("search", "g", "--tracklet", ONE, "--camera", "hall", "--own-camera")
+
+
 def test_deletion_says_what_was_removed(filled, gallery):
     planned = gallery("delete", "g", "--id", ONE, "--dry-run")
     assert "would remove 1 tracklets with their embeddings, 5 pictures" in planned

@@ -174,6 +174,11 @@ def test_a_run_opens_by_its_folder_and_by_its_file(run: Path, tiny_recipe: Recip
     assert other.fingerprint != found[0].fingerprint
 
 
+def test_a_sampling_that_does_not_exist_is_refused(run: Path):
+    with pytest.raises(ConfigError, match="test_sampling: 'some' is not one of dense, even, all"):
+        load(run, sampling="some")  # type: ignore[arg-type]
+
+
 def test_a_description_and_a_name_of_timm_open(tmp_path: Path):
     (tmp_path / "net.toml").write_text(TOML)
     found = load(tmp_path / "net.toml")

@@ -16,6 +16,7 @@ from ingest.synthetic import BOX_HEIGHT, BOX_WIDTH, nobody, red_box_detector, tw
 from intraclip.data.readers.folder import read_folder
 from intraclip.errors import DataError, MissingExtraError, OutputError
 from intraclip.ingest import IngestConfig, IngestSummary, ingest
+from intraclip.ingest.video import Video
 from real_data import real_data
 
 SMALL = IngestConfig(quality="full", min_height=40, min_width=16, min_frames=5, margin=0.0)
@@ -199,6 +200,26 @@ def test_video_cut_off_midway_is_kept_with_a_note(tmp_path: Path, network: Path)
     assert summary.videos[0].frames < 16
 
 
+def test_video_whose_frame_rate_varies_is_not_called_damaged(
+    tmp_path: Path, network: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Matroska has no number of frames: duration and highest frame rate are all that there is to go by."""
+
+    opened = Video.__init__
+
+    def guessed(self: Video, path: Path, config: IngestConfig) -> None:
+        opened(self, path, config)
+        self.info = dataclasses.replace(self.info, fps=20.0, announced_frames=36)
+
+    video = write_video(tmp_path / "cam1.avi", two_walkers, frames=18)
+    monkeypatch.setattr(Video, "__init__", guessed)
+    summary = ingest([video], detector=network, out=tmp_path / "out", settings=SMALL)
+    assert summary.notes[0] == (
+        "cam1.avi: its header announces 36 frames, 18 were read, to its end; its frame rate varies, or frames are "
+        "missing"
+    )
+
+
 def test_sampled_video_keeps_source_frame_numbers_and_times(tmp_path: Path, network: Path) -> None:
     def slow(number: int) -> list[tuple[int, int]]:
         return [(16 + 8 * (number // 3), 32)] if number < 36 else []
@@ -293,3 +314,9 @@ def test_real_detector_follows_people_in_a_real_view(tmp_path: Path) -> None:
     shapes = [cv2.imread(str(f)).shape for f in (tmp_path / "out").rglob("tracklets/*/*.jpg")]  # type: ignore[union-attr]
     ratios = [h / w for h, w, _ in shapes]
     assert 1.5 < float(np.median(ratios)) < 4
+
+
+def test_one_video_needs_no_list(network: Path, tmp_path: Path) -> None:
+    video = write_video(tmp_path / "cam1.avi", two_walkers, frames=12)
+    summary = ingest(str(video), detector=network, out=tmp_path / "out", settings=SMALL)
+    assert [found.video.name for found in summary.videos] == ["cam1.avi"]

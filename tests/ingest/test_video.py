@@ -139,3 +139,21 @@ def test_probe_spreads_over_the_video(tmp_path: Path) -> None:
     images = video.probe(4)
     assert len(images) == 4
     assert len(Video(write_video(tmp_path / "b.avi", two_walkers, frames=2)).probe(4)) == 2
+
+
+def test_reading_goes_on_behind_a_damaged_frame(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.avi", two_walkers, frames=20)
+    data = bytearray(path.read_bytes())
+    starts = [place for place in range(len(data)) if data.startswith(b"\xff\xd8\xff", place)]
+    assert len(starts) == 20
+    for number in (6, 7, 13):
+        data[starts[number] : starts[number] + 400] = bytes(400)
+    path.write_bytes(data)
+    video = Video(path)
+    found = list(video.frames())
+    whole = np.delete(np.arange(20), [6, 7, 13])
+    np.testing.assert_allclose([frame.time_s for frame in found], whole / 10, atol=1e-6)
+    assert video.notes == (
+        "a.avi is damaged: about 3 frames cannot be decoded after frame 6, and in 1 more places; the rest was read",
+    )
+    assert video.reached_s == pytest.approx(2.0)

@@ -178,3 +178,9 @@ def test_a_folder_is_not_embedded_in_vain(tmp_path: Path):
     network: Any = object()  # fails where it is asked
     with pytest.raises(DataError, match="the answers: there is no tracklet 'b' among the 1 that are linked"):
         ic.link(split, network=network, answers=[Answer(query="a", tracklet="b", answer="same")])
+
+
+@pytest.mark.parametrize("source", [None, [1, 2], np.eye(3)])
+def test_what_cannot_be_linked_is_refused_with_what_can(source: Any):
+    with pytest.raises(DataError, match="cannot be linked; give embeddings, such as"):
+        ic.link(source)

@@ -9,7 +9,7 @@ import pytest
 from scipy.integrate import quad
 
 from intraclip.errors import ConfigError
-from intraclip.link.travel import Travel, TravelTimes, read_travel_times
+from intraclip.link.travel import Travel, TravelTimes, read_travel_times, travel_text
 
 
 def test_a_gap_below_the_minimum_is_impossible():
@@ -59,6 +59,13 @@ def test_a_file_is_read(tmp_path: Path):
     assert found.clock == {2: 12.5}
     assert found.travel == {(1, 2): Travel(minimum_s=20, usual_s=60), (1, 3): Travel(minimum_s=0)}
     assert found.cameras == {1, 2, 3}
+
+
+def test_cameras_may_have_any_whole_number_as_in_embeddings(tmp_path: Path):
+    path = tmp_path / "travel.toml"
+    times = TravelTimes(travel={(-5, -2): Travel(minimum_s=3.0, usual_s=8.0)}, clock={-2: 1.5, 0: 2.0})
+    path.write_text(travel_text(times, {}))
+    assert read_travel_times(path) == times
 
 
 def test_all_problems_are_named_at_once(tmp_path: Path):

@@ -154,6 +154,13 @@ def test_fewer_answers_than_rank_20_are_fine():
     assert found.rank(20) == found.rank(1) == 1.0
 
 
+@pytest.mark.parametrize("rank", [0, -1, 51, 1.5])
+def test_ranks_that_the_curve_does_not_have_are_refused(rank):
+    found = score(line([0, 0.1], [1, 1], [1, 2]), NO_QUERY)
+    with pytest.raises(ConfigError, match=rf"there is no rank-{rank}: the CMC curve has the ranks 1 to 50"):
+        found.rank(rank)
+
+
 def test_queries_in_the_gallery_are_matches_of_other_cameras():
     #  two queries of pid 1 in cameras 1 and 2, nothing else of pid 1
     e = line([0, 0.1, 0.2], [1, 1, 2], [1, 2, 3], queries=2)

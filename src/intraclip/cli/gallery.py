@@ -22,6 +22,7 @@ from intraclip.cli.gallery_flags import (
     filters_of,
     learned_in_words,
     require_new,
+    tell_unknown,
     time_of,
 )
 from intraclip.cli.gallery_search import SearchArgs, search
@@ -167,6 +168,7 @@ def _show(args: ShowArgs) -> int:
 def _list(args: ListArgs) -> int:
     with args.opened() as gallery:
         filters = filters_of(args)
+        tell_unknown(args, gallery)
         audited(gallery, "list", filters.for_audit())
         page = gallery.page(filters, limit=args.limit, cursor=args.cursor)
     if args.json:
@@ -277,6 +279,7 @@ def _delete(args: DeleteArgs) -> int:
             raise ConfigError(
                 f"the gallery {args.gallery} has no tracklets {', '.join(missing[:5])}; nothing was removed"
             )
+        tell_unknown(args, gallery)
         deleted = gallery.delete(filters, dry_run=True)
         if deleted.ids and not args.dry_run:
             # By the ids that stand in the log: what is added meanwhile is not deleted unseen.

@@ -130,6 +130,29 @@ def filters_of(args: Chosen) -> Filters:
     )
 
 
+def tell_unknown(args: Chosen, gallery: Gallery, *, without: tuple[str, ...] = ()) -> None:
+    """Say which cameras, labels and sources the flags name that no tracklet has: a slip would hide answers.
+
+    Args:
+        args: the flags.
+        gallery: that they choose from.
+        without: more cameras that are named.
+    """
+    from intraclip.data.readers.common import shorten
+
+    if not (args.camera or args.person or args.source or without):
+        return
+    stats = gallery.stats()
+    for kind, named, there in (
+        ("camera", (*args.camera, *without), stats.cameras),
+        ("person", args.person, stats.people),
+        ("source", args.source, stats.sources),
+    ):
+        for name in sorted(set(named) - there.keys()):
+            known = shorten(sorted(there), 20) or "none"
+            say(f"note: no tracklet of the gallery has the {kind} {name!r}; there are: {known}")
+
+
 def moment(text: str, flag: str) -> float:
     """Unix seconds of a time; local unless it says otherwise."""
     try:

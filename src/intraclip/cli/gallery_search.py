@@ -16,6 +16,7 @@ from intraclip.cli.gallery_flags import (
     learned_in_words,
     open_model,
     require_new,
+    tell_unknown,
     time_of,
 )
 from intraclip.cli.network import ready
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 class SearchArgs(InGallery, Model, Chosen, ForPrograms):
     """Find the tracklets that look most like a tracklet of the gallery, pictures of a person, or a box in a video.
 
-    Pictures and videos need the network that the gallery was made with: --model.
+    Pictures and videos need the network that made the gallery: --model, where it has no name here.
     """
 
     tracklet: str | None = None
@@ -67,9 +68,14 @@ def search(args: SearchArgs) -> int:
         require_new(args.out)
     filters = replace(filters_of(args), exclude_cameras=frozenset(args.exclude_camera))
     with args.opened() as gallery:
+        tell_unknown(args, gallery, without=args.exclude_camera)
         options = {"k": args.k, **filters.for_audit(), "pictures": args.out is not None}
         if args.tracklet is not None:
-            gallery.record(args.tracklet)
+            own = gallery.record(args.tracklet).camera
+            if own in args.camera and not args.own_camera:
+                say(
+                    f"note: {args.tracklet} is of the camera {own!r} itself, which is left out without --own-camera"
+                )
             audited(gallery, "search", {"tracklet": args.tracklet, **options})
             found = gallery.search_tracklet(
                 args.tracklet,

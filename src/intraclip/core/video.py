@@ -21,6 +21,9 @@ os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # AV_LOG_QUIET; read when
 if "OPENCV_LOG_LEVEL" not in os.environ:
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
+DAMAGED = 1024
+"""Packets in a row that cannot be decoded before a file counts as over: more than key frames are apart."""
+
 _PLAYLISTS = (
     b"#EXTM3U",
     b"ffconcat",
@@ -62,6 +65,20 @@ def open_video(path: Path) -> cv2.VideoCapture:
     # Phones store portrait video lying down, with a note to turn it.
     capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
     return capture
+
+
+def next_frame(capture: cv2.VideoCapture) -> tuple[bool, int]:
+    """Go on to the next frame of a file that can be decoded; `capture.retrieve` has its pixels.
+
+    OpenCV gives up at the first packet that is damaged, as at the end; asked again it goes on behind it.
+
+    Returns:
+        Whether there is one, and how many packets before it could not be decoded; at the end, 0.
+    """
+    for lost in range(DAMAGED):
+        if capture.grab():
+            return True, lost
+    return False, 0
 
 
 @contextmanager

@@ -18,6 +18,7 @@ import torch
 from intraclip.config import ClipConfig, InputConfig, Recipe
 from intraclip.core.ahead import one_ahead
 from intraclip.core.progress import Progress
+from intraclip.core.settings import require_bounds
 from intraclip.core.transfer import Arriving
 from intraclip.data.clips import tracklet_clips
 from intraclip.data.frame_batches import FrameBatch, FrameBatches
@@ -41,12 +42,18 @@ class ExtractSettings:
         max_frames: frames in a batch; bounds memory, changes no embedding.
         workers: processes that decode; 0 decodes in this one.
         skip: go on past unreadable frames, and past tracklets of which no frame can be read.
+
+    Raises:
+        ConfigError: a setting of `clip` is out of its bounds, such as a sampling that does not exist.
     """
 
     clip: ClipConfig
     max_frames: int = 256
     workers: int = 2
     skip: bool = False
+
+    def __post_init__(self) -> None:
+        require_bounds(self)
 
     @classmethod
     def of(cls, recipe: Recipe, *, clip: ClipConfig | None = None) -> ExtractSettings:

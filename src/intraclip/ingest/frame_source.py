@@ -82,6 +82,7 @@ class FrameSource(ABC):
         path: the file or folder.
         seconds: time spent on decoding so far.
         frames_read: frames that the latest pass of `frames` went past, used or not.
+        reached_s: time at which the last frame of any pass ends, by its time stamp and the nominal frame rate.
         passed: numbers of frames that count although nobody has decoded them yet.
     """
 
@@ -91,6 +92,7 @@ class FrameSource(ABC):
         self.frame_stride, self.max_fps = config.frame_stride, config.max_fps
         self.seconds = 0.0
         self.frames_read = 0
+        self.reached_s = 0.0
         self.passed: frozenset[int] = frozenset()
 
     @property
@@ -130,6 +132,7 @@ class FrameSource(ABC):
                 stamp = frame.stamp_s
                 previous = stamp if math.isfinite(stamp) and stamp > previous else previous + period
                 self.frames_read = frame.number + 1
+                self.reached_s = max(self.reached_s, previous + period)
                 # Slack of nearly half a period: stamps are rounded, and 10 fps of 30 must not become 7.5. Not a
                 # full half, so that 20 of 30 does not hang on the last digit.
                 sampled = frame.number % self.frame_stride == 0 and previous >= due - 0.49 * period

@@ -55,11 +55,11 @@ FORMAT_VERSION = 2
 
 
 def ingest(
-    videos: Sequence[str | Path],
+    videos: str | Path | Sequence[str | Path],
     *,
     out: str | Path,
     detector: str | Path | None = None,
-    tracks: Sequence[str | Path] = (),
+    tracks: str | Path | Sequence[str | Path] = (),
     encoder: Encoder | None = None,
     settings: IngestConfig | None = None,
     truth: str | Path | None = None,
@@ -72,7 +72,7 @@ def ingest(
     tracklets, and a note.
 
     Args:
-        videos: one a camera: files, folders of numbered pictures, or folders of these.
+        videos: one, or one a camera: files, folders of numbered pictures, or folders of these.
         out: folder to write; new or empty, unless resuming.
         detector: a YOLOX network (.onnx), weights of a detection model of torchvision (.pth), or a name of
             `intraclip models list`.
@@ -110,16 +110,12 @@ def ingest(
         )
     if resume and begun_in_full(out):
         config = replace(config, quality="full")
-    paths = find_videos([Path(video) for video in videos])
+    paths = find_videos(_each(videos))
     camids, notes = assign_cameras(paths, mapping=config.cameras, same_camera=config.same_camera)
     views = view_names(camids)
     sources = [open_source(path, config) for path in paths]
     known = None if truth is None else Truth(Path(truth), list(camids))
-    files = (
-        _read_tracks([Path(file) for file in tracks], sources, views, config)
-        if tracks
-        else [None] * len(sources)
-    )
+    files = _read_tracks(_each(tracks), sources, views, config) if tracks else [None] * len(sources)
     workers = 1 if config.quality == "full" else min(os.cpu_count() or 1, len(sources))
     network = open_detector(Path(detector), config, at_once=workers) if detector is not None else None
     if not all(file is not None and file.followed for file in files):
@@ -275,6 +271,10 @@ def _observe(
     return seen
 
 
+def _each(paths: str | Path | Sequence[str | Path]) -> list[Path]:
+    return [Path(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
+
+
 def _read_tracks(
     tracks: Sequence[Path], sources: Sequence[FrameSource], views: Sequence[str], config: IngestConfig
 ) -> list[MotFile | None]:
@@ -324,11 +324,18 @@ def _notes_about(source: FrameSource, summary: VideoSummary, tracks: MotFile | N
     notes = list(source.notes)
     announced = source.info.announced_frames
     # Some headers only estimate: one frame in fifty, and two, may be missing without a word.
-    if announced - summary.frames > max(2, announced // 50):
-        notes.append(
-            f"{source.path.name}: its header announces {announced} frames, the last {announced - summary.frames} "
-            "cannot be read; the file is cut off or damaged, what was read is kept"
-        )
+    slack = max(2, announced // 50)
+    if announced - summary.frames > slack:
+        found = f"{source.path.name}: its header announces {announced} frames"
+        if source.reached_s >= (announced - slack) / source.info.fps:
+            notes.append(
+                f"{found}, {summary.frames} were read, to its end; its frame rate varies, or frames are missing"
+            )
+        else:
+            notes.append(
+                f"{found}, the last {announced - summary.frames} cannot be read; the file is cut off or damaged, what "
+                "was read is kept"
+            )
     if not summary.tracks:
         notes.append(f"{source.path.name}: no people found")
     if tracks is not None and tracks.ignored:

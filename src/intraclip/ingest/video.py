@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from intraclip.core.video import open_video
+from intraclip.core.video import next_frame, open_video
 from intraclip.errors import DataError
 from intraclip.ingest.config import ALL, IngestConfig
 from intraclip.ingest.frame_source import FALLBACK_FPS, FrameSource, Grabbed, VideoInfo
@@ -41,9 +41,10 @@ class Video(FrameSource):
         capture = open_video(path)
         fps = capture.get(cv2.CAP_PROP_FPS)
         count = capture.get(cv2.CAP_PROP_FRAME_COUNT)
-        ok, first = capture.read()
+        there, _ = next_frame(capture)
+        ok, first = capture.retrieve() if there else (False, None)
         capture.release()
-        if not ok:
+        if not ok or first is None:
             raise DataError(
                 f"no frame of {path} can be decoded; the file is damaged or its codec is not supported, "
                 "try to convert it: ffmpeg -i IN -c:v libx264 OUT.mp4"
@@ -56,6 +57,18 @@ class Video(FrameSource):
             width=first.shape[1],
         )
         super().__init__(info, config)
+        self._damaged: dict[int, int] = {}
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """See `FrameSource`."""
+        if not self._damaged:
+            return ()
+        lost, places = sum(self._damaged.values()), len(self._damaged)
+        where = f"after frame {min(self._damaged)}" + f", and in {places - 1} more places" * (places > 1)
+        return (
+            f"{self.path.name} is damaged: about {lost} frames cannot be decoded {where}; the rest was read",
+        )
 
     def probe(self, count: int) -> list[Image]:
         """Up to `count` frames spread over the video, only roughly placed; found by seeking where that is quicker.
@@ -107,7 +120,12 @@ class Video(FrameSource):
         capture = open_video(self.path)
         index = 0
         try:
-            while capture.grab():
+            while True:
+                there, lost = next_frame(capture)
+                if not there:
+                    break
+                if lost:
+                    self._damaged[index] = lost
                 stamp = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
                 yield Grabbed(index, stamp, lambda: _retrieve(capture))
                 index += 1

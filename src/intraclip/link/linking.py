@@ -333,6 +333,11 @@ def _opened(
             with open_gallery(source) as gallery, gallery.linked_alone():
                 gallery.audit("link", {}, origin="library")
                 yield from_gallery(gallery)
+    elif not isinstance(source, str | Path):
+        raise DataError(
+            f"{type(source).__name__} cannot be linked; give embeddings, such as ic.Embeddings(features=..., pids=..., "
+            "camids=..., is_query=...), a Split, a gallery, or the path of one of these"
+        )
     else:
         chosen = data if isinstance(data, Split) or data is None else read_split(data)
         yield from_file(Path(source), chosen)

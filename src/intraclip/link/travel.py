@@ -191,7 +191,7 @@ def _clock(data: Any, problems: list[str]) -> dict[int, float]:
         problems.append("clock: wants a table such as [clock] with a line 2 = 12.5")
         return found
     for camera, seconds in data.items():
-        if not camera.isdecimal():
+        if not camera.removeprefix("-").isdecimal():
             problems.append(f"clock.{camera}: a camera is a number such as 2")
         elif not is_number(seconds):
             problems.append(f"clock.{camera}: {seconds!r} is no number of seconds")
@@ -211,7 +211,7 @@ def _travel(name: str, row: Any, travel: dict[tuple[int, int] | None, Travel], p
     cameras = row.get("cameras", [])
     if "cameras" in row and (
         not isinstance(cameras, list)
-        or not all(type(c) is int and c >= 0 for c in cameras)
+        or not all(type(c) is int for c in cameras)
         or len(cameras) != 2
         or cameras[0] == cameras[1]
     ):

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from intraclip.errors import ConfigError
+
 if TYPE_CHECKING:
     from intraclip.metrics.uncertainty import Estimates
 
@@ -76,8 +78,14 @@ class Scores:
         )
 
     def rank(self, k: int) -> float:
-        """Rank-k of the CMC curve, 0..1."""
-        return float(self.cmc[k - 1])
+        """Rank-k of the CMC curve, 0..1.
+
+        Raises:
+            ConfigError: there is no such rank.
+        """
+        if k not in range(1, len(self.cmc) + 1):
+            raise ConfigError(f"there is no rank-{k}: the CMC curve has the ranks 1 to {len(self.cmc)}")
+        return float(self.cmc[int(k) - 1])
 
     def to_json_dict(self) -> dict[str, Any]:
         """Plain values, as `intraclip evaluate --json` prints them."""

@@ -88,12 +88,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 def load_model(checkpoint: Checkpoint, *, device: torch.device) -> ClipEmbedder:
     """Build the network of a checkpoint with its weights, in evaluation mode."""
-    model = build_embedder(
-        checkpoint.recipe.model,
-        checkpoint.recipe.input,
-        num_classes=len(checkpoint.pids),
-        seed=0,
-    )
+    recipe = checkpoint.recipe
+    model = build_embedder(recipe.model, recipe.input, num_classes=len(checkpoint.pids), seed=0)
     load_weights(model, checkpoint)
     return model.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload,no-any-return]
 

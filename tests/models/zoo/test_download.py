@@ -266,6 +266,21 @@ def test_files_that_came_another_way_are_verified_and_copied(server: Server, tmp
         take(entry(server), [tmp_path / "none.bin"])
 
 
+def test_a_file_of_unknown_digest_that_was_cut_off_or_is_of_another_kind_is_not_taken(
+    server: Server, tmp_path: Path, here: Path
+):
+    pinned = replace(entry(server, sha256=""), megabytes=len(CONTENT) / 1e6)
+    (tmp_path / "net.bin").write_bytes(CONTENT[: len(CONTENT) // 2])
+    with pytest.raises(CheckpointError, match="it was cut off on its way, or is another network"):
+        take(pinned, [tmp_path / "net.bin"])
+    (tmp_path / "net.xml").write_bytes(CONTENT)
+    with pytest.raises(CheckpointError, match=r"net\.xml is a file of another kind"):
+        take(pinned, [tmp_path / "net.xml"])
+    assert not here.exists()
+    (tmp_path / "net.bin").write_bytes(CONTENT)
+    assert take(pinned, [tmp_path / "net.bin"])[0].known_by == ""
+
+
 def test_what_comes_with_the_package_is_here(server: Server):
     shipped = replace(entry(server), kind="checkpoint", files=(), shipped="recipes/paper.toml")
     assert is_here(shipped)

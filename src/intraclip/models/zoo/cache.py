@@ -112,10 +112,10 @@ def take(entry: Entry, sources: list[Path]) -> list[Checked]:
     """Copy files of an entry into the cache that came another way.
 
     Raises:
-        CheckpointError: a file is missing, or another one than is known.
+        CheckpointError: a file is missing, or another one than is known: by its digest, or else by kind and size.
     """
     by_name = {source.name: source for source in sources}
-    found = []
+    chosen = []
     for file in entry.files:
         source = by_name.get(file.name)
         if source is None and len(entry.files) == len(sources) == 1:
@@ -126,7 +126,18 @@ def take(entry: Entry, sources: list[Path]) -> list[Checked]:
             raise CheckpointError(
                 f"{entry.name} needs {' and '.join(f.name for f in entry.files)}; {source or file.name} is not there"
             )
-        checked = verify(entry, file, source)
+        if source.suffix.lower() != Path(file.name).suffix.lower():
+            raise CheckpointError(f"{entry.name} needs {file.name}; {source} is a file of another kind")
+        chosen.append((file, source, verify(entry, file, source)))
+    size = sum(source.stat().st_size for _, source, _ in chosen) / 1e6
+    unknown = not all(checked.known_by for _, _, checked in chosen)
+    if unknown and entry.megabytes is not None and not 0.8 < size / entry.megabytes < 1.25:
+        raise CheckpointError(
+            f"{' and '.join(str(source) for _, source, _ in chosen)}: {size:.1f} MB, {entry.name} has "
+            f"{entry.megabytes:.1f} MB; it was cut off on its way, or is another network"
+        )
+    found = []
+    for file, source, checked in chosen:
         target = folder_of(entry) / file.name
         with whole_file(target) as partial:
             shutil.copyfile(source, partial)
