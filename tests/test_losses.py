@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from intraclip.errors import ConfigError, DataError
 from intraclip.losses import LOSSES
 from intraclip.losses.circle import circle_loss
 from intraclip.losses.oim import follow, match
@@ -81,10 +82,16 @@ def test_distances_on_a_gpu_are_exact_where_it_may_round():
     assert torch.allclose(found.double(), expected, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("labels", [[0, 0, 1], [0, 0, 0]])
+@pytest.mark.parametrize("labels", [[0, 0, 1], [0, 0, 0], []])
 def test_batches_that_cannot_be_mined_are_refused(labels):
-    with pytest.raises(ValueError, match="two clips of every identity and two identities"):
-        batch_hard_triplet(torch.randn(3, 4), torch.tensor(labels))
+    with pytest.raises(DataError, match="two clips of every identity and two identities"):
+        batch_hard_triplet(torch.randn(len(labels), 4), torch.tensor(labels))
+
+
+@pytest.mark.parametrize("margin", [-0.1, float("nan"), None])
+def test_margins_that_are_none_are_refused(margin):
+    with pytest.raises(ConfigError, match="a number of 0 or more is needed"):
+        batch_hard_triplet(torch.randn(4, 4), torch.tensor([0, 0, 1, 1]), margin=margin)
 
 
 def test_total_is_the_weighted_sum():

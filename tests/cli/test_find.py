@@ -79,6 +79,27 @@ def test_it_goes_on_where_it_was(folder: Path, capsys):
         assert gallery.stats().tracklets == 4
 
 
+def test_what_was_deleted_stays_deleted(folder: Path, capsys):
+    assert find("--detector", "red.onnx") == 0
+    with open_gallery("people/gallery") as gallery:
+        gone = next(gallery.all_records()).id
+    assert main(["gallery", "delete", "people/gallery", "--id", gone]) == 0
+    capsys.readouterr()
+    assert find("--detector", "red.onnx") == 0
+    assert "4 tracklets of 2 videos; 3 are in people/gallery" in capsys.readouterr().err
+    with open_gallery("people/gallery") as gallery:
+        assert gone not in {record.id for record in gallery.all_records()}
+
+
+def test_what_is_wrong_is_said_before_the_videos_are_searched(folder: Path, capsys):
+    assert find("--detector", "red.onnx", "--model", "nothing") == 2
+    assert "nothing holds no trained model" in capsys.readouterr().err
+    command = ["find", "cam1.avi", "--out", "people", *FLAGS[:-1], "--detector", "red.onnx"]
+    assert main([*command, "--port", "99999"]) == 2
+    assert "port: 99999 must lie in 0..65535" in capsys.readouterr().err
+    assert not (folder / "people").exists()
+
+
 def test_without_a_detector_one_sentence_says_what_to_get(folder: Path, capsys):
     assert find() == 2
     said = capsys.readouterr().err

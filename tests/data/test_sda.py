@@ -14,7 +14,7 @@ from intraclip.data.augment import apply, draw
 from intraclip.data.lift import lift
 from intraclip.data.normalise import normalise
 from intraclip.data.sda import SDA
-from intraclip.errors import ConfigError
+from intraclip.errors import ConfigError, DataError
 
 MEAN = STD = (0.5, 0.5, 0.5)
 
@@ -64,7 +64,7 @@ def test_in_evaluation_mode_it_normalises_only():
     ],
 )
 def test_what_is_no_clip_is_refused(wrong: torch.Tensor):
-    with pytest.raises(ValueError, match=r"SDA wants uint8 clips \[T, 3, H, W\]"):
+    with pytest.raises(DataError, match=r"SDA wants uint8 clips \[T, 3, H, W\]"):
         SDA()(wrong)
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from intraclip.data.normalise import normalise
 from intraclip.embed.embeddings_io import load_embeddings, save_embeddings
 from intraclip.embed.evaluate import evaluate
 from intraclip.embed.extract import with_ids
-from intraclip.errors import CheckpointError, DataError, OutputError
+from intraclip.errors import CheckpointError, ConfigError, DataError, OutputError
 from intraclip.lab.demo import colour_histograms
 from intraclip.metrics.protocols import PROTOCOLS
 from intraclip.metrics.ranking import score
@@ -100,6 +101,22 @@ def test_all_protocols_come_side_by_side(tiny_split: Split, tiny_recipe: Recipe,
     assert result["scores"]["prid2011"]["same_as"] == ["mars-no-query", "ilids-vid", "lsvid", "cross-camera"]
     assert {s["distance"] for s in result["scores"].values()} == {"cosine"}
     assert result["sampling"]["test_sampling"] == "even"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"protocol": "mars"}, "protocol 'mars' is not one of"),
+        ({"distance": "l2"}, "distance 'l2' is not one of"),
+        ({}, "no query tracklets, so there is nothing to score"),
+    ],
+)
+def test_what_cannot_be_scored_is_refused_before_anything_is_embedded(
+    tiny_split: Split, tmp_path: Path, wrong: dict[str, Any], message: str
+):
+    split = tiny_split if wrong else replace(tiny_split, query=())
+    with pytest.raises((ConfigError, DataError), match=message):  # there is no network even
+        evaluate(tmp_path, data=split, **wrong)
 
 
 def test_evaluating_nothing_is_said(tiny_split: Split, tmp_path: Path):

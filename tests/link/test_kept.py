@@ -88,6 +88,21 @@ def test_times_that_run_backwards_are_refused_and_in_an_older_gallery_forbid_not
     assert np.isnan(people.evidence.times).all()
 
 
+def test_dates_that_only_some_have_are_not_used_and_that_is_told(gallery: Gallery):
+    times = {"start_s": 1.0, "end_s": 2.0}
+    dated = TrackletRecord(id="dated", camera="yard1", camid=1, started_at=1.7e9, **times)
+    gallery.add([dated], np.ones((1, 8), np.float32), fingerprint="f")
+    found = ic.link(gallery, threshold=1.2)
+    assert any(
+        note.startswith(
+            "18 of 19 tracklets, such as t000, have no date, so those of the others were not used"
+        )
+        for note in found.notes
+    )
+    assert found.evidence.times is not None
+    assert found.evidence.times[found.names.index("dated")].tolist() == [1.0, 2.0]
+
+
 def test_a_killed_process_leaves_the_linking_before(gallery: Gallery, monkeypatch: pytest.MonkeyPatch):
     ic.link(gallery, threshold=1.2)
     before = kept_in(gallery)

@@ -13,6 +13,7 @@ from intraclip.link.evidence import Evidence
 from intraclip.link.footage import with_unit
 from intraclip.link.learning import learn_times, still_linked, sure_links
 from intraclip.link.people import People, link
+from intraclip.link.recordings import kept_apart
 from intraclip.link.scores import score_people
 from intraclip.link.transit import EDGES, TransitTimes, bins
 from intraclip.link.travel import Travel, TravelTimes, read_travel_times
@@ -103,6 +104,12 @@ def test_recordings_of_a_camera_that_each_begin_at_0_are_named():
     assert "--one-clock" in why
 
 
+def test_unknown_recordings_are_not_called_several():
+    evidence, _ = walks(0)
+    unknown = replace(evidence, sources=kept_apart([""] * len(evidence)))
+    assert learn_times(linked(unknown)) == (None, "")
+
+
 def test_few_links_teach_nothing():
     times, why = learn_times(linked(walks(0, people=5)[0]))
     assert times is None
@@ -139,6 +146,15 @@ def test_the_table_is_a_file_of_travel_times(tmp_path):
     told = times.to_json_dict()
     assert sum(row["links"] for row in told["cameras"]) == told["links"] == times.links
     assert len(told["log_ratio"]) == len(EDGES) - 1
+
+
+def test_what_pairs_of_cameras_did_not_teach_is_not_in_the_table():
+    """Where clocks disagree only some pairs foretell themselves; gaps of the others would forbid what is true."""
+    gaps = {(1, 2): (8.0, 8.0, 8.0), (1, 3): (3000.0, 4000.0, 5000.0)}
+    nothing = np.zeros(len(EDGES) - 1)
+    times = TransitTimes(log_ratio=nothing, own={(1, 2): nothing + 1}, gaps=gaps)
+    assert times.travel == TravelTimes(travel={(1, 2): Travel(minimum_s=4.0, usual_s=8.0)})
+    assert "[1, 3]" not in times.text()
 
 
 def test_minimum_times_of_all_other_cameras():

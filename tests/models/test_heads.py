@@ -8,6 +8,7 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from intraclip.config import ModelConfig
+from intraclip.errors import DataError
 from intraclip.losses.total import TotalLoss
 from intraclip.models.embedder import ClipOutput
 from intraclip.models.heads import HEADS
@@ -355,3 +356,12 @@ def test_without_a_mask_every_frame_counts(name, neck):
         assert torch.equal(
             head.aggregate(frames).embedding, head.aggregate(frames, all_valid(maps)).embedding
         )
+
+
+@pytest.mark.parametrize("name", ["tap", "ica"])
+@pytest.mark.parametrize("shape", [(16, 16, 2, 2), (16, 16)])
+def test_maps_of_frames_that_are_in_no_clips_are_refused(name, shape):
+    """As many frames as features: the mean over the wrong axis would have passed unnoticed."""
+    head = HEADS.load(name)(16)
+    with pytest.raises(DataError, match=r"takes maps \[B, T, F, h, w\] or frame vectors \[B, T, F\]"):
+        head(torch.rand(shape))

@@ -12,6 +12,7 @@ import tyro
 
 from intraclip.cli.common import command, parse, progress_bars, say, with_rate
 from intraclip.cli.gallery_add import AddArgs, add_folder
+from intraclip.cli.gallery_flags import open_model_for
 from intraclip.ingest import IngestConfig
 
 if TYPE_CHECKING:
@@ -61,11 +62,17 @@ def main(argv: Sequence[str]) -> int:
     require_extra("jinja2", extra="report", purpose="the page of people")
     if args.serve:
         require_extra("uvicorn", extra="serve", purpose="the search page (or add --no-serve)")
+        from intraclip.serve.settings import ServeSettings
+
+        ServeSettings(port=args.port)
+    tracklets, gallery, people = (args.out / name for name in ("ingest", "gallery", "people"))
+    page = people / "people.html"
+    if args.model is not None and not page.is_file():
+        open_model_for(_adding(args, tracklets, gallery), str(gallery))
     detector = args.detector
     if detector is None:
         detector, what = found_detector()
         say(f"detector: {what}; another one: --detector")
-    tracklets, gallery, people = (args.out / name for name in ("ingest", "gallery", "people"))
     with progress_bars([FINDING, EMBEDDING]) as update:
         summary = ingest(
             args.videos,
@@ -80,11 +87,10 @@ def main(argv: Sequence[str]) -> int:
                 f"nobody was found: {_notes(summary)}; look at {tracklets / 'boxes'}, and try --tiling on, a smaller "
                 "--min-height or another --detector"
             )
-        count = _fill(args, tracklets, gallery, summary.tracklets, partial(update, EMBEDDING))
+        count = _fill(args, tracklets, gallery, summary.tracklets, page.is_file(), partial(update, EMBEDDING))
     for note in summary.notes:
         say(f"note: {note}")
     say(f"{summary.tracklets:,} tracklets of {len(summary.videos):,} videos; {count:,} are in {gallery}")
-    page = people / "people.html"
     if page.is_file():
         say(f"people were linked before; once more: {command('link', gallery, '--out', people)}")
     else:
@@ -102,17 +108,20 @@ def main(argv: Sequence[str]) -> int:
     return serve([str(gallery), "--port", str(args.port), *model])
 
 
-def _fill(args: FindArgs, tracklets: Path, gallery: Path, wanted: int, progress: Any) -> int:
-    """Embed what is not in the gallery yet; tracklets in it."""
+def _adding(args: FindArgs, tracklets: Path, gallery: Path) -> AddArgs:
+    return AddArgs(gallery=str(gallery), data=tracklets, model=args.model, engine=args.engine)
+
+
+def _fill(args: FindArgs, tracklets: Path, gallery: Path, wanted: int, linked: bool, progress: Any) -> int:
+    """Embed what is not in the gallery yet; tracklets in it. What is gone after they were linked was deleted."""
     from intraclip.gallery.gallery import is_taken, open_gallery
 
     if is_taken(gallery):
         with open_gallery(gallery) as opened:
             there = opened.stats().tracklets
-        if there >= wanted:
+        if there >= wanted or linked:
             return there
-    flags = AddArgs(gallery=str(gallery), data=tracklets, model=args.model, engine=args.engine)
-    _, count, _ = add_folder(flags, progress)
+    _, count, _ = add_folder(_adding(args, tracklets, gallery), progress)
     return count
 
 

@@ -258,7 +258,9 @@ def _link(args: LinkArgs, folder: Path) -> Callable[[], None]:
                 tell(f"note: {note}")
             if learned:
                 tell(f"the times between cameras are in {args.out / TRAVEL}, as --travel reads them")
-            if labels is not None:
+            if labels is not None and not labels[0]:
+                tell("no labels for training: nobody was found in two cameras")
+            elif labels is not None:
                 file = args.out / LABELS
                 tell(
                     f"{labels[0]} people and {labels[1]} tracklets in {file}: to train on them, look at the page, "

@@ -12,6 +12,7 @@ from intraclip.config import AugmentConfig, InputConfig, Recipe
 from intraclip.config_io import check_recipe
 from intraclip.data.augment import apply, draw
 from intraclip.data.normalise import normalise
+from intraclip.errors import DataError
 
 
 class SDA(nn.Module):
@@ -76,12 +77,13 @@ class SDA(nn.Module):
             clips: uint8 ``[T, 3, H, W]`` (one clip) or ``[B, T, 3, H, W]`` RGB, on any device.
 
         Raises:
-            ValueError: something else than such clips.
+            DataError: something else than such clips.
         """
         clips = torch.as_tensor(clips)
         if clips.ndim not in (4, 5) or clips.shape[-3] != 3 or clips.dtype != torch.uint8:
-            raise ValueError(
-                f"SDA wants uint8 clips [T, 3, H, W] or [B, T, 3, H, W], got {clips.dtype} {list(clips.shape)}"
+            raise DataError(
+                f"SDA wants uint8 clips [T, 3, H, W] or [B, T, 3, H, W] of 0..255, got {clips.dtype} "
+                f"{list(clips.shape)}; it normalises them itself"
             )
         if not self.training or self.config.mode == "none":
             return normalise(clips, mean=self.mean, std=self.std)

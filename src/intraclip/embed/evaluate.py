@@ -27,8 +27,8 @@ from intraclip.embed.extractors import ExtractSettings
 from intraclip.embed.network import Network
 from intraclip.embed.origin import origin_of, times_of
 from intraclip.embed.sharding import balance
-from intraclip.errors import ConfigError
-from intraclip.metrics.distance import Distance
+from intraclip.errors import ConfigError, DataError
+from intraclip.metrics.distance import Distance, require_distance
 from intraclip.metrics.protocols import Protocol, protocol_named
 from intraclip.metrics.ranking import score
 from intraclip.metrics.scores import Scores
@@ -91,7 +91,15 @@ def evaluate(
         recipe = read_checkpoint(model_file(run)).recipe.data
         number = recipe.split if split is None else split
         tested = read_split(data, layout=layout, split=number, direction=recipe.direction)
+    # Before hours of embedding, not after.
     require_test_tracklets(tested)
+    if not tested.query:
+        raise DataError(
+            f"{tested.root} holds {len(tested.gallery)} gallery tracklets and no query tracklets, so there is nothing "
+            "to score; tracklets without labels: intraclip rank, or link"
+        )
+    protocols = protocols_named(protocol or tested.protocol)
+    require_distance(distance)
     ready = _ready(run, sampling=sampling, engine=engine, workers=workers, device=device)
     network = ready.network
     features, unreadable = _embed_shared(network, tested.test, ranks, progress)
@@ -102,7 +110,7 @@ def evaluate(
         sure = intervals_or_none(found.outcomes, embeddings.pids)
         return {**found.to_json_dict(), "intervals": sure and sure.to_json_dict()}
 
-    scores, not_scored = scored_by(protocols_named(protocol or tested.protocol), scored)
+    scores, not_scored = scored_by(protocols, scored)
     result = {
         "scores": scores,
         "not_scored": not_scored,

@@ -28,6 +28,7 @@ import numpy.typing as npt
 from intraclip.link.evidence import BLOCK, Evidence
 from intraclip.link.footage import without_cameras
 from intraclip.link.people import FULL, People
+from intraclip.link.recordings import is_unknown
 from intraclip.link.transit import EDGES, FEW, TransitTimes, bins
 
 LEAST = 10
@@ -51,13 +52,15 @@ def learn_times(people: People) -> tuple[TransitTimes | None, str]:
 
     Returns:
         What was learned, None if nothing was, and why, in a sentence; an empty one where there are no times to learn
-        from, or a single camera.
+        from, a single camera, or times whose recordings are unknown.
     """
     order = np.argsort(np.array(people.names))
     evidence, person = people.evidence.taken(order), people.person[order]
     known = np.flatnonzero(np.isfinite(evidence.clocked).all(axis=1))
     if len(np.unique(evidence.camids[known])) < 2:
         return None, ""
+    if any(map(is_unknown, evidence.sources)):
+        return None, ""  # that was said, and what to do
     several = evidence.several_recordings()
     if several is not None:
         return None, (
@@ -94,6 +97,8 @@ def learn_times(people: People) -> tuple[TransitTimes | None, str]:
         gaps={places[n]: tuple(np.sort(seconds[pairs == n]).tolist()) for n in sorted(places)},
     )
     where = "" if everywhere is not None else f", {len(own)} of {len(places)} pairs of cameras alone"
+    if everywhere is None:
+        seconds = seconds[np.isin(pairs, list(own))]
     return times, (
         f"times between cameras were learned from the {len(links)} surest links{where}: half of these people took "
         f"{np.median(seconds):.1f} s or less from one camera to another"

@@ -359,10 +359,8 @@ def _sources(given: Input, travel: TravelTimes | None, notes: list[str]) -> tupl
     remedy = "if each camera has one recording, or all times are on its clock, add --one-clock"
     if travel is not None and travel.ways:
         raise ConfigError(f"--travel needs one clock a camera, and {why}; {remedy}")
-    notes.append(
-        f"{why}, so their times were compared with none and forbid nothing; name the folder of `intraclip ingest` "
-        f"with --data, or, {remedy}"
-    )
+    folder = "name the folder of `intraclip ingest` with --data, or, " if given.gallery is None else ""
+    notes.append(f"{why}, so their times were compared with none and forbid nothing; {folder}{remedy}")
     return kept_apart(given.sources)
 
 

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 # may put a prefix in front. Other systems' names are not guessed at: "cam1_0007" says nothing about recordings.
 _INGESTED = re.compile(r"(.*?cam\d+(?:v\d+)?)_t\d{4,}(?:p\d+)?", re.DOTALL)
 
+_ALONE = "\0 "
+
 
 def recordings(names: Sequence[str], videos: Sequence[str] = ()) -> tuple[str, ...]:
     """Recording of every tracklet, by its name and its video; tracklets with the same text share a recording.
@@ -40,4 +42,9 @@ def kept_apart(sources: Sequence[str]) -> tuple[str, ...]:
     >>> kept_apart(["cam1", "", ""])
     ('cam1', '\x00 1', '\x00 2')
     """
-    return tuple(source or f"\0 {row}" for row, source in enumerate(sources))
+    return tuple(source or f"{_ALONE}{row}" for row, source in enumerate(sources))
+
+
+def is_unknown(source: str) -> bool:
+    """Whether `kept_apart` made this recording up, for one tracklet alone."""
+    return source.startswith(_ALONE)

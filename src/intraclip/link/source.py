@@ -173,6 +173,13 @@ def from_gallery(gallery: Gallery) -> Input:
     times = np.full((len(records), 2), np.nan)
     notes = []
     ahead = [wall and record.seen_at != record.started_at for record in records]
+    dated = sum(record.started_at is not None for record in records)
+    if dated and not wall:
+        undated = next(record.id for record in records if record.started_at is None)
+        notes.append(
+            f"{len(records) - dated} of {len(records)} tracklets, such as {undated}, have no date, so those of the "
+            "others were not used: times count within each recording alone; add all with --started-at"
+        )
     if any(ahead):
         notes.append(
             f"{sum(ahead)} tracklets, such as {names[ahead.index(True)]}, have times after they were added to the "

@@ -59,11 +59,17 @@ class TransitTimes:
     def travel(self) -> TravelTimes:
         """The same as `--travel` takes it: pairs with `FEW` links and more, and all others together.
 
-        The shortest time is half of what 95 % of the links took, as some are wrong and more people will come.
+        The shortest time is half of what 95 % of the links took, as some are wrong and more people will come. Where
+        pairs have nothing in common, only those that taught something of their own are in it.
         """
-        own = {pair: _way(np.array(gaps)) for pair, gaps in self.gaps.items() if len(gaps) >= FEW}
-        others = _way(np.concatenate([np.array(gaps) for gaps in self.gaps.values()]))
-        return TravelTimes(travel=own, others=others)
+        common = self.log_ratio.any()
+        told = {
+            pair: gaps
+            for pair, gaps in self.gaps.items()
+            if len(gaps) >= FEW and (common or pair in self.own)
+        }
+        others = _way(np.concatenate([np.array(gaps) for gaps in self.gaps.values()])) if common else None
+        return TravelTimes(travel={pair: _way(np.array(gaps)) for pair, gaps in told.items()}, others=others)
 
     def text(self) -> str:
         """`travel` as the TOML file that `--travel` reads."""

@@ -8,6 +8,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from intraclip.core.numbers import is_number
+from intraclip.errors import ConfigError, DataError
 from intraclip.losses.base import Loss, LossInput, LossOutput
 from intraclip.losses.settings import TripletSettings
 
@@ -60,7 +62,8 @@ def batch_hard_triplet(
         soft: ``log(1 + exp(d_p - d_n))`` instead; `margin` is then used for `active` only.
 
     Raises:
-        ValueError: shapes do not belong together, or an anchor has no positive or no negative; labels on a GPU are
+        ConfigError: a margin below 0, or that is no number.
+        DataError: shapes do not belong together, or an anchor has no positive or no negative; labels on a GPU are
             not looked at, because that would make the processor wait for it.
 
     >>> features = torch.tensor([[0.0], [1.0], [3.0], [4.0]])
@@ -68,18 +71,22 @@ def batch_hard_triplet(
     >>> found.loss.item(), found.active.item()
     (0.25, 0.5)
     """
+    if not is_number(margin) or margin < 0:
+        raise ConfigError(f"margin: {margin!r}, a number of 0 or more is needed; soft=True goes without")
     features = torch.as_tensor(features)
     labels = torch.as_tensor(labels, device=features.device)
     if features.ndim != 2 or not features.is_floating_point() or labels.shape != features.shape[:1]:
-        raise ValueError(
+        raise DataError(
             f"batch-hard mining wants float features [B, D] and a label for each, got {features.dtype} "
             f"{list(features.shape)} and labels {list(labels.shape)}"
         )
     distances = euclidean_distances(features)
     same = labels.unsqueeze(0) == labels.unsqueeze(1)
     positives = same & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)
-    if labels.device.type == "cpu" and (not bool(positives.any(dim=1).all()) or bool(same.all(dim=1).any())):
-        raise ValueError(
+    if labels.device.type == "cpu" and not bool(
+        (positives.any(dim=1) & ~same.all(dim=1)).all() and len(labels)
+    ):
+        raise DataError(
             f"batch-hard mining needs two clips of every identity and two identities, got labels {labels.tolist()}"
         )
     positive = distances.masked_fill(~positives, float("-inf")).amax(dim=1)

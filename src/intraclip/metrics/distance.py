@@ -21,6 +21,12 @@ _CHUNK_VALUES = 2**17
 """Values of one side that are widened to float64 at a time: 1 MiB, which stays in the processor's cache."""
 
 
+def require_distance(distance: str) -> None:
+    """Refuse a distance that does not exist."""
+    if distance not in DISTANCES:
+        raise DataError(f"distance {distance!r} is not one of {', '.join(DISTANCES)}")
+
+
 def check_features(
     features: npt.NDArray[np.float32],
     *,
@@ -40,8 +46,7 @@ def check_features(
         DataError: they are no ``[N, D]``, not finite or too large for a float32 distance, a zero vector has no
             direction, or the distance is unknown.
     """
-    if distance not in DISTANCES:
-        raise DataError(f"distance {distance!r} is not one of {', '.join(DISTANCES)}")
+    require_distance(distance)
     if features.ndim != 2:
         raise DataError(f"{name} features want the shape [N, D], not {features.shape}")
     peak = largest(features)

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from intraclip.core.registry import NoSettings
+from intraclip.errors import DataError
 
 
 class HeadOutput(NamedTuple):
@@ -147,7 +148,16 @@ class FrameHead(Head):
         return self.from_mean(masked_mean(features, mask))
 
     def forward(self, maps: torch.Tensor, mask: torch.Tensor | None = None) -> HeadOutput:
-        """See `Head.forward`: the vector of each frame, then `aggregate`. Frame vectors ``[B, T, V]`` are taken too."""
+        """See `Head.forward`: the vector of each frame, then `aggregate`. Frame vectors ``[B, T, V]`` are taken too.
+
+        Raises:
+            DataError: something else, such as maps of frames that are in no clips.
+        """
+        if maps.ndim not in (3, 5):
+            raise DataError(
+                f"{type(self).__name__} takes maps [B, T, F, h, w] or frame vectors [B, T, F] of B clips of T frames, "
+                f"not {list(maps.shape)}; maps [B * T, F, h, w] become clips with maps.unflatten(0, (B, T))"
+            )
         return self.aggregate(maps if maps.ndim == 3 else self.frame_vectors(maps), mask)
 
 
