@@ -38,7 +38,8 @@ from intraclip.metrics.blocks import MAX_BYTES
 from intraclip.metrics.embeddings import Embeddings
 from intraclip.metrics.given_distances import score_distances
 from intraclip.metrics.protocols import PROTOCOLS
-from intraclip.metrics.ranking import CMC_LENGTH, score
+from intraclip.metrics.ranking import score
+from intraclip.metrics.scores import CMC_LENGTH
 
 PIDS, CAMERAS, OF_QUERY_PIDS, MARS_GALLERY, QUERIES = 626, 6, 8_062, 11_310, 1_980
 

@@ -46,6 +46,7 @@ from intraclip.core.distributed import World  # noqa: E402
 from intraclip.data.clip_batch import ClipBatch  # noqa: E402
 from intraclip.data.normalise import normalise  # noqa: E402
 from intraclip.models.embedder import build_embedder  # noqa: E402
+from intraclip.models.heads.build import triplet_vector  # noqa: E402
 from intraclip.train.step import Done, TrainingStep, autocast, backend_settings  # noqa: E402
 from intraclip.train.throughput import peak_memory  # noqa: E402
 
@@ -118,7 +119,7 @@ def public_step(
             maps = model.backbone(frames.flatten(0, 1))
             pooled = F.adaptive_avg_pool2d(maps, 1).flatten(1)
             clips = model.head.from_mean(pooled.view(*frames.shape[:2], -1).mean(1))
-            features = clips.embedding if recipe.model.triplet_vector == "embedding" else clips.pooled
+            features = clips.embedding if triplet_vector(recipe.model) == "embedding" else clips.pooled
             logits = model.classifier(clips.embedding)
         loss = triplet(features.float(), batch.labels) + entropy(logits.float(), batch.labels)
         optimizer.zero_grad()

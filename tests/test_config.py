@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from intraclip.config import Recipe, problems
-from intraclip.config_io import dump_recipe, recipe_from_table
+from intraclip.config import Recipe
+from intraclip.config_io import dump_recipe, problems, recipe_from_table
 from intraclip.errors import ConfigError
 from intraclip.recipe_files import load_recipe, shipped_recipes
 

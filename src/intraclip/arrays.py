@@ -161,12 +161,10 @@ def _without_tensors(values: Any) -> Any:
         values = values.detach().cpu().resolve_conj().resolve_neg()
         try:
             return values.numpy()
-        except (
-            TypeError
-        ):  # bfloat16 and its like, which NumPy does not know; float32 holds every value of them
+        except TypeError:
+            # bfloat16 and its like, which NumPy does not know; float32 holds every value of them
             return values.float().numpy()
-    if isinstance(values, list | tuple) and any(
-        _is_array(v) or isinstance(v, list | tuple) for v in values[:1]
-    ):
+    first = values[0] if isinstance(values, list | tuple) and values else None
+    if _is_array(first) or isinstance(first, list | tuple):
         return [_without_tensors(v) for v in values]
     return values

@@ -1,19 +1,17 @@
 """Every setting of a training run, with its default and what it means. No torch in here.
 
-A recipe is one `Recipe`; TOML files and flags fill it (`intraclip.config_io`). Where the paper says a value,
+A recipe is one `Recipe`; TOML files and flags fill it, `intraclip.config_io` checks it. Where the paper says a value,
 the attribute's text names the section; where the paper is silent, it says so.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
-from intraclip.core import settings
 from intraclip.core.registry import open_registry
-from intraclip.core.settings import OF_PART, Given, bounded, part, parts, settings_of, share
-from intraclip.errors import ConfigError
+from intraclip.core.settings import OF_PART, Given, bounded, part, parts, share
 
 BACKBONES = "intraclip.models.backbones:BACKBONES"
 """Where backbones are registered; see `HEADS`."""
@@ -156,13 +154,6 @@ class ModelConfig:
         """The same with another head, whose settings are by default then."""
         return self if head == self.head else replace(self, head=head, head_settings={})
 
-    @property
-    def triplet_vector(self) -> Literal["embedding", "pooled"]:
-        """`triplet_reads` with `auto` decided, as the head says."""
-        if self.triplet_reads == "auto":
-            return "pooled" if open_registry(HEADS).load(self.head).triplet_reads == "pooled" else "embedding"
-        return self.triplet_reads
-
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerConfig:
@@ -289,39 +280,3 @@ class Recipe:
     step: StepConfig = field(default_factory=StepConfig)
     data: DataConfig = field(default_factory=DataConfig)
     run: RunConfig = field(default_factory=RunConfig)
-
-
-def problems(recipe: Recipe) -> Iterator[str]:
-    """Yield every value of a recipe that is out of range, as "section.key: what is wrong".
-
-    >>> list(problems(Recipe()))
-    []
-    >>> list(problems(Recipe(clip=ClipConfig(num_frames=0))))
-    ['clip.num_frames: 0 is too small, at least 1']
-    """
-    yield from settings.problems(recipe)
-    if recipe.batch.identities * recipe.batch.clips % max(recipe.step.pieces, 1):
-        yield (
-            f"step.pieces: {recipe.step.pieces} must divide the batch of {recipe.batch.identities} x "
-            f"{recipe.batch.clips} clips"
-        )
-    if _nothing_weighs(recipe.loss) and not _has_own_loss(recipe.model.backbone):
-        yield "loss: every weight is 0: nothing is left to train on"
-    if recipe.model.neck_test == "before" and recipe.model.neck == "none":
-        yield "model.neck_test: there is nothing before a neck where model.neck is none"
-
-
-def _nothing_weighs(given: Mapping[str, Given]) -> bool:
-    """Whether all losses have weight 0; without settings that are wrong, which are said elsewhere."""
-    if not any(own.get("weight") == 0 for own in given.values()):
-        return False
-    losses = open_registry(LOSSES)
-    try:
-        return not any(settings_of(losses, name, given.get(name, {})).weight for name in losses)
-    except ConfigError:
-        return False
-
-
-def _has_own_loss(backbone: str) -> bool:
-    registry = open_registry(BACKBONES)
-    return not registry.problem(backbone) and bool(registry.load(backbone).own_loss)

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import tomli_w
 
-from intraclip.config import Recipe, problems
-from intraclip.core.settings import dataclass_from_table, table_of
+from intraclip.config import BACKBONES, LOSSES, Recipe
+from intraclip.core import settings
+from intraclip.core.registry import open_registry
+from intraclip.core.settings import (
+    Given,
+    dataclass_from_table,
+    settings_of,
+    table_of,
+)
 from intraclip.errors import ConfigError
 
 
@@ -59,6 +66,43 @@ def recipe_from_table(table: Mapping[str, Any], *, source: str) -> Recipe:
     return recipe
 
 
+def problems(recipe: Recipe) -> Iterator[str]:
+    """Yield every value of a recipe that is out of range, as "section.key: what is wrong".
+
+    >>> from intraclip.config import ClipConfig
+    >>> list(problems(Recipe()))
+    []
+    >>> list(problems(Recipe(clip=ClipConfig(num_frames=0))))
+    ['clip.num_frames: 0 is too small, at least 1']
+    """
+    yield from settings.problems(recipe)
+    if recipe.batch.identities * recipe.batch.clips % max(recipe.step.pieces, 1):
+        yield (
+            f"step.pieces: {recipe.step.pieces} must divide the batch of {recipe.batch.identities} x "
+            f"{recipe.batch.clips} clips"
+        )
+    if _nothing_weighs(recipe.loss) and not _has_own_loss(recipe.model.backbone):
+        yield "loss: every weight is 0: nothing is left to train on"
+    if recipe.model.neck_test == "before" and recipe.model.neck == "none":
+        yield "model.neck_test: there is nothing before a neck where model.neck is none"
+
+
+def _nothing_weighs(given: Mapping[str, Given]) -> bool:
+    """Whether all losses have weight 0; without settings that are wrong, which are said elsewhere."""
+    if not any(own.get("weight") == 0 for own in given.values()):
+        return False
+    losses = open_registry(LOSSES)
+    try:
+        return not any(settings_of(losses, name, given.get(name, {})).weight for name in losses)
+    except ConfigError:
+        return False
+
+
+def _has_own_loss(backbone: str) -> bool:
+    registry = open_registry(BACKBONES)
+    return not registry.problem(backbone) and bool(registry.load(backbone).own_loss)
+
+
 def check_recipe(recipe: Recipe, *, source: str) -> None:
     """Raise a ConfigError that lists every value out of range; for recipes changed by flags."""
     found = list(problems(recipe))
@@ -69,6 +113,7 @@ def check_recipe(recipe: Recipe, *, source: str) -> None:
 def dump_recipe(recipe: Recipe) -> str:
     """A recipe as TOML text, every value spelled out; `load_recipe` reads it back unchanged.
 
+    >>> import tomllib
     >>> recipe_from_table(tomllib.loads(dump_recipe(Recipe(seed=7))), source="memory").seed
     7
     """

@@ -71,9 +71,8 @@ def migrated(table: Mapping[str, Any], below: Mapping[str, Any]) -> dict[str, An
         place, owners, new = MOVED[key]
         _, chooses = place.split(".")
         if not owners:
-            if key == place and isinstance(
-                raw, Mapping
-            ):  # today's table; a flag's word stands in it as its name
+            if key == place and isinstance(raw, Mapping):
+                # today's table; a flag's word stands in it as its name
                 own = dict(raw)
                 keys[name] = {new: own.pop("name"), **own} if "name" in own else own
             else:

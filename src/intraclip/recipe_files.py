@@ -125,10 +125,8 @@ def read_toml(path: Path, *, what: str) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{what} {path} cannot be read: {error.strerror}") from None
-    except (
-        ValueError,
-        RecursionError,
-    ) as error:  # broken TOML and UTF-8, numbers and nesting beyond Python's bounds
+    except (ValueError, RecursionError) as error:
+        # Broken TOML and UTF-8, numbers and nesting beyond Python's bounds.
         raise ConfigError(f"{path} is no valid TOML: {error}") from None
 
 

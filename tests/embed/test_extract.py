@@ -15,6 +15,7 @@ from intraclip.config import ClipConfig, Recipe
 from intraclip.core.transfer import Arriving
 from intraclip.data.frames import read_tracklet_frame, resize_frame
 from intraclip.embed.clip_extractor import ClipExtractor
+from intraclip.embed.encoders.base import aside
 from intraclip.embed.encoders.torch_encoder import TorchEncoder
 from intraclip.embed.extract import extractor_of, open_extractor
 from intraclip.embed.extractors import ExtractSettings, FrameExtractor, RunningMean
@@ -339,3 +340,16 @@ def test_progress_counts_frames(tmp_path, tiny_recipe: Recipe):
         ragged(tmp_path), progress=lambda done, total: calls.append((done, total))
     )
     assert calls == [(10, 35), (20, 35), (30, 35), (35, 35)]
+
+
+@pytest.mark.cuda
+def test_a_result_is_there_although_later_work_is_not():
+    device = torch.device("cuda", torch.cuda.current_device())
+    large = torch.randn(4096, 4096, device=device)
+    values = Arriving(large[0] * 2)
+    torch.cuda._sleep(2_000_000_000)  # about a second
+    later = torch.cuda.current_stream().record_event()
+    with aside(device):
+        again = (large[0] * 2).cpu()
+    assert torch.equal(values.read(), again)
+    assert not later.query()

@@ -14,7 +14,8 @@ from intraclip.metrics.embeddings import Embeddings
 from intraclip.metrics.given_distances import score_distances
 from intraclip.metrics.protocols import PROTOCOLS, Protocol, protocol_named
 from intraclip.metrics.ranked_lists import ranked_list
-from intraclip.metrics.ranking import Scores, score
+from intraclip.metrics.ranking import score
+from intraclip.metrics.scores import Scores
 
 FULL, NO_QUERY, OFFICIAL = (PROTOCOLS[name] for name in ("mars-full", "mars-no-query", "mars-official"))
 

@@ -10,7 +10,7 @@ from counting import lines_of_python
 from intraclip.errors import DataError
 from intraclip.metrics import uncertainty
 from intraclip.metrics.paired import paired, paired_values
-from intraclip.metrics.ranking import Outcomes
+from intraclip.metrics.scores import Outcomes
 from intraclip.metrics.uncertainty import intervals
 
 

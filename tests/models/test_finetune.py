@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from intraclip.config import FinetuneConfig, InputConfig, ModelConfig, Recipe, problems
+from intraclip.config import FinetuneConfig, InputConfig, ModelConfig, Recipe
+from intraclip.config_io import problems
 from intraclip.errors import ConfigError
 from intraclip.models.backbones import BACKBONES
 from intraclip.models.backbones.build import build_backbone

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from intraclip.metrics.ranking import Outcomes
+from intraclip.metrics.scores import Outcomes
 from intraclip.report.sections.ranked import choose_queries
 
 

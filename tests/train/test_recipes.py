@@ -10,7 +10,8 @@ import pytest
 import safetensors.torch
 import torch
 
-from intraclip.config import Recipe, problems
+from intraclip.config import Recipe
+from intraclip.config_io import problems
 from intraclip.embed.extract import load_run
 from intraclip.models.saving import training_checkpoints
 from intraclip.recipe_files import load_recipe

@@ -18,8 +18,8 @@ from intraclip.config import (
     OptimizerConfig,
     Recipe,
     StepConfig,
-    problems,
 )
+from intraclip.config_io import problems
 from intraclip.core.distributed import World
 from intraclip.data.clip_batch import ClipBatch
 from intraclip.data.normalise import normalise

@@ -61,9 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(
-            errors="backslashreplace"
-        )  # names of files may be no text; stderr does so anyway
+        # names of files may be no text; stderr does so anyway
+        sys.stdout.reconfigure(errors="backslashreplace")
     quiet, verbose = {"-q", "--quiet"} & set(arguments), {"-v", "--verbose"} & set(arguments)
     arguments = [word for word in arguments if word not in {"-q", "--quiet", "-v", "--verbose"}]
     if not arguments or arguments[0] in ("-h", "--help", "--help-all"):

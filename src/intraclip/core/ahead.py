@@ -1,11 +1,9 @@
-"""Work on a GPU that is begun before the results ahead of it are read, and work that does not wait for it."""
+"""Work on a GPU that is begun before the results ahead of it are read."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
-from functools import lru_cache
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 
@@ -41,20 +39,3 @@ def one_ahead(
         raise failure
     if waiting is not None:
         yield waiting[0], waiting[1].read()
-
-
-def aside(device: torch.device) -> AbstractContextManager[object]:
-    """On a GPU, a queue of its own: what is started inside does not wait for what was started outside before it.
-
-    What it reads must be there already. On the CPU it does nothing.
-    """
-    if device.type != "cuda":
-        return nullcontext()
-    return torch.cuda.stream(_queue(device))
-
-
-@lru_cache(maxsize=8)  # one for each GPU: every queue has workspace of its own there
-def _queue(device: torch.device) -> torch.cuda.Stream:
-    cuda: Any = torch.cuda
-    queue: torch.cuda.Stream = cuda.Stream(device, priority=-1)  # before what is waiting
-    return queue

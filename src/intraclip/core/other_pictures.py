@@ -49,9 +49,8 @@ def decode_with_pillow(data: Bytes, name: Path | str, limits: Limits, formats: S
             with Image.open(io.BytesIO(data.data), formats=known) as image:
                 require_size(image.height, image.width, name, limits)
                 deep = _is_deep(image, data)
-                exif = (
-                    image.info.get("exif", b"") if image.format != "TIFF" else b""
-                )  # Pillow turns TIFFs itself
+                # Pillow turns TIFFs itself
+                exif = image.info.get("exif", b"") if image.format != "TIFF" else b""
                 pixels = _rgb(image, name)
     except (FrameError, MemoryError):
         raise
@@ -83,9 +82,8 @@ def _is_deep(image: Image.Image, data: Bytes) -> bool:
     if image.format == "PNG":
         return len(data) > 24 and int(data[24]) == 16  # IHDR: the first chunk, always
     if image.format == "TIFF":
-        return (
-            int(np.max(getattr(image, "tag_v2", {}).get(258, 8))) > 8
-        )  # BitsPerSample: one, or one a channel
+        # BitsPerSample: one, or one a channel
+        return int(np.max(getattr(image, "tag_v2", {}).get(258, 8))) > 8
     return False
 
 

@@ -241,9 +241,8 @@ def _result(frames: torch.Tensor, out: torch.Tensor | None, dtype: torch.dtype) 
 
 def _require_inside(boxes: torch.Tensor, height: int, width: int, *, operation: str, smallest: int) -> None:
     """Refuse boxes ``[B, U, 4]`` that leave the frame: they were drawn for frames of another size."""
-    rows = (
-        boxes.numpy()
-    )  # whose operations on a few numbers cost a fraction of torch's: this is in every step
+    # whose operations on a few numbers cost a fraction of torch's: this is in every step
+    rows = boxes.numpy()
     inside = (rows >= (0, 0, smallest, smallest)) & (rows[..., :2] + rows[..., 2:] <= (height, width)).repeat(
         2, -1
     )

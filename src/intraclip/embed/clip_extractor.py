@@ -104,9 +104,8 @@ class ClipExtractor:
             for i, owner in enumerate(batch.owners.tolist()):
                 left[owner] -= 1
                 ends[i] = left[owner] == 0
-            for (
-                message
-            ) in batch.unreadable:  # the message names the frame; the batch does not say whose it is
+            for message in batch.unreadable:
+                # The message names the frame; the batch does not say whose it is.
                 notes.unreadable(part.start + int(batch.owners[0]), message)
             means = mean.add(embeddings, counted=torch.ones_like(ends), ends=ends).float().numpy()
             for owner, embedding in zip(batch.owners[ends].tolist(), means, strict=True):

@@ -30,7 +30,8 @@ from intraclip.embed.sharding import balance
 from intraclip.errors import ConfigError, DataError
 from intraclip.metrics.distance import Distance, require_distance
 from intraclip.metrics.protocols import Protocol, protocol_named
-from intraclip.metrics.ranking import Scores, score
+from intraclip.metrics.ranking import score
+from intraclip.metrics.scores import Scores
 from intraclip.metrics.side_by_side import protocols_named, scored_by
 from intraclip.metrics.uncertainty import intervals_or_none
 from intraclip.models.checkpoint import Checkpoint, model_file, read_checkpoint

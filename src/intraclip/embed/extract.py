@@ -61,9 +61,8 @@ def open_extractor(
     if run is not None:
         ours = encoder is None and engine == "torch"
         model, recipe = load_run(run, device=device if ours else "cpu")
-        if encoder is None and engine == "auto" and model.frame_head is None:
-            return _called(extractor_of(model), run), recipe  # only torch runs heads that read maps
-        if ours:
+        # Only torch runs heads that read maps.
+        if ours or (encoder is None and engine == "auto" and model.frame_head is None):
             return _called(extractor_of(model), run), recipe
         head = model.frame_head
         if head is None:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import torch
 
 from intraclip.config import ClipConfig, InputConfig, Recipe
-from intraclip.core.ahead import aside, one_ahead
+from intraclip.core.ahead import one_ahead
 from intraclip.core.progress import Progress
 from intraclip.core.settings import require_bounds
 from intraclip.core.transfer import Arriving
@@ -24,7 +24,7 @@ from intraclip.data.clips import tracklet_clips
 from intraclip.data.frame_batches import FrameBatch, FrameBatches
 from intraclip.data.frame_loader import FrameLoader
 from intraclip.data.workers import Batches, iterate
-from intraclip.embed.encoders.base import FrameEncoder, StartingEncoder
+from intraclip.embed.encoders.base import FrameEncoder, StartingEncoder, aside
 from intraclip.errors import ConfigError, DataError
 from intraclip.models.fingerprint import embedding_fingerprint
 from intraclip.models.heads.base import FrameHead
@@ -229,11 +229,8 @@ def results_of(
     batches: Batches[BatchT], workers: int, start: Callable[[BatchT], Arriving], *, ahead: bool
 ) -> Iterator[tuple[BatchT, torch.Tensor]]:
     """Batches and what becomes of them; a GPU has the next batch before this one's results are read."""
-    if ahead:
-        yield from one_ahead(iterate(batches, workers=workers, pin_memory=torch.cuda.is_available()), start)
-        return
-    for batch in iterate(batches, workers=workers):
-        yield batch, start(batch).read()
+    found = iterate(batches, workers=workers, pin_memory=ahead and torch.cuda.is_available())
+    yield from one_ahead(found, start) if ahead else ((batch, start(batch).read()) for batch in found)
 
 
 class RunningMean:
@@ -256,9 +253,7 @@ class RunningMean:
         Returns:
             double ``[runs that ended, size]``.
         """
-        run = (
-            torch.cumsum(ends, dim=0) - ends.long()
-        )  # the run of each place; the first may have begun before
+        run = torch.cumsum(ends, dim=0) - ends.long()  # of each place; the first may have begun before
         closed = int(ends.sum())
         sums = torch.zeros(closed + 1, len(self._sum), dtype=torch.float64)
         sums.index_add_(0, run[counted], rows.double())

@@ -176,6 +176,7 @@ def _distinct(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(found)
 
 
+_EMBEDS = ("checkpoint", "re-ID network")
 _CLIPS = "a clip is an array uint8 [T, H, W, 3] in RGB, a list of pictures [h, w, 3], a folder of frames, or a Tracklet"
 
 
@@ -188,13 +189,8 @@ def _tracklet(item: Any, number: int) -> Tracklet:
         folder = Path(item)
         frames = list_images(folder)
         if not frames:
-            what = (
-                "is a file"
-                if folder.is_file()
-                else "holds no pictures"
-                if folder.exists()
-                else "is not there"
-            )
+            there = "holds no pictures" if folder.exists() else "is not there"
+            what = "is a file" if folder.is_file() else there
             raise DataError(f"{folder} {what}; {_CLIPS}. Videos become tracklets with ic.ingest")
         name = folder.resolve().name
         return Tracklet(name=name, root=folder, frames=tuple(frames), pid=UNKNOWN_PID, camid=0)
@@ -204,22 +200,20 @@ def _tracklet(item: Any, number: int) -> Tracklet:
 
 
 def run_or_encoder(source: str | Path) -> tuple[Path | None, Path | None]:
-    """A source as the two arguments of `open_extractor`: a network of ours, or somebody else's."""
+    """A source as the two arguments of `open_extractor`, which puts a name of the zoo where it belongs."""
     path = Path(source)
     if path.is_dir() or path.suffix == ".safetensors":
         return path, None
     if path.suffix.lower() in (".toml", *RUNS) or str(source).startswith(TIMM):
         return None, path
     entry = None if path.exists() else find(str(source))
-    if entry is not None and entry.kind == "checkpoint":
+    if entry is not None and entry.kind in _EMBEDS:
         return path, None
-    if entry is not None and entry.kind == "re-ID network":
-        return None, path
     if entry is not None:
         what = f"is a {entry.kind} of the zoo, and embeds nobody"
     else:
         what = "is none of these" if path.exists() else "is not there, and the zoo has no such name"
-    zoo = [e.name for e in entries().values() if e.kind in ("checkpoint", "re-ID network")]
+    zoo = [e.name for e in entries().values() if e.kind in _EMBEDS]
     names = list(dict.fromkeys((SHIPPED, *zoo)))
     hint = did_you_mean(str(source), names)
     raise ConfigError(

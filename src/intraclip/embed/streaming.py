@@ -211,9 +211,8 @@ class LiveEmbedder:
                 )
             live.places += 1
             if np.isfinite(vector).all():
-                live.open_sum = (
-                    live.open_sum + vector
-                )  # a new array: what was kept to go back to stays as it was
+                # a new array: what was kept to go back to stays as it was
+                live.open_sum = live.open_sum + vector
                 live.open += 1
             else:
                 self.failures.append(
@@ -248,9 +247,8 @@ class LiveEmbedder:
 def _id(tracklet: Any) -> Hashable:
     """One id as a key: a number of an array or a tensor is the number."""
     tracklet = as_item(tracklet)
-    if not isinstance(tracklet, Hashable) or hasattr(
-        tracklet, "shape"
-    ):  # a tensor hashes by its place in memory
+    if not isinstance(tracklet, Hashable) or hasattr(tracklet, "shape"):
+        # a tensor hashes by its place in memory
         raise DataError(
             f"a tracklet id is a {type(tracklet).__name__}, no single value: use numbers or text, one a frame"
         )

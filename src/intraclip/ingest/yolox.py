@@ -152,9 +152,8 @@ class YoloxDetector:
             session = self._open(model.SerializeToString())
             blank = np.full((1, 3, height, width), PADDING_VALUE, np.float32)
             shape = np.shape(session.run(None, {self._input: blank})[0])
-        except (
-            Exception
-        ):  # as when it is opened: a dozen classes, and none says more than that it cannot be done
+        except Exception:
+            # as when it is opened: a dozen classes, and none says more than that it cannot be done
             return None
         if shape[:2] != (1, len(grids[0])):
             return None

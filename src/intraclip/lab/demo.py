@@ -31,7 +31,8 @@ from intraclip.lab.rendering import check_rendered, render
 from intraclip.lab.view import View
 from intraclip.metrics.distance import Distance
 from intraclip.metrics.protocols import protocol_named
-from intraclip.metrics.ranking import Scores, score
+from intraclip.metrics.ranking import score
+from intraclip.metrics.scores import Scores
 from intraclip.models import packaged
 from intraclip.models.checkpoint import read_checkpoint
 from intraclip.models.embedder import build_embedder

@@ -89,9 +89,8 @@ class Live:
         self._news = threading.Event()
         self._stop = threading.Event()
         self._over = threading.Event()
-        PeopleTracker(
-            self._config, fps=FALLBACK_FPS
-        )  # loads what all trackers need; cameras would wait for it
+        # loads what all trackers need; cameras would wait for it
+        PeopleTracker(self._config, fps=FALLBACK_FPS)
         self._embedder = network.live()
         self._eyes = [
             _Eye(camera, detector, self._embedder, self._config, self._settings, self._news)

@@ -82,9 +82,8 @@ class Mqtt:
                 client.tls_set_context(ssl.create_default_context())
             client.connect_timeout = TIMEOUT_S
             answers: queue.Queue[Any] = queue.Queue()
-            client.on_connect = lambda *told: answers.put(
-                told[3]
-            )  # client, userdata, flags, reason, properties
+            # client, userdata, flags, reason, properties
+            client.on_connect = lambda *told: answers.put(told[3])
             client.connect(self._host, self._port, keepalive=30)
             client.loop_start()
             self._client = client

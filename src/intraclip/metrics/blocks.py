@@ -152,10 +152,7 @@ def count_not_farther(
         len(query), len(gallery), size, max_bytes=max_bytes, cell_bytes=side.cell_bytes(size)
     )
     by_column = np.argsort(thresholds.left_out_columns, kind="stable")
-    out_columns, out_rows = (
-        thresholds.left_out_columns[by_column],
-        thresholds.left_out_rows[by_column],
-    )
+    out_columns, out_rows = thresholds.left_out_columns[by_column], thresholds.left_out_rows[by_column]
     for left in range(0, len(gallery), width):
         columns = gallery[left : left + width]
         g, g_squares = frame.prepare(features, columns)

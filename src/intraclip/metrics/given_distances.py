@@ -11,7 +11,8 @@ import numpy.typing as npt
 from intraclip.arrays import as_array
 from intraclip.errors import DataError
 from intraclip.metrics.blocks import FLAGS, MAX_BYTES, count_not_above
-from intraclip.metrics.ranking import Identities, Pairs, Right, Scores, right_answers, scores_of
+from intraclip.metrics.ranking import Identities, Pairs, Right, right_answers, scores_of
+from intraclip.metrics.scores import Scores
 from intraclip.types import JUNK_PID
 
 _TILE = 65_536

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from intraclip.arrays import as_wide
 from intraclip.errors import DataError
-from intraclip.metrics.ranking import Outcomes
+from intraclip.metrics.scores import Outcomes
 from intraclip.metrics.uncertainty import Estimate, Estimates, bootstrap, chunks, people_of, values_of
 
 PERMUTATIONS = 10_000

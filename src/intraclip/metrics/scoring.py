@@ -9,7 +9,7 @@ from intraclip.metrics import ranking
 from intraclip.metrics.distance import Distance
 from intraclip.metrics.embeddings import Embeddings
 from intraclip.metrics.protocols import Protocol, protocol_named
-from intraclip.metrics.ranking import Scores
+from intraclip.metrics.scores import Scores
 from intraclip.metrics.uncertainty import intervals_or_none
 
 

@@ -18,7 +18,7 @@ from scipy.special import ndtr, stdtrit
 
 from intraclip.arrays import as_whole
 from intraclip.errors import DataError
-from intraclip.metrics.ranking import RANKS, Outcomes
+from intraclip.metrics.scores import RANKS, Outcomes
 
 CONFIDENCE = 0.95
 """Share of repetitions whose interval is meant to hold the true value."""

@@ -11,7 +11,8 @@ from intraclip.errors import DataError
 from intraclip.metrics.distance import Distance
 from intraclip.metrics.embeddings import Embeddings
 from intraclip.metrics.protocols import Protocol
-from intraclip.metrics.ranking import Outcomes, Scores, score, searched, summary
+from intraclip.metrics.ranking import score, searched, summary
+from intraclip.metrics.scores import Outcomes, Scores
 
 
 def score_within(embeddings: Embeddings, protocol: Protocol, *, distance: Distance, **how: Any) -> Scores:

@@ -88,12 +88,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 def load_model(checkpoint: Checkpoint, *, device: torch.device) -> ClipEmbedder:
     """Build the network of a checkpoint with its weights, in evaluation mode."""
-    model = build_embedder(
-        checkpoint.recipe.model,
-        checkpoint.recipe.input,
-        num_classes=len(checkpoint.pids),
-        seed=0,
-    )
+    recipe = checkpoint.recipe
+    model = build_embedder(recipe.model, recipe.input, num_classes=len(checkpoint.pids), seed=0)
     load_weights(model, checkpoint)
     return model.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload,no-any-return]
 
@@ -124,8 +120,7 @@ def model_file(run: Path) -> Path:
         return final
     from intraclip.models.saving import training_checkpoints
 
-    checkpoints = training_checkpoints(run)
-    if checkpoints:
+    if checkpoints := training_checkpoints(run):
         return checkpoints[-1]
     raise CheckpointError(
         f"{run} holds no trained model: neither model.safetensors nor checkpoints/*.safetensors is there"

@@ -11,7 +11,7 @@ from intraclip.config import InputConfig, ModelConfig
 from intraclip.errors import ConfigError
 from intraclip.models.backbones.build import build_backbone
 from intraclip.models.heads.base import FrameHead, HeadOutput, whole_mask
-from intraclip.models.heads.build import build_head
+from intraclip.models.heads.build import build_head, triplet_vector
 
 
 class ClipOutput(NamedTuple):
@@ -79,7 +79,7 @@ class ClipEmbedder(nn.Module):
             from intraclip.models.other_passes import middle_features
 
             self.head.take_middle(middle_features(self))
-        self._triplet_vector = config.triplet_vector
+        self.triplet_vector = triplet_vector(config)
         self.classifier = nn.Linear(self.head.embedding_size, num_classes, bias=False)
         nn.init.normal_(self.classifier.weight, std=0.01)
 
@@ -135,7 +135,7 @@ class ClipEmbedder(nn.Module):
         """
         out, own_loss = self._run(frames, mask)
         output = out.embedding if out.before_neck is None else out.before_neck
-        triplet = out.pooled if self._triplet_vector == "pooled" else output
+        triplet = out.pooled if self.triplet_vector == "pooled" else output
         classified = out.embedding if out.after_neck is None else out.after_neck
         losses = [loss for loss in (out.auxiliary_loss, own_loss) if loss is not None]
         auxiliary = sum(losses[1:], losses[0]) if losses else None

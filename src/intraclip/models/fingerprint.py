@@ -22,27 +22,22 @@ from intraclip.models.heads.base import FrameHead, Head
 def encoder_fingerprint(model: ClipEmbedder) -> str:
     """Fingerprint of a network's backbone with its preprocessing: of what turns a frame into a vector."""
     settings = settings_of(BACKBONES, model.config.backbone, model.config.backbone_settings)
+    size = model.input_config
     told: dict[str, Any] = {
         "backbone": model.config.backbone,
         "last_stride": getattr(settings, "last_stride", 2),
-        "input": [*_size(model), *model.input_config.mean, *model.input_config.std],
+        "input": [size.height, size.width, *size.mean, *size.std],
     }
     # What later versions added is told where it is used only, so that earlier fingerprints stay as they are.
     if not isinstance(settings, BackboneSettings) and (given := differing(settings)):
         told["backbone_settings"] = given
-    if model.config.standardise:
-        told["standardise"] = True
+    told |= {name: True for name in ("standardise", "ibn") if getattr(model.config, name)}
     if isinstance(model.head, FrameHead):
         told |= model.head.frame_settings()
-    if model.config.ibn:
-        told["ibn"] = True
     tensors = dict(model.backbone.state_dict())
     if isinstance(model.head, FrameHead) and model.config.pooling == "gem":
         told["pooling"] = "gem"
-        exponents = {
-            name: value for name, value in model.head.state_dict().items() if name.endswith("space.exponent")
-        }
-        tensors |= exponents
+        tensors |= {n: v for n, v in model.head.state_dict().items() if n.endswith("space.exponent")}
     return digest(told, tensors)
 
 
@@ -94,7 +89,3 @@ def fingerprint_of(model: ClipEmbedder, clip: ClipConfig) -> str:
     if model.config.neck_test == "before":
         told = {**(told or {}), "neck_test": "before"}
     return embedding_fingerprint(encoder_fingerprint(model), model.head, clip, settings=told)
-
-
-def _size(model: ClipEmbedder) -> tuple[int, int]:
-    return model.input_config.height, model.input_config.width

@@ -94,8 +94,7 @@ def reason(error: Exception) -> str:
             f"it holds {found[1]} beside tensors, which could run code; save the state_dict alone, in Python: "
             'torch.save(model.state_dict(), "weights.pth")'
         )
-    if found := re.search(
-        r"WeightsUnpickler error:\s*(.+)", text
-    ):  # the rest of it advises to trust the file
+    if found := re.search(r"WeightsUnpickler error:\s*(.+)", text):
+        # the rest of it advises to trust the file
         return f"it is damaged, or holds more than tensors by name ({found[1].strip()})"
     return next((line.strip() for line in text.splitlines() if line.strip()), type(error).__name__)

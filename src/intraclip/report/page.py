@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from intraclip.core.devices import choose_device
 from intraclip.core.extras import require_extra
 from intraclip.errors import DataError
-from intraclip.metrics.ranking import RANKS
+from intraclip.metrics.scores import RANKS
 from intraclip.report.html import write_page
 from intraclip.report.records import read_record
 from intraclip.report.sections.augmentation import augmented
@@ -66,7 +66,8 @@ def write_report(
         "matplotlib",
         "sklearn",
         "captum",
-    ):  # all of them now, not one after a minute's work
+    ):
+        # all of them now, not one after a minute's work
         require_extra(module, extra="report", purpose="the report")
     markup = require_extra("markupsafe", extra="report", purpose="the report").Markup
     if not runs:

@@ -56,9 +56,8 @@ def openapi_of(app: FastAPI) -> dict[str, Any]:
     for path in document["paths"].values():
         for method, operation in path.items():
             for status, answer in operation["responses"].items():
-                if not status.startswith(
-                    "2"
-                ):  # FastAPI gives refusals the media type of the answer, a picture's too
+                if not status.startswith("2"):
+                    # FastAPI gives refusals the media type of the answer, a picture's too
                     (model,) = answer["content"].values()
                     answer["content"] = {"application/json": model}
             if method.upper() not in SAFE:

@@ -235,9 +235,8 @@ def draw_identity(seed: int, number: int, difficulty: Difficulty) -> Identity:
     rng = generator(seed, Kind.IDENTITY, number)
     alike = bool(shared.random() < difficulty.alike)
     source = shared if alike else rng
-    narrow = bool(
-        source.random() < 0.5
-    )  # shoulders; a group shares this too, as one outfit must suit them all
+    # shoulders; a group shares this too, as one outfit must suit them all
+    narrow = bool(source.random() < 0.5)
     outfit = _outfit(source, difficulty.muted, skirts=narrow)
     figure = float(np.clip((0.85 if narrow else 0.15) + rng.normal(0, 0.15), 0, 1))
     build = Build(

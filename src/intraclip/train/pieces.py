@@ -60,9 +60,10 @@ def learn_in_pieces(
     )
     logged: dict[str, torch.Tensor]
     loss, logged = step.loss(whole, batch.labels)
+    # a recipe need not ask for a loss of the parts
     found = torch.autograd.grad(
         step.scaler.scale(loss), _read(whole), allow_unused=True, materialize_grads=True
-    )  # a recipe need not ask for a loss of the parts
+    )
     rows = zip(*(gradient.chunk(count) for gradient in found), strict=True)
     for place, (piece, gradients) in enumerate(zip(pieces, rows, strict=True)):
         exchange: AbstractContextManager[Any] = nullcontext()

@@ -74,7 +74,7 @@ class TrainingStep:
         self.world = world
         self.model: ClipEmbedder = model.train().to(memory_format=torch.channels_last)
         set_trainable(self.model, recipe.finetune, epoch=0)
-        size = model.num_features if model.config.triplet_vector == "pooled" else model.embedding_size
+        size = model.num_features if model.triplet_vector == "pooled" else model.embedding_size
         gather = None
         if world.size > 1:
             from intraclip.core import process_group

@@ -14,7 +14,7 @@ from intraclip.data.readers import read_split
 from intraclip.errors import DataError
 from intraclip.lab.reproduce.nuisances import CLEAN, by_nuisance, groups_of
 from intraclip.lab.reproduce.statistics import Trainings
-from intraclip.metrics.ranking import Outcomes, Scores
+from intraclip.metrics.scores import Outcomes, Scores
 from intraclip.types import Split
 
 PEOPLE = range(2, 62, 2)

@@ -15,7 +15,7 @@ from intraclip.lab.reproduce.statistics import (
     sample,
     student,
 )
-from intraclip.metrics.ranking import Outcomes, Scores
+from intraclip.metrics.scores import Outcomes, Scores
 
 
 def scores(average_precisions, first_hits) -> Scores:

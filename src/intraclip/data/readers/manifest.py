@@ -48,12 +48,7 @@ def manifest_rows(path: Path) -> Iterator[tuple[int, Mapping[str, str]]]:
         try:
             with path.open("rb") as file:  # of a path it takes UTF-8 alone
                 rows = parquet.read_table(file).to_pylist()
-        except (
-            OSError,
-            ValueError,
-            TypeError,
-            OverflowError,
-        ) as error:  # pyarrow's own errors derive from these
+        except (OSError, ValueError, TypeError, OverflowError) as error:  # pyarrow's own derive from these
             raise DataError(f"{path} is truncated or no Parquet file: {error}") from None
         _check_columns(path, list(rows[0]) if rows else [])
         for number, row in enumerate(rows, start=2):

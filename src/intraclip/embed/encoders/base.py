@@ -1,8 +1,10 @@
-"""What every frame encoder takes and gives."""
+"""What every frame encoder takes and gives, and what runs beside one on a GPU."""
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from contextlib import AbstractContextManager, nullcontext
+from functools import lru_cache
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 
@@ -62,3 +64,20 @@ class StartingEncoder(Protocol):
         What is started later is computed later.
         """
         ...
+
+
+def aside(device: torch.device) -> AbstractContextManager[object]:
+    """On a GPU, a queue of its own: what is started inside does not wait for what was started outside before it.
+
+    What it reads must be there already. On the CPU it does nothing.
+    """
+    if device.type != "cuda":
+        return nullcontext()
+    return torch.cuda.stream(_queue(device))
+
+
+@lru_cache(maxsize=8)  # one for each GPU: every queue has workspace of its own there
+def _queue(device: torch.device) -> torch.cuda.Stream:
+    cuda: Any = torch.cuda
+    queue: torch.cuda.Stream = cuda.Stream(device, priority=-1)  # before what is waiting
+    return queue

@@ -79,9 +79,8 @@ class TorchEncoder(StartingEncoder):
 def _folded(model: ClipEmbedder) -> ClipEmbedder:
     """The network with another backbone, which shares no weights with its own; the head is the same."""
     backbone: StagedNetwork = copy.deepcopy(model.backbone).eval()
-    with suppress(
-        Exception
-    ):  # whatever a forward pass does with stand-ins for tensors where it cannot be traced
+    with suppress(Exception):
+        # whatever a forward pass does with stand-ins for tensors where it cannot be traced
         backbone = _Folded(backbone)
     folded = copy.copy(model)
     folded._modules = {**model._modules, "backbone": backbone}

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from intraclip.errors import DataError
 from intraclip.lab.reproduce.statistics import FEWEST_PEOPLE, Trainings, gains, plain, sample, student
-from intraclip.metrics.ranking import Outcomes, Scores
+from intraclip.metrics.scores import Outcomes, Scores
 from intraclip.types import Split
 
 NUISANCES: Mapping[str, str] = {

@@ -33,7 +33,8 @@ from intraclip.lab.reproduce.statistics import FEWEST_PEOPLE, Trainings, gains, 
 from intraclip.losses import LOSSES
 from intraclip.metrics.distance import Distance
 from intraclip.metrics.protocols import Protocol, protocol_named
-from intraclip.metrics.ranking import Outcomes, Scores, score
+from intraclip.metrics.ranking import score
+from intraclip.metrics.scores import Outcomes, Scores
 from intraclip.report.records import read_log
 
 CROSS_FILE = "cross-{layout}.json"

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from scipy.special import stdtr, stdtrit
 
 from intraclip.metrics.paired import paired
-from intraclip.metrics.ranking import Outcomes, Scores
+from intraclip.metrics.scores import Outcomes, Scores
 from intraclip.metrics.uncertainty import Estimate
 
 Verdict = Literal["holds", "reversed", "open"]

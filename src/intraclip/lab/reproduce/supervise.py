@@ -33,9 +33,8 @@ def run(commands: list[list[str]], lock: Path) -> int:
     order = threading.Lock()
 
     def watch() -> None:
-        while os.read(
-            0, 1
-        ):  # empty once the pipe is closed; the buffer of sys.stdin would hold a lock at exit
+        while os.read(0, 1):
+            # empty once the pipe is closed; the buffer of sys.stdin would hold a lock at exit
             pass
         with order:
             stopping.set()

@@ -98,9 +98,8 @@ def searched_flow(earlier: torch.Tensor, later: torch.Tensor, size: tuple[int, i
     search = _search()
     found = np.empty((len(grey), *grey.shape[2:], 2), np.float32)
     threads = cv2.getNumThreads()
-    cv2.setNumThreads(
-        1
-    )  # frames this small lose more to waiting threads than they gain, above all beside other work
+    # frames this small lose more to waiting threads than they gain, above all beside other work
+    cv2.setNumThreads(1)
     try:
         for row, (before, after) in enumerate(grey):
             found[row] = search.calc(np.ascontiguousarray(before), np.ascontiguousarray(after), None)

@@ -177,9 +177,8 @@ class TimmBody(StagedNetwork):
                         maps = part(maps)
                     except (RuntimeError, TypeError, ValueError, AssertionError, NotImplementedError):
                         return []
-                if maps.shape == wanted.shape and torch.equal(
-                    maps, wanted
-                ):  # pooling and classifier are left
+                if maps.shape == wanted.shape and torch.equal(maps, wanted):
+                    # pooling and classifier are left
                     return [tuple(stage) for stage in stages]
         return []
 

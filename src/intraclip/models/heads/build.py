@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import Literal
 
 from intraclip.config import ModelConfig
 from intraclip.core.settings import differing, settings_of
@@ -34,3 +35,10 @@ def build_head(num_features: int, config: ModelConfig) -> Head:
     from intraclip.models.heads.neck import with_neck
 
     return with_neck(head, search_before=config.neck_test == "before")
+
+
+def triplet_vector(config: ModelConfig) -> Literal["embedding", "pooled"]:
+    """`triplet_reads` with `auto` decided, as the head says."""
+    if config.triplet_reads == "auto":
+        return "pooled" if HEADS.load(config.head).triplet_reads == "pooled" else "embedding"
+    return config.triplet_reads

@@ -72,9 +72,8 @@ def cams(networks: Sequence[Loaded], split: Split, *, seed: int) -> Shown:
                     shares.append(share)
                 areas.append(float(mask.mean()))
             if i in rows:
-                valid = int(
-                    clip.mask.sum()
-                )  # repeated frames of a short tracklet would only say the same again
+                # repeated frames of a short tracklet would only say the same again
+                valid = int(clip.mask.sum())
                 originals.setdefault(
                     i, picture_tile(film_strip(frames[:valid]), alt=f"Frames of {tracklet.name}.")
                 )

@@ -10,7 +10,7 @@ import numpy as np
 from intraclip.core.numbers import duration
 from intraclip.metrics.paired import paired
 from intraclip.metrics.protocols import PROTOCOLS
-from intraclip.metrics.ranking import RANKS, Outcomes
+from intraclip.metrics.scores import RANKS, Outcomes
 from intraclip.report.html import Shown
 from intraclip.report.records import RunRecord
 from intraclip.types import Split

@@ -10,7 +10,8 @@ import numpy as np
 from intraclip.errors import DataError
 from intraclip.metrics.protocols import PROTOCOLS
 from intraclip.metrics.ranked_lists import ranked_list
-from intraclip.metrics.ranking import Outcomes, score
+from intraclip.metrics.ranking import score
+from intraclip.metrics.scores import Outcomes
 from intraclip.report.html import Shown
 from intraclip.report.records import RunRecord
 from intraclip.report.sections.tiles import describe, tracklet_tile

@@ -9,7 +9,7 @@ const EVERY_MS = 2000;
 const MOST = 100; // alerts on the page, which may be open for days
 
 /** The view; it keeps itself up to date as long as it is shown. */
-export async function live({ stats }) {
+export async function live({ stats, reload }) {
   const cameras = h("section", { class: "cameras", "aria-label": "Cameras" });
   const alerts = h("ol", { class: "alerts", "aria-label": "Alerts, the newest first" });
   const nothing = h("p", { class: "soft" }, "No alerts.");
@@ -20,7 +20,7 @@ export async function live({ stats }) {
     h("section", {}, h("h2", {}, "Who is looked for"), list,
       stats.false_match_rates.length ? h("p", { class: "soft" }, "Put somebody here with “Look for” on a tracklet.")
         : h("p", { class: "soft" }, "A watch-list needs a calibration: run ", h("code", {}, "intraclip gallery calibrate"), ".")));
-  let newest = "", raised = -1;
+  let newest = "", raised = -1, held = -1;
 
   async function showAlerts() {
     const found = await api.alerts({ after: newest, limit: MOST });
@@ -41,6 +41,8 @@ export async function live({ stats }) {
     if (!status.watching || status.alerts !== raised) await showAlerts();
     if (raised >= 0 && status.alerts !== raised) await showList();
     raised = status.alerts;
+    if (held >= 0 && status.tracklets !== held) await reload(false);
+    held = status.tracklets;
     return status.watching;
   }
   const watching = await refresh();
