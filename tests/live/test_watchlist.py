@@ -39,6 +39,7 @@ def raised(gallery, name, values):
     for hit in matcher.match(name, values):
         alerts.append(Alerts(gallery).raise_for(hit, name))
         matcher.alerted(hit)
+    matcher.save()
     return alerts
 
 

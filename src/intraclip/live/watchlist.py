@@ -396,18 +396,14 @@ class Matcher:
         self._people = found
 
     def alerted(self, hit: Hit) -> None:
-        """An alert was raised for a hit; kept at once, as people look at it now."""
+        """An alert was raised for a hit."""
         self._counts[hit.watched.id].alerts += 1
-        self._keep([hit.watched.id])
 
     def save(self) -> None:
-        """Add what was compared since the last time to what the gallery keeps."""
-        self._keep(list(self._counts))
-
-    def _keep(self, keys: Sequence[str]) -> None:
+        """Add what came since the last time to what the gallery keeps: now and then, as each time costs a sync."""
         there = {person.id: person for person in self._list.people()}
         kept = self._gallery.papers(COMPARED)
-        for key in keys:
+        for key in list(self._counts):
             if key not in there:
                 del self._counts[key]
                 continue

@@ -6,6 +6,7 @@ import { count, dateOf, h, say, timeOf } from "./dom.js";
 import { strip } from "./player.js";
 
 const EVERY_MS = 2000;
+const LIST_EVERY = 5;
 const MOST = 100; // alerts on the page, which may be open for days
 
 /** The view; it keeps itself up to date as long as it is shown. */
@@ -20,7 +21,7 @@ export async function live({ stats, reload }) {
     h("section", {}, h("h2", {}, "Who is looked for"), list,
       stats.false_match_rates.length ? h("p", { class: "soft" }, "Put somebody here with “Look for” on a tracklet.")
         : h("p", { class: "soft" }, "A watch-list needs a calibration: run ", h("code", {}, "intraclip gallery calibrate"), ".")));
-  let newest = "", raised = -1, held = -1;
+  let newest = "", raised = -1, held = -1, rounds = 0;
 
   async function showAlerts() {
     const found = await api.alerts({ after: newest, limit: MOST });
@@ -39,8 +40,9 @@ export async function live({ stats, reload }) {
     cameras.replaceChildren(...cameraRows(status));
     // A service that watches no cameras itself does not know when another program raises an alert.
     if (!status.watching || status.alerts !== raised) await showAlerts();
-    if (raised >= 0 && status.alerts !== raised) await showList();
     raised = status.alerts;
+    // What was compared is counted now and then. Nothing is taken from under a finger or a keyboard.
+    if (++rounds % LIST_EVERY === 0 && !list.matches(":hover, :focus-within")) await showList();
     if (held >= 0 && status.tracklets !== held) await reload(false);
     held = status.tracklets;
     return status.watching;
