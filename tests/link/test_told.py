@@ -215,3 +215,33 @@ def test_labelled_embeddings_of_another_size_are_no_calibration(world: World):
     )
     with pytest.raises(DataError, match="have 4 numbers each, those to link 8: they are of another network"):
         ic.link(world.embeddings, calibration=narrow)
+
+
+def test_answers_are_also_given_as_they_are_said(world: World):
+    how = {"threshold": 1.2, "distance": "euclidean"}
+    told = persons(
+        ic.link(world.embeddings, answers=[("t000", "t003", "same"), ("t001", "t002", "different")], **how)
+    )
+    assert told["t000"] == told["t003"]
+    assert told["t001"] != told["t002"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (
+            {"answers": [("t000", "t003")]},
+            r"answers: \('t000', 't003'\) is none; two tracklets and a word are",
+        ),
+        ({"answers": [("t000", "t003", True)]}, "two tracklets and a word are"),
+        ({"answers": [("t000", "t003", "maybe")]}, "'maybe'; same, different or unsure is needed"),
+        ({"answers": 3}, "answers: 3 are none"),
+        ({"labels": ["anna"]}, r"labels: \['anna'\] is no label by tracklet"),
+        ({"before": 3}, "before: 3 is no earlier linking"),
+    ],
+)
+def test_what_is_no_answer_no_label_and_no_linking_is_refused(
+    world: World, wrong: dict[str, Any], message: str
+):
+    with pytest.raises(DataError, match=message):
+        ic.link(world.embeddings, threshold=1.2, distance="euclidean", **wrong)

@@ -47,6 +47,16 @@ def test_a_file_is_played_by_its_stamps_and_ends(clip):
     assert all(abs(seconds - (index + 1) / 10) < 0.011 for index, seconds in times)
 
 
+def test_a_file_goes_on_behind_a_damaged_place(clip):
+    data = bytearray(clip.read_bytes())
+    starts = [place for place in range(len(data)) if data.startswith(b"\xff\xd8\xff", place)]
+    for number in (6, 7, 13):
+        data[starts[number] : starts[number] + 200] = bytes(200)
+    clip.write_bytes(data)
+    news = threading.Event()
+    assert len(looked_at(reading(clip, news, speed=0.0), news)) == 17
+
+
 def looked_at(reader, news):
     """Numbers of the frames that somebody who looks at all of them sees."""
     seen = []

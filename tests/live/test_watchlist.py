@@ -55,6 +55,16 @@ def test_who_looks_like_somebody_on_the_list_passes_and_others_do_not(gallery):
     assert matcher.match("red", vector("red")) == []  # the person's own
 
 
+def test_a_person_is_put_on_the_list_once(gallery):
+    people = WatchList(gallery)
+    people.add(["red", "blue"], rate=0.01, name="anna")
+    with pytest.raises(DataError, match=r"already, as number 0001; .*unwatch"):
+        people.add(["blue", "red"], rate=0.001, name="anna")
+    people.add(["red"], rate=0.01, name="anna")  # seen otherwise
+    people.add(["red", "blue"], rate=0.01, name="twin")
+    assert len(people.people()) == 3
+
+
 def test_several_tracklets_share_the_rate(gallery):
     WatchList(gallery).add(list(PEOPLE), rate=0.04)
     matcher = Matcher(gallery)
@@ -276,11 +286,11 @@ def test_people_are_found_by_number_and_name_and_taken_off(gallery):
 
 
 def test_whoever_adds_at_the_same_time_gets_a_number_of_their_own(gallery, tmp_path):
-    def add_some(one):
-        return [WatchList(one).add(["red"], rate=0.01).id for _ in range(4)]
+    def add_some(which, one):
+        return [WatchList(one).add(["red"], rate=0.01, name=f"{which}-{n}").id for n in range(4)]
 
     with open_gallery(tmp_path / "people") as other, ThreadPoolExecutor(4) as pool:
-        found = [key for keys in pool.map(add_some, [gallery, other, gallery, other]) for key in keys]
+        found = [key for keys in pool.map(add_some, range(4), [gallery, other] * 2) for key in keys]
     assert sorted(found) == [f"{number:04d}" for number in range(1, 17)]
     assert [person.id for person in WatchList(gallery).people()] == sorted(found)
 

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from intraclip.core.progress import Progress
+from intraclip.core.settings import shown
 from intraclip.data.readers import read_split
 from intraclip.embed.embeddings_io import read_embeddings
 from intraclip.errors import ConfigError, DataError
@@ -83,7 +84,7 @@ def link(
     one_clock: bool = False,
     one_per_camera: bool = False,
     no_travel: bool = False,
-    answers: str | Path | Iterable[Answer] | None = None,
+    answers: str | Path | Iterable[Answer | tuple[str, str, str]] | None = None,
     labels: str | Path | Mapping[str, str] | None = None,
     before: People | str | Path | None = None,
     renumber: bool = False,
@@ -110,7 +111,7 @@ def link(
         no_travel: learn no times between cameras. They are learned unless there is a threshold, or a calibration beside
             usual times.
         answers: what people said about pairs of tracklets: a CSV file of query, tracklet, judgement (same, different,
-            unsure), or `intraclip.gallery.answers.Answer`s. A gallery has its own.
+            unsure), or a list such as ``[("t1", "t2", "different")]``. A gallery has its own.
         labels: who is on tracklets: a CSV file with the column tracklet and a column name or pid, or names by tracklet.
             A gallery has its own.
         before: an earlier linking, or the folder of `intraclip link --out` that holds it, whose people keep their
@@ -167,7 +168,7 @@ def linking(
     one_clock: bool = False,
     one_per_camera: bool = False,
     no_travel: bool = False,
-    answers: str | Path | Iterable[Answer] | None = None,
+    answers: str | Path | Iterable[Answer | tuple[str, str, str]] | None = None,
     labels: str | Path | Mapping[str, str] | None = None,
     before: People | str | Path | None = None,
     renumber: bool = False,
@@ -301,6 +302,8 @@ def _before(before: People | str | Path | None, given: Input) -> Before | None:
         found, typed = read_linking(Path(before))
     elif before is None:
         found, typed = None, {}
+    elif not isinstance(before, People):
+        raise DataError(f"before: {shown(before)} is no earlier linking, and no folder of one")
     else:
         person = dict(zip(before.names, before.person.tolist(), strict=True))
         found, typed = Before(person=person, labels=before.labels, following=before.following), {}

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from intraclip.core.settings import shown
 from intraclip.core.tables import read_table
 from intraclip.data.readers.manifest import number_in
 from intraclip.errors import DataError
@@ -91,19 +92,28 @@ class Told:
 
 
 def read_told(
-    answers: str | Path | Iterable[Answer] | None, labels: str | Path | Mapping[str, str] | None
+    answers: str | Path | Iterable[Answer | tuple[str, str, str]] | None,
+    labels: str | Path | Mapping[str, str] | None,
 ) -> Told:
     """Read what was said.
 
     Args:
-        answers: a file of them (`intraclip.gallery.answers`), or they themselves.
+        answers: a file of them (`intraclip.gallery.answers`), or they themselves, such as
+            ``("t1", "t2", "different")``.
         labels: a table with the column tracklet and a column name or, without one, pid; or label by tracklet. An empty
             name or pid says nothing, nor does a pid below 1.
 
     Raises:
         DataError: a file cannot be read, or a value is none; with the line.
     """
-    read = read_answers(Path(answers)) if isinstance(answers, str | Path) else answers or ()
+    if isinstance(answers, str | Path):
+        read = read_answers(Path(answers))
+    elif answers is None or isinstance(answers, Iterable):
+        read = [_answer(one) for one in answers or ()]
+    else:
+        raise DataError(f"answers: {shown(answers)} are none; give a list of them, or the path of a file")
+    if labels is not None and not isinstance(labels, str | Path | Mapping):
+        raise DataError(f"labels: {shown(labels)} is no label by tracklet, and no path of a table of them")
     if isinstance(labels, str | Path):
         found, names = _read_labels(Path(labels))
     else:
@@ -112,6 +122,17 @@ def read_told(
             True,
         )
     return Told(answers=tuple(read), labels=tuple(found), names=names)
+
+
+def _answer(given: Answer | tuple[str, str, str]) -> Answer:
+    if isinstance(given, Answer):
+        return given
+    if not isinstance(given, tuple | list) or [type(part) for part in given] != [str] * 3:
+        raise DataError(
+            f'answers: {shown(given)} is none; two tracklets and a word are, such as ("t1", "t2", "different")'
+        )
+    query, tracklet, answer = given
+    return Answer(query=query, tracklet=tracklet, answer=answer)
 
 
 def _read_labels(path: Path) -> tuple[list[Label], bool]:

@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 
 from intraclip.core.streams import is_file, open_stream, shown
+from intraclip.core.video import next_frame
 from intraclip.errors import ConfigError, IntraclipError
 from intraclip.ingest.frame_source import FALLBACK_FPS, Image
 from intraclip.live.settings import LiveSettings
@@ -230,7 +231,7 @@ class CameraReader:
         pace = (
             _Pace(capture, self._speed, self._played_s, self._stop) if is_file(self.camera.source) else None
         )
-        while not self._stop.is_set() and capture.grab():
+        while not self._stop.is_set() and (capture.grab() if pace is None else next_frame(capture)[0]):
             if pace is not None:
                 self._played_s = pace.wait()
                 if self._stop.is_set():

@@ -175,10 +175,17 @@ class WatchList:
 
         Raises:
             ConfigError: the gallery has no calibration, or none that resolves this rate.
-            DataError: no tracklet, one that is not there, or a name that is none.
+            DataError: no tracklet, one that is not there, a name that is none, or just these tracklets are on the list
+                under this name already.
         """
         check_name(name, what="the name on the watch-list")
         chosen = tuple(dict.fromkeys(tracklets))
+        for person in self.people():
+            if person.name == name and set(person.tracklets) == set(chosen):
+                raise DataError(
+                    f"these tracklets are on the watch-list already, as number {person.id}; every match would be told "
+                    "twice. For another rate take them off first, with `intraclip alerts unwatch`"
+                )
         if not chosen:
             raise DataError("name at least one tracklet that shows the person")
         if len(chosen) > MOST_TRACKLETS:
