@@ -56,6 +56,11 @@ def test_nothing_here_is_nothing_wrong(capsys: pytest.CaptureFixture[str], cache
     assert "is missing" in capsys.readouterr().err
     assert main(["models", "check", "base"]) == 0  # it comes with the package, whatever the cache holds
     assert "no network" not in capsys.readouterr().err
+    assert main(["models", "check", "base", "yolox_nano", "--json"]) == 2
+    base, missing = json.loads(capsys.readouterr().out)
+    assert (base["name"], base["problem"], len(base["files"])) == ("base", "", 1)
+    assert (missing["name"], missing["files"]) == ("yolox_nano", [])
+    assert "is missing" in missing["problem"]
     assert not cache.exists()
 
 

@@ -131,7 +131,7 @@ def test_model_that_answers_nan(weights: Path, tmp_path: Path) -> None:
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_gpu_that_is_not_there(weights: Path) -> None:
-    with pytest.raises(DeviceError, match="0 CUDA devices found; use --device cpu or auto"):
+    with pytest.raises(DeviceError, match="0 CUDA devices found; cpu is always there"):
         open_detector(weights, IngestConfig(device="cuda"))
 
 

@@ -50,8 +50,11 @@ class GetArgs:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CheckArgs:
-    """Compare the files in the cache with the digests that they should have. Exits with 2 if one differs."""
+class CheckArgs(ForPrograms):
+    """Compare the files in the cache with the digests that they should have. Exits with 2 if one differs.
+
+    As JSON: of each network its name, what is wrong, and its files with their digests.
+    """
 
     names: tyro.conf.Positional[tuple[str, ...]] = ()
     """Names of networks; all that are here by default."""
@@ -101,13 +104,22 @@ def _check(args: CheckArgs) -> int:
     ]
     if not asked and all(entry.shipped for entry in found):
         say(f"no network is in {cache_folder()}")
+    checked: list[dict[str, Any]] = []
     problems = 0
     for entry in found:
         try:
-            _say_checked(check(entry, files_of(entry)))
+            whole = check(entry, files_of(entry))
         except IntraclipError as error:
             problems += 1
+            checked.append({"name": entry.name, "problem": str(error), "files": []})
             print(f"error: {error}", file=sys.stderr)
+            continue
+        files = [{"file": str(one.file), "sha256": one.sha256, "known_by": one.known_by} for one in whole]
+        checked.append({"name": entry.name, "problem": "", "files": files})
+        if not args.json:
+            _say_checked(whole)
+    if args.json:
+        print_json(checked)
     return 2 if problems else 0
 
 

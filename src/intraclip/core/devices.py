@@ -26,7 +26,7 @@ def choose_device(name: str) -> torch.device:
         found = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if (device.index or 0) >= found:
             raise DeviceError(
-                f"device {name!r} is not there: {found} CUDA devices found; use --device cpu or auto"
+                f"device {name!r} is not there: {found} CUDA devices found; cpu is always there, and auto takes what is"
             )
     elif device.type != "cpu":
         raise DeviceError(f"device {name!r} is not supported; use auto, cpu, cuda or cuda:N")

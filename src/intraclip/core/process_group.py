@@ -53,7 +53,7 @@ def joined_world(device: str) -> Iterator[World]:
         if number >= torch.cuda.device_count():
             raise DeviceError(
                 f"process {number} of this machine has no GPU of its own: {torch.cuda.device_count()} found; lower "
-                "--nproc-per-node, or use --device cpu"
+                "--nproc-per-node, or choose the device cpu"
             )
         chosen = torch.device("cuda", number)
         torch.cuda.set_device(chosen)
