@@ -91,6 +91,9 @@ def test_the_truth_itself_scores_one_and_nobody_scores_nothing():
     pytest.importorskip("trackers")
     truth, _ = two_cameras()
     assert values(score_tracks(truth, truth).across) == pytest.approx([1, 1, 1, 1, 1, 0])
+    nobody = score_tracks({**truth, 7: tracks([])}, {**truth, 7: tracks([])})
+    assert set(nobody.cameras) == set(truth)  # where nobody was, nothing can be said
+    assert set(score_tracks({**truth, 7: tracks([])}, {**truth, 7: truth[1]}).cameras) == {*truth, 7}
     half = score_tracks(truth, {1: truth[1]})
     assert half.cameras[2].hota == 0
     assert half.across is not None

@@ -52,7 +52,7 @@ class CamerasScores:
     """Of several cameras.
 
     Attributes:
-        cameras: each by itself, by number.
+        cameras: each by itself, by number; without those that nobody is in and where nobody was found.
         within: all of these combined.
         across: of ids that are the same in all cameras; None where they are each camera's own.
     """
@@ -84,7 +84,8 @@ def score_tracks(truth: Tracks, found: Tracks, *, across: bool = True) -> Camera
         raise DataError(
             f"the truth is of cameras {listed(truth)}, the tracks are of {listed(found)}; give both the same numbers"
         )
-    parts = {camera: _frames(one, found.get(camera)) for camera, one in sorted(truth.items())}
+    said = {camera: (one, found.get(camera)) for camera, one in sorted(truth.items())}
+    parts = {camera: _frames(one, ours) for camera, (one, ours) in said.items() if len(one) or ours}
     by_camera = {camera: _measured(*part) for camera, part in parts.items()}
     together = None
     if across:
