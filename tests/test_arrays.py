@@ -102,7 +102,7 @@ def test_the_triplet_loss_takes_labels_of_any_kind_and_can_be_minimised(labels):
     assert float(loss.detach()) == float(
         batch_hard_triplet(torch.from_numpy(FEATURES), labels, margin=1.0).loss
     )
-    with pytest.raises(ValueError, match=r"a label for each, got torch\.float32 \[12, 4\] and labels \[11\]"):
+    with pytest.raises(DataError, match=r"a label for each, got torch\.float32 \[12, 4\] and labels \[11\]"):
         batch_hard_triplet(features, labels[:11])
 
 
