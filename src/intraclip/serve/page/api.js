@@ -58,7 +58,8 @@ export function upload(files, query) {
 }
 
 export async function logout() {
-  await fetch("/logout", { method: "POST", headers: { "X-Intraclip": "1" } });
+  const answer = await fetch("/logout", { method: "POST", headers: { "X-Intraclip": "1" } });
+  await answer.text(); // to its end: going on earlier would cut it off
   location.assign("/login");
 }
 
