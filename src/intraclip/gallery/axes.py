@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-Vectors = npt.NDArray[np.float32]
+from intraclip.gallery.store import Vectors
 
 LEAST = 200_000
 """Vectors from which on axes are used; fewer are compared whole."""

@@ -288,10 +288,11 @@ class FolderStore(Store):
 
     def document(self, name: str) -> str | None:
         with self._connections.snapshot() as db:
-            row = db.execute("SELECT name, text, digest FROM documents WHERE name = ?", (name,)).fetchone()
-            if row is None:  # or it vanished
+            rows = db.execute("SELECT name, text, digest FROM documents WHERE name = ?", (name,)).fetchall()
+            if not rows:  # or it vanished
                 return dict(digests.verified(db, "documents")).get(name)
-            return _document(row)[1]
+            digests.require_rows("documents", rows)
+            return str(rows[0][1])
 
     def documents(
         self, prefix: str, *, after: str = "", newest: bool = False, limit: int = 0
@@ -304,7 +305,8 @@ class FolderStore(Store):
             ).fetchall()
             if not rows:
                 digests.verified(db, "documents")
-            return dict(map(_document, rows))
+            digests.require_rows("documents", rows)
+            return {name: text for name, text, _ in rows}
 
     @contextmanager
     def linked_alone(self) -> Iterator[None]:
@@ -518,18 +520,6 @@ def _pictures(db: Connection, row: tuple[Any, ...]) -> Pictures:
     ):
         raise Damage(f"the pictures of tracklet {record.id!r}")
     return Pictures(strip=found.pop(0, b""), crops=tuple(found.values()))
-
-
-def _document(row: tuple[str, str, int]) -> tuple[str, str]:
-    """Name and text of a row of documents.
-
-    Raises:
-        Damage: it is not what was written.
-    """
-    name, text, digest = row
-    if digests.row_digest((name, text)) != digest:
-        raise Damage(f"row {name!r} of its table of documents")
-    return name, text
 
 
 _CHOSEN = f"SELECT number FROM tracklets WHERE {_IDS}"
