@@ -10,13 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from intraclip.adapt.footage import Footage, piece
-from intraclip.adapt.vectors import Vectors
 from intraclip.arrays import unit
 from intraclip.core.progress import Progress
 from intraclip.core.spread import evenly
 from intraclip.embed.extract import collect
 from intraclip.embed.network import Network
 from intraclip.errors import DataError
+from intraclip.gallery.store import Vectors
 from intraclip.types import Tracklet
 
 FRAMES = 8
