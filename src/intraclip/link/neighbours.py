@@ -225,10 +225,4 @@ def agglomerate_near(
                     chain.append(a)  # rows before it have no neighbours any more
             else:
                 chain.append(min(c for c, score in row.items() if score == top))
-    tree = Tree(
-        items=items,
-        first=np.array([join[0] for join in joins], dtype=np.int64),
-        second=np.array([join[1] for join in joins], dtype=np.int64),
-        scores=np.array([join[2] for join in joins], dtype=np.float32),
-    )
-    return tree, pruned
+    return Tree.of(items, joins), pruned
