@@ -67,13 +67,7 @@ class Clusters:
 
 
 def cluster(vectors: Vectors, camids: npt.NDArray[np.int64], settled: Settled) -> Clusters:
-    """Group tracklets.
-
-    Args:
-        vectors: float32 ``[N, D]`` of unit length.
-        camids: int64 ``[N]``.
-        settled: who is surely one person, and who are two.
-    """
+    """Group tracklets by their vectors, float32 ``[N, D]`` of unit length; what is settled goes before likeness."""
     return _numbered(agglomerate(constrained(likeness(vectors, camids), settled)).cut(-LEVEL))
 
 
@@ -111,16 +105,12 @@ def without_camera(vectors: Vectors, camids: npt.NDArray[np.int64]) -> Vectors:
 
 
 def directions(vectors: Vectors, camids: npt.NDArray[np.int64]) -> Vectors:
-    """Directions that the means of the cameras differ in, to make a network blind to them.
+    """Directions that the means of cameras differ in, of vectors ``[N, D]``, to make a network blind to them.
 
     People differ from camera to camera by chance, cameras by their light and their lens: the differences between
     cameras' means lie in a few directions, and embeddings across them say less about the camera. After nuisance
     attribute projection (Solomonoff, Campbell, Boardman, "Advances in channel compensation for SVM speaker
     recognition", ICASSP 2005), which does so with the channels of telephones.
-
-    Args:
-        vectors: float32 ``[N, D]``.
-        camids: int64 ``[N]``.
 
     Returns:
         float32 ``[D, C]``, orthonormal columns; C is below the number of cameras, and 0 where nothing is known.

@@ -91,10 +91,6 @@ def cut_in_two(footage: Footage, seen: Look) -> list[tuple[int, int, int]]:
     A tracklet is cut between two segments if what comes before and what comes after are farther apart than many
     pairs of tracklets of its site are: of those nearly all are two people.
 
-    Args:
-        footage: N tracklets.
-        seen: of the same.
-
     Returns:
         Row, first frame, and the frame after the last, of whole tracklets and parts.
     """

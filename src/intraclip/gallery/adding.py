@@ -126,13 +126,10 @@ def add_tracklets(
 ) -> AddSummary:
     """Embed tracklets and add them, a batch at a time; those that are there already are not embedded again.
 
-    Args:
-        gallery: of this extractor's fingerprint.
-        tracklets: with what they will be called.
-        extractor: the model.
-        settings: how tracklets are sampled and read.
-        crops: pictures to keep of each, see `pictures_of`.
-        progress: called with frames done and frames in all.
+    `crops` pictures are kept of each, see `pictures_of`; `progress` counts frames.
+
+    Raises:
+        DataError: another model's gallery, or an id that is there with other content.
     """
     fingerprint = extractor.fingerprint(settings.clip)
     gallery.require_fingerprint(fingerprint)

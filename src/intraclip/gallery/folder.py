@@ -481,11 +481,7 @@ def _insert(db: Connection, number: int, record: TrackletRecord, vector: bytes, 
 
 
 def _record(row: tuple[Any, ...]) -> TrackletRecord:
-    """From a row of `_SELECT`.
-
-    Raises:
-        Damage: it is not what was written.
-    """
+    """From a row of `_SELECT`, or `Damage`."""
     *columns, digest, boxes = row
     values: dict[str, Any] = dict(zip(_COLUMNS, columns, strict=True))
     if (
@@ -499,11 +495,7 @@ def _record(row: tuple[Any, ...]) -> TrackletRecord:
 
 
 def _pictures(db: Connection, row: tuple[Any, ...]) -> Pictures:
-    """Of the tracklet of a row of `_SELECT`.
-
-    Raises:
-        Damage: they are not what was written.
-    """
+    """Of the tracklet of a row of `_SELECT`, or `Damage`."""
     record = _record(row)
     values = dict(zip(_COLUMNS, row, strict=False))
     found = dict(
@@ -526,11 +518,7 @@ _CHOSEN = f"SELECT number FROM tracklets WHERE {_IDS}"
 
 
 def _belonging(db: Connection, ids: Sequence[str]) -> tuple[int, int]:
-    """Pictures of tracklets, and judgements about them.
-
-    Raises:
-        Damage: some of the pictures cannot be found, so that they could not be removed either.
-    """
+    """Pictures of tracklets, and judgements about them; `Damage` where pictures that are lost could not be removed."""
     about = f"query IN ({_CHOSEN}) OR tracklet IN ({_CHOSEN})"
     pictures, written, judgements = db.execute(
         f"SELECT (SELECT count(*) FROM pictures WHERE number IN ({_CHOSEN})), "

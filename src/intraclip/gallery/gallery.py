@@ -735,17 +735,9 @@ class Gallery:
         *,
         needs_all: bool,
     ) -> str:
-        """Keep a new paper under a key of its own, also where other processes add some at the same moment.
+        """Keep a new paper under a key of its own, also where other processes add some at the same moment; its key.
 
-        Args:
-            kind: of paper.
-            next_key: a key that is free as far as the gallery knows; asked again where somebody was quicker.
-            content: see `put_paper`.
-            tracklets: see `put_paper`.
-            needs_all: see `put_paper`.
-
-        Returns:
-            Its key.
+        `next_key` gives one that is free as far as the gallery knows, and is asked again where somebody was quicker.
 
         Raises:
             DataError: one of its tracklets is not there.

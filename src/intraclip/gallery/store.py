@@ -125,11 +125,7 @@ class Store(Protocol):
     ) -> dict[str, str]:
         """Texts by name of all documents whose name begins with `prefix` and is greater than `after`.
 
-        Args:
-            prefix: of the name.
-            after: a name.
-            newest: in falling order of the names instead of rising.
-            limit: at most so many; 0 for all.
+        In order of their names, or the reverse; at most `limit`, 0 for all.
         """
 
     def linked_alone(self) -> AbstractContextManager[None]:

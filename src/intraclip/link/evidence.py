@@ -151,12 +151,10 @@ class Evidence:
         return transit.of(gaps, self.camids[rows][:, None], self.camids[columns])
 
     def scores(self, rows: Indices, columns: Indices) -> ScoreMatrix:
-        """How much speaks for one person: log odds, or negative distances; minus infinity where it cannot be.
+        """How much speaks for one person, float32 ``[rows, columns]``: log odds, or negative distances.
 
-        The usual travel time counts among log odds alone: it has no unit of distance. Times that were learned have one.
-
-        Returns:
-            float32 ``[rows, columns]``.
+        Minus infinity where it cannot be. The usual travel time counts among log odds alone, as it has no unit of
+        distance; times that were learned have one.
         """
         if self.calibration is None:
             scores = -self.apartness(rows, columns)
