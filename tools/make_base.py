@@ -2,6 +2,7 @@
 
     python tools/make_base.py render --folder base-data --sets 6          # 120,000 frames; hours of two cores
     python tools/make_base.py train  --folder base-data --out base.safetensors [--teacher NETWORK.xml] [--real FOLDER]
+    python tools/make_base.py mix A.safetensors B.safetensors --share 0.3 --out base.safetensors
     python tools/make_base.py render --folder others --sets 1 --people 150 --seed 2000
     python tools/make_base.py calibrate --folder others --network base.safetensors --out base.calibration.json
     python tools/make_base.py ladder --folder ladder-data --out ladder.json --viper VIPER.npz [--parallel 4]
@@ -413,6 +414,22 @@ def train(args: argparse.Namespace, settings: Settings) -> dict[str, Any]:
     return result
 
 
+def mix(first: Path, second: Path, out: Path, *, share: float) -> None:
+    """The mean of two trainings' weights (Wortsman et al. 2022, model soups), `share` of it the second's.
+
+    Both began with the same weights and froze the statistics of batch normalisation. The recipe is the first's.
+    """
+    checkpoint = read_checkpoint(first)
+    model = load_model(checkpoint, device=torch.device("cpu")).float()
+    other = load_model(read_checkpoint(second), device=torch.device("cpu")).float()
+    theirs = dict(other.named_parameters())
+    with torch.no_grad():
+        for name, mine in model.named_parameters():
+            if not name.startswith("classifier."):
+                mine.lerp_(theirs[name], share)
+    save_checkpoint(out, model.half(), recipe=checkpoint.recipe, pids=[0], epoch=1, step=checkpoint.step)
+
+
 def without_classifier(model: ClipEmbedder, recipe: Recipe) -> ClipEmbedder:
     """The network with a classifier of one person: the people it was trained on are nobody's business."""
     ready = build_embedder(recipe.model, recipe.input, num_classes=1, seed=0)
@@ -716,6 +733,10 @@ def main() -> None:
     for name, value in asdict(Settings()).items():
         option = f"--{name.replace('_', '-')}" if name != "teacher" else "--teacher-weight"
         training.add_argument(option, dest=f"set_{name}", type=type(value), default=value)
+    mixing = commands.add_parser("mix")
+    mixing.add_argument("networks", type=Path, nargs=2)
+    mixing.add_argument("--share", type=float, required=True, help="of the second network")
+    mixing.add_argument("--out", type=Path, required=True)
     calibrating = commands.add_parser("calibrate")
     calibrating.add_argument("--folder", type=Path, required=True)
     calibrating.add_argument("--network", type=Path, required=True)
@@ -739,6 +760,8 @@ def main() -> None:
     args = parser.parse_args()
     if args.command == "ladder":
         ladder(args)
+    elif args.command == "mix":
+        mix(*args.networks, args.out, share=args.share)
     elif args.command == "calibrate":
         calibrate(args.folder, args.network, args.out, prior=args.prior)
     elif args.command == "render":

@@ -12,7 +12,10 @@ import pytest
 import safetensors.torch
 import torch
 
+from intraclip.config import ModelConfig, Recipe
 from intraclip.embed.extract import load_run
+from intraclip.models.embedder import build_embedder
+from intraclip.models.saving import save_checkpoint
 
 TOOLS = Path(__file__).parents[2] / "tools"
 
@@ -74,6 +77,20 @@ def test_a_stopped_training_goes_on_to_the_same_weights_and_the_people_are_left_
     model, recipe = load_run(tmp_path / "whole.safetensors", device="cpu")
     assert (model.num_classes, recipe.model.head, recipe.model.standardise) == (1, "stripes", True)
     assert not list(tmp_path.glob("*.resume"))
+
+
+def test_two_trainings_are_mixed_by_their_shares(make_base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    recipe = Recipe(model=ModelConfig(backbone="small", weights="", head="tap"))
+    files = [tmp_path / f"{seed}.safetensors" for seed in (0, 1)]
+    for seed, file in enumerate(files):
+        model = build_embedder(recipe.model, recipe.input, num_classes=1, seed=seed).half()
+        save_checkpoint(file, model, recipe=recipe, pids=[0], epoch=1, step=seed)
+    out = tmp_path / "mixed.safetensors"
+    run(make_base, monkeypatch, "mix", *files, "--share", 0.25, "--out", out)
+    first, second, mixed = (
+        safetensors.torch.load_file(f)["model.backbone.blocks.0.0.weight"].float() for f in (*files, out)
+    )
+    torch.testing.assert_close(mixed, 0.75 * first + 0.25 * second, rtol=2e-3, atol=1e-4)
 
 
 def test_what_is_rendered_is_not_rendered_again(make_base, people: Path, monkeypatch: pytest.MonkeyPatch):
