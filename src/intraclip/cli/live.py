@@ -204,11 +204,10 @@ def _watch(args: LiveArgs, live: Live) -> LiveStatus:
     try:
         with live:
             _tell_now_and_then(args, live, told)
-            status = live.status()
     finally:
         for number, handler in kept.items():
             signal.signal(number, handler)
-    return replace(live.status(), seconds=status.seconds)
+    return live.status()
 
 
 def _tell_now_and_then(args: LiveArgs, live: Live, told: threading.Event) -> None:
@@ -236,8 +235,7 @@ def _serve(args: LiveArgs, live: Live, gallery: Gallery, network: Network) -> Li
                 run(app, settings, listening)
             finally:
                 over.set()
-                status = live.status()
-    return replace(live.status(), seconds=status.seconds)
+    return live.status()
 
 
 def _teller(args: LiveArgs, gallery: Gallery) -> Any:

@@ -73,9 +73,6 @@ def message_of(alert: Alert, gallery: Gallery) -> dict[str, Any]:
 class Sender:
     """Sends alerts over a channel, in a thread.
 
-    Args:
-        first_wait_s: before an alert is sent again for the first time.
-
     Attributes:
         sent: alerts that arrived.
         failed: tries that failed.
