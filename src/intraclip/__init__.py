@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from intraclip.adapt.adapting import adapt as adapt
     from intraclip.config import Recipe as Recipe
     from intraclip.data.lift import lift as lift
-    from intraclip.data.readers import read_split as read
+    from intraclip.data.readers import read_split
     from intraclip.data.sda import SDA as SDA
     from intraclip.embed.evaluate import evaluate as evaluate
     from intraclip.embed.network import Network as Network
@@ -47,32 +47,7 @@ if TYPE_CHECKING:
     from intraclip.types import Split as Split
     from intraclip.types import Tracklet as Tracklet
 
-# Spelled out: editors and type checkers read it, and run nothing.
-__all__ = [
-    "ICA",
-    "SDA",
-    "TAP",
-    "BatchHardTriplet",
-    "Embeddings",
-    "Gallery",
-    "IntraclipError",
-    "Network",
-    "Recipe",
-    "Split",
-    "Tracklet",
-    "adapt",
-    "batch_hard_triplet",
-    "evaluate",
-    "heads",
-    "ingest",
-    "lift",
-    "link",
-    "load",
-    "read",
-    "score",
-    "similarity",
-    "train",
-]
+    read = read_split
 
 _PLACES = {
     "ICA": "models.heads.ica",
@@ -97,6 +72,7 @@ _PLACES = {
 }
 _CALLABLE_PACKAGES = ("adapt", "ingest", "link", "train")
 _OTHER_NAMES = {"read": "read_split"}
+__all__ = [*_PLACES, *_CALLABLE_PACKAGES]
 
 
 def __getattr__(name: str) -> object:

@@ -260,8 +260,6 @@ def test_a_compiled_network_learns_the_same_and_saves_under_the_same_names():
 )
 def test_the_precision_holds_inside_and_the_program_has_its_own_back(before: str):
     """Whichever of torch's two kinds of switches it uses; in a process of its own, as they are there for good."""
-    if "fp32_precision" in before and not hasattr(torch.backends, "fp32_precision"):
-        pytest.skip("this torch has the older kind only")
     code = f"""
 import torch
 from intraclip.config import StepConfig
@@ -269,8 +267,7 @@ from intraclip.train.step import backend_settings
 {before}
 cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
 def now():
-    new = [s.fp32_precision for s in (cudnn.conv, cudnn.rnn, matmul)] if hasattr(cudnn, "conv") else []
-    return [cudnn.benchmark, *new]
+    return [cudnn.benchmark, *(s.fp32_precision for s in (cudnn.conv, cudnn.rnn, matmul))]
 settings = now()
 for precision in ("fp32", "tf32", "bf16"):
     with backend_settings(StepConfig(precision=precision), torch.device("cuda")):

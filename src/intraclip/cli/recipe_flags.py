@@ -13,7 +13,7 @@ from intraclip.config import Recipe
 from intraclip.config_io import of_today, recipe_from_table
 from intraclip.core.registry import Registry
 from intraclip.core.setting_tables import merged, nested
-from intraclip.core.settings import parts_of, registry_of, table_of
+from intraclip.core.settings import registry_of, table_of
 from intraclip.earlier_recipes import MOVED
 from intraclip.errors import ConfigError
 
@@ -94,7 +94,7 @@ def part_keys(config: Any, prefix: str = "") -> dict[str, tuple[Registry, bool]]
         value, key = getattr(config, item.name), f"{prefix}{item.name}"
         if (one := registry_of(item)) is not None:
             found[key] = one, False
-        elif (each := parts_of(item)) is not None:
+        elif (each := registry_of(item, "parts")) is not None:
             found[key] = each, True
         elif is_dataclass(value):
             found |= part_keys(value, f"{key}.")

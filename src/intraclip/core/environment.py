@@ -66,10 +66,8 @@ def _git(*arguments: str) -> str:
         done = subprocess.run(
             ["git", *arguments],
             cwd=Path(__file__).parents[2],
-            env={
-                **os.environ,
-                "GIT_OPTIONAL_LOCKS": "0",
-            },  # runs that start must not stand in the way of a commit
+            # Runs that start must not stand in the way of a commit.
+            env={**os.environ, "GIT_OPTIONAL_LOCKS": "0"},
             capture_output=True,
             text=True,
             timeout=10,

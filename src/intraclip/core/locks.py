@@ -10,6 +10,11 @@ from typing import IO
 
 from intraclip.errors import OutputError
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 
 @contextmanager
 def locked(file: Path, *, taken: str, patience: float = 0.0) -> Iterator[bool]:
@@ -35,8 +40,10 @@ def locked(file: Path, *, taken: str, patience: float = 0.0) -> Iterator[bool]:
     try:
         yield lock is not None
     finally:
-        with suppress(OSError):
-            release(lock)
+        if lock is not None:
+            with suppress(OSError), lock:
+                # Closing alone would leave the lock with forked processes, which have a copy of the file.
+                fcntl.flock(lock, fcntl.LOCK_UN)
 
 
 def hold(path: Path, *, patience: float = 0.0) -> IO[str] | None:
@@ -53,9 +60,7 @@ def hold(path: Path, *, patience: float = 0.0) -> IO[str] | None:
         BlockingIOError: another process holds it.
         OSError: the file cannot be written.
     """
-    try:
-        import fcntl
-    except ImportError:
+    if fcntl is None:
         return None
     file = path.open("a")
     until = time.monotonic() + patience
@@ -72,15 +77,3 @@ def hold(path: Path, *, patience: float = 0.0) -> IO[str] | None:
             return None
         else:
             return file
-
-
-def release(lock: IO[str] | None) -> None:
-    """Give back what `hold` returned, also where forked processes have a copy of it that would keep the lock."""
-    if lock is None:
-        return
-    import fcntl
-
-    try:
-        fcntl.flock(lock, fcntl.LOCK_UN)
-    finally:
-        lock.close()

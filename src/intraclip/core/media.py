@@ -43,16 +43,16 @@ class Limits:
         side: height and width, in pixels.
         pixels: height times width.
         scanned: pixels times the scans of a progressive JPEG, each of which goes over the whole picture.
-        file_bytes: size of the file.
     """
 
     side: int = 32_767
     pixels: int = 64_000_000
     scanned: int = 1_000_000_000
-    file_bytes: int = 256 << 20
 
 
 LIMITS = Limits()
+FILE_BYTES = 256 << 20
+"""The largest file that is read."""
 
 
 class NoPictureError(FrameError):
@@ -63,29 +63,25 @@ class PictureTooLargeError(FrameError):
     """The picture is larger than the limits."""
 
 
-def read_picture(path: Path, *, limits: Limits = LIMITS) -> Picture:
-    """Read one picture file.
-
-    Returns:
-        uint8 ``[H, W, 3]``, RGB, upright.
-    """
-    return decode_picture(read_picture_bytes(path, limits=limits), path, limits=limits)
+def read_picture(path: Path) -> Picture:
+    """Read one picture file; errors as `read_picture_bytes` and `decode_picture`."""
+    return decode_picture(read_picture_bytes(path), path)
 
 
-def read_picture_bytes(path: Path, *, limits: Limits = LIMITS) -> Bytes:
-    """Content of a file, uint8 ``[bytes]``, read-only.
+def read_picture_bytes(path: Path) -> Bytes:
+    """Content of a file, read-only.
 
     Raises:
         FrameError: the file cannot be read, or is no ordinary file.
-        PictureTooLargeError: it is larger than `limits.file_bytes`.
+        PictureTooLargeError: it is larger than `FILE_BYTES`.
     """
     try:
         found = os.stat(path)  # noqa: PTH116 - once a frame; Path.stat takes twice as long
         if not stat.S_ISREG(found.st_mode):
             raise FrameError(path, "it is a folder or a device, no file")
-        if found.st_size > limits.file_bytes:
+        if found.st_size > FILE_BYTES:
             raise PictureTooLargeError(
-                path, f"the file has {found.st_size:,} bytes, at most {limits.file_bytes:,} are read"
+                path, f"the file has {found.st_size:,} bytes, at most {FILE_BYTES:,} are read"
             )
         return np.frombuffer(path.read_bytes(), dtype=np.uint8)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
@@ -103,7 +99,7 @@ def decode_picture(
     """Decode the content of one picture file.
 
     Args:
-        data: uint8 ``[bytes]``.
+        data: its content.
         name: of the file, for errors.
         limits: beyond them it is refused, before it is decoded.
         formats: that are taken, of `FORMATS`.
@@ -136,10 +132,7 @@ def decode_picture(
 def decode_jpeg_into(data: Bytes, name: Path | str, out: Picture) -> bool:
     """Decode a JPEG straight to where its pixels are wanted, if it has this very size and need not be turned.
 
-    Args:
-        data: uint8 ``[bytes]``.
-        name: of the file, for errors.
-        out: contiguous uint8 ``[H, W, 3]``; undefined after an error.
+    `out` is contiguous, and undefined after an error.
 
     Returns:
         Whether it was decoded; else `decode_picture` knows what to do.

@@ -7,7 +7,7 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 from intraclip.core.registry import Registry
-from intraclip.core.settings import hints_of, part_table, parts_of, registry_of
+from intraclip.core.settings import hints_of, part_table, registry_of
 
 
 def flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -63,7 +63,7 @@ def merged(kind: type[Any], below: Mapping[str, Any], above: Mapping[str, Any]) 
         own = below.get(key)
         if registry is not None:
             found[key] = _replaced(registry, known[key].default, own, value)
-        elif key in known and parts_of(known[key]) is not None:
+        elif key in known and registry_of(known[key], "parts") is not None:
             found[key] = value
             if isinstance(own, Mapping) and isinstance(value, Mapping):  # part by part, setting by setting
                 joined = {n: {**own[n], **v} for n, v in value.items() if n in own and isinstance(v, Mapping)}

@@ -80,43 +80,26 @@ def share(default: float) -> Any:
 
 
 def part(default: str, registry: str) -> Any:
-    """A field that names a part; its neighbour, with ``_settings`` added to its name, is has `OF_PART`.
+    """A field that names a part of a registry, given as `open_registry` takes it.
 
-    Args:
-        default: name of the part where none is given.
-        registry: as `open_registry` takes it.
+    Its neighbour, with ``_settings`` added to its name, has `OF_PART`.
     """
-    return field(default=default, metadata={"registry": registry})
+    return field(default=default, metadata={"part": registry})
 
 
 def parts(registry: str) -> Any:
-    """A field with settings of any parts of a registry, all of which are at work: name -> what is given of it.
-
-    Args:
-        registry: as `open_registry` takes it.
-    """
+    """A field with settings of any parts of a registry, all of which are at work: name -> what is given of it."""
     return field(default_factory=dict, metadata={"parts": registry})
 
 
-def parts_of(item: Field[Any]) -> Registry | None:
-    """The registry of a field made by `parts`; None of any other."""
-    place = item.metadata.get("parts")
-    return None if place is None else open_registry(place)
-
-
-def registry_of(item: Field[Any]) -> Registry | None:
-    """The registry of a field made by `part`; None of any other."""
-    place = item.metadata.get("registry")
+def registry_of(item: Field[Any], made_by: Literal["part", "parts"] = "part") -> Registry | None:
+    """The registry of a field made by `part`, or by `parts`; None of any other."""
+    place = item.metadata.get(made_by)
     return None if place is None else open_registry(place)
 
 
 def settings_of(kind: Registry, name: str, given: Given) -> Any:
-    """The settings of a part, as the dataclass that it declares.
-
-    Args:
-        kind: its registry.
-        name: of the part.
-        given: the settings that are not as by default.
+    """The settings of a part, as the dataclass that it declares; `given` are those that are not as by default.
 
     Raises:
         ConfigError: there is no such part, or it has no such settings: all problems at once.
@@ -135,22 +118,26 @@ def _of_each(kind: Registry, raw: Any, *, where: str, found: list[str]) -> dict[
         return {}
     chosen = {}
     for name, table in raw.items():
-        place, wrong = f"{where}.{name}", []
+        place = f"{where}.{name}"
         if name not in list(kind):
-            wrong = [f"{place}: unknown key{did_you_mean(name, kind)}"]
+            found.append(f"{place}: unknown key{did_you_mean(name, kind)}")
         elif not isinstance(table, Mapping):
-            wrong = [_no_table(place, table)]
-        elif table:  # a part is imported only where something of it must be known
-            made = _part_settings(kind, name, table, where=place, found=wrong)
-            if not wrong and (given := differing(made)):
-                chosen[name] = given
-        found.extend(wrong)
+            found.append(_no_table(place, table))
+        elif given := _given(kind, name, table, where=place, found=found):
+            chosen[name] = given
     return chosen
 
 
+def _given(kind: Registry, name: str, table: Given, *, where: str, found: list[str]) -> dict[str, Any]:
+    """What a table gives of a part that is not as by default; nothing where something is wrong."""
+    before = len(found)
+    # A part is imported only where something of it must be known.
+    made = _part_settings(kind, name, table, where=where, found=found) if table else None
+    return {} if made is None or len(found) > before else differing(made)
+
+
 def _part_settings(kind: Registry, name: str, given: Given, *, where: str, found: list[str]) -> Any:
-    wrong = kind.problem(name)
-    if wrong:
+    if wrong := kind.problem(name):
         found.append(f"{where}: {wrong}")
         return None
     declared = kind.settings_type(name)
@@ -183,7 +170,7 @@ def problems(config: Any, *, prefix: str = "") -> Iterator[str]:
         found: list[str] = []
         if is_dataclass(value):
             yield from problems(value, prefix=f"{where}.")
-        elif (each := parts_of(item)) is not None:
+        elif (each := registry_of(item, "parts")) is not None:
             _of_each(each, value, where=where, found=found)
         elif (registry := registry_of(item)) is not None:
             given = getattr(config, f"{item.name}_settings")
@@ -191,7 +178,8 @@ def problems(config: Any, *, prefix: str = "") -> Iterator[str]:
                 _part_settings(registry, value, given, where=where, found=found)
             elif wrong := registry.problem(value):
                 found.append(f"{where}: {wrong}")
-        elif (choices := _choices(type(config), item.name)) and value not in choices:
+        elif get_origin(hint := hints_of(type(config))[item.name]) is Literal and value not in get_args(hint):
+            choices = get_args(hint)
             found.append(f"{where}: {shown(value)} is not one of {', '.join(map(str, choices))}")
         elif wrong := _wrong(item, value):
             found.append(f"{where}: {value} {wrong}")
@@ -222,7 +210,7 @@ def dataclass_from_table(
             continue
         if (registry := registry_of(known[key])) is not None:
             values |= _chosen(registry, known[key], raw, where=where, found=found)
-        elif (each := parts_of(known[key])) is not None:
+        elif (each := registry_of(known[key], "parts")) is not None:
             values[key] = _of_each(each, raw, where=where, found=found)
         elif not is_dataclass(hints[key]):
             try:
@@ -242,11 +230,6 @@ def hints_of(kind: Any) -> dict[str, Any]:
     return get_type_hints(kind)
 
 
-def _choices(kind: Any, name: str) -> tuple[Any, ...]:
-    hint = hints_of(kind)[name]
-    return get_args(hint) if get_origin(hint) is Literal else ()
-
-
 def _chosen(
     registry: Registry, item: Field[Any], raw: Any, *, where: str, found: list[str]
 ) -> dict[str, Any]:
@@ -258,10 +241,8 @@ def _chosen(
         return {}
     if not table or registry.problem(name):
         return {item.name: name}
-    wrong: list[str] = []
-    made = _part_settings(registry, name, table, where=where, found=wrong)
-    found.extend(wrong)
-    return {item.name: name, f"{item.name}_settings": {} if wrong else differing(made)}
+    given = _given(registry, name, table, where=where, found=found)
+    return {item.name: name, f"{item.name}_settings": given}
 
 
 def differing(settings: Any) -> dict[str, Any]:
@@ -273,9 +254,7 @@ def differing(settings: Any) -> dict[str, Any]:
 def table_of(config: Any, *, whole: bool = True) -> dict[str, Any]:
     """A dataclass as nested dictionaries, which `dataclass_from_table` reads back.
 
-    Args:
-        config: the dataclass.
-        whole: with every setting of its parts, not just with those that are given. Imports the parts.
+    `whole` has every setting of its parts, not just those that are given; it imports the parts.
     """
     table: dict[str, Any] = {}
     for item in fields(config):
@@ -286,7 +265,7 @@ def table_of(config: Any, *, whole: bool = True) -> dict[str, Any]:
             given = getattr(config, f"{item.name}_settings")
             settings = asdict(settings_of(registry, value, given)) if whole else dict(given)
             value = {"name": value, **settings} if settings else value
-        elif (each := parts_of(item)) is not None:
+        elif (each := registry_of(item, "parts")) is not None:
             value = {
                 name: asdict(settings_of(each, name, value.get(name, {}))) if whole else dict(value[name])
                 for name in (each if whole else value)

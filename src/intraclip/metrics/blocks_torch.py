@@ -77,20 +77,12 @@ class TorchSide:
 def _float32_products() -> Iterator[None]:
     """Products of true float32, as the bound needs; a program may have allowed TF32 or bfloat16 for its training."""
     sides: list[Any] = [torch.backends.cuda.matmul, torch.backends.mkldnn.matmul]  # type: ignore[attr-defined]
-    if hasattr(sides[0], "fp32_precision"):
-        # From torch 2.9 on. Its older switch raises once a program has used this one, which reads both kinds.
-        before = [side.fp32_precision for side in sides]
-        try:
-            for side in sides:
-                side.fp32_precision = "ieee"
-            yield
-        finally:
-            for side, precision in zip(sides, before, strict=True):
-                side.fp32_precision = precision
-        return
-    allowed = torch.get_float32_matmul_precision()
+    # torch's older switch raises once a program has used this one, which reads both kinds.
+    before = [side.fp32_precision for side in sides]
     try:
-        torch.set_float32_matmul_precision("highest")
+        for side in sides:
+            side.fp32_precision = "ieee"
         yield
     finally:
-        torch.set_float32_matmul_precision(allowed)
+        for side, precision in zip(sides, before, strict=True):
+            side.fp32_precision = precision

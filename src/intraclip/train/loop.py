@@ -75,18 +75,11 @@ def learning_rate(config: OptimizerConfig, epoch: int) -> float:
 def train(
     split: Split, recipe: Recipe, run: Path, *, resume: bool = False, watcher: Watcher | None = None
 ) -> Path:
-    """Train a network on a split and write a run folder (see `intraclip.train`).
+    """Train a network on a split's `train` and write a run folder, as `intraclip.train.from_python.train`.
 
     Every random draw depends on the seed and the step alone: the same recipe, data and machine give the same
     weights, resumed or not; on a GPU up to rounding, as cuDNN's gradients are not the same twice. Started by torchrun,
     the processes train one network on one batch together.
-
-    Args:
-        split: `train` is used.
-        recipe: all settings.
-        run: the run folder; must be empty or absent unless resuming.
-        resume: continue from the latest checkpoint; starts from the beginning when there is none yet.
-        watcher: told about every step.
 
     Returns:
         The final `model.safetensors`.
@@ -112,13 +105,7 @@ def train(
 
 @dataclass
 class _Progress:
-    """How far a run is.
-
-    Attributes:
-        step: batches finished.
-        sums: of the metrics of the epoch's batches so far.
-        unreadable: frames of the epoch that could not be read so far.
-    """
+    """How far a run is: batches finished; of its epoch, sums of their metrics, and frames that could not be read."""
 
     step: int = 0
     sums: dict[str, float] = field(default_factory=lambda: defaultdict(float))
@@ -243,11 +230,11 @@ class _Training:
                     log(self._epoch_entry(epoch, meter.summary(since_epoch)))
                     self.progress = _Progress(self.progress.step)
                 if (end_of_epoch and (epoch + 1) % self.recipe.run.checkpoint_every == 0) or stopping:
-                    self._save()
+                    self.world.leader_does(self._write_checkpoint)
                 if stopping and self.progress.step < self.total:
                     self._say_goodbye()
         final = self.folder / "model.safetensors"
-        self._save()
+        self.world.leader_does(self._write_checkpoint)
         self.step.take_average()
         self.world.leader_does(lambda: self._write(final))
         if self.world.leads and self.total > first + 1:
@@ -290,19 +277,12 @@ class _Training:
             "memory_gib": throughput.memory_gib,
         }
 
-    def _save(self) -> None:
-        """Write a checkpoint; if the leader cannot, no process goes on."""
-        self.world.leader_does(self._write_checkpoint)
-
     def _write_checkpoint(self) -> None:
         file = training_checkpoint(self.folder, self.progress.step)
         if file.exists():
             return
-        progress = {
-            "sums": dict(self.progress.sums),
-            "unreadable": self.progress.unreadable,
-            "scaler": self.step.scaler.state_dict(),
-        }
+        progress = {"sums": dict(self.progress.sums), "unreadable": self.progress.unreadable}
+        progress["scaler"] = self.step.scaler.state_dict()
         self._write(file, optimizer=self.step.optimizer, more=self.step.state(), progress=progress)
         for old in training_checkpoints(self.folder)[: -self.recipe.run.keep_checkpoints]:
             with suppress(OSError):  # one too many does no harm

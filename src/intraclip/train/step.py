@@ -80,13 +80,11 @@ class TrainingStep:
             from intraclip.core import process_group
 
             gather = partial(process_group.gather, world)
-        self.loss = TotalLoss(
-            recipe.loss,
-            gather=gather,
-            num_classes=model.num_classes,
-            num_features=size,
-        ).to(world.device)
-        self.average = _copies(self.model) if recipe.optimizer.average else None
+        loss = TotalLoss(recipe.loss, gather=gather, num_classes=model.num_classes, num_features=size)
+        self.loss = loss.to(world.device)
+        self.average: dict[str, torch.Tensor] | None = None
+        if recipe.optimizer.average:
+            self.average = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
         self.model.backbone.recompute = recipe.step.recompute
         if recipe.step.sync_batch_norm and world.size > 1:
             from intraclip.core.batch_norm import synchronise_batch_norm
@@ -221,10 +219,6 @@ class TrainingStep:
         return output
 
 
-def _copies(model: torch.nn.Module) -> dict[str, torch.Tensor]:
-    return {name: value.detach().clone() for name, value in model.state_dict().items()}
-
-
 def autocast(config: StepConfig, device: torch.device) -> AbstractContextManager[Any]:
     """The precision of convolutions and products inside a block."""
     if config.precision not in AUTOCAST:
@@ -241,11 +235,11 @@ def backend_settings(config: StepConfig, device: torch.device) -> Iterator[None]
     cudnn: Any = torch.backends.cudnn
     matmul: Any = torch.backends.cuda.matmul
     benchmark = cudnn.benchmark
-    # From torch 2.9 on there are two kinds of switches, which have to agree. Only the newer ones can be read whatever a
-    # program has set before, and only they outdo what it has set for everything.
-    switches = [cudnn.conv, cudnn.rnn, matmul] if hasattr(matmul, "fp32_precision") else []
+    # There are two kinds of switches, which have to agree. Only the newer ones can be read whatever a program has set
+    # before, and only they outdo what it has set for everything.
+    switches = [cudnn.conv, cudnn.rnn, matmul]
     before = [switch.fp32_precision for switch in switches]
-    tf32 = [precision == "tf32" for precision in before] or [cudnn.allow_tf32] * 2 + [matmul.allow_tf32]
+    tf32 = [precision == "tf32" for precision in before]
     cudnn.benchmark = True
     cudnn.allow_tf32 = matmul.allow_tf32 = config.precision != "fp32"
     for switch in switches:

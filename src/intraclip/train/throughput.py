@@ -95,27 +95,23 @@ class Meter:
         finally:
             self.spent[what] += time.perf_counter() - started
 
-    def summary(self, since: Meter | None = None) -> Throughput:
-        """What was measured so far."""
-        seconds = time.perf_counter() - (since._started if since else self._started)
-        clips = self.clips - (since.clips if since else 0)
-        spent = {k: v - (since.spent[k] if since else 0.0) for k, v in self.spent.items()}
-        shares = {k: v / seconds if seconds else 0.0 for k, v in spent.items()}
-        on_gpu = self.device.type == "cuda"
+    def summary(self, since: Meter) -> Throughput:
+        """What was measured since a copy was made."""
+        seconds = time.perf_counter() - since._started
+        data, step = ((self.spent[what] - since.spent[what]) / seconds for what in ("data", "step"))
+        on_gpu = torch.cuda.max_memory_allocated(self.device) if self.device.type == "cuda" else 0
         return Throughput(
-            clips=clips,
+            clips=self.clips - since.clips,
             seconds=round(seconds, 3),
-            data_share=round(shares["data"], 4),
-            step_share=round(shares["step"], 4),
-            host_share=round(max(0.0, 1 - shares["data"] - shares["step"]), 4),
+            data_share=round(data, 4),
+            step_share=round(step, 4),
+            host_share=round(max(0.0, 1 - data - step), 4),
             memory_gib=round(peak_memory() / 2**30, 3),
-            device_memory_gib=round(torch.cuda.max_memory_allocated(self.device) / 2**30, 3)
-            if on_gpu
-            else 0.0,
+            device_memory_gib=round(on_gpu / 2**30, 3),
         )
 
     def copy(self) -> Meter:
-        """The state of now, its clock starting now."""
+        """A moment to measure from: now."""
         copied = Meter(self.device)
         copied.clips, copied.spent = self.clips, dict(self.spent)
         return copied
