@@ -134,7 +134,9 @@ def main(argv: Sequence[str]) -> int:
         path, what = found_detector()
         say(f"detector: {what}; another one: --detector")
     detector = open_detector(path, args.settings, at_once=len(cameras))
-    flags = _model(args)
+    device = None if args.settings.device == "auto" else args.settings.device
+    # Cameras do not wait: the network of a run may read its weights once more, and run twice as fast from then on.
+    flags = Model(model=args.model, engine=args.engine or "auto", device=device)
     network = ready(open_model_for(flags, args.gallery))
     with opened_or_created(
         args.gallery,
@@ -157,12 +159,6 @@ def main(argv: Sequence[str]) -> int:
     else:
         say(_in_words(status))
     return 0
-
-
-def _model(args: LiveArgs) -> Model:
-    device = None if args.settings.device == "auto" else args.settings.device
-    # Cameras do not wait: the network of a run may read its weights once more, and run twice as fast from then on.
-    return Model(model=args.model, engine=args.engine or "auto", device=device)
 
 
 def _channels(args: LiveArgs) -> list[Channel]:

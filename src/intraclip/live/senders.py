@@ -102,11 +102,11 @@ class Sender:
         """There is a new alert."""
         self._news.set()
 
-    def stop(self, *, patience_s: float = 5.0) -> None:
-        """End; a try that runs gets this long."""
+    def stop(self) -> None:
+        """End; a try that runs gets a few seconds."""
         self._stop.set()
         self._news.set()
-        self._thread.join(patience_s)
+        self._thread.join(5.0)
         self._channel.close()
 
     def _run(self) -> None:
