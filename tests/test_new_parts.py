@@ -65,7 +65,7 @@ READS = """
 from pathlib import Path
 import intraclip.config_io as config_io
 from intraclip.cli.flags import flags_of
-from intraclip.cli.tree import tree
+from intraclip.cli.completion import tree
 from intraclip.data.readers import find_dataset, num_splits, read_split
 
 root = Path("people")

@@ -13,8 +13,8 @@ import torch
 import tyro
 
 import intraclip
+from intraclip.cli.completion import tree
 from intraclip.cli.recipe_flags import parse_with_recipe
-from intraclip.cli.tree import tree
 from intraclip.config import ModelConfig, Recipe
 from intraclip.config_io import dump_recipe, recipe_from_table
 from intraclip.errors import ConfigError

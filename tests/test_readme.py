@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from intraclip.cli.completion import tree
 from intraclip.cli.flags import flags_of, named
 from intraclip.cli.main import COMMANDS
 from intraclip.cli.recipe_flags import flags_of_parts
 from intraclip.cli.settings_file import COMMANDS as WITH_FILE
 from intraclip.cli.spellings import ALIASES
-from intraclip.cli.tree import tree
 from intraclip.models.zoo import find
 
 ROOT = Path(__file__).parents[1]

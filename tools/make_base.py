@@ -101,10 +101,11 @@ class Settings:
 def recipe_of(args: argparse.Namespace) -> Recipe:
     """What the checkpoint says of itself."""
     return Recipe(
-        description="Shipped network: ImageNet weights, then rendered people (docs/base.md).",
+        description="Shipped network: ImageNet weights, then rendered people"
+        f"{' and a teacher' if args.teacher else ''} (docs/base.md).",
         seed=args.seed,
         input=InputConfig(height=HEIGHT, width=WIDTH),
-        clip=ClipConfig(num_frames=4, test_sampling="even"),
+        clip=ClipConfig(num_frames=8, test_sampling="even"),
         model=ModelConfig(
             backbone=args.backbone,
             weights=args.weights,
@@ -116,6 +117,10 @@ def recipe_of(args: argparse.Namespace) -> Recipe:
             freeze_blocks=args.freeze, freeze_batch_norm=True, body_rate=0.2, block_decay=args.block_decay
         ),
     )
+
+
+GENTLE = FinetuneConfig(freeze_blocks=8, freeze_batch_norm=True, body_rate=0.2)
+"""What training from the checkpoint begins with: its users have fewer pictures than it had."""
 
 
 # -- rendered people -----------------------------------------------------------------------------------------
@@ -386,7 +391,9 @@ def train(args: argparse.Namespace, settings: Settings) -> dict[str, Any]:
             print(json.dumps(log), flush=True)
         step += 1
     ready = without_classifier(averaged.eval(), recipe)
-    save_checkpoint(args.out, ready.half(), recipe=recipe, pids=[0], epoch=1, step=step)
+    save_checkpoint(
+        args.out, ready.half(), recipe=replace(recipe, finetune=GENTLE), pids=[0], epoch=1, step=step
+    )
     saved.unlink(missing_ok=True)
     result = {
         **log,

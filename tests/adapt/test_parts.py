@@ -10,8 +10,7 @@ import pytest
 import torch
 
 from intraclip.adapt.answers import settle
-from intraclip.adapt.cameras import across, directions
-from intraclip.adapt.clusters import cluster
+from intraclip.adapt.clusters import across, cluster, directions
 from intraclip.adapt.footage import Footage, piece, read_footage
 from intraclip.adapt.guard import guard, held_out
 from intraclip.adapt.look import Look, cut_in_two
@@ -79,7 +78,7 @@ def test_people_are_found_across_cameras_once_the_cameras_are_out():
         return float((d.argmax(axis=1) == np.arange(12)).mean())
 
     assert right(seen.vectors()) < 1
-    assert right(across(seen, directions(vectors, where)).vectors()) == 1
+    assert right(across(seen.vectors(), directions(vectors, where))) == 1
 
 
 def test_a_camera_of_few_tracklets_has_no_say():

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from intraclip.cli.completion import tree
 from intraclip.cli.main import COMMANDS, main
-from intraclip.cli.tree import tree
 
 # How each shell is asked what it would offer for a line whose last word is being typed.
 ASK = {

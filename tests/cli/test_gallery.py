@@ -21,6 +21,7 @@ from intraclip.config import Recipe
 from intraclip.embed.embeddings_writer import save_embeddings
 from intraclip.errors import ConfigError, IntraclipError
 from intraclip.gallery.gallery import open_gallery
+from intraclip.gallery.records import Filters
 from intraclip.metrics.embeddings import Embeddings
 from intraclip.models.embedder import build_embedder
 from intraclip.models.saving import save_checkpoint
@@ -142,7 +143,9 @@ def test_a_box_in_a_video_finds_who_is_in_it(filled, gallery):
 def test_queries_that_cannot_be_are_refused(filled, gallery):
     assert "name one query" in gallery("search", "g")
     assert "name one query" in gallery("search", "g", "--tracklet", ONE, "--video", "x.mp4")
-    assert "which has no name here; name it with --model" in gallery("search", "g", "--images", "x.jpg")
+    said = gallery("search", "g", "--images", "x.jpg")
+    assert "no network that is here by name made them: name it with --model" in said
+    assert "intraclip gallery add NEW --data DIR --labels-of g" in said
     assert "has no tracklet 'ghost'" in gallery("search", "g", "--tracklet", "ghost")
     assert "k is 0" in gallery("search", "g", "--tracklet", ONE, "--k", "0")
     Path("text.jpg").write_text("not a picture")
@@ -251,6 +254,37 @@ def test_a_file_of_embeddings_fills_a_gallery(workspace, gallery):
     np.savez("mute.npz", features=np.ones((1, 4)), pids=[1], camids=[1], is_query=[True], names=["a"])
     assert "does not say which model" in gallery("add", "new", "--embeddings", "mute.npz")
     assert not Path("new").exists()
+
+
+def test_a_camera_that_saw_nobody_is_told_where_it_is_named(workspace, gallery):
+    told = "note: nothing here is from camera 7, which --camera-name names"
+    named = ("--camera-name", "1=hall", "7=roof")
+    assert told in gallery("add", "g", "--data", "data", "--model", "run", *named)
+    intraclip_main(["extract", "run", "--data", "data", "--out", "e.npz"])
+    assert told in gallery("add", "bare", "--embeddings", "e.npz", *named)
+    assert told not in gallery("add", "h", "--data", "data", "--model", "run", "--camera-name", "1=hall")
+
+
+def test_a_gallery_of_another_network_takes_over_what_people_said(filled, gallery):
+    with open_gallery("g") as opened:
+        opened.set_person([ONE, "gallery/2/1/x"], "anna")
+        opened.confirm(ONE, "gallery/1/2/x", by="kim")
+        opened.reject(ONE, "gallery/3/2/x")
+        opened.delete(Filters(ids=("gallery/3/1/x",)))
+    assert "gone is no gallery" in gallery(
+        "add", "new", "--data", "data", "--model", "other", "--labels-of", "gone"
+    )
+    assert not Path("new").exists()
+    said = gallery("add", "new", "--data", "data", "--model", "other", "--labels-of", "g")
+    assert "took over 4 labels and judgements of g" in said
+    with open_gallery("new") as opened:
+        assert opened.stats().tracklets == 12
+        assert [r.id for r in opened.all_records() if r.person == "anna"] == [ONE, "gallery/2/1/x"]
+        assert [(j.tracklet, j.same, j.by) for j in opened.judgements()] == [
+            ("gallery/1/2/x", True, "kim"),
+            ("gallery/3/2/x", False, ""),
+        ]
+        assert [e.action for e in opened.audit_log()] == ["take labels", "add"]
 
 
 def test_labels_are_exported_to_train_on(filled, gallery):

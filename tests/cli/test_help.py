@@ -7,11 +7,11 @@ from contextlib import suppress
 
 import pytest
 
+from intraclip.cli.completion import tree
 from intraclip.cli.flags import flags_of
 from intraclip.cli.help import FEW, LINES, SHORTER
 from intraclip.cli.main import COMMANDS, GROUPS, main
 from intraclip.cli.recipe_flags import flags_of_parts
-from intraclip.cli.tree import tree
 
 
 @pytest.fixture(autouse=True)

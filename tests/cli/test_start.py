@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from intraclip.cli.tree import tree
+from intraclip.cli.completion import tree
 from intraclip.embed.embeddings_writer import save_embeddings
 from intraclip.gallery.gallery import create_gallery
 from intraclip.gallery.records import TrackletRecord

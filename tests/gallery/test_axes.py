@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 from gallery.gallery_world import MODEL
 from intraclip.gallery import axes
-from intraclip.gallery.folder_database import closing_connection, connect
+from intraclip.gallery.folder_database import connect
 from intraclip.gallery.gallery import Gallery, create_gallery, open_gallery
 from intraclip.gallery.records import Filters, TrackletRecord
 
@@ -112,7 +113,7 @@ def test_the_axes_are_kept_and_serve_what_comes_later(folder):
 
 def test_axes_are_computed_anew_when_the_gallery_has_doubled(folder):
     def made_for() -> int:
-        with closing_connection(connect(folder)) as db:
+        with closing(connect(folder)) as db:
             ((count,),) = db.execute("SELECT made_for FROM axes").fetchall()
             return int(count)
 

@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
@@ -123,14 +124,14 @@ def test_what_is_no_gallery_is_refused(tmp_path, folder):
     with pytest.raises(DataError, match="damaged: file is not a database"):
         open_gallery(tmp_path / "text")
     (tmp_path / "sql").mkdir()
-    with folder_database.closing_connection(sqlite3.connect(tmp_path / "sql" / FILE)) as db:
+    with closing(sqlite3.connect(tmp_path / "sql" / FILE)) as db:
         db.execute("CREATE TABLE t (x)")
     with pytest.raises(DataError, match="another program"):
         open_gallery(tmp_path / "sql")
 
 
 def test_another_version_is_refused(folder):
-    with folder_database.closing_connection(sqlite3.connect(folder / FILE)) as db:
+    with closing(sqlite3.connect(folder / FILE)) as db:
         db.execute("PRAGMA user_version = 99")
     with pytest.raises(DataError, match=r"version 99, this intraclip reads 1 to 2; update intraclip"):
         open_gallery(folder)
@@ -155,7 +156,7 @@ def test_a_damaged_database_is_refused_with_a_remedy(folder):
 def test_a_damaged_vector_is_refused(folder):
     with open_gallery(folder) as gallery:
         fill(gallery)
-    with folder_database.closing_connection(sqlite3.connect(folder / FILE)) as db:
+    with closing(sqlite3.connect(folder / FILE)) as db:
         db.execute("UPDATE vectors SET vector = x'00' WHERE number = 3")
         db.commit()
     with open_gallery(folder) as gallery, pytest.raises(DamagedError, match="the vector of tracklet 't0002'"):

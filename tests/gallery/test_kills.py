@@ -8,6 +8,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ import pytest
 
 from gallery import hostile
 from gallery.gallery_world import MODEL, SIZE, pictures, vectors
-from intraclip.gallery.folder_database import closing_connection, connect
+from intraclip.gallery.folder_database import connect
 from intraclip.gallery.gallery import create_gallery, open_gallery
 
 WORKER = """
@@ -79,7 +80,7 @@ def check(
         may_be_gone: steps whose deletion had begun.
         gone: steps whose deletion was acknowledged, or seen.
     """
-    with closing_connection(connect(folder)) as db:
+    with closing(connect(folder)) as db:
         assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         assert db.execute("PRAGMA foreign_key_check").fetchall() == []
         for table in ("vectors", "tracklets"):

@@ -166,7 +166,7 @@ def test_minimum_times_of_all_other_cameras():
     first, second = np.triu_indices(len(evidence), 1)
     distances = evidence.distances(rows, rows)[first, second]
     np.testing.assert_allclose(told.pair_scores(first, second, distances), scores[first, second], atol=1e-6)
-    gaps = evidence.gaps(rows, rows)
+    gaps = evidence.gaps(rows[:, None], rows)
     for a, b in combinations(range(1, CAMERAS + 1), 2):
         here = np.ix_(evidence.camids == a, evidence.camids == b)
         expected = (gaps[here] < 5) & ((a, b) != (1, 2))

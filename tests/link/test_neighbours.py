@@ -156,6 +156,6 @@ def test_no_pair_but_those_seen_at_once_is_kept_apart_by_time(monkeypatch: pytes
         for pair in zip(a.tolist(), b.tolist(), strict=True)
     ]
     rows = np.arange(80)
-    wanted = np.argwhere(np.triu(evidence.seen_at_once(rows, rows), 1))
+    wanted = np.argwhere(np.triu(evidence.apart(rows[:, None], rows), 1))
     assert sorted(found) == sorted(map(tuple, wanted.tolist()))
     assert len(found) > 20

@@ -11,7 +11,7 @@ from intraclip.config import AugmentConfig, InputConfig
 from intraclip.core.film_strip import film_strip
 from intraclip.data.augment import AugmentParameters
 from intraclip.report import plots, strips
-from intraclip.report.augmented import augmented_clip, describe_draw, visible
+from intraclip.report.sections.augmentation import augmented_clip, describe_draw, visible
 
 SAME_FRAME = np.repeat(np.random.default_rng(0).integers(0, 256, (1, 64, 32, 3), dtype=np.uint8), 4, axis=0)
 SMALL = InputConfig(height=64, width=32)
@@ -19,10 +19,9 @@ SMALL = InputConfig(height=64, width=32)
 
 def draw_on(mode: str, seed: int = 0) -> tuple[np.ndarray, AugmentParameters]:
     config = visible(AugmentConfig(mode=mode))  # type: ignore[arg-type]
-    seen = augmented_clip(
+    return augmented_clip(
         SAME_FRAME, config, input_config=SMALL, generator=torch.Generator().manual_seed(seed)
     )
-    return seen.frames, seen.parameters
 
 
 def test_synchronous_frames_of_a_still_clip_stay_equal() -> None:

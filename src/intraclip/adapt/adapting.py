@@ -18,8 +18,8 @@ from __future__ import annotations
 
 import csv
 import shutil
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -30,9 +30,8 @@ import torch
 
 from intraclip.adapt.answers import Settled, settle
 from intraclip.adapt.asking import Asking, Responder
-from intraclip.adapt.cameras import across, directions
-from intraclip.adapt.clusters import FEWEST, Clusters, cluster
-from intraclip.adapt.footage import Footage, piece, read_footage
+from intraclip.adapt.clusters import FEWEST, Clusters, across, cluster, directions
+from intraclip.adapt.footage import Footage, gallery_in, piece, read_footage
 from intraclip.adapt.guard import FEWEST_HELD, Guard, guard, held_out
 from intraclip.adapt.look import Look, cut_in_two, look, strangers
 from intraclip.config import (
@@ -57,16 +56,16 @@ from intraclip.embed.extractors import ExtractSettings
 from intraclip.embed.network import Network
 from intraclip.errors import ConfigError, DataError, OutputError
 from intraclip.gallery.answers import Answer, read_answers, require_known
-from intraclip.gallery.folder_files import FILE
-from intraclip.gallery.gallery import Gallery, is_server, open_gallery
+from intraclip.gallery.gallery import Gallery, open_gallery
 from intraclip.link.evidence import Evidence
 from intraclip.link.travel import TravelTimes, read_travel_times
-from intraclip.models.checkpoint import load_model, read_checkpoint
+from intraclip.models.checkpoint import Checkpoint, load_model, read_checkpoint
+from intraclip.models.embedder import ClipEmbedder
 from intraclip.models.saving import save_checkpoint, training_checkpoints
 from intraclip.models.start import trained_before
 from intraclip.train.loop import Silent, Watcher, train
 from intraclip.train.stopping import RunStopped
-from intraclip.types import ArrayTracklet, Split
+from intraclip.types import ArrayTracklet, Split, Tracklet
 
 ROUNDS = 2
 EPOCHS = 10
@@ -239,41 +238,27 @@ def adapt(
         if isinstance(gallery, str | Path):
             gallery = held.enter_context(open_gallery(gallery))
         work = _Adaptation(
-            str(model),
-            start,
-            network,
-            footage,
-            run,
-            travel,
-            rounds,
-            epochs,
-            seed,
-            device,
-            _Words(gallery, said, ask, responder, by),
-            watcher or Silent(),
-            progress,
+            name=str(model),
+            start=start,
+            network=network,
+            given=footage,
+            run=run,
+            travel=travel,
+            rounds=rounds,
+            epochs=epochs,
+            seed=seed,
+            device=device,
+            gallery=gallery,
+            answers=said,
+            ask=ask,
+            responder=responder,
+            by=by,
+            watcher=watcher or Silent(),
+            progress=progress,
         )
         held.callback(work.job.close)
         work.begin(resume=resume)
         return work.go()
-
-
-def gallery_in(source: str | Path | Split | Gallery) -> Gallery | str | Path | None:
-    """The gallery that a source is; None if it is something else."""
-    if isinstance(source, str | Path):
-        return source if is_server(source) or (Path(source) / FILE).exists() else None
-    return source if isinstance(source, Gallery) else None
-
-
-@dataclass(frozen=True)
-class _Words:
-    """What people say, and how they are asked; see `adapt`."""
-
-    gallery: Gallery | None
-    answers: Sequence[Answer]
-    ask: int
-    responder: Responder | None
-    by: str
 
 
 def require_trainable(model: str | Path) -> Path:
@@ -319,50 +304,43 @@ def _check(footage: Footage) -> None:
         )
 
 
+@dataclass(kw_only=True)
 class _Adaptation:
-    """One adaptation and its files."""
+    """One adaptation and its files; see `adapt`."""
 
-    def __init__(
-        self,
-        name: str,
-        start: Path,
-        network: Network,
-        footage: Footage,
-        run: Path,
-        travel: TravelTimes | None,
-        rounds: int,
-        epochs: int,
-        seed: int,
-        device: str,
-        words: _Words,
-        watcher: Watcher,
-        progress: Progress | None,
-    ) -> None:
-        self.name, self.start, self.network, self.run = name, start, network, run
-        self.given, self.travel = footage, travel
-        self.rounds, self.epochs, self.seed, self.device = rounds, epochs, seed, device
-        self.words, self.watcher, self.progress = words, watcher, progress
-        self.notes = list(footage.notes)
-        everything = Split(
-            dataset="site",
-            root=footage.root,
-            train=(),
-            query=(),
-            gallery=footage.tracklets,
-            protocol="cross-camera",
-        )
+    name: str
+    start: Path
+    network: Network
+    given: Footage
+    run: Path
+    travel: TravelTimes | None
+    rounds: int
+    epochs: int
+    seed: int
+    device: str
+    gallery: Gallery | None
+    answers: Sequence[Answer]
+    ask: int
+    responder: Responder | None
+    by: str
+    watcher: Watcher
+    progress: Progress | None
+
+    def __post_init__(self) -> None:
+        tracklets = self.given.tracklets
+        self.notes = list(self.given.notes)
         self.job = Job(
-            run / "adapt.json",
+            self.run / "adapt.json",
             {
-                "network": network.fingerprint,
-                "tracklets": len(footage),
-                "data": tracklets_digest(everything, footage.tracklets),
-                "travel": None if travel is None else _as_json(travel),
-                "rounds": rounds,
-                "epochs": epochs,
-                "seed": seed,
+                "network": self.network.fingerprint,
+                "tracklets": len(tracklets),
+                "data": tracklets_digest(_split(self.given, gallery=tracklets), tracklets),
+                "travel": None if self.travel is None else _as_json(self.travel),
+                "rounds": self.rounds,
+                "epochs": self.epochs,
+                "seed": self.seed,
             },
-            out=run,
+            out=self.run,
             anew="choose another --out",
         )
 
@@ -440,15 +418,10 @@ class _Adaptation:
             checkpoint = read_checkpoint(model)
             network = load_model(checkpoint, device=choose_device("cpu"))
             if network.head.take_out(torch.from_numpy(out)):
-                save_checkpoint(
-                    file,
-                    network,
-                    recipe=checkpoint.recipe,
-                    pids=checkpoint.pids,
-                    epoch=checkpoint.epoch,
-                    step=checkpoint.step,
-                )
-        return (file, across(seen, out)) if file.is_file() else (model, seen)
+                _save_again(file, checkpoint, network, checkpoint.recipe)
+        if not file.is_file():
+            return model, seen
+        return file, replace(seen, segments=tuple(across(s, out) for s in seen.segments))
 
     def _begun(self) -> tuple[Footage, Look, int]:
         """The tracklets, cut where it has to be, and how the first network sees them."""
@@ -527,13 +500,13 @@ class _Adaptation:
         self, footage: Footage, vectors: npt.NDArray[np.float32], impossible: npt.NDArray[np.bool_]
     ) -> tuple[Settled, int]:
         """What people said, asked if wished, and how many answers this run had; fixed as soon as learning begins."""
-        file, answers, words = self.run / "said.npz", self.run / "answers.csv", self.words
+        file, answers = self.run / "said.npz", self.run / "answers.csv"
         if not file.is_file() and not (self.run / "rounds/1/clusters.csv").is_file():
             asking = Asking(
-                footage, impossible, answers, gallery=words.gallery, given=words.answers, by=words.by
+                footage, impossible, answers, gallery=self.gallery, given=self.answers, by=self.by
             )
-            if words.ask and words.responder is not None:
-                asking.ask(vectors, words.ask, words.responder, self.watcher.message)
+            if self.ask and self.responder is not None:
+                asking.ask(vectors, self.ask, self.responder, self.watcher.message)
             _save_said(file, asking.settled())
         # A run that an older version began has no such file: nobody said anything then.
         settled = _read_said(file, len(footage)) if file.is_file() else settle(impossible)
@@ -569,7 +542,8 @@ class _Adaptation:
                     f"in round {number} the {len(footage)} tracklets make {found}: with fewer than {FEWEST_PEOPLE} "
                     "people there is nothing to learn; they look all alike, nobody comes twice, or answers say so"
                 )
-            _write_clusters(file, names, footage.camids, found)
+            rows = zip(names, footage.camids.tolist(), found.person.tolist(), strict=True)
+            write_csv(file, ("tracklet", "camid", "person"), rows)
         self.watcher.message(f"round {number} of {self.rounds}: {found}")
         return found
 
@@ -586,18 +560,9 @@ class _Adaptation:
                 for t, person in zip(footage.tracklets, found.person.tolist(), strict=True)
                 if person
             )
-            split = Split(
-                dataset="site",
-                root=footage.root,
-                train=train_on,
-                query=(),
-                gallery=(),
-                protocol="cross-camera",
-            )
+            split, again = _split(footage, train=train_on), bool(training_checkpoints(run))
             try:
-                train(
-                    split, recipe, run, resume=bool(training_checkpoints(run)), watcher=_Quiet(self.watcher)
-                )
+                train(split, recipe, run, resume=again, watcher=_Quiet(self.watcher))
             except RunStopped as stopped:
                 raise RunStopped(
                     f"stopped in round {number} of {self.rounds}, as asked; what was done is saved in {self.run}: give "
@@ -660,15 +625,13 @@ class _Adaptation:
                 device=first.recipe.device,
                 model=replace(checkpoint.recipe.model, weights=self.name),
             )
-            save_checkpoint(
-                final,
-                load_model(checkpoint, device=choose_device("cpu")),
-                recipe=recipe,
-                pids=checkpoint.pids,
-                epoch=checkpoint.epoch,
-                step=checkpoint.step,
-            )
+            _save_again(final, checkpoint, load_model(checkpoint, device=choose_device("cpu")), recipe)
         write_text(self.run / "config.toml", dump_recipe(recipe))
+
+
+def _save_again(file: Path, before: Checkpoint, network: ClipEmbedder, recipe: Recipe) -> None:
+    """A checkpoint of the same training with a network or a recipe that was changed."""
+    save_checkpoint(file, network, recipe=recipe, pids=before.pids, epoch=before.epoch, step=before.step)
 
 
 class _Quiet(Silent):
@@ -683,6 +646,14 @@ class _Quiet(Silent):
             self._say(text)
 
 
+def _split(
+    footage: Footage, *, train: tuple[Tracklet, ...] = (), gallery: tuple[Tracklet, ...] = ()
+) -> Split:
+    return Split(
+        dataset="site", root=footage.root, train=train, query=(), gallery=gallery, protocol="cross-camera"
+    )
+
+
 def _as_json(travel: TravelTimes) -> dict[str, Any]:
     return {
         "travel": {f"{a} {b}": asdict(t) for (a, b), t in sorted(travel.travel.items())},
@@ -691,28 +662,35 @@ def _as_json(travel: TravelTimes) -> dict[str, Any]:
     }
 
 
-def _save_look(file: Path, seen: Look, *, cuts: npt.NDArray[np.int64] | None = None) -> None:
+def _save_arrays(file: Path, **arrays: npt.NDArray[Any]) -> None:
     with whole_file(file) as partial, partial.open("wb") as stream:
-        np.savez(
-            stream,
-            segments=np.concatenate(seen.segments),
-            sizes=np.array([len(s) for s in seen.segments]),
-            starts=np.concatenate([np.array(s, dtype=np.int64) for s in seen.starts]),
-            cuts=np.zeros((0, 3), dtype=np.int64) if cuts is None else cuts,
-        )
+        np.savez(stream, **arrays)  # type: ignore[arg-type]
+
+
+@contextmanager
+def _reading(file: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
+        raise OutputError(f"{file} is damaged: {error}; remove it, and go on with --resume") from None
+
+
+def _save_look(file: Path, seen: Look, *, cuts: npt.NDArray[np.int64] | None = None) -> None:
+    _save_arrays(
+        file,
+        segments=np.concatenate(seen.segments),
+        sizes=np.array([len(s) for s in seen.segments]),
+        starts=np.concatenate([np.array(s, dtype=np.int64) for s in seen.starts]),
+        cuts=np.zeros((0, 3), dtype=np.int64) if cuts is None else cuts,
+    )
 
 
 def _read_look(file: Path) -> tuple[Look, npt.NDArray[np.int64]]:
-    try:
-        with np.load(file, allow_pickle=False) as found:
-            borders = np.cumsum(found["sizes"])[:-1]
-            seen = Look(
-                segments=tuple(np.split(found["segments"], borders)),
-                starts=tuple(tuple(s.tolist()) for s in np.split(found["starts"], borders)),
-            )
-            return seen, found["cuts"]
-    except (OSError, ValueError, KeyError) as error:
-        raise OutputError(f"{file} is damaged: {error}; remove it, and go on with --resume") from None
+    with _reading(file), np.load(file, allow_pickle=False) as found:
+        borders = np.cumsum(found["sizes"])[:-1]
+        segments, starts = (np.split(found[name], borders) for name in ("segments", "starts"))
+        seen = Look(segments=tuple(segments), starts=tuple(tuple(s.tolist()) for s in starts))
+        return seen, found["cuts"]
 
 
 def _counts(settled: Settled, impossible: npt.NDArray[np.bool_]) -> tuple[int, int]:
@@ -721,37 +699,21 @@ def _counts(settled: Settled, impossible: npt.NDArray[np.bool_]) -> tuple[int, i
 
 
 def _save_said(file: Path, settled: Settled) -> None:
-    with whole_file(file) as partial, partial.open("wb") as stream:
-        np.savez(
-            stream,
-            group=settled.group,
-            apart=np.argwhere(np.triu(settled.apart, 1)),
-            notes=np.array(settled.notes, dtype=np.str_),
-        )
+    apart = np.argwhere(np.triu(settled.apart, 1))
+    _save_arrays(file, group=settled.group, apart=apart, notes=np.array(settled.notes, dtype=np.str_))
 
 
 def _read_said(file: Path, count: int) -> Settled:
-    try:
-        with np.load(file, allow_pickle=False) as found:
-            apart = np.zeros((count, count), dtype=np.bool_)
-            one, other = found["apart"].T
-            apart[one, other] = apart[other, one] = True
-            if found["group"].shape != (count,):
-                raise ValueError(f"it is about {len(found['group'])} tracklets, not {count}")
-            return Settled(group=found["group"], apart=apart, notes=tuple(found["notes"].tolist()))
-    except (OSError, ValueError, KeyError, IndexError) as error:
-        raise OutputError(f"{file} is damaged: {error}; remove it, and go on with --resume") from None
-
-
-def _write_clusters(file: Path, names: Sequence[str], camids: npt.NDArray[np.int64], found: Clusters) -> None:
-    rows = zip(names, camids.tolist(), found.person.tolist(), strict=True)
-    write_csv(file, ("tracklet", "camid", "person"), rows)
+    with _reading(file), np.load(file, allow_pickle=False) as found:
+        apart = np.zeros((count, count), dtype=np.bool_)
+        one, other = found["apart"].T
+        apart[one, other] = apart[other, one] = True
+        if found["group"].shape != (count,):
+            raise ValueError(f"it is about {len(found['group'])} tracklets, not {count}")
+        return Settled(group=found["group"], apart=apart, notes=tuple(found["notes"].tolist()))
 
 
 def _read_clusters(file: Path, names: Sequence[str]) -> Clusters:
-    try:
-        with file.open(newline="", encoding="utf-8") as stream:
-            person = {row["tracklet"]: int(row["person"]) for row in csv.DictReader(stream)}
+    with _reading(file), file.open(newline="", encoding="utf-8") as stream:
+        person = {row["tracklet"]: int(row["person"]) for row in csv.DictReader(stream)}
         return Clusters(person=np.array([person[name] for name in names], dtype=np.int64))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise OutputError(f"{file} is damaged: {error}; remove it, and go on with --resume") from None

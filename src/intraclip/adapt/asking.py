@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -20,12 +20,12 @@ import numpy.typing as npt
 from intraclip.adapt.answers import Settled, keep, labels_of, settle, take_back, unsure_of
 from intraclip.adapt.clusters import likeness
 from intraclip.adapt.footage import Footage
-from intraclip.adapt.questions import next_question
-from intraclip.adapt.vectors import Vectors
+from intraclip.adapt.questions import next_question, pairs_of
 from intraclip.errors import DataError
 from intraclip.gallery.answers import UNSURE, Answer, judgements_of, read_answers, write_answers
 from intraclip.gallery.gallery import Gallery
 from intraclip.gallery.records import Judgement
+from intraclip.gallery.store import Vectors
 from intraclip.types import Tracklet
 
 Reply = Literal["same", "different", "unsure", "undo", "enough"]
@@ -88,24 +88,14 @@ class Asking:
         given: Sequence[Answer] = (),
         by: str = "",
     ) -> None:
-        self.footage, self.impossible, self.file, self.gallery, self.by = (
-            footage,
-            impossible,
-            file,
-            gallery,
-            by,
-        )
+        self.footage, self.impossible, self.file = footage, impossible, file
+        self.gallery, self.by = gallery, by
         self.answers = read_answers(file) if file.is_file() else []
         self.names = [t.name for t in footage.tracklets] if gallery is None else _ids(footage, gallery)
         self.labels = {} if gallery is None else labels_of(gallery)
         self._given = list(given)
         if gallery is not None:
             self._import(gallery)
-
-    @property
-    def row(self) -> dict[str, int]:
-        """Row of each tracklet that can be asked about, by its name."""
-        return {name: row for row, name in enumerate(self.names) if name}
 
     def settled(self) -> Settled:
         """All that is certain now."""
@@ -124,7 +114,7 @@ class Asking:
         askable = np.array([bool(name) for name in self.names])
         told: tuple[str, ...] = ()
         while len(self.answers) < count:
-            settled, row = self.settled(), self.row
+            settled = self.settled()
             if settled.notes != told:
                 told = settled.notes
                 for note in told:
@@ -133,12 +123,8 @@ class Asking:
                 scores,
                 settled,
                 askable=askable,
-                unsure=[(row[a], row[b]) for a, b in self._unsure() if a in row and b in row],
-                asked=[
-                    (row[a.query], row[a.tracklet])
-                    for a in self.answers
-                    if {a.query, a.tracklet} <= row.keys()
-                ],
+                unsure=pairs_of(self._unsure(), self.names),
+                asked=pairs_of([(a.query, a.tracklet) for a in self.answers], self.names),
             )
             if found is None:
                 more = " more" if self.answers else ""
@@ -147,20 +133,16 @@ class Asking:
                     "answer could settle"
                 )
                 return
-            one, other = self.footage.tracklets[found.a], self.footage.tracklets[found.b]
-            times = np.full((2, 2), np.nan)
-            if self.footage.times is not None:
-                times = self.footage.times[[found.a, found.b]]
-            reply = responder(
-                Asked(
-                    number=len(self.answers) + 1,
-                    of=count,
-                    query=one,
-                    tracklet=other,
-                    times=times,
-                    pairs=found.pairs,
-                )
+            two = self.footage.take([found.a, found.b])
+            asked = Asked(
+                number=len(self.answers) + 1,
+                of=count,
+                query=two.tracklets[0],
+                tracklet=two.tracklets[1],
+                times=np.full((2, 2), np.nan) if two.times is None else two.times,
+                pairs=found.pairs,
             )
+            reply = responder(asked)
             if reply == "enough":
                 return
             if reply == "undo":
@@ -176,12 +158,9 @@ class Asking:
                 askable &= np.array([name in there for name in self.names])
 
     def _take(self, query: str, tracklet: str, answer: str) -> None:
-        if self.gallery is not None:
-            self.gallery.audit(
-                ACTIONS[answer], {"query": query, "tracklet": tracklet}, actor=self.by, origin=ORIGIN
-            )
-            keep(self.gallery, query, tracklet, answer, by=self.by)
         said = Answer(query=query, tracklet=tracklet, answer=answer, by=self.by, at=time.time())
+        if self.gallery is not None:
+            _keep(self.gallery, said)
         self.answers.append(said)
         write_answers(self.file, self.answers)
 
@@ -219,13 +198,13 @@ class Asking:
         known |= {frozenset(pair) for pair in unsure_of(gallery)}
         for a in self._given:
             if frozenset((a.query, a.tracklet)) not in known:
-                gallery.audit(
-                    ACTIONS[a.answer],
-                    {"query": a.query, "tracklet": a.tracklet},
-                    actor=a.by or self.by,
-                    origin=ORIGIN,
-                )
-                keep(gallery, a.query, a.tracklet, a.answer, by=a.by or self.by)
+                _keep(gallery, replace(a, by=a.by or self.by))
+
+
+def _keep(gallery: Gallery, said: Answer) -> None:
+    pair = {"query": said.query, "tracklet": said.tracklet}
+    gallery.audit(ACTIONS[said.answer], pair, actor=said.by, origin=ORIGIN)
+    keep(gallery, said.query, said.tracklet, said.answer, by=said.by)
 
 
 def _ids(footage: Footage, gallery: Gallery) -> list[str]:

@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from intraclip.adapt.answers import Settled
-from intraclip.adapt.vectors import Vectors
 from intraclip.arrays import unit
+from intraclip.gallery.store import Vectors
 from intraclip.link.agglomeration import ScoreMatrix, agglomerate
 from intraclip.metrics.rerank import rerank
 
@@ -36,7 +36,10 @@ SURE = 1.0
 """Score of a pair that is surely one person: above every other, so that these are joined first."""
 
 FEWEST_OF_CAMERA = 8
-"""Tracklets of a camera below which its mean is not taken away: it would be the people's, not the camera's."""
+"""Tracklets of a camera below which its mean counts for nothing: it would be the people's, not the camera's."""
+
+SHARE = 8
+"""At most one direction in so many is given up, those with the largest differences first."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -64,13 +67,7 @@ class Clusters:
 
 
 def cluster(vectors: Vectors, camids: npt.NDArray[np.int64], settled: Settled) -> Clusters:
-    """Group tracklets.
-
-    Args:
-        vectors: float32 ``[N, D]`` of unit length.
-        camids: int64 ``[N]``.
-        settled: who is surely one person, and who are two.
-    """
+    """Group tracklets by their vectors, float32 ``[N, D]`` of unit length; what is settled goes before likeness."""
     return _numbered(agglomerate(constrained(likeness(vectors, camids), settled)).cut(-LEVEL))
 
 
@@ -105,6 +102,34 @@ def without_camera(vectors: Vectors, camids: npt.NDArray[np.int64]) -> Vectors:
         if own.sum() >= FEWEST_OF_CAMERA:
             found[own] -= found[own].mean(axis=0)
     return unit(found)
+
+
+def directions(vectors: Vectors, camids: npt.NDArray[np.int64]) -> Vectors:
+    """Directions that the means of cameras differ in, of vectors ``[N, D]``, to make a network blind to them.
+
+    People differ from camera to camera by chance, cameras by their light and their lens: the differences between
+    cameras' means lie in a few directions, and embeddings across them say less about the camera. After nuisance
+    attribute projection (Solomonoff, Campbell, Boardman, "Advances in channel compensation for SVM speaker
+    recognition", ICASSP 2005), which does so with the channels of telephones.
+
+    Returns:
+        float32 ``[D, C]``, orthonormal columns; C is below the number of cameras, and 0 where nothing is known.
+    """
+    cameras, counts = np.unique(camids, return_counts=True)
+    means = [vectors[camids == camid].mean(axis=0) for camid in cameras[counts >= FEWEST_OF_CAMERA].tolist()]
+    size = vectors.shape[1]
+    if len(means) < 2:
+        return np.zeros((size, 0), dtype=np.float32)
+    differences = np.stack(means).astype(np.float64)
+    differences -= differences.mean(axis=0)
+    _, lengths, rows = np.linalg.svd(differences, full_matrices=False)
+    kept = rows[lengths > 1e-6 * max(lengths[0], 1e-12)][: size // SHARE]
+    return np.asarray(kept.T, dtype=np.float32)
+
+
+def across(vectors: Vectors, out: Vectors) -> Vectors:
+    """Vectors ``[N, D]`` without `directions`, as the network gives them once they are taken out of it."""
+    return unit(vectors - (vectors @ out) @ out.T)
 
 
 def _numbered(root: npt.NDArray[np.int64]) -> Clusters:

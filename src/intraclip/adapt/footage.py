@@ -58,6 +58,13 @@ class Footage:
         )
 
 
+def gallery_in(source: str | Path | Split | Gallery) -> Gallery | str | Path | None:
+    """The gallery that a source is; None if it is something else."""
+    if isinstance(source, str | Path):
+        return source if is_server(source) or (Path(source) / FILE).exists() else None
+    return source if isinstance(source, Gallery) else None
+
+
 def piece(tracklet: Tracklet, indices: Sequence[int], *, name: str = "") -> Tracklet:
     """Some frames of a tracklet, as one of its own."""
     frames = tuple(tracklet.frames[i] for i in indices)
@@ -88,7 +95,7 @@ def read_footage(sources: Sequence[str | Path | Split | Gallery], *, fingerprint
             parts.append(_of_gallery(source, fingerprint))
         elif isinstance(source, Split):
             parts.append(_of_split(source))
-        elif is_server(source) or (Path(source) / FILE).exists():
+        elif gallery_in(source) is not None:
             with open_gallery(source) as gallery:
                 gallery.audit("adapt", {}, origin="library")
                 parts.append(_of_gallery(gallery, fingerprint))

@@ -10,9 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from intraclip.adapt.answers import labels_of, settle, unsure_of
-from intraclip.adapt.cameras import directions
-from intraclip.adapt.clusters import FEWEST, likeness
-from intraclip.adapt.questions import LATELY, next_question
+from intraclip.adapt.clusters import FEWEST, across, directions, likeness
+from intraclip.adapt.questions import LATELY, next_question, pairs_of
 from intraclip.arrays import unit
 from intraclip.gallery.gallery import Gallery
 from intraclip.link.agglomeration import ScoreMatrix
@@ -54,19 +53,12 @@ class GalleryQuestions:
             seen = self._look()
             if seen is None:
                 return None
-            row = {name: n for n, name in enumerate(seen.names)}
             judgements = self._gallery.judgements()
             settled = settle(seen.impossible, seen.names, judgements, labels_of(self._gallery))
-            unsure = unsure_of(self._gallery)
-            asked = [(j.query, j.tracklet) for j in judgements][-LATELY:]
+            unsure = pairs_of(unsure_of(self._gallery), seen.names)
+            asked = pairs_of([(j.query, j.tracklet) for j in judgements][-LATELY:], seen.names)
             while True:
-                found = next_question(
-                    seen.scores,
-                    settled,
-                    askable=seen.askable,
-                    unsure=[(row[a], row[b]) for a, b in unsure if a in row and b in row],
-                    asked=[(row[a], row[b]) for a, b in asked if a in row and b in row],
-                )
+                found = next_question(seen.scores, settled, askable=seen.askable, unsure=unsure, asked=asked)
                 if found is None:
                     return None
                 # Pictures are read for those alone that are to be shown; a tracklet may be deleted meanwhile, too.
@@ -98,7 +90,6 @@ class GalleryQuestions:
             latest = sorted(rows.tolist(), key=lambda n: at.get(given.names[n], (0.0, "")))[-MOST:]
             rows = np.sort(np.array(latest))
         vectors, camids = unit(given.features[rows]), given.camids[rows]
-        out = directions(vectors, camids)
         evidence = Evidence(
             features=vectors,
             camids=camids,
@@ -109,7 +100,7 @@ class GalleryQuestions:
         return _Seen(
             key=key,
             names=tuple(given.names[n] for n in rows),
-            scores=likeness(unit(vectors - (vectors @ out) @ out.T), camids),
+            scores=likeness(across(vectors, directions(vectors, camids)), camids),
             impossible=np.isneginf(evidence.score_matrix()),
             askable=np.ones(len(rows), dtype=np.bool_),
         )

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from intraclip.adapt.look import Look
-from intraclip.adapt.vectors import Vectors
+from intraclip.gallery.store import Vectors
 
 SHARE = 0.2
 """Share of the tracklets that are held out."""

@@ -10,13 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from intraclip.adapt.footage import Footage, piece
-from intraclip.adapt.vectors import Vectors
 from intraclip.arrays import unit
 from intraclip.core.progress import Progress
 from intraclip.core.spread import evenly
 from intraclip.embed.extract import collect
 from intraclip.embed.network import Network
 from intraclip.errors import DataError
+from intraclip.gallery.store import Vectors
 from intraclip.types import Tracklet
 
 FRAMES = 8
@@ -90,10 +90,6 @@ def cut_in_two(footage: Footage, seen: Look) -> list[tuple[int, int, int]]:
 
     A tracklet is cut between two segments if what comes before and what comes after are farther apart than many
     pairs of tracklets of its site are: of those nearly all are two people.
-
-    Args:
-        footage: N tracklets.
-        seen: of the same.
 
     Returns:
         Row, first frame, and the frame after the last, of whole tracklets and parts.

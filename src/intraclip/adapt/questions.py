@@ -11,7 +11,7 @@ docs/adapt.md has the figures beside those of random questions.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -95,6 +95,12 @@ def next_question(
             a, b = sorted((int(found.one[row]), int(found.other[column])))
             return Question(a=a, b=b, pairs=block.size, chance=found.chance)
     return None
+
+
+def pairs_of(pairs: Iterable[tuple[str, str]], names: Sequence[str]) -> list[tuple[int, int]]:
+    """Rows of pairs of names; those of other names, or of none, are left out."""
+    row = {name: n for n, name in enumerate(names) if name}
+    return [(row[a], row[b]) for a, b in pairs if a in row and b in row]
 
 
 @dataclass(frozen=True, eq=False)

@@ -56,7 +56,8 @@ class AdaptArgs(ForPrograms):
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
     args = parse(AdaptArgs, argv, command="adapt")
-    from intraclip.adapt.adapting import adapt, gallery_in
+    from intraclip.adapt.adapting import adapt
+    from intraclip.adapt.footage import gallery_in
     from intraclip.core.extras import require_extra
     from intraclip.report.adapted import write_adapted_page
 

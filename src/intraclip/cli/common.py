@@ -111,11 +111,6 @@ def choose(group: str, argv: Sequence[str], parts: Parts, *, about: str) -> int:
     return run(parse(kind, argv[1:], command=f"{group} {argv[0]}"))
 
 
-def recipe_name(argv: Sequence[str]) -> str:
-    """The value of --recipe, read ahead of the other flags because it sets their defaults."""
-    return flag_value(argv, "--recipe") or "paper"
-
-
 def flag_value(argv: Sequence[str], flag: str) -> str | None:
     """The value of a flag, read ahead of the others because it sets their defaults.
 
@@ -279,12 +274,16 @@ def _spelled(match: re.Match[str]) -> str:
     return f"\\x{number:02x}" if number < 256 else f"\\u{number:04x}"
 
 
-def say_some(messages: Sequence[str], most: int = 10) -> None:
-    """The first of many messages, indented, and how many more there are."""
-    for message in messages[:most]:
-        say(f"  {message}")
-    if len(messages) > most:
-        say(f"  and {len(messages) - most:,} more")
+def some(messages: Sequence[str], most: int = 10) -> list[str]:
+    """The first of many messages, and how many more there are."""
+    more = len(messages) - most
+    return [*messages[:most], *([f"and {more:,} more"] if more > 0 else [])]
+
+
+def say_some(messages: Sequence[str]) -> None:
+    """`some` of them, indented."""
+    for line in some(messages):
+        say(f"  {line}")
 
 
 def tell(text: str) -> None:

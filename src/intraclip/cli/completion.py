@@ -5,7 +5,9 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from functools import cache
+from importlib import import_module
+from typing import Any, Literal
 
 import tyro
 
@@ -15,7 +17,6 @@ from intraclip.cli.main import COMMANDS
 from intraclip.cli.recipe_flags import COMMANDS as WITH_RECIPE
 from intraclip.cli.recipe_flags import flags_of_parts
 from intraclip.cli.settings_file import COMMANDS as WITH_FILE
-from intraclip.cli.tree import tree
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +50,19 @@ def main(argv: Sequence[str]) -> int:
     args = parse(CompletionArgs, argv, command="completion")
     print({"bash": bash, "zsh": zsh, "fish": fish}[args.shell]())
     return 0
+
+
+@cache
+def tree() -> dict[str, type[Any]]:
+    """Every command as it is typed -> dataclass of its flags: of a group of its `PARTS`, else ``FindArgs`` of ``find``."""
+    found: dict[str, type[Any]] = {}
+    for name in COMMANDS:
+        module = import_module(f"intraclip.cli.{name}")
+        if parts := getattr(module, "PARTS", None):
+            found |= {f"{name} {part}": kind for part, (kind, _) in parts.items()}
+        else:
+            found[name] = getattr(module, f"{name.title()}Args")
+    return found
 
 
 def all_flags() -> dict[str, list[Flag]]:

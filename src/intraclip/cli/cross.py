@@ -11,10 +11,10 @@ import tyro
 
 from intraclip.cli.common import (
     ForPrograms,
+    flag_value,
     print_json,
     print_table,
     progress_bar,
-    recipe_name,
     say,
     tell,
     training_bar,
@@ -63,7 +63,7 @@ class CrossArgs(ForPrograms):
 
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
-    recipe = load_recipe(recipe_name(argv))
+    recipe = load_recipe(flag_value(argv, "--recipe") or "paper")
     default = CrossArgs(test=tyro.MISSING, settings=recipe)
     args = parse_with_recipe(CrossArgs, argv, command="cross", default=default)
     _check_flags(args, recipe)

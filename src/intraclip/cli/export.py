@@ -122,11 +122,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def calibration_clips(tracklets: Sequence[Tracklet], recipe: Recipe, *, count: int) -> npt.NDArray[np.uint8]:
-    """One training clip of each of several tracklets, drawn from the recipe's seed.
-
-    Returns:
-        uint8 ``[K, T, H, W, 3]``, RGB.
-    """
+    """One training clip of each of several tracklets, uint8 ``[K, T, H, W, 3]`` (RGB), drawn from the recipe's seed."""
     import numpy as np
 
     from intraclip.data.clips import training_clip

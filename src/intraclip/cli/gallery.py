@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import tyro
 
-from intraclip.cli.common import ForPrograms, Parts, choose, command, print_json, print_table, say
+from intraclip.cli.common import ForPrograms, Parts, choose, command, print_json, print_table, say, some
 from intraclip.cli.gallery_add import AddArgs, add
 from intraclip.cli.gallery_flags import (
     Chosen,
@@ -47,8 +47,6 @@ HELP = """usage: intraclip gallery COMMAND GALLERY [options]
 
 GALLERY is a folder, or milvus+http://host:19530/name for a Milvus server.
 `intraclip gallery add --help` and so on explain the options."""
-
-SHOWN = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -291,10 +289,8 @@ def _delete(args: DeleteArgs) -> int:
     if args.json:
         print_json(asdict(deleted))
         return 0
-    for name in deleted.ids[:SHOWN]:
+    for name in some(deleted.ids):
         print(name)
-    if len(deleted.ids) > SHOWN:
-        print(f"and {len(deleted.ids) - SHOWN:,} more")
     print(
         f"{'would remove' if args.dry_run else 'removed'} {len(deleted.ids):,} tracklets with their embeddings, "
         f"{deleted.pictures:,} pictures, {deleted.judgements:,} judgements"
@@ -349,7 +345,7 @@ def _export_labels(args: ExportLabelsArgs) -> int:
     for conflict in summary.conflicts:
         say(f"left out: {conflict}")
     if summary.without_pictures:
-        say(f"left out, no pictures: {', '.join(summary.without_pictures[:SHOWN])}")
+        say(f"left out, no pictures: {', '.join(summary.without_pictures[:10])}")
     if args.json:
         print_json({"out": str(args.out), **asdict(summary)})
     else:

@@ -49,6 +49,8 @@ class AddArgs(InGallery, Model, ReadsData, ForPrograms):
     """When the videos began, such as 2026-11-22T08:00, or lobby.mp4=2026-11-22T08:00 for one of them."""
     people: bool = False
     """Take the data's pids as person labels; only for data that people have labelled."""
+    labels_of: str | None = None
+    """A gallery of the same tracklets and another network: take over what people said there."""
     crops: int = bounded(8, 0)
     """Frames of each tracklet to keep for playing it; a film strip is always kept."""
     workers: int | None = bounded(None, 0)
@@ -63,6 +65,10 @@ def add(args: AddArgs) -> int:
         raise ConfigError("name --data DIR, or --embeddings FILE")
     if args.embeddings is not None and args.names_one:
         raise ConfigError("--embeddings FILE holds embeddings already: leave out --model")
+    if args.labels_of is not None:
+        from intraclip.gallery.gallery import open_gallery
+
+        open_gallery(args.labels_of).close()  # before hours of embedding
     summary, tracklets, first = _add_file(args) if args.embeddings is not None else add_folder(args)
     for title, messages in (
         ("frames could not be read and were left out", summary.unreadable),
@@ -92,7 +98,9 @@ def add_folder(args: AddArgs, progress: Progress | None = None) -> tuple[AddSumm
     assert args.data is not None
     extractor, recipe = open_model_for(args, args.gallery)
     split = recipe.data.split if args.split is None else args.split
-    tracklets = read_tracklets(args.data, _naming(args), layout=args.layout, split=split)
+    naming = _naming(args)
+    tracklets = read_tracklets(args.data, naming, layout=args.layout, split=split)
+    _tell_absent(naming, {tracklet.camid for tracklet, _ in tracklets})
     settings = extract_settings(recipe, workers=args.workers, on_unreadable=args.on_unreadable)
     with opened_or_created(
         args.gallery,
@@ -108,7 +116,7 @@ def add_folder(args: AddArgs, progress: Progress | None = None) -> tuple[AddSumm
             )
         if summary.added:
             note_model(args, gallery)
-        return _finish(gallery, summary)
+        return _finish(args, gallery, summary)
 
 
 def _add_file(args: AddArgs) -> tuple[AddSummary, int, str]:
@@ -124,6 +132,7 @@ def _add_file(args: AddArgs) -> tuple[AddSummary, int, str]:
             "`intraclip evaluate`"
         )
     naming = _naming(args)
+    _tell_absent(naming, set(file.embeddings.camids.tolist()))
     tracklets = (
         read_tracklets(args.data, naming, layout=args.layout, split=args.split or 0)
         if args.data is not None
@@ -141,7 +150,13 @@ def _add_file(args: AddArgs) -> tuple[AddSummary, int, str]:
             summary = add_embeddings(
                 gallery, file, naming, tracklets=tracklets, crops=args.crops, progress=update
             )
-        return _finish(gallery, summary)
+        return _finish(args, gallery, summary)
+
+
+def _tell_absent(naming: Naming, cameras: set[int]) -> None:
+    """No error: a camera may have seen nobody today."""
+    if absent := sorted(naming.cameras.keys() - cameras):
+        say(f"note: nothing here is from camera {', '.join(map(str, absent))}, which --camera-name names")
 
 
 def _tell_calibration(gallery: Gallery) -> None:
@@ -151,9 +166,16 @@ def _tell_calibration(gallery: Gallery) -> None:
         say(learned)
 
 
-def _finish(gallery: Gallery, summary: AddSummary) -> tuple[AddSummary, int, str]:
+def _finish(args: AddArgs, gallery: Gallery, summary: AddSummary) -> tuple[AddSummary, int, str]:
     if summary.added:
         audited(gallery, "add", {"tracklets": summary.added})
+    if args.labels_of is not None:
+        from intraclip.gallery.gallery import open_gallery
+        from intraclip.gallery.labels import take_labels
+
+        audited(gallery, "take labels", {"of": args.labels_of})
+        with open_gallery(args.labels_of) as earlier:
+            say(f"took over {take_labels(gallery, earlier):,} labels and judgements of {args.labels_of}")
     gallery.build_index()
     page = gallery.page(limit=1)
     return summary, gallery.stats().tracklets, page.records[0].id if page.records else ""

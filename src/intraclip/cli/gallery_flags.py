@@ -88,7 +88,9 @@ def open_model(args: Model, gallery: Gallery | None = None) -> tuple[Extractor, 
         if found is None:
             raise ConfigError(
                 f"the gallery {info.address} holds embeddings of {info.model or 'a network'} (fingerprint "
-                f"{info.fingerprint[:16]}), which has no name here; name it with --model"
+                f"{info.fingerprint[:16]}), and no network that is here by name made them: name it with --model, or "
+                "embed the tracklets again: "
+                + command("gallery", "add", "NEW", "--data", "DIR", "--labels-of", info.address)
             )
         entry, extractor, recipe = found
         say(f"network: {entry.name}, which made the gallery {info.address}")

@@ -72,13 +72,9 @@ METAVARS = {
 
 
 def help_text(kind: type[Any], command: str, *, whole: bool = False, given: Any = None) -> str:
-    """The help of a command: on one screen, or the whole of it.
+    """The help of a command by the dataclass of its flags: on one screen, or the `whole` of it.
 
-    Args:
-        kind: dataclass of its flags.
-        command: as it is typed.
-        whole: every flag with its whole text.
-        given: defaults other than the dataclass has, such as those of a recipe.
+    `given` has other defaults than the dataclass, such as those of a recipe.
     """
     width = max(50, min(shutil.get_terminal_size((80, 40)).columns, 100))
     flags = flags_of(kind, given)

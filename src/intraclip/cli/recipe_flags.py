@@ -24,14 +24,7 @@ COMMANDS = ("train", "cross")
 
 
 def parse_with_recipe(kind: type[ArgsT], argv: Sequence[str], *, command: str, default: ArgsT) -> ArgsT:
-    """Parse the flags of a command whose `settings` are a recipe.
-
-    Args:
-        kind: dataclass of the command.
-        argv: its words.
-        command: as it is typed.
-        default: with the recipe that the flags change.
-    """
+    """Parse the flags of a command whose `settings` are a recipe; `default` has the one that they change."""
     recipe: Recipe = default.settings  # type: ignore[attr-defined]
     if {"-h", "--help", "--help-all"} & set(argv):
         return parse(kind, argv, command=command, default=default)

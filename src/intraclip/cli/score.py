@@ -25,10 +25,15 @@ from intraclip.cli.common import (
 from intraclip.core.settings import bounded
 
 if TYPE_CHECKING:
+    from intraclip.embed.embeddings_io import EmbeddingsFile
     from intraclip.metrics.calibration import PairDistances
+    from intraclip.metrics.printed import Trace
 
 RATES = (1e-2, 1e-3, 1e-4)
 """False-match rates whose thresholds are printed; the calibration holds more."""
+
+_SHOWN = 5
+"""Rows of a finding of --audit, and ways of counting, that are named; the JSON holds all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +77,6 @@ class ScoreArgs:
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
     args = parse(ScoreArgs, argv, command="score")
-    from intraclip.cli.score_audit import audit_command
     from intraclip.embed.embeddings_io import read_embeddings
     from intraclip.embed.score import calibrate_file, score_file
     from intraclip.errors import ConfigError, OutputError
@@ -85,14 +89,7 @@ def main(argv: Sequence[str]) -> int:
         raise ConfigError("--audit takes no --against, --rerank or --calibrate; run `score` again for these")
     file = read_embeddings(args.file)
     if args.audit:
-        return audit_command(
-            file,
-            protocol=args.protocol,
-            distance=args.distance,
-            train=args.audit_train,
-            logs=args.against_log,
-            as_json=args.json,
-        )
+        return _audit(args, file)
     against = read_embeddings(args.against) if args.against is not None else None
     found = score_file(
         file,
@@ -184,3 +181,78 @@ def _compare(results: Mapping[str, Mapping[str, Any]]) -> None:
             rows.append([f"{name}, {label}", *values, ends, f"{s['p_value']:.4f}"])
     print_table(["paired comparison", "other file", "this file", "difference", "95 % interval", "p"], rows)
     tell("p: a flip test over people; it says nothing about other training seeds")
+
+
+def _audit(args: ScoreArgs, file: EmbeddingsFile) -> int:
+    """Print what makes the numbers of a file wrong, and where the numbers of logs come from; 1 if anything does."""
+    from intraclip.data.readers.common import shorten
+    from intraclip.embed.embeddings_io import load_embeddings
+    from intraclip.embed.score import default_protocol
+    from intraclip.errors import ConfigError, DataError
+    from intraclip.metrics.audit import REMEDIES, audit
+    from intraclip.metrics.printed import printed_scores, trace
+    from intraclip.metrics.protocols import protocol_named
+
+    rules = protocol_named(default_protocol(file) if args.protocol is None else args.protocol)
+    if rules.own_camera:
+        raise ConfigError(f"--audit looks across cameras; protocol {rules.name} does not")
+    known = None if args.audit_train is None else load_embeddings(args.audit_train)
+    printed = {}
+    for log in args.against_log:
+        try:
+            printed[log] = printed_scores(log.read_text(encoding="utf-8", errors="replace"))
+        except OSError as error:
+            raise DataError(f"the log {log} cannot be read: {error.strerror}") from None
+        if not printed[log]:
+            raise DataError(
+                f"the log {log} holds no rank-1 and no mAP, such as 'Rank-1: 87.1%' or 'mAP: 0.762'"
+            )
+    embeddings = file.embeddings
+    findings = audit(embeddings, rules, distance=args.distance, train=known)
+    ties = any(finding.fault == "ties-by-order" for finding in findings)
+    traces = {log: trace(embeddings, found, ties=ties) for log, found in printed.items()}
+    if args.json:
+        print_json(
+            {
+                "protocol": rules.name,
+                "distance": args.distance,
+                "findings": [finding.to_json_dict(embeddings.names) for finding in findings],
+                "logs": {str(log): [t.to_json_dict() for t in found] for log, found in traces.items()},
+            }
+        )
+        return 1 if findings else 0
+    for finding in findings:
+        tell(f"{finding.fault}: {finding.what}")
+        rows = [embeddings.names[i] if embeddings.names else f"row {i}" for i in finding.rows]
+        tell(f"  rows: {shorten(rows, _SHOWN)}")
+        mended = (
+            f"mended {_percent(finding.after)}"
+            if finding.after
+            else "what it costs cannot be told from the file"
+        )
+        tell(f"  {rules.name}, {args.distance}: {_percent(finding.before)}; {mended}")
+        tell(f"  do: {REMEDIES[finding.fault]}")
+    tell(
+        f"{file.path}: {len(findings) or 'no'} finding{'s' * (len(findings) != 1)} in {len(embeddings):,} rows"
+    )
+    for log, found in traces.items():
+        for one in found:
+            tell(f"{log}, line {one.printed.line}: {_percent(one.printed.scores)} {_origin(one)}")
+    return 1 if findings else 0
+
+
+def _origin(found: Trace) -> str:
+    if not found.ways:
+        return (
+            f"is given by no way of counting; the nearest, {_percent(found.nearest_scores)}: {found.nearest}"
+        )
+    more = f"; and {len(found.ways) - _SHOWN} ways more" if len(found.ways) > _SHOWN else ""
+    return "is given by: " + "; or ".join(map(str, found.ways[:_SHOWN])) + more
+
+
+def _percent(scores: Mapping[str, Any] | None) -> str:
+    if scores is None:
+        return "cannot be scored"
+    return " and ".join(
+        f"{SHOWN_SCORES[key]} {100 * scores[key]:.1f}" for key in SHOWN_SCORES if key in scores
+    )

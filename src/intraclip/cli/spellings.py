@@ -66,7 +66,7 @@ def joined(kind: type[Any], argv: Sequence[str]) -> list[str]:
 
     argparse would keep the last one and drop the others without a word.
 
-    >>> from intraclip.cli.tree import tree
+    >>> from intraclip.cli.completion import tree
     >>> joined(tree()["gallery delete"], ["people", "--id", "a", "--older-than", "2d", "--id=b", "--dry-run"])
     ['people', '--older-than', '2d', '--id', 'a', 'b', '--dry-run']
     """

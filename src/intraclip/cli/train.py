@@ -10,7 +10,7 @@ from typing import Annotated
 
 import tyro
 
-from intraclip.cli.common import command, flag_value, read_data, recipe_name, say, training_bar
+from intraclip.cli.common import command, flag_value, read_data, say, training_bar
 from intraclip.cli.recipe_flags import parse_with_recipe
 from intraclip.config import Recipe
 from intraclip.config_io import parse_json
@@ -118,4 +118,4 @@ def _defaults(argv: Sequence[str]) -> Recipe:
         file = trained_before(weights)
         if file is not None:
             return replace(read_checkpoint(file).recipe, description=f"fine-tuning of {weights}")
-    return load_recipe(recipe_name(argv))
+    return load_recipe(flag_value(argv, "--recipe") or "paper")

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from intraclip.data.frames import resize_frame
-from intraclip.export.formats import Graph
-from intraclip.export.graph import FrameGraph
-from intraclip.export.networks import Network
+from intraclip.export.graph import FrameGraph, Graph
+
+if TYPE_CHECKING:
+    from intraclip.export.networks import Network
 
 Frames = npt.NDArray[np.uint8]
 
@@ -38,11 +40,7 @@ class Agreement:
 def compare(graph: Graph, network: Network, real: Frames, *, seed: int = 0) -> Agreement:
     """Run a file and its origin on random and on real frames, at several batch sizes and clip lengths, with masks.
 
-    Args:
-        graph: the origin, on the CPU.
-        network: the file, opened.
-        real: uint8 ``[K, H, W, 3]`` RGB of the network's size, any number of frames; repeated as needed.
-        seed: of the random frames and masks.
+    `real` is uint8 ``[K, H, W, 3]`` RGB of the network's size, any number of frames; repeated as needed.
     """
     rng = np.random.default_rng([seed, 21])
     shapes = [(1, 1), (2, 1), (7, 1)] if isinstance(graph, FrameGraph) else list(CLIPS)
@@ -58,7 +56,7 @@ def compare(graph: Graph, network: Network, real: Frames, *, seed: int = 0) -> A
     return agreement(np.concatenate([a for a, _ in pairs]), np.concatenate([b for _, b in pairs]))
 
 
-def agreement(wanted: npt.NDArray[np.float32], found: npt.NDArray[np.float32]) -> Agreement:
+def agreement(wanted: npt.NDArray[Any], found: npt.NDArray[Any]) -> Agreement:
     """Compare vectors ``[N, D]`` row by row.
 
     >>> agreement(np.array([[3, 4], [1, 0]], np.float32), np.array([[3, 4], [1, 1]], np.float32)).cosine

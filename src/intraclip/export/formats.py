@@ -16,13 +16,11 @@ from intraclip.core.extras import require_extra
 from intraclip.core.openvino_cpu import openvino_core
 from intraclip.errors import OutputError
 from intraclip.export.description import Description
-from intraclip.export.graph import ClipGraph, FrameGraph
+from intraclip.export.graph import FrameGraph, Graph
 from intraclip.export.networks import require_file
 
 Format = Literal["onnx", "openvino", "torch"]
 SUFFIXES: dict[Format, str] = {"onnx": ".onnx", "openvino": ".xml", "torch": ".pt2"}
-
-Graph = FrameGraph | ClipGraph
 
 
 def write_onnx(graph: Graph, description: Description, path: Path) -> None:

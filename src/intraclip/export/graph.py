@@ -43,6 +43,9 @@ class ClipGraph(nn.Module):
         return self.model.embed(self.normalise(frames), mask)
 
 
+Graph = FrameGraph | ClipGraph
+
+
 class _Normalise(nn.Module):
     """`intraclip.data.normalise.normalise` with its constants in buffers, so that they are part of the file."""
 
@@ -56,7 +59,7 @@ class _Normalise(nn.Module):
         return (frames.to(offset.dtype) - offset) / scale
 
 
-def build_graph(model: ClipEmbedder, config: InputConfig, part: Part) -> FrameGraph | ClipGraph:
+def build_graph(model: ClipEmbedder, config: InputConfig, part: Part) -> Graph:
     """The part of a network that is exported, in evaluation mode.
 
     Raises:

@@ -7,7 +7,7 @@ frames cause. Weights use 7 of their 8 bits: without VNNI, processors add two pr
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -33,12 +33,8 @@ def quantize_onnx(
 ) -> None:
     """Make an int8 network (QDQ form) of an fp32 ONNX file that `write_onnx` wrote.
 
-    Args:
-        source: fp32 file.
-        out: int8 file to write.
-        batches: calibration inputs; each has one array an input of the network.
-        target: who runs it. ONNX Runtime is fast with activations of 0..255 only, OpenVINO is faster with
-            -128..127.
+    A calibration batch has one array an input of the network. The target says who runs it: ONNX Runtime is fast with
+    activations of 0..255 only, OpenVINO is faster with -128..127.
     """
     onnx = require_extra("onnx", extra="export", purpose="int8")
     quantization = require_extra("onnxruntime.quantization", extra="export", purpose="int8")
@@ -51,7 +47,7 @@ def quantize_onnx(
         quantization.quantize_static(
             str(prepared),
             str(out),
-            _reader(onnx.load(prepared), batches),
+            _Reader(onnx.load(prepared), batches),
             quant_format=quantization.QuantFormat.QDQ,
             op_types_to_quantize=list(QUANTIZED),
             per_channel=True,
@@ -70,33 +66,21 @@ def describe_onnx(path: Path, metadata: dict[str, str]) -> None:
     onnx.save(model, path)
 
 
-def _reader(model: Any, batches: Sequence[Sequence[npt.NDArray[Any]]]) -> Any:
+class _Reader:
     """What ONNX Runtime's quantizer asks for inputs."""
-    quantization = require_extra("onnxruntime.quantization", extra="export", purpose="int8")
-    names = [port.name for port in model.graph.input]
 
-    class Reader(quantization.CalibrationDataReader):  # type: ignore[misc, name-defined]
-        def __init__(self) -> None:
-            self.feeds: Iterator[dict[str, npt.NDArray[Any]]] = (
-                dict(zip(names, arrays, strict=True)) for arrays in batches
-            )
+    def __init__(self, model: Any, batches: Sequence[Sequence[npt.NDArray[Any]]]) -> None:
+        names = [port.name for port in model.graph.input]
+        self._feeds = (dict(zip(names, arrays, strict=True)) for arrays in batches)
 
-        def get_next(self) -> dict[str, npt.NDArray[Any]] | None:
-            return next(self.feeds, None)
-
-    return Reader()
+    def get_next(self) -> dict[str, npt.NDArray[Any]] | None:
+        return next(self._feeds, None)
 
 
 def calibration_batches(
     clips: npt.NDArray[np.uint8], *, part: str, batch: int = 4
 ) -> list[tuple[npt.NDArray[Any], ...]]:
-    """Clips as inputs of a network.
-
-    Args:
-        clips: uint8 ``[K, T, H, W, 3]`` RGB of the network's size.
-        part: ``frame`` or ``clip``.
-        batch: clips at a time.
-    """
+    """Clips, uint8 ``[K, T, H, W, 3]`` RGB of the network's size, as inputs of the part; so many at a time."""
     pixels = np.ascontiguousarray(clips.transpose(0, 1, 4, 2, 3))
     pieces = [pixels[start : start + batch] for start in range(0, len(pixels), batch)]
     if part == "frame":

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 
 from intraclip.errors import CheckpointError
+from intraclip.export.compare import agreement
 from intraclip.export.description import Description, description_of
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def check_reference(network: Network) -> None:
         return
     try:
         told = base64.b64decode(description.reference["vectors"], validate=True)
-        wanted = np.frombuffer(told, dtype="<f4").astype(np.float64)
+        wanted = np.frombuffer(told, dtype="<f4")
         if wanted.size % description.size:
             raise ValueError(f"{wanted.size} numbers for vectors of {description.size}")
         lowest, there = float(description.reference["lowest_cosine"]), str(description.reference["processor"])
@@ -70,8 +71,9 @@ def check_reference(network: Network) -> None:
         raise CheckpointError(
             f"{network.path} has damaged metadata: reference: {error}; export it again"
         ) from None
-    found = network.run(reference_inputs(description)).astype(np.float64).ravel()
-    cosine = _cosine(wanted, found)
+    found = network.run(reference_inputs(description)).ravel()
+    # Of all vectors as one, so that one of almost zero does not decide.
+    cosine = agreement(wanted[None], found[None]).cosine
     if not cosine >= lowest:
         raise CheckpointError(
             f"{network.path}: engine {network.engine} computes something else here ({processor()}) than where the "
@@ -83,11 +85,3 @@ def check_reference(network: Network) -> None:
 def processor() -> str:
     """Kind of processor, with its widest instructions: ``x86_64 AVX512``."""
     return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
-
-
-def _cosine(wanted: npt.NDArray[np.float64], found: npt.NDArray[np.float64]) -> float:
-    """Of all vectors as one, so that one of almost zero does not decide; NaN where they cannot be compared."""
-    if wanted.shape != found.shape or not np.isfinite(found).all():
-        return float("nan")
-    norms = float(np.linalg.norm(wanted) * np.linalg.norm(found))
-    return float(wanted @ found) / norms if norms > 0 else float((wanted == found).all())

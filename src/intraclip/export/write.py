@@ -20,8 +20,8 @@ from intraclip.errors import ConfigError, OutputError
 from intraclip.export.compare import Agreement, Frames, compare
 from intraclip.export.description import Description, describe_network
 from intraclip.export.engines import RUNS
-from intraclip.export.formats import SUFFIXES, WRITERS, Format, Graph, onnx_to_openvino, write_onnx
-from intraclip.export.graph import Part, build_graph
+from intraclip.export.formats import SUFFIXES, WRITERS, Format, onnx_to_openvino, write_onnx
+from intraclip.export.graph import Graph, Part, build_graph
 from intraclip.export.networks import NETWORKS, open_network
 from intraclip.export.quantize import Target, calibration_batches, describe_onnx, quantize_onnx
 from intraclip.export.reference import check_reference, make_reference, reference_inputs

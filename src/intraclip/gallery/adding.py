@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +44,33 @@ class Naming:
     cameras: Mapping[int, str] = field(default_factory=dict)
     started_at: Mapping[str, float] = field(default_factory=dict)
     people: bool = False
+
+    def record(
+        self,
+        name: str,
+        camid: int,
+        pid: int,
+        source: str,
+        *,
+        times: Sequence[float | None],
+        camera: str | None = None,
+        num_frames: int = 0,
+        boxes: Sequence[Box] = (),
+    ) -> TrackletRecord:
+        """The record of a tracklet; `camera` is the data's name for it, `times` are seconds of first and last frame."""
+        start = self.started_at.get(source, self.started_at.get(""))
+        return TrackletRecord(
+            id=self.prefix + name,
+            camera=self.cameras.get(camid) or camera or f"cam{camid}",
+            camid=camid,
+            start_s=times[0],
+            end_s=times[1],
+            started_at=None if start is None else start + (times[0] or 0.0),
+            num_frames=num_frames,
+            source=source,
+            boxes=tuple(boxes),
+            person=str(pid) if self.people and pid > 0 else "",
+        )
 
 
 @dataclass(kw_only=True)
@@ -99,13 +126,10 @@ def add_tracklets(
 ) -> AddSummary:
     """Embed tracklets and add them, a batch at a time; those that are there already are not embedded again.
 
-    Args:
-        gallery: of this extractor's fingerprint.
-        tracklets: with what they will be called.
-        extractor: the model.
-        settings: how tracklets are sampled and read.
-        crops: pictures to keep of each, see `pictures_of`.
-        progress: called with frames done and frames in all.
+    `crops` pictures are kept of each, see `pictures_of`; `progress` counts frames.
+
+    Raises:
+        DataError: another model's gallery, or an id that is there with other content.
     """
     fingerprint = extractor.fingerprint(settings.clip)
     gallery.require_fingerprint(fingerprint)
@@ -197,50 +221,27 @@ def add_embeddings(
 def _record(
     tracklet: Tracklet, row: Mapping[str, str], boxes: Sequence[Box], root: Path, naming: Naming
 ) -> TrackletRecord:
-    start, end = _seconds(row.get("start_s")), _seconds(row.get("end_s"))
-    source = row.get("video") or root.resolve().name
-    record = TrackletRecord(
-        id=naming.prefix + tracklet.name,
-        camera=naming.cameras.get(tracklet.camid) or row.get("camera") or f"cam{tracklet.camid}",
-        camid=tracklet.camid,
-        start_s=start,
-        end_s=end,
+    return naming.record(
+        tracklet.name,
+        tracklet.camid,
+        tracklet.pid,
+        row.get("video") or root.resolve().name,
+        times=[_seconds(row.get("start_s")), _seconds(row.get("end_s"))],
+        camera=row.get("camera"),
         num_frames=len(tracklet),
-        source=source,
-        boxes=tuple(boxes),
-        person=str(tracklet.pid) if naming.people and tracklet.pid > 0 else "",
+        boxes=boxes,
     )
-    return _with_clock(record, naming)
 
 
 def _record_of_row(file: EmbeddingsFile, row: int, naming: Naming) -> TrackletRecord:
-    embeddings = file.embeddings
-    camid, pid = int(embeddings.camids[row]), int(embeddings.pids[row])
-    times = (
-        [None, None]
-        if file.times is None
-        else [float(t) if np.isfinite(t) else None for t in file.times[row]]
-    )
-    record = TrackletRecord(
-        id=naming.prefix + embeddings.names[row],
-        camera=naming.cameras.get(camid) or f"cam{camid}",
-        camid=camid,
-        start_s=times[0],
-        end_s=times[1],
-        source=file.path.name,
-        person=str(pid) if naming.people and pid > 0 else "",
-    )
-    return _with_clock(record, naming)
+    e = file.embeddings
+    times = [None, None] if file.times is None else [_seconds(t) for t in file.times[row]]
+    return naming.record(e.names[row], int(e.camids[row]), int(e.pids[row]), file.path.name, times=times)
 
 
-def _with_clock(record: TrackletRecord, naming: Naming) -> TrackletRecord:
-    start = naming.started_at.get(record.source, naming.started_at.get(""))
-    return record if start is None else replace(record, started_at=start + (record.start_s or 0.0))
-
-
-def _seconds(text: str | None) -> float | None:
+def _seconds(text: str | float | None) -> float | None:
     try:
-        value = float(text or "")
+        value = float("" if text is None else text)
     except ValueError:
         return None
     return value if np.isfinite(value) else None

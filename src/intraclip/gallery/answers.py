@@ -92,12 +92,7 @@ def read_answers(file: Path) -> list[Answer]:
 
 
 def require_known(answers: Iterable[Answer], names: Iterable[str], *, of: str) -> None:
-    """Refuse answers about tracklets that are not there.
-
-    Args:
-        answers: of a file.
-        names: of the tracklets.
-        of: what these are, for the message: "of the folder site".
+    """Refuse answers about tracklets that are not there; `of` says what these are, such as "of the folder site".
 
     Raises:
         DataError: so it is; the first is named, with its line.

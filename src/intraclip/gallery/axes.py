@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-Vectors = npt.NDArray[np.float32]
+from intraclip.gallery.store import Vectors
 
 LEAST = 200_000
 """Vectors from which on axes are used; fewer are compared whole."""
@@ -41,12 +41,9 @@ def worth_it(count: int, dimension: int) -> bool:
 
 
 def principal_axes(vectors: Vectors, alive: npt.NDArray[np.int64], generator: np.random.Generator) -> Vectors:
-    """Orthonormal axes, float32 ``[D, R]``, that keep most of the squared length of vectors.
+    """Orthonormal axes, float32 ``[D, R]``, that keep most of the squared length of vectors ``[N, D]``.
 
-    Args:
-        vectors: float32 ``[N, D]``.
-        alive: int64, places of those that count.
-        generator: chooses the sample.
+    `alive` are the places of those that count, of which the generator draws a sample.
     """
     chosen = generator.choice(alive, min(len(alive), SAMPLE), replace=False)
     sample: Vectors = vectors[np.sort(chosen)]

@@ -7,13 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from intraclip.errors import DataError
 from intraclip.gallery.records import GalleryInfo, TrackletRecord
+from intraclip.gallery.store import Vectors
 from intraclip.metrics.distance import check_features
-
-Vectors = npt.NDArray[np.float32]
 
 SAME_VECTOR = 1e-2
 """Vectors of one tracklet that differ by less than this share of their length are the same one, up to rounding and

@@ -83,11 +83,9 @@ def verified(db: Connection, table: str) -> list[tuple[Any, ...]]:
     rows: list[tuple[Any, ...]] = []
     total = 0
     while batch := cursor.fetchmany(FETCH):
-        for row in batch:
-            if row_digest(row[:-1]) != row[-1]:
-                raise Damage(f"row {row[0]!r} of its table of {table}")
-            total += row[-1]
-            rows.append(row[:-1])
+        require_rows(table, batch)
+        total += sum(row[-1] for row in batch)
+        rows += [row[:-1] for row in batch]
     require_total(db, table, len(rows), total)
     return rows
 
@@ -104,12 +102,15 @@ def require_total(db: Connection, table: str, count: int, total: int) -> None:
         raise Damage(f"its table of {table}: {count:,} rows can be read, {there} were written")
 
 
-def require_records(rows: Iterable[tuple[Any, ...]]) -> None:
-    """Refuse rows of tracklets, the columns of `COVERED` and the digest, that are not what was written.
+def require_rows(table: str, rows: Iterable[tuple[Any, ...]]) -> None:
+    """Refuse rows, the columns of `COVERED` and the digest, that are not what was written, as `Damage`."""
+    for row in rows:
+        if row_digest(row[:-1]) != row[-1]:
+            raise Damage(f"row {row[0]!r} of its table of {table}")
 
-    Raises:
-        Damage: of the first that is not.
-    """
+
+def require_records(rows: Iterable[tuple[Any, ...]]) -> None:
+    """As `require_rows`, of tracklets, which are told by their ids."""
     for row in rows:
         if row_digest(row[:-1]) != row[-1]:
             raise Damage(f"the record of tracklet {row[1]!r}")

@@ -288,10 +288,11 @@ class FolderStore(Store):
 
     def document(self, name: str) -> str | None:
         with self._connections.snapshot() as db:
-            row = db.execute("SELECT name, text, digest FROM documents WHERE name = ?", (name,)).fetchone()
-            if row is None:  # or it vanished
+            rows = db.execute("SELECT name, text, digest FROM documents WHERE name = ?", (name,)).fetchall()
+            if not rows:  # or it vanished
                 return dict(digests.verified(db, "documents")).get(name)
-            return _document(row)[1]
+            digests.require_rows("documents", rows)
+            return str(rows[0][1])
 
     def documents(
         self, prefix: str, *, after: str = "", newest: bool = False, limit: int = 0
@@ -304,7 +305,8 @@ class FolderStore(Store):
             ).fetchall()
             if not rows:
                 digests.verified(db, "documents")
-            return dict(map(_document, rows))
+            digests.require_rows("documents", rows)
+            return {name: text for name, text, _ in rows}
 
     @contextmanager
     def linked_alone(self) -> Iterator[None]:
@@ -479,11 +481,7 @@ def _insert(db: Connection, number: int, record: TrackletRecord, vector: bytes, 
 
 
 def _record(row: tuple[Any, ...]) -> TrackletRecord:
-    """From a row of `_SELECT`.
-
-    Raises:
-        Damage: it is not what was written.
-    """
+    """From a row of `_SELECT`, or `Damage`."""
     *columns, digest, boxes = row
     values: dict[str, Any] = dict(zip(_COLUMNS, columns, strict=True))
     if (
@@ -497,11 +495,7 @@ def _record(row: tuple[Any, ...]) -> TrackletRecord:
 
 
 def _pictures(db: Connection, row: tuple[Any, ...]) -> Pictures:
-    """Of the tracklet of a row of `_SELECT`.
-
-    Raises:
-        Damage: they are not what was written.
-    """
+    """Of the tracklet of a row of `_SELECT`, or `Damage`."""
     record = _record(row)
     values = dict(zip(_COLUMNS, row, strict=False))
     found = dict(
@@ -520,27 +514,11 @@ def _pictures(db: Connection, row: tuple[Any, ...]) -> Pictures:
     return Pictures(strip=found.pop(0, b""), crops=tuple(found.values()))
 
 
-def _document(row: tuple[str, str, int]) -> tuple[str, str]:
-    """Name and text of a row of documents.
-
-    Raises:
-        Damage: it is not what was written.
-    """
-    name, text, digest = row
-    if digests.row_digest((name, text)) != digest:
-        raise Damage(f"row {name!r} of its table of documents")
-    return name, text
-
-
 _CHOSEN = f"SELECT number FROM tracklets WHERE {_IDS}"
 
 
 def _belonging(db: Connection, ids: Sequence[str]) -> tuple[int, int]:
-    """Pictures of tracklets, and judgements about them.
-
-    Raises:
-        Damage: some of the pictures cannot be found, so that they could not be removed either.
-    """
+    """Pictures of tracklets, and judgements about them; `Damage` where pictures that are lost could not be removed."""
     about = f"query IN ({_CHOSEN}) OR tracklet IN ({_CHOSEN})"
     pictures, written, judgements = db.execute(
         f"SELECT (SELECT count(*) FROM pictures WHERE number IN ({_CHOSEN})), "

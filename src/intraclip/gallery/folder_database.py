@@ -13,7 +13,7 @@ import shutil
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -131,7 +131,7 @@ def _write_empty(folder: Path, info: GalleryInfo) -> None:
     (folder / COMMITS).write_bytes(b"")
     partial = folder / PARTIAL
     partial.touch(mode=0o600)
-    with explained(folder), closing_connection(sqlite3.connect(partial, isolation_level=None)) as db:
+    with explained(folder), closing(sqlite3.connect(partial, isolation_level=None)) as db:
         db.execute("PRAGMA journal_mode = OFF")  # what is cut short is swept
         db.execute(f"PRAGMA page_size = {PAGE_BYTES}")
         db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
@@ -155,7 +155,7 @@ def discard_file(folder: Path) -> bool:
     Whoever has it open cannot write to it any more, see `Connections.write`.
     """
     with creating(folder, WAIT_S):
-        with explained(folder), closing_connection(connect(folder)) as db:
+        with explained(folder), closing(connect(folder)) as db:
             db.execute("BEGIN IMMEDIATE")
             used = "SELECT 1 FROM sqlite_sequence UNION SELECT 1 FROM documents UNION SELECT 1 FROM audit"
             if db.execute(used).fetchone() is not None:
@@ -199,7 +199,7 @@ def read_info(folder: Path) -> GalleryInfo:
         )
     with explained(folder):
         committed = Commits(folder).read()
-        with closing_connection(connect(folder)) as db:
+        with closing(connect(folder)) as db:
             kind = db.execute("PRAGMA application_id").fetchone()[0]
             version = db.execute("PRAGMA user_version").fetchone()[0]
             if kind != APPLICATION_ID:
@@ -329,15 +329,6 @@ def _connect(folder: Path, read_only: bool) -> sqlite3.Connection:
         db.close()
         raise
     return db
-
-
-@contextmanager
-def closing_connection(db: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
-    """Close a connection at the end."""
-    try:
-        yield db
-    finally:
-        db.close()
 
 
 @contextmanager

@@ -21,8 +21,8 @@ from intraclip.gallery import axes, digests
 from intraclip.gallery.digests import COVERED, Damage
 from intraclip.gallery.folder_database import Connections, connect
 from intraclip.gallery.records import Filters, GalleryInfo
+from intraclip.gallery.store import Vectors
 
-Vectors = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 
 SPARE = 32

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from importlib import import_module
@@ -41,7 +41,7 @@ from intraclip.gallery.records import (
     TrackletRecord,
     check_name,
 )
-from intraclip.gallery.store import Store
+from intraclip.gallery.store import Store, Vectors
 from intraclip.metrics.distance import DISTANCES, Distance, paired_distances
 from intraclip.metrics.embeddings import Embeddings
 from intraclip.models.zoo import shipped_calibrations
@@ -51,7 +51,6 @@ if TYPE_CHECKING:
     from intraclip.embed.network import Network
     from intraclip.metrics.match_probability import MatchCalibration
 
-Vectors = npt.NDArray[np.float32]
 
 MAX_RESULTS = 1_000
 """Most answers of a search, and most records of a page."""
@@ -514,12 +513,12 @@ class Gallery:
         Raises:
             DataError: no such tracklet.
         """
-        found = self._store.records([tracklet])
-        if tracklet not in found:
+        found = self._store.records([tracklet]).get(tracklet)
+        if found is None:
             raise DataError(
                 f"the gallery {self.info.address} has no tracklet {tracklet!r}; `intraclip gallery list` shows them"
             )
-        return found[tracklet]
+        return found
 
     def find(self, ids: Sequence[str]) -> dict[str, TrackletRecord]:
         """Records of those tracklets that are there."""
@@ -532,9 +531,7 @@ class Gallery:
             DataError: one of them is not there.
         """
         found = self._store.vectors(ids)
-        missing = [i for i in ids if i not in found]
-        if missing:
-            raise DataError(f"the gallery {self.info.address} has no tracklets {', '.join(missing[:5])}")
+        self._require(ids, found)
         return np.stack([found[i] for i in ids]) if ids else np.zeros((0, self.info.dimension), np.float32)
 
     def find_vectors(self, ids: Sequence[str]) -> dict[str, Vectors]:
@@ -660,8 +657,8 @@ class Gallery:
         """All that was said, in order of time."""
         return self._store.judgements()
 
-    def _require(self, ids: Sequence[str]) -> None:
-        found = self._store.records(ids)
+    def _require(self, ids: Sequence[str], found: Container[str] | None = None) -> None:
+        found = self._store.records(ids) if found is None else found
         missing = [i for i in ids if i not in found]
         if missing:
             raise DataError(f"the gallery {self.info.address} has no tracklets {', '.join(missing[:5])}")
@@ -738,17 +735,9 @@ class Gallery:
         *,
         needs_all: bool,
     ) -> str:
-        """Keep a new paper under a key of its own, also where other processes add some at the same moment.
+        """Keep a new paper under a key of its own, also where other processes add some at the same moment; its key.
 
-        Args:
-            kind: of paper.
-            next_key: a key that is free as far as the gallery knows; asked again where somebody was quicker.
-            content: see `put_paper`.
-            tracklets: see `put_paper`.
-            needs_all: see `put_paper`.
-
-        Returns:
-            Its key.
+        `next_key` gives one that is free as far as the gallery knows, and is asked again where somebody was quicker.
 
         Raises:
             DataError: one of its tracklets is not there.

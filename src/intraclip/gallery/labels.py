@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -132,6 +133,31 @@ def contradictions_note(conflicts: Sequence[str]) -> str:
         f"what was said contradicts itself: {'; '.join(conflicts[:SHOWN])}{more}. There, what was called different "
         "was kept apart and nothing else was followed; take one of the judgements back, or a label"
     )
+
+
+def take_labels(gallery: Gallery, earlier: Gallery) -> int:
+    """Take over what people said of the same tracklets in another gallery, such as one of an earlier network.
+
+    Returns:
+        How many labels and judgements.
+    """
+    people: dict[str, list[str]] = {}
+    for record in earlier.all_records():
+        if record.person:
+            people.setdefault(record.person, []).append(record.id)
+    said = earlier.judgements()
+    there = gallery.find([*chain(*people.values()), *(i for j in said for i in (j.query, j.tracklet))])
+    taken = 0
+    for person, ids in people.items():
+        if known := [i for i in ids if i in there]:
+            gallery.set_person(known, person)
+            taken += len(known)
+    for judgement in said:
+        if judgement.query in there and judgement.tracklet in there:
+            judge = gallery.confirm if judgement.same else gallery.reject
+            judge(judgement.query, judgement.tracklet, by=judgement.by)
+            taken += 1
+    return taken
 
 
 def export_labels(

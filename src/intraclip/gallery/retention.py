@@ -40,13 +40,7 @@ def sweep(gallery: Gallery, keep_s: float, *, spared: frozenset[str] = frozenset
 
 
 class Retention:
-    """Sweeps a gallery now and then, in a thread.
-
-    Args:
-        gallery: to delete from.
-        keep_s: seconds that a tracklet is kept.
-        spared: gives the ids that are kept all the same.
-        actor: for the audit log.
+    """Sweeps a gallery now and then, in a thread; see `sweep`. Who is spared is asked each time.
 
     Attributes:
         deleted: tracklets that went so far.

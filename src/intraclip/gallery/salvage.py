@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import numpy as np
 from intraclip.errors import ConfigError, DamagedError
 from intraclip.gallery.digests import COVERED, Damage, row_digest
 from intraclip.gallery.folder import FolderStore, create_store, read_whole
-from intraclip.gallery.folder_database import closing_connection, connect, explained
+from intraclip.gallery.folder_database import connect, explained
 from intraclip.gallery.gallery import is_server
 from intraclip.gallery.papers import is_paper, tracklets_of, without
 from intraclip.gallery.records import AuditEntry, GalleryInfo, Judgement, Pictures, TrackletRecord
@@ -53,7 +53,7 @@ def save_intact(address: str | Path, new: Path) -> Saved:
     if is_server(address):
         raise ConfigError(f"{address} is on a server, which repairs its own files")
     folder = Path(address)
-    with explained(folder), closing_connection(connect(folder)) as db:
+    with explained(folder), closing(connect(folder)) as db:
         saved = Saved()
         told = dict(_rows(db, "info", saved))
         try:

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 ScoreMatrix = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.int64]
@@ -40,25 +42,28 @@ class Tree:
     second: npt.NDArray[np.int64]
     scores: npt.NDArray[np.float32]
 
+    @classmethod
+    def of(cls, items: int, joins: Sequence[tuple[int, int, float]]) -> Tree:
+        """The tree of joins: first and second group, and score."""
+        return cls(
+            items=items,
+            first=np.array([join[0] for join in joins], dtype=np.int64),
+            second=np.array([join[1] for join in joins], dtype=np.int64),
+            scores=np.array([join[2] for join in joins], dtype=np.float32),
+        )
+
     def cut(self, level: float) -> npt.NDArray[np.int64]:
         """Groups whose joins all score more than a level.
 
         Returns:
             int64 ``[N]``, group of each item: the smallest item of the group.
         """
-        parent = list(range(self.items))
-
-        def root(item: int) -> int:
-            while parent[item] != item:
-                parent[item] = parent[parent[item]]
-                item = parent[item]
-            return item
-
-        kept = self.scores > level
-        for a, b in zip(self.first[kept].tolist(), self.second[kept].tolist(), strict=True):
-            a, b = root(a), root(b)
-            parent[max(a, b)] = min(a, b)
-        return np.array([root(item) for item in range(self.items)], dtype=np.int64)
+        kept = np.flatnonzero(self.scores > level)
+        joins = coo_array(
+            (np.ones(len(kept)), (self.first[kept], self.second[kept])), shape=(self.items,) * 2
+        )
+        group = connected_components(joins, directed=False)[1]
+        return np.unique(group, return_index=True)[1][group]
 
     def order(self) -> npt.NDArray[np.int64]:
         """All items, int64 ``[N]``, so that the groups of every cut lie side by side."""
@@ -130,12 +135,18 @@ def agglomerate(scores: ScoreMatrix, together: Sequence[Indices] = ()) -> Tree:
                 open_rows = open_rows[is_open[open_rows]]
         else:
             chain.append(nearest)
-    return Tree(
-        items=items,
-        first=np.array([join[0] for join in joins], dtype=np.int64),
-        second=np.array([join[1] for join in joins], dtype=np.int64),
-        scores=np.array([join[2] for join in joins], dtype=np.float32),
-    )
+    return Tree.of(items, joins)
+
+
+def members_of(groups: Indices) -> dict[int, Indices]:
+    """Places ``[M]`` of every group, ascending, by its number in ``[N]``.
+
+    >>> {group: places.tolist() for group, places in members_of(np.array([7, 2, 7])).items()}
+    {2: [1], 7: [0, 2]}
+    """
+    order = np.argsort(groups, kind="stable")
+    numbers, starts = np.unique(groups[order], return_index=True)
+    return dict(zip(numbers.tolist(), np.split(order, starts[1:]), strict=True)) if len(groups) else {}
 
 
 def _join(

@@ -21,15 +21,10 @@ _WANTED = ("track", "first_frame", "last_frame", "camid")
 def person_tracks(
     folder: Path, manifest: Mapping[str, Mapping[str, str]], people: People
 ) -> dict[str, tuple[int, CameraTracks]]:
-    """Boxes of every person in every view of a folder of `intraclip ingest`.
+    """Boxes of every person in every view of a folder of `intraclip ingest`, whose manifest has a row a tracklet.
 
     A track that was divided into tracklets is divided at the middle of the frames between them. Tracks without a
     tracklet, which ingest dropped, are left out.
-
-    Args:
-        folder: that `intraclip ingest` wrote.
-        manifest: its rows by tracklet.
-        people: of `link`.
 
     Returns:
         View, such as cam1 or cam1v2 -> its camera, and the boxes with people as ids; empty where the folder holds no

@@ -147,15 +147,14 @@ class Evidence:
         return np.asarray(np.maximum(distances - said, 0), dtype=np.float32)
 
     def _transit(self, transit: TransitTimes, rows: Indices, columns: Indices) -> npt.NDArray[np.float64]:
-        return transit.of(self.gaps(rows, columns), self.camids[rows][:, None], self.camids[columns])
+        gaps = self.gaps(rows[:, None], columns)
+        return transit.of(gaps, self.camids[rows][:, None], self.camids[columns])
 
     def scores(self, rows: Indices, columns: Indices) -> ScoreMatrix:
-        """How much speaks for one person: log odds, or negative distances; minus infinity where it cannot be.
+        """How much speaks for one person, float32 ``[rows, columns]``: log odds, or negative distances.
 
-        The usual travel time counts among log odds alone: it has no unit of distance. Times that were learned have one.
-
-        Returns:
-            float32 ``[rows, columns]``.
+        Minus infinity where it cannot be. The usual travel time counts among log odds alone, as it has no unit of
+        distance; times that were learned have one.
         """
         if self.calibration is None:
             scores = -self.apartness(rows, columns)
@@ -178,24 +177,14 @@ class Evidence:
     ) -> npt.NDArray[np.float32]:
         """As `scores`, of single pairs ``[P]`` whose distances are known."""
         scores = self._alike(distances)
-        one_camera = self.camids[first] == self.camids[second]
-        if self.one_per_camera:
-            scores[one_camera] = -np.inf
-        if self.times is not None:
-            gaps = self._pair_gaps(first, second)
-            with np.errstate(invalid="ignore"):  # NaN: unknown times forbid nothing
-                at_once = one_camera & (self._recordings[first] == self._recordings[second]) & (gaps <= 0)
-            scores[at_once] = -np.inf
-            one, other = self.camids[first], self.camids[second]
-            for (a, b), way in (self.travel.travel if self.travel is not None else {}).items():
-                chosen = np.flatnonzero(((one == a) & (other == b)) | ((one == b) & (other == a)))
-                scores[chosen] += self._travelled(way, gaps[chosen])
-            if self.travel is not None and self.travel.others is not None:
-                chosen = np.flatnonzero(pair_numbers(self.travel.travel, one, other) == 1)
-                scores[chosen] += self._travelled(self.travel.others, gaps[chosen])
-        if self.named is not None:
-            one, other = self.named[first], self.named[second]
-            scores[(one != other) & (one > 0) & (other > 0)] = -np.inf
+        scores[self.apart(first, second) | self._named_apart(first, second)] = -np.inf
+        if self.times is not None and self.travel is not None:
+            gaps = self.gaps(first, second)
+            which = pair_numbers(self.travel.travel, self.camids[first], self.camids[second])
+            for number, way in enumerate((self.travel.others, *self.travel.travel.values()), start=1):
+                if way is not None:
+                    chosen = np.flatnonzero(which == number)
+                    scores[chosen] += self._travelled(way, gaps[chosen])
         if self.different is not None:
             pairs = np.sort(self.different, axis=1) @ np.array([len(self), 1])
             chosen = np.minimum(first, second) * len(self) + np.maximum(first, second)
@@ -210,28 +199,26 @@ class Evidence:
         gaps = np.geomspace(1e-3, 1e6, 10_000)
         return max((float(way.log_ratio(gaps, self._span).max()) + 0.01 for way in usual), default=0.0)
 
-    def seen_at_once(self, rows: Indices, columns: Indices) -> npt.NDArray[np.bool_]:
-        """Which pairs one camera saw at the same time, so that they show two people.
+    def apart(self, first: Indices, second: Indices) -> npt.NDArray[np.bool_]:
+        """Which pairs of rows, two arrays that broadcast, show two people by where and when they were.
 
-        Returns:
-            bool ``[rows, columns]``.
+        One camera saw both at the same time; or, where it sees nobody twice, at any.
         """
-        if self.times is None:
-            return np.zeros((len(rows), len(columns)), dtype=np.bool_)
-        with np.errstate(invalid="ignore"):  # NaN: unknown times forbid nothing
-            return np.asarray(
-                (self.camids[rows][:, None] == self.camids[columns])
-                & (self._recordings[rows][:, None] == self._recordings[columns])
-                & (self.gaps(rows, columns) <= 0)
-                & (rows[:, None] != columns)
-            )
-
-    def apart(self, rows: Indices, columns: Indices) -> npt.NDArray[np.bool_]:
-        """Which pairs surely show two people: those `seen_at_once`, or where a camera sees nobody twice, all of it."""
+        found = (self.camids[first] == self.camids[second]) & (first != second)
         if self.one_per_camera:
-            same_camera = self.camids[rows][:, None] == self.camids[columns]
-            return np.asarray(same_camera & (rows[:, None] != columns))
-        return self.seen_at_once(rows, columns)
+            return np.asarray(found)
+        if self.times is None:
+            return np.zeros_like(found)
+        with np.errstate(invalid="ignore"):  # NaN: unknown times forbid nothing
+            at_once = self.gaps(first, second) <= 0
+        return np.asarray(found & (self._recordings[first] == self._recordings[second]) & at_once)
+
+    def _named_apart(self, first: Indices, second: Indices) -> Any:
+        """Which pairs carry two names; False where nobody was named."""
+        if self.named is None:
+            return False
+        one, other = self.named[first], self.named[second]
+        return (one != other) & (one > 0) & (other > 0)
 
     def taken(self, rows: Indices) -> Evidence:
         """Some of the tracklets, in another order; what was said of the others is left out."""
@@ -253,33 +240,20 @@ class Evidence:
     @cached_property
     def _different(self) -> Any:
         """Pairs called different, sparse bool ``[N, N]``, symmetric."""
-        pairs = np.zeros((0, 2), dtype=np.int64) if self.different is None else self.different
-        both = np.concatenate([pairs, pairs[:, ::-1]])
+        assert self.different is not None
+        both = np.concatenate([self.different, self.different[:, ::-1]])
         return csr_array(
             (np.ones(len(both), dtype=np.bool_), (both[:, 0], both[:, 1])), shape=(len(self),) * 2
         )
 
-    def called_different(self, rows: Indices, columns: Indices) -> npt.NDArray[np.bool_]:
-        """Which pairs a human called two people.
-
-        Returns:
-            bool ``[rows, columns]``.
-        """
-        found = np.zeros((len(rows), len(columns)), dtype=np.bool_)
-        if self.different is not None and len(self.different):
-            found |= self._different[rows][:, columns].toarray()
-        if self.named is not None:
-            one, other = self.named[rows][:, None], self.named[columns]
-            found |= (one != other) & (one > 0) & (other > 0)
-        return found
-
     def _add_where_and_when(self, scores: ScoreMatrix, rows: Indices, columns: Indices) -> ScoreMatrix:
-        scores[self.apart(rows, columns)] = -np.inf
-        if self.different is not None or self.named is not None:
-            scores[self.called_different(rows, columns)] = -np.inf
+        pairs = rows[:, None], columns
+        scores[self.apart(*pairs) | self._named_apart(*pairs)] = -np.inf
+        if self.different is not None and len(self.different):
+            scores[self._different[rows][:, columns].toarray()] = -np.inf
         if self.times is None or self.travel is None:
             return scores
-        gaps = self.gaps(rows, columns)
+        gaps = self.gaps(*pairs)
         ways = self.travel.travel
         present, others = set(self.camids[rows].tolist()), set(self.camids[columns].tolist())
         for a in sorted(present & self.travel.cameras):
@@ -301,18 +275,14 @@ class Evidence:
             ratio = np.where(np.isneginf(ratio), ratio, 0.0)
         return np.asarray(ratio, dtype=np.float32)
 
-    def _pair_gaps(self, first: Indices, second: Indices) -> npt.NDArray[np.float64]:
-        one, other = self.clocked[first], self.clocked[second]
-        return np.maximum(one[:, 0] - other[:, 1], other[:, 0] - one[:, 1])
-
-    def gaps(self, rows: Indices, columns: Indices) -> npt.NDArray[np.float64]:
-        """Seconds between the end of the earlier and the start of the later; 0 or less where they overlap in time.
+    def gaps(self, first: Indices, second: Indices) -> npt.NDArray[np.float64]:
+        """Seconds from the end of the earlier to the start of the later, of pairs of rows: two arrays that broadcast.
 
         Returns:
-            float64 ``[rows, columns]``, NaN where unknown.
+            float64: 0 or less where they overlap in time, NaN where unknown.
         """
-        one, other = self.clocked[rows], self.clocked[columns]
-        return np.maximum(one[:, None, 0] - other[:, 1], other[:, 0] - one[:, None, 1])
+        one, other = self.clocked[first], self.clocked[second]
+        return np.maximum(one[..., 0] - other[..., 1], other[..., 0] - one[..., 1])
 
     def score_matrix(self) -> ScoreMatrix:
         """All scores, float32 ``[N, N]``, symmetric to the last bit."""

@@ -193,7 +193,7 @@ def _strangers(evidence: Evidence, start: float) -> Values:
         reach = distances[np.arange(len(rows)), nearest]
         taken[:, there] = distances[np.ix_(nearest, there)] <= reach[:, None]
         taken[np.arange(len(rows)), nearest] = True
-    free = camids[:, None] != camids if len(cameras) > 1 else ~evidence.apart(rows, rows)
+    free = camids[:, None] != camids if len(cameras) > 1 else ~evidence.apart(rows[:, None], rows)
     chosen = free & ~(taken & taken.T) & (distances < start)
     return np.asarray(start - distances[chosen])
 
@@ -230,7 +230,7 @@ def _pairs(
     for start in range(0, len(rows), BLOCK):
         block = rows[start : start + BLOCK]
         distances = evidence.apartness(block, columns).astype(np.float64)
-        together = evidence.apart(block, columns)
+        together = evidence.apart(block[:, None], columns)
         others = evidence.camids[block][:, None] != evidence.camids[columns]
         free = others if across else ~together & (block[:, None] != columns)
         yield distances[free], distances[together]

@@ -87,7 +87,7 @@ def learn_times(people: People) -> tuple[TransitTimes | None, str]:
             f"the {len(links)} surest links between cameras do not say how long people take from one to another, as "
             "where the cameras' clocks disagree: times between cameras were not used"
         )
-    seconds = np.array([evidence.gaps(pair[:1], pair[1:])[0, 0] for pair in links])
+    seconds = evidence.gaps(links[:, 0], links[:, 1])
     places = {
         number: (int(a), int(b)) for number, (a, b) in zip(pairs.tolist(), cameras.tolist(), strict=True)
     }
@@ -144,7 +144,7 @@ def _gaps_of_one(evidence: Evidence, person: npt.NDArray[np.int64], links: Links
             np.flatnonzero((person == person[row]) & (evidence.camids == evidence.camids[row]))
             for row in pair
         )
-        found.append(_shares(evidence.gaps(first, second)))
+        found.append(_shares(evidence.gaps(first[:, None], second)))
     return np.array(found)
 
 
@@ -153,7 +153,7 @@ def _gaps_of_two(evidence: Evidence, links: Links) -> Shares:
     found = []
     for pair in links:
         there = [np.flatnonzero(evidence.camids == evidence.camids[row]) for row in pair]
-        both = [evidence.gaps(pair[:1], there[1]).ravel(), evidence.gaps(pair[1:], there[0]).ravel()]
+        both = [evidence.gaps(pair[0], there[1]), evidence.gaps(pair[1], there[0])]
         found.append(_shares(np.concatenate(both)))
     return np.array(found)
 

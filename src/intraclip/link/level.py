@@ -21,11 +21,6 @@ def best_level(evidence: Evidence, tree: Tree, *, across: bool = False) -> tuple
     The silhouette of an item is (b - a) / max(a, b): a is its mean distance to its own group, b that to the nearest
     other group; 0 for an item alone. Only distances count here; cannot-link constraints already shaped the tree.
 
-    Args:
-        evidence: of the items.
-        tree: of the same items.
-        across: see `silhouettes`.
-
     Returns:
         The level for `Tree.cut`, and its mean silhouette, -1..1. With fewer than two joins, a level that joins nothing.
     """

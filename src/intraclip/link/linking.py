@@ -179,15 +179,11 @@ def linking(
     if isinstance(travel, str | Path):
         table, travel = str(travel), read_travel_times(Path(travel))
     # What can be wrong by itself is said before tracklets are embedded.
-    grouping.require_levels(threshold, probability)
+    grouping.require_levels(threshold, probability, calibrated=calibration is not None)
     if isinstance(calibration, str | Path):
         path = Path(calibration)
         calibration = (
             read_calibration(path) if path.suffix.lower() == ".json" else read_embeddings(path).embeddings
-        )
-    if threshold is not None and calibration is not None:
-        raise ConfigError(
-            "a threshold and a calibration: give one of them; --probability moves a calibrated link"
         )
     told = None if answers is None and labels is None else read_told(answers, labels)
     with _opened(source, data, network, told, progress) as given:

@@ -53,13 +53,7 @@ class NearPairs:
 
 
 def near_pairs(evidence: Evidence, level: float, *, most: int | None = None) -> NearPairs:
-    """Find all pairs that score more than a level.
-
-    Args:
-        evidence: of N tracklets.
-        level: as for `Tree.cut`.
-        most: pairs that are kept, the best; by default `PAIRS` times N.
-    """
+    """Find all pairs that score more than a level; of too many the best `most`, by default `PAIRS` a tracklet."""
     most = PAIRS * len(evidence) if most is None else most
     floor, count = level, 0
     kept: list[tuple[Indices, Indices, npt.NDArray[np.float32]]] = []
@@ -225,10 +219,4 @@ def agglomerate_near(
                     chain.append(a)  # rows before it have no neighbours any more
             else:
                 chain.append(min(c for c, score in row.items() if score == top))
-    tree = Tree(
-        items=items,
-        first=np.array([join[0] for join in joins], dtype=np.int64),
-        second=np.array([join[1] for join in joins], dtype=np.int64),
-        scores=np.array([join[2] for join in joins], dtype=np.float32),
-    )
-    return tree, pruned
+    return Tree.of(items, joins), pruned

@@ -258,11 +258,7 @@ def _linking(folder: Path) -> dict[str, Any]:
 
 
 def _number(value: Any) -> int:
-    """The number of a person.
-
-    Raises:
-        ValueError: it is none.
-    """
+    """The number of a person, or a ValueError."""
     number = int(value)
     if not 1 <= number <= MAX_ID:
         raise ValueError(f"{value} is no number of a person")

@@ -13,7 +13,7 @@ from scipy.special import expit
 
 from intraclip.core.numbers import is_number
 from intraclip.errors import ConfigError, DataError
-from intraclip.link.agglomeration import Tree, agglomerate
+from intraclip.link.agglomeration import Tree, agglomerate, members_of
 from intraclip.link.changes import Before, Changes, carry
 from intraclip.link.evidence import BLOCK, Evidence
 from intraclip.link.footage import Tail, tells_apart, without_cameras
@@ -88,37 +88,30 @@ class People:
 
     @cached_property
     def _rows(self) -> dict[int, npt.NDArray[np.int64]]:
-        order = np.argsort(self.person, kind="stable")
-        parts = np.split(order, np.flatnonzero(np.diff(self.person[order])) + 1) if len(order) else []
-        return {int(self.person[rows[0]]): rows for rows in parts}
+        return members_of(self.person)
 
     def members(self, person: int) -> npt.NDArray[np.int64]:
         """Rows of a person's tracklets, by start time, then camera, then name; none for a number that nobody has."""
         rows = self._rows.get(person, np.zeros(0, dtype=np.int64))
-        starts = np.full(len(rows), np.nan) if self.evidence.times is None else self.evidence.times[rows, 0]
-        # NaN sorts last.
-        order = sorted(
-            range(len(rows)),
-            key=lambda i: (
-                math.isnan(starts[i]),
-                0.0 if math.isnan(starts[i]) else starts[i],
-                int(self.evidence.camids[rows[i]]),
-                self.names[rows[i]],
-            ),
-        )
-        return rows[order]
+        starts = np.zeros(len(rows)) if self.evidence.times is None else self.evidence.times[rows, 0]
+        # Of several keys the last one counts first; NaN sorts last.
+        return rows[np.lexsort(([self.names[row] for row in rows], self.evidence.camids[rows], starts))]
 
     def cameras(self, person: int) -> list[int]:
         """Cameras that saw a person, ascending."""
         return sorted(set(self.evidence.camids[self._rows.get(person, [])].tolist()))
 
 
-def require_levels(threshold: float | None, probability: float | None) -> None:
-    """Refuse a threshold or a probability that cannot be.
+def require_levels(threshold: float | None, probability: float | None, *, calibrated: bool) -> None:
+    """Refuse a threshold or a probability that cannot be, or a threshold beside a calibration.
 
     Raises:
-        ConfigError: it is out of range.
+        ConfigError: so it is.
     """
+    if calibrated and threshold is not None:
+        raise ConfigError(
+            "a threshold and a calibration: give one of them; --probability moves a calibrated link"
+        )
     if probability is not None and not (is_number(probability) and 0 < probability < 1):
         raise ConfigError(f"the probability is {probability}; it must lie inside 0 and 1")
     if threshold is not None and not (is_number(threshold) and threshold > 0):
@@ -155,11 +148,7 @@ def link(
     asked = probability is not None
     if probability is None:
         probability = LIKELIER if evidence.calibration is None else PROBABILITY
-    if evidence.calibration is not None and threshold is not None:
-        raise ConfigError(
-            "a threshold and a calibration: give one of them; --probability moves a calibrated link"
-        )
-    require_levels(threshold, probability)
+    require_levels(threshold, probability, calibrated=evidence.calibration is not None)
     if not count:
         raise DataError("there are no tracklets to link")
     if len(names) != count or len(set(names)) != count:
@@ -328,9 +317,7 @@ def _numbered(
     groups: npt.NDArray[np.int64], camids: npt.NDArray[np.int64], names: tuple[str, ...]
 ) -> npt.NDArray[np.int64]:
     """Number groups from 1, in the order of `ranked`."""
-    order = np.argsort(groups, kind="stable")
-    parts = np.split(order, np.flatnonzero(np.diff(groups[order])) + 1)
-    rows = {int(groups[part[0]]): part for part in parts}
+    rows = members_of(groups)
     person = np.empty(len(groups), dtype=np.int64)
     for number, group in enumerate(ranked(rows, camids, names), start=1):
         person[rows[group]] = number
@@ -342,8 +329,7 @@ def _membership(
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Probability and mean distance of each tracklet to the others of its person; NaN for a person of one."""
     probability, distance = np.full(len(person), np.nan), np.full(len(person), np.nan)
-    order = np.argsort(person, kind="stable")
-    for rows in np.split(order, np.flatnonzero(np.diff(person[order])) + 1):
+    for rows in members_of(person).values():
         others = len(rows) - 1
         if not others:
             continue

@@ -48,13 +48,7 @@ class Said:
 def said_of(
     labels: Mapping[str, str], judgements: Iterable[Judgement], *, where: str = "the gallery"
 ) -> Said:
-    """What was said about tracklets; judgements about others are left out.
-
-    Args:
-        labels: of each tracklet, in the order of rows; empty without one.
-        judgements: about pairs of them.
-        where: that was said, for a note.
-    """
+    """What was said about tracklets; `labels` has all of them in the order of rows, other judgements are left out."""
     row = {name: i for i, name in enumerate(labels)}
     known = [j for j in judgements if j.query in row and j.tracklet in row]
     groups, conflicts = people_of(labels, known)

@@ -5,19 +5,30 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Literal
 
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
+import numpy as np
+import numpy.typing as npt
 
+from intraclip.data.readers.folder import find_manifest
+from intraclip.data.readers.manifest import manifest_of
+from intraclip.embed.default import calibration_of
+from intraclip.embed.embeddings_io import read_embeddings
+from intraclip.embed.embeddings_writer import PARQUET
+from intraclip.errors import DataError
+from intraclip.gallery.folder_files import FILE
+from intraclip.gallery.gallery import Gallery, is_server
+from intraclip.link.changes import Before
+from intraclip.link.kept import kept_in
+from intraclip.link.recordings import recordings
+from intraclip.link.said import Said, said_of
+from intraclip.metrics.embeddings import Embeddings
+from intraclip.metrics.match_probability import MatchCalibration
+from intraclip.types import JUNK_PID, Split, Tracklet
+
+if TYPE_CHECKING:
     from intraclip.embed.network import Network
-    from intraclip.gallery.gallery import Gallery
-    from intraclip.link.changes import Before
-    from intraclip.link.said import Said
-    from intraclip.metrics.embeddings import Embeddings
-    from intraclip.metrics.match_probability import MatchCalibration
-    from intraclip.types import Split, Tracklet
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,16 +76,11 @@ class Input:
 
 def is_gallery(source: str) -> bool:
     """Whether a source is a gallery, not an embeddings file."""
-    from intraclip.gallery.gallery import is_server
-
     return is_server(source) or Path(source).is_dir()
 
 
 def is_data_folder(source: str) -> bool:
     """Whether a source is a folder of tracklets with a manifest, such as `intraclip ingest` writes."""
-    from intraclip.data.readers.folder import find_manifest
-    from intraclip.gallery.folder_files import FILE
-
     path = Path(source)
     return path.is_dir() and not (path / FILE).exists() and find_manifest(path) is not None
 
@@ -83,9 +89,7 @@ def from_folder(
     split: Split, network: Network, *, progress: Callable[[int, int], None] | None = None
 ) -> Input:
     """A data folder, whose tracklets are embedded first."""
-    from tempfile import TemporaryDirectory
-
-    from intraclip.embed.extract_job import extract_split
+    from intraclip.embed.extract_job import extract_split  # loads torch
 
     with TemporaryDirectory() as folder:
         file = Path(folder) / "embeddings.npz"
@@ -95,11 +99,6 @@ def from_folder(
 
 def from_embeddings(e: Embeddings) -> Input:
     """Embeddings in memory; junk is left out."""
-    import numpy as np
-
-    from intraclip.embed.default import calibration_of
-    from intraclip.types import JUNK_PID
-
     names = e.names or tuple(f"row {row}" for row in range(len(e)))
     kept = np.flatnonzero(e.pids != JUNK_PID)
     left_out = f"{len(e) - len(kept)} tracklets of pid -1 (junk) were left out"
@@ -116,12 +115,6 @@ def from_embeddings(e: Embeddings) -> Input:
 
 def from_file(path: Path, data: Split | None) -> Input:
     """An embeddings file, with the data that it was made from where they are there."""
-    from intraclip.data.readers.manifest import manifest_of
-    from intraclip.embed.embeddings_io import read_embeddings
-    from intraclip.errors import DataError
-    from intraclip.link.recordings import recordings
-    from intraclip.types import JUNK_PID
-
     file = read_embeddings(path)
     given = from_embeddings(file.embeddings)
     tracklets: dict[str, Tracklet] = {}
@@ -147,14 +140,6 @@ def from_file(path: Path, data: Split | None) -> Input:
 
 def from_gallery(gallery: Gallery) -> Input:
     """A gallery: what it holds, with its metric, calibration and pictures."""
-    import numpy as np
-
-    from intraclip.embed.embeddings_writer import PARQUET
-    from intraclip.errors import DataError
-    from intraclip.link.kept import kept_in
-    from intraclip.link.recordings import recordings
-    from intraclip.link.said import said_of
-
     # What is deleted between the two is left out.
     records = list(gallery.all_records())
     vectors = gallery.find_vectors([record.id for record in records])

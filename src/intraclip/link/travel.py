@@ -163,12 +163,7 @@ def pair_numbers(
 
 
 def travel_text(times: TravelTimes, about: Mapping[tuple[int, int], str]) -> str:
-    """The file that `read_travel_times` reads.
-
-    Args:
-        times: to be written.
-        about: said beside a pair of cameras.
-    """
+    """The file that `read_travel_times` reads; `about` has what is said beside a pair of cameras."""
     lines = []
     if times.clock:
         lines += ["[clock]", *(f"{camera} = {late}" for camera, late in sorted(times.clock.items())), ""]

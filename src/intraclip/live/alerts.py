@@ -10,12 +10,14 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from intraclip.errors import DataError
 from intraclip.gallery.gallery import Gallery
 from intraclip.gallery.records import Judgement
-from intraclip.live.watchlist import Hit
+
+if TYPE_CHECKING:
+    from intraclip.live.watchlist import Hit
 
 ALERT = "alert"
 """Kind of paper."""
@@ -95,13 +97,7 @@ class Alerts:
         return _alert(key, {**content, "tracklets": named}, {})
 
     def read(self, *, after: str = "", newest: bool = True, limit: int = 0) -> list[Alert]:
-        """Alerts, the newest first.
-
-        Args:
-            after: only those raised after this one.
-            newest: False for the oldest first.
-            limit: at most so many; 0 for all.
-        """
+        """Alerts, the newest first or the oldest, at most `limit` (0 for all): all, or those raised after one."""
         found = self._gallery.papers(ALERT, after=after, newest=newest, limit=limit)
         said = _said(self._gallery.judgements()) if found else {}
         return [_alert(key, content, said) for key, content in found.items()]

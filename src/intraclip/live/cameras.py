@@ -22,7 +22,7 @@ import numpy as np
 from intraclip.core.streams import is_file, open_stream, shown
 from intraclip.core.video import next_frame
 from intraclip.errors import ConfigError, IntraclipError
-from intraclip.ingest.frame_source import FALLBACK_FPS, Image
+from intraclip.ingest.frame_source import FALLBACK_FPS, VideoFrame
 from intraclip.live.settings import LiveSettings
 from intraclip.live.status import CameraCounts
 
@@ -51,24 +51,18 @@ class Camera:
     name: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class LiveFrame:
-    """A frame of a camera.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LiveFrame(VideoFrame):
+    """A frame of a camera; `index` and `time_s` count from when it was begun with.
 
     Attributes:
-        index: number of the frame since the camera was begun with.
-        time_s: seconds since then, strictly increasing.
         arrived: when it came, by `time.monotonic`.
         at: when it came, Unix seconds.
-        image: uint8 ``[H, W, 3]`` BGR, upright.
         cut: the frames before it do not lead to it: the connection was lost, the file began anew, or the size changed.
     """
 
-    index: int
-    time_s: float
     arrived: float
     at: float
-    image: Image
     cut: bool
 
 

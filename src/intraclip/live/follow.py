@@ -130,7 +130,7 @@ class CameraFollower:
     def step(self, frame: LiveFrame) -> list[Ended]:
         """Take the next frame; tracklets that have ended with it."""
         ended = self.leave() if frame.cut else []
-        found = self._follower(VideoFrame(index=frame.index, time_s=frame.time_s, image=frame.image))
+        found = self._follower(frame)
         if not found.searched:  # nobody can have moved far
             return ended
         numbers, people = found.numbers, found.people

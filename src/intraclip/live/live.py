@@ -15,7 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -98,13 +98,13 @@ class Live:
         ]
         self._ended: queue.Queue[Ended | None] = queue.Queue(WAITING)
         self._senders = [Sender(gallery, channel) for channel in channels]
+        self._beside: list[Sender | Retention] = [*self._senders]
         self._matcher = Matcher(gallery)
         self._alerts = Alerts(gallery)
-        self._retention = (
-            Retention(gallery, self._settings.keep_s, spared=WatchList(gallery).kept_tracklets, actor=actor)
-            if self._settings.keep_s
-            else None
-        )
+        spared = WatchList(gallery).kept_tracklets
+        self._retention = Retention(gallery, self._settings.keep_s, spared=spared, actor=actor)
+        if self._settings.keep_s:
+            self._beside.append(self._retention)
         self._last_alert: dict[tuple[str, str], tuple[float, str]] = {}
         self._problem = ""
         self._written = self._raised = 0
@@ -120,10 +120,8 @@ class Live:
         """Begin."""
         self._begun = time.monotonic()
         self._gallery.audit("live", {"cameras": len(self._eyes)}, actor=self._actor, origin="live")
-        if self._retention is not None:
-            self._retention.start()
-        for sender in self._senders:
-            sender.start()
+        for one in self._beside:
+            one.start()
         for eye in self._eyes:
             eye.reader.start()
         self._writing.start()
@@ -144,16 +142,10 @@ class Live:
             self._writing.join()
             for eye in self._eyes:
                 eye.reader.join(1.0)
-            for sender in self._senders:
-                sender.stop()
-            if self._retention is not None:
-                self._retention.stop()
-            self._gallery.audit(
-                "live-ended",
-                {"tracklets": self._written, "alerts": self._raised},
-                actor=self._actor,
-                origin="live",
-            )
+            for one in self._beside:
+                one.stop()
+            counts = {"tracklets": self._written, "alerts": self._raised}
+            self._gallery.audit("live-ended", counts, actor=self._actor, origin="live")
             self._begun = 0.0
 
     def __enter__(self) -> Live:
@@ -166,9 +158,7 @@ class Live:
     def status(self) -> LiveStatus:
         """How all is now."""
         seconds = time.monotonic() - self._begun if self._begun else 0.0
-        wrong = [self._problem, *(s.problem for s in self._senders)]
-        if self._retention is not None:
-            wrong.append(self._retention.problem)
+        wrong = [self._problem, *(one.problem for one in self._beside)]
         late = list(self.latencies)
         return LiveStatus(
             running=bool(self._begun) and not self._over.is_set(),
@@ -177,7 +167,7 @@ class Live:
             tracklets=self._written,
             alerts=self._raised,
             waiting=self._ended.qsize(),
-            deleted=0 if self._retention is None else self._retention.deleted,
+            deleted=self._retention.deleted,
             latency_p95=float(np.percentile(late, 95)) if late else None,
             problems=tuple(p for p in wrong if p),
         )
@@ -313,10 +303,7 @@ class _Eye:
         self.camera = camera
         source = with_variables(camera.source)
         self.reader = CameraReader(
-            Camera(number=camera.number, source=source, name=camera.name),
-            settings,
-            news=news,
-            max_fps=config.max_fps,
+            replace(camera, source=source), settings, news=news, max_fps=config.max_fps
         )
         self.follower: CameraFollower | None = None
         self._detector, self._embedder, self._config, self._settings = detector, embedder, config, settings

@@ -59,11 +59,9 @@ class Channel(Protocol):
         Raises:
             NotDeliveredError: it did not arrive.
         """
-        ...
 
     def close(self) -> None:
         """Hang up."""
-        ...
 
 
 def message_of(alert: Alert, gallery: Gallery) -> dict[str, Any]:

@@ -31,6 +31,7 @@ import numpy.typing as npt
 from intraclip.errors import ConfigError, DataError
 from intraclip.gallery.gallery import Gallery
 from intraclip.gallery.records import Judgement, TrackletRecord, check_name
+from intraclip.live.alerts import Alerts
 from intraclip.types import ArrayTracklet
 
 if TYPE_CHECKING:
@@ -166,12 +167,7 @@ class WatchList:
         return found[0]
 
     def add(self, tracklets: Sequence[str], *, rate: float, name: str = "") -> Watched:
-        """Put a person on the list.
-
-        Args:
-            tracklets: of the gallery, that show the person.
-            rate: false-match rate.
-            name: for people.
+        """Put a person on the list, by tracklets of the gallery that show them, at a false-match rate.
 
         Raises:
             ConfigError: the gallery has no calibration, or none that resolves this rate.
@@ -200,8 +196,6 @@ class WatchList:
 
     def _next_key(self) -> str:
         # Not that of somebody who was taken off while alerts remain: these would count as the new person's.
-        from intraclip.live.alerts import Alerts
-
         taken = {*self._gallery.papers(WATCH), *self._gallery.papers(COMPARED)}
         taken |= {alert.watched for alert in Alerts(self._gallery).each()}
         return f"{max(map(int, taken), default=0) + 1:04d}"
@@ -243,8 +237,6 @@ class WatchList:
 
     def learned(self) -> dict[str, Learned]:
         """What was compared with everybody on the list, and what people said of the alerts, by id."""
-        from intraclip.live.alerts import Alerts
-
         compared = self._gallery.papers(COMPARED)
         said: dict[str, Counter[bool | None]] = defaultdict(Counter)
         # There may be very many: they are read where something was said of one of them, or where nobody counted them.
@@ -282,15 +274,10 @@ class _Reading:
 
 
 def add_pictures(gallery: Gallery, network: Network, pictures: Sequence[npt.NDArray[np.uint8]]) -> str:
-    """Keep pictures of a person as a tracklet of the gallery, for the watch-list; its id.
+    """Keep pictures ``[h, w, 3]`` (RGB, cut out) of a person as a tracklet of the gallery, for the watch-list; its id.
 
     It belongs to a camera of its own, `CAMERA`: alerts show the pictures, deletion finds them, and retention too, once
     the person is off the list.
-
-    Args:
-        gallery: of this network.
-        network: that embeds them.
-        pictures: uint8 ``[h, w, 3]`` RGB, of one person, cut out.
 
     Raises:
         DataError: no pictures, or the gallery is another network's.
@@ -425,8 +412,6 @@ class Matcher:
             del self._counts[key]  # not before it is kept: the disk may be full
 
     def _alerts_of(self, key: str) -> int:
-        from intraclip.live.alerts import Alerts
-
         return sum(alert.watched == key for alert in Alerts(self._gallery).each())
 
     def _distances(self, vector: Vector, others: Vector) -> npt.NDArray[np.float32]:

@@ -114,15 +114,7 @@ def grid(model: ClipEmbedder, height: int, width: int, *, layer: str = "") -> tu
 
 
 def overlay(frames: Picture, maps: npt.NDArray[np.float32]) -> Picture:
-    """Frames with their activation over them: what does not count stays grey, what counts glows.
-
-    Args:
-        frames: uint8 ``[T, H, W, 3]``, RGB.
-        maps: float ``[T, H, W]`` in 0..1.
-
-    Returns:
-        uint8 ``[T, H, W, 3]``.
-    """
+    """Frames ``[T, H, W, 3]`` with their activation ``[T, H, W]`` in 0..1: what counts glows, the rest stays grey."""
     pictures = np.empty_like(frames)
     for t, (frame, activation) in enumerate(zip(frames, maps, strict=True)):
         level = (255 * np.clip(activation, 0, 1)).astype(np.uint8)
@@ -134,11 +126,7 @@ def overlay(frames: Picture, maps: npt.NDArray[np.float32]) -> Picture:
 
 
 def share_inside(maps: npt.NDArray[np.float32], people: npt.NDArray[np.bool_]) -> float:
-    """Share of the activation that lies on the person, 0..1; nan when there is no activation at all.
-
-    Args:
-        maps: float ``[T, H, W]``.
-        people: bool ``[T, H, W]``, True on the person.
+    """Share of the activation ``[T, H, W]`` on the person (True in `people`), 0..1; nan when there is none at all.
 
     >>> share_inside(np.ones((1, 2, 2), np.float32), np.array([[[True, False], [False, False]]]))
     0.25
@@ -148,13 +136,10 @@ def share_inside(maps: npt.NDArray[np.float32], people: npt.NDArray[np.bool_]) -
 
 
 def area_of_half(maps: npt.NDArray[np.float32]) -> float:
-    """Least share of the area that holds half of the activation, 0..0.5; nan without activation.
+    """Least share of the area that holds half of the activation ``[T, H, W]``, 0..0.5; nan without activation.
 
     0.5: an even map; the smaller, the more concentrated, wherever that is. The mean over frames: a frame without
     activation is left out.
-
-    Args:
-        maps: float ``[T, H, W]``, not negative.
 
     >>> area_of_half(np.array([[[4, 1], [1, 2]]], np.float32))
     0.25
@@ -169,12 +154,9 @@ def area_of_half(maps: npt.NDArray[np.float32]) -> float:
 
 
 def evenness(maps: npt.NDArray[np.float32]) -> float:
-    """Entropy of the activation over the frame, over that of an even map: 0..1; nan without activation.
+    """Entropy of the activation ``[T, H, W]`` over the frame, over that of an even map: 0..1; nan without activation.
 
     1: even; 0: one pixel holds everything. The mean over frames: a frame without activation is left out.
-
-    Args:
-        maps: float ``[T, H, W]``, not negative, of at least two pixels.
 
     >>> evenness(np.array([[[1, 1], [0, 0]]], np.float32))
     0.5

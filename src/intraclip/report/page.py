@@ -18,10 +18,8 @@ from intraclip.report.html import write_page
 from intraclip.report.records import read_record
 from intraclip.report.sections.augmentation import augmented
 from intraclip.report.sections.curves import curves
-from intraclip.report.sections.features import planes
-from intraclip.report.sections.looks import cams
 from intraclip.report.sections.making import making, recipe_differences
-from intraclip.report.sections.networks import load_networks
+from intraclip.report.sections.networks import cams, load_networks, planes
 from intraclip.report.sections.numbers import main_protocol, score_tables, summary
 from intraclip.report.sections.ranked import judge, ranked_lists
 from intraclip.types import Split
@@ -61,12 +59,7 @@ def write_report(
     Raises:
         DataError: no runs, or one that is not scored (the message names the command) or damaged.
     """
-    for module in (
-        "jinja2",
-        "matplotlib",
-        "sklearn",
-        "captum",
-    ):
+    for module in ("jinja2", "matplotlib", "sklearn", "captum"):
         # all of them now, not one after a minute's work
         require_extra(module, extra="report", purpose="the report")
     markup = require_extra("markupsafe", extra="report", purpose="the report").Markup
@@ -100,10 +93,7 @@ def write_report(
     else:
         data = split
         say("collecting ranked lists")
-        context |= _tried(
-            "ranked",
-            lambda: ranked_lists(shown, judged, data, protocol=protocol, seed=seed),
-        )
+        context |= _tried("ranked", lambda: ranked_lists(shown, judged, data, protocol=protocol, seed=seed))
         say("augmenting clips")
         context |= _tried("augmented", lambda: augmented(data, records[0].recipe, seed=seed))
         networks = load_networks(records, choose_device("auto"))

@@ -83,9 +83,7 @@ def cmc_curve(
 ) -> Figure:
     """Cumulative matching characteristic: share of queries whose first right answer has rank k or better.
 
-    Args:
-        runs: name -> CMC ``[>= 20]``, shares of 0..1, entry 0 is rank 1.
-        baselines: the same for baselines; drawn grey and dotted.
+    Curves are shares ``[>= 20]`` of 0..1, entry 0 is rank 1; those of baselines are grey and dotted.
     """
     figure, axes = _axes("CMC: right answer among the first k", xlabel="k")
     for group, baseline in ((runs, False), (baselines, True)):
@@ -106,13 +104,7 @@ def feature_scatter(
     pids: npt.NDArray[np.int64],
     clips: npt.NDArray[np.int64],
 ) -> Figure:
-    """Points on a plane: colour by identity, marker by clip.
-
-    Args:
-        points: float ``[N, 2]``.
-        pids: int64 ``[N]``.
-        clips: int64 ``[N]``, 0 or 1.
-    """
+    """Points ``[N, 2]`` on a plane: colour by identity, marker by clip, 0 or 1."""
     figure, axes = _axes("", xlabel="", size=(4.4, 4.0))
     for number, pid in enumerate(np.unique(pids)):
         for clip, marker in enumerate(MARKERS):

@@ -48,12 +48,9 @@ def load_frames(tracklet: Tracklet, indices: Sequence[int], *, height: int, widt
 def ranked_picture(
     query: Picture, answers: Sequence[tuple[Picture, str]], *, title: str = "query"
 ) -> Picture:
-    """A query and its answers, best first, as one labelled picture; uint8 ``[H', W', 3]`` on white.
+    """A query ``[T, H, W, 3]`` and its answers, best first, as one labelled picture; uint8 ``[H', W', 3]`` on white.
 
-    Args:
-        query: uint8 ``[T, H, W, 3]``.
-        answers: frames of the query's height, and a short line of text.
-        title: written below the query.
+    Answers are frames of the query's height, and a short line of text; `title` stands below the query.
     """
     high, all_round = (BORDER, BORDER), ((BORDER, BORDER), (BORDER, BORDER))
     tiles = [np.pad(film_strip(query), (high, (0, 0), (0, 0)), constant_values=255)]

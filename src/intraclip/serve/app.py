@@ -15,12 +15,12 @@ from intraclip import __version__
 from intraclip.errors import IntraclipError
 from intraclip.gallery.gallery import Gallery
 from intraclip.serve.context import Context
-from intraclip.serve.errors import error_response, refusal_of
+from intraclip.serve.errors import answer_of, error_response, refusal_of
 from intraclip.serve.openapi import RESPONSES, known_only, openapi_of
 from intraclip.serve.routes import about, alerts, deletions, labels, page, questions, search, tracklets
 from intraclip.serve.security import BodyLimit, Gate, SecureHeaders
 from intraclip.serve.settings import API, ServeSettings
-from intraclip.serve.telemetry import LOGGER, Metrics, Telemetry
+from intraclip.serve.telemetry import LOGGER, Telemetry
 
 if TYPE_CHECKING:
     from intraclip.embed.network import Network
@@ -51,13 +51,7 @@ def create_app(
     settings = settings or ServeSettings()
     if embedder is not None:
         gallery.require_fingerprint(embedder.fingerprint)
-    context = Context(
-        gallery=gallery,
-        settings=settings,
-        embedder=embedder,
-        metrics=Metrics(),
-        live=live,
-    )
+    context = Context(gallery=gallery, settings=settings, embedder=embedder, live=live)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -94,12 +88,11 @@ def create_app(
 
 async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    headers = dict(error.headers or {})
     if error.status_code == 405:
-        headers["Allow"] = ", ".join(sorted(_methods(request)))
+        return answer_of(error, Allow=", ".join(sorted(_methods(request))))
     if isinstance(error.__cause__, OSError):  # FastAPI says 400 to whatever goes wrong while it reads a body
         return error_response(503, f"an upload cannot be taken now: {error.__cause__.strerror}")
-    return error_response(error.status_code, str(error.detail), headers=headers)
+    return answer_of(error)
 
 
 def _methods(request: Request) -> set[str]:
@@ -124,5 +117,4 @@ async def _invalid(_: Request, error: Exception) -> Response:
 async def _explained(request: Request, error: Exception) -> Response:
     assert isinstance(error, IntraclipError)
     context: Context = request.app.state.context
-    refused = refusal_of(error, context.gallery.info.address)
-    return error_response(refused.status_code, refused.detail, headers=dict(refused.headers or {}))
+    return answer_of(refusal_of(error, context.gallery.info.address))

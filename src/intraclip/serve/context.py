@@ -7,7 +7,6 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import anyio.to_thread
@@ -59,8 +58,8 @@ class Context:
     gallery: Gallery
     settings: ServeSettings
     embedder: Network | None
-    metrics: Metrics
     live: Live | None = None
+    metrics: Metrics = field(default_factory=Metrics)
     tokens: Tokens = field(init=False)
     sessions: Sessions = field(init=False)
     attempts: Attempts = field(init=False)
@@ -149,7 +148,7 @@ class Context:
             )
             raise Refused(503, f"the gallery {what}") from None
         if self.embedder is not None:
-            _require_room(Path(tempfile.gettempdir()), "temporary files")
+            _require_room()
 
     @cached_property
     def questions(self) -> GalleryQuestions:
@@ -231,22 +230,20 @@ class Context:
         self.gallery.audit(action, told, actor=name, origin=address)
 
 
-def _require_room(folder: Path, what: str) -> None:
+def _require_room() -> None:
     try:
-        with tempfile.TemporaryFile(dir=folder) as file:
+        with tempfile.TemporaryFile() as file:
             file.write(bytes(ROOM_BYTES))
     except OSError as error:
-        raise Refused(503, f"there is no room for {what}: {error.strerror}") from None
+        raise Refused(503, f"there is no room for temporary files: {error.strerror}") from None
 
 
-def _context(request: Request) -> Context:
-    found: Context = request.app.state.context
-    return found
+def _context(request: Request) -> Any:
+    return request.app.state.context
 
 
-def _asker(request: Request) -> Asker:
-    found: Asker = request.state.asker
-    return found
+def _asker(request: Request) -> Any:
+    return request.state.asker
 
 
 Served = Annotated[Context, Depends(_context)]

@@ -44,6 +44,11 @@ def error_response(
     )
 
 
+def answer_of(error: HTTPException, **headers: str) -> JSONResponse:
+    """The answer that an exception becomes, with more headers than its own."""
+    return error_response(error.status_code, str(error.detail), headers={**(error.headers or {}), **headers})
+
+
 def refusal_of(error: IntraclipError, address: str) -> Refused:
     """What an error of the gallery at an address becomes: its own words, without the place where it lies."""
     message = str(error).replace(f"gallery {address}", "gallery").replace(address, "the gallery")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import secrets
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
@@ -13,7 +12,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import HTTPConnection
 from starlette.responses import RedirectResponse, Response
 
-from intraclip.serve.errors import Refused, error_response
+from intraclip.serve.errors import Refused, answer_of, error_response
 from intraclip.serve.settings import API, ServeSettings
 from intraclip.serve.tokens import LOCAL, Token
 
@@ -101,9 +100,7 @@ class Gate:
         try:
             answer = await self._refusal(scope)
         except Refused as refused:
-            answer = error_response(
-                refused.status_code, str(refused.detail), headers=dict(refused.headers or {})
-            )
+            answer = answer_of(refused)
         await (answer or self._app)(scope, receive, send)
 
     async def _refusal(self, scope: Scope) -> Response | None:
@@ -245,8 +242,3 @@ class BodyLimit:
             return message
 
         await self._app(scope, counted, send)
-
-
-def new_request_id() -> str:
-    """A random number for one request, in its answer and in the log."""
-    return secrets.token_hex(8)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import secrets
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -16,7 +17,7 @@ from prometheus_client.registry import Collector
 from starlette.datastructures import MutableHeaders
 
 from intraclip.serve.errors import error_response
-from intraclip.serve.security import App, Message, Receive, Scope, Send, new_request_id
+from intraclip.serve.security import App, Message, Receive, Scope, Send
 from intraclip.serve.slots import Slots
 
 if TYPE_CHECKING:
@@ -148,7 +149,7 @@ class Telemetry:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id, started, status, sent = new_request_id(), time.perf_counter(), 0, 0
+        request_id, started, status, sent = secrets.token_hex(8), time.perf_counter(), 0, 0
 
         async def watched(message: Message) -> None:
             nonlocal status, sent

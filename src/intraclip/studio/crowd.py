@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 import cv2
@@ -18,7 +18,7 @@ from intraclip.studio.identity import draw_identity
 from intraclip.studio.journeys import Visit, pose
 from intraclip.studio.place import Place, open_place
 from intraclip.studio.randomness import Kind, generator
-from intraclip.studio.render import Figure, Layers, Window, draw_people, move, shrunk
+from intraclip.studio.render import Figure, Layers, Window, draw_people, move
 from intraclip.studio.scene import scene_light
 from intraclip.studio.sensor import expose, noise_atlas
 from intraclip.studio.video_config import VideosConfig
@@ -169,11 +169,7 @@ class Crowd:
         # Sizes in steps, so that a body that comes nearer is laid out a few times and not in every frame.
         spacing = max(_FINEST, float(1.3 ** np.floor(np.log(_SPACING * pixel) / np.log(1.3))))
         figure = Figure(body=_body(config.seed, visit.pid, config.difficulty, spacing), bones=bones)
-        if few:
-            twice = replace(window, columns=2 * columns, rows=2 * rows)
-            layers = shrunk(draw_people([figure], camera, twice), (columns, rows))
-        else:
-            layers = draw_people([figure], camera, window)
+        layers = draw_people([figure], camera, window, finer=2 if few else 1)
         return _Drawn(pid=visit.pid, depth=depth, left=left, top=top, layers=layers)
 
     def _extent(self, outline: Figure, camera: Camera) -> tuple[int, int, int, int, float]:

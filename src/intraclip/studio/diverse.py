@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache, partial
 from itertools import islice
 from typing import TypeVar
@@ -22,23 +22,24 @@ from intraclip.studio.arrays import Array, Picture, f32
 from intraclip.studio.body import Body, build_body
 from intraclip.studio.camera import Camera
 from intraclip.studio.config import Difficulty
-from intraclip.studio.diverse_camera import Film, develop, draw_diverse_camera
+from intraclip.studio.diverse_camera import draw_diverse_camera
 from intraclip.studio.diverse_config import Diverse, DiverseConfig
 from intraclip.studio.diverse_person import draw_diverse_identity
 from intraclip.studio.diverse_place import render_diverse_place
 from intraclip.studio.identity import Identity
 from intraclip.studio.randomness import Kind, generator
+from intraclip.studio.render import draw_people
 from intraclip.studio.scene import render_scene, scene_light
-from intraclip.studio.sensor import expose, noise_atlas
+from intraclip.studio.sensor import Film, expose, noise_atlas
 from intraclip.studio.tracklet import (
     STRANGER,
     Walk,
     compose,
     draw_blocker,
-    draw_crowd,
     draw_lighting,
     draw_smear,
     draw_walk,
+    figures_in,
     in_front,
     line_of_sight,
     passing,
@@ -83,14 +84,11 @@ class Visit:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DiverseArrays:
-    """Rendered frames, ordered by person, visit and time; n frames.
+class RenderedVisit:
+    """One visit, n frames.
 
     Attributes:
         frames: uint8 ``[n, H, W, 3]`` RGB.
-        pids: int32 ``[n]``, from 1.
-        camids: int32 ``[n]``, from 1.
-        tracklets: int32 ``[n]``, from 0: one number for each visit.
         visible: float32 ``[n]`` share of the person in the box that no thing hides.
         area: float32 ``[n]`` share of the frame that shows the person.
         inside: float32 ``[n]`` share of the person's height and width that the box holds.
@@ -98,9 +96,6 @@ class DiverseArrays:
     """
 
     frames: Picture
-    pids: npt.NDArray[np.int32]
-    camids: npt.NDArray[np.int32]
-    tracklets: npt.NDArray[np.int32]
     visible: Array
     area: Array
     inside: Array
@@ -108,14 +103,18 @@ class DiverseArrays:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RenderedVisit:
-    """The frames of one visit; see `DiverseArrays`."""
+class DiverseArrays(RenderedVisit):
+    """Visits one after the other, ordered by person, visit and time.
 
-    frames: Picture
-    visible: Array
-    area: Array
-    inside: Array
-    angles: Array
+    Attributes:
+        pids: int32 ``[n]``, from 1.
+        camids: int32 ``[n]``, from 1.
+        tracklets: int32 ``[n]``, from 0: one number for each visit.
+    """
+
+    pids: npt.NDArray[np.int32]
+    camids: npt.NDArray[np.int32]
+    tracklets: npt.NDArray[np.int32]
 
 
 def plan_visits(config: DiverseConfig) -> list[Visit]:
@@ -156,8 +155,8 @@ def render_arrays(
     for numbers, rendered in by_camera(visits, partial(_batch, config=config), workers):
         for number, part in zip(numbers, rendered, strict=True):
             span = slice(number * config.frames, (number + 1) * config.frames)
-            for name in ("frames", "visible", "area", "inside", "angles"):
-                getattr(arrays, name)[span] = getattr(part, name)
+            for column in fields(part):
+                getattr(arrays, column.name)[span] = getattr(part, column.name)
         done += len(numbers) * config.frames
         if progress is not None:
             progress(done, n)
@@ -269,19 +268,16 @@ def render_visit(visit: Visit, config: DiverseConfig) -> RenderedVisit:
     visible, area = np.ones(n, dtype=np.float32), np.zeros(n, dtype=np.float32)
     size = (config.width, config.height)
     sensor = camera.sensor
+    how = sensor.upscaling if isinstance(sensor, Film) else cv2.INTER_LINEAR
     for i, window in enumerate(windows):
-        layers = draw_crowd(crowd, i, camera, window, finer=finer, mend=True)
+        layers = draw_people(figures_in(crowd, i), camera, window, finer=finer, mend=True)
         if smear is not None:
             layers = smeared(layers, smear[i])
         before = float(layers.target.sum())
         light, own = compose(place, window, layers, in_front(blocker, i, window))
         if blocker is not None and own.sum() < _LEAST_VISIBLE * before:  # nothing could be learned from it
             light, own = compose(place, window, layers, None)
-        if isinstance(sensor, Film):
-            picture = develop(light, sensor, rows / window.height, gains[i], atlas, rng)
-            how = sensor.upscaling
-        else:
-            picture, how = expose(light, sensor, rows / window.height, gains[i], atlas, rng), cv2.INTER_LINEAR
+        picture = expose(light, sensor, rows / window.height, gains[i], atlas, rng)
         if (columns, rows) != size:
             picture = np.asarray(cv2.resize(picture, size, interpolation=how), dtype=np.uint8)
         frames[i] = picture

@@ -2,40 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import cv2
 import numpy as np
-import numpy.typing as npt
-import simplejpeg
 
-from intraclip.studio.arrays import Array, Picture, blurred, f32
-from intraclip.studio.camera import Camera, Light, Sensor, draw_camera, rounded
+from intraclip.studio.camera import Camera, Light, draw_camera, rounded
 from intraclip.studio.config import Difficulty
 from intraclip.studio.diverse_config import Diverse
 from intraclip.studio.randomness import Kind, generator
+from intraclip.studio.sensor import Film
 
 _KINDS_OUTDOORS = {"hand": 0.26, "street": 0.38, "high": 0.25, "drone": 0.11}
 _KINDS_INDOORS = {"hand": 0.28, "street": 0.57, "high": 0.15}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Film(Sensor):
-    """A sensor with the faults of cheap cameras.
-
-    Attributes:
-        black: what is cut off at the dark end, 0..0.15 of white.
-        chroma: how much coarser colour is than brightness; 1 is equal.
-        halo: width of the sharpening's halo, pixels.
-        upscaling: OpenCV's number of the interpolation to the frame's size.
-        stretch: width of a picture's pixel over its height, as it is stored.
-    """
-
-    black: float
-    chroma: int
-    halo: float
-    upscaling: int
-    stretch: float
 
 
 def draw_diverse_camera(seed: int, number: int, diverse: Diverse) -> Camera:
@@ -170,58 +149,3 @@ def _light(rng: np.random.Generator, indoor: bool) -> tuple[Light, float, float]
         float(exposure),
         dim,
     )
-
-
-def develop(
-    light: Array,
-    film: Film,
-    scale: float,
-    gain: npt.NDArray[np.float64],
-    atlas: Array,
-    rng: np.random.Generator,
-) -> Picture:
-    """One frame as a cheap camera stores it: as `sensor.expose`, with clipped ends, halos and coarse colour.
-
-    Args:
-        light: float32 ``[h, w, 3]`` linear.
-        film: the camera's.
-        scale: raster pixels per picture pixel; blur shrinks with it.
-        gain: ``[3]`` extra factors.
-        atlas: from `sensor.noise_atlas`.
-        rng: where the grain comes from.
-
-    Returns:
-        uint8 ``[h, w, 3]`` RGB.
-    """
-    sigma = film.blur * scale
-    if sigma > 0.3:
-        light = blurred(light, sigma)
-    grey = np.full((3, 3), 1 / 3) * (1 - film.saturation) + np.eye(3) * film.saturation
-    value = f32(cv2.transform(light, grey * (np.asarray(film.gain) * gain)[None, :]))
-    value += np.float32(film.haze)
-    np.clip(value, 0, 4.0, out=value)
-    np.sqrt(value, out=value)
-    # Steeper in the middle, cut at the dark end, bent at the bright one.
-    contrast = np.float32(film.contrast)
-    value *= contrast
-    value += np.float32(0.3 * (1 - film.contrast) - film.black)
-    np.minimum(value, 0.85 + 0.15 * np.tanh((value - 0.85) * 4), out=value, where=value > 0.85)
-    height, width = value.shape[:2]
-    size = atlas.shape[0]
-    y, x = int(rng.integers(0, size - height + 1)), int(rng.integers(0, size - width + 1))
-    value += atlas[y : y + height, x : x + width] * np.float32(film.noise)
-    if film.sharpen > 0.05:
-        value += np.float32(film.sharpen) * (value - blurred(value, film.halo))
-    picture = np.clip(value * 255 + 0.5, 0, 255).astype(np.uint8)
-    if film.chroma > 1:
-        split = cv2.cvtColor(picture, cv2.COLOR_RGB2YCrCb)
-        small = (max(4, width // film.chroma), max(4, height // film.chroma))
-        colour = cv2.resize(
-            cv2.resize(split[..., 1:], small, interpolation=cv2.INTER_AREA),
-            (width, height),
-            interpolation=cv2.INTER_LINEAR,
-        )
-        split[..., 1:] = colour
-        picture = np.asarray(cv2.cvtColor(split, cv2.COLOR_YCrCb2RGB), dtype=np.uint8)
-    packed = simplejpeg.encode_jpeg(picture, quality=film.quality, colorspace="RGB", colorsubsampling="420")
-    return np.asarray(simplejpeg.decode_jpeg(packed, colorspace="RGB"), dtype=np.uint8)

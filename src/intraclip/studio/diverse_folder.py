@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -47,7 +47,7 @@ def make_diverse(
         if progress is not None:
             progress(done, total)
     in_order = [written[number] for number in range(len(visits))]
-    digest = hashlib.sha256(b"".join(one.digest for one in in_order))
+    digest = hashlib.sha256(b"".join(digest for digest, _ in in_order))
     write_truth(
         out / "ground_truth",
         {
@@ -61,7 +61,7 @@ def make_diverse(
                 }
                 for visit in visits
             ],
-            "frames.csv": [row for one in in_order for row in one.rows],
+            "frames.csv": [row for _, rows in in_order for row in rows],
         },
         [draw_diverse_identity(config.seed, pid, config.diverse) for pid in range(1, config.identities + 1)],
         [
@@ -89,10 +89,8 @@ def make_diverse(
     return summary
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Written:
-    digest: bytes
-    rows: list[dict[str, str | int | float]]
+_Written = tuple[bytes, list[dict[str, object]]]
+"""Digest of a visit's files, and its rows in `frames.csv`."""
 
 
 def _name(visit: Visit) -> str:
@@ -112,7 +110,7 @@ def _write_batch(visits: list[Visit], *, root: Path, config: DiverseConfig) -> l
         name = _name(visit)
         folder = root / _subset(visit, config) / f"{visit.pid:05d}" / f"{visit.camid:04d}" / name
         digest = hashlib.sha256()
-        rows: list[dict[str, str | int | float]] = []
+        rows: list[dict[str, object]] = []
         try:
             folder.mkdir(parents=True)
             for i, frame in enumerate(rendered.frames):
@@ -132,5 +130,5 @@ def _write_batch(visits: list[Visit], *, root: Path, config: DiverseConfig) -> l
                 )
         except OSError as error:
             raise OutputError(f"the set cannot be written to {root}: {error}") from None
-        found.append(_Written(digest=digest.digest(), rows=rows))
+        found.append((digest.digest(), rows))
     return found

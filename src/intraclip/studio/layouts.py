@@ -144,15 +144,14 @@ def _write_mars(root: Path, config: BenchmarkConfig, plans: Sequence[TrackletPla
 # -- iLIDS-VID and PRID-2011 -------------------------------------------------------------------------------
 
 
-def _plan_ilids(config: BenchmarkConfig) -> list[TrackletPlan]:
-    name = "cam{camid}_person{pid:03d}"
-    file = f"i-LIDS-VID/sequences/cam{{camid}}/person{{pid:03d}}/{name}_{{frame:05d}}.png"
-    return _plan_pairs(config, name, file)
-
-
-def _plan_prid(config: BenchmarkConfig) -> list[TrackletPlan]:
-    file = "prid_2011/multi_shot/cam_{letter}/person_{pid:04d}/{frame:04d}.png"
-    return _plan_pairs(config, "cam_{letter}_person_{pid:04d}", file)
+_ILIDS = (
+    "cam{camid}_person{pid:03d}",
+    "i-LIDS-VID/sequences/cam{camid}/person{pid:03d}/cam{camid}_person{pid:03d}_{frame:05d}.png",
+)
+_PRID = (
+    "cam_{letter}_person_{pid:04d}",
+    "prid_2011/multi_shot/cam_{letter}/person_{pid:04d}/{frame:04d}.png",
+)
 
 
 def _plan_pairs(config: BenchmarkConfig, name: str, file: str) -> list[TrackletPlan]:
@@ -215,6 +214,6 @@ _Plan = Callable[[BenchmarkConfig], list[TrackletPlan]]
 _Write = Callable[[Path, BenchmarkConfig, Sequence[TrackletPlan]], None]
 _LAYOUTS: dict[Layout, tuple[_Plan, _Write]] = {
     "mars": (_plan_mars, _write_mars),
-    "ilids-vid": (_plan_ilids, _write_ilids),
-    "prid2011": (_plan_prid, _write_prid),
+    "ilids-vid": (lambda config: _plan_pairs(config, *_ILIDS), _write_ilids),
+    "prid2011": (lambda config: _plan_pairs(config, *_PRID), _write_prid),
 }

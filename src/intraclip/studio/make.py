@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -68,9 +68,9 @@ def make_benchmark(
     done, rows = 0, []
     with processes(count, doing="renders") as pool:
         written_by = pool.map(partial(_work, root=out, config=config), plans)
-        for plan, written in zip(plans, written_by, strict=True):
-            digest.update(written.data)
-            rows.append(_row(plan, written))
+        for plan, (data, row) in zip(plans, written_by, strict=True):
+            digest.update(data)
+            rows.append(row)
             done += plan.frames
             if progress is not None:
                 progress(done, total)
@@ -108,15 +108,8 @@ def write_summary(summary: BenchmarkSummary, **first: object) -> None:
 # -- one tracklet, in a worker -----------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Written:
-    data: bytes
-    view_angle: float
-    nuisances: tuple[str, ...]
-    seen: float
-
-
-def _work(plan: TrackletPlan, *, root: Path, config: BenchmarkConfig) -> _Written:
+def _work(plan: TrackletPlan, *, root: Path, config: BenchmarkConfig) -> tuple[bytes, dict[str, object]]:
+    """Write a tracklet; returns the bytes of its files, and its row in `tracklets.csv`."""
     rendered = render_tracklet(plan, config)
     files = []
     for file, frame in zip(plan.files, rendered.frames, strict=True):
@@ -128,12 +121,17 @@ def _work(plan: TrackletPlan, *, root: Path, config: BenchmarkConfig) -> _Writte
         bits=np.packbits(rendered.silhouettes),
         shape=np.array(rendered.silhouettes.shape, dtype=np.int32),
     )
-    return _Written(
-        data=b"".join(files),
-        view_angle=rendered.view_angle,
-        nuisances=rendered.nuisances,
-        seen=round(float(rendered.silhouettes.mean()), 4),
-    )
+    return b"".join(files), {
+        "name": plan.name,
+        "pid": plan.pid,
+        "identity": plan.identity,
+        "camid": plan.camid,
+        "split": plan.split,
+        "frames": plan.frames,
+        "view_angle": rendered.view_angle,
+        "visible": round(float(rendered.silhouettes.mean()), 4),
+        "nuisances": "; ".join(rendered.nuisances),
+    }
 
 
 def encode_frame(file: str, frame: npt.NDArray[np.uint8]) -> bytes:
@@ -148,20 +146,6 @@ def encode_frame(file: str, frame: npt.NDArray[np.uint8]) -> bytes:
 
 
 # -- ground truth ------------------------------------------------------------------------------------------
-
-
-def _row(plan: TrackletPlan, written: _Written) -> dict[str, str | int | float]:
-    return {
-        "name": plan.name,
-        "pid": plan.pid,
-        "identity": plan.identity,
-        "camid": plan.camid,
-        "split": plan.split,
-        "frames": plan.frames,
-        "view_angle": written.view_angle,
-        "visible": written.seen,
-        "nuisances": "; ".join(written.nuisances),
-    }
 
 
 def write_truth(

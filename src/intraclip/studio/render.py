@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import cv2
 import numpy as np
@@ -136,8 +136,18 @@ def visible_points(
     return front[seen], pixel[seen], depth.reshape(high, wide)
 
 
-def draw_people(figures: list[Figure], camera: Camera, window: Window, *, mend: bool = False) -> Layers:
-    """Draw people; the first is the target."""
+def draw_people(
+    figures: list[Figure], camera: Camera, window: Window, *, finer: int = 1, mend: bool = False
+) -> Layers:
+    """Draw people, `finer` times as finely and averaged; the first is the target."""
+    if finer > 1:
+        fine = replace(window, columns=finer * window.columns, rows=finer * window.rows)
+        layers, size = draw_people(figures, camera, fine, mend=mend), (window.columns, window.rows)
+        # Smooth edges where people are few pixels tall.
+        areas = {f.name: getattr(layers, f.name) for f in fields(layers)}
+        return Layers(
+            **{name: f32(cv2.resize(a, size, interpolation=cv2.INTER_AREA)) for name, a in areas.items()}
+        )
     places, normals = map(_joined, zip(*(move(figure, camera) for figure in figures), strict=True))
     index, pixel, depth = visible_points(places, normals, camera, window)
     high, wide = depth.shape
@@ -178,15 +188,6 @@ def draw_people(figures: list[Figure], camera: Camera, window: Window, *, mend: 
 def _joined(parts: Sequence[Array]) -> Array:
     """Points of several people, the last axis; those of one are not copied."""
     return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1)
-
-
-def shrunk(layers: Layers, size: tuple[int, int]) -> Layers:
-    """Layers averaged down to a smaller width and height: smooth edges where people are few pixels tall."""
-
-    def area(image: Array) -> Array:
-        return f32(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
-
-    return Layers(**{f.name: area(getattr(layers, f.name)) for f in fields(layers)})
 
 
 def _shine(

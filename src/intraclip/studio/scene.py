@@ -7,6 +7,7 @@ background moves behind a walking person as it would.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import numpy.typing as npt
@@ -96,20 +97,16 @@ def render_things(
 
 def extent(camera: Camera, things: list[Thing]) -> tuple[int, int, int, int]:
     """Column, row, width and height of the part of the picture (and beyond) that things can cover."""
-    corners = []
-    for thing in things:
-        reach = float(np.hypot(thing.half[0], thing.half[1]))
-        x, y, z = thing.centre
-        corners += [
-            (x + a * reach, y + b * reach, z + c * thing.half[2])
-            for a in (-1, 1)
-            for b in (-1, 1)
-            for c in (-1, 1)
-        ]
-    seen = camera.see(np.array(corners))[:, :2]
+    seen = camera.see(np.concatenate([_corners(t, np.hypot(*t.half[:2])) for t in things]))[:, :2]
     left, top = (int(edge) for edge in np.floor(seen.min(axis=0)) - 2)
     right, bottom = (int(edge) for edge in np.ceil(seen.max(axis=0)) + 3)
     return left, top, right - left, bottom - top
+
+
+def _corners(thing: Thing, reach: float) -> npt.NDArray[np.float64]:
+    """Those ``[8, 3]`` of an upright box around a thing that reaches so far to all sides."""
+    signs = np.array(list(product((-1, 1), repeat=3)))
+    return np.asarray(np.array(thing.centre) + signs * [reach, reach, thing.half[2]])
 
 
 def car(rng: np.random.Generator, x: float, y: float, turn: float) -> list[Thing]:
@@ -374,11 +371,7 @@ def _draw(
     """Draw one thing into `picture`, `depth` and `cover` in place, touching only the pixels it can cover."""
     cx, cy, cz = thing.centre
     hx, hy, hz = thing.half
-    reach = float(np.hypot(hx, hy)) if thing.kind == "box" else hx
-    corners = np.array(
-        [[cx + a * reach, cy + b * reach, cz + c * hz] for a in (-1, 1) for b in (-1, 1) for c in (-1, 1)]
-    )
-    seen = camera.see(corners)
+    seen = camera.see(_corners(thing, np.hypot(hx, hy) if thing.kind == "box" else hx))
     if seen[:, 2].min() < 0.2:
         return
     part = _part(seen, corner, depth.shape)

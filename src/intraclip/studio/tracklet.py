@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 import cv2
@@ -16,7 +16,7 @@ from intraclip.studio.config import BenchmarkConfig, Difficulty
 from intraclip.studio.gait import looks, pose_bones, walking_speed
 from intraclip.studio.identity import Identity, draw_identity
 from intraclip.studio.randomness import Kind, generator
-from intraclip.studio.render import Figure, Layers, Window, draw_people, move, shrunk, stand
+from intraclip.studio.render import Figure, Layers, Window, draw_people, move, stand
 from intraclip.studio.scene import extent, occluder, render_scene, render_things, scene_light
 from intraclip.studio.sensor import expose, noise_atlas
 
@@ -136,7 +136,7 @@ def render_tracklet(plan: TrackletPlan, config: BenchmarkConfig) -> Rendered:
     silhouettes = np.empty((plan.frames, config.height, config.width), dtype=np.bool_)
     size = (config.width, config.height)
     for i, window in enumerate(windows):
-        layers = draw_crowd(crowd, i, camera, window, finer=finer)
+        layers = draw_people(figures_in(crowd, i), camera, window, finer=finer)
         if smear is not None:
             layers = smeared(layers, smear[i])
         light, own = compose(scene, window, layers, in_front(blocker, i, window))
@@ -165,21 +165,9 @@ def windows_of(boxes: Floats, columns: int, rows: int) -> list[Window]:
     ]
 
 
-def draw_crowd(
-    crowd: list[tuple[Body, Walk]],
-    frame: int,
-    camera: Camera,
-    window: Window,
-    *,
-    finer: int,
-    mend: bool = False,
-) -> Layers:
-    """People in one frame, drawn `finer` times as finely and averaged."""
-    figures = [Figure(body=person, bones=path.bones[frame]) for person, path in crowd]
-    if finer == 1:
-        return draw_people(figures, camera, window, mend=mend)
-    fine = replace(window, columns=finer * window.columns, rows=finer * window.rows)
-    return shrunk(draw_people(figures, camera, fine, mend=mend), (window.columns, window.rows))
+def figures_in(crowd: list[tuple[Body, Walk]], frame: int) -> list[Figure]:
+    """People as they are in one frame."""
+    return [Figure(body=person, bones=path.bones[frame]) for person, path in crowd]
 
 
 # -- where people walk -------------------------------------------------------------------------------------

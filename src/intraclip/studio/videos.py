@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, wait
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -25,7 +25,7 @@ from intraclip.core.progress import Progress
 from intraclip.core.video import open_video, writing_video
 from intraclip.errors import DataError, OutputError
 from intraclip.studio.camera import draw_camera
-from intraclip.studio.crowd import Crowd, Shot
+from intraclip.studio.crowd import Crowd, Seen
 from intraclip.studio.identity import draw_identity
 from intraclip.studio.journeys import Visit, Way, draw_ways, plan_visits, recurring
 from intraclip.studio.make import write_truth
@@ -46,8 +46,7 @@ VISIT_COLUMNS = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, kw_only=True)
-class Line:
+class Line(NamedTuple):
     """One line of a file of ground truth: frame from 1, pid, box, and the share of the person that is seen."""
 
     frame: int
@@ -57,6 +56,12 @@ class Line:
     width: int
     height: int
     visibility: float
+
+    @classmethod
+    def of(cls, frame: int, person: Seen) -> Line:
+        """Somebody in a frame, which counts from 0."""
+        left, top, right, bottom = person.box
+        return cls(frame + 1, person.pid, left, top, right - left, bottom - top, person.visibility)
 
     def in_mot(self) -> str:
         """Frame, id, left, top, width, height, 1 (it counts), class, visibility."""
@@ -194,26 +199,12 @@ def _film(
             for frame, shot in enumerate(Crowd(config, camid, visits).shots()):
                 digest.update(shot.picture.tobytes())
                 writer.write(np.ascontiguousarray(shot.picture[..., ::-1]))
-                lines += _lines(frame, shot)
+                lines += [Line.of(frame, person) for person in sorted(shot.people, key=lambda p: p.pid)]
                 one_more()
     finally:
         cv2.setNumThreads(threads)
     _require_frames(path, config.frames)
     return _Filmed(lines=lines, digest=digest.hexdigest())
-
-
-def _lines(frame: int, shot: Shot) -> Iterable[Line]:
-    for person in sorted(shot.people, key=lambda person: person.pid):
-        left, top, right, bottom = person.box
-        yield Line(
-            frame=frame + 1,
-            pid=person.pid,
-            left=left,
-            top=top,
-            width=right - left,
-            height=bottom - top,
-            visibility=person.visibility,
-        )
 
 
 def _require_frames(path: Path, frames: int) -> None:
