@@ -33,7 +33,7 @@ from torchvision.transforms.v2 import functional as F
 
 from intraclip.config import AugmentConfig
 from intraclip.data.augment import AugmentParameters, apply, draw
-from intraclip.data.grey_levels import Channels
+from intraclip.data.augment_kernels import Channels
 
 MEAN, STD = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
 CONFIGS = {

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import resource
 import statistics
 import tempfile
 import time
@@ -31,6 +30,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.v2.functional import pil_to_tensor
 
+from extract import cpu_seconds
 from intraclip.config import Recipe
 from intraclip.data.dataset import TrainingBatches
 from intraclip.data.pack.format import PackSettings
@@ -92,7 +92,7 @@ def frames_a_second(
 
     The latter is of all processes and all batches.
     """
-    before = _processor_seconds()
+    before = cpu_seconds()  # workers have ended when their batches are read
     first = next(batches)
     touch(first)
     began, frames = time.perf_counter(), 0
@@ -101,13 +101,7 @@ def frames_a_second(
         frames += batch.shape[0] * batch.shape[1]
     wall = time.perf_counter() - began
     every = frames + first.shape[0] * first.shape[1]
-    return frames / wall, every / (_processor_seconds() - before)
-
-
-def _processor_seconds() -> float:
-    """Of this process and its children that have ended, as workers have when their batches are read."""
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(one.ru_utime + one.ru_stime for one in used)
+    return frames / wall, every / (cpu_seconds() - before)
 
 
 def first_pixels(batch: torch.Tensor) -> int:

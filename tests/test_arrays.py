@@ -142,7 +142,7 @@ def test_numbers_that_numpy_does_not_know_are_taken():
         ({"features": FEATURES + 1j}, "features holds complex64, real numbers are needed"),
         ({"features": np.ma.masked_less(FEATURES, 0)}, "features has .* masked entries"),
         ({"features": torch.from_numpy(FEATURES[0])}, r"features \[4\], pids \[12\]"),
-        ({"pids": PIDS + 0.5}, "pids holds 1.5, which is no whole number"),
+        ({"pids": PIDS + 0.5}, "pids holds float64 and 12 of 12 values are no whole numbers: 1.5 in row 0"),
         ({"pids": [10**20] * 12}, "pids"),
         (
             {"pids": np.full(12, 2**63, dtype=np.uint64)},
@@ -151,7 +151,7 @@ def test_numbers_that_numpy_does_not_know_are_taken():
         ({"camids": ["cam1"] * 12}, "camids holds <U4, whole numbers are needed"),
         ({"camids": CAMIDS[:, None]}, r"camids \[12, 1\]"),
         ({"is_query": ["False"] * 12}, "is_query holds <U5"),
-        ({"is_query": PIDS}, "is_query holds int64 that is not all 0 and 1"),
+        ({"is_query": PIDS}, "is_query holds 2, 3; nothing but 1 and 0"),
         ({"names": ["a"]}, r"names \[1\]"),
     ],
 )

@@ -154,7 +154,7 @@ def test_every_loss_has_a_title_and_a_weight_of_its_own():
     kinds = [LOSSES.load(name) for name in LOSSES]
     assert len({kind.title for kind in kinds}) == len(kinds)
     for kind in kinds:
-        assert kind(kind.Settings(weight=3.5), 4, 8).weight == 3.5
+        assert kind(kind.Settings(weight=3.5), 4, 8).settings.weight == 3.5
 
 
 def test_triplet_on_unit_vectors_does_not_see_their_length():

@@ -50,8 +50,8 @@ from intraclip.models.fingerprint import fingerprint_of
 from intraclip.models.generalise import MixStyle
 from intraclip.models.saving import save_checkpoint
 from intraclip.models.start import begin
+from intraclip.studio.config import Diverse, DiverseConfig
 from intraclip.studio.diverse import render_arrays
-from intraclip.studio.diverse_config import Diverse, DiverseConfig
 
 HEIGHT, WIDTH = 192, 96
 PEOPLE, VISITS, FRAMES, CAMERAS = 500, 4, 10, 40
@@ -580,27 +580,17 @@ def _rung(args: argparse.Namespace, name: str, seed: int, *, scratch: Path) -> d
     change = {"standardise": False} | change
     folder = args.folder / ("all" if not off else "without-" + "-".join(off))
     result = scratch / f"{name}-{seed}.json"
-    words = [
-        "--folder",
-        str(folder),
-        "--out",
-        str(result.with_suffix(".safetensors")),
-        "--result",
-        str(result),
-    ]
-    words += [
-        "--viper",
-        str(args.viper),
-        "--steps",
-        str(args.steps),
-        "--seed",
-        str(seed),
-        "--save-every",
-        "0",
-    ]
-    words += ["--backbone", args.backbone, "--weights", args.weights, "--identities", str(args.identities)]
-    words += ["--average", "0.99"]  # the running mean must reach back over a short training, not before it
-    for key, value in change.items():
+    flags: dict[str, object] = {
+        "folder": folder,
+        "out": result.with_suffix(".safetensors"),
+        "result": result,
+        "seed": seed,
+        "save-every": 0,
+        "average": 0.99,  # the running mean must reach back over a short training, not before it
+        **{name: getattr(args, name) for name in ("viper", "steps", "backbone", "weights", "identities")},
+    }
+    words = []
+    for key, value in (flags | change).items():
         option = f"--{key.replace('_', '-')}"
         if key in ("teacher", "real"):
             words += [option, str(getattr(args, key))]
@@ -612,13 +602,7 @@ def _rung(args: argparse.Namespace, name: str, seed: int, *, scratch: Path) -> d
     if run.returncode:
         raise SystemExit(f"the row {name!r}, seed {seed}, failed; what it said stands above")
     said = json.loads(result.read_text())
-    row = {
-        "row": name,
-        "seed": seed,
-        "steps": said["steps"],
-        "viper": said["viper"],
-        "settings": said["settings"],
-    }
+    row = {"row": name, "seed": seed, **{key: said[key] for key in ("steps", "viper", "settings")}}
     print(f"{name}, seed {seed}: {said['viper']:.1f}", flush=True)
     return row
 

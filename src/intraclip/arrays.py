@@ -88,9 +88,13 @@ def as_whole(values: Any, *, name: str) -> npt.NDArray[np.int64]:
     if found.dtype.kind == "u" and found.max() > np.iinfo(np.int64).max:
         raise DataError(f"{name} holds {found.max()}, which is beyond int64")
     if found.dtype.kind == "f":
-        bad = found[~(np.isfinite(found) & (np.abs(found) <= _EXACT)) | (found != np.floor(found))]
-        if bad.size:
-            raise DataError(f"{name} holds {bad.flat[0]}, which is no whole number")
+        bad = ~(np.isfinite(found) & (np.abs(found) <= _EXACT)) | (found != np.floor(found))
+        if bad.any():
+            rows = np.nonzero(np.atleast_1d(bad))[0]
+            such = _some([f"{value} in row {row}" for value, row in zip(found[bad], rows, strict=True)])
+            raise DataError(
+                f"{name} holds {found.dtype} and {len(rows):,} of {found.size:,} values are no whole numbers: {such}"
+            )
     elif found.dtype.kind not in "iu":
         raise DataError(f"{name} holds {found.dtype}, whole numbers are needed")
     return found.astype(np.int64)
@@ -105,11 +109,17 @@ def as_flags(values: Any, *, name: str) -> npt.NDArray[np.bool_]:
     found = as_array(values, name=name)
     if found.dtype == np.bool_:
         return found
-    if found.dtype.kind not in "iuf" or not np.isin(found, (0, 1)).all():
-        raise DataError(
-            f"{name} holds {found.dtype} that is not all 0 and 1; true and false, or 1 and 0, are needed"
-        )
+    if found.dtype.kind not in "iuf":
+        raise DataError(f"{name} holds {found.dtype}; true and false, or 1 and 0, are needed")
+    if not np.isin(found, (0, 1)).all():
+        other = _some([str(value) for value in np.unique(found) if value not in (0, 1)])
+        raise DataError(f"{name} holds {other}; nothing but 1 and 0, true and false, is allowed")
     return found.astype(np.bool_)
+
+
+def _some(values: list[str]) -> str:
+    more = f" and {len(values) - 5:,} more" if len(values) > 5 else ""
+    return ", ".join(values[:5]) + more
 
 
 def as_picture(values: Any, *, name: str) -> npt.NDArray[np.uint8]:

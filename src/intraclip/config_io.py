@@ -12,7 +12,6 @@ from intraclip.config import BACKBONES, LOSSES, Recipe
 from intraclip.core import settings
 from intraclip.core.registry import open_registry
 from intraclip.core.settings import (
-    Given,
     dataclass_from_table,
     settings_of,
     table_of,
@@ -60,9 +59,7 @@ def recipe_from_table(table: Mapping[str, Any], *, source: str) -> Recipe:
     """
     found: list[str] = []
     recipe = dataclass_from_table(Recipe, of_today(table, {}), prefix="", found=found)
-    found.extend(problems(recipe))
-    if found:
-        raise ConfigError(message_of(found, source))
+    refuse([*found, *problems(recipe)], source)
     return recipe
 
 
@@ -81,33 +78,28 @@ def problems(recipe: Recipe) -> Iterator[str]:
             f"step.pieces: {recipe.step.pieces} must divide the batch of {recipe.batch.identities} x "
             f"{recipe.batch.clips} clips"
         )
-    if _nothing_weighs(recipe.loss) and not _has_own_loss(recipe.model.backbone):
+    if _nothing_weighs(recipe):
         yield "loss: every weight is 0: nothing is left to train on"
     if recipe.model.neck_test == "before" and recipe.model.neck == "none":
         yield "model.neck_test: there is nothing before a neck where model.neck is none"
 
 
-def _nothing_weighs(given: Mapping[str, Given]) -> bool:
-    """Whether all losses have weight 0; without settings that are wrong, which are said elsewhere."""
-    if not any(own.get("weight") == 0 for own in given.values()):
+def _nothing_weighs(recipe: Recipe) -> bool:
+    """Whether all losses have weight 0, the backbone's own included; False where settings are wrong, as said above."""
+    if not any(own.get("weight") == 0 for own in recipe.loss.values()):
         return False
-    losses = open_registry(LOSSES)
+    losses, backbones, backbone = open_registry(LOSSES), open_registry(BACKBONES), recipe.model.backbone
     try:
-        return not any(settings_of(losses, name, given.get(name, {})).weight for name in losses)
+        if any(settings_of(losses, name, recipe.loss.get(name, {})).weight for name in losses):
+            return False
     except ConfigError:
         return False
-
-
-def _has_own_loss(backbone: str) -> bool:
-    registry = open_registry(BACKBONES)
-    return not registry.problem(backbone) and bool(registry.load(backbone).own_loss)
+    return bool(backbones.problem(backbone)) or not backbones.load(backbone).own_loss
 
 
 def check_recipe(recipe: Recipe, *, source: str) -> None:
-    """Raise a ConfigError that lists every value out of range; for recipes changed by flags."""
-    found = list(problems(recipe))
-    if found:
-        raise ConfigError(message_of(found, source))
+    """Raise a ConfigError that lists every value out of range."""
+    refuse(list(problems(recipe)), source)
 
 
 def dump_recipe(recipe: Recipe) -> str:
@@ -120,7 +112,8 @@ def dump_recipe(recipe: Recipe) -> str:
     return tomli_w.dumps(table_of(recipe))
 
 
-def message_of(found: list[str], source: str) -> str:
-    """All problems of a source as one text."""
-    many = f"{len(found)} problems" if len(found) > 1 else "a problem"
-    return f"{many} in {source}:\n" + "\n".join(f"  {line}" for line in found)
+def refuse(found: list[str], source: str) -> None:
+    """Raise all problems of a source, if there are any, as one ConfigError."""
+    if found:
+        many = f"{len(found)} problems" if len(found) > 1 else "a problem"
+        raise ConfigError(f"{many} in {source}:\n" + "\n".join(f"  {line}" for line in found))

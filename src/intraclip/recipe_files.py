@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from intraclip.config import Recipe
-from intraclip.config_io import message_of, of_today, recipe_from_table
+from intraclip.config_io import of_today, recipe_from_table, refuse
 from intraclip.core.setting_tables import merged
 from intraclip.core.settings import dataclass_from_table, shown
 from intraclip.errors import ConfigError, did_you_mean
@@ -83,12 +83,7 @@ def _find_recipe(name_or_file: str, *, beside: Path) -> Path:
 
 
 def _whole_table(path: Path, heirs: tuple[Path, ...]) -> Mapping[str, Any]:
-    """A recipe's table with what it inherits.
-
-    Args:
-        path: its file.
-        heirs: the files whose bases led here, the first one first.
-    """
+    """The table of a recipe's file with what it inherits; `heirs` are the files whose bases led here."""
     if any(path.resolve() == heir.resolve() for heir in heirs):
         circle = " -> ".join(map(str, (*heirs, path)))
         raise ConfigError(f"base: recipes that inherit from each other in a circle: {circle}")
@@ -97,7 +92,7 @@ def _whole_table(path: Path, heirs: tuple[Path, ...]) -> Mapping[str, Any]:
         return of_today(table, {})
     base = table.pop("base")
     if not isinstance(base, str) or not base:
-        raise ConfigError(f"a problem in {path}:\n  base: {shown(base)} is no name and no file of a recipe")
+        refuse([f"base: {shown(base)} is no name and no file of a recipe"], str(path))
     try:
         parent = _find_recipe(base, beside=path.parent)
     except ConfigError as error:
@@ -105,18 +100,13 @@ def _whole_table(path: Path, heirs: tuple[Path, ...]) -> Mapping[str, Any]:
     inherited = dict(_whole_table(parent, (*heirs, path)))
     wrong: list[str] = []
     dataclass_from_table(Recipe, inherited, prefix="", found=wrong)
-    if wrong:  # said of the file that it stands in
-        raise ConfigError(message_of(wrong, str(parent)))
+    refuse(wrong, str(parent))  # said of the file that it stands in
     inherited.pop("description", None)
     return merged(Recipe, inherited, of_today(table, inherited))
 
 
 def read_toml(path: Path, *, what: str) -> dict[str, Any]:
-    """Read a TOML file.
-
-    Args:
-        path: the file.
-        what: it is, for the message, such as "the recipe".
+    """Read a TOML file; `what` it is says the message, such as "the recipe".
 
     Raises:
         ConfigError: it cannot be read, or is no TOML.

@@ -1,7 +1,6 @@
 """Tracklets and splits: what travels between the parts.
 
-Shapes use these letters: ``B`` clips in a batch, ``T`` frames in a clip, ``C`` channels, ``H`` and ``W``
-pixels, ``N`` tracklets, ``D`` embedding size.
+Shapes, everywhere: ``B`` clips of ``T`` frames, ``C`` channels, ``H`` and ``W`` pixels, ``N`` tracklets, ``D`` numbers.
 """
 
 from __future__ import annotations
@@ -94,11 +93,7 @@ class ArrayTracklet(Tracklet):
 
     @classmethod
     def of(cls, pictures: Any, *, name: str) -> ArrayTracklet:
-        """The frames of one person, in order of time.
-
-        Args:
-            pictures: uint8 ``[T, H, W, 3]`` RGB as array or tensor, or T pictures ``[h, w, 3]``.
-            name: of the tracklet, for messages and the names of embeddings.
+        """The frames of one person, in order of time: uint8 ``[T, H, W, 3]`` RGB, or T pictures ``[h, w, 3]``.
 
         Raises:
             DataError: no frame, or something else than such pictures.
@@ -122,9 +117,8 @@ class Split:
     """Tracklets of one data set, divided into training and test.
 
     Attributes:
-        dataset: name of the data set, such as ``mars`` or ``ilids-vid``.
-        root: the data set's folder.
-        train: training tracklets.
+        dataset: its name, such as ``mars`` or ``ilids-vid``.
+        root: its folder.
         query: test tracklets that are searched for.
         gallery: every other test tracklet. Whether the queries themselves are searched too (MARS) is the
             protocol's decision, so they are not repeated here.

@@ -17,7 +17,7 @@ from intraclip.adapt.look import Look, cut_in_two
 from intraclip.config import ModelConfig
 from intraclip.errors import DataError
 from intraclip.gallery.gallery import create_gallery
-from intraclip.models.heads.build import build_head
+from intraclip.models.build import build_head
 from intraclip.types import UNKNOWN_PID, Split, Tracklet
 
 NOBODY = np.zeros((24, 24), dtype=bool)

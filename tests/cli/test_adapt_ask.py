@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from intraclip.adapt.asking import Asked
-from intraclip.cli.adapt_ask import Pausing, Terminal, caption
+from intraclip.cli.adapt import Terminal, caption
+from intraclip.cli.common import progress_bars
 from intraclip.train.stopping import RunStopped
 from intraclip.types import ArrayTracklet
 
@@ -82,7 +83,7 @@ def test_times_of_a_clock_are_told_as_such(asked: Asked):
 
 
 def test_bars_make_way_for_questions(capsys: pytest.CaptureFixture[str]):
-    with Pausing("looking", "learning") as bars:
-        bars.update("looking", 1, 2)
-        bars.pause()
-        bars.update("learning", 1, 2)
+    with progress_bars(["looking", "learning"]) as update:
+        update("looking", 1, 2)
+        update.hide()
+        update("learning", 1, 2)

@@ -18,7 +18,7 @@ from intraclip.config import AugmentConfig
 from intraclip.data import augment_device
 from intraclip.data.augment import AugmentParameters, apply, draw
 from intraclip.data.augment_device import augment_vectorised
-from intraclip.data.grey_levels import empty_channels_last
+from intraclip.data.augment_kernels import empty_channels_last
 from intraclip.data.lift import lift
 from intraclip.data.normalise import normalise
 
@@ -203,7 +203,7 @@ def test_one_draw_can_be_replayed_on_clips_of_another_length():
     short = apply(same_frames(frames=2), parameters, mean=HALF, std=HALF)
     long = apply(same_frames(frames=7), parameters, mean=HALF, std=HALF)
     assert torch.equal(short[:, :1].expand_as(long), long)
-    alone = apply(same_frames(frames=2)[1:2], parameters.clip(1), mean=HALF, std=HALF)
+    alone = apply(same_frames(frames=2)[1:2], parameters.of_clips(1, 2), mean=HALF, std=HALF)
     assert torch.equal(alone, short[1:2])
 
 
@@ -542,7 +542,7 @@ def test_a_share_of_a_draw_is_the_draw_of_those_clips():
     parameters = drawn(AugmentConfig(), clips=6)
     share = parameters.of_clips(2, 4)
     assert torch.equal(share.crop, parameters.crop[2:4])
-    assert torch.equal(share.erase[1:], parameters.clip(3).erase)
+    assert torch.equal(share.erase[1:], parameters.of_clips(3, 4).erase)
     assert share.flip.shape == share.angle.shape == (2, 1)
 
 

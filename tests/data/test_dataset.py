@@ -271,9 +271,9 @@ def test_pixels_that_need_no_decoding_are_read_by_a_thread_of_this_process(
     next(batches)
     assert multiprocessing.active_children() == []
     batches.close()
-    assert read == [(number, "frames") for number in range(len(read))]
+    assert read == [(number, "ahead") for number in range(len(read))]
     assert len(read) <= 4  # the rest was not asked for any more
-    assert not [t for t in threading.enumerate() if t.name.startswith("frames")]
+    assert not [t for t in threading.enumerate() if t.name.startswith("ahead")]
 
 
 def test_an_error_in_the_thread_is_raised_as_it_is(packs: dict[str, Path], tiny_recipe: Recipe):

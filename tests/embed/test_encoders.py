@@ -317,7 +317,7 @@ def test_networks_of_many_shapes_can_be_used(
         ({"make": "flat"}, {}, r"three frames give \[1, 9\].* set batch = 1"),
         ({"dtype": "UINT8"}, {"mean": [1.0, 1.0, 1.0]}, "takes bytes, so it normalises by itself"),
         ({"shape": (2**40, 3, 32, 16)}, {}, "bad_alloc|wants 1099511627776 frames at a time, at most 4096"),
-        ({}, {"height": 2**40}, "height: 1099511627776 is too large, at most 4096"),
+        ({}, {"height": 2**40}, r"height: 1099511627776 must lie in 1\.\.4096"),
         ({"dtype": "INT32"}, {}, "float32, float16 or uint8 is wanted"),
     ],
 )
@@ -344,7 +344,7 @@ def test_all_problems_of_a_description_are_listed_at_once(tmp_path: Path, descri
         "hight: unknown key (did you mean 'height'?)",
         "height: is missing",
         "channel_order: 'RBG' is not one of RGB, BGR (did you mean 'RGB'?)",
-        "std: [1.0, 0.0, 1.0] must be above 0",
+        "std: (1.0, 0.0, 1.0) must be above 0",
         "mean: [104.0, 1.0, 1.0] does not belong to the value range 0..1",
         "network: 'weights.pth' is no .onnx file",
         "weights: is for timm and open_clip only",

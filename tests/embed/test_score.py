@@ -186,8 +186,8 @@ def test_parquet_gives_the_same_scores_and_its_own_errors(tmp_path: Path):
         ({"features": [*lists[:-1], None]}, "features has 1 empty cells"),
         ({"features": [*lists[:-1], [None] * 6]}, "features has 6 empty numbers"),
         ({"pids": [*range(23), None]}, "pids has 1 empty cells"),
-        ({"pids": ["x"] * 24}, "pids holds object, whole numbers"),
-        ({"is_query": ["true"] * 24}, "is_query holds object"),
+        ({"pids": ["x"] * 24}, r"pids \(ndarray\) holds objects, numbers are needed"),
+        ({"is_query": ["true"] * 24}, r"is_query \(ndarray\) holds objects"),
         ({"names": ["x"] * 24}, "names occur twice"),
     ):
         with pytest.raises(DataError, match=message):

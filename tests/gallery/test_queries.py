@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from intraclip.core.media import read_picture
 from intraclip.errors import DataError, FrameError
 from intraclip.gallery import queries
-from intraclip.gallery.queries import read_box, read_clip, read_images
+from intraclip.gallery.queries import read_box, read_clip
 
 
 @pytest.fixture
@@ -75,7 +76,7 @@ def test_a_picture_that_a_camera_stored_lying_stands_upright(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # turn a quarter to the right
     Image.fromarray(lying).save(tmp_path / "a.png", exif=exif)
-    (found,) = read_images([tmp_path / "a.png"])
+    found = read_picture(tmp_path / "a.png")
     assert found.shape == (16, 8, 3)
     assert (found[:8] == (255, 0, 0)).all()
     assert not found[8:].any()
@@ -84,7 +85,7 @@ def test_a_picture_that_a_camera_stored_lying_stands_upright(tmp_path):
 def test_what_is_no_picture_and_no_video_is_refused(tmp_path):
     (tmp_path / "text.jpg").write_text("hello")
     with pytest.raises(FrameError, match=r"text.jpg: no image"):
-        read_images([tmp_path / "text.jpg"])
+        read_picture(tmp_path / "text.jpg")
     (tmp_path / "text.mp4").write_text("hello")
     with pytest.raises(DataError, match=r"text.mp4"):
         read_clip(tmp_path / "text.mp4")

@@ -13,7 +13,7 @@ from intraclip.gallery.gallery import Gallery, create_gallery
 from intraclip.gallery.records import Filters, Judgement, TrackletRecord
 from intraclip.link import kept
 from intraclip.link.kept import keep_in, kept_in
-from intraclip.link.said import said_of
+from intraclip.link.told import said_of
 from link.link_world import World, make_world
 
 

@@ -16,8 +16,8 @@ def follower(**settings):
     detector, config = ColourDetector(), settings.pop("config", CONFIG)
     given = LiveSettings(**{"look_s": 0.2, **settings})
     return CameraFollower(
-        camera("clip"), lambda frame: detector(frame.image), config, given, network().live(),
-        fps=10.0, session="cam1_x", source="clip",
+        camera=camera("clip"), detect=lambda frame: detector(frame.image), config=config, settings=given,
+        embedder=network().live(), fps=10.0, session="cam1_x", source="clip",
     )  # fmt: skip
 
 
@@ -78,7 +78,7 @@ def test_who_stays_enters_in_parts_and_what_is_held_does_not_grow():
     assert {e.track for e in ended} == {"cam1_x_t00001"}
     times = [(e.record.start_s, e.record.end_s) for e in ended]
     assert all(before[1] <= after[0] for before, after in pairwise(times))
-    assert len(watched._embedder) == 0
+    assert len(watched.embedder) == 0
 
 
 def test_a_cut_ends_everybody_and_nobody_is_joined_across_it():
@@ -96,7 +96,7 @@ def test_who_was_hardly_seen_is_dropped_and_counted():
     watched = follower()
     assert [e for f in frames_of(lambda n: [("red", 80)] if n < 5 else [], 20) for e in watched.step(f)] == []
     assert watched.dropped["short"] == 1
-    assert len(watched._embedder) == 0
+    assert len(watched.embedder) == 0
 
 
 def test_gates_of_ingest_keep_people_at_the_border_out_of_the_embedding():

@@ -9,8 +9,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from intraclip.config import ModelConfig
+from intraclip.models.build import build_head
 from intraclip.models.heads.base import Head
-from intraclip.models.heads.build import build_head
 
 FEATURES, FRAMES, HEIGHT, WIDTH = 16, 4, 4, 2
 

@@ -20,8 +20,8 @@ from intraclip.errors import CheckpointError, ConfigError
 from intraclip.export.graph import build_graph
 from intraclip.export.write import write_network
 from intraclip.models.backbones import BACKBONES
-from intraclip.models.backbones.build import build_backbone
 from intraclip.models.backbones.resnet3d import NON_LOCAL, OverTime, ResNet3D, ResNet3DSettings
+from intraclip.models.build import build_backbone
 from intraclip.models.clip_network import ClipNetwork
 from intraclip.models.embedder import ClipEmbedder, build_embedder
 from intraclip.models.heads.trl import FrameTransformer

@@ -9,7 +9,7 @@ from intraclip.config import FinetuneConfig, InputConfig, ModelConfig, Recipe
 from intraclip.config_io import problems
 from intraclip.errors import ConfigError
 from intraclip.models.backbones import BACKBONES
-from intraclip.models.backbones.build import build_backbone
+from intraclip.models.build import build_backbone
 from intraclip.models.embedder import ClipEmbedder, build_embedder
 from intraclip.models.finetune import parameter_groups, set_trainable
 

@@ -9,8 +9,8 @@ from torch import nn
 
 from intraclip.config import InputConfig, ModelConfig
 from intraclip.errors import CheckpointError, ConfigError, MissingExtraError
-from intraclip.models.backbones.build import build_backbone
 from intraclip.models.backbones.weights import load_backbone_weights
+from intraclip.models.build import build_backbone
 from intraclip.models.embedder import build_embedder
 from intraclip.models.packaged import PACKAGES, packaged_weights
 

@@ -100,7 +100,7 @@ def test_a_method_that_a_path_does_not_know_is_answered_with_all_that_it_knows(a
     ("method", "path", "body", "work"),
     [
         ("POST", "search", {"tracklet": "p1_gate"}, "search_tracklet"),
-        ("PUT", "judgement", {"query": "p1_gate", "tracklet": "p1_hall", "same": True}, "confirm"),
+        ("PUT", "judgement", {"query": "p1_gate", "tracklet": "p1_hall", "same": True}, "judge"),
         ("PUT", "person", {"ids": ["p1_gate"], "person": "Ann"}, "set_person"),
     ],
 )

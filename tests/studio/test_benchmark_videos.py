@@ -13,12 +13,12 @@ from intraclip.errors import ConfigError, OutputError
 from intraclip.ingest.mot import read_mot
 from intraclip.studio import Difficulty
 from intraclip.studio.camera import PICTURE
+from intraclip.studio.config import VideosConfig
 from intraclip.studio.crowd import Crowd
 from intraclip.studio.identity import draw_identity
 from intraclip.studio.journeys import Visit, draw_ways, plan_visits, recurring
 from intraclip.studio.place import open_place
 from intraclip.studio.scene import render_scene
-from intraclip.studio.video_config import VideosConfig
 from intraclip.studio.videos import make_videos
 
 SMALL = VideosConfig(people=4, cameras=2, seconds=4.0, fps=5.0, seed=3, width=320, together=0.5)

@@ -142,8 +142,8 @@ class Adapted:
             "run": str(self.run),
             "won": self.won,
             "rounds": self.rounds,
-            "before": self.before.to_json_dict(),
-            "after": self.after.to_json_dict(),
+            "before": asdict(self.before),
+            "after": asdict(self.after),
             "tracklets": len(self.footage),
             "cut": self.cut,
             "answered": self.answered,
@@ -360,7 +360,15 @@ class _Adaptation:
         """Everything that is not there yet."""
         footage, before, cut = self._begun()
         held = held_out(before, seed=self.seed)
-        impossible = np.isneginf(self._evidence(footage, before.vectors()).score_matrix())
+        evidence = Evidence(
+            features=before.vectors(),
+            camids=footage.camids,
+            metric="cosine",
+            times=footage.times,
+            sources=footage.sources,
+            travel=self.travel,
+        )
+        impossible = np.isneginf(evidence.score_matrix())
         self._say_footage(footage, impossible, cut, held)
         learned = np.setdiff1d(np.arange(len(footage)), held)
         model, seen, clusters = self.start, before, Clusters(person=np.zeros(len(footage), dtype=np.int64))
@@ -466,16 +474,6 @@ class _Adaptation:
             shares = np.array([(b / n, (e - 1) / n) for n, (_, b, e) in zip(last, cuts, strict=True)])
             times = times[:, :1] + shares * (times[:, 1:] - times[:, :1])
         return replace(found, tracklets=tracklets, times=times)
-
-    def _evidence(self, footage: Footage, vectors: npt.NDArray[np.float32]) -> Evidence:
-        return Evidence(
-            features=vectors,
-            camids=footage.camids,
-            metric="cosine",
-            times=footage.times,
-            sources=footage.sources,
-            travel=self.travel,
-        )
 
     def _say_footage(
         self, footage: Footage, impossible: npt.NDArray[np.bool_], cut: int, held: npt.NDArray[np.int64]

@@ -119,8 +119,7 @@ def keep(gallery: Gallery, query: str, tracklet: str, answer: str, *, by: str) -
             needs_all=True,
         )
         return
-    judge = gallery.confirm if answer == SAME else gallery.reject
-    judge(query, tracklet, by=by)
+    gallery.judge(query, tracklet, same=answer == SAME, by=by)
     gallery.drop_paper(UNSURE_PAPER, _key(query, tracklet))
 
 

@@ -62,53 +62,39 @@ class Asked:
 Responder = Callable[[Asked], Reply]
 
 
+@dataclass(eq=False)
 class Asking:
     """What was said about a site's tracklets, and what to ask next.
 
-    Args:
-        footage: N tracklets.
-        impossible: bool ``[N, N]``, pairs that cannot be one person by the footage.
-        file: of the run's answers.
-        gallery: where judgements are kept; None without one.
-        given: answers from elsewhere; with a gallery they are kept there, unless it knows the pair already.
-        by: who answers.
+    With a gallery, answers that are given from elsewhere are kept there, unless it knows the pair already.
 
     Raises:
         DataError: the gallery holds none of these tracklets, or an answer is about one that is not there.
         OutputError: the run's answers are damaged, or the gallery cannot be written.
     """
 
-    def __init__(
-        self,
-        footage: Footage,
-        impossible: npt.NDArray[np.bool_],
-        file: Path,
-        *,
-        gallery: Gallery | None = None,
-        given: Sequence[Answer] = (),
-        by: str = "",
-    ) -> None:
-        self.footage, self.impossible, self.file = footage, impossible, file
-        self.gallery, self.by = gallery, by
-        self.answers = read_answers(file) if file.is_file() else []
-        self.names = [t.name for t in footage.tracklets] if gallery is None else _ids(footage, gallery)
-        self.labels = {} if gallery is None else labels_of(gallery)
-        self._given = list(given)
-        if gallery is not None:
-            self._import(gallery)
+    footage: Footage
+    impossible: npt.NDArray[np.bool_]
+    file: Path
+    gallery: Gallery | None = None
+    given: Sequence[Answer] = ()
+    by: str = ""
+
+    def __post_init__(self) -> None:
+        self.answers = read_answers(self.file) if self.file.is_file() else []
+        self.names, self.labels = [t.name for t in self.footage.tracklets], dict[str, str]()
+        if self.gallery is not None:
+            self.names, self.labels = _ids(self.footage, self.gallery), labels_of(self.gallery)
+            self._import(self.gallery)
 
     def settled(self) -> Settled:
         """All that is certain now."""
         return settle(self.impossible, self.names, self._judgements(), self.labels)
 
     def ask(self, vectors: Vectors, count: int, responder: Responder, say: Callable[[str], None]) -> None:
-        """Ask until so many answers were given to this run, nothing is worth asking, or it is enough.
+        """Ask until `count` answers were given to this run, nothing is worth asking, or it is enough.
 
-        Args:
-            vectors: float32 ``[N, D]`` of unit length.
-            count: answers wanted, those there are already among them.
-            responder: answers.
-            say: told in sentences what the person should know.
+        `say` is told in sentences what the person should know.
         """
         scores = likeness(vectors, self.footage.camids)
         askable = np.array([bool(name) for name in self.names])
@@ -180,14 +166,14 @@ class Asking:
     def _judgements(self) -> list[Judgement]:
         if self.gallery is not None:
             return self.gallery.judgements()
-        return judgements_of([*self._given, *self.answers])
+        return judgements_of([*self.given, *self.answers])
 
     def _unsure(self) -> list[tuple[str, str]]:
-        own = [(a.query, a.tracklet) for a in [*self._given, *self.answers] if a.answer == UNSURE]
+        own = [(a.query, a.tracklet) for a in [*self.given, *self.answers] if a.answer == UNSURE]
         return own if self.gallery is None else [*own, *unsure_of(self.gallery)]
 
     def _import(self, gallery: Gallery) -> None:
-        ids = sorted({name for a in self._given for name in (a.query, a.tracklet)})
+        ids = sorted({name for a in self.given for name in (a.query, a.tracklet)})
         missing = sorted(set(ids) - gallery.find(ids).keys())
         if missing:
             raise DataError(
@@ -196,7 +182,7 @@ class Asking:
             )
         known = {frozenset((j.query, j.tracklet)) for j in gallery.judgements()}
         known |= {frozenset(pair) for pair in unsure_of(gallery)}
-        for a in self._given:
+        for a in self.given:
             if frozenset((a.query, a.tracklet)) not in known:
                 _keep(gallery, replace(a, by=a.by or self.by))
 

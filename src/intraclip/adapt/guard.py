@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -71,10 +70,6 @@ class Guard:
         """Whether the figures rose together, and none fell by more than `FALL`."""
         changes = [value - before.figures[name] for name, value in self.figures.items()]
         return sum(changes) > 0 and min(changes) >= -FALL
-
-    def to_json_dict(self) -> dict[str, Any]:
-        """As JSON holds it."""
-        return asdict(self)
 
 
 def held_out(seen: Look, *, seed: int) -> npt.NDArray[np.int64]:

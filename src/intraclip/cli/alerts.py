@@ -117,9 +117,9 @@ def _watch(args: WatchArgs) -> int:
         people = WatchList(gallery)
         people.calibration().threshold(args.false_match_rate)
         if args.images:
-            from intraclip.gallery.queries import read_images
+            from intraclip.core.media import read_picture
 
-            pictures = read_images(args.images)
+            pictures = [read_picture(path) for path in args.images]
             network = ready(open_model(args, gallery))
             audited(gallery, "watch", {"pictures": len(pictures)})
             tracklets: tuple[str, ...] = (add_pictures(gallery, network, pictures),)
@@ -145,7 +145,7 @@ def _watched(args: WatchedArgs) -> int:
     with args.opened() as gallery:
         audited(gallery, "list", {"watch-list": True})
         people = WatchList(gallery)
-        found = [(person, learned) for person, learned in people.with_learned()]
+        found = people.with_learned()
     if args.json:
         print_json([{**asdict(person), **asdict(learned)} for person, learned in found])
         return 0

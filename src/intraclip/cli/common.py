@@ -256,11 +256,8 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 def plain(text: object, *, lines: bool = True) -> str:
     r"""Text for a terminal or a log: names come from other people, so control characters are spelled out.
 
-    They could move the cursor, change what stands on the screen, or look like a line of their own.
-
-    Args:
-        text: anything that is printed.
-        lines: keep line ends and tabs.
+    They could move the cursor, change what stands on the screen, or look like a line of their own. Line ends and tabs
+    are kept if `lines` are.
 
     >>> print(plain("a\x1b[2J"), plain("a\nb", lines=False))
     a\x1b[2J a\x0ab
@@ -393,9 +390,7 @@ def progress_bar(description: str) -> Iterator[Any]:
 def progress_bars(descriptions: Sequence[str], *, of_bytes: bool = False) -> Iterator[Any]:
     """As `progress_bar`, with a bar for each stage of a job; the function takes the stage's description first.
 
-    Args:
-        descriptions: of the stages that are known beforehand; others get a bar when they are met.
-        of_bytes: what is counted are bytes.
+    Others than these get a bar when they are met. Its `hide` takes the bars away until the next call.
     """
     from rich.console import RenderableType
     from rich.progress import (
@@ -438,11 +433,15 @@ def progress_bars(descriptions: Sequence[str], *, of_bytes: bool = False) -> Ite
         progress.start_task(tasks[description])
         progress.update(tasks[description], completed=done, total=total or None, extra=extra)
 
+    def hide() -> None:
+        if progress.live.is_started:
+            progress.stop()
+
+    update.hide = hide  # type: ignore[attr-defined]
     try:
         yield update
     finally:
-        if progress.live.is_started:
-            progress.stop()
+        hide()
 
 
 def with_rate(update: Callable[[int, int, str], None]) -> Progress:
@@ -464,11 +463,7 @@ def with_rate(update: Callable[[int, int, str], None]) -> Progress:
 
 
 class TrainingBar:
-    """A watcher that draws epoch, loss, clips a second, the share of waiting for data, memory and the time left.
-
-    Args:
-        update: takes steps done, steps in all, and a text.
-    """
+    """A watcher that draws epoch, loss, clips a second, the share of waiting for data, memory and the time left."""
 
     def __init__(self, update: Callable[[int, int, str], None]) -> None:
         self._update, self._loss = update, 0.0

@@ -54,7 +54,7 @@ def main(argv: Sequence[str]) -> int:
 
 @cache
 def tree() -> dict[str, type[Any]]:
-    """Every command as it is typed -> dataclass of its flags: of a group of its `PARTS`, else ``FindArgs`` of ``find``."""
+    """Every command as it is typed -> dataclass of its flags: those of its `PARTS`, or ``FindArgs`` of ``find``."""
     found: dict[str, type[Any]] = {}
     for name in COMMANDS:
         module = import_module(f"intraclip.cli.{name}")

@@ -16,9 +16,7 @@ from intraclip.config import Layout
 from intraclip.core.folders import leaving_nothing
 from intraclip.core.settings import bounded
 from intraclip.errors import ConfigError
-from intraclip.studio.config import BenchmarkConfig, Difficulty
-from intraclip.studio.diverse_config import Diverse, DiverseConfig
-from intraclip.studio.video_config import VideosConfig
+from intraclip.studio.config import BenchmarkConfig, Difficulty, Diverse, DiverseConfig, VideosConfig
 
 HELP = """usage: intraclip data COMMAND DIR [options]
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import tyro
 
@@ -14,9 +14,6 @@ from intraclip.cli.common import command, parse, progress_bars, say, with_rate
 from intraclip.cli.gallery_add import AddArgs, add_folder
 from intraclip.cli.gallery_flags import open_model_for
 from intraclip.ingest import IngestConfig
-
-if TYPE_CHECKING:
-    from intraclip.ingest import IngestSummary
 
 FINDING, EMBEDDING = "finding people", "embedding"
 """Stages with a bar; linking takes no time beside them."""
@@ -83,8 +80,9 @@ def main(argv: Sequence[str]) -> int:
             progress=with_rate(partial(update, FINDING)),
         )
         if not summary.tracklets:
+            why = "; ".join(summary.notes) or f"{len(summary.videos)} videos gave no tracklet"
             raise DataError(
-                f"nobody was found: {_notes(summary)}; look at {tracklets / 'boxes'}, and try --tiling on, a smaller "
+                f"nobody was found: {why}; look at {tracklets / 'boxes'}, and try --tiling on, a smaller "
                 "--min-height or another --detector"
             )
         count = _fill(args, tracklets, gallery, summary.tracklets, page.is_file(), partial(update, EMBEDDING))
@@ -123,7 +121,3 @@ def _fill(args: FindArgs, tracklets: Path, gallery: Path, wanted: int, linked: b
             return there
     _, count, _ = add_folder(_adding(args, tracklets, gallery), progress)
     return count
-
-
-def _notes(summary: IngestSummary) -> str:
-    return "; ".join(summary.notes) or f"{len(summary.videos)} videos gave no tracklet"

@@ -97,17 +97,18 @@ def _walk(kind: type[Any], *, prefix: str, outer: bool, given: Any = None) -> li
             default = getattr(given, item.name)
         positional = _POSITIONAL in markers
         inner = _without_none(hint)
-        numbers = {int, float} & {inner, *(get_args(inner) if get_origin(inner) is tuple else ())}
+        origin, inside = get_origin(inner), get_args(inner)
+        numbers = {int, float} & {inner, *(inside if origin is tuple else ())}
         found.append(
             Flag(
                 name=(metavar or name.upper()) if positional else prefix + dashed,
                 help=" ".join(texts.get(item.name, "").split()),
-                values=_values(inner),
-                count=0 if get_origin(inner) is not tuple or ... in get_args(inner) else len(get_args(inner)),
-                choices=_choices(inner) or _parts(item),
+                values="none" if inner is bool else "many" if origin in (tuple, dict, list) else "one",
+                count=0 if origin is not tuple or ... in inside else len(inside),
+                choices=tuple(map(str, inside)) if origin is Literal else _parts(item),
                 positional=positional,
                 required=item.default is MISSING and item.default_factory is MISSING,
-                path=inner is Path or Path in get_args(inner),
+                path=inner is Path or Path in inside,
                 number=bool(numbers),
                 whole=numbers == {int},
                 default=default,
@@ -122,16 +123,6 @@ def _without_none(hint: Any) -> Any:
         kept = [one for one in get_args(hint) if one is not type(None)]
         return kept[0] if len(kept) == 1 else hint
     return hint
-
-
-def _values(hint: Any) -> Values:
-    if hint is bool:
-        return "none"
-    return "many" if get_origin(hint) in (tuple, dict, list) else "one"
-
-
-def _choices(hint: Any) -> tuple[str, ...]:
-    return tuple(map(str, get_args(hint))) if get_origin(hint) is Literal else ()
 
 
 def _parts(item: Field[Any]) -> tuple[str, ...]:

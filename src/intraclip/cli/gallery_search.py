@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from intraclip.cli.common import ForPrograms, print_json, print_table, say
 from intraclip.cli.gallery_flags import (
@@ -69,31 +69,22 @@ def search(args: SearchArgs) -> int:
     filters = replace(filters_of(args), exclude_cameras=frozenset(args.exclude_camera))
     with args.opened() as gallery:
         tell_unknown(args, gallery, without=args.exclude_camera)
-        options = {"k": args.k, **filters.for_audit(), "pictures": args.out is not None}
+        told = {"k": args.k, **filters.for_audit(), "pictures": args.out is not None}
+        asked: dict[str, Any] = {"k": args.k, "filters": filters, "false_match_rate": args.false_match_rate}
         if args.tracklet is not None:
             own = gallery.record(args.tracklet).camera
             if own in args.camera and not args.own_camera:
                 say(
                     f"note: {args.tracklet} is of the camera {own!r} itself, which is left out without --own-camera"
                 )
-            audited(gallery, "search", {"tracklet": args.tracklet, **options})
-            found = gallery.search_tracklet(
-                args.tracklet,
-                k=args.k,
-                filters=filters,
-                own_camera=args.own_camera,
-                false_match_rate=args.false_match_rate,
-            )
+            audited(gallery, "search", {"tracklet": args.tracklet, **told})
+            found = gallery.search_tracklet(args.tracklet, own_camera=args.own_camera, **asked)
         else:
-            vector, fingerprint = _embedded(args, gallery)
-            audited(gallery, "search-upload", {"files": len(args.images) or 1, **options})
-            found = gallery.search(
-                vector,
-                fingerprint=fingerprint,
-                k=args.k,
-                filters=filters,
-                false_match_rate=args.false_match_rate,
-            )
+            network = ready(open_model(args, gallery))
+            gallery.require_fingerprint(network.fingerprint)
+            vector = network.embed([_query_pictures(args)])[0]
+            audited(gallery, "search-upload", {"files": len(args.images) or 1, **told})
+            found = gallery.search(vector, fingerprint=network.fingerprint, **asked)
         if args.out is not None:
             _draw(args, gallery, found)
         learned = learned_in_words(gallery)
@@ -107,10 +98,11 @@ def search(args: SearchArgs) -> int:
 
 
 def _query_pictures(args: SearchArgs) -> list[npt.NDArray[np.uint8]]:
-    from intraclip.gallery.queries import read_box, read_clip, read_images
+    from intraclip.core.media import read_picture
+    from intraclip.gallery.queries import read_box, read_clip
 
     if args.images:
-        return read_images(args.images)
+        return [read_picture(path) for path in args.images]
     assert args.video is not None
     if (args.frame is None) != (args.box is None):
         raise ConfigError("--frame and --box belong together: the box is in that frame of the video")
@@ -123,12 +115,6 @@ def _query_pictures(args: SearchArgs) -> list[npt.NDArray[np.uint8]]:
             f"--box {args.box!r}: write left,top,width,height in pixels, such as 120,80,60,160"
         ) from None
     return read_box(args.video, frame=args.frame, box=(left, top, width, height))
-
-
-def _embedded(args: SearchArgs, gallery: Gallery) -> tuple[npt.NDArray[np.float32], str]:
-    network = ready(open_model(args, gallery))
-    gallery.require_fingerprint(network.fingerprint)
-    return network.embed([_query_pictures(args)])[0], network.fingerprint
 
 
 def _print_matches(found: SearchResult) -> None:

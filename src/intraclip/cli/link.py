@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -132,7 +132,7 @@ def main(argv: Sequence[str]) -> int:
 
 def _link(args: LinkArgs, folder: Path) -> Callable[[], None]:
     """Group, and write into a folder that takes the place of --out; what is returned prints."""
-    from intraclip.core.files import write_json
+    from intraclip.core.files import write_json, write_text
     from intraclip.errors import DataError, OutputError
     from intraclip.gallery.gallery import open_gallery
     from intraclip.ingest.camera_tracks import read_tracks
@@ -149,7 +149,6 @@ def _link(args: LinkArgs, folder: Path) -> Callable[[], None]:
         write_labels,
         write_linking,
         write_people,
-        write_travel,
     )
     from intraclip.link.source import is_data_folder, is_gallery
     from intraclip.report.people import write_people_page
@@ -195,7 +194,9 @@ def _link(args: LinkArgs, folder: Path) -> Callable[[], None]:
                 f"person, {found.calibration.impostor_pairs:,} of two"
             )
         write_people(folder / PEOPLE, people)
-        learned = write_travel(folder / TRAVEL, people)
+        transit = people.evidence.transit
+        if transit is not None:
+            write_text(folder / TRAVEL, transit.text(), replace=False)
         labels = None
         if given.tracklets:
             try:
@@ -220,20 +221,20 @@ def _link(args: LinkArgs, folder: Path) -> Callable[[], None]:
         )
         files = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
         write_linking(folder, people, sorted(files))
-        if found.gallery is not None:
-            still = found.gallery.find(people.names)
+        if given.gallery is not None:
+            still = given.gallery.find(people.names)
             if gone := [name for name in people.names if name not in still]:
                 raise OutputError(
                     f"{len(gone)} tracklets, such as {gone[0]}, were deleted from the gallery {args.source} while its "
                     "people were written down; nothing of that is kept, link it again"
                 )
-            keep_in(found.gallery, people, given.before)
+            keep_in(given.gallery, people, given.before)
 
     def show() -> None:
         if args.save_calibration is not None and found.calibration is not None:
             # Now that it is known to fit.
             write_json(args.save_calibration, found.calibration.to_json_dict(), replace=False)
-        scores = found.scores.to_json_dict() if found.scores is not None else None
+        scores = asdict(found.scores) if found.scores is not None else None
         if args.json:
             print_json(
                 {
@@ -241,12 +242,10 @@ def _link(args: LinkArgs, folder: Path) -> Callable[[], None]:
                     "people": people.count,
                     "across_cameras": _across(people),
                     "tracklets": people_rows(people),
-                    "changes": None if people.changes is None else people.changes.to_json_dict(),
+                    "changes": None if people.changes is None else asdict(people.changes),
                     "scores": scores,
                     "tracks": None if tracked is None else tracked.to_json_dict(),
-                    "travel": None
-                    if people.evidence.transit is None
-                    else people.evidence.transit.to_json_dict(),
+                    "travel": None if transit is None else transit.to_json_dict(),
                     "notes": notes,
                 }
             )
@@ -256,7 +255,7 @@ def _link(args: LinkArgs, folder: Path) -> Callable[[], None]:
                 print_tracks(tracked)
             for note in notes:
                 tell(f"note: {note}")
-            if learned:
+            if transit is not None:
                 tell(f"the times between cameras are in {args.out / TRAVEL}, as --travel reads them")
             if labels is not None and not labels[0]:
                 tell("no labels for training: nobody was found in two cameras")
@@ -304,7 +303,12 @@ def _print(people: People, given: Input, scores: dict[str, Any] | None) -> None:
     )
     tell(f"one person when: {people.rule}")
     if people.changes is not None:
-        _print_changes(people)
+        tell(people.changes.summary())
+        lines = list(people.changes.lines(people.labels))
+        for line in lines[:SHOWN]:
+            tell(f"  {line}")
+        if len(lines) > SHOWN:
+            tell(f"  and {len(lines) - SHOWN:,} more, on the page and in --json")
     if scores is None:
         return
     table = [
@@ -320,13 +324,3 @@ def _print(people: People, given: Input, scores: dict[str, Any] | None) -> None:
         f"{scores['known']:,} tracklets of {scores['identities']:,} known people, found as {scores['people']:,}; "
         f"identities {weighted}"
     )
-
-
-def _print_changes(people: People) -> None:
-    assert people.changes is not None
-    tell(people.changes.summary())
-    lines = list(people.changes.lines(people.labels))
-    for line in lines[:SHOWN]:
-        tell(f"  {line}")
-    if len(lines) > SHOWN:
-        tell(f"  and {len(lines) - SHOWN:,} more, on the page and in --json")

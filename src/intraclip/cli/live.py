@@ -134,7 +134,9 @@ def main(argv: Sequence[str]) -> int:
         path, what = found_detector()
         say(f"detector: {what}; another one: --detector")
     detector = open_detector(path, args.settings, at_once=len(cameras))
-    flags = _model(args)
+    device = None if args.settings.device == "auto" else args.settings.device
+    # Cameras do not wait: the network of a run may read its weights once more, and run twice as fast from then on.
+    flags = Model(model=args.model, engine=args.engine or "auto", device=device)
     network = ready(open_model_for(flags, args.gallery))
     with opened_or_created(
         args.gallery,
@@ -157,12 +159,6 @@ def main(argv: Sequence[str]) -> int:
     else:
         say(_in_words(status))
     return 0
-
-
-def _model(args: LiveArgs) -> Model:
-    device = None if args.settings.device == "auto" else args.settings.device
-    # Cameras do not wait: the network of a run may read its weights once more, and run twice as fast from then on.
-    return Model(model=args.model, engine=args.engine or "auto", device=device)
 
 
 def _channels(args: LiveArgs) -> list[Channel]:
@@ -204,11 +200,10 @@ def _watch(args: LiveArgs, live: Live) -> LiveStatus:
     try:
         with live:
             _tell_now_and_then(args, live, told)
-            status = live.status()
     finally:
         for number, handler in kept.items():
             signal.signal(number, handler)
-    return replace(live.status(), seconds=status.seconds)
+    return live.status()
 
 
 def _tell_now_and_then(args: LiveArgs, live: Live, told: threading.Event) -> None:
@@ -236,8 +231,7 @@ def _serve(args: LiveArgs, live: Live, gallery: Gallery, network: Network) -> Li
                 run(app, settings, listening)
             finally:
                 over.set()
-                status = live.status()
-    return replace(live.status(), seconds=status.seconds)
+    return live.status()
 
 
 def _teller(args: LiveArgs, gallery: Gallery) -> Any:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from intraclip.cli.common import ForPrograms, parse, print_json, progress_bar, read_data_of_run, say, tell
+from intraclip.cli.gallery_flags import require_new
 from intraclip.cli.network import NetworkByPlace, or_default, ready
 from intraclip.core.settings import bounded
 
@@ -36,14 +37,10 @@ class RankArgs(NetworkByPlace, ForPrograms):
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
     args = parse(RankArgs, argv, command="rank")
-    from intraclip.errors import OutputError
     from intraclip.metrics.ranked_lists import most_similar, require_name
     from intraclip.report.strips import ranked_tracklets, write_picture
 
-    if args.out.suffix.lower() not in (".png", ".jpg", ".jpeg"):
-        raise OutputError(f"{args.out}: the picture is written as .png or .jpg; choose such a name")
-    if args.out.exists():
-        raise OutputError(f"{args.out} exists; choose another --out")
+    require_new(args.out)
     extractor, recipe = or_default(args).open_network()
     split = read_data_of_run(args.data, recipe)
     by_name = {t.name: t for t in split.test}

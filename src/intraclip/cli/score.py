@@ -80,6 +80,7 @@ def main(argv: Sequence[str]) -> int:
     from intraclip.embed.embeddings_io import read_embeddings
     from intraclip.embed.score import calibrate_file, score_file
     from intraclip.errors import ConfigError, OutputError
+    from intraclip.metrics.protocols import protocol_named
 
     if args.calibrate is not None and args.calibrate.exists() and not args.force:
         raise OutputError(f"{args.calibrate} exists; name another file, or add --force to replace it")
@@ -128,7 +129,10 @@ def main(argv: Sequence[str]) -> int:
     for line in not_scored(found.not_scored):
         tell(line)
     for name, result in shown.items():
-        _explain(name, result)
+        tell(f"{name}{also(result)}: {protocol_named(name).about}")
+        print_interval(result)
+        for note in result["notes"]:
+            tell(f"  {note}")
     if against is not None:
         _compare(shown)
     if pairs is not None:
@@ -143,15 +147,6 @@ def main(argv: Sequence[str]) -> int:
             "--protocol all prints every protocol"
         )
     return 0
-
-
-def _explain(name: str, result: Mapping[str, Any]) -> None:
-    from intraclip.metrics.protocols import protocol_named
-
-    tell(f"{name}{also(result)}: {protocol_named(name).about}")
-    print_interval(result)
-    for note in result["notes"]:
-        tell(f"  {note}")
 
 
 def _thresholds(pairs: PairDistances) -> None:

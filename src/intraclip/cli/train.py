@@ -71,8 +71,7 @@ def main(argv: Sequence[str]) -> int:
 def resumed(argv: Sequence[str]) -> list[str]:
     """The flags with what a run that is resumed says itself: --out, --recipe and --data, where they are not given.
 
-    Args:
-        argv: with ``--resume RUN``, or ``--out RUN --resume``; others come back as they are.
+    Without ``--resume RUN``, or ``--out RUN --resume``, they come back as they are.
 
     Raises:
         ConfigError: the run is none, or does not say where its data are.

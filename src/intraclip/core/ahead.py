@@ -1,8 +1,11 @@
-"""Work on a GPU that is begun before the results ahead of it are read."""
+"""Work that is begun, on a GPU or a thread, before the results ahead of it are taken."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from typing import TypeVar
 
 import torch
@@ -39,3 +42,23 @@ def one_ahead(
         raise failure
     if waiting is not None:
         yield waiting[0], waiting[1].read()
+
+
+def made_ahead(
+    make: Callable[[int], BatchT], count: int, *, ahead: int, begin: Callable[[], object] | None = None
+) -> Iterator[BatchT]:
+    """What `make` gives for 0 to `count`, not included, in order; a thread makes those that come next meanwhile.
+
+    The thread calls `begin` first. What `make` raises is raised in its turn, and nothing is made after that.
+    """
+    with ThreadPoolExecutor(1, thread_name_prefix="ahead", initializer=begin) as pool:
+        items = iter(range(count))
+        waiting: deque[Future[BatchT]] = deque(pool.submit(make, item) for item in islice(items, ahead))
+        try:
+            while waiting:
+                found = waiting.popleft().result()
+                waiting.extend(pool.submit(make, item) for item in islice(items, 1))
+                yield found
+        finally:
+            for future in waiting:
+                future.cancel()

@@ -14,13 +14,7 @@ from typing import Any
 
 
 def make_callable(package: str, *, module: str, function: str) -> None:
-    """Let a package that is being imported call a function of one of its modules, which is loaded at the first call.
-
-    Args:
-        package: its ``__name__``.
-        module: name inside the package.
-        function: name inside the module.
-    """
+    """Let a package that is being imported call a function of one of its modules, which is loaded at the first call."""
 
     class CallablePackage(ModuleType):
         def __call__(self, *args: Any, **kwargs: Any) -> Any:

@@ -1,9 +1,8 @@
 """Several processes, one run: what torchrun starts, and what the processes tell each other.
 
-A run of N processes computes what one process computes for the same global batch. Each process takes P / N
-identities of the batch; embeddings are gathered, so that triplets are mined over all of it. Batch normalisation is
-the one thing that differs, unless it is synchronised as well (`step.sync_batch_norm`). Extraction and evaluation only
-share work and wait for each other (`Ranks`); a training also exchanges tensors (`World`). How several are joined:
+A run of N processes computes what one process computes for the same global batch, of which each takes P / N
+identities; embeddings are gathered, so that triplets are mined over all of it. Batch normalisation is the one thing
+that differs, unless it is synchronised as well (`step.sync_batch_norm`). How several are joined:
 `intraclip.core.process_group`.
 """
 
@@ -23,7 +22,7 @@ from intraclip.errors import IntraclipError
 
 @dataclass(frozen=True, kw_only=True)
 class Ranks:
-    """The processes that work together, seen from one of them. What they compute, they compute apart.
+    """The processes that work together, seen from one of them: they share work, and wait for each other.
 
     Attributes:
         rank: number of this process, from 0.
@@ -94,8 +93,7 @@ def started() -> int:
 def open_world(device: str) -> Iterator[World]:
     """Join the processes that torchrun started; alone, a world of one.
 
-    Args:
-        device: as in a recipe. With several processes ``auto`` and ``cuda`` mean one GPU a process.
+    With several processes the devices ``auto`` and ``cuda`` mean one GPU a process.
 
     Raises:
         DeviceError: there are fewer GPUs than processes on this machine.

@@ -11,11 +11,6 @@ from intraclip.errors import MissingExtraError
 def require_extra(module: str, *, extra: str, purpose: str) -> ModuleType:
     """Import an optional dependency or say how to install it.
 
-    Args:
-        module: dotted module name.
-        extra: the extra of intraclip that brings it.
-        purpose: what it is needed for, as in "plots need ...".
-
     Raises:
         MissingExtraError: it is not installed.
 

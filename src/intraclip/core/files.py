@@ -117,12 +117,7 @@ CLAIMED: set[Path] = set()
 
 
 def name_new(partial: Path, path: Path, *, taken: str = "") -> None:
-    """Give a finished file its name if nothing has it yet; its own name may stay beside it.
-
-    Raises:
-        OutputError: something has it.
-        OSError: as `os.link`.
-    """
+    """Give a finished file its name, or an OutputError if something has it; its own name may stay beside it."""
     there = OutputError(taken or f"{path} exists, it was made just now; choose another name")
     try:
         os.link(partial, path)

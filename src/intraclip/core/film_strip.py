@@ -8,14 +8,9 @@ from intraclip.core.media import Picture
 
 
 def film_strip(frames: Picture, *, gap: int = 2) -> Picture:
-    """Frames side by side.
+    """Frames, uint8 ``[T, H, W, 3]``, side by side: ``[H, T * W + (T - 1) * gap, 3]``.
 
-    Args:
-        frames: uint8 ``[T, H, W, 3]``, RGB.
-        gap: pixels between two frames, black: it suits a light page and a dark one.
-
-    Returns:
-        uint8 ``[H, T * W + (T - 1) * gap, 3]``.
+    What is between two is black: it suits a light page and a dark one.
     """
     count, height, width, _ = frames.shape
     strip = np.zeros((height, count * width + (count - 1) * gap, 3), dtype=np.uint8)

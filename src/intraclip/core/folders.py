@@ -12,11 +12,7 @@ from intraclip.errors import OutputError
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder and those above it; it may be there.
-
-    Raises:
-        OutputError: it cannot be made.
-    """
+    """Make a folder and those above it, or raise an OutputError; it may be there."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -34,21 +30,19 @@ def sweep(folder: Path) -> None:
 def require_empty_folder(folder: Path, *, remedy: str) -> None:
     """Refuse an output folder that already holds something.
 
-    Args:
-        folder: the output folder; it need not exist.
-        remedy: what the user can do, as the end of the sentence "...; {remedy}".
+    `remedy` is what the user can do, as the end of the sentence "...; {remedy}".
 
     Raises:
         OutputError: `folder` is a file, or is not empty.
     """
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"{folder} is a file, a folder is needed; {remedy}")
-    if folder.is_dir() and _holds_something(folder):
+    if _holds_something(folder):
         raise OutputError(f"the output folder {folder} is not empty; {remedy}")
 
 
 def _holds_something(folder: Path) -> bool:
-    return any(not is_half_written(path) for path in folder.iterdir())
+    return folder.exists() and not (folder.is_dir() and all(map(is_half_written, folder.iterdir())))
 
 
 @contextmanager
@@ -63,7 +57,7 @@ def leaving_nothing(folder: Path, *, unless: Callable[[], bool] = lambda: False)
         unless: asked after a failure; true keeps what is there, such as work that can be resumed.
     """
     existed = folder.exists()
-    if existed and (not folder.is_dir() or _holds_something(folder)):
+    if _holds_something(folder):
         yield
         return
     CLAIMED.discard(folder.resolve())
@@ -85,10 +79,7 @@ def leaving_nothing(folder: Path, *, unless: Callable[[], bool] = lambda: False)
 def claim_folder(folder: Path, first: str, *, remedy: str) -> None:
     """Make an output folder with a first folder in it, so that only one of several processes gets it.
 
-    Args:
-        folder: must be new or empty.
-        first: the same name for all who write such output; it stays.
-        remedy: as for `require_empty_folder`.
+    `first` is the same name for all who write such output, and stays; `remedy` is as for `require_empty_folder`.
 
     Raises:
         OutputError: `folder` is not empty, another process was quicker, or it cannot be made.

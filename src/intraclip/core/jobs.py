@@ -44,10 +44,7 @@ class Job:
         return self.file.is_file()
 
     def begin(self, content: Mapping[str, Any] | None = None) -> None:
-        """Write the file; of several processes only one can.
-
-        Args:
-            content: what it holds, where that is more than the settings.
+        """Write the file, with more `content` than the settings where there is some; of several processes only one can.
 
         Raises:
             OutputError: another process has begun, or it cannot be written.
@@ -57,11 +54,7 @@ class Job:
         write_text(self.file, text, replace=False, taken=taken)
 
     def read(self, file: Path | None = None) -> dict[str, Any]:
-        """Content of the file, or of another that holds settings.
-
-        Raises:
-            OutputError: it is damaged.
-        """
+        """Content of the file, or of another that holds settings; OutputError where it is damaged."""
         file = file or self.file
         try:
             return dict(json.loads(file.read_text(encoding="utf-8")))
@@ -69,11 +62,7 @@ class Job:
             raise OutputError(f"{file} is damaged: {error}; {self.anew}") from None
 
     def require_same(self, before: Any) -> None:
-        """Refuse settings that are not those of the work that is there.
-
-        Raises:
-            OutputError: they differ; the message says in what.
-        """
+        """Refuse settings that are not those of the work that is there by an OutputError that says what differs."""
         if not isinstance(before, dict):
             raise OutputError(f"{self.out} was begun by an older version; {self.anew}")
         changes = differences(before, self.settings)
@@ -100,11 +89,7 @@ class Job:
 
 @contextmanager
 def alone(out: Path, *, remove: bool = False) -> Iterator[None]:
-    """Keep other processes out of an output folder, which is made.
-
-    Args:
-        out: the folder.
-        remove: take the file away in the end that is locked.
+    """Keep other processes out of an output folder, which is made; `remove` takes the lock's file away in the end.
 
     Raises:
         OutputError: another process is at work there, or it cannot be written.

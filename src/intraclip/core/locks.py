@@ -10,26 +10,13 @@ from typing import IO
 
 from intraclip.errors import OutputError
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
-
 
 @contextmanager
 def locked(file: Path, *, taken: str, patience: float = 0.0) -> Iterator[bool]:
-    """Keep other processes away from what a file stands for, as long as the context lasts.
-
-    Args:
-        file: the lock; its folder must exist.
-        taken: what to say where another process has it.
-        patience: seconds to wait for that process.
-
-    Yields:
-        Whether there are such locks here.
+    """`hold` a file for as long as the context lasts; yields whether there are such locks here.
 
     Raises:
-        OutputError: another process has it, or the file cannot be written.
+        OutputError: another process has it, as `taken` says, or the file cannot be written.
     """
     try:
         lock = hold(file, patience=patience)
@@ -41,6 +28,8 @@ def locked(file: Path, *, taken: str, patience: float = 0.0) -> Iterator[bool]:
         yield lock is not None
     finally:
         if lock is not None:
+            import fcntl
+
             with suppress(OSError), lock:
                 # Closing alone would leave the lock with forked processes, which have a copy of the file.
                 fcntl.flock(lock, fcntl.LOCK_UN)
@@ -60,7 +49,9 @@ def hold(path: Path, *, patience: float = 0.0) -> IO[str] | None:
         BlockingIOError: another process holds it.
         OSError: the file cannot be written.
     """
-    if fcntl is None:
+    try:
+        import fcntl
+    except ImportError:
         return None
     file = path.open("a")
     until = time.monotonic() + patience

@@ -17,7 +17,7 @@ import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -101,7 +101,7 @@ def decode_picture(
     Args:
         data: its content.
         name: of the file, for errors.
-        limits: beyond them it is refused, before it is decoded.
+        limits: of its size.
         formats: that are taken, of `FORMATS`.
         enough: a JPEG may be decoded at a half, a quarter or an eighth of its size as long as both sides keep this
             many pixels; 0 for its full size.
@@ -119,10 +119,7 @@ def decode_picture(
     if is_jpeg(data) and "JPEG" in formats:
         header = _jpeg_header(data, name, limits)
         if not header.is_cmyk:
-            try:
-                frame: Picture = simplejpeg.decode_jpeg(data, "RGB", min_height=enough, min_width=enough)
-            except ValueError as error:
-                raise FrameError(name, str(error)) from None
+            frame = _decode_jpeg(data, name, min_height=enough, min_width=enough)
             return turned(frame, header.orientation)
     from intraclip.core.other_pictures import decode_with_pillow
 
@@ -135,21 +132,23 @@ def decode_jpeg_into(data: Bytes, name: Path | str, out: Picture) -> bool:
     `out` is contiguous, and undefined after an error.
 
     Returns:
-        Whether it was decoded; else `decode_picture` knows what to do.
-
-    Raises:
-        FrameError: the JPEG is damaged.
+        Whether it was decoded; else `decode_picture` knows what to do, and raises what this one does.
     """
     if not is_jpeg(data):
         return False
     header = _jpeg_header(data, name, LIMITS)
     if header[:2] != out.shape[:2] or header.is_cmyk or header.orientation != 1:
         return False
+    _decode_jpeg(data, name, buffer=out)
+    return True
+
+
+def _decode_jpeg(data: Bytes, name: Path | str, **how: Any) -> Picture:
     try:
-        simplejpeg.decode_jpeg(data, "RGB", buffer=out)
+        frame: Picture = simplejpeg.decode_jpeg(data, "RGB", **how)
     except ValueError as error:
         raise FrameError(name, str(error)) from None
-    return True
+    return frame
 
 
 def is_jpeg(data: Bytes) -> bool:

@@ -38,11 +38,7 @@ def processes(
     After an error what was begun is finished, and what was not is left undone. Ctrl-C is for this process alone, and
     they end with it, even if it is killed.
 
-    Args:
-        count: of them.
-        doing: what each of them does, for the message, such as "renders".
-        begin: called in each of them first.
-        given: arguments of that.
+    What each of them is `doing` the message says, such as "renders"; `begin` is called in each first.
 
     Raises:
         IntraclipError: one of them was killed.

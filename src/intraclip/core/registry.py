@@ -19,13 +19,13 @@ class NoSettings:
 class Registry(Mapping[str, str]):
     """Names of parts -> where they are; names and errors cost no import of a part.
 
-    A part is a class with ``Settings``, a dataclass of its settings. A name that ends with a colon stands for a family:
-    what follows the colon is the part's own affair.
+    A part is a class with ``Settings``, a dataclass. A name that ends with a colon stands for a family: what follows it
+    is the part's own affair.
 
     Args:
         key: of the setting that chooses among them, for messages, such as ``model.head``.
         package: that holds them.
-        places: name -> ``module:class`` below the package.
+        places: name -> ``module:class`` in it.
         settings: module of the package with the settings of parts whose own module takes long to import; those of the
             class ``Sum`` are ``SumSettings`` there.
 
@@ -61,11 +61,7 @@ class Registry(Mapping[str, str]):
         return f"{name!r} is not one of {self.names()}{did_you_mean(name, self)}"
 
     def load(self, name: str) -> Any:
-        """The part of a name.
-
-        Raises:
-            ConfigError: there is none; lists those that there are.
-        """
+        """The part of a name, or a ConfigError that lists those that there are."""
         if wrong := self.problem(name):
             raise ConfigError(f"{self.key}: {wrong}")
         module, _, attribute = self[name].partition(":")

@@ -165,8 +165,9 @@ def require_bounds(config: Any, what: str = "", more: Iterable[str] = ()) -> Non
 
 def problems(config: Any, *, prefix: str = "") -> Iterator[str]:
     """Yield every value of a dataclass that is out of its bounds, as "section.key: what is wrong"."""
+    hints = hints_of(type(config))  # type: ignore[arg-type]
     for item in fields(config):
-        value, where = getattr(config, item.name), f"{prefix}{item.name}"
+        value, where, hint = getattr(config, item.name), f"{prefix}{item.name}", hints[item.name]
         found: list[str] = []
         if is_dataclass(value):
             yield from problems(value, prefix=f"{where}.")
@@ -178,8 +179,7 @@ def problems(config: Any, *, prefix: str = "") -> Iterator[str]:
                 _part_settings(registry, value, given, where=where, found=found)
             elif wrong := registry.problem(value):
                 found.append(f"{where}: {wrong}")
-        elif get_origin(hint := hints_of(type(config))[item.name]) is Literal and value not in get_args(hint):
-            choices = get_args(hint)
+        elif get_origin(hint) is Literal and value not in (choices := get_args(hint)):
             found.append(f"{where}: {shown(value)} is not one of {', '.join(map(str, choices))}")
         elif wrong := _wrong(item, value):
             found.append(f"{where}: {value} {wrong}")

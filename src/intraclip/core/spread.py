@@ -26,10 +26,7 @@ def evenly(length: int, count: int) -> npt.NDArray[np.int64]:
 def spread(items: Iterable[FromT], most: int, *, keep: Callable[[FromT], ToT]) -> list[ToT]:
     """At most `most` items of a stream whose length its end alone tells, evenly spread; twice as many are held.
 
-    Args:
-        items: the stream.
-        most: wanted at most.
-        keep: makes of an item what is held.
+    `keep` makes of an item what is held.
 
     >>> spread(range(9), 3, keep=str), spread([], 3, keep=str)
     (['0', '4', '8'], [])

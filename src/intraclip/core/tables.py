@@ -14,10 +14,7 @@ from intraclip.errors import DataError
 def read_table(path: Path, needed: Sequence[str] = (), *, what: str = "") -> list[tuple[int, dict[str, str]]]:
     """Read CSV: in UTF-8, with or without a byte order mark, divided by commas, semicolons or tabs.
 
-    Args:
-        path: the file.
-        needed: columns that must be there.
-        what: what such a file has, for the message where one is not.
+    The columns `needed` must be there; where one is not, the message says `what` such a file has.
 
     Returns:
         Every row with its line, by column, without blanks around its values; what is missing is empty. Rows of empty

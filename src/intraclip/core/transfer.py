@@ -6,11 +6,7 @@ import torch
 
 
 class Arriving:
-    """Values that a GPU sends to the CPU as soon as it has them; on the CPU they are there.
-
-    Args:
-        values: on any device; on a GPU they may still be computed.
-    """
+    """Values that a GPU may still compute, and sends to the CPU as soon as it has them; on the CPU they are there."""
 
     def __init__(self, values: torch.Tensor) -> None:
         self._values = values

@@ -14,9 +14,7 @@ from intraclip.core.paths import is_utf8
 def utf8_path(path: Path, *, beside: tuple[str, ...] = ()) -> Iterator[str]:
     """The path as text in UTF-8: itself, or for as long as the context lasts one that leads to it over a link.
 
-    Args:
-        path: a file; it need not exist if it is to be written.
-        beside: endings of files of the same name that belong to it, such as ``.bin``.
+    The file need not exist if it is to be written; endings of others that belong to it, such as ``.bin``, are `beside`.
     """
     if is_utf8(path):
         yield str(path)

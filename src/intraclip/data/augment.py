@@ -5,9 +5,8 @@ Drawing and applying are apart, so that one draw can be looked at, replayed on o
     parameters = draw(config, clips=32, frames=4, height=256, width=128, generator=generator)
     batch = apply(frames, parameters, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
 
-The synchronous mode (equation 2) and the asynchronous one (equation 1) are the same code: the synchronous mode
-draws one column of parameters a clip, the asynchronous one draws T. Parameters therefore have shape ``[B, U]``
-with ``U = 1`` or ``U = T``.
+Parameters have shape ``[B, U]``: one draw a clip in the synchronous mode (equation 2, ``U = 1``), one a frame in the
+asynchronous one (equation 1, ``U = T``).
 
 Order of operations: crop, flip, rotate, colour (`intraclip.data.augment_colour`), normalise, erase. What is erased is 0
 *after* normalisation.
@@ -26,8 +25,7 @@ import torch
 from torch.autograd.graph import increment_version
 
 from intraclip.config import AugmentConfig
-from intraclip.data.augment_kernels import Draws, augment_threaded
-from intraclip.data.grey_levels import Channels, empty_channels_last
+from intraclip.data.augment_kernels import Channels, Draws, augment_units, empty_channels_last
 
 ERASE_ATTEMPTS = 10
 """Rectangles drawn until one fits into the frame; torchvision's number. If none fits, nothing is erased."""
@@ -40,8 +38,6 @@ FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 @dataclass(frozen=True, kw_only=True)
 class AugmentParameters:
     """One draw for a batch: everything that `apply` needs.
-
-    Every tensor is ``[B, U, ...]`` with ``U = 1`` (all frames of a clip share it) or ``U = T``.
 
     Attributes:
         crop: int64 ``[B, U, 4]``: top, left, height, width of the kept box in pixels; the whole frame where
@@ -68,24 +64,14 @@ class AugmentParameters:
         if len(lead) != 2 or shapes != wanted:
             raise ValueError(f"parameters want [B, U] with boxes [B, U, 4], got {shapes}")
 
-    @property
-    def synchronous(self) -> bool:
-        """Whether every clip has one draw for all of its frames."""
-        return self.flip.shape[1] == 1
-
     def by_unit(self) -> Draws:
         """The draw of B x U units, for the kernels."""
         return Draws(*(getattr(self, name).flatten(0, 1) for name in Draws._fields))
 
-    def clip(self, index: int) -> AugmentParameters:
-        """The draw of one clip, as a batch of one: to replay or to print."""
-        return self.of_clips(index, index + 1)
-
     def of_clips(self, start: int, stop: int) -> AugmentParameters:
         """The draw of the clips from `start` up to, not including, `stop`: one process's share of a batch."""
-        part = slice(start, stop)
         own: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
-        return replace(self, **{name: v[part] for name, v in own.items() if v is not None})
+        return replace(self, **{name: v[start:stop] for name, v in own.items() if v is not None})
 
 
 def draw(
@@ -161,23 +147,22 @@ def apply(
 ) -> torch.Tensor:
     """Apply one draw to a batch of clips and normalise it, on the device where the frames are.
 
-    Crops are resized bilinearly, as torchvision's `resized_crop` does it: on the CPU within 1 grey level of its
-    uint8 result (1/255 before the deviation divides it). Rotation there takes positions in steps of 1/32 pixel:
-    within 1 level and 1/32 of the largest difference between neighbours (0.1 on average over smooth pictures). Other
+    Crops are resized bilinearly, on the CPU within 1 grey level of torchvision's `resized_crop`. Rotation there takes
+    positions in steps of 1/32 pixel: within 1 level and 1/32 of the largest difference between neighbours. Other
     devices interpolate in float32 and do not round; they agree with the CPU as closely as torchvision does.
 
     Frames that share a draw are treated alike, to the bit. On the CPU the bytes of the result depend on frames and draw
     alone, not on the number of threads, which is torch's (`torch.set_num_threads`).
 
-    Memory: a new result of this size costs several times the conversion itself, in page faults. A loop should pass
-    the result of its last call as `out` once the backward pass is through with it.
+    A new result of this size costs several times the conversion itself, in page faults: a loop should pass the result
+    of its last call as `out` once the backward pass is through with it.
 
     Args:
-        frames: uint8 ``[B, T, 3, H, W]``. Channels-last memory (a permuted view of ``[B, T, H, W, 3]``) is fastest.
+        frames: uint8 ``[B, T, 3, H, W]``.
         parameters: drawn for the same B, H and W, and for the same T if asynchronous; on the CPU, as `draw`
             returns them, wherever the frames are. A synchronous draw can be replayed on clips of any length.
-        mean: see `intraclip.data.normalise.normalise`.
-        std: likewise.
+        mean: of red, green and blue in 0..1, subtracted.
+        std: likewise, divides.
         out: overwritten and returned; of the frames' shape and device, floating, with channels-last memory.
         dtype: of a new result; without effect if `out` is given. float16 and bfloat16 are the float32 values, rounded:
             half the memory for a network under autocast.
@@ -206,12 +191,7 @@ def apply(
         return out
     # One unit is a run of frames that share a draw: the clip when synchronous, else the single frame.
     shape = (clips * units, length // units, 3, height, width)
-    kernel = augment_threaded
-    if frames.device.type != "cpu":
-        from intraclip.data.augment_device import augment_vectorised
-
-        kernel = augment_vectorised
-    kernel(frames.reshape(shape), parameters.by_unit(), mean=mean, std=std, out=out.view(shape))
+    augment_units(frames.reshape(shape), parameters.by_unit(), mean=mean, std=std, out=out.view(shape))
     if parameters.colour is not None:
         from intraclip.data.augment_colour import change_normalised
 

@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional as F
 
 from intraclip.config import AugmentConfig
-from intraclip.data.grey_levels import Channels
+from intraclip.data.augment_kernels import Channels
 
 FIELDS = 9
 """Saturation, gain of red, green and blue, contrast, brightness, share of the sides, deviation of noise, its seed."""

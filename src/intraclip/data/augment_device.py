@@ -13,8 +13,7 @@ from functools import lru_cache
 import torch
 from torch.nn import functional as nnf
 
-from intraclip.data.augment_kernels import Draws
-from intraclip.data.grey_levels import Channels, empty_channels_last
+from intraclip.data.augment_kernels import Channels, Draws, empty_channels_last
 
 
 def augment_vectorised(

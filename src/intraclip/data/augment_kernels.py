@@ -1,32 +1,28 @@
 """How a draw reaches the pixels on the CPU; on accelerators it is `intraclip.data.augment_device`.
 
 Both take *units*: runs of frames that share a draw, ``[N, F, 3, H, W]``; N is B with F = T when synchronous, B x T
-with F = 1 when asynchronous. Both write into ``out``, whose memory is channels-last.
+with F = 1 when asynchronous. Both write into ``out``, whose memory is channels-last (`empty_channels_last`).
 
 `augment_threaded` takes frame by frame through crop-and-resize, flip and rotation in grey levels, and turns
 grey levels into normalised floats by a table of 256 values. A frame stays in a core's cache from its first to its last
-operation, the batch crosses the memory once, and a frame pays only for what was drawn for it. OpenCV does the work
-outside Python's global lock, so threads share the units. No arithmetic crosses a frame: the bytes of the result do
-not depend on the number of threads.
+operation, and pays only for what was drawn for it. OpenCV does the work outside Python's global lock, so threads share
+the units. No arithmetic crosses a frame: the bytes of the result do not depend on the number of threads.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import torch
 
-from intraclip.data.grey_levels import (
-    Array,
-    Channels,
-    as_integers,
-    grey_levels,
-    interleaved,
-    share_between_threads,
-)
+Channels = tuple[float, float, float]
+Array = npt.NDArray[Any]
 
 
 class Draws(NamedTuple):
@@ -45,6 +41,26 @@ class Draws(NamedTuple):
     angle: torch.Tensor
 
 
+def empty_channels_last(
+    shape: tuple[int, ...] | torch.Size, *, dtype: torch.dtype, device: torch.device
+) -> torch.Tensor:
+    """New ``[..., 3, H, W]`` whose memory is ``[..., H, W, 3]``; its values are whatever was there."""
+    *lead, channels, height, width = shape
+    return torch.empty((*lead, height, width, channels), dtype=dtype, device=device).movedim(-1, -3)
+
+
+def augment_units(
+    frames: torch.Tensor, drawn: Draws, *, mean: Channels, std: Channels, out: torch.Tensor
+) -> None:
+    """Augment units on the device where they are."""
+    kernel = augment_threaded
+    if frames.device.type != "cpu":
+        from intraclip.data.augment_device import augment_vectorised
+
+        kernel = augment_vectorised
+    kernel(frames, drawn, mean=mean, std=std, out=out)
+
+
 def augment_threaded(
     frames: torch.Tensor, drawn: Draws, *, mean: Channels, std: Channels, out: torch.Tensor
 ) -> None:
@@ -53,9 +69,9 @@ def augment_threaded(
     Channels-last memory of `frames` is read in place; other layouts cost a copy of each frame, made on the way.
     """
     units, _, _, height, width = frames.shape
-    table = grey_levels(mean, std, out.dtype)
+    table = _grey_levels(mean, std, out.dtype)
     source: Array = frames.movedim(-3, -1).numpy()
-    target = as_integers(out.movedim(-3, -1))
+    target = _as_integers(out.movedim(-3, -1))
     draws = list(zip(*(part.tolist() for part in drawn), strict=True))
 
     def work(numbers: Iterator[int]) -> None:
@@ -68,14 +84,14 @@ def augment_threaded(
                 if box_height:
                     result[top : top + box_height, left : left + box_width] = 0
 
-    share_between_threads(work, units)
+    _share_between_threads(work, units)
 
 
 def _move(image: Array, box: list[int], *, flipped: bool, degrees: float, scratch: Array) -> Array:
     """Crop, flip and rotate one uint8 frame ``[H, W, 3]``; the result is `image` itself or lies in `scratch`."""
     height, width, _ = image.shape
     here, there = scratch
-    image, here, there = interleaved(image, here), there, here
+    image, here, there = _interleaved(image, here), there, here
     if box != [0, 0, height, width]:
         top, left, box_height, box_width = box
         kept = image[top : top + box_height, left : left + box_width]
@@ -88,3 +104,47 @@ def _move(image: Array, box: list[int], *, flipped: bool, degrees: float, scratc
         matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees, 1.0)
         image = cv2.warpAffine(image, matrix, (width, height), dst=here, flags=cv2.INTER_LINEAR)
     return image
+
+
+def _grey_levels(mean: Channels, std: Channels, dtype: torch.dtype) -> Array:
+    """Normalised value of every grey level, ``[1, 256, 3]``, or ``[1, 256]`` (twice as fast) if channels agree.
+
+    16-bit floats are held as integers of the same bits: NumPy and OpenCV copy them without knowing bfloat16.
+    """
+    levels = torch.arange(256, dtype=torch.float32)[:, None]
+    values = (levels - torch.tensor(mean) * 255) / (torch.tensor(std) * 255)
+    table = _as_integers(values.to(dtype)[None])
+    return table if len(set(zip(mean, std, strict=True))) > 1 else np.ascontiguousarray(table[..., 0])
+
+
+def _as_integers(values: torch.Tensor) -> Array:
+    """The same memory as a NumPy array; 16-bit floats as integers. 0 stays 0."""
+    return values.view(torch.int16).numpy() if values.element_size() == 2 else values.numpy()
+
+
+def _interleaved(image: Array, scratch: Array) -> Array:
+    """A frame ``[H, W, 3]`` whose pixels lie one after another: itself, or copied into `scratch`."""
+    if image.strides[1:] == (3, 1):
+        return image
+    return cv2.merge([image[..., channel] for channel in range(3)], dst=scratch)
+
+
+def _share_between_threads(work: Callable[[Iterator[int]], None], count: int) -> None:
+    """Call `work` on as many threads as torch uses; the numbers below `count` are shared between the calls."""
+    waiting = deque(range(count))
+
+    def numbers() -> Iterator[int]:
+        while True:
+            try:
+                yield waiting.popleft()
+            except IndexError:
+                return
+
+    workers = min(torch.get_num_threads(), count)
+    if workers <= 1:
+        work(numbers())
+        return
+    # Starting two threads takes 0.1 ms. Threads kept between calls would not survive the fork of a loader's workers.
+    with ThreadPoolExecutor(workers) as pool:
+        for future in [pool.submit(work, numbers()) for _ in range(workers)]:
+            future.result()

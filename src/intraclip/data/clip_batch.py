@@ -42,9 +42,10 @@ class ClipBatch:
 
     def __post_init__(self) -> None:
         shapes = {name: tuple(tensor.shape) for name, tensor in self._tensors().items()}
-        b, t = shapes["frames"][0], shapes["frames"][1] if len(shapes["frames"]) == 5 else -1
-        wanted = {"mask": (b, t)} | dict.fromkeys(("pids", "camids", "labels", "owners"), (b,))
-        if len(shapes["frames"]) != 5 or any(shapes[name] != shape for name, shape in wanted.items()):
+        lead = shapes["frames"][:2]
+        wanted = {"frames": shapes["frames"], "mask": lead}
+        wanted |= dict.fromkeys(("pids", "camids", "labels", "owners"), lead[:1])
+        if len(shapes["frames"]) != 5 or shapes != wanted:
             raise ValueError(
                 f"ClipBatch wants frames [B, T, C, H, W] and matching leading dimensions: {shapes}"
             )
@@ -57,8 +58,9 @@ class ClipBatch:
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> ClipBatch:
         """The same batch on another device."""
-        moved = {k: v.to(device, non_blocking=non_blocking) for k, v in self._tensors().items()}
-        return ClipBatch(**moved, unreadable=self.unreadable)
+        tensors = self._tensors().items()
+        moved: dict[str, Any] = {k: v.to(device, non_blocking=non_blocking) for k, v in tensors}
+        return replace(self, **moved)
 
     def pin_memory(self) -> ClipBatch:
         """The same in page-locked memory; torch's data loader asks for it by this name."""

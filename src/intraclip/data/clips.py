@@ -1,8 +1,4 @@
-"""Which frames of a tracklet make a clip: index arithmetic, no I/O.
-
-Every function returns frame numbers and a validity mask; the mask is False where a frame is only there to fill
-a clip of a tracklet that is shorter than T.
-"""
+"""Which frames of a tracklet make a clip: index arithmetic, no I/O."""
 
 from __future__ import annotations
 
@@ -20,7 +16,7 @@ class Clip(NamedTuple):
 
     Attributes:
         indices: int64 ``[T]``, frame numbers counted from 0.
-        mask: bool ``[T]``, False for padding.
+        mask: bool ``[T]``, False where a frame is only there to fill a clip of a tracklet that is shorter than T.
     """
 
     indices: npt.NDArray[np.int64]

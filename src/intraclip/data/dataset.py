@@ -1,8 +1,4 @@
-"""Training batches of clips from tracklets, for torch's data loader.
-
-Data sets yield *whole batches*: item i is batch i. What a batch holds depends on seed, epoch and i
-alone, never on the worker that makes it, so any number of workers gives the same run.
-"""
+"""Training batches of clips from tracklets, for torch's data loader."""
 
 from __future__ import annotations
 
@@ -21,18 +17,19 @@ from intraclip.types import Tracklet
 
 
 class TrainingBatches(Dataset["ClipBatch | IntraclipError"]):
-    """The batches of a whole run, one after the other: item i is step `start` + i.
+    """The batches of a whole run, one after the other: item i is the whole batch of step `start` + i.
 
-    One data set for all epochs lets workers read ahead across the border of an epoch.
+    What it holds depends on seed and step alone, so any number of workers gives the same run. One data set for all
+    epochs lets workers read ahead across the border of an epoch.
 
     Args:
-        start: first step, for a resumed run.
         stop: step to end before; by default the run's last one is the last one here.
-        rank: number of this process, counted from 0. All processes draw the same batch of P x K clips; each loads
-            those of its own identities, P / `world_size` of them. Put together in order of rank they are that batch.
+        rank: number of this process, from 0. All draw the same batch of P x K clips; each loads those of its own
+            identities, P / `world_size` of them.
         world_size: number of processes that share a batch; P is a multiple of it.
 
     Attributes:
+        start: first step; a resumed run sets it.
         labels: training class of each pid.
         steps: batches in an epoch.
 
@@ -45,7 +42,6 @@ class TrainingBatches(Dataset["ClipBatch | IntraclipError"]):
         tracklets: Sequence[Tracklet],
         recipe: Recipe,
         *,
-        start: int = 0,
         stop: int | None = None,
         rank: int = 0,
         world_size: int = 1,
@@ -62,7 +58,7 @@ class TrainingBatches(Dataset["ClipBatch | IntraclipError"]):
             balanced=batch.cameras == "balanced",
         )
         self.steps = len(self._sampler)
-        self.start = start
+        self.start = 0
         self.stop = self.steps * recipe.optimizer.epochs if stop is None else stop
         share = batch.identities // world_size * batch.clips
         self.own = slice(rank * share, (rank + 1) * share)
@@ -76,12 +72,12 @@ class TrainingBatches(Dataset["ClipBatch | IntraclipError"]):
     def choose(self, item: int) -> list[tuple[int, Clip]]:
         """The whole batch of a step: P x K tracklet numbers and the frames of each clip; no I/O."""
         epoch, number = divmod(self.start + item, self.steps)
-        drawn = self._epoch
-        if drawn[0] != epoch:
-            drawn = self._epoch = (epoch, self._sampler.epoch(epoch))
-        owners = drawn[1][number]
+        if self._epoch[0] != epoch:
+            self._epoch = (epoch, self._sampler.epoch(epoch))
         rng = np.random.default_rng([self.recipe.seed, 2, epoch, number])
-        return [(i, training_clip(len(self.tracklets[i]), self.recipe.clip, rng)) for i in owners]
+        return [
+            (i, training_clip(len(self.tracklets[i]), self.recipe.clip, rng)) for i in self._epoch[1][number]
+        ]
 
     def __getitem__(self, item: int) -> ClipBatch | IntraclipError:
         chosen = self.choose(item)[self.own]

@@ -37,11 +37,7 @@ class FrameLoader:
         self.skip_unreadable = skip_unreadable
 
     def load(self, tracklet: Tracklet, clip: Clip) -> tuple[Frames, npt.NDArray[np.bool_], list[str]]:
-        """Read one clip.
-
-        Returns:
-            uint8 frames ``[T, H, W, 3]``, mask ``[T]``, and a message for each frame that was replaced.
-        """
+        """Read one clip: uint8 frames ``[T, H, W, 3]``, mask ``[T]``, a message for each frame that was replaced."""
         frames = np.empty((len(clip.indices), self.config.height, self.config.width, 3), dtype=np.uint8)
         mask, messages = self.load_into(tracklet, clip, frames)
         return frames, mask, messages
@@ -49,10 +45,7 @@ class FrameLoader:
     def load_into(
         self, tracklet: Tracklet, clip: Clip, out: Frames
     ) -> tuple[npt.NDArray[np.bool_], list[str]]:
-        """As `load`, to a given place.
-
-        `out` is contiguous uint8 ``[T, H, W, 3]``.
-        """
+        """As `load`, to a given place, contiguous ``[T, H, W, 3]``."""
         indices = clip.indices.tolist()
         row_of: dict[int, int] = {}
         failed: dict[int, str] = {}
@@ -95,46 +88,43 @@ class FrameLoader:
 
     def warn_if_enlarged(self, tracklets: Sequence[Tracklet]) -> None:
         """Warn about packs whose frames are smaller than what is wanted of them: detail is lost for good."""
+        wanted = (self.config.height, self.config.width)
         for root in dict.fromkeys(tracklet.root for tracklet in tracklets):
             pack = pack_of(root)
-            if pack is not None and pack.size is not None:
-                height, width = pack.size
-                if height < self.config.height or width < self.config.width:
-                    warnings.warn(
-                        f"frames of the pack {root} are {height} x {width}, and are enlarged to "
-                        f"{self.config.height} x {self.config.width}; pack the data set again at that size",
-                        stacklevel=3,
-                    )
+            size = pack.size if pack is not None and pack.size is not None else wanted
+            if size[0] < wanted[0] or size[1] < wanted[1]:
+                warnings.warn(
+                    f"frames of the pack {root} are {size[0]} x {size[1]}, and are enlarged to "
+                    f"{wanted[0]} x {wanted[1]}; pack the data set again at that size",
+                    stacklevel=3,
+                )
 
     def batch(
         self, tracklets: Sequence[Tracklet], chosen: Sequence[tuple[int, Clip]], labels: Sequence[int]
     ) -> ClipBatch | IntraclipError:
-        """Read several clips of equal length into one batch.
+        """Read several clips of equal length into one batch, channels last in memory as networks want them.
 
         An error is returned, not raised: torch rebuilds an exception of a worker from its text alone, which would
         lose the path. `iterate` raises it.
-
-        Returns:
-            Frames ``[B, T, 3, H, W]`` are a view of ``[B, T, H, W, 3]`` in memory: networks want them channels last.
         """
-        clips = [(tracklets[owner], clip) for owner, clip in chosen]
-        shape = (len(clips), len(chosen[0][1].indices), self.config.height, self.config.width, 3)
-        frames = empty_frames(shape)
-        array = frames.numpy()
-        mask = np.stack([clip.mask for _, clip in clips])
+        owners = [owner for owner, _ in chosen]
+        frames = empty_frames(
+            (len(chosen), len(chosen[0][1].indices), self.config.height, self.config.width, 3)
+        )
+        mask = np.stack([clip.mask for _, clip in chosen])
         messages: list[str] = []
         try:
-            for row, (tracklet, clip) in enumerate(clips):
-                mask[row], replaced = self.load_into(tracklet, clip, array[row])
+            for (owner, clip), place, valid in zip(chosen, frames.numpy(), mask, strict=True):
+                valid[:], replaced = self.load_into(tracklets[owner], clip, place)
                 messages += replaced
         except IntraclipError as error:
             return error
         return ClipBatch(
             frames=frames.permute(0, 1, 4, 2, 3),
             mask=torch.from_numpy(mask),
-            pids=torch.tensor([tracklet.pid for tracklet, _ in clips]),
-            camids=torch.tensor([tracklet.camid for tracklet, _ in clips]),
+            pids=torch.tensor([tracklets[owner].pid for owner in owners]),
+            camids=torch.tensor([tracklets[owner].camid for owner in owners]),
             labels=torch.tensor(list(labels)),
-            owners=torch.tensor([owner for owner, _ in chosen]),
+            owners=torch.tensor(owners),
             unreadable=tuple(messages),
         )

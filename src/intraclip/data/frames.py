@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from intraclip.core.media import decode_jpeg_into, decode_picture, read_picture_bytes
-from intraclip.data.pack.opened import pack_of
+from intraclip.data.pack.opened import is_raw, pack_of
 from intraclip.types import ArrayTracklet, Tracklet
 
 Frame = npt.NDArray[np.uint8]
@@ -35,12 +35,8 @@ def read_tracklet_frame_into(tracklet: Tracklet, index: int, out: Frame) -> None
 
     `out` is contiguous uint8 ``[H, W, 3]``, undefined after an error.
     """
-    if isinstance(tracklet, ArrayTracklet):
-        resize_into(np.ascontiguousarray(tracklet.pictures[index]), out)
-        return
-    pack = pack_of(tracklet.root)
-    if pack is not None and pack.kind == "raw":
-        resize_into(pack.pixels(tracklet, index), out)
+    if isinstance(tracklet, ArrayTracklet) or is_raw(tracklet.root):
+        resize_into(np.ascontiguousarray(read_tracklet_frame(tracklet, index)), out)
         return
     data, path = encoded_frame(tracklet, index), tracklet.frame_path(index)
     if not decode_jpeg_into(data, path, out):

@@ -15,13 +15,10 @@ class PKSampler:
     """Which tracklets make the batches of an epoch.
 
     An epoch visits every identity once, in random order, P at a time; identities that do not fill a last batch
-    wait for another epoch, whose order is another. The K clips of an identity take its cameras in turn, so that
-    positives across cameras are in the batch wherever the identity has several cameras; within a camera its
-    tracklets come in random order, and again from the start when there are fewer than needed (every clip draws
-    its own frames, so this gives other clips of the same tracklet).
-
-    Balanced, an identity begins with the cameras that the epoch has shown least so far: with fewer clips than cameras,
-    or with cameras that few people pass, the batches see the cameras as evenly as they can.
+    wait for another epoch. The K clips of an identity take its cameras in turn, so that there are positives across
+    cameras wherever it has several; within a camera its tracklets come in random order, and again from the start when
+    there are fewer than needed (every clip draws its own frames). Balanced, an identity begins with the cameras that
+    the epoch has shown least so far.
 
     The order depends on seed and epoch alone: a resumed run continues with the same batches.
 

@@ -5,18 +5,16 @@ from __future__ import annotations
 import atexit
 import signal
 import time
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
-from itertools import islice
 from typing import Any, Protocol, TypeVar, cast
 
 import cv2
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from intraclip.core.ahead import made_ahead
 from intraclip.data.pack.opened import is_raw
 from intraclip.errors import IntraclipError
 from intraclip.types import ArrayTracklet, Tracklet
@@ -25,16 +23,9 @@ BatchT = TypeVar("BatchT", covariant=True)
 
 
 class Batches(Protocol[BatchT]):
-    """Whole batches by number; an error is returned in place of the batch that it spoils.
+    """Whole batches of tracklets by number; an error is returned in place of the batch that it spoils."""
 
-    Attributes:
-        tracklets: where frames come from.
-    """
-
-    @property
-    def tracklets(self) -> Sequence[Tracklet]:
-        """See above."""
-        ...
+    tracklets: Sequence[Tracklet]
 
     def __len__(self) -> int: ...
 
@@ -127,30 +118,15 @@ def _nothing_to_decode(tracklets: Sequence[Tracklet]) -> bool:
 def _read_ahead(dataset: Batches[BatchT], *, prefetch: int, pin_memory: bool) -> Iterator[BatchT]:
     """Batches in order, those that come next read by a thread meanwhile."""
 
-    def read(item: int) -> BatchT | IntraclipError:
+    def read(item: int) -> BatchT:
         loaded = dataset[item]
-        return (
-            cast(Any, loaded).pin_memory()
-            if pin_memory and not isinstance(loaded, IntraclipError)
-            else loaded
-        )
+        if isinstance(loaded, IntraclipError):
+            raise loaded
+        return cast(BatchT, cast(Any, loaded).pin_memory()) if pin_memory else loaded
 
     # Page-locked memory belongs to a GPU: without this, to the first one.
     begin = partial(torch.cuda.set_device, torch.cuda.current_device()) if pin_memory else None
-    with ThreadPoolExecutor(1, thread_name_prefix="frames", initializer=begin) as pool:
-        waiting: deque[Future[BatchT | IntraclipError]] = deque()
-        items = iter(range(len(dataset)))
-        waiting.extend(pool.submit(read, item) for item in islice(items, prefetch))
-        try:
-            while waiting:
-                loaded = waiting.popleft().result()
-                if isinstance(loaded, IntraclipError):
-                    raise loaded
-                waiting.extend(pool.submit(read, item) for item in islice(items, 1))
-                yield loaded
-        finally:
-            for batch in waiting:
-                batch.cancel()
+    return made_ahead(read, len(dataset), ahead=prefetch, begin=begin)
 
 
 def _is_death_of_worker(error: Exception) -> bool:

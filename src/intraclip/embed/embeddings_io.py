@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import zipfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from intraclip.arrays import as_flags, as_whole
 from intraclip.config_io import parse_json
 from intraclip.core.extras import require_extra
 from intraclip.core.utf8 import utf8_path
@@ -59,8 +60,6 @@ _LENGTHS = (
     "each wants exactly one entry a tracklet. Two public projects report 97 rank-1 on MARS because they pair one "
     "camid a frame with one pid a tracklet"
 )
-_EXACT = 2.0**53
-"""Whole numbers above this have gaps in float64."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,20 +116,17 @@ def read_embeddings(path: Path) -> EmbeddingsFile:
         found = ", ".join(f"{name} {length:,}" for name, length in lengths.items())
         raise DataError(f"{path}: lengths differ: {found}; {_LENGTHS}")
     features = _features(arrays["features"], arrays.get("names"), problems)
-    pids = _whole_numbers("pids", arrays["pids"], problems, notes)
-    camids = _whole_numbers("camids", arrays["camids"], problems, notes)
-    is_query = _flags(arrays["is_query"], problems, notes)
+    takes = {"pids": as_whole, "camids": as_whole, "is_query": as_flags}
+    columns = {name: _column(name, take, arrays[name], problems, notes) for name, take in takes.items()}
     names = _names(arrays["names"], problems) if lengths.get("names") else ()
     times = _times(arrays, problems)
     raise_problems(str(path), problems, _REMEDY)
     said = _metadata(metadata, path)
     embeddings = Embeddings(
         features=features,
-        pids=pids,
-        camids=camids,
-        is_query=is_query,
         names=names,
         fingerprint=str(said.get("fingerprint", "")),
+        **columns,
     )
     return EmbeddingsFile(path=path, embeddings=embeddings, notes=tuple(notes), times=times, metadata=said)
 
@@ -337,29 +333,27 @@ def _features(
     return features
 
 
-def _whole_numbers(
-    name: str, array: npt.NDArray[Any], problems: list[str], notes: list[str]
-) -> npt.NDArray[np.int64]:
-    nothing = np.zeros(0, dtype=np.int64)
+def _column(
+    name: str,
+    take: Callable[..., npt.NDArray[Any]],
+    array: npt.NDArray[Any],
+    problems: list[str],
+    notes: list[str],
+) -> npt.NDArray[Any]:
+    """An array ``[N]`` as `take` takes it, such as `as_whole`; what it is taken as goes to the notes."""
     if array.ndim != 1:
         problems.append(f"{name} has shape {list(array.shape)}, [N] is needed")
-        return nothing
-    if array.dtype.kind in "iu":
-        if len(array) and array.dtype.kind == "u" and array.max() > np.iinfo(np.int64).max:
-            problems.append(f"{name} holds {array.max()}, which is beyond int64")
-        return array.astype(np.int64)
-    if array.dtype.kind != "f":
-        problems.append(f"{name} holds {array.dtype}, whole numbers are needed")
-        return nothing
-    bad = np.flatnonzero(~(np.isfinite(array) & (np.abs(array) <= _EXACT)) | (array != np.floor(array)))
-    if len(bad):
-        problems.append(
-            f"{name} holds {array.dtype} and {len(bad):,} of {len(array):,} values are no whole numbers: "
-            + shorten([f"{array[i]} in row {i}" for i in bad])
-        )
-        return nothing
-    notes.append(f"{name} comes as {array.dtype}; all its values are whole numbers and are read as such")
-    return array.astype(np.int64)
+        return np.zeros(0)
+    try:
+        found = take(array, name=name)
+    except DataError as error:
+        problems.append(str(error))
+        return np.zeros(0)
+    if take is as_flags and array.dtype.kind != "b":
+        notes.append(f"{name} comes as {array.dtype}: 1 is read as query, 0 as gallery")
+    elif array.dtype.kind == "f":
+        notes.append(f"{name} comes as {array.dtype}; all its values are whole numbers and are read as such")
+    return found
 
 
 def _times(arrays: Arrays, problems: list[str]) -> npt.NDArray[np.float64] | None:
@@ -373,25 +367,6 @@ def _times(arrays: Arrays, problems: list[str]) -> npt.NDArray[np.float64] | Non
     if len(given) < len(TIMES):
         return None
     return np.stack(given, axis=1).astype(np.float64)
-
-
-def _flags(array: npt.NDArray[Any], problems: list[str], notes: list[str]) -> npt.NDArray[np.bool_]:
-    nothing = np.zeros(0, dtype=np.bool_)
-    if array.ndim != 1:
-        problems.append(f"is_query has shape {list(array.shape)}, [N] is needed")
-        return nothing
-    if array.dtype.kind == "b":
-        return array
-    if array.dtype.kind not in "iuf":
-        # bool("False") is true: text must never be guessed at.
-        problems.append(f"is_query holds {array.dtype}; true and false, or 1 and 0, are needed")
-        return nothing
-    other = [str(value) for value in np.unique(array) if value not in (0, 1)]
-    if other:
-        problems.append(f"is_query holds {shorten(other)}; nothing but 1 (query) and 0 (gallery) is allowed")
-        return nothing
-    notes.append(f"is_query comes as {array.dtype}: 1 is read as query, 0 as gallery")
-    return np.asarray(array == 1)
 
 
 def _names(array: npt.NDArray[Any], problems: list[str]) -> tuple[str, ...]:

@@ -140,9 +140,20 @@ def load(
     >>> load("base")
     Network(base (torch), 256 numbers, 67cd776ea426)
     """
-    run, encoder = run_or_encoder(source)
+    return opened(*run_or_encoder(source), engine=engine, device=device, sampling=sampling)
+
+
+def opened(
+    run: Path | None,
+    encoder: Path | None,
+    *,
+    engine: str | None = None,
+    device: str | None = None,
+    sampling: Literal["dense", "even", "all"] | None = None,
+) -> Network:
+    """A network from the arguments of `open_extractor`."""
     extractor, recipe = open_extractor(run, encoder=encoder, engine=engine, device=device)
-    clip = recipe.clip if sampling is None else replace(recipe.clip, test_sampling=sampling)
+    clip = replace(recipe.clip, test_sampling=sampling) if sampling else recipe.clip
     return Network(extractor, ExtractSettings.of(recipe, clip=clip))
 
 

@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from intraclip.embed.extract import open_extractor
-from intraclip.embed.extractors import ExtractSettings
-
-if TYPE_CHECKING:
-    pass
-from intraclip.embed.network import Network, run_or_encoder
+from intraclip.embed.network import Network, opened, run_or_encoder
 
 
 def load_noted(note: Mapping[str, Any]) -> Network:
@@ -20,11 +14,7 @@ def load_noted(note: Mapping[str, Any]) -> Network:
     run, encoder = (Path(note[key]) if note.get(key) else None for key in ("run", "encoder"))
     if encoder is None and run is not None:
         run, encoder = run_or_encoder(run)
-    extractor, recipe = open_extractor(run, encoder=encoder, engine=note.get("engine"))
-    clip = recipe.clip
-    if note.get("sampling"):
-        clip = replace(clip, test_sampling=note["sampling"])
-    return Network(extractor, ExtractSettings.of(recipe, clip=clip))
+    return opened(run, encoder, engine=note.get("engine"), sampling=note.get("sampling"))
 
 
 def network_note(

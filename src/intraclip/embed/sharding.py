@@ -10,11 +10,7 @@ PART_FRAMES = 8192
 
 
 def divide(sizes: Sequence[int], part_size: int) -> list[range]:
-    """Divide items in their order into runs of about the same size.
-
-    Args:
-        sizes: of each item, such as frames of a tracklet.
-        part_size: a run ends with the item that reaches it.
+    """Divide items in their order into runs, which end with the item that reaches `part_size`.
 
     >>> divide([3, 3, 3, 9, 1], 6)
     [range(0, 2), range(2, 4), range(4, 5)]

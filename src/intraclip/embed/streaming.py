@@ -42,13 +42,9 @@ Vector = npt.NDArray[np.float64]
 
 @dataclass(kw_only=True)
 class _Live:
-    """What is held of one tracklet.
+    """What is held of one tracklet: sums of embeddings of closed clips, and of frame vectors of the open one.
 
     Attributes:
-        closed_sum: sum of the embeddings of finished clips.
-        closed: finished clips.
-        open_sum: sum of the frame vectors of the open clip.
-        open: frames in that sum.
         places: frames that the open clip has seen, usable or not.
     """
 

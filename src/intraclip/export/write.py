@@ -60,21 +60,13 @@ def write_network(
     calibration: Frames | None = None,
     force: bool = True,
 ) -> Written:
-    """Write a network to a file.
+    """Write a network, on the CPU and in evaluation mode, to a file; its suffix must fit the format.
 
     The file is made and checked in a folder beside its place, and moved there when it is right: after an error or a
-    crash there is no half or wrong file.
-
-    Args:
-        model: on the CPU, in evaluation mode.
-        recipe: that it was trained with.
-        out: file to write; its suffix must fit the format. OpenVINO writes a .bin file beside it.
-        format: see `WRITERS`.
-        part: ``clip``, the whole network, or ``frame``, the backbone with its spatial mean.
-        precision: ``fp32``, or ``int8`` (not for torch).
-        frames: uint8 ``[K, H, W, 3]`` RGB of the recipe's size, to check the file with.
-        calibration: for int8: uint8 clips ``[K, T, H, W, 3]`` RGB of the recipe's size.
-        force: replace files that are there; else they are refused, also those that appear in the meantime.
+    crash there is no half or wrong file. OpenVINO writes a .bin file beside it. ``clip`` is the whole network,
+    ``frame`` the backbone with its spatial mean. The file is checked with `frames`, uint8 ``[K, H, W, 3]`` RGB of the
+    recipe's size; int8 (not for torch) needs `calibration`, uint8 clips ``[K, T, H, W, 3]``. Without `force`, files
+    that are there are refused, also those that appear in the meantime.
 
     Raises:
         ConfigError: the suffix, or the precision, does not fit the format; or the head has no frame part.

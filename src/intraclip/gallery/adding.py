@@ -170,13 +170,8 @@ def add_embeddings(
 ) -> AddSummary:
     """Add what `intraclip extract` wrote.
 
-    Args:
-        gallery: of the file's fingerprint.
-        file: with names.
-        naming: what the tracklets are called; as for `tracklets`.
-        tracklets: of the data folder that the file was made of, for pictures and what else it knows; may be empty.
-        crops: pictures to keep of each.
-        progress: called with tracklets done and tracklets in all.
+    With the tracklets of the data folder that the file was made of come `crops` pictures of each, and what else the
+    folder knows. `progress` counts tracklets.
 
     Raises:
         DataError: another model's file, one without names, or tracklets that are not in the data folder.

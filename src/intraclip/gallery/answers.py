@@ -50,17 +50,15 @@ class Answer:
                 f"{where}: {self.query!r} and {self.tracklet!r}; an answer is about two tracklets"
             )
 
-    def as_judgement(self) -> Judgement:
-        """As the gallery knows it; of an answer that is one."""
-        return Judgement(
-            query=self.query, tracklet=self.tracklet, same=self.answer == SAME, by=self.by, at=self.at
-        )
-
 
 def judgements_of(answers: Iterable[Answer]) -> list[Judgement]:
     """What answers say; of several about the same two tracklets the last one counts, and "unsure" says nothing."""
     latest = {frozenset((a.query, a.tracklet)): a for a in answers}
-    return [a.as_judgement() for a in latest.values() if a.answer != UNSURE]
+    return [
+        Judgement(query=a.query, tracklet=a.tracklet, same=a.answer == SAME, by=a.by, at=a.at)
+        for a in latest.values()
+        if a.answer != UNSURE
+    ]
 
 
 def write_answers(file: Path, answers: Iterable[Answer]) -> None:

@@ -215,21 +215,20 @@ class FolderStore(Store):
         return Pictures()
 
     def nearest(self, query: Vectors, *, k: int, filters: Filters) -> Nearest:
-        found = self._memory.nearest(query, k=k, filters=filters)
+        numbers, vectors, exact = self._memory.nearest(query, k=k, filters=filters)
         with self._connections.read() as db:
             # Without boxes, and no records are made: most candidates are none of the answers.
             rows = db.execute(
                 f"SELECT {', '.join(_COLUMNS)}, digest FROM tracklets "
                 "WHERE number IN (SELECT value FROM json_each(?))",
-                (json.dumps(found.numbers.tolist()),),
+                (json.dumps(numbers.tolist()),),
             ).fetchall()
             digests.require_records(rows)
             names = {row[0]: row[1] for row in rows}
-        if len(names) < len(found.numbers):  # deleted meanwhile, or so it seems
+        if len(names) < len(numbers):  # deleted meanwhile, or so it seems
             self._verify()
-        there = [i for i, number in enumerate(found.numbers.tolist()) if number in names]
-        ids = [names[int(found.numbers[i])] for i in there]
-        return Nearest(ids, found.vectors[there], found.exact)
+        there = [i for i, number in enumerate(numbers.tolist()) if number in names]
+        return Nearest([names[int(numbers[i])] for i in there], vectors[there], exact)
 
     def page(self, filters: Filters, *, limit: int, after: str) -> list[TrackletRecord]:
         self._verify()
@@ -331,7 +330,11 @@ class FolderStore(Store):
             if self._verified:
                 return
             with self._connections.snapshot() as db:
-                verify_tracklets(db)
+                digests.verified(db, "tracklets")
+                for table in ("tracklets", "judgements"):  # and the indices that find their rows
+                    found = [text for (text,) in db.execute(f"PRAGMA integrity_check({table})")]
+                    if found != ["ok"]:
+                        raise Damage(f"its table of {table}: {found[0]}")
             self._verified = True
 
     def counts(self) -> Counts:
@@ -378,15 +381,6 @@ class FolderStore(Store):
         if gone:
             self.close()
         return gone
-
-
-def verify_tracklets(db: Connection) -> None:
-    """Refuse tracklets that are not what was written, and indices that do not find them, as `Damage`."""
-    digests.verified(db, "tracklets")
-    for table in ("tracklets", "judgements"):
-        found = [text for (text,) in db.execute(f"PRAGMA integrity_check({table})")]
-        if found != ["ok"]:
-            raise Damage(f"its table of {table}: {found[0]}")
 
 
 def all_damage(db: Connection) -> list[str]:

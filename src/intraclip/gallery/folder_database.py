@@ -28,12 +28,13 @@ from intraclip.gallery.folder_files import (
     OPENING_BYTES,
     PARTIAL,
     RESERVE_BYTES,
-    Commits,
     creating,
     is_unfinished,
     keep_reserve,
+    read_commits,
     release_reserve,
     sweep,
+    write_commits,
 )
 from intraclip.gallery.records import GalleryInfo
 
@@ -198,7 +199,7 @@ def read_info(folder: Path) -> GalleryInfo:
             "TRACKLETS ...`"
         )
     with explained(folder):
-        committed = Commits(folder).read()
+        committed = read_commits(folder)
         with closing(connect(folder)) as db:
             kind = db.execute("PRAGMA application_id").fetchone()[0]
             version = db.execute("PRAGMA user_version").fetchone()[0]
@@ -302,9 +303,8 @@ def connect(folder: Path, *, read_only: bool = False) -> sqlite3.Connection:
         return _connect(folder, read_only)
     except sqlite3.OperationalError as error:
         full = error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
-        if not (full and release_reserve(folder, keep=RESERVE_BYTES - OPENING_BYTES)) and not (
-            full and release_reserve(folder)
-        ):
+        rest = RESERVE_BYTES - OPENING_BYTES
+        if not full or not (release_reserve(folder, keep=rest) or release_reserve(folder)):
             raise
     return _connect(folder, read_only)
 
@@ -393,11 +393,10 @@ class Connections:
         self.folder = folder
         self.damage = ""
         self.full = False
-        self._writing = threading.Lock()
+        self._writing = threading.RLock()
         self._lending = threading.Lock()
         self._idle: list[sqlite3.Connection] = []
         self._closed = False
-        self._commits = Commits(folder)
         self._log_kept = False
         with explained(folder):
             self._writer = connect(folder)
@@ -470,9 +469,9 @@ class Connections:
                         self._writer.execute("ROLLBACK")
                     raise
                 self.full = False
-                self._commits.write(number)
+                write_commits(self.folder, number)
                 if self._log_kept:
-                    self._empty_log()
+                    self.empty_log()
             finally:
                 self._writing.release()
 
@@ -505,15 +504,12 @@ class Connections:
     def empty_log(self) -> bool:
         """Move the log into the database and cut it to nothing; False while a reader needs it, or the disk is full."""
         with self._writing:
-            return self._empty_log()
-
-    def _empty_log(self) -> bool:
-        try:
-            busy = self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
-        except sqlite3.OperationalError:
-            busy = 1
-        self._log_kept = bool(busy)
-        return not busy
+            try:
+                busy = self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+            except sqlite3.OperationalError:
+                busy = 1
+            self._log_kept = bool(busy)
+            return not busy
 
     def require_usable(self) -> None:
         """Refuse a database that has gone, or a disk without room for a change, with an `OutputError`."""

@@ -86,47 +86,43 @@ def creating(folder: Path, patience: float) -> Iterator[None]:
             lock.close()
 
 
-class Commits:
-    """The number of the last committed change, kept outside the database.
+def read_commits(folder: Path) -> int:
+    """The number of the last committed change; 0 without its file, as beside a restored copy of the database.
 
-    It is written after the commit and not synced: it may lag behind after a loss of power, which hides nothing.
+    Raises:
+        Damage: it cannot be read.
     """
+    try:
+        found = (folder / COMMITS).read_bytes()
+    except FileNotFoundError:
+        return 0
+    if not found:
+        return 0
+    match = _LINE.fullmatch(found)
+    if match is None or zlib.crc32(match[1]) != int(match[2]):
+        raise Damage(
+            f"the file {COMMITS}, which only counts changes (if `intraclip gallery check` finds no other damage, "
+            "remove that file)"
+        )
+    return int(match[1])
 
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / COMMITS
 
-    def read(self) -> int:
-        """The number; 0 where there is no such file, as beside a restored copy of the database.
+def write_commits(folder: Path, number: int) -> None:
+    """Keep the number of a change that was committed; a higher one that another process wrote meanwhile stays.
 
-        Raises:
-            Damage: it cannot be read.
-        """
-        try:
-            found = self._path.read_bytes()
-        except FileNotFoundError:
-            return 0
-        if not found:
-            return 0
-        match = _LINE.fullmatch(found)
-        if match is None or zlib.crc32(match[1]) != int(match[2]):
-            raise Damage(
-                f"the file {COMMITS}, which only counts changes (if `intraclip gallery check` finds no other damage, "
-                "remove that file)"
-            )
-        return int(match[1])
+    It is not synced: it may lag behind after a loss of power, which hides nothing.
+    """
+    path = folder / COMMITS
+    with suppress(OSError), os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b") as file:
+        with suppress(ImportError, OSError):
+            import fcntl
 
-    def write(self, number: int) -> None:
-        """Keep a number; a higher one that another process wrote meanwhile stays."""
-        with suppress(OSError), os.fdopen(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600), "r+b") as file:
-            with suppress(ImportError, OSError):
-                import fcntl
-
-                fcntl.flock(file, fcntl.LOCK_EX)
-            match = _LINE.fullmatch(file.read())
-            if match is None or int(match[1]) < number:
-                text = b"%020d" % number
-                file.seek(0)
-                file.write(b"%s %010d\n" % (text, zlib.crc32(text)))
+            fcntl.flock(file, fcntl.LOCK_EX)
+        match = _LINE.fullmatch(file.read())
+        if match is None or int(match[1]) < number:
+            text = b"%020d" % number
+            file.seek(0)
+            file.write(b"%s %010d\n" % (text, zlib.crc32(text)))
 
 
 def keep_reserve(folder: Path) -> None:

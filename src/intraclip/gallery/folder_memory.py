@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -38,20 +38,6 @@ _FETCH = 8_192
 _NAMES = ("camera", "person", "source")
 _COLUMNS = COVERED["tracklets"]
 _COMPARED = {"<": np.less, "<=": np.less_equal, ">=": np.greater_equal, ">": np.greater}
-
-
-class Found(NamedTuple):
-    """Candidates of a search.
-
-    Attributes:
-        numbers: int64 ``[K]``, of the tracklets in the database.
-        vectors: float32 ``[K, D]``.
-        exact: whether every tracklet that passes was compared.
-    """
-
-    numbers: npt.NDArray[np.int64]
-    vectors: Vectors
-    exact: bool
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -134,23 +120,25 @@ class Memory:
 
     # -- searching -----------------------------------------------------------------------------------------
 
-    def nearest(self, query: Vectors, *, k: int, filters: Filters) -> Found:
-        """Candidates, see `Store.nearest`."""
+    def nearest(
+        self, query: Vectors, *, k: int, filters: Filters
+    ) -> tuple[npt.NDArray[np.int64], Vectors, bool]:
+        """Candidates, see `Store.nearest`: their numbers in the database ``[K]``, vectors ``[K, D]``, and `exact`."""
         state, numbers_of = self._current(filters)
         passing = state.passing(filters, numbers_of)
         count = int(passing.sum())
         wanted = min(count, k + SPARE)
         exact = state.axes is None or state.short is None or count <= axes.KEPT
-        if not exact:
-            places = self._shortlist(state, query, passing, max(axes.KEPT, wanted))
-        elif count < GATHERED * len(passing):
-            places = np.flatnonzero(passing)
-        else:
+        if exact and count >= GATHERED * len(passing):
             scores = self._scores(state.vectors, state.lengths, query)
             scores[~passing] = np.inf
-            return _take(state, _smallest(scores, wanted), exact)
-        scores = self._scores(state.vectors[places], state.lengths[places], query)
-        return _take(state, places[_smallest(scores, wanted)], exact)
+            places = _smallest(scores, wanted)
+        else:
+            shorter = max(axes.KEPT, wanted)
+            places = np.flatnonzero(passing) if exact else self._shortlist(state, query, passing, shorter)
+            scores = self._scores(state.vectors[places], state.lengths[places], query)
+            places = places[_smallest(scores, wanted)]
+        return state.numbers[places], state.vectors[places], exact
 
     def _shortlist(self, state: _State, query: Vectors, passing: Mask, count: int) -> npt.NDArray[np.int64]:
         """Places of the best by their products along the axes; whole lengths count, only products are cut short."""
@@ -353,10 +341,6 @@ class _Growing:
         self.reserve(len(rows))
         self._array[self._count : self._count + len(rows)] = rows
         self._count += len(rows)
-
-
-def _take(state: _State, places: npt.NDArray[np.int64], exact: bool) -> Found:
-    return Found(state.numbers[places], state.vectors[places], exact)
 
 
 def _smallest(scores: Vectors, count: int) -> npt.NDArray[np.int64]:

@@ -113,7 +113,7 @@ def create_gallery(
     for text in shipped_calibrations():
         known = json.loads(text)
         if (known["fingerprint"], known["metric"]) == (fingerprint, metric):
-            gallery.keep_calibration(text)
+            gallery._store.put_document(_CALIBRATION, text)  # as is: it is known to fit
     return gallery
 
 
@@ -136,17 +136,11 @@ def _stores_at(address: str | Path) -> ModuleType:
 def opened_or_created(
     address: str | Path, *, fingerprint: str, dimension: int, metric: Distance | None = None, model: str = ""
 ) -> Iterator[Gallery]:
-    """Open a gallery to add to, or create it where there is none.
+    """Open a gallery to add to, or create it where there is none; the arguments are those of `create_gallery`.
 
     A gallery that was created here does not outlast an error unless something was added; one that was made for
-    something else and never held anything is made anew.
-
-    Args:
-        address: as in `open_gallery`.
-        fingerprint: as in `create_gallery`; a gallery with tracklets of another model is opened and refuses them.
-        dimension: as in `create_gallery`.
-        metric: asked for; None for that of a gallery that is there, and ``cosine`` for a new one.
-        model: as in `create_gallery`.
+    something else and never held anything is made anew. One with tracklets of another model is opened, and refuses
+    these. Without a metric it is that of a gallery that is there, and ``cosine`` for a new one.
 
     Raises:
         ConfigError: the gallery that is there measures another distance than `metric`.
@@ -630,13 +624,14 @@ class Gallery:
         Raises:
             DataError: a tracklet is not there, or they are one.
         """
-        return self._judge(query, tracklet, same=True, by=by)
+        return self.judge(query, tracklet, same=True, by=by)
 
     def reject(self, query: str, tracklet: str, *, by: str = "") -> Judgement:
         """A human says that two tracklets show different people; see `confirm`."""
-        return self._judge(query, tracklet, same=False, by=by)
+        return self.judge(query, tracklet, same=False, by=by)
 
-    def _judge(self, query: str, tracklet: str, *, same: bool, by: str) -> Judgement:
+    def judge(self, query: str, tracklet: str, *, same: bool, by: str = "") -> Judgement:
+        """`confirm` or `reject`."""
         if query == tracklet:
             raise DataError(f"{query!r} was compared with itself; a judgement is about two tracklets")
         check_name(by, what="the name of who judges")
@@ -692,11 +687,7 @@ class Gallery:
                 f"the calibration is for {calibration.metric} distances, the gallery {self.info.address} measures "
                 f"{self.info.metric} ones; fit it for these"
             )
-        self.keep_calibration(json.dumps(calibration.to_json_dict()))
-
-    def keep_calibration(self, text: str) -> None:
-        """As `set_calibration`, for one that is known to fit: its JSON text."""
-        self._store.put_document(_CALIBRATION, text)
+        self._store.put_document(_CALIBRATION, json.dumps(calibration.to_json_dict()))
 
     # -- papers: what else is kept about tracklets -----------------------------------------------------------
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from intraclip.core.media import read_picture
 from intraclip.core.spread import spread
 from intraclip.data.frames import shrunk
 from intraclip.errors import DataError
@@ -23,11 +21,6 @@ MAX_FRAMES = 64
 
 KEPT_SIDE = 1_280
 """Frames of a clip are made smaller than this at once: a hundred in 4K take 3 GB, and no network looks at more."""
-
-
-def read_images(paths: Sequence[Path]) -> list[Picture]:
-    """Read image files, turned upright."""
-    return [read_picture(path) for path in paths]
 
 
 def read_clip(path: Path) -> list[Picture]:

@@ -182,17 +182,13 @@ class Filters:
         ]
         return [(name, sign, value) for name, sign, value in found if value is not None]
 
-    def to_json_dict(self) -> dict[str, Any]:
-        """Only what is given, for logs and messages."""
-        return {
+    def for_audit(self) -> dict[str, Any]:
+        """What is given, for the audit log, which outlives people's labels: how many were named, not which."""
+        told = {
             name: sorted(value) if isinstance(value, frozenset) else value
             for name, value in asdict(self).items()
             if value is not None and value != frozenset()
         }
-
-    def for_audit(self) -> dict[str, Any]:
-        """For the audit log, which outlives people's labels: how many were named, not which."""
-        told = self.to_json_dict()
         if "people" in told:
             told["people"] = len(told["people"])
         return {"filters": told} if told else {}

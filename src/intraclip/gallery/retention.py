@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from intraclip.errors import IntraclipError
 from intraclip.gallery.gallery import Gallery
@@ -39,6 +40,7 @@ def sweep(gallery: Gallery, keep_s: float, *, spared: frozenset[str] = frozenset
     return len(ids)
 
 
+@dataclass(eq=False)
 class Retention:
     """Sweeps a gallery now and then, in a thread; see `sweep`. Who is spared is asked each time.
 
@@ -47,20 +49,14 @@ class Retention:
         problem: why the last sweep failed; empty if it did not.
     """
 
-    def __init__(
-        self,
-        gallery: Gallery,
-        keep_s: float,
-        *,
-        spared: Callable[[], frozenset[str]] = frozenset,
-        actor: str = "",
-    ) -> None:
-        self.deleted = 0
-        self.problem = ""
-        self._gallery = gallery
-        self._keep_s = keep_s
-        self._spared = spared
-        self._actor = actor
+    gallery: Gallery
+    keep_s: float
+    spared: Callable[[], frozenset[str]] = frozenset
+    actor: str = ""
+    deleted: int = 0
+    problem: str = ""
+
+    def __post_init__(self) -> None:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="retention", daemon=True)
 
@@ -76,8 +72,8 @@ class Retention:
     def _run(self) -> None:
         while not self._stop.is_set():
             try:
-                self.deleted += sweep(self._gallery, self._keep_s, spared=self._spared(), actor=self._actor)
+                self.deleted += sweep(self.gallery, self.keep_s, spared=self.spared(), actor=self.actor)
                 self.problem = ""
             except IntraclipError as error:  # a full disk may have room again the next time
                 self.problem = str(error)
-            self._stop.wait(min(EVERY_S, self._keep_s / 10))
+            self._stop.wait(min(EVERY_S, self.keep_s / 10))

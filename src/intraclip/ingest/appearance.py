@@ -42,13 +42,7 @@ Samples = dict[int, tuple[npt.NDArray[np.int64], Floats]]
 
 
 class Encoder(Protocol):
-    """A network that turns each picture of a person into one vector.
-
-    Attributes:
-        fingerprint: of its weights and preprocessing.
-        height: of the pictures it takes, in pixels.
-        width: of the pictures it takes, in pixels.
-    """
+    """A network that turns pictures of a person, of a height and width in pixels, into one vector each."""
 
     fingerprint: str
     height: int
@@ -60,12 +54,7 @@ class Encoder(Protocol):
 
 
 class AppearanceSampler:
-    """Looks at everyone in a video every now and then.
-
-    Args:
-        encoder: pictures to vectors.
-        config: `appearance_seconds`, and the limits of size and overlap below which nobody is looked at.
-    """
+    """Looks at everyone in a video every `appearance_seconds`, whom the gates of size and overlap let pass."""
 
     def __init__(self, encoder: Encoder, config: IngestConfig) -> None:
         self._encoder = encoder
@@ -76,11 +65,7 @@ class AppearanceSampler:
         self._vectors: list[npt.NDArray[np.float16]] = []
 
     def look(self, frame: VideoFrame, seen: Observations) -> None:
-        """Take a picture of everyone who has not been looked at for a while and can be seen well.
-
-        Args:
-            frame: the frame.
-            seen: everyone in it.
+        """Take a picture of everyone in a frame who has not been looked at for a while and can be seen well.
 
         Raises:
             DataError: the encoder's vectors are not finite.
@@ -116,8 +101,7 @@ class AppearanceSampler:
     def divide(self, seen: Observations) -> tuple[Observations, int]:
         """Divide tracks that change from one person to another; the later part gets a new number.
 
-        Args:
-            seen: every followed box, by frame and then by track.
+        `seen` is every followed box, by frame and then by track.
 
         Returns:
             The same boxes, and how many cuts were made.
@@ -158,9 +142,6 @@ class AppearanceSampler:
 
 def similarity_limit(samples: Samples) -> float | None:
     """How alike pictures must be to show one person: half way between two people and one.
-
-    Args:
-        samples: pictures of every track, in order of time.
 
     Returns:
         A cosine similarity: the middle between the median over pairs of tracks that share frames, and the median over
@@ -211,9 +192,8 @@ def _of_two_people(samples: Samples) -> list[float]:
 def find_cuts(vectors: Floats, limit: float) -> list[int]:
     """Where a track changes from one person to another: numbers of pictures that begin a new part, in order.
 
-    Args:
-        vectors: unit vectors ``[n, F]`` of its pictures, in order of time.
-        limit: pictures before and after a cut are less alike than this.
+    `vectors` are unit vectors ``[n, F]`` of its pictures, in order of time; pictures before and after a cut are less
+    alike than `limit`.
 
     >>> anna, ben = np.eye(2, dtype=np.float32)
     >>> find_cuts(np.stack([anna] * 5 + [ben] * 4), 0.5)

@@ -45,11 +45,7 @@ class CameraMotion:
     def estimate(
         self, image: Image, boxes: npt.NDArray[np.floating] | None = None
     ) -> npt.NDArray[np.floating]:
-        """Where points of the image before are in this one.
-
-        Args:
-            image: uint8 ``[H, W, 3]`` BGR.
-            boxes: ``[N, 4]``, people in it, in pixels.
+        """Where points of the image before are in this one, uint8 ``[H, W, 3]`` BGR; boxes ``[N, 4]`` hold people.
 
         Returns:
             ``[2, 3]``: shift, turn and scale. `STANDS` for a camera that stands, for the first image, for one of

@@ -15,6 +15,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +23,7 @@ import numpy.typing as npt
 from intraclip.core.numbers import MAX_ID
 from intraclip.errors import DataError
 from intraclip.ingest.cameras import camid_of
-from intraclip.ingest.mot import lines_of, listed, read_mot, write_mot
+from intraclip.ingest.mot import MotFile, lines_of, listed, read_mot, write_mot
 
 AI_CITY = "camera id frame left top width height x y"
 
@@ -41,8 +42,16 @@ class CameraTracks:
     track: npt.NDArray[np.int64]
     boxes: npt.NDArray[np.float32]
 
+    @classmethod
+    def of(cls, file: MotFile) -> CameraTracks:
+        """Those of a file."""
+        return cls(frame=file.frame, track=file.track, boxes=file.boxes)
+
     def __len__(self) -> int:
         return len(self.frame)
+
+    def __getitem__(self, rows: npt.NDArray[Any]) -> CameraTracks:
+        return CameraTracks(frame=self.frame[rows], track=self.track[rows], boxes=self.boxes[rows])
 
 
 Tracks = Mapping[int, CameraTracks]
@@ -52,9 +61,8 @@ Tracks = Mapping[int, CameraTracks]
 def read_tracks(path: Path) -> dict[int, CameraTracks]:
     """Read boxes with ids of all cameras.
 
-    Args:
-        path: a folder of MOTChallenge files or sequences, a single such file, or a file of the AI City Challenge. The
-            camera is the number in the name of a file or sequence.
+    The path is a folder of MOTChallenge files or sequences, a single such file, or a file of the AI City Challenge. The
+    camera is the number in the name of a file or sequence.
 
     Raises:
         DataError: nothing there, a file that cannot be read (lines are named), lines without ids, a name without a
@@ -81,7 +89,7 @@ def read_tracks(path: Path) -> dict[int, CameraTracks]:
         mot = read_mot(file)
         if not mot.followed:
             raise DataError(f"{file}: its lines have no ids; tracks are needed, not detections")
-        found[camera] = CameraTracks(frame=mot.frame, track=mot.track, boxes=mot.boxes)
+        found[camera] = CameraTracks.of(mot)
     return found
 
 
@@ -152,12 +160,6 @@ def _read_ai_city(path: Path) -> dict[int, CameraTracks]:
     table = np.array(rows, dtype=np.float64).reshape(-1, 9)
     table = table[np.lexsort((table[:, 1], table[:, 2], table[:, 0]))]
     corners = np.concatenate([table[:, 3:5], table[:, 3:5] + table[:, 5:7]], axis=1).astype(np.float32)
-    found = {}
-    for camera in np.unique(table[:, 0]).astype(np.int64).tolist():
-        chosen = table[:, 0] == camera
-        found[camera] = CameraTracks(
-            frame=table[chosen, 2].astype(np.int64),
-            track=table[chosen, 1].astype(np.int64),
-            boxes=corners[chosen],
-        )
-    return found
+    cameras, tracks, frames = table[:, :3].astype(np.int64).T
+    every = CameraTracks(frame=frames, track=tracks, boxes=corners)
+    return {camera: every[cameras == camera] for camera in np.unique(cameras).tolist()}

@@ -32,18 +32,10 @@ def camid_of(path: Path) -> int | None:
 def assign_cameras(
     videos: Sequence[Path], *, mapping: Mapping[str, int], same_camera: bool
 ) -> tuple[list[int], list[str]]:
-    """Camera number of every video.
+    """Camera number of every video, in their order, and notes about numbers that were made up.
 
-    A number comes from the mapping, else from the file name, else it is the smallest one still free, in the
-    order of the videos.
-
-    Args:
-        videos: video files.
-        mapping: file name to camera number.
-        same_camera: several videos may share a number.
-
-    Returns:
-        The numbers, in the order of `videos`, and notes about numbers that were made up.
+    A number comes from the mapping of file names, else from the file name, else it is the smallest one still free, in
+    the order of the videos. With `same_camera` several videos may share a number.
 
     Raises:
         ConfigError: the mapping names a file that is not among the videos.

@@ -15,13 +15,7 @@ JPEG_QUALITY = 95
 
 
 def crop_box(box: Floats, *, margin: float, height: int, width: int) -> tuple[int, int, int, int]:
-    """Whole pixels to cut out for a box.
-
-    Args:
-        box: left, top, right, bottom in pixels; may reach beyond the image.
-        margin: share of the box's size added on every side.
-        height: of the image.
-        width: of the image.
+    """Whole pixels to cut out for a box, which may reach beyond the image, and a margin of a share of its size.
 
     Returns:
         Left, top (inside), right, bottom (outside), within the image and at least one pixel large.

@@ -24,11 +24,9 @@ _RECORD = struct.Struct("<qII")
 
 
 class DetectionLog:
-    """The log of one video, replayed up to its end and then continued.
+    """The log of one video, replayed up to its end and then continued; made if absent.
 
-    Args:
-        path: the file; made if absent.
-        decide: called for a new log: what is to be remembered beside the detections, as JSON can hold it.
+    A new log asks `decide` what is to be remembered beside the detections, as JSON can hold it.
 
     Attributes:
         decided: what `decide` said when the log was begun.
@@ -63,9 +61,7 @@ class DetectionLog:
     def __call__(self, frame: int, detect: Callable[[], Detections]) -> Detections:
         """People in a frame: from the log as far as it goes, then from the detector.
 
-        Args:
-            frame: its number; always the same numbers in the same order.
-            detect: asks the detector.
+        Frames come with the same numbers in the same order, whenever the log is read.
 
         Raises:
             OutputError: the log cannot be written.

@@ -52,10 +52,15 @@ class Detections:
 
 def box_iou(a: Floats, b: Floats) -> Floats:
     """Intersection over union of every box of `a` ``[N, 4]`` with every box of `b` ``[M, 4]``: ``[N, M]``."""
-    inner = np.minimum(a[:, None, 2:], b[None, :, 2:]) - np.maximum(a[:, None, :2], b[None, :, :2])
-    intersection = inner.clip(min=0).prod(axis=2)
+    intersection = shared_area(a, b)
     union = box_area(a)[:, None] + box_area(b)[None] - intersection
     return np.asarray(intersection / np.maximum(union, 1e-9), dtype=np.float32)
+
+
+def shared_area(a: Floats, b: Floats) -> Floats:
+    """Square pixels that every box of `a` ``[N, 4]`` shares with every box of `b` ``[M, 4]``: ``[N, M]``."""
+    inner = np.minimum(a[:, None, 2:], b[None, :, 2:]) - np.maximum(a[:, None, :2], b[None, :, :2])
+    return np.asarray(inner.clip(min=0).prod(axis=2))
 
 
 def box_area(boxes: Floats) -> Floats:

@@ -34,14 +34,7 @@ class Detector(Protocol):
     width: int
 
     def __call__(self, image: Image) -> Detections:
-        """Find people.
-
-        Args:
-            image: uint8 ``[H, W, 3]`` BGR, of any size.
-
-        Returns:
-            Detections in pixels of the image, best first, after non-maximum suppression.
-        """
+        """People in an image, uint8 ``[H, W, 3]`` BGR of any size: best first, after non-maximum suppression."""
         ...
 
 
@@ -73,11 +66,8 @@ def open_detector(path: Path, config: IngestConfig, *, at_once: int = 1) -> Dete
     `.onnx` is a YOLOX network. `.pth`, `.pt` and `.safetensors` hold the weights of one of torchvision's detection
     models, which `config.detector_model` or the file's name says. `.pb` is an SSD network's TensorFlow graph.
 
-    Args:
-        path: the file, or a name.
-        config: thresholds and classes.
-        at_once: videos that will ask it at the same time. Several runs of an ONNX network side by side, each on its
-            part of the cores, take a tenth less processor time than one after the other on all of them.
+    `at_once` is how many videos will ask it at the same time. Several runs of an ONNX network side by side, each on its
+    part of the cores, take a tenth less processor time than one after the other on all of them.
 
     Raises:
         CheckpointError: the weights are damaged, or are those of another model.

@@ -26,15 +26,7 @@ from intraclip.ingest.tracking import PeopleTracker
 
 
 class Earlier(NamedTuple):
-    """Where somebody was before it was sure that there is somebody.
-
-    Attributes:
-        frame: its number.
-        time_s: its time.
-        number: of the track.
-        box: float32 ``[4]``.
-        score: of the detection.
-    """
+    """Where somebody was, in which box ``[4]`` of which track, before it was sure that there is somebody."""
 
     frame: int
     time_s: float
@@ -105,10 +97,7 @@ class TracksFromFile:
 class DetectAndTrack:
     """Finds people in the frames of one camera and continues their tracks; passes over frames as `quality` allows.
 
-    Args:
-        detect: people in a frame; asked for frames that are searched only.
-        config: of the tracker, and `quality`.
-        fps: nominal frames a second of the frames that will come.
+    `detect` is asked for frames that are searched only; `fps` is the nominal rate of the frames that will come.
     """
 
     def __init__(
@@ -151,9 +140,6 @@ class Beginnings:
     """Gives tracks their first moments back, which the tracker keeps to itself until it is sure.
 
     Nothing for `quality=full`. Else they are the boxes of the searches right before that nobody had, nearest first.
-
-    Args:
-        config: `quality` and `confirm_frames` count.
     """
 
     def __init__(self, config: IngestConfig) -> None:
@@ -165,13 +151,10 @@ class Beginnings:
     def __call__(
         self, frame: VideoFrame, numbers: npt.NDArray[np.int64], people: Detections, found: Detections
     ) -> list[Earlier]:
-        """Beginnings of the tracks that are new in a frame.
+        """Beginnings of the tracks that are new in a frame that was searched.
 
-        Args:
-            frame: that was searched.
-            numbers: of the tracks in it.
-            people: where they are.
-            found: everyone who may begin a track, those of tracks too.
+        `people` are the boxes of the tracks of these numbers; `found` is everyone who may begin a track, those of
+        tracks too.
         """
         if not self._free.maxlen:
             return []
@@ -253,12 +236,7 @@ def observe(
 ) -> tuple[Observations, int]:
     """Everyone in one video.
 
-    Args:
-        source: the video.
-        follower: says who is where.
-        config: whether sharpness is measured.
-        look: called for every frame with everyone in it.
-        watch: called after every frame.
+    `look` is called for every frame with everyone in it, `watch` after every frame.
 
     Returns:
         Every followed box, by frame and then by track; and the number of frames used, those passed over included, which

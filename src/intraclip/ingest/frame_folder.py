@@ -26,12 +26,8 @@ class FrameFolder(FrameSource):
     """A folder of frames whose names end in numbers, or a MOTChallenge sequence: `seqinfo.ini` beside `img1`.
 
     Names count frames from 1, or from 0 where there is a 0: ``000001.jpg`` is frame 0 of the video (and frame 1 of
-    MOTChallenge files). A number that is missing leaves a gap in time.
-
-    Args:
-        path: the folder of the pictures, or the sequence's.
-        config: `folder_fps`, `frame_stride` and `max_fps` are read. Where neither that nor a `seqinfo.ini` tells the
-            frames a second, they are `FALLBACK_FPS`, with a note.
+    MOTChallenge files). A number that is missing leaves a gap in time. Where neither `folder_fps` nor a `seqinfo.ini`
+    tells the frames a second, they are `FALLBACK_FPS`, with a note.
 
     Raises:
         DataError: there are no numbered pictures, two have the same number, `seqinfo.ini` is wrong, or not one

@@ -26,12 +26,10 @@ class VideoInfo:
     """What a video says about itself.
 
     Attributes:
-        path: the file or folder.
         fps: frames a second; `FALLBACK_FPS` where it states none.
         announced_frames: number of frames according to the header, 0 where it says nothing. Some
             containers only estimate it.
-        height: of the first frame, upright, in pixels.
-        width: of the first frame, upright, in pixels.
+        height: of the first frame, upright, in pixels; so is the width.
     """
 
     path: Path
@@ -71,11 +69,7 @@ class Grabbed(NamedTuple):
 
 
 class FrameSource(ABC):
-    """Frames that are read from front to back, as often as needed.
-
-    Args:
-        info: what the video says about itself.
-        config: `frame_stride` and `max_fps` are read.
+    """Frames that are read from front to back, as often as needed; `frame_stride` and `max_fps` say which.
 
     Attributes:
         info: what the video says about itself.

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from intraclip.core.spread import evenly
 from intraclip.ingest.config import IngestConfig
-from intraclip.ingest.detections import Floats, box_area
+from intraclip.ingest.detections import Floats, box_area, shared_area
 from intraclip.ingest.frame_source import Image
 
 GATES = ("too_small", "aspect", "truncated", "overlapped", "blurred")
@@ -89,24 +89,13 @@ class Observations:
 
 
 def overlap_in_front(boxes: Floats) -> Floats:
-    """Share of every box that the nearest single person in front covers.
+    """Share of every box ``[N, 4]`` of a frame that the nearest single person in front covers: float32 ``[N]`` in 0..1.
 
     Whoever stands lower in the image is in front: true for cameras that look down on a floor. The person in
     front is seen whole, so the overlap only counts for the one behind.
-
-    Args:
-        boxes: float32 ``[N, 4]``, everyone in the frame.
-
-    Returns:
-        float32 ``[N]`` in 0..1.
     """
-    inner = np.minimum(boxes[:, None, 2:], boxes[None, :, 2:]) - np.maximum(
-        boxes[:, None, :2], boxes[None, :, :2]
-    )
-    shared = inner.clip(min=0).prod(axis=2)
-    area = (boxes[:, 2:] - boxes[:, :2]).clip(min=0).prod(axis=1)
     in_front = boxes[None, :, 3] > boxes[:, None, 3]
-    covered = np.where(in_front, shared, 0.0) / np.maximum(area[:, None], 1e-9)
+    covered = np.where(in_front, shared_area(boxes, boxes), 0.0) / np.maximum(box_area(boxes)[:, None], 1e-9)
     return np.asarray(covered.max(axis=1, initial=0.0), dtype=np.float32)
 
 
@@ -122,20 +111,12 @@ def sharpness(crop: Image) -> float:
 
 
 def truncation(boxes: Floats, *, height: int, width: int) -> Floats:
-    """Estimated share of the person outside the image, for every frame of one track.
+    """Estimated share of the person outside the image, 0..1, for every box ``[N, 4]`` of one track, in order of time.
 
     Detectors end a box at the image's border, so the box alone does not tell. Two hints are combined, the larger
     counts: the part of the box beyond the image, and, for boxes that touch the border, how much smaller they are
     than the track's boxes that do not touch it: than the median area of the `NEIGHBOURS` nearest in time, because
     people grow and shrink as they come and go. A track that always touches has only the first hint.
-
-    Args:
-        boxes: float32 ``[N, 4]``, in order of time.
-        height: of the image.
-        width: of the image.
-
-    Returns:
-        float32 ``[N]`` in 0..1.
     """
     limits = np.array([width, height], np.float32)
     visible = (np.minimum(boxes[:, 2:], limits) - np.maximum(boxes[:, :2], 0)).clip(min=0).prod(axis=1)
@@ -151,14 +132,7 @@ def truncation(boxes: Floats, *, height: int, width: int) -> Floats:
 
 
 def failed_gates(track: Observations, config: IngestConfig, *, height: int, width: int) -> list[str | None]:
-    """The first gate that drops each frame of a track, or None for good frames.
-
-    Args:
-        track: one person, in order of time.
-        config: the limits.
-        height: of the image.
-        width: of the image.
-    """
+    """The first gate that drops each frame of a track, in order of time, or None for good frames."""
     boxes = track.boxes
     limits = np.array([width, height, width, height], np.float32)
     seen = np.clip(boxes, 0, limits)
@@ -195,11 +169,7 @@ class Selection:
 def select(track: Observations, config: IngestConfig, *, height: int, width: int) -> Selection:
     """Divide a track that is too long, apply the gates, then thin every part out evenly to `config.max_frames`.
 
-    Args:
-        track: one person, in order of time, at least one frame.
-        config: the limits.
-        height: of the image.
-        width: of the image.
+    The track is of one person, in order of time, at least one frame.
     """
     duration = float(track.time_s[-1] - track.time_s[0])
     count = max(1, math.ceil(duration / config.split_seconds)) if config.split_seconds else 1

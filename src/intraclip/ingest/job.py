@@ -52,9 +52,6 @@ def as_now(settings: Any) -> Any:
 class Job:
     """The output folder of one ingest, held by one process at a time.
 
-    Args:
-        settings: what decides the result, by name, as JSON can hold it.
-
     Attributes:
         record: what the finished ingest wrote into `ingest.json`; None while it is unfinished.
     """
@@ -68,10 +65,7 @@ class Job:
         )
 
     def begin(self, *, resume: bool) -> None:
-        """Make the folder, or check that what is in it belongs to the same job.
-
-        Args:
-            resume: take up what is there. A folder that is empty or absent is begun.
+        """Make the folder, or, to `resume`, check that what is there belongs to the same job; an empty one is begun.
 
         Raises:
             OutputError: there is something already and `resume` is not said; it is no ingest, or one with other
@@ -138,13 +132,7 @@ class Job:
         return self.folder / f"{view}.detections"
 
     def finish(self, view: str, kept: Mapping[str, Any], tracklets: list[str]) -> None:
-        """Mark a view as finished; its files are all written.
-
-        Args:
-            view: name of the view.
-            kept: what to remember of it, as JSON can hold it.
-            tracklets: names of its tracklets.
-        """
+        """Mark a view as finished, whose files are all written; keeps what to remember and its tracklets' names."""
         sizes = {f"tracklets/{name}": _bytes_in(self.out / "tracklets" / name) for name in tracklets}
         write_text(self.folder / f"{view}.json", json.dumps({**kept, "bytes": sizes}), kept=KEPT)
         self.log_of(view).unlink(missing_ok=True)

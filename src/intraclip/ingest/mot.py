@@ -86,11 +86,7 @@ class MotFile:
         )
 
     def within(self, count: int, video: Path) -> MotFile:
-        """Without frames beyond the end of the video; they are counted in `ignored`.
-
-        Args:
-            count: number of frames of the video.
-            video: for the message.
+        """Without frames beyond the `count` of the video; they are counted in `ignored`.
 
         Raises:
             DataError: they are half of all or more; lines are named.
@@ -119,13 +115,10 @@ class MotFile:
 
 
 def read_mot(path: Path, *, person_class: int = 1) -> MotFile:
-    """Read a file in MOTChallenge format.
+    """Read a file in MOTChallenge format, its values separated by commas or blanks.
 
-    A file in which no line counts is that of a camera that saw nobody.
-
-    Args:
-        path: the file; values are separated by commas or blanks.
-        person_class: which class counts, where the file has a column of classes (nine columns).
+    A file in which no line counts is that of a camera that saw nobody. `person_class` is the class that counts, where
+    the file has a column of classes (nine columns).
 
     Raises:
         DataError: it cannot be read, a value is wrong (lines are named), only some lines have ids, an id occurs twice
@@ -192,8 +185,7 @@ def read_mot(path: Path, *, person_class: int = 1) -> MotFile:
 def write_mot(rows: Iterable[tuple[int, int, tuple[float, float, float, float], float]]) -> str:
     r"""Text in MOTChallenge format: frame (from 1), id, left, top, width, height, score, -1, -1, -1.
 
-    Args:
-        rows: frame number from 0, id, box as left, top, right, bottom, and score.
+    Rows are frame number from 0, id, box as left, top, right, bottom, and score.
 
     >>> write_mot([(0, 7, (10.0, 20.0, 30.0, 60.0), 0.9)])
     '1,7,10.00,20.00,20.00,40.00,0.9000,-1,-1,-1\n'

@@ -172,7 +172,12 @@ def ingest(
                 "versions": _versions(),
                 "detector": None
                 if network is None or detector is None
-                else _describe(Path(detector), network),
+                else {
+                    "file": Path(detector).name,
+                    "name": network.name,
+                    "sha256": network.sha256,
+                    "input": [network.height, network.width],
+                },
                 "videos": [s.to_json_dict() for s in summaries],
                 "notes": notes,
             }
@@ -348,15 +353,6 @@ def _notes_about(source: FrameSource, summary: VideoSummary, tracks: MotFile | N
             f"{tracks.path.name}: confidences beyond 0..1 are taken as scores whose sign decides, 0 becomes 0.5"
         )
     return notes
-
-
-def _describe(path: Path, network: Detector) -> dict[str, Any]:
-    return {
-        "file": path.name,
-        "name": network.name,
-        "sha256": network.sha256,
-        "input": [network.height, network.width],
-    }
 
 
 def _versions() -> dict[str, str]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Protocol, runtime_checkable
 
 import cv2
 import numpy as np
@@ -22,7 +21,7 @@ from intraclip.ingest.detections import Detections, Floats, box_iou
 from intraclip.ingest.detector import Detector
 from intraclip.ingest.frame_source import Image, VideoFrame
 from intraclip.ingest.gates import Observations, overlap_in_front
-from intraclip.ingest.tiling import Detect, Tile, detect_tiled, tiles_of
+from intraclip.ingest.tiling import Detect, detect_tiled, tiles_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,59 +81,33 @@ STILL_SECONDS = 2.0
 """A scene that stands still is searched as often as this all the same."""
 
 
-@runtime_checkable
-class ScalesUp(Protocol):
-    """A detector that can be had for inputs of another size."""
-
-    def sized(self, height: int, width: int) -> Detect | None:
-        """The same network for an input of this size, rounded up to what it needs; None where it cannot be resized.
-
-        Images that fit are not scaled.
-        """
-        ...
-
-
 def finder(detector: Detector, config: IngestConfig, *, height: int, width: int, small: bool) -> Detect:
-    """How the frames of one camera are searched.
+    """How the frames of one camera, of this size in pixels, are searched.
 
-    Args:
-        detector: of all cameras.
-        config: `quality`, `tile_overlap` and `nms_iou` count.
-        height: of the frames, in pixels.
-        width: of the frames, in pixels.
-        small: search for small people too; else the whole frame is shrunk to the detector's input.
+    `small`: search for small people too; else the whole frame is shrunk to the detector's input.
     """
     if not small:
         return detector
-    if (thrift := THRIFT[config.quality]) is not None and isinstance(detector, ScalesUp):
+    # Not every kind can be had for inputs of another size.
+    sized: Callable[[int, int], Detect | None] | None = getattr(detector, "sized", None)
+    if (thrift := THRIFT[config.quality]) is not None and sized is not None:
         tile_height, tile_width = min(height, LARGEST[0]), min(width, LARGEST[1])
-        piece = detector.sized(round(tile_height * thrift.scale), round(tile_width * thrift.scale))
+        piece = sized(round(tile_height * thrift.scale), round(tile_width * thrift.scale))
         if piece is not None:
             tiles = tiles_of(
                 height, width, tile_height=tile_height, tile_width=tile_width, overlap=config.tile_overlap
             )
-            whole = (
-                detector if height * thrift.scale > WHOLE_TOO * detector.height or len(tiles) > 1 else None
-            )
-            return _pieces(whole, piece, tiles, config)
+            if len(tiles) == 1 and height * thrift.scale <= WHOLE_TOO * detector.height:
+                return piece
+            return lambda image: detect_tiled(image, detector, tiles, nms_iou=config.nms_iou, piece=piece)
     tiles = tiles_of(
         height, width, tile_height=detector.height, tile_width=detector.width, overlap=config.tile_overlap
     )
     return lambda image: detect_tiled(image, detector, tiles, nms_iou=config.nms_iou)
 
 
-def _pieces(whole: Detect | None, piece: Detect, tiles: list[Tile], config: IngestConfig) -> Detect:
-    if whole is None:
-        return piece
-    return lambda image: detect_tiled(image, whole, tiles, nms_iou=config.nms_iou, piece=piece)
-
-
 class Still:
-    """Answers for frames in which nothing has moved since the last search.
-
-    Args:
-        find: searches a frame.
-    """
+    """Answers for frames in which nothing has moved since the last search; `find` searches a frame."""
 
     def __init__(self, find: Callable[[VideoFrame], Detections]) -> None:
         self._find = find
@@ -173,12 +146,7 @@ def _moved(then: npt.NDArray[np.int16], now: npt.NDArray[np.int16]) -> bool:
 
 
 class Cadence:
-    """Says which frames are searched.
-
-    Args:
-        config: `quality` and `confirm_frames` count.
-        fps: nominal frames a second of the frames that will come.
-    """
+    """Says which frames are searched; `fps` is the nominal rate of the frames that will come."""
 
     def __init__(self, config: IngestConfig, *, fps: float) -> None:
         self._thrift = THRIFT[config.quality]
@@ -279,16 +247,9 @@ def filled(
 ) -> Observations:
     """Put people where they were in the frames between two searches: on the straight way, at an even pace.
 
-    Who is missed by one search, and found by the next, was there all the time. Their overlap is left open (NaN).
-
-    Args:
-        seen: everyone in the frames that were searched, by frame and then by track.
-        index: int64 ``[F]``, numbers of all frames, ascending.
-        time_s: float64 ``[F]``, their times.
-        searched: bool ``[F]``, which of them were searched.
-
-    Returns:
-        The same and the new rows, by frame and then by track.
+    Who is missed by one search, and found by the next, was there all the time. Their overlap is left open (NaN). `seen`
+    is everyone in the frames that were searched; `index` int64 ``[F]``, `time_s` float64 ``[F]`` and `searched` bool
+    ``[F]`` are of all frames, in order. Rows come and go by frame and then by track.
     """
     if searched.all() or not len(seen):
         return seen
@@ -322,11 +283,7 @@ def filled(
 
 
 def with_overlap(seen: Observations) -> Observations:
-    """Work out how far people hide each other in frames where that was left open (NaN).
-
-    Args:
-        seen: everyone, by frame and then by track.
-    """
+    """Work out how far people hide each other in frames where that was left open (NaN); rows are by frame."""
     unknown = np.isnan(seen.overlap)
     if not unknown.any():
         return seen

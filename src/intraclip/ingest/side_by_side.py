@@ -20,19 +20,11 @@ class Stopped(Exception):
 
 
 def side_by_side(one: Callable[[int], T], count: int, *, workers: int, stop: Callable[[], None]) -> list[T]:
-    """Do a piece of work for each of several videos, some at a time.
+    """Do `one` piece of work, by number, for each of several videos, at most `workers` at a time; the answers in order.
 
     Decoding, networks and compression let go of Python's lock, so threads keep all cores busy: while one video waits
-    for its decoder, another is searched and the pictures of a third are cut out.
-
-    Args:
-        one: does the work for the n-th video.
-        count: how many there are.
-        workers: at most as many at a time.
-        stop: called when one has failed; makes the others raise `Stopped` soon.
-
-    Returns:
-        What `one` returned, in order.
+    for its decoder, another is searched and the pictures of a third are cut out. When one has failed, `stop` is called,
+    which makes the others raise `Stopped` soon.
 
     Raises:
         BaseException: what the first that failed has raised.

@@ -70,16 +70,11 @@ def open_source(path: Path, config: IngestConfig = ALL) -> FrameSource:
 
 
 def match_tracks(tracks: Sequence[Path], videos: Sequence[Path], views: Sequence[str]) -> list[Path]:
-    """The file of tracks of every video.
+    """The file of tracks, in MOTChallenge format, of every video.
 
     A file belongs to the video of the same name (`lobby.txt` and `lobby.mp4`), to the view of that name (`cam1.txt`,
     as `ingest` writes them), or to the MOTChallenge sequence whose folder it lies in (`gt/gt.txt`). If no file belongs
     anywhere by these rules, they are taken in the order given.
-
-    Args:
-        tracks: files in MOTChallenge format.
-        videos: video files and folders.
-        views: name of the view of every video.
 
     Raises:
         DataError: a file belongs to no video or to several, or a video has none or several.

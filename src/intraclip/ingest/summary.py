@@ -28,9 +28,6 @@ class VideoSummary:
     Attributes:
         video: the file or folder.
         view: name of the view: of its files in `tracks`, `boxes` and `contact_sheets`, and how its tracklets begin.
-        camid: camera number.
-        width: of the frames in pixels.
-        height: of the frames in pixels.
         fps: nominal frames a second.
         frames: frames in the video.
         frames_used: frames searched for people, after sampling.

@@ -31,14 +31,7 @@ class Tile:
 
 
 def tiles_of(height: int, width: int, *, tile_height: int, tile_width: int, overlap: float) -> list[Tile]:
-    """Fewest tiles that cover a frame and overlap enough, evenly spread.
-
-    Args:
-        height: of the frame.
-        width: of the frame.
-        tile_height: of a tile; smaller frames give smaller tiles.
-        tile_width: of a tile.
-        overlap: share of a tile that its neighbour covers too, at least.
+    """Fewest tiles that cover a frame, evenly spread; neighbours share `overlap` of a tile or more.
 
     >>> [(t.left, t.right) for t in tiles_of(416, 960, tile_height=416, tile_width=416, overlap=0.25)]
     [(0, 416), (272, 688), (544, 960)]
@@ -61,21 +54,11 @@ def tiles_of(height: int, width: int, *, tile_height: int, tile_width: int, over
 def detect_tiled(
     image: Image, detect: Detect, tiles: list[Tile], *, nms_iou: float, piece: Detect | None = None
 ) -> Detections:
-    """People of the whole frame and of its tiles, each once.
+    """People of the whole frame, by `detect`, and of its tiles, by `piece` where it is given: each once, best first.
 
     A person cut by a tile's border would leave a second, partial box that overlaps the whole one too little
     to be suppressed; such boxes are dropped. Whoever is cut there is whole in the neighbouring tile, or larger
     than the overlap and thus found on the whole frame.
-
-    Args:
-        image: uint8 ``[H, W, 3]`` BGR.
-        detect: finds people in an image of any size.
-        tiles: from `tiles_of`.
-        nms_iou: overlap above which two boxes are one person.
-        piece: finds people in a tile; `detect` by default.
-
-    Returns:
-        Detections in pixels of the frame, best first.
     """
     parts = [detect(image)]
     height, width = image.shape[:2]
@@ -98,15 +81,9 @@ def detect_tiled(
 class TilesTrial:
     """The rule behind `tiling=auto`.
 
-    Tiles pay when they find at least `gain` times as many people as the whole frame does, and one person
-    a frame more: a single extra box in a nearly empty view is more often a false one.
-
-    Args:
-        detect: finds people in an image of any size.
-        with_tiles: finds small people as well.
-        score: people count from this score on.
-        gain: see above.
-        price: what searching for small people costs, of what tiles cost. Where it is less, as much less is asked for.
+    Tiles pay when they find at least `gain` times as many people (from `score` on) as the whole frame does, and one
+    person a frame more: a single extra box in a nearly empty view is more often a false one. Where searching for small
+    people costs only `price` of what tiles cost, as much less is asked for.
 
     Attributes:
         frames: that were tried.

@@ -34,10 +34,8 @@ Faster R-CNN and RetinaNet on COCO were trained so."""
 class TorchvisionDetector:
     """A detection model of torchvision, on the CPU or a GPU; see `intraclip.ingest.detector.Detector`.
 
-    Args:
-        path: a state dict with torchvision's key names, `.pth` or `.safetensors`; it may have been trained on other
-            classes. No pickled code is run.
-        config: `detector_model`, `person_class`, `min_score`, `nms_iou` and `device` are read.
+    The file is a state dict with torchvision's key names, `.pth` or `.safetensors`; it may have been trained on other
+    classes. No pickled code is run.
 
     Raises:
         ConfigError: the model's name is missing or unknown, or the model has no such class.
@@ -94,11 +92,7 @@ class TorchvisionDetector:
 
 
 def model_name(path: Path, chosen: str) -> str:
-    """Name of the model that a file of weights belongs to.
-
-    Args:
-        path: torchvision's own files begin with the name.
-        chosen: the name, or nothing.
+    """Name of the model that a file of weights belongs to: the one `chosen`, or how the file's name begins.
 
     Raises:
         ConfigError: the name is unknown, or is neither given nor in the file's name.

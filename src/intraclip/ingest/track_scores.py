@@ -12,7 +12,7 @@ all of them: the measure of the AI City Challenge.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -67,12 +67,10 @@ class CamerasScores:
 
 
 def score_tracks(truth: Tracks, found: Tracks, *, across: bool = True) -> CamerasScores:
-    """Compare tracks with the truth.
+    """Compare tracks with the truth, both by camera.
 
-    Args:
-        truth: boxes with ids, by camera; cameras that are not in it are not scored.
-        found: boxes with ids, by camera; of a camera that is not in it nobody was found.
-        across: whether an id of `found` is one person in all cameras.
+    Cameras that are not in the truth are not scored; in those that are not in `found` nobody was found. `across`:
+    whether an id of `found` is one person in all cameras.
 
     Raises:
         DataError: the truth holds no boxes, or no camera is in both.
@@ -111,27 +109,22 @@ def _frames(truth: CameraTracks, found: CameraTracks | None) -> tuple[Ids, Ids, 
         found = CameraTracks(
             frame=np.zeros(0, np.int64), track=np.zeros(0, np.int64), boxes=np.zeros((0, 4), np.float32)
         )
-    true, ours, overlaps = [], [], []
-    order = [np.argsort(side.frame, kind="stable") for side in (truth, found)]
     frames = np.union1d(truth.frame, found.frame)
-    ends = [
-        [np.searchsorted(side.frame[o], frames, side=edge) for edge in ("left", "right")]
-        for side, o in zip((truth, found), order, strict=True)
-    ]
-    for place in range(len(frames)):
-        t = order[0][ends[0][0][place] : ends[0][1][place]]
-        f = order[1][ends[1][0][place] : ends[1][1][place]]
-        true.append(truth.track[t])
-        ours.append(found.track[f])
-        overlaps.append(
-            np.asarray(
-                box_iou(
-                    truth.boxes[t].astype(np.float64), found.boxes[f].astype(np.float64), box_format="xyxy"
-                ),
-                dtype=np.float64,
-            ).reshape(len(t), len(f))
-        )
+    true, ours, overlaps = [], [], []
+    for one, other in zip(_by_frame(truth, frames), _by_frame(found, frames), strict=True):
+        true.append(one.track)
+        ours.append(other.track)
+        boxes, others = (side.boxes.astype(np.float64) for side in (one, other))
+        shared = np.asarray(box_iou(boxes, others, box_format="xyxy"), dtype=np.float64)
+        overlaps.append(shared.reshape(len(one), len(other)))
     return true, ours, overlaps
+
+
+def _by_frame(tracks: CameraTracks, frames: npt.NDArray[np.int64]) -> Iterator[CameraTracks]:
+    order = np.argsort(tracks.frame, kind="stable")
+    starts, ends = (np.searchsorted(tracks.frame[order], frames, side=edge) for edge in ("left", "right"))
+    for start, end in zip(starts, ends, strict=True):
+        yield tracks[order[start:end]]
 
 
 def _metrics() -> list[tuple[Callable[..., Any], Callable[..., Any]]]:

@@ -23,9 +23,7 @@ Space", WACV 2023."""
 class PeopleTracker:
     """Follows people through one video; a thin layer over the trackers library.
 
-    Args:
-        config: tracker and thresholds.
-        fps: nominal frames a second of the frames that will come.
+    `fps` is the nominal rate of the frames that will come.
 
     Raises:
         MissingExtraError: the trackers library is not installed.
@@ -78,13 +76,10 @@ class PeopleTracker:
     def update(
         self, detections: Detections, *, time_s: float, image: Image, confirm: int | None = None
     ) -> tuple[npt.NDArray[np.int64], Detections]:
-        """Continue all tracks by one frame.
+        """Continue all tracks by one frame, later than the one before.
 
-        Args:
-            detections: people in the frame.
-            time_s: time stamp, later than that of the frame before.
-            image: the frame; only looked at for the camera's own motion.
-            confirm: how often in succession somebody must be seen to count; `confirm_frames` by default.
+        The image is looked at for the camera's own motion alone. `confirm` is how often in succession somebody must be
+        seen to count; `confirm_frames` by default.
 
         Returns:
             The detections that belong to a confirmed track, with their track numbers ``[N]``: from 1 on, in

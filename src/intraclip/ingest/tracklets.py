@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from intraclip.core.folders import make_folder
@@ -17,7 +18,6 @@ from intraclip.ingest.config import IngestConfig
 from intraclip.ingest.crops import cut, write_jpeg
 from intraclip.ingest.frame_source import FrameSource, Image
 from intraclip.ingest.gates import Observations, select
-from intraclip.ingest.sheets import Strip, thumbnail, write_sheets
 from intraclip.ingest.summary import VideoSummary
 
 COLUMNS = (
@@ -30,6 +30,11 @@ BOX_COLUMNS = ("tracklet", "file", "frame", "time_s", "left", "top", "width", "h
 """Of `boxes/VIEW.csv`: one row a crop; the box is the person's, without the margin of the crop."""
 
 SHEET_IMAGES = 8
+CELL_HEIGHT, CELL_WIDTH, LABEL_WIDTH, GAP = 120, 72, 150, 4
+ROWS_A_SHEET = 40
+
+Strip = tuple[tuple[str, ...], Sequence[Image]]
+"""A row of a contact sheet: lines of text, and the film strip beside them, BGR of any size, in order of time."""
 
 
 def write_tracklets(
@@ -43,13 +48,8 @@ def write_tracklets(
 ) -> list[list[object]]:
     """Apply the gates, cut out the chosen frames, write their boxes, draw the contact sheet.
 
-    Args:
-        source: the video; it is read a second time.
-        seen: every followed box.
-        out: the output folder.
-        config: all settings.
-        summary: counts and times are entered here.
-        watch: called after every frame that something is cut out of, with the number of frames gone past.
+    The video is read a second time; counts and times are entered in `summary`. `watch` is called after every frame that
+    something is cut out of, with the number of frames gone past.
 
     Returns:
         Rows for `tracklets.csv`.
@@ -156,14 +156,55 @@ def _write_crops(
             "not the second; the file changes or its disk fails, copy it and try again"
         )
     return [
-        Strip(
-            label=(
+        (
+            (
                 name,
                 f"{track.time_s[0]:.1f} to {track.time_s[-1]:.1f} s",
                 f"{len(track)} frames",
                 f"score {track.score.mean():.2f}",
             ),
-            images=tuple(images[name]),
+            images[name],
         )
         for name, track in kept.items()
     ]
+
+
+# -- contact sheets: one look tells whether the tracks of a view are people ---------------------------------
+
+
+def write_sheets(folder: Path, name: str, strips: Sequence[Strip]) -> None:
+    """Write `name.jpg`, and `name-2.jpg` and so on when there are more than 40 rows."""
+    for page, start in enumerate(range(0, len(strips), ROWS_A_SHEET), start=1):
+        path = folder / (f"{name}.jpg" if page == 1 else f"{name}-{page}.jpg")
+        write_jpeg(path, draw_sheet(strips[start : start + ROWS_A_SHEET]), quality=85)
+
+
+def thumbnail(image: Image) -> Image:
+    """An image ``[H, W, 3]`` scaled to fit a cell of the sheet."""
+    scale = min(CELL_HEIGHT / image.shape[0], CELL_WIDTH / image.shape[1])
+    size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+    if size == (image.shape[1], image.shape[0]):
+        return image
+    return np.asarray(
+        cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR),
+        dtype=np.uint8,
+    )
+
+
+def draw_sheet(strips: Sequence[Strip]) -> Image:
+    """One sheet as uint8 ``[H, W, 3]`` BGR: a row a strip, images fitted into cells of 120 x 72 pixels."""
+    columns = max(len(images) for _, images in strips)
+    sheet = np.full(
+        (len(strips) * (CELL_HEIGHT + GAP) + GAP, LABEL_WIDTH + columns * (CELL_WIDTH + GAP), 3), 32, np.uint8
+    )
+    for row, (label, images) in enumerate(strips):
+        top = GAP + row * (CELL_HEIGHT + GAP)
+        for line, text in enumerate(label):
+            place = (6, top + 22 + 20 * line)
+            cv2.putText(sheet, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.45, (235, 235, 235), 1, cv2.LINE_AA)
+        for column, image in enumerate(images):
+            left = LABEL_WIDTH + column * (CELL_WIDTH + GAP)
+            small = thumbnail(image)
+            y, x = top + (CELL_HEIGHT - small.shape[0]) // 2, left + (CELL_WIDTH - small.shape[1]) // 2
+            sheet[y : y + small.shape[0], x : x + small.shape[1]] = small
+    return sheet

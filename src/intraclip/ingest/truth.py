@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from intraclip.core.extras import require_extra
 from intraclip.errors import DataError
@@ -55,8 +54,7 @@ class Truth:
         for video, source in zip(videos, sources, strict=True):
             if video.camid not in self.tracks:
                 continue
-            mot = read_mot(out / "tracks" / f"{video.view}.txt")
-            ours = CameraTracks(frame=mot.frame, track=mot.track, boxes=mot.boxes)
+            ours = CameraTracks.of(read_mot(out / "tracks" / f"{video.view}.txt"))
             true = self.tracks[video.camid]
             beyond = int((true.frame >= video.frames).sum())
             if beyond:
@@ -65,10 +63,5 @@ class Truth:
                     f"frames that could be read of {video.video.name}; they were left out"
                 )
             used = source.sampled_frames()
-            truth[video.camid], found[video.camid] = _within(true, used), _within(ours, used)
+            truth[video.camid], found[video.camid] = (t[np.isin(t.frame, used)] for t in (true, ours))
         return score_tracks(truth, found, across=False), notes
-
-
-def _within(tracks: CameraTracks, frames: npt.NDArray[np.int64]) -> CameraTracks:
-    rows = np.isin(tracks.frame, frames)
-    return CameraTracks(frame=tracks.frame[rows], track=tracks.track[rows], boxes=tracks.boxes[rows])

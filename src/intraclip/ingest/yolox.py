@@ -32,12 +32,7 @@ MAX_SIDE = 8192
 
 
 def letterbox(image: Image, height: int, width: int) -> tuple[Floats, float]:
-    """Scale an image to fit the network's input.
-
-    Args:
-        image: uint8 ``[H, W, 3]`` BGR.
-        height: input height of the network.
-        width: input width of the network.
+    """Scale an image, uint8 ``[H, W, 3]`` BGR, to fit the network's input.
 
     Returns:
         float32 ``[1, 3, height, width]`` in 0..255, and the scale: divide boxes by it to get image pixels.
@@ -71,7 +66,7 @@ def grid_of(height: int, width: int) -> tuple[Floats, Floats]:
 def decode_yolox(
     output: Floats, cells: Floats, strides: Floats, *, person_class: int, min_score: float
 ) -> Detections:
-    """Boxes of one class from raw YOLOX rows, before non-maximum suppression.
+    """Boxes of one class, in pixels of the network's input, before non-maximum suppression.
 
     Args:
         output: float32 ``[A, 5 + classes]``: x, y, log width, log height, objectness, class scores.
@@ -79,9 +74,6 @@ def decode_yolox(
         strides: from `grid_of`.
         person_class: which class to return.
         min_score: rows with objectness times class score below this are left out.
-
-    Returns:
-        Detections in pixels of the network's input.
     """
     scores = output[:, 4] * output[:, 5 + person_class]
     rows = np.flatnonzero(scores >= min_score)
@@ -95,9 +87,7 @@ def decode_yolox(
 class YoloxDetector:
     """A YOLOX network in an ONNX file, run on the CPU; see `intraclip.ingest.detector.Detector`.
 
-    Args:
-        config: `person_class`, `min_score` and `nms_iou` are read.
-        threads: of one run; 0 for as many as there are cores.
+    A run has so many `threads`; 0 for as many as there are cores.
 
     Raises:
         DataError: no ONNX file, or a network of another layout; the message shows its shapes.
@@ -128,7 +118,10 @@ class YoloxDetector:
         return self._find(image, self._session, (self.height, self.width), (self._cells, self._strides))
 
     def sized(self, height: int, width: int) -> Callable[[Image], Detections] | None:
-        """See `ScalesUp`; None where the file fixes sizes inside the network, or `onnx` is not installed."""
+        """The same network for an input of this size, rounded up to multiples of 32; images that fit are not scaled.
+
+        None where the file fixes sizes inside the network, or `onnx` is not installed.
+        """
         size = -(-height // 32) * 32, -(-width // 32) * 32
         if size not in self._sized:
             self._sized[size] = self._resize(*size)

@@ -210,28 +210,17 @@ def _tested(
     out: Path | None,
 ) -> dict[str, Any]:
     """The result of every run on every split, written where there is an `out`."""
-    result = summarise(runs, testing, [_test(run, testing, settings, view) for run in runs])
+    results = []
+    for run in runs:
+        with view.progress(f"embedding with {run.folder.name}") as update:
+            found = evaluate_splits(run.folder, testing, progress=update, **vars(settings))
+        rank1 = sample_text(_spread([s.rank(1) for s in found.scores]))
+        view.say(f"{run.folder}: rank-1 {rank1} on {len(testing)} splits of {testing[0].dataset}")
+        results.append(found)
+    result = summarise(runs, testing, results)
     if out is not None:
         write_result(out / "cross.md", page(result), result)
     return result
-
-
-def _test(
-    run: CrossRun, testing: Sequence[Split], settings: EvaluationSettings, view: View
-) -> SplitsEvaluation:
-    with view.progress(f"embedding with {run.folder.name}") as update:
-        found = evaluate_splits(
-            run.folder,
-            testing,
-            protocol=settings.protocol,
-            distance=settings.distance,
-            sampling=settings.sampling,
-            device=settings.device,
-            progress=update,
-        )
-    rank1 = sample_text(_spread([s.rank(1) for s in found.scores]))
-    view.say(f"{run.folder}: rank-1 {rank1} on {len(testing)} splits of {testing[0].dataset}")
-    return found
 
 
 def summarise(

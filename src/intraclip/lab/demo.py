@@ -27,8 +27,7 @@ from intraclip.embed.extract import extractor_of, with_ids
 from intraclip.embed.extractors import ExtractSettings
 from intraclip.embed.network import Network
 from intraclip.errors import OutputError
-from intraclip.lab.rendering import check_rendered, render
-from intraclip.lab.view import View
+from intraclip.lab.view import View, check_rendered
 from intraclip.metrics.distance import Distance
 from intraclip.metrics.protocols import protocol_named
 from intraclip.metrics.ranking import score
@@ -185,7 +184,7 @@ def _data(folder: Path, view: View, *, seed: int) -> Split:
         check_rendered(folder, wanted)
     else:
         view.say(f"rendering {wanted.identities} people in {wanted.cameras} cameras")
-        render(folder, wanted, view)
+        view.render(folder, wanted)
     return read_split(folder)
 
 

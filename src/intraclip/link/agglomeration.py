@@ -63,7 +63,7 @@ class Tree:
             (np.ones(len(kept)), (self.first[kept], self.second[kept])), shape=(self.items,) * 2
         )
         group = connected_components(joins, directed=False)[1]
-        return np.unique(group, return_index=True)[1][group]
+        return np.asarray(np.unique(group, return_index=True)[1][group])
 
     def order(self) -> npt.NDArray[np.int64]:
         """All items, int64 ``[N]``, so that the groups of every cut lie side by side."""

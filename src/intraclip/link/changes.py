@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,10 +61,6 @@ class Changes:
     split: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
     gone: tuple[int, ...] = ()
     names: Mapping[int, str] = field(default_factory=dict)
-
-    def to_json_dict(self) -> dict[str, Any]:
-        """As JSON holds it."""
-        return asdict(self)
 
     def summary(self) -> str:
         """One line."""

@@ -27,7 +27,6 @@ from intraclip.link.learning import KEPT, learn_times, still_linked
 from intraclip.link.output import read_linking
 from intraclip.link.people import LIKELIER, SURE, People
 from intraclip.link.recordings import kept_apart
-from intraclip.link.said import Said
 from intraclip.link.scores import LinkScores, score_people
 from intraclip.link.source import (
     Input,
@@ -38,7 +37,7 @@ from intraclip.link.source import (
     is_data_folder,
     is_gallery,
 )
-from intraclip.link.told import Told, read_told
+from intraclip.link.told import Said, Told, read_told
 from intraclip.link.travel import TravelTimes, read_travel_times
 from intraclip.metrics.distance import Distance
 from intraclip.metrics.embeddings import Embeddings
@@ -54,12 +53,9 @@ class Linked:
     """People, and what they were made of.
 
     Attributes:
-        people: the groups.
-        given: what was linked.
         notes: in sentences.
         calibration: as it was read or fitted, before another prior; None without one.
         scores: against known pids; None where there are none.
-        gallery: open, where one was linked; it keeps nothing of this yet (`intraclip.link.kept`).
     """
 
     people: People
@@ -67,7 +63,6 @@ class Linked:
     notes: tuple[str, ...]
     calibration: MatchCalibration | None
     scores: LinkScores | None
-    gallery: Gallery | None = None
 
 
 def link(
@@ -148,8 +143,8 @@ def link(
         renumber=renumber,
         progress=progress,
     ) as found:
-        if found.gallery is not None:
-            keep_in(found.gallery, found.people, found.given.before)
+        if found.given.gallery is not None:
+            keep_in(found.given.gallery, found.people, found.given.before)
         return replace(found.people, notes=found.notes)
 
 
@@ -174,7 +169,7 @@ def linking(
     renumber: bool = False,
     progress: Progress | None = None,
 ) -> Iterator[Linked]:
-    """As `link`, with everything around it; a gallery stays open for its pictures meanwhile."""
+    """As `link`, with everything around it; a gallery stays open meanwhile, and keeps nothing of this yet."""
     table = "the table of travel times"
     if isinstance(travel, str | Path):
         table, travel = str(travel), read_travel_times(Path(travel))
@@ -277,7 +272,6 @@ def linking(
             notes=(*notes, *people.notes),
             calibration=fitted,
             scores=_scores(given, people),
-            gallery=given.gallery,
         )
 
 

@@ -6,10 +6,11 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from intraclip.core.files import file_digest, write_json, write_text
+from intraclip.core.files import file_digest, write_json
 from intraclip.core.folders import require_empty_folder
 from intraclip.core.jobs import LOCK, alone
 from intraclip.core.numbers import MAX_ID
@@ -61,18 +62,6 @@ def write_people(path: Path, people: People) -> None:
         {**row, **{key: no_formula(row[key]) for key in ("tracklet", "name")}} for row in people_rows(people)
     ]
     write_csv(path, PEOPLE_COLUMNS, ([row[name] for name in PEOPLE_COLUMNS] for row in rows), replace=False)
-
-
-def write_travel(path: Path, people: People) -> bool:
-    """Write the travel times that were learned, as `--travel` reads them; False where none were.
-
-    Raises:
-        OutputError: the file is there already, or cannot be written.
-    """
-    transit = people.evidence.transit
-    if transit is not None:
-        write_text(path, transit.text(), replace=False)
-    return transit is not None
 
 
 def no_formula(name: str) -> str:
@@ -177,10 +166,7 @@ def _others(out: Path) -> list[str]:
 def write_linking(folder: Path, people: People, files: Sequence[str]) -> None:
     """Write ``links.json``: what the next linking must know of this one.
 
-    Args:
-        folder: with the other files of the linking.
-        people: of `link`.
-        files: what else was written, by their paths in the folder; those that a human corrects are known by a digest.
+    `files` are what else was written, by their paths in the folder; those that a human corrects are known by a digest.
 
     Raises:
         OutputError: it cannot be written.
@@ -192,7 +178,7 @@ def write_linking(folder: Path, people: People, files: Sequence[str]) -> None:
             "following": people.following,
             "people": dict(zip(people.names, people.person.tolist(), strict=True)),
             "labels": {str(p): name for p, name in sorted(people.labels.items())},
-            "changes": None if people.changes is None else people.changes.to_json_dict(),
+            "changes": None if people.changes is None else asdict(people.changes),
             "files": {name: file_digest(folder / name) if name in CORRECTED else "" for name in files},
         },
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -58,10 +58,6 @@ class LinkScores:
     identities: int
     people: int
     weighted: bool
-
-    def to_json_dict(self) -> dict[str, Any]:
-        """Plain values."""
-        return asdict(self)
 
 
 def score_people(person: Numbers, pids: Numbers, frames: Numbers | None = None) -> LinkScores:

@@ -22,7 +22,7 @@ from intraclip.gallery.gallery import Gallery, is_server
 from intraclip.link.changes import Before
 from intraclip.link.kept import kept_in
 from intraclip.link.recordings import recordings
-from intraclip.link.said import Said, said_of
+from intraclip.link.told import Said, said_of
 from intraclip.metrics.embeddings import Embeddings
 from intraclip.metrics.match_probability import MatchCalibration
 from intraclip.types import JUNK_PID, Split, Tracklet

@@ -129,8 +129,7 @@ class Alerts:
             DataError: there is none of this id.
         """
         alert = self.get(key)
-        judge = self._gallery.confirm if same else self._gallery.reject
-        return judge(alert.reference, alert.tracklet, by=by)
+        return self._gallery.judge(alert.reference, alert.tracklet, same=same, by=by)
 
 
 def _said(judgements: Iterable[Judgement]) -> dict[frozenset[str], bool]:

@@ -77,46 +77,36 @@ class _Track:
     kept: list[tuple[int, Box, npt.NDArray[np.uint8]]] = field(default_factory=list)
 
 
+@dataclass(kw_only=True, eq=False)
 class CameraFollower:
     """Follows people through the frames of one camera.
 
-    Args:
+    Attributes:
         detect: finds people in a frame.
         config: of the tracker and of the gates.
         settings: how long and how often somebody is looked at.
         fps: frames a second that are expected.
         session: begins the ids of all tracklets; different each time that the program runs.
         source: where the frames come from, for records.
-
-    Attributes:
         dropped: tracklets that were dropped, by reason.
         ended: tracklets that were not.
     """
 
-    def __init__(
-        self,
-        camera: Camera,
-        detect: Callable[[VideoFrame], Detections],
-        config: IngestConfig,
-        settings: LiveSettings,
-        embedder: LiveEmbedder,
-        *,
-        fps: float,
-        session: str,
-        source: str,
-    ) -> None:
-        self.camera = camera
+    camera: Camera
+    detect: Callable[[VideoFrame], Detections]
+    config: IngestConfig
+    settings: LiveSettings
+    embedder: LiveEmbedder
+    fps: float
+    session: str
+    source: str
+    ended: int = 0
+
+    def __post_init__(self) -> None:
         self.dropped: dict[str, int] = {"short": 0, "doubtful": 0, "no embedding": 0}
-        self.ended = 0
-        self._detect = detect
-        self._config, self._settings = config, settings
-        self._embedder = embedder
-        self._fps = fps
-        self._session = session
-        self._source = source
         self._tracks: dict[int, _Track] = {}
         self._count = 0
-        self._follower = DetectAndTrack(detect, config, fps=fps)
+        self._follower = DetectAndTrack(self.detect, self.config, fps=self.fps)
 
     @property
     def people(self) -> int:
@@ -148,17 +138,17 @@ class CameraFollower:
             track.boxes.append((frame.index, frame.time_s, box, score, float(overlaps[row])))
             del track.boxes[:-REMEMBERED]
             if track.due <= frame.time_s + 1e-3 and self._is_fit(track, frame):
-                track.due = frame.time_s + self._settings.look_s
+                track.due = frame.time_s + self.settings.look_s
                 left, top, right, bottom = (float(v) for v in box)
                 looks.append(
                     (
                         track,
-                        cut(frame.image, box, margin=self._config.margin)[..., ::-1],
+                        cut(frame.image, box, margin=self.config.margin)[..., ::-1],
                         Box(frame.index, left, top, right - left, bottom - top),
                     )
                 )
         if looks:
-            self._embedder.update(
+            self.embedder.update(
                 [self._key(t) for t, _, _ in looks], [np.ascontiguousarray(c) for _, c, _ in looks]
             )
             for track, crop, box in looks:
@@ -170,7 +160,7 @@ class CameraFollower:
         numbers = list(self._tracks)
         ended = self._end(numbers)
         if numbers or self._follower.detections:
-            self._follower = DetectAndTrack(self._detect, self._config, fps=self._fps)
+            self._follower = DetectAndTrack(self.detect, self.config, fps=self.fps)
         return ended
 
     # -- parts ---------------------------------------------------------------------------------------------
@@ -180,7 +170,7 @@ class CameraFollower:
         mine = sorted((e for e in earlier if e.number == number), key=lambda e: e.frame)
         began_s = mine[0].time_s if mine else frame.time_s
         return _Track(
-            name=f"{self._session}_t{self._count:05d}",
+            name=f"{self.session}_t{self._count:05d}",
             began_s=began_s,
             began_at=frame.at - (frame.time_s - began_s),
             frames=len(mine),
@@ -203,13 +193,13 @@ class CameraFollower:
             sharpness=np.full(len(index), np.inf, np.float32),
         )
         height, width = frame.image.shape[:2]
-        return failed_gates(seen, self._config, height=height, width=width)[-1] is None
+        return failed_gates(seen, self.config, height=height, width=width)[-1] is None
 
     def _over(self, frame: LiveFrame) -> list[Ended]:
-        lost = [n for n, t in self._tracks.items() if frame.time_s - t.last_s > self._config.lost_seconds]
+        lost = [n for n, t in self._tracks.items() if frame.time_s - t.last_s > self.config.lost_seconds]
         ended = self._end(lost)
         for number, track in list(self._tracks.items()):
-            if self._settings.longest_s and track.last_s - track.began_s >= self._settings.longest_s:
+            if self.settings.longest_s and track.last_s - track.began_s >= self.settings.longest_s:
                 ended += self._finish(track)
                 self._tracks[number] = replace(
                     track, part=track.part + 1, began_s=frame.time_s, began_at=frame.at, frames=0, score=0.0, looks=0,
@@ -225,12 +215,12 @@ class CameraFollower:
         vector: Vector | None = None
         if track.looks:
             try:
-                vector = self._embedder.finish(self._key(track))
+                vector = self.embedder.finish(self._key(track))
             except DataError:
                 reason = "no embedding"
-        if track.looks < self._settings.least_looks:
+        if track.looks < self.settings.least_looks:
             reason = "short"
-        elif track.score / track.frames < self._config.min_track_score:
+        elif track.score / track.frames < self.config.min_track_score:
             reason = "doubtful"
         if reason or vector is None:
             # The last part of a long stay may be short; the person is in the gallery all the same.
@@ -245,7 +235,7 @@ class CameraFollower:
             end_s=round(track.last_s, 3),
             started_at=track.began_at,
             num_frames=track.frames,
-            source=self._source,
+            source=self.source,
             boxes=tuple(box for _, box, _ in track.kept),
         )
         clip = ArrayTracklet.of([crop for _, _, crop in track.kept], name=name)

@@ -54,10 +54,8 @@ class Live:
     Args:
         gallery: takes the tracklets; of this network.
         network: embeds them; its head reads the mean of frame vectors.
-        detector: finds people, in all cameras.
         cameras: at least one; ``${NAME}`` in an address stands for a variable of the environment.
         config: of detection, tracking and gates, as of ingest.
-        settings: the rest.
         channels: whom alerts are sent to.
         actor: for the audit log.
 
@@ -109,7 +107,7 @@ class Live:
         self._problem = ""
         self._written = self._raised = 0
         self.latencies: deque[float] = deque(maxlen=1000)
-        self._begun = 0.0
+        self._begun = self._seconds = 0.0
         self._looking = threading.Thread(target=self._look, name="looking", daemon=True)
         self._writing = threading.Thread(target=self._write, name="writing", daemon=True)
         self.on_alert: Callable[[Alert], None] = lambda _: None
@@ -146,7 +144,7 @@ class Live:
                 one.stop()
             counts = {"tracklets": self._written, "alerts": self._raised}
             self._gallery.audit("live-ended", counts, actor=self._actor, origin="live")
-            self._begun = 0.0
+            self._seconds, self._begun = time.monotonic() - self._begun, 0.0
 
     def __enter__(self) -> Live:
         self.start()
@@ -157,7 +155,7 @@ class Live:
 
     def status(self) -> LiveStatus:
         """How all is now."""
-        seconds = time.monotonic() - self._begun if self._begun else 0.0
+        seconds = time.monotonic() - self._begun if self._begun else self._seconds
         wrong = [self._problem, *(one.problem for one in self._beside)]
         late = list(self.latencies)
         return LiveStatus(
@@ -322,11 +320,11 @@ class _Eye:
         if self.follower is None:
             fps = min(self.reader.fps or FALLBACK_FPS, self._config.max_fps or FALLBACK_FPS)
             self.follower = CameraFollower(
-                self.camera,
-                lambda frame: self._find(frame),
-                self._config,
-                self._settings,
-                self._embedder,
+                camera=self.camera,
+                detect=lambda frame: self._find(frame),
+                config=self._config,
+                settings=self._settings,
+                embedder=self._embedder,
                 fps=max(fps, 1.0),
                 session=session_name(self.camera, time.time()),
                 source=shown(self.camera.source),

@@ -73,9 +73,6 @@ def message_of(alert: Alert, gallery: Gallery) -> dict[str, Any]:
 class Sender:
     """Sends alerts over a channel, in a thread.
 
-    Args:
-        first_wait_s: before an alert is sent again for the first time.
-
     Attributes:
         sent: alerts that arrived.
         failed: tries that failed.
@@ -105,11 +102,11 @@ class Sender:
         """There is a new alert."""
         self._news.set()
 
-    def stop(self, *, patience_s: float = 5.0) -> None:
-        """End; a try that runs gets this long."""
+    def stop(self) -> None:
+        """End; a try that runs gets a few seconds."""
         self._stop.set()
         self._news.set()
-        self._thread.join(patience_s)
+        self._thread.join(5.0)
         self._channel.close()
 
     def _run(self) -> None:

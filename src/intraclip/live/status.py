@@ -34,17 +34,14 @@ class CameraStatus(CameraCounts):
     """How a camera is.
 
     Attributes:
-        number: of the camera.
         name: in the gallery.
         source: without user and password.
         state: connecting, live, waiting (for the next try), or ended.
         problem: why it waits; empty otherwise.
-        width: of its frames, in pixels; 0 before the first.
-        height: of its frames.
+        width: of its frames, in pixels, as the height; 0 before the first.
         fps: frames a second that come.
         followed_fps: frames a second in which people are followed: searched, or tracks are carried over them.
         tiled: whether small people are searched for on tiles; None while that is being found out.
-        people: followed now.
         tracklets: that ended and went to the gallery.
         left_out: tracklets that were dropped, by reason.
     """
@@ -69,9 +66,6 @@ class LiveStatus:
     """How all is.
 
     Attributes:
-        running: whether cameras are read.
-        seconds: since the beginning.
-        cameras: one by one.
         tracklets: that are in the gallery, of this run.
         alerts: raised in this run.
         waiting: tracklets that wait to be written.

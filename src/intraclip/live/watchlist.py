@@ -105,7 +105,6 @@ class Hit:
     """A tracklet that passes as somebody on the list.
 
     Attributes:
-        watched: whom.
         reference: the tracklet of the person that is nearest.
         distance: to it, in the gallery's metric.
         threshold: below which it passes.
@@ -406,13 +405,12 @@ class Matcher:
             content = {
                 "compared": int(before["compared"]) + new.compared,
                 "expected": float(before["expected"]) + new.expected,
-                RAISED: int(before[RAISED]) + new.alerts if RAISED in before else self._alerts_of(key),
+                RAISED: int(before[RAISED]) + new.alerts
+                if RAISED in before
+                else sum(alert.watched == key for alert in Alerts(self._gallery).each()),
             }
             self._gallery.put_paper(COMPARED, key, content, there[key].tracklets, needs_all=False)
             del self._counts[key]  # not before it is kept: the disk may be full
-
-    def _alerts_of(self, key: str) -> int:
-        return sum(alert.watched == key for alert in Alerts(self._gallery).each())
 
     def _distances(self, vector: Vector, others: Vector) -> npt.NDArray[np.float32]:
         if self._gallery.info.metric == "cosine":

@@ -29,24 +29,16 @@ class LossInput(NamedTuple):
 
 
 class LossOutput(NamedTuple):
-    """What a loss gives.
-
-    Attributes:
-        loss: scalar, without its weight.
-        watched: detached scalars for the log, by name.
-    """
+    """What a loss gives: a scalar, without its weight, and detached scalars for the log, by name."""
 
     loss: torch.Tensor
     watched: dict[str, torch.Tensor]
 
 
 class Loss(nn.Module):
-    """One term of the training's loss. Buffers that it keeps are part of a run's checkpoints.
+    """One term of the training's loss, made for C training identities and features of D numbers.
 
-    Args:
-        settings: its `Settings`.
-        num_classes: training identities, C.
-        num_features: D of the features.
+    Buffers that it keeps are part of a run's checkpoints.
 
     Attributes:
         Settings: dataclass of what a recipe can set, ``[loss.NAME] weight = ...``.
@@ -59,12 +51,6 @@ class Loss(nn.Module):
     def __init__(self, settings: Any, num_classes: int, num_features: int) -> None:
         super().__init__()
         self.settings, self.num_classes, self.num_features = settings, num_classes, num_features
-
-    @property
-    def weight(self) -> float:
-        """Its share of the sum."""
-        found: float = self.settings.weight
-        return found
 
     def forward(self, given: LossInput) -> LossOutput:
         """Compute the loss of a batch; called once a step."""

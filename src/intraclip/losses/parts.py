@@ -36,7 +36,7 @@ class PartTriplet(Loss):
         """See `Loss.forward`."""
         if given.parts is None:
             raise ConfigError(
-                f"loss.parts.weight: {self.weight}, but the head gives no vectors of parts; set it to 0, or choose the "
-                "head stmp"
+                f"loss.parts.weight: {self.settings.weight}, but the head gives no vectors of parts; set it to 0, or "
+                "choose the head stmp"
             )
         return LossOutput(part_triplet(given.parts, given.feature_labels, margin=self.settings.margin), {})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -27,9 +27,9 @@ class TotalLoss(nn.Module):
     Args:
         given: `Recipe.loss`.
         gather: with several processes, brings features and labels of all of them together, so that pairs are mined
-            over the whole batch; None with one.
-        num_classes: training identities; needed by losses with a memory alone.
-        num_features: size of what the triplet loss reads; likewise.
+            over the whole batch.
+        num_classes: training identities, for losses with a memory.
+        num_features: size of what the triplet loss reads, likewise.
     """
 
     def __init__(
@@ -51,11 +51,7 @@ class TotalLoss(nn.Module):
     def forward(
         self, output: ClipOutput, labels: torch.Tensor
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """Compute the loss.
-
-        Args:
-            output: of the network.
-            labels: int64 ``[B]``, training classes.
+        """Compute the loss of a network's output for training classes, int64 ``[B]``.
 
         Returns:
             The scalar to minimise, and detached scalars to log: `loss`, each loss by its name, what they
@@ -74,7 +70,8 @@ class TotalLoss(nn.Module):
         watched: dict[str, torch.Tensor] = {}
         for name, loss in self.losses.items():
             value, seen = loss(given)
-            weighted.append(loss.weight * value)
+            settings: Any = loss.settings
+            weighted.append(settings.weight * value)
             values[name] = value.detach()
             watched |= seen
         total = sum(weighted[1:], weighted[0])  # the identity loss is always there

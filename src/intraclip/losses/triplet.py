@@ -15,11 +15,7 @@ from intraclip.losses.settings import TripletSettings
 
 
 def euclidean_distances(features: torch.Tensor) -> torch.Tensor:
-    """Pairwise Euclidean distances; ``[B, B]``, with finite gradients also where two rows are equal.
-
-    Args:
-        features: float ``[B, D]``.
-    """
+    """Pairwise Euclidean distances of ``[B, D]``: ``[B, B]``, with finite gradients also where two rows are equal."""
     # |a - b|^2 = |a|^2 + |b|^2 - 2 ab needs no B x B x D tensor. Rounding may leave a small negative number, and
     # the root has no gradient at 0: the clamp answers both, its gradient there is 0.
     given = features.dtype
@@ -83,9 +79,8 @@ def batch_hard_triplet(
     distances = euclidean_distances(features)
     same = labels.unsqueeze(0) == labels.unsqueeze(1)
     positives = same & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)
-    if labels.device.type == "cpu" and not bool(
-        (positives.any(dim=1) & ~same.all(dim=1)).all() and len(labels)
-    ):
+    minable = labels.device.type != "cpu" or (len(labels) and (positives.any(dim=1) & ~same.all(dim=1)).all())
+    if not minable:
         raise DataError(
             f"batch-hard mining needs two clips of every identity and two identities, got labels {labels.tolist()}"
         )

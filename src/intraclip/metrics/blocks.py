@@ -95,12 +95,7 @@ class Thresholds:
 def block_shape(queries: int, gallery: int, size: int, *, max_bytes: int, cell_bytes: int) -> tuple[int, int]:
     """Queries and gallery items of a block, at least one of each.
 
-    Args:
-        queries: in all.
-        gallery: in all.
-        size: entries of a feature, D.
-        max_bytes: for the features of the block on both sides and its cells.
-        cell_bytes: for one pair.
+    Features of `size` entries on both sides, and the cells, take `max_bytes` at most.
 
     >>> block_shape(10_000, 1_000_000, 2048, max_bytes=256 * 2**20, cell_bytes=8)
     (2730, 8192)

@@ -175,7 +175,7 @@ def pair_distances(
     gallery = gallery[~np.isin(embeddings.pids[gallery], (JUNK_PID, UNKNOWN_PID))]
     pids, camids = embeddings.pids[gallery], embeddings.camids[gallery]
     met_again = np.where(np.isin(gallery, query), gallery, np.iinfo(np.int64).max)
-    nearest = _Nearest(KEEP)
+    nearest, limit = [np.zeros(0, np.float32)], np.float32(np.inf)
     counts = np.zeros(_BINS, dtype=np.int64)
     genuine: list[_FloatArray] = []
     people: set[int] = set()
@@ -194,7 +194,10 @@ def pair_distances(
         impostors = found[~same & other_camera & counted]
         if len(impostors):
             counts += np.bincount(_bins(impostors), minlength=_BINS)
-            nearest.add(impostors)
+            nearest.append(impostors[impostors <= limit])
+            if sum(map(len, nearest)) >= 2 * KEEP:
+                nearest = [np.partition(np.concatenate(nearest), KEEP - 1)[:KEEP].copy()]
+                limit = nearest[0].max()
             farthest = max(farthest, float(impostors.max()))
     total = int(counts.sum())
     values = np.sort(np.concatenate(genuine)) if genuine else np.zeros(0, np.float32)
@@ -210,7 +213,7 @@ def pair_distances(
         people=len(people),
         genuine=values,
         impostors=total,
-        nearest_impostors=nearest.values(),
+        nearest_impostors=np.sort(np.concatenate(nearest))[:KEEP],
         farthest_impostor=farthest,
         below_bin=np.concatenate([[0], np.cumsum(counts)[:-1]]),
     )
@@ -283,38 +286,6 @@ def threshold_at(pairs: PairDistances, false_match_rate: float) -> Threshold:
         false_matches=passed,
         supported=false_match_rate * pairs.impostors >= SUPPORT * (1 - 1e-12),
     )
-
-
-class _Nearest:
-    """The smallest of many numbers, met in pieces."""
-
-    def __init__(self, keep: int) -> None:
-        self._keep = keep
-        self._limit = np.float32(np.inf)
-        self._pieces: list[_FloatArray] = []
-        self._held = 0
-
-    def add(self, values: _FloatArray) -> None:
-        """Take the next piece."""
-        values = values[values <= self._limit]
-        self._pieces.append(values)
-        self._held += len(values)
-        if self._held >= 2 * self._keep:
-            self._cut()
-
-    def _cut(self) -> None:
-        held = np.concatenate(self._pieces)
-        if len(held) > self._keep:
-            held = np.partition(held, self._keep - 1)[: self._keep].copy()
-            self._limit = held.max()
-        self._pieces, self._held = [held], len(held)
-
-    def values(self) -> _FloatArray:
-        """The smallest ones, ascending."""
-        if not self._pieces:
-            return np.zeros(0, np.float32)
-        self._cut()
-        return np.sort(self._pieces[0])
 
 
 def _float32(values: npt.ArrayLike) -> _FloatArray:

@@ -21,11 +21,6 @@ def distance_matrix(
     Products in float64; where they cancel, the pair is computed directly. An entry differs from `paired_distances`
     by one unit in the last place of float32 at most, and very rarely does.
 
-    Args:
-        query: float32 ``[Q, D]``.
-        gallery: float32 ``[G, D]``.
-        distance: ``euclidean``, or ``cosine`` for 1 - cosine similarity, 0..2.
-
     Raises:
         DataError: the sizes differ, or see `check_features`.
 

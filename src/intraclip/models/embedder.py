@@ -9,9 +9,8 @@ from torch import nn
 
 from intraclip.config import InputConfig, ModelConfig
 from intraclip.errors import ConfigError
-from intraclip.models.backbones.build import build_backbone
+from intraclip.models.build import build_backbone, build_head, triplet_vector
 from intraclip.models.heads.base import FrameHead, HeadOutput, whole_mask
-from intraclip.models.heads.build import build_head, triplet_vector
 
 
 class ClipOutput(NamedTuple):
@@ -52,10 +51,7 @@ class StandardiseFrames(nn.Module):
 
 
 class ClipEmbedder(nn.Module):
-    """Clips of frames -> embeddings, and identity logits for training.
-
-    Weights are random.
-    """
+    """Clips of frames -> embeddings, and identity logits for training, with random weights."""
 
     def __init__(self, config: ModelConfig, input_config: InputConfig, *, num_classes: int) -> None:
         super().__init__()
@@ -127,12 +123,7 @@ class ClipEmbedder(nn.Module):
         return found.reshape(frames.shape)
 
     def forward(self, frames: torch.Tensor, mask: torch.Tensor | None = None) -> ClipOutput:
-        """Run the network.
-
-        Args:
-            frames: normalised float ``[B, T, 3, H, W]``.
-            mask: bool ``[B, T]``, False for padding; None for clips without.
-        """
+        """Run the network on normalised frames ``[B, T, 3, H, W]``; `mask` ``[B, T]`` is False for padding."""
         out, own_loss = self._run(frames, mask)
         output = out.embedding if out.before_neck is None else out.before_neck
         triplet = out.pooled if self.triplet_vector == "pooled" else output

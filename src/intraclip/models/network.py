@@ -20,9 +20,7 @@ Stage = tuple[nn.Module, ...]
 
 
 class StagedNetwork(nn.Module):
-    """A backbone, ``[N, 3, H, W]`` -> ``[N, F, h, w]``: a network that is a chain of stages.
-
-    A backbone is made with its settings; one that wants to know more overrides `build`.
+    """A backbone, ``[N, 3, H, W]`` -> ``[N, F, h, w]``: a chain of stages, made with its settings (see `build`).
 
     Attributes:
         Settings: dataclass of what a recipe can set, ``[model.backbone] name = ...``.
@@ -57,22 +55,15 @@ class StagedNetwork(nn.Module):
         return cls(settings)
 
     def load_usual(self) -> str:
-        """Fill it with its usual weights, where it knows more of them than `imagenet`.
-
-        Returns:
-            Where they come from, for people; empty where it does not.
-        """
+        """Fill it with usual weights beyond `imagenet`; says where they come from, and nothing where it has none."""
         return ""
 
     def load(
         self, state: Mapping[str, torch.Tensor], *, source: str, size: tuple[int, int] | None = None
     ) -> None:
-        """Fill it with weights as its usual files have them.
+        """Fill it with weights as its usual files have them; those of a classifier are left out.
 
-        Args:
-            state: tensors by name; those of a classifier are left out.
-            source: of them, for the message.
-            size: height and width of the frames that they were made for, where that is known.
+        `size` is that of the frames that they were made for, where it is known.
 
         Raises:
             CheckpointError: they do not fit.
@@ -86,10 +77,9 @@ class StagedNetwork(nn.Module):
         raise TypeError(f"{type(self).__name__} names no stages")
 
     def block_names(self) -> list[list[str]]:
-        """Names of the parameters by block, in the order that frames go through them.
+        """Names of the parameters by block (of a ResNet, residual ones; else stages), in the order of their work.
 
-        The stem, everything before the first block, counts to the first. A block of a ResNet is a residual block;
-        elsewhere it is a stage.
+        The stem, everything before the first block, counts to the first.
         """
         names = {id(parameter): name for name, parameter in self.named_parameters()}
         found: list[list[str]] = []

@@ -73,29 +73,14 @@ _LITE_ENDS: Mapping[str, str] = {
     "_bn1": "bn2",
     "_fc": "classifier",
 }
-_LITE_BLOCK: Mapping[str, str] = {
-    "_expand_conv": "conv_pw",
-    "_bn0": "bn1",
-    "_depthwise_conv": "conv_dw",
-    "_bn1": "bn2",
-    "_project_conv": "conv_pwl",
-    "_bn2": "bn3",
-}
-_LITE_FIRST: Mapping[str, str] = {  # no expansion
-    "_depthwise_conv": "conv_dw",
-    "_bn1": "bn1",
-    "_project_conv": "conv_pw",
-    "_bn2": "bn2",
-}
-_MOBILE_BLOCK: Mapping[str, str] = {
-    "0": "conv_pw",
-    "1": "bn1",
-    "3": "conv_dw",
-    "4": "bn2",
-    "6": "conv_pwl",
-    "7": "bn3",
-}
-_MOBILE_FIRST: Mapping[str, str] = {"0": "conv_dw", "1": "bn1", "3": "conv_pw", "4": "bn2"}
+_BLOCK = ("conv_pw", "bn1", "conv_dw", "bn2", "conv_pwl", "bn3")
+_FIRST = ("conv_dw", "bn1", "conv_pw", "bn2")  # no expansion
+_LITE = ("_expand_conv", "_bn0", "_depthwise_conv", "_bn1", "_project_conv", "_bn2")
+_LITE_BLOCK, _LITE_FIRST = dict(zip(_LITE, _BLOCK, strict=True)), dict(zip(_LITE[2:], _FIRST, strict=True))
+_MOBILE_BLOCK, _MOBILE_FIRST = (
+    dict(zip("013467", _BLOCK, strict=True)),
+    dict(zip("0134", _FIRST, strict=True)),
+)
 
 
 def _lite(key: str, blocks: list[str]) -> str:

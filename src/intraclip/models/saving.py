@@ -41,18 +41,19 @@ def save_checkpoint(
         pids: training identities by class.
         epoch: epochs finished.
         step: batches finished.
-        optimizer: to be able to go on training.
-        progress: what else the training loop needs to go on, as JSON can hold it.
-        more: and its tensors, by part (`MORE`) and name.
+        optimizer: to be able to go on training, as are:
+        progress: the state of the training loop, as JSON can hold it.
+        more: tensors by part (`MORE`) and name.
 
     Raises:
         CheckpointError: a weight is not finite; nothing is written, older checkpoints stay.
     """
-    tensors = {f"model.{k}": v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
-    broken = [k.removeprefix("model.") for k, v in tensors.items() if not bool(torch.isfinite(v).all())]
+    parts: dict[str, dict[str, torch.Tensor]] = {"model": model.state_dict(), "optimizer": {}}
+    weights = parts["model"]
+    broken = [k for k, v in weights.items() if not bool(torch.isfinite(v).all())]
     if broken:
         raise CheckpointError(
-            f"{len(broken)} of {len(tensors)} weights are not finite after step {step}, such as {broken[0]}; {path} is "
+            f"{len(broken)} of {len(weights)} weights are not finite after step {step}, such as {broken[0]}; {path} is "
             "not written. Resume from an older checkpoint with a lower optimizer.learning_rate"
         )
     meta = {
@@ -67,13 +68,13 @@ def save_checkpoint(
     if optimizer is not None:
         state = optimizer.state_dict()
         meta["optimizer_groups"] = json.dumps(state["param_groups"])
-        for index, entry in state["state"].items():
-            for key, tensor in entry.items():
-                tensors[f"optimizer.{index}.{key}"] = tensor.detach().cpu().contiguous()
-    for part, found in (more or {}).items():
-        tensors |= {f"{part}.{k}": v.detach().cpu().contiguous() for k, v in found.items()}
-    for part in ("model", "optimizer", *(part for part, found in (more or {}).items() if found)):
-        meta[f"{part}_sha256"] = digest({}, {k: v for k, v in tensors.items() if k.startswith(f"{part}.")})
+        parts["optimizer"] = {f"{i}.{k}": v for i, entry in state["state"].items() for k, v in entry.items()}
+    parts |= {part: dict(found) for part, found in (more or {}).items() if found}
+    tensors: dict[str, torch.Tensor] = {}
+    for part, found in parts.items():
+        own = {f"{part}.{k}": v.detach().cpu().contiguous() for k, v in found.items()}
+        tensors |= own
+        meta[f"{part}_sha256"] = digest({}, own)
     meta[HEADER_DIGEST] = digest(meta, {})
     with whole_file(path, kept="nothing older was changed", also=(safetensors.SafetensorError,)) as partial:
         safetensors.torch.save_file(tensors, partial, metadata=meta)

@@ -28,15 +28,10 @@ def write_people_page(
     cameras: dict[int, str] | None = None,
     sentences: Sequence[str] = (),
 ) -> Path:
-    """Write the page.
+    """Write the page about people of `intraclip.link.people.link`; returns `out`, the HTML file.
 
-    Args:
-        out: the HTML file.
-        people: of `intraclip.link.people.link`.
-        title: of the page.
-        picture: name of a tracklet -> film strip as a ``data:`` address, or an empty text; None shows no pictures.
-        cameras: names to show instead of numbers.
-        sentences: shown below the title, after what the rule was.
+    `picture` makes a film strip, a ``data:`` address or an empty text, of a tracklet's name; without it no pictures are
+    shown. `cameras` are names to show instead of numbers; `sentences` stand below the title, after what the rule was.
     """
     named = {c: f"camera {c}" for c in people.evidence.camids.tolist()} | (cameras or {})
     repeated = [p for p in people.numbers if len(people.members(p)) > 1]

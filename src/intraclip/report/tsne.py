@@ -118,13 +118,13 @@ def project(features: npt.NDArray[np.float32], *, seed: int) -> npt.NDArray[np.f
     return np.asarray(points, dtype=np.float64)
 
 
-def separation(features: npt.NDArray[np.float32], pids: npt.NDArray[np.int64]) -> float:
-    """Mean silhouette coefficient (Rousseeuw 1987) by person, -1..1, of features ``[N, F]``.
+def separation(features: npt.NDArray[np.floating], labels: npt.NDArray[np.int64]) -> float:
+    """Mean silhouette coefficient (Rousseeuw 1987) by person or clip, -1..1, of features ``[N, F]``.
 
-    1: every frame is close to its own person and far from the others; 0: people overlap; below 0: frames are nearer
-    to somebody else. Measured in the feature space, not on the plane.
+    1: every frame is close to its own group and far from the others; 0: groups overlap; below 0: frames are nearer
+    to another one. Measured in the feature space, not on the plane.
     """
     metrics = require_extra("sklearn.metrics", extra="report", purpose="t-SNE")
     if not features.std() > 0:
         return 0.0
-    return float(metrics.silhouette_score(features, pids))
+    return float(metrics.silhouette_score(features, labels))

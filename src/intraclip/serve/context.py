@@ -18,11 +18,10 @@ from intraclip.gallery.records import TrackletRecord
 from intraclip.serve.errors import Refused
 from intraclip.serve.looks import Looks, Who
 from intraclip.serve.security import NOBODY_ASKED, Asker
-from intraclip.serve.sessions import Sessions
 from intraclip.serve.settings import ServeSettings
 from intraclip.serve.slots import Slots
 from intraclip.serve.telemetry import LOGGER, Metrics
-from intraclip.serve.tokens import Attempts, Token, Tokens
+from intraclip.serve.tokens import Attempts, Sessions, Token, Tokens
 from intraclip.serve.uploads import Decoders
 
 if TYPE_CHECKING:
@@ -45,13 +44,7 @@ class Context:
     Attributes:
         embedder: for uploads; None where no model was given.
         live: cameras that this process watches; None where it watches none.
-        tokens: that count now.
         attempts: wrong tokens of the last minute.
-        decoders: processes that decode uploads.
-        searching: slots of searches.
-        decoding: slots of uploads that are decoded.
-        embedding: slots of uploads that are embedded.
-        looks: pictures that were looked at.
         stopping: set when the service is about to end; it is not ready any more.
     """
 
@@ -148,7 +141,11 @@ class Context:
             )
             raise Refused(503, f"the gallery {what}") from None
         if self.embedder is not None:
-            _require_room()
+            try:
+                with tempfile.TemporaryFile() as file:
+                    file.write(bytes(ROOM_BYTES))
+            except OSError as error:
+                raise Refused(503, f"there is no room for temporary files: {error.strerror}") from None
 
     @cached_property
     def questions(self) -> GalleryQuestions:
@@ -228,14 +225,6 @@ class Context:
         action, name, address = who
         told = {"tracklets": items} if any(items) else {}
         self.gallery.audit(action, told, actor=name, origin=address)
-
-
-def _require_room() -> None:
-    try:
-        with tempfile.TemporaryFile() as file:
-            file.write(bytes(ROOM_BYTES))
-    except OSError as error:
-        raise Refused(503, f"there is no room for temporary files: {error.strerror}") from None
 
 
 def _context(request: Request) -> Any:

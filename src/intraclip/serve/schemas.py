@@ -20,6 +20,7 @@ from intraclip.gallery.records import (
     TrackletRecord,
     check_name,
 )
+from intraclip.live.alerts import Alert
 from intraclip.live.status import LiveStatus
 from intraclip.live.watchlist import MOST_TRACKLETS, Learned
 
@@ -302,22 +303,12 @@ class QuestionOut(BaseModel):
     reason: str = Field(default="", description="Why nothing is worth asking.")
 
 
-class AlertOut(BaseModel):
+@dataclass(frozen=True, kw_only=True)
+class AlertOut(Alert):
     """An alert, with the tracklet that passed and the one of the person that it was compared with."""
 
-    id: str
-    at: float
-    watched: str
-    name: str
-    tracklet: TrackletOut
-    reference: TrackletOut
-    camera: str
-    started_at: float | None
-    distance: float
-    threshold: float
-    rate: float
-    probability: float
-    said: bool | None
+    tracklet: TrackletOut  # type: ignore[assignment]
+    reference: TrackletOut  # type: ignore[assignment]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -111,7 +111,10 @@ class ServeSettings:
     def names(self) -> frozenset[str]:
         """Host names that requests may carry, without port; see `allows_host`."""
         own = {_bare(self.host), *map(_bare, self.allow_hosts), *LOOPBACK_NAMES}
-        return frozenset(own if self.loopback else {*own, *_own_names()})
+        if self.loopback:
+            return frozenset(own)
+        name = socket.gethostname().lower()
+        return frozenset({*own, name, f"{name}.local", socket.getfqdn().lower()})
 
     @property
     def loopback(self) -> bool:
@@ -148,8 +151,3 @@ def _ip(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         return ipaddress.ip_address(host)
     except ValueError:
         return None
-
-
-def _own_names() -> set[str]:
-    name = socket.gethostname().lower()
-    return {name, f"{name}.local", socket.getfqdn().lower()}

@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import ipaddress
 import os
+import secrets
 import shlex
 import stat
 import threading
@@ -33,6 +34,10 @@ TOKEN_REMEDY = '(umask 077; echo "alice $(openssl rand -hex 32)" > tokens)'
 
 MOST_ADDRESSES = 10_000
 """Addresses that are remembered for their attempts; the oldest goes first."""
+
+
+MOST_SESSIONS = 10_000
+"""Sessions kept; the oldest goes first."""
 
 
 @dataclass(frozen=True)
@@ -137,6 +142,40 @@ class Tokens:
             if hmac.compare_digest(token.digest, digest):
                 found = token
         return found
+
+
+class Sessions:
+    """Who is logged in on the page: a random number in a cookie stands for a token's holder.
+
+    Kept in memory: a restart logs everybody out. By its hash, so that the time of a look-up says nothing about it.
+    """
+
+    def __init__(self, lifetime_s: float) -> None:
+        self.lifetime_s = lifetime_s
+        self._lock = threading.Lock()
+        self._open: dict[bytes, tuple[Token, float]] = {}
+
+    def begin(self, token: Token) -> str:
+        """A new session; returns the cookie's value."""
+        value = secrets.token_urlsafe(32)
+        now = time.monotonic()
+        with self._lock:
+            self._open = {k: v for k, v in self._open.items() if v[1] > now}
+            while len(self._open) >= MOST_SESSIONS:
+                del self._open[next(iter(self._open))]
+            self._open[_digest(value)] = token, now + self.lifetime_s
+        return value
+
+    def token(self, value: str) -> Token | None:
+        """The token that it was begun with; None for a session that is over, or never was."""
+        with self._lock:
+            found = self._open.get(_digest(value))
+        return found[0] if found is not None and found[1] > time.monotonic() else None
+
+    def end(self, value: str) -> None:
+        """Log out."""
+        with self._lock:
+            self._open.pop(_digest(value), None)
 
 
 class Attempts:

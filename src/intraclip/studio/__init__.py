@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from intraclip.studio.config import BenchmarkConfig as BenchmarkConfig
 from intraclip.studio.config import BenchmarkSummary as BenchmarkSummary
 from intraclip.studio.config import Difficulty as Difficulty
-from intraclip.studio.diverse_config import Diverse as Diverse
-from intraclip.studio.diverse_config import DiverseConfig as DiverseConfig
+from intraclip.studio.config import Diverse as Diverse
+from intraclip.studio.config import DiverseConfig as DiverseConfig
 
 if TYPE_CHECKING:
     from intraclip.studio.diverse import DiverseArrays as DiverseArrays

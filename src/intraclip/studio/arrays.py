@@ -8,6 +8,8 @@ import numpy.typing as npt
 
 Array = npt.NDArray[np.float32]
 Picture = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
 
 _NEIGHBOURS = np.ones((3, 3), dtype=np.uint8)
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from intraclip.studio import cloth
-from intraclip.studio.arrays import Array, f32
+from intraclip.studio.arrays import Array, Floats, f32
 from intraclip.studio.gait import Bone, Skeleton, skeleton_of
 from intraclip.studio.identity import Identity
 from intraclip.studio.surface import Patch, Relief, folds, loft
@@ -158,7 +158,7 @@ class _Tailor:
         """Back from this body's heights to those of a 1.75 m body, in which textures are written."""
         return np.interp(z, self._posed, self._heights).astype(np.float32)
 
-    def rings(self, table: Sequence[tuple[float, ...]], x: float = 0.0) -> npt.NDArray[np.float64]:
+    def rings(self, table: Sequence[tuple[float, ...]], x: float = 0.0) -> Floats:
         """Ring tables of a 1.75 m body, fitted: heights by the skeleton, widths by the girth."""
         fitted = [
             (self.z(z), x + self.scale * cx, self.girth * cy, self.girth * rx, self.girth * ry)

@@ -10,9 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from intraclip.studio.arrays import Array
+from intraclip.studio.arrays import Array, Floats
 from intraclip.studio.config import Difficulty
 from intraclip.studio.randomness import Kind, generator
 
@@ -89,7 +88,7 @@ class Camera:
     roll: float = 0.0
 
     @property
-    def turn(self) -> npt.NDArray[np.float64]:
+    def turn(self) -> Floats:
         """World to camera rotation ``[3, 3]``."""
         cos, sin = np.cos(self.pitch), np.sin(self.pitch)
         level = np.array([[1, 0, 0], [0, -sin, -cos], [0, cos, -sin]])
@@ -98,7 +97,7 @@ class Camera:
         cos, sin = np.cos(self.roll), np.sin(self.roll)
         return np.asarray(np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]]) @ level)
 
-    def see(self, world: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    def see(self, world: Floats) -> Floats:
         """World points ``[..., 3]`` to picture ``[..., 3]``: column, row and depth in metres."""
         seen = (world - [0, 0, self.height]) @ self.turn.T
         depth = np.maximum(seen[..., 2], 0.05)

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-from intraclip.studio.arrays import Array
+from intraclip.studio.arrays import Array, Mask
 from intraclip.studio.identity import Colour, Extras, Head, Outfit
-
-Mask = npt.NDArray[np.bool_]
 
 
 def linear(rgb: Colour) -> Array:
@@ -21,13 +18,9 @@ def linear(rgb: Colour) -> Array:
 
 
 def pattern(outfit: Outfit, z: Array, around: Array, *, sleeve: bool) -> Array:
-    """Colour of the top, ``[3, n]`` linear.
+    """Colour of the top, ``[3, n]`` linear, at heights `z` ``[n]`` in a 1.75 m body.
 
-    Args:
-        outfit: what is worn.
-        z: ``[n]`` height in a 1.75 m body, metres.
-        around: ``[n]`` distance around the body or the arm, metres; 0 at the front.
-        sleeve: whether these points lie on a sleeve.
+    `around` is the distance around the body or the arm, metres; 0 at the front.
     """
     first, second = linear(outfit.first.rgb)[:, None], linear(outfit.second.rgb)[:, None]
     share = np.zeros_like(z)
@@ -63,13 +56,7 @@ def pattern(outfit: Outfit, z: Array, around: Array, *, sleeve: bool) -> Array:
 
 
 def logo(extras: Extras, x: Array, z: Array) -> Mask:
-    """Which points of the chest the logo covers.
-
-    Args:
-        extras: kind of logo.
-        x: ``[n]`` to the right, metres.
-        z: ``[n]`` height in a 1.75 m body, metres.
-    """
+    """Which points of the chest the logo covers, ``[n]``: x to the right, metres, z in a 1.75 m body."""
     dz = z - 1.27
     mask: Mask = np.zeros(x.shape, dtype=np.bool_)
     if extras.logo == "disc":
@@ -117,12 +104,9 @@ def hat_line(head: Head, front: Array) -> Array:
 
 
 def face(head: Head, z: Array, angle: Array) -> Array:
-    """Colour of the bare head, ``[3, n]`` linear.
+    """Colour of the bare head, ``[3, n]`` linear, at heights `z` in a 1.75 m body.
 
-    Args:
-        head: skin, beard, glasses.
-        z: ``[n]`` height in a 1.75 m body, metres.
-        angle: ``[n]`` around the head; a quarter turn is the nose.
+    `angle` is around the head; a quarter turn is the nose.
     """
     skin, hair = linear(head.skin.rgb)[:, None], linear(head.hair.rgb)[:, None]
     colour = np.broadcast_to(skin, (3, len(z))).copy()

@@ -1,4 +1,4 @@
-"""What a benchmark is made of: sizes, layout, and how hard it is."""
+"""What rendered data are made of: the benchmark, its videos, and the diverse preset; how hard they are."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ MAX_CAMERAS = 6
 
 MAX_IDENTITIES = 9999
 """The file names of MARS and PRID-2011 hold four digits; 0000 belongs to the distractors."""
+
+MAX_VIDEO_CAMERAS = 32
 
 
 def require_bounds(config: Any, what: str, more: Sequence[str] = ()) -> None:
@@ -142,3 +144,134 @@ class BenchmarkSummary:
     queries: int
     sha256: str
     seconds: float
+
+
+# -- videos --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideosConfig:
+    """Several cameras that film the same people at the same time.
+
+    How crowded it is follows from the numbers: a person spends 10 to 30 seconds in a view, so with the defaults about
+    four people are in each picture, and more where ways cross.
+
+    Attributes:
+        people: how many; each of them comes through two cameras or more, if the videos are long enough.
+        seconds: length of every video; the videos begin at the same moment.
+        seed: the same seed and settings give the same bytes. People and cameras are those of the tracklets with
+            the same seed and difficulty.
+        width: of the picture, pixels; the height is 9/16 of it. Smaller pictures show smaller people.
+        together: share of people who walk beside somebody else, and so hide one another for long.
+        travel: shortest and longest usual time between two cameras, seconds; each pair of cameras has its own.
+        difficulty: how unlike the cameras are, how coarse their pictures, and how much people look alike. What it
+            says of boxes, occluders, motion blur and light that changes is not used: here boxes are the truth, and
+            people and places hide people.
+
+    Raises:
+        ConfigError: values out of range, all of them at once.
+    """
+
+    people: int = bounded(24, 2, MAX_IDENTITIES)
+    cameras: int = bounded(4, 2, MAX_VIDEO_CAMERAS)
+    seconds: float = bounded(60.0, 2, 24 * 3600)
+    fps: float = bounded(10.0, 5, 60)
+    seed: int = bounded(0, 0)
+    width: int = bounded(960, 320, 1280)
+    together: float = share(0.3)
+    travel: tuple[float, float] = bounded((3.0, 8.0), 0.001, 3600, pair=True)
+    difficulty: Difficulty = field(default_factory=Difficulty)
+
+    def __post_init__(self) -> None:
+        multiple = "is no multiple of 32, such as 640, 960 or 1280"
+        require_bounds(self, "these videos", [f"width: {self.width} {multiple}"] if self.width % 32 else ())
+
+    @property
+    def height(self) -> int:
+        """Of the picture, pixels."""
+        return self.width * 9 // 16
+
+    @property
+    def frames(self) -> int:
+        """Of every video."""
+        return round(self.seconds * self.fps)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideosSummary:
+    """What `make_videos` wrote.
+
+    Attributes:
+        recurring: how many are seen by two cameras or more, and can be searched for.
+        visits: times somebody is seen by a camera from entering to leaving.
+        boxes: lines of ground truth in all.
+        in_view: people in a picture, on average.
+        sha256: over the pixels of all frames before they are encoded, camera by camera.
+    """
+
+    root: Path
+    videos: tuple[Path, ...]
+    people: int
+    recurring: int
+    visits: int
+    boxes: int
+    frames: int
+    in_view: float
+    sha256: str
+    seconds: float
+
+
+# -- the diverse preset: people to learn from, not to measure on --------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diverse:
+    """Groups of settings. Each can be switched off by itself: what it draws then comes as in the default preset.
+
+    Attributes:
+        cameras: lenses, heights from eye level to drones, tilt, resolution, tone, blur, compression, and boxes cut
+            as detectors cut them.
+        light: sun, shade, dusk, night, indoor and coloured light.
+        places: grounds, walls and clutter behind people, and people and things in front of them.
+        outfits: bodies and clothes with the colours of real streets.
+    """
+
+    cameras: bool = True
+    light: bool = True
+    places: bool = True
+    outfits: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiverseConfig:
+    """What the diverse preset renders.
+
+    Attributes:
+        identities: people; their pids are 1 to `identities`.
+        visits: tracklets of each person, each in another camera.
+        frames: frames of each tracklet.
+        cameras: how many there are, each in its own place; all are used equally often.
+        seed: the same seed and settings give the same bytes.
+        test: how many of the people, the last ones, are kept for tests (folders only).
+
+    Raises:
+        ConfigError: values out of range, all of them at once.
+    """
+
+    identities: int = bounded(3000, 1, 99_999)
+    visits: int = bounded(4, 1, 99)
+    frames: int = bounded(10, 2, 999)
+    cameras: int = bounded(240, 1, 9_999)
+    seed: int = bounded(0, 0)
+    height: int = bounded(256, 64, 1024)
+    width: int = bounded(128, 32, 1024)
+    test: int = bounded(0, 0)
+    diverse: Diverse = field(default_factory=Diverse)
+
+    def __post_init__(self) -> None:
+        found = []
+        if self.cameras < self.visits:
+            found.append(f"cameras: {self.cameras} are fewer than {self.visits} visits, each to another one")
+        if self.test > self.identities:
+            found.append(f"test: {self.test} are more than all {self.identities} identities")
+        require_bounds(self, "this set", found)

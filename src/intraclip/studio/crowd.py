@@ -8,12 +8,11 @@ from functools import lru_cache
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-from intraclip.studio.arrays import Array, Picture, blurred, f32
+from intraclip.studio.arrays import Array, Mask, Picture, blurred, f32
 from intraclip.studio.body import Body, build_body
 from intraclip.studio.camera import PICTURE, Camera
-from intraclip.studio.config import Difficulty
+from intraclip.studio.config import Difficulty, VideosConfig
 from intraclip.studio.identity import draw_identity
 from intraclip.studio.journeys import Visit, pose
 from intraclip.studio.place import Place, open_place
@@ -21,7 +20,6 @@ from intraclip.studio.randomness import Kind, generator
 from intraclip.studio.render import Figure, Layers, Window, draw_people, move
 from intraclip.studio.scene import scene_light
 from intraclip.studio.sensor import expose, noise_atlas
-from intraclip.studio.video_config import VideosConfig
 
 _FEW_ROWS = 116
 """People of up to this many pixels are drawn at twice the resolution and averaged."""
@@ -54,7 +52,7 @@ class Seen:
     pid: int
     box: tuple[int, int, int, int]
     visibility: float
-    silhouette: npt.NDArray[np.bool_]
+    silhouette: Mask
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -18,12 +18,11 @@ import numpy as np
 import numpy.typing as npt
 
 from intraclip.core.processes import process_count, processes
-from intraclip.studio.arrays import Array, Picture, f32
+from intraclip.studio.arrays import Array, Floats, Picture, f32
 from intraclip.studio.body import Body, build_body
 from intraclip.studio.camera import Camera
-from intraclip.studio.config import Difficulty
+from intraclip.studio.config import Difficulty, Diverse, DiverseConfig
 from intraclip.studio.diverse_camera import draw_diverse_camera
-from intraclip.studio.diverse_config import Diverse, DiverseConfig
 from intraclip.studio.diverse_person import draw_diverse_identity
 from intraclip.studio.diverse_place import render_diverse_place
 from intraclip.studio.identity import Identity
@@ -51,7 +50,6 @@ from intraclip.studio.tracklet import (
     windows_of,
 )
 
-Floats = npt.NDArray[np.float64]
 Result = TypeVar("Result")
 
 _FEW_ROWS = 116

@@ -8,8 +8,7 @@ import cv2
 import numpy as np
 
 from intraclip.studio.camera import Camera, Light, draw_camera, rounded
-from intraclip.studio.config import Difficulty
-from intraclip.studio.diverse_config import Diverse
+from intraclip.studio.config import Difficulty, Diverse
 from intraclip.studio.randomness import Kind, generator
 from intraclip.studio.sensor import Film
 

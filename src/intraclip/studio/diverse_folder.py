@@ -11,10 +11,9 @@ from pathlib import Path
 from intraclip.core.folders import claim_folder, require_empty_folder
 from intraclip.core.progress import Progress
 from intraclip.errors import OutputError
-from intraclip.studio.config import BenchmarkSummary
+from intraclip.studio.config import BenchmarkSummary, DiverseConfig
 from intraclip.studio.diverse import Visit, by_camera, plan_visits, render_visit
 from intraclip.studio.diverse_camera import draw_diverse_camera
-from intraclip.studio.diverse_config import DiverseConfig
 from intraclip.studio.diverse_person import draw_diverse_identity
 from intraclip.studio.make import encode_frame, write_summary, write_truth
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from intraclip.studio.config import Difficulty
-from intraclip.studio.diverse_config import Diverse
+from intraclip.studio.config import Difficulty, Diverse
 from intraclip.studio.identity import (
     HAIR,
     SKIN,

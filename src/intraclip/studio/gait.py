@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
-import numpy.typing as npt
 
-from intraclip.studio.arrays import Array
+from intraclip.studio.arrays import Array, Floats
 from intraclip.studio.identity import Build, Extras, Gait
 
 
@@ -104,7 +103,7 @@ def walking_speed(build: Build, gait: Gait) -> float:
     return float(4.0 * leg * np.sin(swing / 2) * gait.cadence * roll_over)
 
 
-def looks(rng: np.random.Generator, time: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def looks(rng: np.random.Generator, time: Floats) -> Floats:
     """Turn and nod of a head that looks around, ``[n, 2]`` radians, at times ``[n]`` in seconds."""
     return np.stack(
         [
@@ -115,17 +114,10 @@ def looks(rng: np.random.Generator, time: npt.NDArray[np.float64]) -> npt.NDArra
     )
 
 
-def pose_bones(
-    build: Build, gait: Gait, extras: Extras, phase: npt.NDArray[np.float64], look: npt.NDArray[np.float64]
-) -> Array:
-    """Bone transforms in the body frame.
+def pose_bones(build: Build, gait: Gait, extras: Extras, phase: Floats, look: Floats) -> Array:
+    """Bone transforms in the body frame, at `phase` ``[n]`` cycles; the right heel strikes at whole numbers.
 
-    Args:
-        build: the body.
-        gait: how it walks.
-        extras: a carried bag stills the arm that carries it.
-        phase: ``[n]`` cycles; the right heel strikes at whole numbers.
-        look: ``[n, 2]`` turn and nod of the head, radians.
+    A carried bag stills the arm that carries it; `look` ``[n, 2]`` is turn and nod of the head, radians.
 
     Returns:
         float32 ``[n, bones, 3, 4]``: rest position to posed position, ``posed = M[:, :3] @ rest + M[:, 3]``.
@@ -135,7 +127,7 @@ def pose_bones(
     turn = np.deg2rad(gait.sway)
     wave = np.sin(2 * np.pi * (phase + 0.25))  # 1 when the right leg is in front
     lean = np.deg2rad(gait.lean)
-    rotation: dict[Bone, npt.NDArray[np.float64]] = {Bone.ROOT: np.broadcast_to(np.eye(3), (n, 3, 3))}
+    rotation: dict[Bone, Floats] = {Bone.ROOT: np.broadcast_to(np.eye(3), (n, 3, 3))}
     roll = 0.35 * turn * np.sin(2 * np.pi * phase)
     rotation[Bone.PELVIS] = _about_z(0.8 * turn * wave) @ _about_y(roll) @ _about_x(np.full(n, -0.3 * lean))
     rotation[Bone.CHEST] = _about_z(-turn * wave) @ _about_y(-0.6 * roll) @ _about_x(np.full(n, -lean))
@@ -194,9 +186,7 @@ def pose_bones(
     return matrix.astype(np.float32)
 
 
-def _arm(
-    gait: Gait, extras: Extras, side: int, cycle: npt.NDArray[np.float64], even: float
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], float]:
+def _arm(gait: Gait, extras: Extras, side: int, cycle: Floats, even: float) -> tuple[Floats, Floats, float]:
     """Swing forward, elbow bend and sideways spread of one arm, radians."""
     wave = np.cos(2 * np.pi * (cycle + 0.47))  # against the leg of the same side
     swing = np.deg2rad(3 + gait.arm_swing * even * wave)
@@ -215,7 +205,7 @@ def _arm(
     return swing, elbow, 0.09
 
 
-def _cyclic(table: npt.NDArray[np.float64], cycle: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _cyclic(table: Floats, cycle: Floats) -> Floats:
     """Read a table of one cycle with smooth (Catmull-Rom) interpolation."""
     at = (cycle % 1.0) * len(table)
     i, f = np.floor(at).astype(np.int64), at % 1.0
@@ -225,7 +215,7 @@ def _cyclic(table: npt.NDArray[np.float64], cycle: npt.NDArray[np.float64]) -> n
     )
 
 
-def _about(first: int, second: int, angle: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _about(first: int, second: int, angle: Floats) -> Floats:
     matrix = np.broadcast_to(np.eye(3), (len(angle), 3, 3)).copy()
     cos, sin = np.cos(angle), np.sin(angle)
     matrix[:, first, first] = matrix[:, second, second] = cos
@@ -233,16 +223,16 @@ def _about(first: int, second: int, angle: npt.NDArray[np.float64]) -> npt.NDArr
     return matrix
 
 
-def _about_x(angle: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _about_x(angle: Floats) -> Floats:
     """Turn hanging limbs forward."""
     return _about(1, 2, angle)
 
 
-def _about_y(angle: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _about_y(angle: Floats) -> Floats:
     """Tilt the top of the body to the right."""
     return _about(2, 0, angle)
 
 
-def _about_z(angle: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _about_z(angle: Floats) -> Floats:
     """Turn to the left."""
     return _about(0, 1, angle)

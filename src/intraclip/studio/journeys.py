@@ -9,14 +9,14 @@ from itertools import combinations
 
 import numpy as np
 
-from intraclip.studio.arrays import Array
+from intraclip.studio.arrays import Array, Floats
 from intraclip.studio.camera import PICTURE
+from intraclip.studio.config import VideosConfig
 from intraclip.studio.gait import looks, pose_bones, walking_speed
 from intraclip.studio.identity import Identity, draw_identity
-from intraclip.studio.place import Floats, Place, open_place
+from intraclip.studio.place import Place, open_place
 from intraclip.studio.randomness import Kind, generator
 from intraclip.studio.render import stand
-from intraclip.studio.video_config import VideosConfig
 
 _VISIT = 1000
 """Index that keeps the chance in videos apart from that in tracklets."""

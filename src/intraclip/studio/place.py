@@ -6,16 +6,13 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 import numpy as np
-import numpy.typing as npt
 
 from intraclip.studio import scene
-from intraclip.studio.arrays import Array, Picture
+from intraclip.studio.arrays import Array, Floats, Mask, Picture
 from intraclip.studio.camera import PICTURE, Camera, draw_camera
 from intraclip.studio.config import Difficulty
 from intraclip.studio.randomness import Kind, generator
 from intraclip.studio.scene import Thing
-
-Floats = npt.NDArray[np.float64]
 
 ELBOW_ROOM = 0.4
 """Metres that people keep from walls and things."""
@@ -40,11 +37,11 @@ class Place:
     coded: Picture
     depth: Array
     walls: Array
-    ground: npt.NDArray[np.bool_]
+    ground: Mask
     things: tuple[Thing, ...]
 
     @cached_property
-    def _map(self) -> npt.NDArray[np.bool_]:
+    def _map(self) -> Mask:
         """For each cell of the ground ``[y, x, 2]``: whether it is walkable, and whether it is in view."""
         x = _LEFT + _CELL * (np.arange(_COLUMNS) + 0.5)
         y = _NEAR + _CELL * (np.arange(_ROWS) + 0.5)
@@ -59,12 +56,8 @@ class Place:
         free, seen = self._map[row, column].tolist()
         return free, seen
 
-    def walkable(self, spots: Floats) -> npt.NDArray[np.bool_]:
-        """Where a person can stand: in front of walls, and beside things.
-
-        Args:
-            spots: ``[..., 2]``, metres on the ground. What the camera does not see is taken as free.
-        """
+    def walkable(self, spots: Floats) -> Mask:
+        """Where a person can stand, of spots ``[..., 2]``, metres: off walls and things. What is not seen is free."""
         free = np.ones(spots.shape[:-1], dtype=np.bool_)
         for thing in self.things:
             x, y, z = thing.centre
@@ -83,12 +76,8 @@ class Place:
             free &= ~(seen & (self.walls[at] < depth - 0.1))
         return free
 
-    def sees(self, spots: Floats) -> npt.NDArray[np.bool_]:
-        """Whether any part of a person there can be in the picture, walls and things aside.
-
-        Args:
-            spots: ``[..., 2]``, metres on the ground.
-        """
+    def sees(self, spots: Floats) -> Mask:
+        """Whether any part of a person at spots ``[..., 2]``, metres, can be in the picture, walls and things aside."""
         corners = np.stack(
             [
                 np.stack([spots[..., 0] + dx, spots[..., 1] + dy, np.full(spots.shape[:-1], z)], axis=-1)

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from intraclip.studio.arrays import Array, blurred, closed, f32, lowest_near, resized, unpitted
+from intraclip.studio.arrays import Array, Floats, blurred, closed, f32, lowest_near, resized, unpitted
 from intraclip.studio.body import Body
 from intraclip.studio.camera import PICTURE, Camera
 
@@ -37,7 +37,7 @@ class Window:
     columns: int
     rows: int
 
-    def affine(self, offset: tuple[float, float] = (0.0, 0.0)) -> npt.NDArray[np.float64]:
+    def affine(self, offset: tuple[float, float] = (0.0, 0.0)) -> Floats:
         """Picture (less `offset`) to raster ``[2, 3]``; pixel centres lie at whole numbers."""
         sx, sy = self.columns / self.width, self.rows / self.height
         return np.array(
@@ -77,13 +77,10 @@ class Layers:
     shade: Array
 
 
-def stand(bones: Array, place: npt.NDArray[np.float64], heading: npt.NDArray[np.float64]) -> Array:
-    """Put posed people into the world; float32 ``[n, bones, 3, 4]`` in world axes.
+def stand(bones: Array, place: Floats, heading: Floats) -> Array:
+    """Put posed people, bones ``[n, bones, 3, 4]`` in the body frame, into the world; float32, world axes.
 
-    Args:
-        bones: float32 ``[n, bones, 3, 4]`` in the body frame.
-        place: ``[n, 2]`` where they stand, metres.
-        heading: ``[n]`` radians; 0 walks away from the camera.
+    `place` ``[n, 2]`` is where they stand, metres; `heading` ``[n]`` radians, 0 walks away from the camera.
     """
     n = len(heading)
     turn = np.zeros((n, 1, 3, 3))

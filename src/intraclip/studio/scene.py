@@ -12,7 +12,7 @@ from itertools import product
 import numpy as np
 import numpy.typing as npt
 
-from intraclip.studio.arrays import Array, blurred, f32, looked_up, resized
+from intraclip.studio.arrays import Array, Floats, Mask, blurred, f32, looked_up, resized
 from intraclip.studio.camera import PICTURE, Camera
 from intraclip.studio.randomness import Kind, generator
 
@@ -103,7 +103,7 @@ def extent(camera: Camera, things: list[Thing]) -> tuple[int, int, int, int]:
     return left, top, right - left, bottom - top
 
 
-def _corners(thing: Thing, reach: float) -> npt.NDArray[np.float64]:
+def _corners(thing: Thing, reach: float) -> Floats:
     """Those ``[8, 3]`` of an upright box around a thing that reaches so far to all sides."""
     signs = np.array(list(product((-1, 1), repeat=3)))
     return np.asarray(np.array(thing.centre) + signs * [reach, reach, thing.half[2]])
@@ -134,14 +134,9 @@ def car(rng: np.random.Generator, x: float, y: float, turn: float) -> list[Thing
 
 
 def occluder(rng: np.random.Generator, kind: str, x: float, y: float, size: float) -> list[Thing]:
-    """Something to stand in the line of sight.
+    """Something to stand in the line of sight, x metres to the right of the camera and y away, `size` times the usual.
 
-    Args:
-        rng: sizes and colours.
-        kind: ``pole``, ``pillar``, ``bin``, ``bush``, ``sign``, ``railing`` or ``car``.
-        x: metres to the right of the camera.
-        y: metres away from the camera.
-        size: relative to the usual.
+    It is a ``pole``, ``pillar``, ``bin``, ``bush``, ``sign``, ``railing`` or ``car``.
     """
     grey = float(rng.uniform(0.02, 0.4))
     paint: Colour = (grey * rng.uniform(0.8, 1.2), grey * rng.uniform(0.8, 1.2), grey * rng.uniform(0.8, 1.2))
@@ -348,9 +343,7 @@ def _ground_shadows(camera: Camera, rays: Array, picture: Array, depth: Array, t
         picture[part] *= np.where(on_ground, 1 - dark, 1)[..., None].astype(np.float32)
 
 
-def _part(
-    seen: npt.NDArray[np.float64], corner: tuple[int, int], shape: tuple[int, ...]
-) -> tuple[slice, slice] | None:
+def _part(seen: Floats, corner: tuple[int, int], shape: tuple[int, ...]) -> tuple[slice, slice] | None:
     """Rows and columns that hold projected points, or None where they lie outside."""
     left, top = np.floor(seen[:, :2].min(axis=0) - corner).astype(int) - 1
     right, bottom = np.ceil(seen[:, :2].max(axis=0) - corner).astype(int) + 2
@@ -410,7 +403,7 @@ def _draw(
 
 def _meet(
     thing: Thing, ray: tuple[Array, Array, Array], start: tuple[float, float, float]
-) -> tuple[npt.NDArray[np.bool_], Array, tuple[Array, Array, Array]]:
+) -> tuple[Mask, Array, tuple[Array, Array, Array]]:
     """Where rays meet a thing in its own axes: hit, distance and normal."""
     (dx, dy, dz), (ox, oy, oz) = ray, start
     hx, hy, hz = thing.half

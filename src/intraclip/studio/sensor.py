@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import simplejpeg
 
-from intraclip.studio.arrays import Array, Picture, blurred, f32
+from intraclip.studio.arrays import Array, Floats, Picture, blurred, f32
 from intraclip.studio.camera import Sensor
 
 _ATLAS = 384
@@ -46,7 +45,7 @@ def expose(
     light: Array,
     sensor: Sensor,
     scale: float,
-    gain: npt.NDArray[np.float64],
+    gain: Floats,
     atlas: Array,
     rng: np.random.Generator,
 ) -> Picture:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from intraclip.studio.arrays import Array
+from intraclip.studio.arrays import Array, Floats, Mask
 
 Relief = Callable[[Array, Array], Array]
 """Metres to push a surface outward, from position along the axis (metres) and angle (radians)."""
@@ -40,7 +40,7 @@ class Patch:
     def __len__(self) -> int:
         return int(self.xyz.shape[1])
 
-    def kept(self, mask: npt.NDArray[np.bool_]) -> Patch:
+    def kept(self, mask: Mask) -> Patch:
         """Only the points where `mask` holds."""
         return Patch(
             xyz=self.xyz[:, mask], normal=self.normal[:, mask], along=self.along[mask], angle=self.angle[mask]
@@ -75,7 +75,7 @@ def loft(
     length = float(knot_s[-1])
     slope = np.gradient(knots, knot_s, axis=0)
 
-    def rows(s: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    def rows(s: Floats) -> Floats:
         """Ring parameters ``[5, m]`` at distances `s` from the first end."""
         s = np.clip(s, 0.0, length)
         value = _hermite(knot_s, knots, slope, s)
@@ -112,7 +112,7 @@ def loft(
     ]
     angle = (theta * 2 * np.pi % (2 * np.pi)).astype(np.float32)
 
-    def place(ring: npt.NDArray[np.float64], angles: Array) -> Array:
+    def place(ring: Floats, angles: Array) -> Array:
         z, cx, cy, rx, ry = ring.astype(np.float32)[:, row]
         cos, sin = np.cos(angles), np.sin(angles)
         if power == 2.0:
@@ -172,11 +172,11 @@ def folds(rng: np.random.Generator, depth: float, *, wave: float = 0.13) -> Reli
 
 
 def _hermite(
-    knot_s: npt.NDArray[np.float64],
-    knots: npt.NDArray[np.float64],
-    slope: npt.NDArray[np.float64],
-    s: npt.NDArray[np.float64],
-) -> npt.NDArray[np.float64]:
+    knot_s: Floats,
+    knots: Floats,
+    slope: Floats,
+    s: Floats,
+) -> Floats:
     """Smooth curve through ring tables ``[k, c]`` with slopes ``[k, c]``, read at `s`: ``[c, m]``."""
     i = np.clip(np.searchsorted(knot_s, s, side="right") - 1, 0, len(knot_s) - 2)
     width = (knot_s[i + 1] - knot_s[i])[:, None]

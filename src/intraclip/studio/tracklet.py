@@ -7,9 +7,8 @@ from functools import lru_cache
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-from intraclip.studio.arrays import Array, Picture, f32, resized
+from intraclip.studio.arrays import Array, Floats, Mask, Picture, f32, resized
 from intraclip.studio.body import Body, build_body
 from intraclip.studio.camera import PICTURE, Camera, draw_camera
 from intraclip.studio.config import BenchmarkConfig, Difficulty
@@ -19,8 +18,6 @@ from intraclip.studio.randomness import Kind, generator
 from intraclip.studio.render import Figure, Layers, Window, draw_people, move, stand
 from intraclip.studio.scene import extent, occluder, render_scene, render_things, scene_light
 from intraclip.studio.sensor import expose, noise_atlas
-
-Floats = npt.NDArray[np.float64]
 
 _FEW_ROWS = 116
 """Up to this height people are drawn at twice the resolution and averaged."""
@@ -70,7 +67,7 @@ class Rendered:
     """
 
     frames: Picture
-    silhouettes: npt.NDArray[np.bool_]
+    silhouettes: Mask
     view_angle: float
     nuisances: tuple[str, ...]
 

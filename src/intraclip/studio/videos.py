@@ -25,11 +25,11 @@ from intraclip.core.progress import Progress
 from intraclip.core.video import open_video, writing_video
 from intraclip.errors import DataError, OutputError
 from intraclip.studio.camera import draw_camera
+from intraclip.studio.config import VideosConfig, VideosSummary
 from intraclip.studio.crowd import Crowd, Seen
 from intraclip.studio.identity import draw_identity
 from intraclip.studio.journeys import Visit, Way, draw_ways, plan_visits, recurring
 from intraclip.studio.make import write_truth
-from intraclip.studio.video_config import VideosConfig, VideosSummary
 
 VIDEOS_VERSION = 2
 """Rises when the same seed gives other videos."""

@@ -20,9 +20,7 @@ Log = Callable[[dict[str, Any]], None]
 
 @contextmanager
 def open_log(run: Path, *, epochs_done: int, tensorboard: bool, leads: bool = True) -> Iterator[Log]:
-    """Open the log of a run.
-
-    Lines after `epochs_done` are dropped; of several processes only the one that leads writes.
+    """Open the log of a run, without the lines after `epochs_done`; only the process that leads writes.
 
     Raises:
         OutputError: something in the run folder cannot be written while the log is open.

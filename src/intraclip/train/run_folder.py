@@ -56,7 +56,12 @@ def prepare(run: Path, recipe: Recipe, held: ExitStack, *, resume: bool, restart
         # torchrun starts everything again after any failure, also after this folder was refused as somebody else's.
         resume = not config.exists() or (launch.is_file() and launch.read_text() == _launch())
     anew = _came_to_nothing(run)
-    if anew or (resume and config.is_file()):
+    if not (anew or (resume and config.is_file())):
+        require_empty_folder(run, remedy=_REMEDY)
+        taken = f"another process began a run in {run} just now; choose another --out"
+        write_text(config, dump_recipe(recipe), replace=False, taken=taken)
+        _hold(run, held)
+    else:
         locked = _hold(run, held)
         different = [] if anew else differing_in_effect(load_recipe(str(config)), recipe)
         if different:
@@ -71,12 +76,6 @@ def prepare(run: Path, recipe: Recipe, held: ExitStack, *, resume: bool, restart
             _hold(run, held)  # the file is another one now
         for folder in (run, run / "checkpoints"):
             sweep(folder)
-        _write_launch(launch)
-        return
-    require_empty_folder(run, remedy=_REMEDY)
-    taken = f"another process began a run in {run} just now; choose another --out"
-    write_text(config, dump_recipe(recipe), replace=False, taken=taken)
-    _hold(run, held)
     _write_launch(launch)
 
 

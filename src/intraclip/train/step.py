@@ -25,12 +25,7 @@ AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Metrics(NamedTuple):
-    """What came of a step, over all processes.
-
-    Attributes:
-        values: what `TotalLoss` logs, by name.
-        stop: whether some process was asked to stop.
-    """
+    """What came of a step, over all processes: what `TotalLoss` logs, and whether some process was asked to stop."""
 
     values: dict[str, float]
     stop: bool
@@ -42,10 +37,8 @@ class Done:
     """A step that was started; on a GPU it may still be running.
 
     Attributes:
-        step: number of the batch in the run.
         batch: what it saw, for inspection.
-        values: means over all processes, then those of the stop flags and of the unreadable frames.
-        processes: how many the means are over.
+        values: means over all `processes`: what `names` says, then the stop flags and the unreadable frames.
     """
 
     step: int
@@ -63,11 +56,7 @@ class Done:
 
 
 class TrainingStep:
-    """A network, its optimizer, and how one batch changes them.
-
-    Every random draw depends on the seed and the number of the step alone, so a run that is resumed draws as it
-    would have.
-    """
+    """A network, its optimizer, and how one batch changes them; random draws depend on seed and step alone."""
 
     def __init__(self, model: ClipEmbedder, recipe: Recipe, world: World) -> None:
         self.recipe = recipe
@@ -123,16 +112,9 @@ class TrainingStep:
             )
 
     def __call__(self, batch: ClipBatch, *, step: int, stop: bool = False, unreadable: int = 0) -> Done:
-        """Learn from one batch.
+        """Learn from this process's clips of batch number `step`, uint8, on the world's device; wait for no GPU.
 
-        Args:
-            batch: this process's clips, uint8, on the world's device.
-            step: number of the batch in the run.
-            stop: this process was asked to stop; the others learn of it with the step's metrics.
-            unreadable: frames that this process could not read for the batch.
-
-        Returns:
-            The metrics over the whole batch, without waiting for a GPU.
+        With the metrics the others learn that this process was asked to `stop`, and how many frames were `unreadable`.
         """
         frames = self._augment(batch.frames, step)
         self.optimizer.zero_grad(set_to_none=True)
@@ -188,24 +170,12 @@ class TrainingStep:
         clips, length, _, height, width = frames.shape
         generator = torch.Generator().manual_seed(mix(self.recipe.seed, 3, step))
         # Drawn for the whole batch, so that a clip's draw does not depend on the number of processes.
+        whole = clips * self.world.size
         parameters = draw(
-            self.recipe.augment,
-            clips=clips * self.world.size,
-            frames=length,
-            height=height,
-            width=width,
-            generator=generator,
-        )
-        if self.world.size > 1:
-            parameters = parameters.of_clips(self.world.rank * clips, (self.world.rank + 1) * clips)
-        self._frames = apply(
-            frames,
-            parameters,
-            mean=self.recipe.input.mean,
-            std=self.recipe.input.std,
-            out=self._frames,
-            dtype=AUTOCAST.get(self.recipe.step.precision, torch.float32),
-        )
+            self.recipe.augment, clips=whole, frames=length, height=height, width=width, generator=generator
+        ).of_clips(self.world.rank * clips, (self.world.rank + 1) * clips)
+        size, dtype = self.recipe.input, AUTOCAST.get(self.recipe.step.precision, torch.float32)
+        self._frames = apply(frames, parameters, mean=size.mean, std=size.std, out=self._frames, dtype=dtype)
         return self._frames
 
     def forward(

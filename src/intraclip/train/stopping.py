@@ -29,9 +29,8 @@ class RunStopped(IntraclipError):
 class StopRequest:
     """Catches SIGTERM and SIGINT, so that a run can finish its step and save; a second request acts at once.
 
-    The same request may come twice, from the cluster and from torchrun: signals close together count as one.
-
-    As a context manager; outside the main thread, where Python takes no signals, it catches nothing.
+    The same request may come twice, from the cluster and from torchrun: signals close together count as one. Outside
+    the main thread, where Python takes no signals, it catches nothing.
 
     Attributes:
         number: of the signal that came, 0 as long as none has.

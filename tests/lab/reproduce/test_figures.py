@@ -17,7 +17,7 @@ from intraclip.config import InputConfig, ModelConfig
 from intraclip.data.readers.mars import read_mars
 from intraclip.errors import ConfigError, DataError
 from intraclip.lab.reproduce import fig1, fig1_picture, fig1_scenes, fig3, fig3_picture
-from intraclip.lab.reproduce.figures_result import FigureResult
+from intraclip.lab.reproduce.figures import FigureResult
 from intraclip.models.checkpoint import load_model, model_file, read_checkpoint
 from intraclip.models.embedder import build_embedder
 from intraclip.models.saving import save_checkpoint

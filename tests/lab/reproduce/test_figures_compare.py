@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from intraclip.lab.reproduce.figures_compare import Direction, over_seeds, over_units
-from intraclip.lab.reproduce.figures_result import Measure, measure, verdict
+from intraclip.lab.reproduce.figures import Direction, Measure, measure, over_seeds, over_units, verdict
 from intraclip.lab.reproduce.statistics import agreed
 from intraclip.metrics.uncertainty import Estimate
 

@@ -78,11 +78,6 @@ def shorten(items: Sequence[object], shown: int = 5) -> str:
     return text if len(items) <= shown else f"{text} and {len(items) - shown:,} more"
 
 
-def shown(text: str) -> str:
-    """A cell of a table, for an error: quoted, and shortened where somebody put a novel into it."""
-    return repr(text if len(text) <= 60 else f"{text[:57]}...")
-
-
 def raise_problems(title: str, problems: Sequence[str], remedy: str) -> None:
     """Raise all problems as one error; do nothing when there are none.
 
@@ -91,19 +86,14 @@ def raise_problems(title: str, problems: Sequence[str], remedy: str) -> None:
     """
     if not problems:
         return
-    lines = [f"  - {problem}" for problem in problems[:_SHOWN]]
-    if len(problems) > _SHOWN:
-        lines.append(f"  - and {len(problems) - _SHOWN:,} more")
+    more = [f"and {len(problems) - _SHOWN:,} more"] if len(problems) > _SHOWN else []
+    lines = [f"  - {problem}" for problem in (*problems[:_SHOWN], *more)]
     count = f"{len(problems):,} problem" + ("s" if len(problems) > 1 else "")
     raise DataError("\n".join([f"{title}: {count}", *lines, remedy]))
 
 
 def benchmark_info(root: Path) -> dict[str, Any] | None:
-    """Content of `benchmark.json`, or None when the folder has none.
-
-    Raises:
-        DataError: the file is there and is no JSON object.
-    """
+    """Content of `benchmark.json`, a JSON object or DataError; None when the folder has none."""
     path = root / BENCHMARK_FILE
     if not path.is_file():
         return None
@@ -127,12 +117,7 @@ def dataset_name(root: Path, layout: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedCounts:
-    """What a complete copy of a data set holds.
-
-    Attributes:
-        source: where the numbers come from.
-        counts: what is counted, in the words of `counts.count_split`, and how many there are.
-    """
+    """What a complete copy of a data set holds, in the words of `counts.count_split`, and who says so."""
 
     source: str
     counts: Mapping[str, int]

@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import re
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from intraclip.core.numbers import MAX_ID
+from intraclip.core.settings import shown
 from intraclip.data.readers.common import (
     Reader,
     check_split_number,
@@ -21,7 +23,6 @@ from intraclip.data.readers.common import (
     list_folders,
     list_images,
     raise_problems,
-    shown,
 )
 from intraclip.errors import DataError
 from intraclip.types import DISTRACTOR_PID, JUNK_PID, UNKNOWN_PID, Split, Tracklet
@@ -31,6 +32,7 @@ COLUMNS = ("tracklet", "folder", "pid", "camid", "subset")
 MANIFEST_CSV = "tracklets.csv"
 MANIFEST_PARQUET = "tracklets.parquet"
 
+_TREE = "<train|query|gallery>/<pid>/<camid>/<tracklet>/<frames>"
 _PID = re.compile(r"(?:pid|person|id|p)?_?(-?\d+)", re.IGNORECASE)
 _CAMID = re.compile(r"(?:camid|camera|cam|c)?_?(\d+)", re.IGNORECASE)
 
@@ -38,10 +40,7 @@ _CAMID = re.compile(r"(?:camid|camera|cam|c)?_?(\d+)", re.IGNORECASE)
 def read_folder(root: Path, *, split: int = 0, manifest: Path | None = None) -> Split:
     """Read the manifest of a folder, or its tree when it has none.
 
-    Args:
-        root: the folder.
-        split: 0, there is one.
-        manifest: another one than the folder's own, such as `intraclip link` writes; its folders are inside `root`.
+    Another `manifest` than the folder's own, such as `intraclip link` writes, tells of folders inside `root` too.
 
     Raises:
         DataError: there is neither, or rows or folders are wrong; the first ten are listed.
@@ -61,24 +60,14 @@ def read_folder(root: Path, *, split: int = 0, manifest: Path | None = None) -> 
     else:
         for subset in SUBSETS:
             _read_tree(root, subset, subsets[subset], problems)
-        raise_problems(
-            f"tracklets in {root}",
-            problems,
-            "Arrange frames as <train|query|gallery>/<pid>/<camid>/<tracklet>/<frames>.",
-        )
+        raise_problems(f"tracklets in {root}", problems, f"Arrange frames as {_TREE}.")
     if not any(subsets.values()):
         raise DataError(
             f"{root} holds no tracklets; give it a {MANIFEST_CSV} with the columns {','.join(COLUMNS)}, or folders "
-            "<train|query|gallery>/<pid>/<camid>/<tracklet>/<frames>"
+            f"{_TREE}"
         )
-    return Split(
-        dataset=dataset_name(root, "folder"),
-        root=root,
-        train=tuple(subsets["train"]),
-        query=tuple(subsets["query"]),
-        gallery=tuple(subsets["gallery"]),
-        protocol="cross-camera",
-    )
+    found: dict[str, Any] = {name: tuple(tracklets) for name, tracklets in subsets.items()}
+    return Split(dataset=dataset_name(root, "folder"), root=root, protocol="cross-camera", **found)
 
 
 def find_manifest(root: Path) -> Path | None:
@@ -90,29 +79,21 @@ def _read_tree(root: Path, subset: str, tracklets: list[Tracklet], problems: lis
     for person in list_folders(root / subset):
         pid = _folder_number(f"{subset}/{person}", _PID, "a pid such as 7 or pid0007", problems)
         for camera in list_folders(root / subset / person):
-            camid = _folder_number(
-                f"{subset}/{person}/{camera}", _CAMID, "a camid such as 2 or cam2", problems
-            )
+            place = f"{subset}/{person}/{camera}"
+            camid = _folder_number(place, _CAMID, "a camid such as 2 or cam2", problems)
             wrong = id_problems(pid, camid, subset)
-            folders = list_folders(root / subset / person / camera)
-            if not folders and list_images(root / subset / person / camera):
+            folders = list_folders(root / place)
+            if not folders and list_images(root / place):
                 wrong.append("frames lie beside, not in a tracklet's folder")
             for tracklet in folders:
-                folder = f"{subset}/{person}/{camera}/{tracklet}"
+                folder = f"{place}/{tracklet}"
                 frames = list_images(root / folder)
                 if not frames:
                     problems.append(f"{folder} holds no frames")
                 elif pid is not None and camid is not None and not wrong:
-                    tracklets.append(
-                        Tracklet(
-                            name=folder,
-                            root=root,
-                            frames=tuple(f"{folder}/{frame}" for frame in frames),
-                            pid=pid,
-                            camid=camid,
-                        )
-                    )
-            problems += [f"{subset}/{person}/{camera}: {problem}" for problem in wrong]
+                    paths = tuple(f"{folder}/{frame}" for frame in frames)
+                    tracklets.append(Tracklet(name=folder, root=root, frames=paths, pid=pid, camid=camid))
+            problems += [f"{place}: {problem}" for problem in wrong]
 
 
 def _folder_number(folder: str, pattern: re.Pattern[str], expected: str, problems: list[str]) -> int | None:

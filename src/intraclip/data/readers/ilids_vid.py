@@ -51,10 +51,8 @@ ILIDS_VID_PUBLISHED = PublishedCounts(
 def read_ilids_vid(root: Path, *, split: int = 0, direction: str = "first-half-tests") -> Split:
     """Read one of the splits; queries are camera 1, the gallery is camera 2.
 
-    Args:
-        root: the folder that holds ``i-LIDS-VID`` and the split folder.
-        split: row of ``ls_set``, counted from 0.
-        direction: ``first-half-tests`` (torchreid, AP3D) or ``last-half-tests`` (TF-CLIP, GRL).
+    `split` is a row of ``ls_set``, from 0; `direction` is ``first-half-tests`` (torchreid, AP3D) or ``last-half-tests``
+    (TF-CLIP, GRL).
 
     Raises:
         DataError: folders or the split file are missing, contradict each other, or name no such split.

@@ -29,16 +29,8 @@ def two_camera_split(
 ) -> Split:
     """Read tracklets; queries are of the first camera, the gallery of the second.
 
-    Args:
-        root: of the data set.
-        folder: holds the folders of the cameras.
-        cameras: their folders -> camids.
-        train: folders of the people who are trained on.
-        test: of those who are tested on.
-        layout: whose name the data set and its protocol have.
-        index: of the split.
-        title: what is read, for the error.
-        remedy: what to do about it.
+    `folder` holds the folders of the `cameras`, and these the folders of people in `train` and `test`. `title` says
+    what is read, and `remedy` what to do about an error.
 
     Raises:
         DataError: folders are missing or empty, or hold frames of somebody else; the first ten are listed.

@@ -64,15 +64,12 @@ def open_encoder(source: Path, *, engine: str = "auto", device: str | None = Non
     if suffix in RUNS:
         return open_exported(source, engine=engine)
     checkpoint = read_checkpoint(model_file(source))
-    if engine == "auto":
+    if engine in ("auto", "torch"):
         target = choose_device(device or checkpoint.recipe.device)
         model = load_model(checkpoint, device=target)
-        engine = fastest_engine(model, source, target)
+        engine = fastest_engine(model, source, target) if engine == "auto" else engine
         if engine == "torch":
             return TorchEncoder(model)
-    if engine == "torch":
-        target = choose_device(device or checkpoint.recipe.device)
-        return TorchEncoder(load_model(checkpoint, device=target))
     return cached_export(source, engine=engine)
 
 

@@ -24,8 +24,9 @@ import numpy as np
 import torch
 
 from intraclip.config import InputConfig
+from intraclip.config_io import refuse
 from intraclip.core.files import file_digest
-from intraclip.core.settings import dataclass_from_table
+from intraclip.core.settings import bounded, dataclass_from_table, problems
 from intraclip.core.tensor_digest import digest
 from intraclip.embed.encoders.base import FrameEncoder
 from intraclip.embed.encoders.torch_encoder import CPU_FRAMES
@@ -49,9 +50,9 @@ class NetworkConfig:
     """A .onnx or .xml file (relative to the TOML file), `timm:NAME` or `open_clip:NAME`."""
     description: str = ""
     """One sentence for people."""
-    height: int = 0
+    height: int = bounded(256, 1, MAX_SIDE)
     """Height of its frames in pixels; they are resized to it, aspect ratio ignored."""
-    width: int = 0
+    width: int = bounded(128, 1, MAX_SIDE)
     """Width of its frames in pixels."""
     channel_order: Literal["RGB", "BGR"] = "RGB"
     """Order of the colours."""
@@ -59,7 +60,7 @@ class NetworkConfig:
     """Range of the pixels before mean and deviation."""
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     """Subtracted; in the network's channel order and value range."""
-    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    std: tuple[float, float, float] = bounded((1.0, 1.0, 1.0), 0, above=True)
     """Divides after the mean is subtracted."""
     layout: Literal["NCHW", "NHWC"] = "NCHW"
     """Order of the axes of its input."""
@@ -67,7 +68,7 @@ class NetworkConfig:
     """Name of the output that holds the vectors; needed when there are several."""
     pool: Literal["none", "mean"] = "none"
     """What is done with feature maps [N, F, h, w]: refuse them, or take their mean over positions."""
-    batch: int = 0
+    batch: int = bounded(0, 0)
     """Frames that it takes at a time; 0 is what its file says, or any number."""
     weights: str = ""
     """timm and open_clip only: a local .pth or .safetensors file, `pretrained` (their own, downloaded once), or
@@ -88,10 +89,7 @@ def network_config(table: Mapping[str, Any], *, source: str) -> NetworkConfig:
     found: list[str] = []
     config = dataclass_from_table(NetworkConfig, table, prefix="", found=found)
     found += [f"{key}: is missing" for key in REQUIRED if key not in table]
-    found += _problems(config, table)
-    if found:
-        many = f"{len(found)} problems" if len(found) > 1 else "a problem"
-        raise ConfigError(f"{many} in {source}:\n" + "\n".join(f"  {line}" for line in found))
+    refuse([*found, *problems(config), *_problems(config, table)], source)
     return config
 
 
@@ -140,15 +138,6 @@ def _problems(config: NetworkConfig, table: Mapping[str, Any]) -> Iterator[str]:
         )
     elif config.weights:
         yield "weights: is for timm and open_clip only; a network file brings its own"
-    for key in ("height", "width"):
-        if key in table and getattr(config, key) < 1 and type(table[key]) is int:
-            yield f"{key}: {getattr(config, key)} is too small, at least 1"
-        if getattr(config, key) > MAX_SIDE:
-            yield f"{key}: {getattr(config, key)} is too large, at most {MAX_SIDE}"
-    if config.batch < 0:
-        yield f"batch: {config.batch} is too small, at least 1, or 0 for any"
-    if any(not deviation > 0 for deviation in config.std):
-        yield f"std: {list(config.std)} must be above 0"
     if config.value_range == "0..1" and any(abs(mean) > 1 for mean in config.mean):
         yield f"mean: {list(config.mean)} does not belong to the value range 0..1; is it '0..255'?"
 
@@ -177,12 +166,7 @@ def open_described(
 
 
 def prepare(frames: torch.Tensor, config: NetworkConfig) -> torch.Tensor:
-    """Make of frames what a network wants; float32 ``[N, 3, H, W]``.
-
-    Args:
-        frames: uint8 ``[N, 3, H, W]`` RGB.
-        config: channel order, value range, mean and deviation.
-    """
+    """Make of frames, uint8 ``[N, 3, H, W]`` RGB, what a network wants; float32 of the same shape."""
     pixels = frames.flip(1) if config.channel_order == "BGR" else frames
     scale = 255.0 if config.value_range == "0..1" else 1.0
     mean = torch.tensor(config.mean, device=frames.device).view(3, 1, 1)

@@ -26,8 +26,17 @@ from torch.nn import functional as F
 from intraclip.core.devices import choose_device
 from intraclip.lab.reproduce.fig1_picture import Column, picture
 from intraclip.lab.reproduce.fig1_scenes import GRID, Scene, explained, layers, make_scenes, maps_of, pictured
-from intraclip.lab.reproduce.figures_result import FigureResult, Measure, Values, measure, verdict
-from intraclip.lab.reproduce.figures_runs import SEED, Kinds, open_runs
+from intraclip.lab.reproduce.figures import (
+    SEED,
+    FigureResult,
+    Kinds,
+    Measure,
+    Values,
+    mean_of,
+    measure,
+    open_runs,
+    verdict,
+)
 from intraclip.models.checkpoint import load_model
 from intraclip.report import gradcam, strips
 from intraclip.types import Split
@@ -44,23 +53,17 @@ def draw(
     *,
     measured: int = 100,
 ) -> FigureResult:
-    """Draw Fig. 1 and measure it.
+    """Draw Fig. 1 from several kinds of run, a run folder a seed, and measure it.
 
-    Pictured are the first clips of the measured ones whose person is to be seen, for people of test, under one seed
-    of each kind of run: nobody chose them. Measured are `measured` clips of test and as many of training, each the
-    middle run of T consecutive frames of its tracklet; people count equally.
+    Later kinds are compared with the first. Pictured, in `fig1.png`, are the first clips of the measured ones whose
+    person is to be seen, for people of test, under one seed of each kind of run: nobody chose them. Measured are
+    `measured` clips of test and as many of training (fewer where there are fewer), each the middle run of T consecutive
+    frames of its tracklet; people count equally.
 
     - *activation on the person*: share of a clip's activation inside the silhouette; rendered data only. Beside it
       stand an even map (the silhouette's area), a map that is always the average silhouette (a network that only
       knows that people stand in the middle), and the silhouette itself at the resolution of the maps.
     - *area that holds half of the activation*, and *evenness* (relative entropy): how concentrated maps are, wherever.
-
-    Args:
-        runs: kind of run -> run folders, one a seed, such as ``{"TAP": [...], "ICA": [...]}``; later kinds are
-            compared with the first.
-        split: the data the runs were trained with.
-        out: folder; ``fig1.png`` is written there.
-        measured: clips of test and of training, at least 1; fewer are used where there are fewer.
     """
     kinds = open_runs(runs, split)
     device = choose_device("auto")
@@ -182,11 +185,7 @@ def _by_person(
     values: npt.NDArray[np.float64], pids: npt.NDArray[np.int64], people: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.float64]:
     """Mean of the clips ``[clips]`` of each person; nan for one without a number."""
-    known = np.isfinite(values)
-    place = np.searchsorted(people, pids[known])
-    count = np.bincount(place, minlength=len(people))
-    total = np.bincount(place, weights=values[known], minlength=len(people))
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+    return np.array([mean_of(values[pids == person], axis=0) for person in people])
 
 
 def _references(scene: Scene, grid: tuple[int, int], height: int, width: int) -> dict[str, float]:

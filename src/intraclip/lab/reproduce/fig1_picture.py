@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from intraclip.core.film_strip import film_strip
 from intraclip.data.clips import Clip
+from intraclip.lab.reproduce.figures import DPI, INK, MUTED
 from intraclip.report import gradcam, plots, strips
 from intraclip.types import Tracklet
 
@@ -21,9 +22,6 @@ FRAMES = 4
 """Frames shown of a clip, at most."""
 FRAME_INCHES = 0.62
 """Width of a frame on the page."""
-DPI = 200
-INK = "#202226"
-MUTED = "#5c6068"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from intraclip.config import ClipConfig
 from intraclip.data.clips import Clip, tracklet_clips
 from intraclip.data.normalise import normalise
 from intraclip.errors import DataError
-from intraclip.lab.reproduce.figures_runs import SEED, Kinds
+from intraclip.lab.reproduce.figures import SEED, Kinds
 from intraclip.models.checkpoint import Checkpoint, load_model
 from intraclip.models.embedder import ClipEmbedder
 from intraclip.report import gradcam, strips

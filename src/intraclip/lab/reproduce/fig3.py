@@ -13,7 +13,6 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -22,8 +21,16 @@ from intraclip.core.devices import choose_device
 from intraclip.core.extras import require_extra
 from intraclip.errors import DataError
 from intraclip.lab.reproduce.fig3_picture import Plane, picture
-from intraclip.lab.reproduce.figures_result import FigureResult, Measure, measure, verdict
-from intraclip.lab.reproduce.figures_runs import SEED, Kinds, open_runs
+from intraclip.lab.reproduce.figures import (
+    SEED,
+    Direction,
+    FigureResult,
+    Kinds,
+    Measure,
+    measure,
+    open_runs,
+    verdict,
+)
 from intraclip.models.checkpoint import load_model
 from intraclip.report import strips, tsne
 from intraclip.types import Split
@@ -68,27 +75,19 @@ def draw(
     frames: int = 12,
     draws: int = 20,
 ) -> FigureResult:
-    """Draw Fig. 3 and measure it.
+    """Draw Fig. 3 from several kinds of run, a run folder a seed, and measure it.
 
-    Frame features are spatial means of the backbone's maps, before any head. People of test are shuffled and cut into
-    draws; when all were used they are shuffled again. Every run sees the same draws. The comparison over draws uses
-    those of the first shuffle alone: they share nobody, so they are independent. Pictured are the first draw and one
-    seed of each kind of run.
+    Later kinds are compared with the first. Frame features are spatial means of the backbone's maps, before any head.
+    People of test are shuffled and cut into `draws` of at most `identities` people, with clips of at most `frames`
+    consecutive frames; when all were used they are shuffled again. Every run sees the same draws. The comparison over
+    draws uses those of the first shuffle alone: they share nobody, so they are independent. Pictured, in `fig3.png`,
+    are the first draw and one seed of each kind of run.
 
     All numbers are measured in feature space, none on the plane:
 
     - *silhouette coefficient* (Rousseeuw 1987) by clip and by person, -1..1;
     - *normalised mutual information* of k-means with clips and with people, k being their number, 0..1;
     - *scatter inside clips*: share of the total variance, 0..1.
-
-    Args:
-        runs: kind of run -> run folders, one a seed, such as ``{"asynchronous": [...], "synchronous": [...]}``; later
-            kinds are compared with the first.
-        split: the data the runs were trained with.
-        out: folder; ``fig3.png`` is written there.
-        identities: people in a draw, at least 3; fewer where there are fewer.
-        frames: consecutive frames in a clip, at least 2; a shorter tracklet gives what it has.
-        draws: of people, at least 1.
     """
     kinds = open_runs(runs, split)
     chosen = draw_people(split, identities=identities, frames=frames, draws=draws)
@@ -179,7 +178,7 @@ def draw_people(split: Split, *, identities: int, frames: int, draws: int) -> li
 
 # -- numbers -----------------------------------------------------------------------------------------------
 
-NUMBERS: dict[str, tuple[str, Literal["higher", "lower", ""], bool]] = {
+NUMBERS: dict[str, tuple[str, Direction, bool]] = {
     "clip.silhouette": ("silhouette coefficient by clip", "higher", False),
     "person.silhouette": ("silhouette coefficient by person", "higher", False),
     "clip.nmi": ("normalised mutual information of k-means with clips", "higher", False),
@@ -190,18 +189,10 @@ NUMBERS: dict[str, tuple[str, Literal["higher", "lower", ""], bool]] = {
 
 
 def clustering(features: Features, pids: Labels, clips: Labels) -> dict[str, float]:
-    """How well frames group by clip and by person, in feature space.
+    """How well frames ``[N, F]`` group by clip (int64 ``[N]``, 0 or 1 within a person) and by person, in feature space.
 
-    None of the numbers changes when features are moved, turned, or scaled all alike.
-
-    Args:
-        features: float ``[N, F]``.
-        pids: int64 ``[N]``.
-        clips: int64 ``[N]``, 0 or 1 within a person.
-
-    Returns:
-        The numbers of `NUMBERS`. A network that gives one vector for everything has silhouettes and mutual
-        information 0 and no number for the scatter (nan).
+    None of the numbers, those of `NUMBERS`, changes when features are moved, turned, or scaled all alike. A network
+    that gives one vector for everything has silhouettes and mutual information 0 and no number for the scatter (nan).
     """
     own_clip = 2 * np.unique(pids, return_inverse=True)[1].astype(np.int64) + clips
     centred = features.astype(np.float64) - features.mean(axis=0, dtype=np.float64)
@@ -215,17 +206,12 @@ def clustering(features: Features, pids: Labels, clips: Labels) -> dict[str, flo
     )
     centred /= np.sqrt(total / len(centred))
     return {
-        "clip.silhouette": _silhouette(centred, own_clip),
-        "person.silhouette": _silhouette(centred, pids),
+        "clip.silhouette": tsne.separation(centred, own_clip),
+        "person.silhouette": tsne.separation(centred, pids),
         "clip.nmi": _mutual_information(centred, own_clip),
         "person.nmi": _mutual_information(centred, pids),
         "clip.scatter": inside / total,
     }
-
-
-def _silhouette(features: npt.NDArray[np.float64], labels: Labels) -> float:
-    metrics = require_extra("sklearn.metrics", extra="report", purpose="the numbers of Fig. 3")
-    return float(metrics.silhouette_score(features, labels))
 
 
 def _mutual_information(features: npt.NDArray[np.float64], labels: Labels) -> float:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from intraclip.core.extras import require_extra
+from intraclip.lab.reproduce.figures import DPI, INK, MUTED
 from intraclip.report import plots
 from intraclip.report.strips import Picture
 
@@ -17,9 +18,6 @@ COLOURS = (
     "#332288", "#88ccee", "#44aa99", "#117733", "#999933", "#ddcc77", "#cc6677", "#882255", "#aa4499", "#777777",
 )  # fmt: skip
 """Paul Tol's qualitative scheme "muted" with a grey, for colour-blind readers. Each person is numbered too."""
-INK = "#202226"
-MUTED = "#5c6068"
-DPI = 200
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -72,13 +72,9 @@ def by_nuisance(
     pids: Mapping[int, npt.NDArray[np.int64]],
     claims: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
-    """The mAP of every row and the gain of every claim, by group of queries.
+    """The mAP of every row and the gain of every claim, by group of queries of the one split that all are tested on.
 
-    Args:
-        split: the one that all trainings were tested on.
-        scores: row -> its trainings.
-        pids: split -> int64 ``[queries counted]``, who was searched for.
-        claims: with ``better``, ``worse`` and ``text``.
+    `pids` holds, for that split, who was searched for: int64 ``[queries counted]``.
 
     Returns:
         Plain values: ``groups`` (group -> queries and people), ``rows`` (row -> group -> mAP), ``claims``, one a claim:

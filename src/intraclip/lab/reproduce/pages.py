@@ -10,7 +10,7 @@ from typing import Any
 
 from intraclip.core.files import write_json, write_text
 from intraclip.errors import OutputError
-from intraclip.lab.reproduce.figures_result import FigureResult
+from intraclip.lab.reproduce.figures import FigureResult
 from intraclip.lab.reproduce.plan import ExperimentPlan
 from intraclip.lab.reproduce.results import table_result, write_curves
 from intraclip.lab.reproduce.settings import Settings

@@ -90,10 +90,9 @@ class PlannedRun:
     def train_arguments(self, *, from_file: bool = False) -> list[str]:
         """What `intraclip` is called with to train it, or to go on with it.
 
-        Args:
-            from_file: read everything from `recipe_file`, so that nothing that happens to the scale's recipe or to a
-                default between the plan and the start of this run can change it. Otherwise the scale's recipe and the
-                keys that differ, which is the same now and can be read.
+        `from_file` reads everything from `recipe_file`, so that nothing that happens to the scale's recipe or to a
+        default between the plan and the start of this run can change it. Otherwise these are the scale's recipe and the
+        keys that differ, which is the same now and can be read.
         """
         where = ["--data", str(self.source.root), "--out", str(self.folder)]
         if self.state == "interrupted" and (self.folder / "config.toml").is_file():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import fmean
@@ -69,15 +69,7 @@ def table_result(
         for row in experiment.rows
     }
     claims: list[dict[str, Any]] = [
-        {
-            "text": claim.text,
-            "better": claim.better,
-            "worse": claim.worse,
-            "results": {},
-            "differing": {},
-            "untrained": {},
-        }
-        for claim in experiment.claims
+        {**asdict(claim), "results": {}, "differing": {}, "untrained": {}} for claim in experiment.claims
     ]
     datasets: dict[str, Any] = {}
     trained = [run for by_row in plan.runs.values() for runs in by_row.values() for run in runs]
@@ -87,13 +79,12 @@ def table_result(
         scores: dict[str, Trainings] = {}
         pids: dict[int, npt.NDArray[np.int64]] = {}
         for key, runs in by_row.items():
-            if experiment.kind == "cross":
-                found = {
-                    (r.split, r.recipe.seed): _on_other(r, tested, protocol, settings.distance, say)
-                    for r in runs
-                }
-            else:
-                found = {(r.split, r.recipe.seed): _own(r, protocol, settings.distance) for r in runs}
+            found = {
+                (r.split, r.recipe.seed): _on_other(r, tested, protocol, settings.distance, say)
+                if experiment.kind == "cross"
+                else _own(r, protocol, settings.distance)
+                for r in runs
+            }
             scores[key] = {k: value for k, (value, _) in found.items()}
             for (split, _), (_, counted) in found.items():
                 pids[split] = counted
@@ -349,7 +340,10 @@ def _dataset(
 ) -> dict[str, Any]:
     first = next(iter(trainings.values()))
     split = tested.splits[0]
-    rendered = benchmark_info(tested.root)
+    if (made := benchmark_info(tested.root)) is not None:
+        config = made.get("config", {})
+        told = {key: config.get(key) for key in ("identities", "cameras", "seed", "frames")}
+        made = {"sha256": made.get("sha256"), **told}
     return {
         "dataset": split.dataset,
         "protocol": protocol.name,
@@ -364,7 +358,7 @@ def _dataset(
         "test_people": len(
             np.unique(next(iter(pids.values()))[: first.queries])
         ),  # of the first split, as all counts
-        "rendered": None if rendered is None else {"sha256": rendered.get("sha256"), **_made(rendered)},
+        "rendered": made,
         "differs_from_published": unlike_published(tested.layout, split),
     }
 
@@ -391,11 +385,6 @@ def _rendered_elsewhere(runs: Sequence[PlannedRun]) -> list[str]:
     if len(sums) == len({root for root, _ in sums}):
         return []
     return ["runs come from machines whose rendered frames have the same settings and not the same checksum"]
-
-
-def _made(info: Mapping[str, Any]) -> dict[str, Any]:
-    config = info.get("config", {})
-    return {key: config.get(key) for key in ("identities", "cameras", "seed", "frames")}
 
 
 def _notes(

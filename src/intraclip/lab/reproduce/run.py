@@ -22,7 +22,6 @@ from intraclip.config import Recipe
 from intraclip.core.extras import require_extra
 from intraclip.core.jobs import alone
 from intraclip.errors import ConfigError, IntraclipError
-from intraclip.lab.rendering import render
 from intraclip.lab.reproduce.estimate import estimates, wall_seconds
 from intraclip.lab.reproduce.experiments import experiments_named
 from intraclip.lab.reproduce.pages import write_figure, write_table
@@ -201,7 +200,7 @@ def reproduce(planned: Plan, view: View) -> list[Path]:
         if planned.rendered:
             for source in planned.rendered:
                 assert source.benchmark is not None
-                render(source.root, source.benchmark, view)
+                view.render(source.root, source.benchmark)
             planned = plan(settings, recipe=planned.recipe)  # now the splits can be read
         waiting = [run for run in planned.runs if run.state != "done"]
         if waiting:
@@ -275,13 +274,7 @@ def _command(settings: Settings, one: ExperimentPlan, only: Sequence[str]) -> st
     words += ["--out", str(settings.out)]
     if settings.data:
         words += ["--data", *(str(source.root) for source in one.sources)]
-    if settings.splits is not None:
-        words += ["--splits", settings.splits]
-    for name in ("seeds", "recipe", "jobs", "protocol"):
-        if getattr(settings, name) is not None:
-            words += [f"--{name}", str(getattr(settings, name))]
-    if settings.processes != 1:
-        words += ["--processes", str(settings.processes)]
-    if settings.distance != "euclidean":
-        words += ["--distance", settings.distance]
+    for name in ("splits", "seeds", "recipe", "jobs", "protocol", "processes", "distance"):
+        if (value := getattr(settings, name)) != getattr(Settings, name):
+            words += [f"--{name}", str(value)]
     return shlex.join([*words, "--only", *only])

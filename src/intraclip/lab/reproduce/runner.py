@@ -57,17 +57,11 @@ def visible_gpus() -> tuple[str, ...]:
 
 
 def slots(jobs: int | None, processes: int, *, gpus: Sequence[str], cores: int) -> list[Slot]:
-    """Divide the machine among runs.
+    """Divide the machine among `jobs` runs at a time; by default as many as there are GPUs for, or cores without GPUs.
 
     Without GPUs one run a core is the fastest way: measured on two cores, two runs with a thread each did 1.4 times
     the work of one run with two threads. With GPUs, each run gets `processes` of them for itself, unless more
     runs of one process are asked for than there are GPUs: small networks do not fill one, and share it.
-
-    Args:
-        jobs: runs at a time; None for as many as there are GPUs for, or cores without GPUs.
-        processes: processes, and GPUs, of each run.
-        gpus: names of the GPUs.
-        cores: cores of this machine.
 
     Raises:
         DeviceError: more GPUs are asked for than there are.

@@ -11,10 +11,10 @@ from intraclip.data.dataset import labels_of
 from intraclip.data.layouts import LAYOUTS
 from intraclip.data.readers import find_dataset, num_splits, read_split
 from intraclip.errors import DataError
-from intraclip.lab.rendering import check_rendered
 from intraclip.lab.reproduce.experiments import Experiment
 from intraclip.lab.reproduce.scales import Scale
 from intraclip.lab.splits import raise_problems, read_testing, read_training
+from intraclip.lab.view import check_rendered
 from intraclip.studio import BenchmarkConfig
 from intraclip.studio.layouts import SPLITS, plan_tracklets
 from intraclip.types import Split
@@ -63,16 +63,11 @@ class Source:
 
 
 def layouts_for(experiment: Experiment, chosen: Sequence[Experiment], *, given: bool) -> tuple[str, ...]:
-    """Layouts of the data sets that an experiment may use.
+    """Layouts of the data sets that an experiment may use, made together with the `chosen` ones.
 
     A table takes any data set that is given, also one that the paper did not use. What another experiment of a group
-    names for its own is left to that one: in `all`, PRID-2011 tests the models of Table 4, and is not trained on.
-
-    Args:
-        experiment: whose layouts are asked for.
-        chosen: all experiments that are made together.
-        given: whether there are data folders. Without them people are rendered, and those in one layout do for the
-            tables over two.
+    names for its own is left to that one: in `all`, PRID-2011 tests the models of Table 4, and is not trained on. Where
+    no data folders are given, people are rendered, and those in one layout do for the tables over two.
     """
     if not given:
         return experiment.layouts if experiment.kind == "cross" else experiment.layouts[:1]

@@ -79,14 +79,9 @@ def plain(found: Estimate) -> dict[str, Any]:
 def agreed(trainings: Ends, people: Ends, *, count: int) -> Verdict:
     """The one rule by which a difference counts as shown, in tables and in figures.
 
-    Args:
-        trainings: interval of the difference over trainings.
-        people: interval over people, or over other units that are independent.
-        count: those people.
-
-    Returns:
-        ``holds``: both intervals lie above 0. ``reversed``: both lie below. Else ``open``, as where one is missing or
-        there are fewer than `FEWEST_PEOPLE`.
+    Its two intervals are over trainings and over people (or other units that are independent), and `count` those
+    people. ``holds``: both intervals lie above 0. ``reversed``: both lie below. Else ``open``, as where one is missing
+    or there are fewer than `FEWEST_PEOPLE`.
 
     >>> agreed((0.1, 0.3), (0.01, 0.4), count=30), agreed((0.1, 0.3), (-0.01, 0.4), count=30)
     ('holds', 'open')
@@ -168,8 +163,6 @@ def gains(
     worse: Trainings,
     pids: Mapping[int, npt.NDArray[np.int64]],
     measures: Sequence[str],
-    *,
-    seed: int = 0,
 ) -> dict[str, Gain]:
     """Compare two rows on the splits and seeds that both have: measure -> gain; empty when there are none."""
     shared = [key for key in better if key in worse]
@@ -183,7 +176,7 @@ def gains(
             Outcomes.joined([better[key].outcomes for key in shared]),
             # The same person in several trainings is one person.
             np.concatenate([pids[split] for split, _ in shared]),
-            seed=seed,
+            seed=0,
         ).scores
     return {
         measure: Gain(

@@ -37,14 +37,9 @@ class MotionNetwork(nn.Module):
         self.flow3, self.flow2, self.flow1 = _flow(2 * c), _flow(2 * b + 2), _flow(2 * a + 2)
 
     def forward(self, pairs: torch.Tensor) -> list[torch.Tensor]:
-        """Predict.
+        """Flow of pairs ``[N, 6, H, W]`` from the earlier frame, which comes first, to the later one.
 
-        Args:
-            pairs: float ``[N, 6, H, W]``, the earlier frame first.
-
-        Returns:
-            Flow from the earlier frame to the later one, finest first: ``[N, 2, h, w]`` at 1/2, 1/4 and 1/8 of the
-            frame, x before y, all in pixels of the finest one.
+        Finest first: ``[N, 2, h, w]`` at 1/2, 1/4 and 1/8 of the frame, x before y, all in pixels of the finest one.
         """
         at2 = self.down1(pairs)
         at4 = self.down2(at2)

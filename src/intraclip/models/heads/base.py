@@ -34,9 +34,9 @@ class HeadOutput(NamedTuple):
 
 
 class Head(nn.Module):
-    """Base of all heads. One that reads maps, or the order of frames, derives from this class directly.
+    """Base of all heads: made with F, the number of features, and settings by name.
 
-    A head is made with F, the number of features, and its settings by name.
+    One that reads maps, or the order of frames, derives from this class directly.
 
     Attributes:
         Settings: dataclass of what a recipe can set, ``[model.head] name = ...``.
@@ -63,39 +63,22 @@ class Head(nn.Module):
     def with_middle(
         self, maps: torch.Tensor, middle: torch.Tensor, mask: torch.Tensor | None = None
     ) -> HeadOutput:
-        """`forward` for heads that say `reads_middle`.
-
-        Args:
-            maps: float ``[B, T, F, h, w]``.
-            middle: float ``[B, T, F', h', w']``, of the backbone's stage in the middle.
-            mask: bool ``[B, T]``.
-        """
+        """`forward` for heads that say `reads_middle`; `middle` are those maps, float ``[B, T, F', h', w']``."""
         raise TypeError(f"{type(self).__name__} reads no middle maps")
 
     def align(self, frames: torch.Tensor, maps: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Frames brought into place, for heads that say `aligns`.
-
-        Args:
-            frames: float ``[B, T, 3, H, W]``.
-            maps: float ``[B, T, F, h, w]``, of these frames.
-            mask: bool ``[B, T]``.
-        """
+        """Frames ``[B, T, 3, H, W]`` brought into place, for heads that say `aligns`; the rest as in `forward`."""
         raise TypeError(f"{type(self).__name__} aligns nothing")
 
     def forward(self, maps: torch.Tensor, mask: torch.Tensor | None = None) -> HeadOutput:
-        """Aggregate a clip.
+        """Aggregate clips of maps, float ``[B, T, F, h, w]``.
 
-        Args:
-            maps: float ``[B, T, F, h, w]``.
-            mask: bool ``[B, T]``, False for padding; at least one True a clip. None: every frame counts.
+        `mask` ``[B, T]`` is False for padding, with at least one True a clip. None: every frame counts.
         """
         raise TypeError(f"{type(self).__name__} defines no forward")
 
     def take_out(self, directions: torch.Tensor) -> bool:
-        """Let embeddings lie across some directions from now on, by changing the last linear layer.
-
-        Args:
-            directions: float ``[D, C]``, orthonormal columns.
+        """Let embeddings lie across directions, orthonormal ``[D, C]``, by changing the last linear layer.
 
         Returns:
             Whether it could be done; heads whose last layer is not linear cannot.
@@ -138,14 +121,8 @@ class FrameHead(Head):
         raise TypeError(f"{type(self).__name__} defines no from_mean")
 
     def aggregate(self, features: torch.Tensor, mask: torch.Tensor | None = None) -> HeadOutput:
-        """Aggregate clips of frame vectors.
-
-        Args:
-            features: float ``[B, T, V]``, the vector of every frame.
-            mask: bool ``[B, T]``, as in `forward`.
-        """
-        mask = whole_mask(features, mask)
-        return self.from_mean(masked_mean(features, mask))
+        """Aggregate clips of frame vectors, float ``[B, T, V]``; `mask` as in `forward`."""
+        return self.from_mean(masked_mean(features, whole_mask(features, mask)))
 
     def forward(self, maps: torch.Tensor, mask: torch.Tensor | None = None) -> HeadOutput:
         """See `Head.forward`: the vector of each frame, then `aggregate`. Frame vectors ``[B, T, V]`` are taken too.
@@ -167,11 +144,6 @@ def whole_mask(frames: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
 
 
 def masked_mean(features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Mean over the valid frames; ``[B, F]``.
-
-    Args:
-        features: float ``[B, T, F]``.
-        mask: bool ``[B, T]``.
-    """
+    """Mean of features ``[B, T, F]`` over the valid frames; ``[B, F]``."""
     weights = mask.to(features.dtype)
     return (features * weights.unsqueeze(-1)).sum(dim=1) / weights.sum(dim=1, keepdim=True)

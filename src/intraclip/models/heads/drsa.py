@@ -82,15 +82,9 @@ class DRSA(Head):
 def overlap(
     attention: torch.Tensor, mask: torch.Tensor, *, over: Literal["frame", "batch"] = "frame"
 ) -> torch.Tensor:
-    """How much the maps of a frame overlap; 0 if no two of them share a position.
+    """How much the maps of a frame, ``[B, T, K, N]`` with each row a distribution, overlap; 0 if not at all.
 
-    Args:
-        attention: float ``[B, T, K, N]``, each row a distribution.
-        mask: bool ``[B, T]``.
-        over: what a root is taken over.
-
-    Returns:
-        Scalar: the mean over the valid frames, or one root of the sum over all of them.
+    A scalar: the mean over the valid frames, or one root of the sum over all of them.
     """
     roots = attention.float().clamp_min(1e-12).sqrt()
     affinity = roots @ roots.transpose(2, 3) - torch.eye(roots.shape[2], device=roots.device)

@@ -39,11 +39,7 @@ class GeM(SequenceHead):
 
 
 class SpaceGeM(nn.Module):
-    """``(mean over h x w of x^p)^(1/p)`` a channel: the original's pooling, for maps that are not negative.
-
-    Args:
-        exponent: start of p; it stays at 1 or above.
-    """
+    """``(mean over h x w of x^p)^(1/p)`` a channel: the original's pooling, for maps that are not negative."""
 
     def __init__(self, *, exponent: float = 3.0) -> None:
         super().__init__()

@@ -60,12 +60,7 @@ class Neck(Head):
 
 
 class FrameNeck(Neck, FrameHead):
-    """The same for a head that reads the mean alone.
-
-    Args:
-        head: such a head.
-        search_before: see `Neck`.
-    """
+    """The same for a head that reads the mean alone."""
 
     head: FrameHead
 

@@ -25,12 +25,7 @@ class SequenceHead(Head):
     num_features: int
 
     def aggregate(self, features: torch.Tensor, mask: torch.Tensor | None = None) -> HeadOutput:
-        """Aggregate clips of frame vectors.
-
-        Args:
-            features: float ``[B, T, F]``, packed: see `pack_frames`.
-            mask: bool ``[B, T]``, True for the first frames of a clip and False for the rest.
-        """
+        """Aggregate clips of frame vectors ``[B, T, F]``, packed: see `pack_frames`."""
         raise TypeError(f"{type(self).__name__} defines no aggregate")
 
     def forward(self, maps: torch.Tensor, mask: torch.Tensor | None = None) -> HeadOutput:
@@ -75,12 +70,7 @@ def pack_maps(maps: torch.Tensor, mask: torch.Tensor | None) -> tuple[torch.Tens
 
 
 def clear_padding(x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Zeros in place of padding, as beyond the ends of a clip: what a convolution over time wants to see.
-
-    Args:
-        x: ``[B, T, ...]``.
-        mask: bool ``[B, T]``.
-    """
+    """``[B, T, ...]`` with zeros in place of padding, as beyond the ends of a clip: what a convolution wants to see."""
     return x.masked_fill(~over(mask, x), 0.0)
 
 
@@ -90,12 +80,7 @@ def with_neighbours(maps: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     A 2-D convolution k x k of the result is a 3-D convolution 3 x k x k of the clip, with as many weights and
     operations. Its weights have four dimensions; with five, a network cannot be put into channels-last memory.
 
-    Args:
-        maps: float ``[B, T, C, h, w]``.
-        mask: bool ``[B, T]``.
-
-    Returns:
-        ``[B * T, 3 C, h, w]``.
+    Maps ``[B, T, C, h, w]`` become ``[B * T, 3 C, h, w]``.
     """
     cleared = clear_padding(maps.permute(0, 1, 3, 4, 2), mask)
     padded = F.pad(cleared, (0, 0, 0, 0, 0, 0, 1, 1))
@@ -109,12 +94,7 @@ def over(mask: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
 
 
 def softmax_over_time(scores: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Softmax over the valid frames; padding gets weight 0.
-
-    Args:
-        scores: float ``[B, T, ...]``.
-        mask: bool ``[B, T]``.
-    """
+    """Softmax of scores ``[B, T, ...]`` over the valid frames; padding gets weight 0."""
     return scores.masked_fill(~over(mask, scores), float("-inf")).softmax(dim=1)
 
 
@@ -154,12 +134,7 @@ def walk(step: Step, state: tuple[torch.Tensor, ...], inputs: torch.Tensor) -> t
 
 
 def accumulate(read: torch.Tensor, recall: nn.Module) -> torch.Tensor:
-    """A recurrence without gates: ``o_t = c_t + recall(tanh(o_(t-1)))``, with ``tanh(o_0) = 0``; o, ``[B, T, D]``.
-
-    Args:
-        read: c, float ``[B, T, D]``.
-        recall: ``[B, D] -> [B, D]``.
-    """
+    """A recurrence without gates: ``o_t = c_t + recall(tanh(o_(t-1)))``, ``tanh(o_0) = 0``; c and o ``[B, T, D]``."""
 
     def step(
         state: tuple[torch.Tensor, ...], given: torch.Tensor
@@ -233,15 +208,7 @@ class NonLocal(nn.Module):
         nn.init.zeros_(self.norm.weight)
 
     def forward(self, tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Every token plus what it gathers from the valid ones.
-
-        Args:
-            tokens: float ``[B, N, C]``.
-            mask: bool ``[B, N]``.
-
-        Returns:
-            ``[B, N, C]``.
-        """
+        """Every token ``[B, N, C]`` plus what it gathers from the valid ones."""
         # As attention with one head: ONNX knows no other.
         query, key, value = (part(tokens).unsqueeze(1) for part in (self.query, self.key, self.value))
         gathered = F.scaled_dot_product_attention(

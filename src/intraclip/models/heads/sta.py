@@ -67,25 +67,16 @@ class STA(Head):
 
 
 def frame_energy(maps: torch.Tensor) -> torch.Tensor:
-    """Length over the channels at each position, scaled to length 1 a frame; ``[B, T, h, w]``.
-
-    Args:
-        maps: float ``[B, T, C, h, w]``.
-    """
+    """Length over the channels ``[B, T, C, h, w]`` at each position, scaled to length 1 a frame; ``[B, T, h, w]``."""
     # A length has no gradient at 0, and after a ReLU whole positions are 0.
     energy = (maps.float().square().sum(dim=2) + 1e-12).sqrt()
     return F.normalize(energy.flatten(2), dim=2).reshape(energy.shape)
 
 
 def frame_disagreement(energy: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Mean distance between the energies of two different valid frames of a clip; 0 for clips of one frame.
+    """Mean distance between the energies ``[B, T, h, w]`` of two different valid frames of a clip.
 
-    Args:
-        energy: float ``[B, T, h, w]``.
-        mask: bool ``[B, T]``.
-
-    Returns:
-        Scalar, the mean over all pairs of all clips.
+    A scalar, the mean over all pairs of all clips; 0 for clips of one frame.
     """
     flat = energy.flatten(2)
     distances = ((flat.unsqueeze(1) - flat.unsqueeze(2)).square().sum(dim=3) + 1e-12).sqrt()

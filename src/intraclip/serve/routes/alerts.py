@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query
 
 from intraclip.errors import DataError
 from intraclip.live.alerts import Alerts
@@ -45,9 +45,8 @@ def list_alerts(
     # One of the two may be deleted just now; the alert goes with it.
     return [
         AlertOut(
-            **{k: v for k, v in asdict(a).items() if k not in ("tracklet", "reference")},
-            tracklet=TrackletOut.of(records[a.tracklet]),
-            reference=TrackletOut.of(records[a.reference]),
+            **vars(a)
+            | {name: TrackletOut.of(records[getattr(a, name)]) for name in ("tracklet", "reference")}
         )
         for a in alerts
         if a.tracklet in records and a.reference in records
@@ -81,7 +80,7 @@ def watch(served: Served, actor: Actor, wanted: WatchIn) -> WatchedOut:
 @router.delete("/watch-list", status_code=204)
 def unwatch(
     served: Served, actor: Actor, person: Annotated[str, Query(alias="id", pattern=r"^\d{1,12}$")]
-) -> Response:
+) -> None:
     """Look for a person no more; tracklets and alerts stay."""
     people = WatchList(served.gallery)
     if person not in {p.id for p in people.people()}:
@@ -90,7 +89,6 @@ def unwatch(
         served.audited("unwatch", {"number": person}, actor, lambda: people.remove(person))
     except DataError:  # somebody else was quicker
         raise Refused(404, "nobody on the watch-list has this number") from None
-    return Response(status_code=204)
 
 
 def _watched(served: Context, person: Watched, learned: Learned) -> WatchedOut:

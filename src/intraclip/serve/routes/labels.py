@@ -6,7 +6,7 @@ from collections import Counter
 from itertools import islice
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query
 
 from intraclip.gallery.gallery import MAX_RESULTS, Gallery
 from intraclip.gallery.records import Filters, Judgement, TrackletRecord
@@ -34,12 +34,11 @@ def put_judgement(served: Served, actor: Actor, said: JudgementIn) -> Judgement:
     """
     pair = said.query, said.tracklet
     served.require_two(*pair)
-    judge = served.gallery.confirm if said.same else served.gallery.reject
     return served.audited(
         "confirm" if said.same else "reject",
         {"query": said.query, "tracklet": said.tracklet},
         actor,
-        lambda: judge(*pair, by=actor.name),
+        lambda: served.gallery.judge(*pair, same=said.same, by=actor.name),
         needs=pair,
     )
 
@@ -47,7 +46,7 @@ def put_judgement(served: Served, actor: Actor, said: JudgementIn) -> Judgement:
 @router.delete("/judgement", status_code=204)
 def delete_judgement(
     served: Served, actor: Actor, query: Annotated[Id, Query()], tracklet: Annotated[Id, Query()]
-) -> Response:
+) -> None:
     """Take back what was said about two tracklets."""
     nothing = Refused(404, "nothing was said about these two tracklets")
     if not served.gallery.judged(query, tracklet):
@@ -58,7 +57,6 @@ def delete_judgement(
     )
     if not taken_back:  # somebody else was quicker
         raise nothing
-    return Response(status_code=204)
 
 
 @router.get("/judgements")
@@ -69,7 +67,7 @@ def list_judgements(served: Served, actor: Actor) -> list[Judgement]:
 
 
 @router.put("/person", status_code=204)
-def put_person(served: Served, actor: Actor, said: LabelIn) -> Response:
+def put_person(served: Served, actor: Actor, said: LabelIn) -> None:
     """Say who is on tracklets."""
     missing = set(said.ids) - served.gallery.find(said.ids).keys()
     if missing:
@@ -81,7 +79,6 @@ def put_person(served: Served, actor: Actor, said: LabelIn) -> Response:
         lambda: served.gallery.set_person(said.ids, said.person),
         needs=said.ids,
     )
-    return Response(status_code=204)
 
 
 @router.get("/people")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query
 
 from intraclip.adapt.answers import keep, take_back, unsure_of
 from intraclip.gallery.answers import UNSURE
@@ -37,7 +37,7 @@ def question(served: Served, actor: Actor) -> QuestionOut:
 
 
 @router.put("/unsure", status_code=204)
-def put_unsure(served: Served, actor: Actor, said: PairIn) -> Response:
+def put_unsure(served: Served, actor: Actor, said: PairIn) -> None:
     """Nobody can tell about these two: they are not asked about again."""
     pair = said.query, said.tracklet
     served.require_two(*pair)
@@ -48,16 +48,14 @@ def put_unsure(served: Served, actor: Actor, said: PairIn) -> Response:
         lambda: keep(served.gallery, *pair, UNSURE, by=actor.name),
         needs=pair,
     )
-    return Response(status_code=204)
 
 
 @router.delete("/unsure", status_code=204)
 def delete_unsure(
     served: Served, actor: Actor, query: Annotated[Id, Query()], tracklet: Annotated[Id, Query()]
-) -> Response:
+) -> None:
     """Take back that nobody can tell about two tracklets."""
     if {query, tracklet} not in [set(pair) for pair in unsure_of(served.gallery)]:
         raise Refused(404, "nobody said that these two tracklets cannot be told")
     told = {"query": query, "tracklet": tracklet}
     served.audited("retract", told, actor, lambda: take_back(served.gallery, query, tracklet))
-    return Response(status_code=204)

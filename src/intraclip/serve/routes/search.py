@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import Annotated
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Annotated, Any
 
 from fastapi import APIRouter, File, Query, Request, UploadFile
 
@@ -13,6 +14,7 @@ from intraclip.serve.context import Actor, Context, Served
 from intraclip.serve.decoding import TAKES
 from intraclip.serve.errors import Refused
 from intraclip.serve.schemas import ErrorOut, MatchOut, SearchOptions, SearchOut, TrackletOut, TrackletSearch
+from intraclip.serve.security import Asker
 from intraclip.serve.settings import API
 from intraclip.serve.uploads import Decoding
 
@@ -27,23 +29,9 @@ async def search(served: Served, actor: Actor, wanted: TrackletSearch) -> Search
         query = served.record(wanted.tracklet)
         if wanted.false_match_rate is not None:
             served.require_rate(wanted.false_match_rate)
-        found = served.audited(
-            "search",
-            {"tracklet": wanted.tracklet, "k": wanted.k, **wanted.filters().for_audit()},
-            actor,
-            lambda: _timed(
-                served,
-                "tracklet",
-                lambda: served.gallery.search_tracklet(
-                    wanted.tracklet,
-                    k=wanted.k,
-                    filters=wanted.filters(),
-                    own_camera=wanted.own_camera,
-                    false_match_rate=wanted.false_match_rate,
-                ),
-            ),
-            needs=[wanted.tracklet],
-        )
+        find = partial(served.gallery.search_tracklet, wanted.tracklet, own_camera=wanted.own_camera)
+        told = {"tracklet": wanted.tracklet}
+        found = _found(served, actor, "search", told, wanted, find, needs=[wanted.tracklet])
         judged = {
             j.tracklet if j.query == query.id else j.query: j.same
             for j in served.gallery.judgements()
@@ -93,33 +81,36 @@ async def search_upload(
     vector = await served.embedding.run_for(request, lambda: embedder.embed([pictures])[0], lambda: None)
 
     def work() -> SearchOut:
-        found = served.audited(
-            "search-upload",
-            {"files": len(files), "pictures": len(pictures), "k": options.k, **options.filters().for_audit()},
-            actor,
-            lambda: _timed(
-                served,
-                "upload",
-                lambda: served.gallery.search(
-                    vector,
-                    fingerprint=embedder.fingerprint,
-                    k=options.k,
-                    filters=options.filters(),
-                    false_match_rate=options.false_match_rate,
-                ),
-            ),
-        )
-        return _answer(found, pictures=len(pictures))
+        find = partial(served.gallery.search, vector, fingerprint=embedder.fingerprint)
+        told = {"files": len(files), "pictures": len(pictures)}
+        return _answer(_found(served, actor, "search-upload", told, options, find), pictures=len(pictures))
 
     return await served.searching.run(work)
 
 
-def _timed(served: Context, kind: str, work: Callable[[], SearchResult]) -> SearchResult:
-    started = time.perf_counter()
-    found = work()
-    served.metrics.searches.labels(kind).inc()
-    served.metrics.search_seconds.labels(kind).observe(time.perf_counter() - started)
-    return found
+def _found(
+    served: Context,
+    actor: Asker,
+    action: str,
+    told: Mapping[str, Any],
+    options: SearchOptions,
+    find: Callable[..., SearchResult],
+    *,
+    needs: Sequence[str] = (),
+) -> SearchResult:
+    """What a search finds, timed and written to the audit log; `find` takes what every search takes."""
+    kind = "tracklet" if action == "search" else "upload"
+    filters = options.filters()
+
+    def work() -> SearchResult:
+        started = time.perf_counter()
+        found = find(k=options.k, filters=filters, false_match_rate=options.false_match_rate)
+        served.metrics.searches.labels(kind).inc()
+        served.metrics.search_seconds.labels(kind).observe(time.perf_counter() - started)
+        return found
+
+    detail = {**told, "k": options.k, **filters.for_audit()}
+    return served.audited(action, detail, actor, work, needs=needs)
 
 
 def _answer(

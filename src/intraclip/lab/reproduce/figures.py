@@ -1,4 +1,10 @@
-"""What a reproduced figure comes to: pictures, numbers over seeds, paired comparisons, and plain sentences."""
+"""What figures 1 and 3 share: the runs behind them, and what they come to: numbers, comparisons, plain sentences.
+
+Two questions about a difference are kept apart, as in tables. *Would other people show it too?* is answered by
+bootstrap and flip test over people (or over draws that share no person), with the networks as they are. *Would other
+trainings show it too?* is answered by Student's t over seeds, each seed's difference being one observation; one seed
+cannot answer it at all. A claim holds when both answers are yes (`intraclip.lab.reproduce.statistics.agreed`).
+"""
 
 from __future__ import annotations
 
@@ -6,23 +12,120 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from intraclip.lab.reproduce.figures_compare import (
-    Comparison,
-    Direction,
-    over_seeds,
-    over_units,
-)
-from intraclip.lab.reproduce.statistics import FEWEST_PEOPLE
+from intraclip.errors import DataError
+from intraclip.lab.reproduce.statistics import FEWEST_PEOPLE, Verdict, agreed, plain, student
 from intraclip.lab.reproduce.tables import Page, Table
+from intraclip.metrics.paired import paired_values
 from intraclip.metrics.uncertainty import Estimate
+from intraclip.models.checkpoint import Checkpoint, model_file, read_checkpoint
+from intraclip.types import Split
+
+SEED = 0
+"""Of everything that a figure draws at random."""
+
+DPI, INK, MUTED = 200, "#202226", "#5c6068"
+"""Of the pictures."""
+
+Kinds = dict[str, list[Checkpoint]]
+"""Kind of run, such as TAP -> its seeds; the first kind is what the others are compared with."""
+
+
+def open_runs(runs: Mapping[str, Sequence[Path]], split: Split) -> Kinds:
+    """Open every run and look whether they can be compared on this data.
+
+    Where kinds share a seed, each starts with the same one: pictures then show runs of one seed.
+
+    Raises:
+        DataError: fewer than two kinds, a kind without runs, one seed twice, or a run trained on people of test.
+    """
+    if len(runs) < 2:
+        raise DataError(f"a figure compares two kinds of run, got {', '.join(runs) or 'none'}")
+    queried = {t.pid for t in split.query}
+    kinds: Kinds = {}
+    for name, folders in runs.items():
+        if not folders:
+            raise DataError(f"there is no run of {name}; give at least one run folder")
+        found = [read_checkpoint(model_file(f)) for f in folders]
+        seeds = [run.recipe.seed for run in found]
+        if len(set(seeds)) < len(seeds):
+            raise DataError(f"the runs of {name} have seeds {seeds}; each seed may occur once")
+        for run in found:
+            known = sorted(queried & set(run.pids))
+            if known:
+                raise DataError(
+                    f"{run.path.parent} was trained on {len(known)} of the people that {split.dataset} (split "
+                    f"{split.index}) in {split.root} tests, such as pid {known[0]}; give the data and split it was "
+                    "trained with"
+                )
+        kinds[name] = found
+    shared = set.intersection(*({run.recipe.seed for run in found} for found in kinds.values()))
+    order = [run.recipe.seed for run in next(iter(kinds.values())) if run.recipe.seed in shared]
+    place = {seed: number for number, seed in enumerate(order)}
+    return {
+        n: sorted(found, key=lambda run: place.get(run.recipe.seed, len(place))) for n, found in kinds.items()
+    }
+
+
+# -- what they come to --------------------------------------------------------------------------------
+
+NOT_KNOWN = float("nan")
+
+Direction = Literal["higher", "lower"]
+"""What the paper's claim makes of a number for the second run."""
 
 Values = npt.NDArray[np.float64]
 """float ``[seeds, units]`` of one kind of run: units are people or draws; nan where nothing could be measured."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Two kinds of run on the same units.
+
+    Attributes:
+        units: differences of units, seeds averaged first: bootstrap and flip test.
+        seeds: differences of the seeds that both have, units averaged first: Student's t.
+        claimed: what the paper's claim makes of the second run.
+    """
+
+    first: str
+    second: str
+    units: Estimate
+    seeds: Estimate
+    claimed: Direction
+
+    @property
+    def difference(self) -> float:
+        """Second minus first, of the seeds that both have; of units where they share none."""
+        return self.seeds.value if self.seeds.count else self.units.value
+
+    @property
+    def towards(self) -> bool:
+        """Whether the difference points the way the paper claims."""
+        return self.difference > 0 if self.claimed == "higher" else self.difference < 0
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether the paper's claim ``holds``, over seeds and over units; ``reversed`` where its opposite does."""
+        seeds, units = self.seeds, self.units
+        found = agreed((seeds.low, seeds.high), (units.low, units.high), count=units.count)
+        if self.claimed != "lower" or found == "open":
+            return found
+        return "holds" if found == "reversed" else "reversed"
+
+    def to_json_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "first": self.first,
+            "second": self.second,
+            "units": plain(self.units),
+            "seeds": plain(self.seeds),
+            "verdict": self.verdict,
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,10 +146,10 @@ class Series:
     @classmethod
     def of(cls, values: Values, seeds: Sequence[int]) -> Series:
         """Average `values` of `seeds`."""
-        by_seed, by_unit = _mean(values, axis=1), _mean(values, axis=0)
+        by_seed, by_unit = mean_of(values, axis=1), mean_of(values, axis=0)
         return cls(
             per_seed=dict(zip(seeds, by_seed.tolist(), strict=True)),
-            mean=float(_mean(by_seed, axis=0)),
+            mean=float(mean_of(by_seed, axis=0)),
             deviation=_deviation(by_seed),
             unit_deviation=_deviation(by_unit),
         )
@@ -183,8 +286,8 @@ def measure(
     first, *others = values
     comparisons = []
     for second in others:
-        one, two = (_mean(values[kind][:, tested], axis=0) for kind in (first, second))
-        by_seed = [dict(zip(seeds[n], _mean(values[n], axis=1), strict=True)) for n in (first, second)]
+        one, two = (mean_of(values[kind][:, tested], axis=0) for kind in (first, second))
+        by_seed = [dict(zip(seeds[n], mean_of(values[n], axis=1), strict=True)) for n in (first, second)]
         shared = [by_seed[1][s] - by_seed[0][s] for s in by_seed[0] if s in by_seed[1]]
         comparisons.append(
             Comparison(
@@ -256,7 +359,7 @@ def verdict(found: Measure, comparison: Comparison, *, unit: str) -> str:
     return f"{numbers}. The claim is not shown: the difference {way}, and is {why}."
 
 
-def _mean(values: npt.NDArray[np.float64], *, axis: int) -> npt.NDArray[np.float64]:
+def mean_of(values: npt.NDArray[np.float64], *, axis: int) -> npt.NDArray[np.float64]:
     """Mean along an axis without the nan; nan where there is nothing else."""
     known = np.isfinite(values)
     count = known.sum(axis=axis)
@@ -289,3 +392,23 @@ def _paired_text(found: Measure, pair: Estimate) -> str:
     ends = f"{found.difference(pair.low)} to {found.difference(pair.high)}"
     p_value = "below 0.001" if pair.p_value < 0.001 else f"{pair.p_value:.3f}"
     return f"{found.difference(pair.value)} ({ends}; {p_value}; n {pair.count})"
+
+
+def over_units(first: npt.NDArray[np.float64], second: npt.NDArray[np.float64]) -> Estimate:
+    """Compare numbers ``[units]`` of two kinds of run by bootstrap and flip test; units that lack one are left out.
+
+    >>> found = over_units(np.zeros(4), np.array([1.0, 2.0, 3.0, float("nan")]))
+    >>> found.count, found.value, found.p_value
+    (3, 2.0, 0.25)
+    """
+    known = np.isfinite(first) & np.isfinite(second)
+    count = int(known.sum())
+    if count < 2:
+        return Estimate(count=count, value=float((second - first)[known][0]) if count else NOT_KNOWN)
+    return paired_values(first[known], second[known], seed=0)
+
+
+def over_seeds(differences: npt.NDArray[np.float64]) -> Estimate:
+    """Student's t over the differences ``[seeds]``; those that are nan are left out."""
+    known = differences[np.isfinite(differences)]
+    return student(known) if len(known) else Estimate(count=0, value=NOT_KNOWN)
