@@ -138,7 +138,7 @@ def load(
         MissingExtraError: a package is not installed; the message has the install command.
 
     >>> load("base")
-    Network(base (torch), 256 numbers, 67cd776ea426)
+    Network(base (torch), 256 numbers, 41a751a5cf9a)
     """
     return opened(*run_or_encoder(source), engine=engine, device=device, sampling=sampling)
 
