@@ -285,6 +285,13 @@ def test_a_gallery_of_another_network_takes_over_what_people_said(filled, galler
             ("gallery/3/2/x", False, ""),
         ]
         assert [e.action for e in opened.audit_log()] == ["take labels", "add"]
+        opened.set_person([ONE], "berta")
+        opened.reject(ONE, "gallery/1/2/x")
+    said = gallery("add", "new", "--data", "data", "--model", "other", "--labels-of", "g")
+    assert "took over 0 labels and judgements of g" in said  # what was corrected since stays
+    with open_gallery("new") as opened:
+        assert opened.record(ONE).person == "berta"
+        assert [j.same for j in opened.judgements() if j.tracklet == "gallery/1/2/x"] == [False]
 
 
 def test_labels_are_exported_to_train_on(filled, gallery):

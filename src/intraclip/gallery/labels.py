@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -138,26 +137,25 @@ def contradictions_note(conflicts: Sequence[str]) -> str:
 def take_labels(gallery: Gallery, earlier: Gallery) -> int:
     """Take over what people said of the same tracklets in another gallery, such as one of an earlier network.
 
+    What was said here stays: a second call undoes nothing.
+
     Returns:
-        How many labels and judgements.
+        How many labels and judgements were taken.
     """
-    people: dict[str, list[str]] = {}
-    for record in earlier.all_records():
-        if record.person:
-            people.setdefault(record.person, []).append(record.id)
+    labelled = {r.id: r.person for r in earlier.all_records() if r.person}
     said = earlier.judgements()
-    there = gallery.find([*chain(*people.values()), *(i for j in said for i in (j.query, j.tracklet))])
-    taken = 0
+    there = gallery.find([*labelled, *(i for j in said for i in (j.query, j.tracklet))])
+    people: dict[str, list[str]] = defaultdict(list)
+    for i, person in labelled.items():
+        if i in there and not there[i].person:
+            people[person].append(i)
     for person, ids in people.items():
-        if known := [i for i in ids if i in there]:
-            gallery.set_person(known, person)
-            taken += len(known)
-    for judgement in said:
-        if judgement.query in there and judgement.tracklet in there:
-            judge = gallery.confirm if judgement.same else gallery.reject
-            judge(judgement.query, judgement.tracklet, by=judgement.by)
-            taken += 1
-    return taken
+        gallery.set_person(ids, person)
+    known = {frozenset((j.query, j.tracklet)) for j in gallery.judgements()}
+    new = [j for j in said if {j.query, j.tracklet} <= there.keys() and {j.query, j.tracklet} not in known]
+    for j in new:
+        gallery.judge(j.query, j.tracklet, same=j.same, by=j.by)
+    return sum(map(len, people.values())) + len(new)
 
 
 def export_labels(
