@@ -8,14 +8,14 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
-from intraclip.core.folders import claim_folder, require_empty_folder
+from intraclip.core.folders import claim_folder
 from intraclip.core.progress import Progress
 from intraclip.errors import OutputError
 from intraclip.studio.config import BenchmarkSummary, DiverseConfig
 from intraclip.studio.diverse import Visit, by_camera, plan_visits, render_visit
 from intraclip.studio.diverse_camera import draw_diverse_camera
 from intraclip.studio.diverse_person import draw_diverse_identity
-from intraclip.studio.make import encode_frame, write_summary, write_truth
+from intraclip.studio.make import REMEDY, encode_frame, write_summary, write_truth
 
 DIVERSE_VERSION = 1
 """Rises when the same seed gives other pictures."""
@@ -33,11 +33,9 @@ def make_diverse(
     The last `config.test` people are in query (their first visit) and gallery (the others). `benchmark.json` is
     written last: a folder without it is not finished.
     """
-    remedy = "choose another folder, or delete this one"
-    require_empty_folder(out, remedy=remedy)
     began = time.perf_counter()
     visits = plan_visits(config)
-    claim_folder(out, "ground_truth", remedy=remedy)
+    claim_folder(out, "ground_truth", remedy=REMEDY)
     total, done = len(visits) * config.frames, 0
     written: dict[int, _Written] = {}
     for numbers, part in by_camera(visits, partial(_write_batch, root=out, config=config), workers):

@@ -36,11 +36,6 @@ def write_tables(root: Path, config: BenchmarkConfig, plans: Sequence[TrackletPl
     _LAYOUTS[config.layout][1](root, config, plans)
 
 
-def count_queries(plans: Sequence[TrackletPlan]) -> int:
-    """Number of query tracklets."""
-    return sum(plan.split == "query" for plan in plans)
-
-
 # -- MARS --------------------------------------------------------------------------------------------------
 
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import simplejpeg
 
 from intraclip.core.files import write_json
-from intraclip.core.folders import claim_folder, require_empty_folder
+from intraclip.core.folders import claim_folder
 from intraclip.core.processes import process_count, processes
 from intraclip.core.progress import Progress
 from intraclip.core.tables import write_csv
@@ -24,11 +24,14 @@ from intraclip.errors import OutputError
 from intraclip.studio.camera import draw_camera
 from intraclip.studio.config import BenchmarkConfig, BenchmarkSummary
 from intraclip.studio.identity import Identity, draw_identity
-from intraclip.studio.layouts import count_queries, plan_tracklets, write_tables
+from intraclip.studio.layouts import plan_tracklets, write_tables
 from intraclip.studio.tracklet import TrackletPlan, render_tracklet
 
 RENDERER_VERSION = 1
 """Rises when the same seed gives other pictures."""
+
+REMEDY = "choose another folder, or delete this one"
+"""Where there is something in the folder already."""
 
 STORED_QUALITY = 92
 """JPEG quality of the stored frames; the cameras' own compression is on top and usually stronger."""
@@ -50,13 +53,11 @@ def make_benchmark(
         OutputError: `out` is not empty.
         ConfigError: `workers` is below 1.
     """
-    remedy = "choose another folder, or delete this one"
-    require_empty_folder(out, remedy=remedy)
     began = time.perf_counter()
     plans = plan_tracklets(config)
     count = process_count(workers, len(plans))
     total = sum(plan.frames for plan in plans)
-    claim_folder(out, "ground_truth", remedy=remedy)
+    claim_folder(out, "ground_truth", remedy=REMEDY)
     try:
         for folder in {(out / file).parent for plan in plans for file in plan.files}:
             folder.mkdir(parents=True, exist_ok=True)
@@ -89,7 +90,7 @@ def make_benchmark(
         identities=config.identities,
         tracklets=len(plans),
         frames=total,
-        queries=count_queries(plans),
+        queries=sum(plan.split == "query" for plan in plans),
         sha256=digest.hexdigest(),
         seconds=round(time.perf_counter() - began, 3),
     )

@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 
 from intraclip.core.files import write_json, write_text
-from intraclip.core.folders import claim_folder, require_empty_folder
+from intraclip.core.folders import claim_folder
 from intraclip.core.processes import process_count, processes
 from intraclip.core.progress import Progress
 from intraclip.core.video import open_video, writing_video
@@ -29,7 +29,7 @@ from intraclip.studio.config import VideosConfig, VideosSummary
 from intraclip.studio.crowd import Crowd, Seen
 from intraclip.studio.identity import draw_identity
 from intraclip.studio.journeys import Visit, Way, draw_ways, plan_visits, recurring
-from intraclip.studio.make import write_truth
+from intraclip.studio.make import REMEDY, write_truth
 
 VIDEOS_VERSION = 2
 """Rises when the same seed gives other videos."""
@@ -94,11 +94,9 @@ def make_videos(
         OutputError: `out` is not empty, or a video cannot be written.
         ConfigError: `workers` is below 1.
     """
-    remedy = "choose another folder, or delete this one"
-    require_empty_folder(out, remedy=remedy)
     count = process_count(workers, config.cameras)
     began = time.perf_counter()
-    claim_folder(out, "ground_truth", remedy=remedy)
+    claim_folder(out, "ground_truth", remedy=REMEDY)
     visits = plan_visits(config)
     videos = {camid: out / f"cam{camid}.mp4" for camid in range(1, config.cameras + 1)}
     filmed = _film_all(videos, config, visits, count, progress)
