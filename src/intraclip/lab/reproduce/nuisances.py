@@ -6,15 +6,14 @@ blur. If that is so, what it adds is larger for queries with such noise than for
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from intraclip.core.tables import read_table
 from intraclip.errors import DataError
 from intraclip.lab.reproduce.statistics import FEWEST_PEOPLE, Trainings, gains, plain, sample, student
 from intraclip.metrics.scores import Outcomes, Scores
@@ -40,9 +39,11 @@ def groups_of(split: Split) -> dict[str, frozenset[str]]:
     Returns:
         Group -> names of query tracklets; empty where the data tell no nuisances.
     """
-    told = nuisances_told(split.root)
-    if not told:
+    path = split.root / "ground_truth" / "tracklets.csv"
+    rows = [row for _, row in read_table(path)] if path.is_file() else []
+    if not rows or "nuisances" not in rows[0]:
         return {}
+    told = {row["name"]: row["nuisances"].split("; ") for row in rows}
     missing = [tracklet.name for tracklet in split.query if tracklet.name not in told]
     if missing:
         raise DataError(f"{split.root}: the ground truth has no row for the query {missing[0]}")
@@ -52,18 +53,6 @@ def groups_of(split: Split) -> dict[str, frozenset[str]]:
     }
     disturbed = frozenset[str]().union(*found.values())
     return {CLEAN: frozenset(t.name for t in split.query) - disturbed, **found}
-
-
-def nuisances_told(root: Path) -> dict[str, tuple[str, ...]]:
-    """Tracklet -> names of its nuisances, from the ground truth of rendered data; empty where there is none."""
-    path = root / "ground_truth" / "tracklets.csv"
-    if not path.is_file():
-        return {}
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    if rows and "nuisances" not in rows[0]:
-        return {}
-    return {row["name"]: tuple(filter(None, row["nuisances"].split("; "))) for row in rows}
 
 
 def by_nuisance(

@@ -28,7 +28,7 @@ from intraclip.lab.reproduce.pages import write_figure, write_table
 from intraclip.lab.reproduce.plan import (
     ExperimentPlan,
     PlannedRun,
-    Refusal,
+    Refused,
     lacking,
     look_again,
     make_plan,
@@ -101,16 +101,9 @@ def plan(settings: Settings, *, recipe: Recipe | None = None) -> Plan:
     """
     chosen = experiments_named(settings.experiment, only=settings.only)
     scale = scale_named(settings.scale)
-    for name, value in (
-        ("seeds", settings.seeds),
-        ("jobs", settings.jobs),
-        ("processes", settings.processes),
-    ):
-        if value is not None and value < 1:
-            raise ConfigError(f"--{name} is {value}; at least 1 is needed")
     if settings.protocol is not None:
         protocol_named(settings.protocol)
-    for module in ("jinja2", *(PICTURED if any(e.kind.startswith("fig") for e in chosen) else ())):
+    for module in ("jinja2", *(PICTURED if any(e.is_figure for e in chosen) else ())):
         require_extra(module, extra="report", purpose="tables and figures")
     base = settings.recipe or scale.recipe
     recipe = recipe or load_recipe(base)
@@ -124,13 +117,12 @@ def plan(settings: Settings, *, recipe: Recipe | None = None) -> Plan:
         recipe=recipe,
         protocol=settings.protocol,
     )
+    left_out: list[str] = []
     if len(chosen) > 1:  # of a group, what the given data allow
         possible = tuple(e for e in chosen if not lacking(e, layouts[e.name], sources))
         left_out, chosen = [e.name for e in chosen if e not in possible], possible or chosen
-    else:
-        left_out = []
     seeds = range(settings.seeds or scale.seeds)
-    refused: list[Refusal] = []
+    refused: Refused = {}
     plans = tuple(
         make_plan(
             e,
@@ -220,7 +212,7 @@ def reproduce(planned: Plan, view: View) -> list[Path]:
                 view.say(f"writing {one.experiment.name}")
                 written.append(
                     write_figure(one, settings.out)
-                    if one.experiment.kind.startswith("fig")
+                    if one.experiment.is_figure
                     else write_table(one, settings, recipe=planned.base, say=view.say)
                 )
         except IntraclipError as error:
@@ -261,8 +253,7 @@ def _told(planned: Plan, failures: Sequence[Failure]) -> str:
         rows = "rows" if len(missing) > 1 else "row"
         lines.append(f"{one.experiment.name} was not written, it needs the {rows} {', '.join(missing)}")
         kept = [row.key for row in one.experiment.rows if row.key not in missing]
-        enough = 2 if one.experiment.kind.startswith("fig") else 1
-        if sum(one.experiment.row(key).changes is not None for key in kept) >= enough:
+        if one.experiment.can_be_made_of(kept):
             lines.append(f"  without it: {_command(planned.settings, one, kept)}")
     lines.append("The same command tries the failed runs again; what was trained is kept.")
     return "\n".join(lines)
