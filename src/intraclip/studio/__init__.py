@@ -22,13 +22,13 @@ from intraclip.studio.config import DiverseConfig as DiverseConfig
 if TYPE_CHECKING:
     from intraclip.studio.diverse import DiverseArrays as DiverseArrays
     from intraclip.studio.diverse import render_arrays as render_arrays
-    from intraclip.studio.diverse_folder import make_diverse as make_diverse
     from intraclip.studio.make import make_benchmark as make_benchmark
+    from intraclip.studio.make import make_diverse as make_diverse
 
 _PLACES = {
     "DiverseArrays": "diverse",
     "make_benchmark": "make",
-    "make_diverse": "diverse_folder",
+    "make_diverse": "make",
     "render_arrays": "diverse",
 }
 __all__ = ["BenchmarkConfig", "BenchmarkSummary", "Difficulty", "Diverse", "DiverseConfig", *_PLACES]

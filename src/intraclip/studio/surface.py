@@ -49,7 +49,7 @@ class Patch:
     def laid_down(self, x: float) -> Patch:
         """With its axis pointing forward instead of up, and moved to the side by `x`, metres."""
         swapped = [0, 2, 1]
-        return replace(self, xyz=self.xyz[swapped] + f32([[x], [0], [0]]), normal=self.normal[swapped])
+        return replace(self, xyz=self.xyz[swapped] + f32([[x], [0.0], [0.0]]), normal=self.normal[swapped])
 
 
 def loft(

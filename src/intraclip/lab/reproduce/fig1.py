@@ -31,17 +31,22 @@ from intraclip.lab.reproduce.figures import (
     FigureResult,
     Kinds,
     Measure,
-    Values,
+    Numbers,
     mean_of,
     measure,
     open_runs,
+    seeds_of,
     verdict,
 )
 from intraclip.models.checkpoint import load_model
 from intraclip.report import gradcam, strips
 from intraclip.types import Split
 
-NUMBERS = ("inside", "half", "evenness")
+NUMBERS: Numbers = {
+    "inside": ("activation on the person", "higher", True),
+    "half": ("area that holds half of the activation", "lower", True),
+    "evenness": ("evenness of the maps (relative entropy)", "lower", False),
+}
 PICTURED = 4
 """Clips in the picture."""
 
@@ -53,9 +58,9 @@ def draw(
     *,
     measured: int = 100,
 ) -> FigureResult:
-    """Draw Fig. 1 from several kinds of run, a run folder a seed, and measure it.
+    """Draw Fig. 1 from two kinds of run, a run folder a seed, and measure it.
 
-    Later kinds are compared with the first. Pictured, in `fig1.png`, are the first clips of the measured ones whose
+    Pictured, in `fig1.png`, are the first clips of the measured ones whose
     person is to be seen, for people of test, under one seed of each kind of run: nobody chose them. Measured are
     `measured` clips of test and as many of training (fewer where there are fewer), each the middle run of T consecutive
     frames of its tracklet; people count equally.
@@ -113,7 +118,7 @@ def draw(
             "data": split.dataset,
             "split": split.index,
             "seed": SEED,
-            "seeds": {kind: [run.recipe.seed for run in seeds] for kind, seeds in kinds.items()},
+            "seeds": seeds_of(kinds),
             "layers": [name or "last maps" for name in grids],
             "grids": {name or "last maps": list(g) for name, g in grids.items()},
             "clips": {scene.people: len(scene.clips) for scene in scenes},
@@ -149,32 +154,27 @@ def _measures(
     where = f"{'people of test' if scene.people == 'test' else 'people of training'}, {layer or 'last maps'}"
     size = next(iter(kinds.values()))[0].recipe.input
     known = any(outline is not None for outline in scene.outlines)
-    about: dict[str, tuple[str, bool]] = {
-        "inside": ("activation on the person", True),
-        "half": ("area that holds half of the activation", True),
-        "evenness": ("evenness of the maps (relative entropy)", False),
-    }
     references: dict[str, Mapping[str, float]] = {
         "inside": _references(scene, grid, size.height, size.width) if known else {},
         "half": {"even map": 0.5},
         "evenness": {"even map": 1.0},
     }
     measures = []
-    for number, key in enumerate(NUMBERS):
+    for number, (key, (name, claimed, percent)) in enumerate(NUMBERS.items()):
         if key == "inside" and not known:
             continue
-        values: dict[str, Values] = {
+        values = {
             kind: np.stack([_by_person(run[number], pids, people) for run in by_seed])
             for kind, by_seed in found.items()
         }
         measures.append(
             measure(
                 f"{scene.people}.{layer or 'last'}.{key}",
-                f"{about[key][0]} ({where})",
+                f"{name} ({where})",
                 values,
-                {kind: [run.recipe.seed for run in seeds] for kind, seeds in kinds.items()},
-                claimed="higher" if key == "inside" else "lower",
-                percent=about[key][1],
+                seeds_of(kinds),
+                claimed=claimed,
+                percent=percent,
                 references=references[key],
             )
         )
@@ -223,11 +223,11 @@ def _caption(
     measures: Sequence[Measure],
     missing: Mapping[str, int],
 ) -> tuple[str, ...]:
-    first, *others = kinds
+    first, second = kinds
     test = scenes[0]
     layer, (rows, columns) = next(iter(grids.items()))
     sentences = [
-        f"Frames of people of test, and below them Grad-CAM of {first} and of {' and of '.join(others)}, of seed "
+        f"Frames of people of test, and below them Grad-CAM of {first} and of {second}, of seed "
         f"{kinds[first][0].recipe.seed}; the clips are the first of a random order whose person is to be seen.",
         "What the maps explain is how much nearer the clip is to the person's mean embedding from other tracklets "
         "than to the average person's; for people of training it is the logit of their class.",
@@ -246,27 +246,20 @@ def _caption(
             "This data has no silhouettes, so nothing says whether the activation lies on the body; how concentrated "
             "it is says nothing about where."
         )
-    sentences += [verdict(judged, c, unit="people") for c in judged.comparisons]
+    sentences.append(verdict(judged, unit="people"))
     if judged.key.endswith(".inside"):
         sentences.append("The other half of the claim, that the maps are concentrated, wherever that is:")
-        sentences += [verdict(measures[1], c, unit="people") for c in measures[1].comparisons]
+        sentences.append(verdict(measures[1], unit="people"))
     if judged.references:
         said = ", ".join(f"{name} {judged.text(value)}" for name, value in judged.references.items())
         sentences.append(f"For comparison, {judged.name}: {said}.")
-    other = [m for m in measures[1:] if m.key.split(".")[-1] == judged.key.split(".")[-1]]
-    for second in others:
-        signs = {_sign(m, second) for m in (judged, *other)}
-        if len(signs) > 1:
-            sentences.append(
-                f"The sign of {second} against {first} changes with the layer or the people (table): the picture alone "
-                "proves nothing."
-            )
+    alike = [m for m in measures if m.key.split(".")[-1] == judged.key.split(".")[-1]]
+    if len({float(np.sign(m.difference)) for m in alike}) > 1:
+        sentences.append(
+            f"The sign of {second} against {first} changes with the layer or the people (table): the picture alone "
+            "proves nothing."
+        )
     if any(missing.values()):
         total = sum(len(scene.clips) for scene in scenes) * len(grids) * sum(len(s) for s in kinds.values())
         sentences.append(f"{sum(missing.values())} of {total} maps hold no activation and are left out.")
     return tuple(sentences)
-
-
-def _sign(found: Measure, second: str) -> float:
-    comparison = next(c for c in found.comparisons if c.second == second)
-    return float(np.sign(comparison.difference))

@@ -23,12 +23,13 @@ from intraclip.errors import DataError
 from intraclip.lab.reproduce.fig3_picture import Plane, picture
 from intraclip.lab.reproduce.figures import (
     SEED,
-    Direction,
     FigureResult,
     Kinds,
     Measure,
+    Numbers,
     measure,
     open_runs,
+    seeds_of,
     verdict,
 )
 from intraclip.models.checkpoint import load_model
@@ -75,9 +76,9 @@ def draw(
     frames: int = 12,
     draws: int = 20,
 ) -> FigureResult:
-    """Draw Fig. 3 from several kinds of run, a run folder a seed, and measure it.
+    """Draw Fig. 3 from two kinds of run, a run folder a seed, and measure it.
 
-    Later kinds are compared with the first. Frame features are spatial means of the backbone's maps, before any head.
+    Frame features are spatial means of the backbone's maps, before any head.
     People of test are shuffled and cut into `draws` of at most `identities` people, with clips of at most `frames`
     consecutive frames; when all were used they are shuffled again. Every run sees the same draws. The comparison over
     draws uses those of the first shuffle alone: they share nobody, so they are independent. Pictured, in `fig3.png`,
@@ -118,7 +119,7 @@ def draw(
             key,
             name,
             {kind: np.array(values) for kind, values in found[key].items()},
-            {kind: [run.recipe.seed for run in seeds] for kind, seeds in kinds.items()},
+            seeds_of(kinds),
             claimed=claimed,
             percent=percent,
             tested=slice(apart),
@@ -139,7 +140,7 @@ def draw(
             "data": split.dataset,
             "split": split.index,
             "seed": SEED,
-            "seeds": {kind: [run.recipe.seed for run in seeds] for kind, seeds in kinds.items()},
+            "seeds": seeds_of(kinds),
             "identities": people,
             "frames": frames,
             "draws": len(chosen),
@@ -178,14 +179,13 @@ def draw_people(split: Split, *, identities: int, frames: int, draws: int) -> li
 
 # -- numbers -----------------------------------------------------------------------------------------------
 
-NUMBERS: dict[str, tuple[str, Direction, bool]] = {
+NUMBERS: Numbers = {
     "clip.silhouette": ("silhouette coefficient by clip", "higher", False),
     "person.silhouette": ("silhouette coefficient by person", "higher", False),
     "clip.nmi": ("normalised mutual information of k-means with clips", "higher", False),
     "person.nmi": ("normalised mutual information of k-means with people", "higher", False),
     "clip.scatter": ("scatter inside clips, share of the variance", "lower", True),
 }
-"""Key -> name, what the paper's claim makes of it, whether it is a share."""
 
 
 def clustering(features: Features, pids: Labels, clips: Labels) -> dict[str, float]:
@@ -230,9 +230,8 @@ def _mutual_information(features: npt.NDArray[np.float64], labels: Labels) -> fl
 def _caption(
     kinds: Kinds, chosen: Sequence[Draw], measures: Sequence[Measure], *, people: int, frames: int
 ) -> tuple[str, ...]:
-    first = next(iter(kinds))
+    first, second = kinds
     apart = sum(d.apart for d in chosen)
-    judged = measures[0]
     sentences = [
         f"Frame features (spatial means of the backbone's maps) of {people} people of test, two clips of up to "
         f"{frames} consecutive frames each, on a plane by t-SNE: {', '.join(kinds)}, trained with seed "
@@ -246,11 +245,10 @@ def _caption(
             else ", which share people, so there is no test over draws."
         ),
     ]
-    sentences += [verdict(judged, c, unit=UNIT) for c in judged.comparisons]
-    for number, comparison in enumerate(judged.comparisons):
-        for_claim = [m for m in measures if m.comparisons[number].towards]
-        sentences.append(
-            f"{len(for_claim)} of the {len(measures)} numbers point the way the paper claims for {comparison.second}"
-            + (f": {'; '.join(m.name for m in for_claim)}." if 0 < len(for_claim) < len(measures) else ".")
-        )
+    for_claim = [m for m in measures if m.towards]
+    sentences += [
+        verdict(measures[0], unit=UNIT),
+        f"{len(for_claim)} of the {len(measures)} numbers point the way the paper claims for {second}"
+        + (f": {'; '.join(m.name for m in for_claim)}." if 0 < len(for_claim) < len(measures) else "."),
+    ]
     return tuple(sentences)

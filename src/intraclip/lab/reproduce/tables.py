@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from intraclip.core.files import write_json, write_text
 from intraclip.core.numbers import duration
+from intraclip.errors import OutputError
 from intraclip.lab.reproduce.experiments import MEASURES
 from intraclip.lab.reproduce.nuisances import CLEAN
 from intraclip.losses import LOSSES
+from intraclip.report.html import write_page
 
 HEADINGS = {
     "mars": "MARS",
@@ -56,6 +61,34 @@ class Page:
             lines += [f"{sentence}\n" for sentence in table.below]
         lines += [f"{remark}\n" for remark in self.remarks]
         return "\n".join(lines)
+
+
+def write_result(file: Path, shown: Page, result: Mapping[str, Any]) -> list[Path]:
+    """Write a result as Markdown and JSON, and as one self-contained HTML page where the extra ``report`` is there.
+
+    `file` is the Markdown file; the others lie beside it. Returns all of them.
+    """
+    files = [file, file.with_suffix(".json")]
+    write_text(file, shown.markdown())
+    write_json(files[1], result)
+    if find_spec("jinja2") is not None:
+        files.append(
+            write_page(
+                file.with_suffix(".html"),
+                "page.html.j2",
+                package="intraclip.lab.reproduce",
+                page=shown,
+                pictures=[_data_uri(path) for path in shown.pictures],
+            )
+        )
+    return files
+
+
+def _data_uri(path: Path) -> str:
+    try:
+        return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode("ascii")
+    except OSError as error:
+        raise OutputError(f"{path} cannot be read: {error}") from None
 
 
 def page(result: Mapping[str, Any]) -> Page:
