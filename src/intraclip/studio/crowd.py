@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -97,13 +97,8 @@ class Crowd:
         # Bodies and poses are made when somebody enters and forgotten when they have left.
         self._bones: dict[int, Array] = {}
 
-    def shots(self) -> Iterator[Shot]:
-        """All frames of the video, in order."""
-        for frame in range(self.config.frames):
-            yield self.shot(frame)
-
     def shot(self, frame: int) -> Shot:
-        """One frame, counted from 0."""
+        """One frame, counted from 0; those of a video in order."""
         drawn = [self._draw(visit, frame) for visit in self.visits if visit.first <= frame <= visit.last]
         for number in [n for n in self._bones if self.visits[n].last < frame]:
             del self._bones[number]

@@ -11,7 +11,7 @@ import multiprocessing
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, wait
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -69,10 +69,8 @@ class Line(NamedTuple):
         return f"{self.frame},{self.pid},{box},1,{PEDESTRIAN},{self.visibility:.3f}\n"
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Filmed:
-    lines: list[Line]
-    digest: str
+_Filmed = tuple[list[Line], str]
+"""The truth about a video, and the digest of its pixels."""
 
 
 def make_videos(
@@ -100,10 +98,10 @@ def make_videos(
     visits = plan_visits(config)
     videos = {camid: out / f"cam{camid}.mp4" for camid in range(1, config.cameras + 1)}
     filmed = _film_all(videos, config, visits, count, progress)
-    for camid, camera in filmed.items():
-        lines = "".join(line.in_mot() for line in camera.lines)
-        write_text(out / "ground_truth" / f"cam{camid}.txt", lines)
-    rows = _visit_rows(config, visits, {camid: camera.lines for camid, camera in filmed.items()})
+    truth = {camid: lines for camid, (lines, _) in filmed.items()}
+    for camid, lines in truth.items():
+        write_text(out / "ground_truth" / f"cam{camid}.txt", "".join(line.in_mot() for line in lines))
+    rows = _visit_rows(config, visits, truth)
     write_text(out / "ground_truth" / "travel.toml", _travel_toml(draw_ways(config).values()))
     cameras = [asdict(draw_camera(config.seed, n, config.difficulty)) for n in range(1, config.cameras + 1)]
     write_truth(
@@ -113,7 +111,7 @@ def make_videos(
         [{**camera, "fps": config.fps} for camera in cameras],
         columns=VISIT_COLUMNS,
     )
-    boxes = sum(len(camera.lines) for camera in filmed.values())
+    boxes = sum(map(len, truth.values()))
     frames = config.frames * config.cameras
     summary = VideosSummary(
         root=out,
@@ -124,7 +122,7 @@ def make_videos(
         boxes=boxes,
         frames=frames,
         in_view=round(boxes / frames, 2),
-        sha256=hashlib.sha256("".join(camera.digest for camera in filmed.values()).encode()).hexdigest(),
+        sha256=hashlib.sha256("".join(digest for _, digest in filmed.values()).encode()).hexdigest(),
         seconds=round(time.perf_counter() - began, 3),
     )
     told = {key: value for key, value in vars(summary).items() if key not in ("root", "videos", "seconds")}
@@ -194,7 +192,9 @@ def _film(
         with writing_video(
             path, codec=CODEC, fps=config.fps, width=config.width, height=config.height
         ) as writer:
-            for frame, shot in enumerate(Crowd(config, camid, visits).shots()):
+            crowd = Crowd(config, camid, visits)
+            for frame in range(config.frames):
+                shot = crowd.shot(frame)
                 digest.update(shot.picture.tobytes())
                 writer.write(np.ascontiguousarray(shot.picture[..., ::-1]))
                 lines += [Line.of(frame, person) for person in sorted(shot.people, key=lambda p: p.pid)]
@@ -202,7 +202,7 @@ def _film(
     finally:
         cv2.setNumThreads(threads)
     _require_frames(path, config.frames)
-    return _Filmed(lines=lines, digest=digest.hexdigest())
+    return lines, digest.hexdigest()
 
 
 def _require_frames(path: Path, frames: int) -> None:

@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,8 +21,10 @@ import numpy.typing as npt
 from intraclip.core.devices import choose_device
 from intraclip.core.extras import require_extra
 from intraclip.errors import DataError
-from intraclip.lab.reproduce.fig3_picture import Plane, picture
 from intraclip.lab.reproduce.figures import (
+    DPI,
+    INK,
+    MUTED,
     SEED,
     FigureResult,
     Kinds,
@@ -33,7 +36,7 @@ from intraclip.lab.reproduce.figures import (
     verdict,
 )
 from intraclip.models.checkpoint import load_model
-from intraclip.report import strips, tsne
+from intraclip.report import plots, strips, tsne
 from intraclip.types import Split
 
 Features = npt.NDArray[np.float32]
@@ -65,6 +68,16 @@ class Draw:
     def numbers(self) -> Labels:
         """Clip of every frame, 0 or 1, ``[N]``."""
         return np.array([c.clip for c in self.clips for _ in c.frames], dtype=np.int64)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plane:
+    """The frame features of a draw under one run, on a plane: points float ``[N, 2]``, with a line below."""
+
+    title: str
+    draw: Draw
+    points: npt.NDArray[np.float64]
+    note: str
 
 
 def draw(
@@ -106,9 +119,8 @@ def draw(
                 planes.append(
                     Plane(
                         title=kind,
+                        draw=chosen[0],
                         points=tsne.project(features[0], seed=SEED),
-                        pids=chosen[0].pids,
-                        clips=chosen[0].numbers,
                         note=f"silhouette by clip {scores[0]['clip.silhouette']:.2f}, by person "
                         f"{scores[0]['person.silhouette']:.2f}".replace("-", "−"),
                     )
@@ -252,3 +264,63 @@ def _caption(
         + (f": {'; '.join(m.name for m in for_claim)}." if 0 < len(for_claim) < len(measures) else "."),
     ]
     return tuple(sentences)
+
+
+# -- the picture -----------------------------------------------------------------------------------------
+
+
+COLOURS = (
+    "#332288", "#88ccee", "#44aa99", "#117733", "#999933", "#ddcc77", "#cc6677", "#882255", "#aa4499", "#777777",
+)  # fmt: skip
+"""Paul Tol's qualitative scheme "muted" with a grey, for colour-blind readers. Each person is numbered too."""
+
+
+def picture(planes: Sequence[Plane]) -> strips.Picture:
+    """All planes side by side with one legend; uint8 ``[H, W, 3]``."""
+    size = (3.7 * len(planes), 4.3)
+    figure = plots.blank(size, purpose="the picture of Fig. 3", facecolor="white", dpi=DPI)
+    figure.subplots_adjust(left=0.012, right=0.988, top=0.925, bottom=0.125, wspace=0.035)
+    for axes, plane in zip(np.ravel(figure.subplots(1, len(planes), squeeze=False)), planes, strict=True):
+        _scatter(axes, plane)
+    lines = require_extra("matplotlib.lines", extra="report", purpose="the picture of Fig. 3")
+    styles = {"linestyle": "none", "color": MUTED, "markersize": 5}
+    figure.legend(
+        handles=[
+            lines.Line2D([], [], marker="o", label="frame of the first clip", **styles),
+            lines.Line2D([], [], marker="^", markerfacecolor="none", label="frame of the second clip", **styles),
+            lines.Line2D([], [], color=MUTED, linewidth=0.8, alpha=0.6, label="next frame of the clip"),
+        ],
+        loc="lower center", ncols=3, frameon=False, fontsize=8, labelcolor=INK, columnspacing=1.6,
+    )  # fmt: skip
+    return plots.drawn(figure)
+
+
+def _scatter(axes: Any, plane: Plane) -> None:
+    effects = require_extra("matplotlib.patheffects", extra="report", purpose="the picture of Fig. 3")
+    halo = [effects.withStroke(linewidth=2, foreground="white")]
+    for number, pid in enumerate(np.unique(plane.draw.pids)):
+        colour = COLOURS[number % len(COLOURS)]
+        for clip, marker in enumerate(("o", "^")):
+            points = plane.points[(plane.draw.pids == pid) & (plane.draw.numbers == clip)]
+            if not len(points):
+                continue
+            axes.plot(points[:, 0], points[:, 1], color=colour, linewidth=0.8, alpha=0.45, zorder=1)
+            axes.scatter(
+                points[:, 0], points[:, 1], s=24 if clip == 0 else 20, marker=marker, zorder=2,
+                linewidths=0.5 if clip == 0 else 1.0, edgecolors="white" if clip == 0 else colour,
+                facecolors=colour if clip == 0 else "white",
+            )  # fmt: skip
+            # The frame in the middle of the clip, not the mean: between two halves there would be nobody.
+            middle = points[np.abs(points - np.median(points, axis=0)).sum(axis=1).argmin()]
+            axes.annotate(
+                str(number + 1), middle, xytext=(7, 5), textcoords="offset points", ha="center", va="center",
+                fontsize=8, fontweight="bold", color=INK, zorder=3, path_effects=halo,
+            )  # fmt: skip
+    axes.set_title(plane.title, fontsize=10, color=INK, loc="left", parse_math=False)
+    axes.set_xlabel(plane.note, fontsize=8, color=MUTED)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.margins(0.07)
+    for side in axes.spines.values():
+        side.set_color(MUTED)
+        side.set_alpha(0.4)
