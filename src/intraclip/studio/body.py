@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 import numpy as np
-import numpy.typing as npt
 
 from intraclip.studio import cloth
 from intraclip.studio.arrays import Array, Floats, f32
@@ -66,13 +65,14 @@ class _Tailor:
     """Collects the pieces of one person. Heights in the tables are those of a 1.75 m body."""
 
     def __init__(self, identity: Identity, spacing: float, rng: np.random.Generator) -> None:
-        self.identity, self.spacing, self.rng = identity, spacing, rng
+        self.identity, self.rng = identity, rng
         self.skeleton: Skeleton = skeleton_of(identity.build)
+        self.z, self.loft = self.skeleton.z, partial(loft, spacing=spacing, rng=rng)
         self.scale = self.skeleton.scale
         self.girth = self.scale * identity.build.girth
         self.pieces: list[_Piece] = []
         self._heights = np.linspace(0, 1.8, 181)
-        self._posed = np.array([self.skeleton.z(float(h)) for h in self._heights])
+        self._posed = np.array([self.z(float(h)) for h in self._heights])
         self.skin = cloth.linear(identity.head.skin.rgb)
 
     def body(self) -> Body:
@@ -114,9 +114,6 @@ class _Tailor:
         )
 
     # -- helpers ---------------------------------------------------------------------------------------
-
-    def z(self, height: float) -> float:
-        return self.skeleton.z(height)
 
     def tall(self, z: Array) -> Array:
         """Back from this body's heights to those of a 1.75 m body, in which textures are written."""
@@ -645,9 +642,6 @@ class _Tailor:
 
     def box(self, rings: Sequence[tuple[float, ...]]) -> Patch:
         return self.loft(rings, power=4.5, caps=(0.04, 0.04))
-
-    def loft(self, rings: npt.ArrayLike, **options: Any) -> Patch:
-        return loft(rings, self.spacing, self.rng, **options)
 
 
 def _smooth(value: Array, low: float | Array, high: float | Array) -> Array:

@@ -82,11 +82,8 @@ def make_videos(
 ) -> VideosSummary:
     """Film people who walk from camera to camera, and write the videos with their truth.
 
-    The folder holds ``camN.mp4``, ``ground_truth/camN.txt`` (MOTChallenge's format, frames from 1, the id is the pid in
-    all cameras), ``ground_truth/visits.csv`` (who is where and when), ``ground_truth/travel.toml`` (times between
-    cameras, as `intraclip link` reads them), ``identities.json``, ``cameras.json``, and ``videos.json``, which is
-    written last: a folder without it is not finished. The same settings give the same bytes on one machine and with
-    one set of libraries, whatever the number of workers.
+    What the folder holds docs/benchmark.md says; ``videos.json`` is written last: a folder without it is not finished.
+    The same settings give the same bytes on one machine and with one set of libraries, whatever the number of workers.
 
     Raises:
         OutputError: `out` is not empty, or a video cannot be written.

@@ -16,7 +16,7 @@ from PIL import Image
 from intraclip.config import InputConfig, ModelConfig
 from intraclip.data.readers.mars import read_mars
 from intraclip.errors import ConfigError, DataError
-from intraclip.lab.reproduce import fig1, fig1_picture, fig1_scenes, fig3
+from intraclip.lab.reproduce import fig1, fig1_scenes, fig3
 from intraclip.lab.reproduce.figures import FigureResult
 from intraclip.models.checkpoint import load_model, model_file, read_checkpoint
 from intraclip.models.embedder import build_embedder
@@ -82,7 +82,7 @@ def drawn3(made: Made, tmp_path_factory: pytest.TempPathFactory) -> FigureResult
 @pytest.fixture
 def small_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pictures of few pixels: drawn and written as ever, in a tenth of the time."""
-    monkeypatch.setattr(fig1_picture, "DPI", 40)
+    monkeypatch.setattr(fig1, "DPI", 40)
     monkeypatch.setattr(fig3, "DPI", 40)
 
 

@@ -84,22 +84,19 @@ def by_nuisance(
     }
     told: list[dict[str, Any]] = []
     for claim in claims:
-        better, worse = claim["better"], claim["worse"]
-        found = {
-            group: gains(part[better], part[worse], {split.index: of[chosen[group]]}, ("mAP",)).get("mAP")
-            for group, part in parts.items()
-        }
-        told.append(
-            {
-                "text": claim["text"],
-                "groups": {group: gain.to_json_dict() for group, gain in found.items() if gain is not None},
-                "more": {
-                    group: plain(student(more))
-                    for group in parts
-                    if group != CLEAN and CLEAN in parts and (more := _more(parts, group, better, worse))
-                },
-            }
-        )
+        entry: dict[str, Any] = {"text": claim["text"], "groups": {}, "more": {}}
+        clean: dict[tuple[int, int], float] = {}  # it is the first group
+        for group, part in parts.items():
+            better, worse = part[claim["better"]], part[claim["worse"]]
+            by_training = {key: better[key].mAP - worse[key].mAP for key in better if key in worse}
+            if group == CLEAN:
+                clean = by_training
+            elif clean:
+                more = [value - clean[key] for key, value in by_training.items()]
+                entry["more"][group] = plain(student(more))
+            for gain in gains(better, worse, {split.index: of[chosen[group]]}, ("mAP",)).values():
+                entry["groups"][group] = gain.to_json_dict()
+        told.append(entry)
     return {
         "groups": {
             group: {"queries": int(mask.sum()), "people": len(np.unique(of[mask]))}
@@ -119,13 +116,3 @@ def _only(scores: Scores, mask: npt.NDArray[np.bool_]) -> Scores:
         **{name: getattr(scores.outcomes, name)[mask] for name in Outcomes.__dataclass_fields__}
     )
     return replace(scores, outcomes=outcomes, mAP=float(outcomes.average_precisions.mean()))
-
-
-def _more(parts: Mapping[str, Mapping[str, Trainings]], group: str, better: str, worse: str) -> list[float]:
-    """Of every training that both rows have: the gain on a group, less the gain on undisturbed queries."""
-    shared = [key for key in parts[group][better] if key in parts[group][worse]]
-    return [
-        (parts[group][better][key].mAP - parts[group][worse][key].mAP)
-        - (parts[CLEAN][better][key].mAP - parts[CLEAN][worse][key].mAP)
-        for key in shared
-    ]
