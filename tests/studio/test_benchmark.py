@@ -198,7 +198,7 @@ def test_bad_settings_are_all_named_at_once():
         assert part in text
     with pytest.raises(ConfigError, match="exactly 2"):
         BenchmarkConfig(layout="ilids-vid", cameras=3)
-    with pytest.raises(ConfigError, match="layout is 'duke'"):
+    with pytest.raises(ConfigError, match="layout: 'duke' is not one of mars"):
         BenchmarkConfig(layout="duke")
 
 

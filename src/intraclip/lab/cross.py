@@ -29,10 +29,9 @@ from intraclip.data.readers.prid2011 import PRID2011_PUBLISHED
 from intraclip.embed.evaluate import Sampling, SplitsEvaluation, evaluate_splits
 from intraclip.errors import ConfigError
 from intraclip.lab.reproduce.experiments import MEASURES, TABLE_4
-from intraclip.lab.reproduce.pages import write_result
-from intraclip.lab.reproduce.plan import Refusal, look, raise_refused, read_json
+from intraclip.lab.reproduce.plan import Refused, look, raise_refused, read_json
 from intraclip.lab.reproduce.statistics import measured, over_trainings, student
-from intraclip.lab.reproduce.tables import Page, Table, ends_text, sample_text
+from intraclip.lab.reproduce.tables import Page, Table, ends_text, sample_text, write_result
 from intraclip.lab.splits import raise_problems, read_testing, read_training, same_people
 from intraclip.lab.view import View
 from intraclip.metrics.distance import Distance
@@ -126,7 +125,7 @@ def cross_dataset(
         )
     recipes = [replace(recipe, data=replace(recipe.data, split=split.index)) for split in training]
     folders = [out / f"split-{split.index:02d}" for split in training]
-    refused: list[Refusal] = []
+    refused: Refused = {}
     for split, own, folder in zip(training, recipes, folders, strict=True):
         look(folder, own, split, refused)
     raise_refused(refused)

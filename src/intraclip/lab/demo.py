@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from intraclip.config import TIMM, Augmentation, ClipConfig, InputConfig, Recipe
+from intraclip.config import TIMM, ClipConfig, InputConfig, Recipe
 from intraclip.config_io import dump_recipe
 from intraclip.core.devices import choose_device
 from intraclip.core.files import write_json, write_text
@@ -27,6 +27,8 @@ from intraclip.embed.extract import extractor_of, with_ids
 from intraclip.embed.extractors import ExtractSettings
 from intraclip.embed.network import Network
 from intraclip.errors import OutputError
+from intraclip.lab.reproduce.experiments import TABLE_1
+from intraclip.lab.reproduce.plan import row_recipe
 from intraclip.lab.view import View, check_rendered
 from intraclip.metrics.distance import Distance
 from intraclip.metrics.protocols import protocol_named
@@ -48,23 +50,11 @@ DISTANCE: Distance = "cosine"
 """Of all rows of the table: what the tool searches with."""
 
 
-class Model(NamedTuple):
-    """One row of the paper's Table 1: its name in the report, its head, its augmentation."""
-
-    name: str
-    head: str
-    augmentation: Augmentation
-
-
-MODELS = {
-    "model-1": Model("Model 1: TAP, asynchronous", "tap", "asynchronous"),
-    "model-4": Model("Model 4: ICA, synchronous (SDA)", "ica", "synchronous"),
-}
-"""Run folder -> model."""
+MODELS = {"model-1": "Model 1: TAP, asynchronous", "model-4": "Model 4: ICA, synchronous (SDA)"}
+"""Run folder, and row of the paper's Table 1 -> its name in the report."""
 
 BASE = "base: the shipped network"
 """The network in the package; it saw none of the demo's people."""
-
 
 STRIPES, BINS = 6, (8, 4, 4)
 """Of the colour histograms."""
@@ -94,14 +84,7 @@ def run_demo(
     begun = out / next(iter(MODELS)) / "config.toml"  # so that both models start alike
     own = load_recipe(str(begun)) if begun.is_file() else None
     plain = replace(recipe or own or demo_recipe(view.say), seed=seed)
-    recipes = {
-        folder: replace(
-            plain,
-            model=plain.model.with_head(model.head),
-            augment=replace(plain.augment, mode=model.augmentation),
-        )
-        for folder, model in MODELS.items()
-    }
+    recipes = {folder: row_recipe(plain, TABLE_1.row(folder), {}) for folder in MODELS}
     view.say(f"scoring {BASE}")
     with view.progress("embedding with base") as update:
         scores = {BASE: _score(_base(out / "base"), split, update)}
@@ -109,15 +92,14 @@ def run_demo(
     baselines = {name: s.to_json_dict() for name, s in _baselines(split, recipes["model-1"], view).items()}
     write_json(out / "baselines.json", baselines)
     scores |= baselines
-    for folder, model in MODELS.items():
-        run = out / folder
-        view.train(split, recipes[folder], run, what=model.name)
+    for folder, name in MODELS.items():
+        view.train(split, recipes[folder], out / folder, what=name)
         with view.progress(f"embedding with {folder}") as update:
-            scores[model.name] = _score(run, split, update)
+            scores[name] = _score(out / folder, split, update)
     view.say("drawing the report")
     report = write_report(
         out / "report.html",
-        runs={model.name: out / folder for folder, model in MODELS.items()},
+        runs={name: out / folder for folder, name in MODELS.items()},
         references={BASE: out / "base"},
         split=split,
         title="Intra-Clip Aggregation and Synchronous Data Augmentation: the demo",

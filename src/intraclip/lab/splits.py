@@ -62,12 +62,11 @@ def read_testing(
     layout: str,
     protocol: str | None,
     problems: list[str],
-    direction: Direction = "first-half-tests",
 ) -> list[Split]:
     """Read splits, and check that somebody can be found in them; returns those that can be read."""
     if protocol is not None:
         protocol_named(protocol)
-    found = _read("test", root, splits, layout, problems, direction)
+    found = _read("test", root, splits, layout, problems)
     problems += [problem for split in found for problem in untestable(split, protocol)]
     return found
 
@@ -104,7 +103,7 @@ def _read(
     numbers: Sequence[int] | None,
     layout: str,
     problems: list[str],
-    direction: Direction,
+    direction: Direction = "first-half-tests",
 ) -> list[Split]:
     try:
         count = num_splits(root, layout)

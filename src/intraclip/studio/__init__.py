@@ -22,26 +22,20 @@ from intraclip.studio.config import DiverseConfig as DiverseConfig
 if TYPE_CHECKING:
     from intraclip.studio.diverse import DiverseArrays as DiverseArrays
     from intraclip.studio.diverse import render_arrays as render_arrays
-    from intraclip.studio.diverse_folder import make_diverse as make_diverse
     from intraclip.studio.make import make_benchmark as make_benchmark
+    from intraclip.studio.make import make_diverse as make_diverse
 
-_HOMES = {"DiverseArrays": "diverse", "render_arrays": "diverse", "make_diverse": "diverse_folder"}
-
-__all__ = [
-    "BenchmarkConfig",
-    "BenchmarkSummary",
-    "Difficulty",
-    "Diverse",
-    "DiverseArrays",
-    "DiverseConfig",
-    "make_benchmark",
-    "make_diverse",
-    "render_arrays",
-]
+_PLACES = {
+    "DiverseArrays": "diverse",
+    "make_benchmark": "make",
+    "make_diverse": "make",
+    "render_arrays": "diverse",
+}
+__all__ = ["BenchmarkConfig", "BenchmarkSummary", "Difficulty", "Diverse", "DiverseConfig", *_PLACES]
 
 
 def __getattr__(name: str) -> Any:
     # The settings are light, the renderer is not: the command line reads them to print its help.
-    if name in __all__:
-        return getattr(import_module(f"{__name__}.{_HOMES.get(name, 'make')}"), name)
+    if name in _PLACES:
+        return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -4,43 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import IntEnum
-from typing import Any
+from functools import partial
 
 import numpy as np
-import numpy.typing as npt
 
 from intraclip.studio import cloth
 from intraclip.studio.arrays import Array, Floats, f32
 from intraclip.studio.gait import Bone, Skeleton, skeleton_of
 from intraclip.studio.identity import Identity
 from intraclip.studio.surface import Patch, Relief, folds, loft
-
-
-class Tag(IntEnum):
-    """What a point belongs to; tests and ground truth ask for it."""
-
-    SKIN = 0
-    HAIR = 1
-    HEADWEAR = 2
-    TOP = 3
-    LOGO = 4
-    BOTTOM = 5
-    SHOES = 6
-    BAG = 7
-    STRAP = 8
-
-
-class Part(IntEnum):
-    """Which part of the body a point lies on."""
-
-    TRUNK = 0
-    HEAD = 1
-    ARM_LEFT = 2
-    ARM_RIGHT = 3
-    LEG_LEFT = 4
-    LEG_RIGHT = 5
-    CARRIED = 6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,15 +37,11 @@ class Body:
     Attributes:
         albedo: float32 ``[3, n]`` linear colour.
         gloss: float32 ``[n]`` strength of highlights.
-        tag: uint8 ``[n]``, see `Tag`.
-        part: uint8 ``[n]``, see `Part`.
     """
 
     groups: tuple[Carried, ...]
     albedo: Array
     gloss: Array
-    tag: npt.NDArray[np.uint8]
-    part: npt.NDArray[np.uint8]
 
     def __len__(self) -> int:
         return len(self.gloss)
@@ -89,8 +57,6 @@ class _Piece:
     patch: Patch
     albedo: Array
     gloss: Array
-    tag: npt.NDArray[np.uint8]
-    part: Part
     bones: tuple[Bone, ...]
     weights: Array
 
@@ -99,14 +65,14 @@ class _Tailor:
     """Collects the pieces of one person. Heights in the tables are those of a 1.75 m body."""
 
     def __init__(self, identity: Identity, spacing: float, rng: np.random.Generator) -> None:
-        self.identity, self.spacing, self.rng = identity, spacing, rng
+        self.identity, self.rng = identity, rng
         self.skeleton: Skeleton = skeleton_of(identity.build)
+        self.z, self.loft = self.skeleton.z, partial(loft, spacing=spacing, rng=rng)
         self.scale = self.skeleton.scale
         self.girth = self.scale * identity.build.girth
         self.pieces: list[_Piece] = []
-        heights = np.linspace(0, 1.8, 181)
-        self._heights = heights
-        self._posed = np.array([self.skeleton.z(float(h)) for h in heights])
+        self._heights = np.linspace(0, 1.8, 181)
+        self._posed = np.array([self.z(float(h)) for h in self._heights])
         self.skin = cloth.linear(identity.head.skin.rgb)
 
     def body(self) -> Body:
@@ -145,14 +111,9 @@ class _Tailor:
             groups=tuple(groups),
             albedo=np.concatenate([piece.albedo for piece in pieces], axis=1).astype(np.float32),
             gloss=np.concatenate([piece.gloss for piece in pieces]),
-            tag=np.concatenate([piece.tag for piece in pieces]),
-            part=np.concatenate([np.full(len(piece.gloss), piece.part, dtype=np.uint8) for piece in pieces]),
         )
 
     # -- helpers ---------------------------------------------------------------------------------------
-
-    def z(self, height: float) -> float:
-        return self.skeleton.z(height)
 
     def tall(self, z: Array) -> Array:
         """Back from this body's heights to those of a 1.75 m body, in which textures are written."""
@@ -170,8 +131,6 @@ class _Tailor:
         self,
         patch: Patch,
         albedo: Array,
-        tag: Tag | npt.NDArray[np.uint8],
-        part: Part,
         bones: tuple[Bone, ...],
         weights: list[Array] | None = None,
         *,
@@ -186,14 +145,11 @@ class _Tailor:
         uneven = np.sin(23 * z + 17 * x + np.float32(a)) * np.sin(19 * y - 13 * z + 11 * x + np.float32(b))
         colour = colour * (1 + np.float32(mottle) * uneven)
         share = [np.ones(n, dtype=np.float32)] if weights is None else weights
-        tags = np.full(n, tag, dtype=np.uint8) if isinstance(tag, Tag) else tag
         self.pieces.append(
             _Piece(
                 patch=patch,
                 albedo=colour,
                 gloss=np.full(n, gloss, dtype=np.float32),
-                tag=tags,
-                part=part,
                 bones=bones,
                 weights=np.stack(share).astype(np.float32),
             )
@@ -244,7 +200,6 @@ class _Tailor:
         x, y = patch.xyz[0] / self.girth, patch.xyz[1] / self.girth
         around = _centred(patch.angle) * 0.15
         colour = cloth.pattern(outfit, t, around, sleeve=False)
-        tag = np.full(len(patch), Tag.TOP, dtype=np.uint8)
         front = y > 0.02
         if outfit.top == "open jacket":
             inner = front & (np.abs(x) < 0.045 + 0.03 * (1.45 - t))
@@ -254,22 +209,18 @@ class _Tailor:
             colour[:, zip_line] *= 0.45
         if outfit.top in ("shirt", "t-shirt"):
             colour[:, t > 1.485] *= 0.8
-        neckline = (t > 1.47 - 0.05 * np.exp(-((x / 0.05) ** 2))) & front
+        bare = np.zeros(len(patch), dtype=np.bool_)
         if outfit.top in ("t-shirt", "tank top", "dress"):
-            bare = neckline
+            bare = (t > 1.47 - 0.05 * np.exp(-((x / 0.05) ** 2))) & front
             if outfit.top == "tank top":
                 bare = bare | ((t > 1.40) & (np.abs(x) > 0.135)) | (front & (t > 1.40) & (np.abs(x) < 0.07))
             colour[:, bare] = self.skin[:, None]
-            tag[bare] = Tag.SKIN
-        mark = cloth.logo(extras, x, t) & front & (tag == Tag.TOP)
+        mark = cloth.logo(extras, x, t) & front & ~bare
         colour[:, mark] = cloth.linear(extras.logo_paint.rgb)[:, None]
-        tag[mark] = Tag.LOGO
         strap = cloth.straps(extras, x, y, t) & (t > 0.97)
         colour[:, strap] = cloth.linear(extras.bag_trim.rgb)[:, None]
-        tag[strap] = Tag.STRAP
         below = t < hem
         colour[:, below] = cloth.linear(outfit.bottom_paint.rgb)[:, None]
-        tag[below] = Tag.BOTTOM
         if outfit.hem > 0.55:  # tucked in: a belt shows
             colour[:, (t < hem) & (t > hem - 0.03)] *= 0.3
         chest = _smooth(t, 1.02, 1.24)
@@ -279,8 +230,6 @@ class _Tailor:
         self.add(
             patch,
             colour,
-            tag,
-            Part.TRUNK,
             (Bone.PELVIS, Bone.CHEST, Bone.THIGH_L, Bone.THIGH_R),
             [
                 (1 - chest) * (1 - thighs),
@@ -305,7 +254,7 @@ class _Tailor:
                 caps=(0.0, 0.02),
             )
             shade = 0.85 * cloth.linear(outfit.first.rgb)
-            self.add(collar, shade, Tag.TOP, Part.TRUNK, (Bone.CHEST,))
+            self.add(collar, shade, (Bone.CHEST,))
 
     # -- head ------------------------------------------------------------------------------------------
 
@@ -321,9 +270,7 @@ class _Tailor:
             )
         )
         high = _smooth(self.tall(neck.along), 1.47, 1.55)
-        self.add(
-            neck, self.skin * 0.9, Tag.SKIN, Part.HEAD, (Bone.CHEST, Bone.HEAD), [1 - high, high], mottle=0.02
-        )
+        self.add(neck, self.skin * 0.9, (Bone.CHEST, Bone.HEAD), [1 - high, high], mottle=0.02)
 
         wide = scale * (0.9 + 0.1 * self.identity.build.girth)
         table = [
@@ -353,17 +300,14 @@ class _Tailor:
         patch = self.loft(rings, power=2.1, caps=(0.03, 0.05), relief=relief)
         t, front = self.tall(patch.along), np.sin(patch.angle)
         colour = cloth.face(head, t, patch.angle)
-        tag = np.full(len(patch), Tag.SKIN, dtype=np.uint8)
         strand = 1 + 0.22 * np.sin(41 * patch.angle + 9 * np.sin(60 * t)).astype(np.float32)
         grown = t > cloth.hair_line(head, front)
         hair = cloth.linear(head.hair.rgb)[:, None]
         colour[:, grown] = (hair * strand)[:, grown]
-        tag[grown] = Tag.HAIR
         covered = t > cloth.hat_line(head, front)
         hat_colour = cloth.linear(head.headwear_paint.rgb)
         colour[:, covered] = hat_colour[:, None]
-        tag[covered] = Tag.HEADWEAR
-        self.add(patch, colour, tag, Part.HEAD, (Bone.HEAD,), mottle=0.03, gloss=0.04)
+        self.add(patch, colour, (Bone.HEAD,), mottle=0.03, gloss=0.04)
 
         if head.headwear in ("cap", "hat"):
             brim = (
@@ -372,13 +316,13 @@ class _Tailor:
                 else [(1.684, 0, 0.0, 0.155, 0.175), (1.700, 0, 0.0, 0.150, 0.170)]
             )
             patch = self.loft(self.rings(brim), caps=(0.004, 0.008))
-            self.add(patch, hat_colour * 0.85, Tag.HEADWEAR, Part.HEAD, (Bone.HEAD,))
+            self.add(patch, hat_colour * 0.85, (Bone.HEAD,))
         if head.headwear == "scarf":
             drape = self.rings(
                 [(1.41, 0, 0.0, 0.165, 0.115), (1.46, 0, 0.01, 0.125, 0.105), (1.53, 0, 0.015, 0.075, 0.085)]
             )
             patch = self.loft(drape, relief=folds(self.rng, 0.012))
-            self.add(patch, hat_colour, Tag.HEADWEAR, Part.HEAD, (Bone.CHEST,))
+            self.add(patch, hat_colour, (Bone.CHEST,))
             return
         if head.headwear == "hood":
             return
@@ -396,7 +340,7 @@ class _Tailor:
                 ),
                 caps=(0.025, 0.025),
             )
-            self.add(ear, self.skin * 0.92, Tag.SKIN, Part.HEAD, (Bone.HEAD,))
+            self.add(ear, self.skin * 0.92, (Bone.HEAD,))
 
     def hair_behind(self, wide: float) -> None:
         head = self.identity.head
@@ -437,8 +381,6 @@ class _Tailor:
         self.add(
             patch,
             cloth.linear(head.hair.rgb)[:, None] * strand,
-            Tag.HAIR,
-            Part.HEAD,
             (Bone.CHEST, Bone.HEAD),
             [low, 1 - low],
             gloss=0.05,
@@ -448,7 +390,7 @@ class _Tailor:
 
     def arm(self, side: int) -> None:
         outfit, x = self.identity.outfit, side * self.skeleton.shoulder_x
-        suffix, part = ("L", Part.ARM_LEFT) if side < 0 else ("R", Part.ARM_RIGHT)
+        suffix = "L" if side < 0 else "R"
         upper, fore = Bone[f"UPPER_ARM_{suffix}"], Bone[f"FOREARM_{suffix}"]
         end = 1.425 - outfit.sleeve * 0.565
         crease = folds(self.rng, outfit.crease * 0.009, wave=0.10)
@@ -485,11 +427,10 @@ class _Tailor:
         sleeved = t > end
         colour = np.broadcast_to(self.skin[:, None], (3, len(patch))).copy()
         colour[:, sleeved] = cloth.pattern(outfit, t, _centred(patch.angle) * 0.05, sleeve=True)[:, sleeved]
-        tag = np.where(sleeved, Tag.TOP, Tag.SKIN).astype(np.uint8)
         chest = 0.65 * _smooth(t, 1.36, 1.47)
         bent = _smooth(-t, -1.175, -1.075)
         weights = [chest, (1 - chest) * (1 - bent), (1 - chest) * bent]
-        self.add(patch, colour, tag, part, (Bone.CHEST, upper, fore), weights, mottle=0.07)
+        self.add(patch, colour, (Bone.CHEST, upper, fore), weights, mottle=0.07)
 
         hand = self.loft(
             self.rings(
@@ -504,11 +445,11 @@ class _Tailor:
             ),
             caps=(0.0, 0.03),
         )
-        self.add(hand, self.skin, Tag.SKIN, part, (fore,), mottle=0.03)
+        self.add(hand, self.skin, (fore,), mottle=0.03)
 
     def leg(self, side: int) -> None:
         outfit, extras, x = self.identity.outfit, self.identity.extras, side * self.skeleton.hip_x
-        suffix, part = ("L", Part.LEG_LEFT) if side < 0 else ("R", Part.LEG_RIGHT)
+        suffix = "L" if side < 0 else "R"
         thigh, shin, foot = (Bone[f"{name}_{suffix}"] for name in ("THIGH", "SHIN", "FOOT"))
         bare = outfit.top == "dress" or outfit.bottom in ("skirt", "long skirt")
         end = 9.0 if bare else outfit.bottom_end * 1.75
@@ -558,11 +499,10 @@ class _Tailor:
             colour = np.where(dressed, colour + 0.35 * fade * (0.55 - colour), colour)
         sock = ~dressed & (t < 0.14)
         colour[:, sock] = 0.55 * cloth.linear(extras.sole.rgb)[:, None]
-        tag = np.where(dressed, Tag.BOTTOM, Tag.SKIN).astype(np.uint8)
         pelvis = 0.8 * _smooth(t, 0.86, 0.95)
         bent = _smooth(-t, -0.56, -0.42)
         weights = [pelvis, (1 - pelvis) * (1 - bent), (1 - pelvis) * bent]
-        self.add(patch, colour, tag, part, (Bone.PELVIS, thigh, shin), weights, mottle=0.09)
+        self.add(patch, colour, (Bone.PELVIS, thigh, shin), weights, mottle=0.09)
 
         s = self.scale * (0.8 + 0.2 * self.identity.build.girth) * (1.02 - 0.08 * self.identity.build.figure)
         shoe_rings = [
@@ -573,16 +513,10 @@ class _Tailor:
             (0.14, 0, 0.034, 0.047, 0.034),
             (0.185, 0, 0.030, 0.038, 0.028),
         ]
-        shoe = self.loft(
-            s * np.asarray(shoe_rings),
-            power=2.6,
-            caps=(0.03, 0.045),
-            axes=((1, 0, 0), (0, 0, 1), (0, 1, 0)),
-            origin=(x, 0.0, 0.0),
-        )
+        shoe = self.loft(s * np.asarray(shoe_rings), power=2.6, caps=(0.03, 0.045)).laid_down(x)
         colour = np.broadcast_to(cloth.linear(extras.shoes.rgb)[:, None], (3, len(shoe))).copy()
         colour[:, shoe.xyz[2] < 0.024] = cloth.linear(extras.sole.rgb)[:, None]
-        self.add(shoe, colour, Tag.SHOES, part, (foot,), gloss=0.10, mottle=0.03)
+        self.add(shoe, colour, (foot,), gloss=0.10, mottle=0.03)
 
     def covered_from(self) -> float:
         """Height above which a skirt, dress or coat hides the legs."""
@@ -621,8 +555,6 @@ class _Tailor:
         self.add(
             patch,
             np.asarray(colour, dtype=np.float32),
-            Tag.TOP if top else Tag.BOTTOM,
-            Part.TRUNK,
             (Bone.PELVIS, Bone.THIGH_L, Bone.THIGH_R),
             weights,
             mottle=0.08,
@@ -657,7 +589,7 @@ class _Tailor:
             pocket = (patch.normal[1] < -0.4) & (t < 1.23) & (t > 1.08) & (np.abs(patch.xyz[0]) < 0.105)
             colour[:, pocket] = trim[:, None]
             colour[:, (np.abs(t - 1.34) < 0.008) & (patch.normal[1] < 0.3)] *= 0.35
-            self.add(patch, colour, Tag.BAG, Part.CARRIED, (Bone.CHEST,))
+            self.add(patch, colour, (Bone.CHEST,))
         elif extras.bag == "shoulder bag":
             x = side * (self.girth * 0.185 + 0.045)
             patch = self.box(
@@ -669,15 +601,15 @@ class _Tailor:
             )
             colour = np.broadcast_to(paint[:, None], (3, len(patch))).copy()
             colour[:, self.tall(patch.along) > 0.94] *= 0.7
-            self.add(patch, colour, Tag.BAG, Part.CARRIED, (Bone.PELVIS,), gloss=0.06)
+            self.add(patch, colour, (Bone.PELVIS,), gloss=0.06)
         elif extras.bag == "handbag":
             patch = self.box(
                 [(-0.40, 0, 0, 0.050, 0.150), (-0.28, 0, 0, 0.055, 0.155), (-0.16, 0, 0, 0.040, 0.140)]
             )
-            self.add(patch, paint, Tag.BAG, Part.CARRIED, (Bone.BAG,), gloss=0.08)
+            self.add(patch, paint, (Bone.BAG,), gloss=0.08)
             for y in (-0.05, 0.05):
                 handle = self.loft([(-0.17, 0, y, 0.008, 0.008), (0.0, 0, 0.2 * y, 0.008, 0.008)])
-                self.add(handle, trim, Tag.STRAP, Part.CARRIED, (Bone.BAG,))
+                self.add(handle, trim, (Bone.BAG,))
         elif extras.bag == "trolley":
             x = side * (self.skeleton.shoulder_x + 0.08)
             patch = self.box(
@@ -689,11 +621,11 @@ class _Tailor:
             )
             colour = np.broadcast_to(paint[:, None], (3, len(patch))).copy()
             colour[:, patch.along % 0.12 < 0.02] *= 0.6
-            self.add(patch, colour, Tag.BAG, Part.CARRIED, (Bone.ROOT,), gloss=0.12)
+            self.add(patch, colour, (Bone.ROOT,), gloss=0.12)
             handle = self.loft(
                 [(0.58, x, -0.48 * scale, 0.011, 0.011), (0.80 * scale, x, -0.28 * scale, 0.011, 0.011)]
             )
-            self.add(handle, cloth.linear((0.5, 0.5, 0.5)), Tag.STRAP, Part.CARRIED, (Bone.ROOT,))
+            self.add(handle, cloth.linear((0.5, 0.5, 0.5)), (Bone.ROOT,))
 
         elif extras.bag == "parcel":
             front = self.girth * 0.13 + 0.08
@@ -706,13 +638,10 @@ class _Tailor:
             )
             colour = np.broadcast_to(paint[:, None], (3, len(patch))).copy()
             colour[:, np.abs(patch.xyz[0]) < 0.02] = trim[:, None]
-            self.add(patch, colour, Tag.BAG, Part.CARRIED, (Bone.CHEST,), gloss=0.05)
+            self.add(patch, colour, (Bone.CHEST,), gloss=0.05)
 
     def box(self, rings: Sequence[tuple[float, ...]]) -> Patch:
         return self.loft(rings, power=4.5, caps=(0.04, 0.04))
-
-    def loft(self, rings: npt.ArrayLike, **options: Any) -> Patch:
-        return loft(rings, self.spacing, self.rng, **options)
 
 
 def _smooth(value: Array, low: float | Array, high: float | Array) -> Array:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal
 
-from intraclip.core.settings import bounded, problems, share
-from intraclip.errors import ConfigError
+from intraclip.core.settings import bounded, require_bounds, share
 
 Layout = Literal["mars", "ilids-vid", "prid2011"]
 
@@ -19,13 +17,6 @@ MAX_IDENTITIES = 9999
 """The file names of MARS and PRID-2011 hold four digits; 0000 belongs to the distractors."""
 
 MAX_VIDEO_CAMERAS = 32
-
-
-def require_bounds(config: Any, what: str, more: Sequence[str] = ()) -> None:
-    """Refuse settings that are out of their bounds, or have other problems."""
-    found = [*problems(config), *more]
-    if found:
-        raise ConfigError(f"{what} cannot be made:\n" + "\n".join(f"  {line}" for line in found))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,8 +101,6 @@ class BenchmarkConfig:
 
     def __post_init__(self) -> None:
         found = []
-        if self.layout not in get_args(Layout):
-            found.append(f"layout is {self.layout!r}; it is one of {', '.join(get_args(Layout))}")
         fewest = 4 if self.layout == "mars" else 2
         if not fewest <= self.identities <= MAX_IDENTITIES:
             found.append(f"identities is {self.identities}; it lies between {fewest} and {MAX_IDENTITIES}")
@@ -122,7 +111,7 @@ class BenchmarkConfig:
         for name, count in (("distractors", self.distractors), ("junk", self.junk)):
             if count is not None and not 0 <= count <= 9999:
                 found.append(f"{name} is {count}; it lies between 0 and 9999")
-        require_bounds(self, "this benchmark", found)
+        require_bounds(self, "this benchmark cannot be made", found)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,8 +172,8 @@ class VideosConfig:
     difficulty: Difficulty = field(default_factory=Difficulty)
 
     def __post_init__(self) -> None:
-        multiple = "is no multiple of 32, such as 640, 960 or 1280"
-        require_bounds(self, "these videos", [f"width: {self.width} {multiple}"] if self.width % 32 else ())
+        multiple = f"width: {self.width} is no multiple of 32, such as 640, 960 or 1280"
+        require_bounds(self, "these videos cannot be made", [multiple] if self.width % 32 else ())
 
     @property
     def height(self) -> int:
@@ -274,4 +263,4 @@ class DiverseConfig:
             found.append(f"cameras: {self.cameras} are fewer than {self.visits} visits, each to another one")
         if self.test > self.identities:
             found.append(f"test: {self.test} are more than all {self.identities} identities")
-        require_bounds(self, "this set", found)
+        require_bounds(self, "this set cannot be made", found)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -97,13 +97,8 @@ class Crowd:
         # Bodies and poses are made when somebody enters and forgotten when they have left.
         self._bones: dict[int, Array] = {}
 
-    def shots(self) -> Iterator[Shot]:
-        """All frames of the video, in order."""
-        for frame in range(self.config.frames):
-            yield self.shot(frame)
-
     def shot(self, frame: int) -> Shot:
-        """One frame, counted from 0."""
+        """One frame, counted from 0; those of a video in order."""
         drawn = [self._draw(visit, frame) for visit in self.visits if visit.first <= frame <= visit.last]
         for number in [n for n in self._bones if self.visits[n].last < frame]:
             del self._bones[number]
@@ -114,10 +109,11 @@ class Crowd:
         lit = np.ones((height, width), dtype=np.float32)
         people = []
         for person in near_first:
-            inner, outer = _overlap(person, height, width)
-            cover = person.layers.cover
-            if inner is None:
+            overlap = _overlap(person, height, width)
+            if overlap is None:
                 continue
+            inner, outer = overlap
+            cover = person.layers.cover
             free = 1 - blurred(f32(self._depth[outer] < person.depth - _BODY_DEPTH), 0.6, size=3)
             part = cover[inner] * free
             shown = part * through[outer]
@@ -224,18 +220,15 @@ def _truth(
 
 def _overlap(
     person: _Drawn, height: int, width: int
-) -> tuple[tuple[slice, slice] | None, tuple[slice, slice]]:
-    """The part of a person's layers that lies in the picture, and where it lies there."""
+) -> tuple[tuple[slice, slice], tuple[slice, slice]] | None:
+    """The part of a person's layers that lies in the picture, and where it lies there; None where nothing does."""
     rows, columns = person.layers.cover.shape
     top, bottom = max(person.top, 0), min(person.top + rows, height)
     left, right = max(person.left, 0), min(person.left + columns, width)
-    outer = slice(top, bottom), slice(left, right)
     if top >= bottom or left >= right:
-        return None, outer
-    return (
-        slice(top - person.top, bottom - person.top),
-        slice(left - person.left, right - person.left),
-    ), outer
+        return None
+    inner = slice(top - person.top, bottom - person.top), slice(left - person.left, right - person.left)
+    return inner, (slice(top, bottom), slice(left, right))
 
 
 @lru_cache(maxsize=48)

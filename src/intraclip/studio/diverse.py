@@ -144,10 +144,7 @@ def render_arrays(
         pids=np.repeat(np.array([visit.pid for visit in visits], dtype=np.int32), config.frames),
         camids=np.repeat(np.array([visit.camid for visit in visits], dtype=np.int32), config.frames),
         tracklets=np.repeat(np.arange(len(visits), dtype=np.int32), config.frames),
-        visible=np.empty(n, dtype=np.float32),
-        area=np.empty(n, dtype=np.float32),
-        inside=np.empty(n, dtype=np.float32),
-        angles=np.empty(n, dtype=np.float32),
+        **{name: np.empty(n, dtype=np.float32) for name in ("visible", "area", "inside", "angles")},
     )
     done = 0
     for numbers, rendered in by_camera(visits, partial(_batch, config=config), workers):

@@ -26,6 +26,12 @@ _GROUNDS = {
 }
 _FLOORS = {"tiles": 0.34, "terrazzo": 0.22, "carpet": 0.18, "concrete": 0.14, "slabs": 0.12}
 
+_INDOORS = ("bin", "sign", "pillar", "box", "board", "ball")
+_OUTDOORS = (
+    "bin", "sign", "pole", "car", "car", "bush", "bush", "box", "board", "railing", "trunk", "umbrella",
+)  # fmt: skip
+"""Things that stand about, each as often as it is named."""
+
 
 def render_diverse_place(seed: int, camera: Camera) -> Picture:
     """The empty place as the light leaves it, coded as `scene.render_scene` codes it.
@@ -184,24 +190,7 @@ def _furniture(rng: np.random.Generator, camera: Camera) -> list[Thing]:
     """Things behind and beside where people walk, some of them in strong colours."""
     things: list[Thing] = []
     half_view = 0.5 * PICTURE[0] / camera.focal
-    kinds = (
-        ["bin", "sign", "pillar", "box", "board", "ball"]
-        if camera.indoor
-        else [
-            "bin",
-            "sign",
-            "pole",
-            "car",
-            "car",
-            "bush",
-            "bush",
-            "box",
-            "board",
-            "railing",
-            "trunk",
-            "umbrella",
-        ]
-    )
+    kinds = _INDOORS if camera.indoor else _OUTDOORS
     for _ in range(int(rng.integers(4, 15))):
         y = camera.distance * float(rng.uniform(1.15, 1.9)) + 1.0
         x = float(rng.uniform(-1, 1)) * half_view * y

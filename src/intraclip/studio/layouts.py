@@ -36,11 +36,6 @@ def write_tables(root: Path, config: BenchmarkConfig, plans: Sequence[TrackletPl
     _LAYOUTS[config.layout][1](root, config, plans)
 
 
-def count_queries(plans: Sequence[TrackletPlan]) -> int:
-    """Number of query tracklets."""
-    return sum(plan.split == "query" for plan in plans)
-
-
 # -- MARS --------------------------------------------------------------------------------------------------
 
 
@@ -85,10 +80,8 @@ def _mars_others(config: BenchmarkConfig, pid: int, first: int, count: int) -> l
     drawn = []
     for i in range(count):
         rng = generator(config.seed, Kind.SCHEDULE, first + i)
-        camid, frames = (
-            int(rng.integers(1, config.cameras + 1)),
-            int(rng.integers(config.frames[0], config.frames[1] + 1)),
-        )
+        camid = int(rng.integers(1, config.cameras + 1))
+        frames = int(rng.integers(config.frames[0], config.frames[1] + 1))
         drawn.append((camid, first + i, 2 if i == 0 and config.difficulty.short > 0 else frames))
     number: Counter[int] = Counter()
     plans = []

@@ -7,12 +7,10 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 
-from intraclip.studio import scene
 from intraclip.studio.arrays import Array, Floats, Mask, Picture
 from intraclip.studio.camera import PICTURE, Camera, draw_camera
 from intraclip.studio.config import Difficulty
-from intraclip.studio.randomness import Kind, generator
-from intraclip.studio.scene import Thing
+from intraclip.studio.scene import Thing, build_scene
 
 ELBOW_ROOM = 0.4
 """Metres that people keep from walls and things."""
@@ -95,12 +93,8 @@ class Place:
 def open_place(seed: int, number: int, difficulty: Difficulty) -> Place:
     """The place of one camera, once a process; its picture is that of `scene.render_scene`."""
     camera = draw_camera(seed, number, difficulty)
-    rng = generator(seed, Kind.SCENE, number)
+    coded, depth, walls, things = build_scene(seed, camera)
     rays = camera.all_rays()
-    picture, walls = scene._ground_and_wall(rng, camera, rays)
-    depth = walls.copy()
-    things = scene._furniture(rng, camera)
-    coded = scene.with_things(rng, camera, rays, picture, depth, things)
     to_ground = np.where(rays[..., 2] < -1e-4, -camera.height / np.minimum(rays[..., 2], -1e-4), -1)
     return Place(
         camera=camera,

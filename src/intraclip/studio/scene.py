@@ -48,10 +48,16 @@ def render_scene(seed: int, camera: Camera) -> npt.NDArray[np.uint8]:
     Returns:
         uint8 ``[720, 1280, 3]`` RGB, square root of linear light.
     """
+    return build_scene(seed, camera)[0]
+
+
+def build_scene(seed: int, camera: Camera) -> tuple[npt.NDArray[np.uint8], Array, Array, list[Thing]]:
+    """`render_scene`, its depth, the depth of ground and walls alone, and the things that stand about."""
     rng = generator(seed, Kind.SCENE, camera.number)
     rays = camera.all_rays()
-    picture, depth = _ground_and_wall(rng, camera, rays)
-    return with_things(rng, camera, rays, picture, depth, _furniture(rng, camera))
+    picture, walls = _ground_and_wall(rng, camera, rays)
+    depth, things = walls.copy(), _furniture(rng, camera)
+    return with_things(rng, camera, rays, picture, depth, things), depth, walls, things
 
 
 def with_things(

@@ -51,13 +51,8 @@ def expose(
 ) -> Picture:
     """One frame as the camera stores it; uint8 ``[h, w, 3]`` RGB, after the camera's own compression.
 
-    Args:
-        light: float32 ``[h, w, 3]`` linear.
-        sensor: the camera's.
-        scale: raster pixels per picture pixel; blur shrinks with it.
-        gain: ``[3]`` extra factors, such as a change of light.
-        atlas: from `noise_atlas`.
-        rng: where the grain comes from.
+    `light` is float32 ``[h, w, 3]`` linear, and blur shrinks with `scale`, raster pixels per picture pixel. `gain`
+    ``[3]`` are extra factors, such as a change of light; pieces of `atlas`, of `noise_atlas`, are the grain.
     """
     sigma = sensor.blur * scale
     if sigma > 0.3:

@@ -8,12 +8,12 @@ rendering fast without a graphics card, and lets any shape be a body part, not o
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from intraclip.studio.arrays import Array, Floats, Mask
+from intraclip.studio.arrays import Array, Floats, Mask, f32
 
 Relief = Callable[[Array, Array], Array]
 """Metres to push a surface outward, from position along the axis (metres) and angle (radians)."""
@@ -46,6 +46,11 @@ class Patch:
             xyz=self.xyz[:, mask], normal=self.normal[:, mask], along=self.along[mask], angle=self.angle[mask]
         )
 
+    def laid_down(self, x: float) -> Patch:
+        """With its axis pointing forward instead of up, and moved to the side by `x`, metres."""
+        swapped = [0, 2, 1]
+        return replace(self, xyz=self.xyz[swapped] + f32([[x], [0.0], [0.0]]), normal=self.normal[swapped])
+
 
 def loft(
     rings: npt.ArrayLike,
@@ -55,8 +60,6 @@ def loft(
     power: float = 2.0,
     caps: tuple[float, float] = (0.0, 0.0),
     relief: Relief | None = None,
-    axes: npt.ArrayLike | None = None,
-    origin: tuple[float, float, float] = (0.0, 0.0, 0.0),
 ) -> Patch:
     """Sweep rings along z.
 
@@ -67,8 +70,6 @@ def loft(
         power: shape of a ring: 2 is an ellipse, 5 nearly a rectangle.
         caps: lengths over which the first and the last end are rounded off, metres.
         relief: pushes the surface outward.
-        axes: ``[3, 3]``, where x, y and z of the rings point in the rest pose (columns).
-        origin: where the origin of the rings is in the rest pose.
     """
     knots = np.asarray(rings, dtype=np.float64)
     knot_s = np.abs(knots[:, 0] - knots[0, 0])
@@ -138,12 +139,7 @@ def loft(
     normal *= np.where(s < length / 2, 1, -1)[row].astype(np.float32)
     if np.sum(np.cos(angle) * normal[0] + np.sin(angle) * normal[1]) < 0:
         normal = -normal
-    z = xyz[2].copy()
-    if axes is not None:
-        turn = np.asarray(axes, dtype=np.float32)
-        xyz, normal = turn @ xyz, turn @ normal
-    xyz = xyz + np.asarray(origin, dtype=np.float32)[:, None]
-    return Patch(xyz=xyz.astype(np.float32), normal=normal.astype(np.float32), along=z, angle=angle)
+    return Patch(xyz=f32(xyz), normal=f32(normal), along=xyz[2].copy(), angle=angle)
 
 
 def folds(rng: np.random.Generator, depth: float, *, wave: float = 0.13) -> Relief:

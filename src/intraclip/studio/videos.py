@@ -11,7 +11,7 @@ import multiprocessing
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, wait
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 
 from intraclip.core.files import write_json, write_text
-from intraclip.core.folders import claim_folder, require_empty_folder
+from intraclip.core.folders import claim_folder
 from intraclip.core.processes import process_count, processes
 from intraclip.core.progress import Progress
 from intraclip.core.video import open_video, writing_video
@@ -29,7 +29,7 @@ from intraclip.studio.config import VideosConfig, VideosSummary
 from intraclip.studio.crowd import Crowd, Seen
 from intraclip.studio.identity import draw_identity
 from intraclip.studio.journeys import Visit, Way, draw_ways, plan_visits, recurring
-from intraclip.studio.make import write_truth
+from intraclip.studio.make import REMEDY, write_truth
 
 VIDEOS_VERSION = 2
 """Rises when the same seed gives other videos."""
@@ -69,10 +69,8 @@ class Line(NamedTuple):
         return f"{self.frame},{self.pid},{box},1,{PEDESTRIAN},{self.visibility:.3f}\n"
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Filmed:
-    lines: list[Line]
-    digest: str
+_Filmed = tuple[list[Line], str]
+"""The truth about a video, and the digest of its pixels."""
 
 
 def make_videos(
@@ -84,28 +82,23 @@ def make_videos(
 ) -> VideosSummary:
     """Film people who walk from camera to camera, and write the videos with their truth.
 
-    The folder holds ``camN.mp4``, ``ground_truth/camN.txt`` (MOTChallenge's format, frames from 1, the id is the pid in
-    all cameras), ``ground_truth/visits.csv`` (who is where and when), ``ground_truth/travel.toml`` (times between
-    cameras, as `intraclip link` reads them), ``identities.json``, ``cameras.json``, and ``videos.json``, which is
-    written last: a folder without it is not finished. The same settings give the same bytes on one machine and with
-    one set of libraries, whatever the number of workers.
+    What the folder holds docs/benchmark.md says; ``videos.json`` is written last: a folder without it is not finished.
+    The same settings give the same bytes on one machine and with one set of libraries, whatever the number of workers.
 
     Raises:
         OutputError: `out` is not empty, or a video cannot be written.
         ConfigError: `workers` is below 1.
     """
-    remedy = "choose another folder, or delete this one"
-    require_empty_folder(out, remedy=remedy)
     count = process_count(workers, config.cameras)
     began = time.perf_counter()
-    claim_folder(out, "ground_truth", remedy=remedy)
+    claim_folder(out, "ground_truth", remedy=REMEDY)
     visits = plan_visits(config)
     videos = {camid: out / f"cam{camid}.mp4" for camid in range(1, config.cameras + 1)}
     filmed = _film_all(videos, config, visits, count, progress)
-    for camid, camera in filmed.items():
-        lines = "".join(line.in_mot() for line in camera.lines)
-        write_text(out / "ground_truth" / f"cam{camid}.txt", lines)
-    rows = _visit_rows(config, visits, {camid: camera.lines for camid, camera in filmed.items()})
+    truth = {camid: lines for camid, (lines, _) in filmed.items()}
+    for camid, lines in truth.items():
+        write_text(out / "ground_truth" / f"cam{camid}.txt", "".join(line.in_mot() for line in lines))
+    rows = _visit_rows(config, visits, truth)
     write_text(out / "ground_truth" / "travel.toml", _travel_toml(draw_ways(config).values()))
     cameras = [asdict(draw_camera(config.seed, n, config.difficulty)) for n in range(1, config.cameras + 1)]
     write_truth(
@@ -115,7 +108,7 @@ def make_videos(
         [{**camera, "fps": config.fps} for camera in cameras],
         columns=VISIT_COLUMNS,
     )
-    boxes = sum(len(camera.lines) for camera in filmed.values())
+    boxes = sum(map(len, truth.values()))
     frames = config.frames * config.cameras
     summary = VideosSummary(
         root=out,
@@ -126,7 +119,7 @@ def make_videos(
         boxes=boxes,
         frames=frames,
         in_view=round(boxes / frames, 2),
-        sha256=hashlib.sha256("".join(camera.digest for camera in filmed.values()).encode()).hexdigest(),
+        sha256=hashlib.sha256("".join(digest for _, digest in filmed.values()).encode()).hexdigest(),
         seconds=round(time.perf_counter() - began, 3),
     )
     told = {key: value for key, value in vars(summary).items() if key not in ("root", "videos", "seconds")}
@@ -196,7 +189,9 @@ def _film(
         with writing_video(
             path, codec=CODEC, fps=config.fps, width=config.width, height=config.height
         ) as writer:
-            for frame, shot in enumerate(Crowd(config, camid, visits).shots()):
+            crowd = Crowd(config, camid, visits)
+            for frame in range(config.frames):
+                shot = crowd.shot(frame)
                 digest.update(shot.picture.tobytes())
                 writer.write(np.ascontiguousarray(shot.picture[..., ::-1]))
                 lines += [Line.of(frame, person) for person in sorted(shot.people, key=lambda p: p.pid)]
@@ -204,7 +199,7 @@ def _film(
     finally:
         cv2.setNumThreads(threads)
     _require_frames(path, config.frames)
-    return _Filmed(lines=lines, digest=digest.hexdigest())
+    return lines, digest.hexdigest()
 
 
 def _require_frames(path: Path, frames: int) -> None:

@@ -16,7 +16,7 @@ from PIL import Image
 from intraclip.config import InputConfig, ModelConfig
 from intraclip.data.readers.mars import read_mars
 from intraclip.errors import ConfigError, DataError
-from intraclip.lab.reproduce import fig1, fig1_picture, fig1_scenes, fig3, fig3_picture
+from intraclip.lab.reproduce import fig1, fig1_scenes, fig3
 from intraclip.lab.reproduce.figures import FigureResult
 from intraclip.models.checkpoint import load_model, model_file, read_checkpoint
 from intraclip.models.embedder import build_embedder
@@ -82,8 +82,8 @@ def drawn3(made: Made, tmp_path_factory: pytest.TempPathFactory) -> FigureResult
 @pytest.fixture
 def small_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pictures of few pixels: drawn and written as ever, in a tenth of the time."""
-    monkeypatch.setattr(fig1_picture, "DPI", 40)
-    monkeypatch.setattr(fig3_picture, "DPI", 40)
+    monkeypatch.setattr(fig1, "DPI", 40)
+    monkeypatch.setattr(fig3, "DPI", 40)
 
 
 def numbers(found: FigureResult) -> dict[str, dict[str, float]]:
@@ -163,7 +163,7 @@ def test_fig1_draws_a_picture_and_its_numbers(drawn1: FigureResult) -> None:
             assert 0 < series.mean <= 1
             assert list(series.per_seed) == [0, 1]
             assert series.deviation is not None
-        assert found.comparisons[0].seeds.count == 2
+        assert found.seeds.count == 2
 
 
 def test_fig1_stands_beside_maps_that_know_nothing_and_everything(drawn1: FigureResult) -> None:
@@ -211,8 +211,8 @@ def test_the_same_run_twice_shows_no_difference(made: Made, tmp_path: Path) -> N
         fig3.draw(runs, made.split, tmp_path, identities=3, frames=3, draws=2),
     ):
         for m in found.measures:
-            assert m.comparisons[0].units.value == 0
-            assert m.comparisons[0].units.p_value == 1
+            assert m.units.value == 0
+            assert m.units.p_value == 1
         assert "The claim is not shown" in " ".join(found.caption)
         assert "± " not in found.page("").markdown().split("Where there is one seed")[0]
 
@@ -340,8 +340,8 @@ def test_fig3_draws_a_picture_and_its_numbers(drawn3: FigureResult) -> None:
         for series in found.runs.values():
             assert -1 <= series.mean <= 1
             assert list(series.per_seed) == [0, 1]
-        assert found.comparisons[0].units.count == 2
-        assert found.comparisons[0].seeds.count == 2
+        assert found.units.count == 2
+        assert found.seeds.count == 2
 
 
 @pytest.mark.usefixtures("small_pictures")

@@ -30,9 +30,9 @@ def test_values_that_are_not_known_are_left_out_on_both_sides() -> None:
     values = {"a": np.array([[0.1, np.nan, 0.3]]), "b": np.array([[0.2, 0.9, np.nan]])}
     found = measure("k", "n", values, {"a": [0], "b": [0]}, claimed="higher", percent=True)
     assert found.runs["a"].mean == pytest.approx(0.2)
-    assert found.comparisons[0].units.count == 1
-    assert found.comparisons[0].units.value == pytest.approx(0.1)
-    assert "one observation" in verdict(found, found.comparisons[0], unit="people")
+    assert found.units.count == 1
+    assert found.units.value == pytest.approx(0.1)
+    assert "one observation" in verdict(found, unit="people")
 
 
 def test_one_seed_has_no_deviation_and_several_are_matched_by_seed() -> None:
@@ -44,10 +44,10 @@ def test_one_seed_has_no_deviation_and_several_are_matched_by_seed() -> None:
     both = measure("k", "n", several, {"a": [0, 1, 2], "b": [1, 0]}, claimed="higher", percent=False)
     assert both.runs["b"].per_seed == {1: 6, 0: 2}
     assert both.runs["b"].deviation == pytest.approx(np.std([6, 2], ddof=1))
-    assert (both.comparisons[0].seeds.count, both.comparisons[0].seeds.value) == (2, 1)
+    assert (both.seeds.count, both.seeds.value) == (2, 1)
     # Both seeds differ by 1, without scatter: that is no certainty.
-    assert both.comparisons[0].seeds.p_value is None
-    assert both.comparisons[0].seeds == over_seeds(np.array([1.0, 1.0]))
+    assert both.seeds.p_value is None
+    assert both.seeds == over_seeds(np.array([1.0, 1.0]))
 
 
 def ends_of(pair: Estimate, sign: int) -> tuple[float | None, float | None]:
@@ -122,14 +122,13 @@ def test_a_claim_holds_where_seeds_and_people_agree(
     found = compared(
         [sign * x for x in by_seed], [sign * x for x in by_unit], claimed=claimed, seeds=seeds, units=units
     )
-    (comparison,) = found.comparisons
-    sentence = verdict(found, comparison, unit="people")
+    sentence = verdict(found, unit="people")
     assert said in sentence
     # The rule is the one of the tables.
-    pairs = (comparison.seeds, comparison.units)
+    pairs = (found.seeds, found.units)
     ends = [ends_of(pair, sign) for pair in pairs]
     expected = agreed(*ends, count=units)
-    assert comparison.verdict == comparison.to_json_dict()["verdict"] == expected
+    assert found.verdict == found.to_json_dict()["comparisons"][0]["verdict"] == expected
     assert ("claim holds" in sentence, "the other way" in sentence) == (
         expected == "holds",
         expected == "reversed",

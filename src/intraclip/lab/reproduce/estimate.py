@@ -21,7 +21,6 @@ from intraclip.lab.reproduce.plan import PlannedRun
 from intraclip.lab.reproduce.runner import Slot
 from intraclip.models.embedder import build_embedder
 from intraclip.report.records import read_log
-from intraclip.train.logs import METRICS
 from intraclip.train.step import TrainingStep, backend_settings
 
 PROBE_CLIPS = 8
@@ -61,7 +60,8 @@ def estimates(runs: Sequence[PlannedRun], place: Slot) -> dict[Path, float]:
         variant = run.folder.parent
         training = run.steps * (fmean(measured[variant]) if variant in measured else probed[variant.name])
         forward = FORWARD_SHARE * training / run.steps * run.source.test_frames / run.frames
-        left = {"missing": 1.0, "interrupted": 1 - _share_done(run), "trained": 0.0}[run.state]
+        begun = min(1.0, run.epochs_done / run.recipe.optimizer.epochs)
+        left = {"missing": 1.0, "interrupted": 1 - begun, "trained": 0.0}[run.state]
         found[run.folder] = START_SECONDS + left * training + forward
     return found
 
@@ -135,14 +135,6 @@ def trained_seconds(folder: Path) -> float | None:
         return sum(float(entry["seconds"]) for entry in read_log(folder)) or None
     except (DataError, OSError, ValueError, KeyError, TypeError):
         return None
-
-
-def _share_done(run: PlannedRun) -> float:
-    try:  # an interrupted run may end with half a line
-        lines = (run.folder / METRICS).read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return 0.0
-    return min(1.0, len(lines) / run.recipe.optimizer.epochs)
 
 
 def _noise(recipe: Recipe, clips: int, device: torch.device) -> ClipBatch:

@@ -8,7 +8,7 @@ Figures are those of arXiv 1905.01722, Tables 1 to 4, in percent.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -70,9 +70,19 @@ class Experiment:
     measured_by: str = "mAP"
     nuisances: bool = False
 
+    @property
+    def is_figure(self) -> bool:
+        """Whether it is drawn, which takes two rows to compare."""
+        return self.kind.startswith("fig")
+
     def row(self, key: str) -> Row:
         """The row of that key."""
         return next(row for row in self.rows if row.key == key)
+
+    def can_be_made_of(self, keys: Container[str]) -> bool:
+        """Whether rows of those keys are enough."""
+        trained = sum(row.key in keys and row.changes is not None for row in self.rows)
+        return trained >= (2 if self.is_figure else 1)
 
 
 def _printed(ilids: tuple[float, ...], mars: tuple[float, ...]) -> Printed:
@@ -507,8 +517,7 @@ def experiments_named(name: str, *, only: Sequence[str] = ()) -> tuple[Experimen
             claims=tuple(c for c in experiment.claims if c.better in only and c.worse in only),
         )
         for experiment in chosen
-        if sum(row.key in only and row.changes is not None for row in experiment.rows)
-        >= (2 if experiment.kind.startswith("fig") else 1)  # a figure compares
+        if experiment.can_be_made_of(only)
     )
     if not found:
         raise ConfigError(f"nothing of {name} can be made of {', '.join(only)} alone; name more rows")

@@ -16,34 +16,95 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch.nn import functional as F
 
 from intraclip.core.devices import choose_device
-from intraclip.lab.reproduce.fig1_picture import Column, picture
+from intraclip.core.film_strip import film_strip
+from intraclip.data.clips import Clip
 from intraclip.lab.reproduce.fig1_scenes import GRID, Scene, explained, layers, make_scenes, maps_of, pictured
 from intraclip.lab.reproduce.figures import (
+    DPI,
+    INK,
+    MUTED,
     SEED,
     FigureResult,
     Kinds,
     Measure,
-    Values,
+    Numbers,
     mean_of,
     measure,
     open_runs,
+    seeds_of,
     verdict,
 )
 from intraclip.models.checkpoint import load_model
-from intraclip.report import gradcam, strips
-from intraclip.types import Split
+from intraclip.report import gradcam, plots, strips
+from intraclip.types import Split, Tracklet
 
-NUMBERS = ("inside", "half", "evenness")
+NUMBERS: Numbers = {
+    "inside": ("activation on the person", "higher", True),
+    "half": ("area that holds half of the activation", "lower", True),
+    "evenness": ("evenness of the maps (relative entropy)", "lower", False),
+}
 PICTURED = 4
 """Clips in the picture."""
+HEIGHT, WIDTH = 256, 128
+"""Pixels of a frame in the picture."""
+FRAMES = 4
+"""Frames shown of a clip, at most."""
+FRAME_INCHES = 0.62
+"""Width of a frame on the page."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """One clip with its maps.
+
+    Attributes:
+        frames: uint8 ``[T, HEIGHT, WIDTH, 3]``.
+        kept: which of the clip's valid frames are shown.
+        outline: bool ``[T, HEIGHT, WIDTH]``, or None.
+        strips: kind of run -> frames with activation, uint8 ``[T, HEIGHT, WIDTH, 3]``.
+        shares: kind of run -> share of the activation on the person; nan where unknown.
+    """
+
+    title: str
+    frames: strips.Picture
+    kept: tuple[int, ...]
+    outline: npt.NDArray[np.bool_] | None
+    strips: dict[str, strips.Picture] = field(default_factory=dict)
+    shares: dict[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, tracklet: Tracklet, clip: Clip, outline: npt.NDArray[np.bool_] | None) -> Column:
+        """Read the frames of a clip; `outline` is ``[T, H, W]`` of its frames."""
+        valid = clip.indices[clip.mask]
+        kept = strips.evenly_spaced(len(valid), FRAMES)
+        frames = strips.load_frames(tracklet, valid[kept].tolist(), height=HEIGHT, width=WIDTH)
+        if outline is not None:
+            outline = gradcam.resize_masks(outline[clip.mask][kept], HEIGHT, WIDTH)
+        return cls(
+            title=f"person {tracklet.pid}, camera {tracklet.camid}",
+            frames=frames,
+            kept=tuple(kept),
+            outline=outline,
+        )
+
+    def add(self, kind: str, maps: npt.NDArray[np.float32], share: float) -> None:
+        """Lay the maps ``[T, H, W]`` of a clip's valid frames over its frames."""
+        large = np.stack(
+            [cv2.resize(maps[i], (WIDTH, HEIGHT), interpolation=cv2.INTER_LINEAR) for i in self.kept]
+        )
+        self.strips[kind] = gradcam.overlay(self.frames, large)
+        self.shares[kind] = float(share)
 
 
 def draw(
@@ -53,9 +114,9 @@ def draw(
     *,
     measured: int = 100,
 ) -> FigureResult:
-    """Draw Fig. 1 from several kinds of run, a run folder a seed, and measure it.
+    """Draw Fig. 1 from two kinds of run, a run folder a seed, and measure it.
 
-    Later kinds are compared with the first. Pictured, in `fig1.png`, are the first clips of the measured ones whose
+    Pictured, in `fig1.png`, are the first clips of the measured ones whose
     person is to be seen, for people of test, under one seed of each kind of run: nobody chose them. Measured are
     `measured` clips of test and as many of training (fewer where there are fewer), each the middle run of T consecutive
     frames of its tracklet; people count equally.
@@ -113,7 +174,7 @@ def draw(
             "data": split.dataset,
             "split": split.index,
             "seed": SEED,
-            "seeds": {kind: [run.recipe.seed for run in seeds] for kind, seeds in kinds.items()},
+            "seeds": seeds_of(kinds),
             "layers": [name or "last maps" for name in grids],
             "grids": {name or "last maps": list(g) for name, g in grids.items()},
             "clips": {scene.people: len(scene.clips) for scene in scenes},
@@ -149,32 +210,27 @@ def _measures(
     where = f"{'people of test' if scene.people == 'test' else 'people of training'}, {layer or 'last maps'}"
     size = next(iter(kinds.values()))[0].recipe.input
     known = any(outline is not None for outline in scene.outlines)
-    about: dict[str, tuple[str, bool]] = {
-        "inside": ("activation on the person", True),
-        "half": ("area that holds half of the activation", True),
-        "evenness": ("evenness of the maps (relative entropy)", False),
-    }
     references: dict[str, Mapping[str, float]] = {
         "inside": _references(scene, grid, size.height, size.width) if known else {},
         "half": {"even map": 0.5},
         "evenness": {"even map": 1.0},
     }
     measures = []
-    for number, key in enumerate(NUMBERS):
+    for number, (key, (name, claimed, percent)) in enumerate(NUMBERS.items()):
         if key == "inside" and not known:
             continue
-        values: dict[str, Values] = {
+        values = {
             kind: np.stack([_by_person(run[number], pids, people) for run in by_seed])
             for kind, by_seed in found.items()
         }
         measures.append(
             measure(
                 f"{scene.people}.{layer or 'last'}.{key}",
-                f"{about[key][0]} ({where})",
+                f"{name} ({where})",
                 values,
-                {kind: [run.recipe.seed for run in seeds] for kind, seeds in kinds.items()},
-                claimed="higher" if key == "inside" else "lower",
-                percent=about[key][1],
+                seeds_of(kinds),
+                claimed=claimed,
+                percent=percent,
                 references=references[key],
             )
         )
@@ -223,11 +279,11 @@ def _caption(
     measures: Sequence[Measure],
     missing: Mapping[str, int],
 ) -> tuple[str, ...]:
-    first, *others = kinds
+    first, second = kinds
     test = scenes[0]
     layer, (rows, columns) = next(iter(grids.items()))
     sentences = [
-        f"Frames of people of test, and below them Grad-CAM of {first} and of {' and of '.join(others)}, of seed "
+        f"Frames of people of test, and below them Grad-CAM of {first} and of {second}, of seed "
         f"{kinds[first][0].recipe.seed}; the clips are the first of a random order whose person is to be seen.",
         "What the maps explain is how much nearer the clip is to the person's mean embedding from other tracklets "
         "than to the average person's; for people of training it is the logit of their class.",
@@ -246,27 +302,82 @@ def _caption(
             "This data has no silhouettes, so nothing says whether the activation lies on the body; how concentrated "
             "it is says nothing about where."
         )
-    sentences += [verdict(judged, c, unit="people") for c in judged.comparisons]
+    sentences.append(verdict(judged, unit="people"))
     if judged.key.endswith(".inside"):
         sentences.append("The other half of the claim, that the maps are concentrated, wherever that is:")
-        sentences += [verdict(measures[1], c, unit="people") for c in measures[1].comparisons]
+        sentences.append(verdict(measures[1], unit="people"))
     if judged.references:
         said = ", ".join(f"{name} {judged.text(value)}" for name, value in judged.references.items())
         sentences.append(f"For comparison, {judged.name}: {said}.")
-    other = [m for m in measures[1:] if m.key.split(".")[-1] == judged.key.split(".")[-1]]
-    for second in others:
-        signs = {_sign(m, second) for m in (judged, *other)}
-        if len(signs) > 1:
-            sentences.append(
-                f"The sign of {second} against {first} changes with the layer or the people (table): the picture alone "
-                "proves nothing."
-            )
+    alike = [m for m in measures if m.key.split(".")[-1] == judged.key.split(".")[-1]]
+    if len({float(np.sign(m.difference)) for m in alike}) > 1:
+        sentences.append(
+            f"The sign of {second} against {first} changes with the layer or the people (table): the picture alone "
+            "proves nothing."
+        )
     if any(missing.values()):
         total = sum(len(scene.clips) for scene in scenes) * len(grids) * sum(len(s) for s in kinds.values())
         sentences.append(f"{sum(missing.values())} of {total} maps hold no activation and are left out.")
     return tuple(sentences)
 
 
-def _sign(found: Measure, second: str) -> float:
-    comparison = next(c for c in found.comparisons if c.second == second)
-    return float(np.sign(comparison.difference))
+# -- the picture -----------------------------------------------------------------------------------------
+
+
+def picture(columns: Sequence[Column], kinds: Sequence[str]) -> strips.Picture:
+    """All clips side by side, at most two in a row of the page; uint8 ``[H, W, 3]``."""
+    across = min(2, len(columns))
+    down = -(-len(columns) // across)
+    strip, tall, gap, label = FRAMES * FRAME_INCHES, 2 * FRAME_INCHES, 0.16, 0.14
+    block = 0.2 + tall + len(kinds) * (label + tall) + 0.16
+    wide, high = 0.85 + across * (strip + gap), down * block + 0.45
+    figure = plots.blank((wide, high), purpose="the picture of Fig. 1", facecolor="white", dpi=DPI)
+    for number, column in enumerate(columns):
+        left = 0.85 + (number % across) * (strip + gap)
+        top = high - (number // across) * block - 0.2
+        figure.text(left / wide, (top + 0.05) / high, column.title, fontsize=8, color=INK, parse_math=False)
+        for line, kind in enumerate(["", *kinds]):
+            bottom = top - tall - line * (tall + label)
+            shown = column.strips[kind] if kind else column.frames
+            inches = strip * len(shown) / FRAMES
+            axes = figure.add_axes((left / wide, bottom / high, inches / wide, tall / high))
+            _strip(axes, shown, column.outline if kind else None)
+            if number % across == 0:
+                figure.text(
+                    0.78 / wide, (bottom + tall / 2) / high, kind or "frames", fontsize=9, color=INK,
+                    ha="right", va="center", parse_math=False,
+                )  # fmt: skip
+            if kind and np.isfinite(column.shares[kind]):
+                figure.text(
+                    left / wide, (bottom + tall + 0.035) / high, f"{100 * column.shares[kind]:.0f} % on the person",
+                    fontsize=6.5, color=MUTED,
+                )  # fmt: skip
+    _scale(figure, wide, high, outlined=any(column.outline is not None for column in columns))
+    return plots.drawn(figure)
+
+
+def _strip(axes: Any, frames: strips.Picture, outline: npt.NDArray[np.bool_] | None) -> None:
+    axes.imshow(film_strip(frames, gap=0), aspect="auto", interpolation="lanczos")
+    for t in range(1, len(frames)):
+        axes.axvline(t * WIDTH - 0.5, color="white", linewidth=1.2)
+    for t, mask in enumerate(outline if outline is not None else ()):
+        if mask.any() and not mask.all():
+            smooth = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), 1.5)
+            across = np.arange(WIDTH) + t * WIDTH
+            axes.contour(across, np.arange(HEIGHT), smooth, levels=[0.5], colors="white", linewidths=0.7)
+    axes.set_axis_off()
+
+
+def _scale(figure: Any, wide: float, high: float, *, outlined: bool) -> None:
+    """What the colours mean."""
+    levels = np.linspace(0, 1, 256, dtype=np.float32)[None, None]
+    bar = gradcam.overlay(np.full((1, 1, 256, 3), 128, dtype=np.uint8), levels)[0]
+    axes = figure.add_axes((0.85 / wide, 0.22 / high, 1.2 / wide, 0.1 / high))
+    axes.imshow(bar, aspect="auto", extent=(0, 1, 0, 1))
+    axes.set_yticks([])
+    axes.set_xticks([0, 1], ["0", "largest of the clip"], fontsize=6.5, color=MUTED)
+    axes.tick_params(length=0, pad=2)
+    for side in axes.spines.values():
+        side.set_visible(False)
+    words = "activation (Grad-CAM)" + ("; white line: true silhouette" if outlined else "")
+    figure.text(2.6 / wide, 0.27 / high, words, fontsize=7, color=MUTED, va="center")

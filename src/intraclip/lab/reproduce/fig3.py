@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,19 +21,22 @@ import numpy.typing as npt
 from intraclip.core.devices import choose_device
 from intraclip.core.extras import require_extra
 from intraclip.errors import DataError
-from intraclip.lab.reproduce.fig3_picture import Plane, picture
 from intraclip.lab.reproduce.figures import (
+    DPI,
+    INK,
+    MUTED,
     SEED,
-    Direction,
     FigureResult,
     Kinds,
     Measure,
+    Numbers,
     measure,
     open_runs,
+    seeds_of,
     verdict,
 )
 from intraclip.models.checkpoint import load_model
-from intraclip.report import strips, tsne
+from intraclip.report import plots, strips, tsne
 from intraclip.types import Split
 
 Features = npt.NDArray[np.float32]
@@ -66,6 +70,16 @@ class Draw:
         return np.array([c.clip for c in self.clips for _ in c.frames], dtype=np.int64)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Plane:
+    """The frame features of a draw under one run, on a plane: points float ``[N, 2]``, with a line below."""
+
+    title: str
+    draw: Draw
+    points: npt.NDArray[np.float64]
+    note: str
+
+
 def draw(
     runs: Mapping[str, Sequence[Path]],
     split: Split,
@@ -75,9 +89,9 @@ def draw(
     frames: int = 12,
     draws: int = 20,
 ) -> FigureResult:
-    """Draw Fig. 3 from several kinds of run, a run folder a seed, and measure it.
+    """Draw Fig. 3 from two kinds of run, a run folder a seed, and measure it.
 
-    Later kinds are compared with the first. Frame features are spatial means of the backbone's maps, before any head.
+    Frame features are spatial means of the backbone's maps, before any head.
     People of test are shuffled and cut into `draws` of at most `identities` people, with clips of at most `frames`
     consecutive frames; when all were used they are shuffled again. Every run sees the same draws. The comparison over
     draws uses those of the first shuffle alone: they share nobody, so they are independent. Pictured, in `fig3.png`,
@@ -105,9 +119,8 @@ def draw(
                 planes.append(
                     Plane(
                         title=kind,
+                        draw=chosen[0],
                         points=tsne.project(features[0], seed=SEED),
-                        pids=chosen[0].pids,
-                        clips=chosen[0].numbers,
                         note=f"silhouette by clip {scores[0]['clip.silhouette']:.2f}, by person "
                         f"{scores[0]['person.silhouette']:.2f}".replace("-", "−"),
                     )
@@ -118,7 +131,7 @@ def draw(
             key,
             name,
             {kind: np.array(values) for kind, values in found[key].items()},
-            {kind: [run.recipe.seed for run in seeds] for kind, seeds in kinds.items()},
+            seeds_of(kinds),
             claimed=claimed,
             percent=percent,
             tested=slice(apart),
@@ -139,7 +152,7 @@ def draw(
             "data": split.dataset,
             "split": split.index,
             "seed": SEED,
-            "seeds": {kind: [run.recipe.seed for run in seeds] for kind, seeds in kinds.items()},
+            "seeds": seeds_of(kinds),
             "identities": people,
             "frames": frames,
             "draws": len(chosen),
@@ -178,14 +191,13 @@ def draw_people(split: Split, *, identities: int, frames: int, draws: int) -> li
 
 # -- numbers -----------------------------------------------------------------------------------------------
 
-NUMBERS: dict[str, tuple[str, Direction, bool]] = {
+NUMBERS: Numbers = {
     "clip.silhouette": ("silhouette coefficient by clip", "higher", False),
     "person.silhouette": ("silhouette coefficient by person", "higher", False),
     "clip.nmi": ("normalised mutual information of k-means with clips", "higher", False),
     "person.nmi": ("normalised mutual information of k-means with people", "higher", False),
     "clip.scatter": ("scatter inside clips, share of the variance", "lower", True),
 }
-"""Key -> name, what the paper's claim makes of it, whether it is a share."""
 
 
 def clustering(features: Features, pids: Labels, clips: Labels) -> dict[str, float]:
@@ -230,9 +242,8 @@ def _mutual_information(features: npt.NDArray[np.float64], labels: Labels) -> fl
 def _caption(
     kinds: Kinds, chosen: Sequence[Draw], measures: Sequence[Measure], *, people: int, frames: int
 ) -> tuple[str, ...]:
-    first = next(iter(kinds))
+    first, second = kinds
     apart = sum(d.apart for d in chosen)
-    judged = measures[0]
     sentences = [
         f"Frame features (spatial means of the backbone's maps) of {people} people of test, two clips of up to "
         f"{frames} consecutive frames each, on a plane by t-SNE: {', '.join(kinds)}, trained with seed "
@@ -246,11 +257,70 @@ def _caption(
             else ", which share people, so there is no test over draws."
         ),
     ]
-    sentences += [verdict(judged, c, unit=UNIT) for c in judged.comparisons]
-    for number, comparison in enumerate(judged.comparisons):
-        for_claim = [m for m in measures if m.comparisons[number].towards]
-        sentences.append(
-            f"{len(for_claim)} of the {len(measures)} numbers point the way the paper claims for {comparison.second}"
-            + (f": {'; '.join(m.name for m in for_claim)}." if 0 < len(for_claim) < len(measures) else ".")
-        )
+    for_claim = [m for m in measures if m.towards]
+    sentences += [
+        verdict(measures[0], unit=UNIT),
+        f"{len(for_claim)} of the {len(measures)} numbers point the way the paper claims for {second}"
+        + (f": {'; '.join(m.name for m in for_claim)}." if 0 < len(for_claim) < len(measures) else "."),
+    ]
     return tuple(sentences)
+
+
+# -- the picture -----------------------------------------------------------------------------------------
+
+
+COLOURS = (
+    "#332288", "#88ccee", "#44aa99", "#117733", "#999933", "#ddcc77", "#cc6677", "#882255", "#aa4499", "#777777",
+)  # fmt: skip
+"""Paul Tol's qualitative scheme "muted" with a grey, for colour-blind readers. Each person is numbered too."""
+
+
+def picture(planes: Sequence[Plane]) -> strips.Picture:
+    """All planes side by side with one legend; uint8 ``[H, W, 3]``."""
+    size = (3.7 * len(planes), 4.3)
+    figure = plots.blank(size, purpose="the picture of Fig. 3", facecolor="white", dpi=DPI)
+    figure.subplots_adjust(left=0.012, right=0.988, top=0.925, bottom=0.125, wspace=0.035)
+    for axes, plane in zip(np.ravel(figure.subplots(1, len(planes), squeeze=False)), planes, strict=True):
+        _scatter(axes, plane)
+    lines = require_extra("matplotlib.lines", extra="report", purpose="the picture of Fig. 3")
+    styles = {"linestyle": "none", "color": MUTED, "markersize": 5}
+    figure.legend(
+        handles=[
+            lines.Line2D([], [], marker="o", label="frame of the first clip", **styles),
+            lines.Line2D([], [], marker="^", markerfacecolor="none", label="frame of the second clip", **styles),
+            lines.Line2D([], [], color=MUTED, linewidth=0.8, alpha=0.6, label="next frame of the clip"),
+        ],
+        loc="lower center", ncols=3, frameon=False, fontsize=8, labelcolor=INK, columnspacing=1.6,
+    )  # fmt: skip
+    return plots.drawn(figure)
+
+
+def _scatter(axes: Any, plane: Plane) -> None:
+    effects = require_extra("matplotlib.patheffects", extra="report", purpose="the picture of Fig. 3")
+    halo = [effects.withStroke(linewidth=2, foreground="white")]
+    for number, pid in enumerate(np.unique(plane.draw.pids)):
+        colour = COLOURS[number % len(COLOURS)]
+        for clip, marker in enumerate(("o", "^")):
+            points = plane.points[(plane.draw.pids == pid) & (plane.draw.numbers == clip)]
+            if not len(points):
+                continue
+            axes.plot(points[:, 0], points[:, 1], color=colour, linewidth=0.8, alpha=0.45, zorder=1)
+            axes.scatter(
+                points[:, 0], points[:, 1], s=24 if clip == 0 else 20, marker=marker, zorder=2,
+                linewidths=0.5 if clip == 0 else 1.0, edgecolors="white" if clip == 0 else colour,
+                facecolors=colour if clip == 0 else "white",
+            )  # fmt: skip
+            # The frame in the middle of the clip, not the mean: between two halves there would be nobody.
+            middle = points[np.abs(points - np.median(points, axis=0)).sum(axis=1).argmin()]
+            axes.annotate(
+                str(number + 1), middle, xytext=(7, 5), textcoords="offset points", ha="center", va="center",
+                fontsize=8, fontweight="bold", color=INK, zorder=3, path_effects=halo,
+            )  # fmt: skip
+    axes.set_title(plane.title, fontsize=10, color=INK, loc="left", parse_math=False)
+    axes.set_xlabel(plane.note, fontsize=8, color=MUTED)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.margins(0.07)
+    for side in axes.spines.values():
+        side.set_color(MUTED)
+        side.set_alpha(0.4)

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from intraclip.errors import DataError
-from intraclip.lab.reproduce.statistics import FEWEST_PEOPLE, Verdict, agreed, plain, student
+from intraclip.lab.reproduce.statistics import FEWEST_PEOPLE, Verdict, agreed, finite, plain, student
 from intraclip.lab.reproduce.tables import Page, Table
 from intraclip.metrics.paired import paired_values
 from intraclip.metrics.uncertainty import Estimate
@@ -32,7 +32,10 @@ DPI, INK, MUTED = 200, "#202226", "#5c6068"
 """Of the pictures."""
 
 Kinds = dict[str, list[Checkpoint]]
-"""Kind of run, such as TAP -> its seeds; the first kind is what the others are compared with."""
+"""Two kinds of run, such as TAP -> its seeds; the second is compared with the first."""
+
+Numbers = Mapping[str, tuple[str, "Direction", bool]]
+"""Key of a number -> name, what the paper's claim makes of it, whether it is a share."""
 
 
 def open_runs(runs: Mapping[str, Sequence[Path]], split: Split) -> Kinds:
@@ -41,9 +44,9 @@ def open_runs(runs: Mapping[str, Sequence[Path]], split: Split) -> Kinds:
     Where kinds share a seed, each starts with the same one: pictures then show runs of one seed.
 
     Raises:
-        DataError: fewer than two kinds, a kind without runs, one seed twice, or a run trained on people of test.
+        DataError: not two kinds, a kind without runs, one seed twice, or a run trained on people of test.
     """
-    if len(runs) < 2:
+    if len(runs) != 2:
         raise DataError(f"a figure compares two kinds of run, got {', '.join(runs) or 'none'}")
     queried = {t.pid for t in split.query}
     kinds: Kinds = {}
@@ -71,6 +74,11 @@ def open_runs(runs: Mapping[str, Sequence[Path]], split: Split) -> Kinds:
     }
 
 
+def seeds_of(kinds: Kinds) -> dict[str, list[int]]:
+    """Kind of run -> the seeds of its runs."""
+    return {kind: [run.recipe.seed for run in runs] for kind, runs in kinds.items()}
+
+
 # -- what they come to --------------------------------------------------------------------------------
 
 NOT_KNOWN = float("nan")
@@ -80,52 +88,6 @@ Direction = Literal["higher", "lower"]
 
 Values = npt.NDArray[np.float64]
 """float ``[seeds, units]`` of one kind of run: units are people or draws; nan where nothing could be measured."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Comparison:
-    """Two kinds of run on the same units.
-
-    Attributes:
-        units: differences of units, seeds averaged first: bootstrap and flip test.
-        seeds: differences of the seeds that both have, units averaged first: Student's t.
-        claimed: what the paper's claim makes of the second run.
-    """
-
-    first: str
-    second: str
-    units: Estimate
-    seeds: Estimate
-    claimed: Direction
-
-    @property
-    def difference(self) -> float:
-        """Second minus first, of the seeds that both have; of units where they share none."""
-        return self.seeds.value if self.seeds.count else self.units.value
-
-    @property
-    def towards(self) -> bool:
-        """Whether the difference points the way the paper claims."""
-        return self.difference > 0 if self.claimed == "higher" else self.difference < 0
-
-    @property
-    def verdict(self) -> Verdict:
-        """Whether the paper's claim ``holds``, over seeds and over units; ``reversed`` where its opposite does."""
-        seeds, units = self.seeds, self.units
-        found = agreed((seeds.low, seeds.high), (units.low, units.high), count=units.count)
-        if self.claimed != "lower" or found == "open":
-            return found
-        return "holds" if found == "reversed" else "reversed"
-
-    def to_json_dict(self) -> dict[str, Any]:
-        """Plain values."""
-        return {
-            "first": self.first,
-            "second": self.second,
-            "units": plain(self.units),
-            "seeds": plain(self.seeds),
-            "verdict": self.verdict,
-        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,22 +119,25 @@ class Series:
     def to_json_dict(self) -> dict[str, Any]:
         """Plain values; None for what is unknown."""
         return {
-            "mean": known_or_none(self.mean),
-            "deviation": known_or_none(self.deviation),
-            "unit_deviation": known_or_none(self.unit_deviation),
-            "per_seed": {str(seed): known_or_none(value) for seed, value in self.per_seed.items()},
+            "mean": finite(self.mean),
+            "deviation": finite(self.deviation),
+            "unit_deviation": finite(self.unit_deviation),
+            "per_seed": {str(seed): finite(value) for seed, value in self.per_seed.items()},
         }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measure:
-    """One number under every kind of run.
+    """One number of two kinds of run, on the same units.
 
     Attributes:
         key: short name for programs, such as ``test.layer3.inside``.
-        claimed: what the paper's claim makes of it for the second run.
+        claimed: what the paper's claim makes of it for the second kind.
         percent: a share of 0..1 that is printed in percent.
+        runs: kind -> its number; differences are the second minus the first.
         references: name -> what a picture that knows nothing (or everything) would score.
+        units: differences of units, seeds averaged first: bootstrap and flip test.
+        seeds: differences of the seeds that both have, units averaged first: Student's t.
     """
 
     key: str
@@ -181,17 +146,39 @@ class Measure:
     percent: bool
     runs: Mapping[str, Series]
     references: Mapping[str, float]
-    comparisons: tuple[Comparison, ...]
+    units: Estimate
+    seeds: Estimate
+
+    @property
+    def difference(self) -> float:
+        """Second minus first, of the seeds that both have; of units where they share none."""
+        return self.seeds.value if self.seeds.count else self.units.value
+
+    @property
+    def towards(self) -> bool:
+        """Whether the difference points the way the paper claims."""
+        return self.difference > 0 if self.claimed == "higher" else self.difference < 0
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether the paper's claim ``holds``, over seeds and over units; ``reversed`` where its opposite does."""
+        seeds, units = self.seeds, self.units
+        found = agreed((seeds.low, seeds.high), (units.low, units.high), count=units.count)
+        if self.claimed != "lower" or found == "open":
+            return found
+        return "holds" if found == "reversed" else "reversed"
 
     def to_json_dict(self) -> dict[str, Any]:
         """Plain values; shares stay in 0..1."""
+        first, second = self.runs
+        told = {"units": plain(self.units), "seeds": plain(self.seeds), "verdict": self.verdict}
         return {
             "key": self.key,
             "name": self.name,
             "claimed": self.claimed,
             "runs": {name: found.to_json_dict() for name, found in self.runs.items()},
-            "references": {name: known_or_none(value) for name, value in self.references.items()},
-            "comparisons": [c.to_json_dict() for c in self.comparisons],
+            "references": {name: finite(value) for name, value in self.references.items()},
+            "comparisons": [{"first": first, "second": second, **told}],
         }
 
     def text(self, value: float | None) -> str:
@@ -200,7 +187,7 @@ class Measure:
             return "–"
         return (f"{100 * value:.1f} %" if self.percent else f"{value:.3f}").replace("-", "−")
 
-    def difference(self, value: float) -> str:
+    def difference_text(self, value: float) -> str:
         """A difference between two values as it is printed, without its unit: ``−1.3`` (points) or ``+0.021``."""
         if not math.isfinite(value):
             return "–"
@@ -227,27 +214,21 @@ class FigureResult:
     def to_json_dict(self) -> dict[str, Any]:
         """Plain values; pictures by file name, as they lie beside the JSON file."""
         return {
-            "name": self.name,
-            "title": self.title,
+            **vars(self),
             "pictures": [path.name for path in self.pictures],
             "caption": list(self.caption),
-            "unit": self.unit,
-            "settings": dict(self.settings),
             "measures": [measure.to_json_dict() for measure in self.measures],
         }
 
     def table(self) -> Table:
         """All numbers as text."""
-        names = list(dict.fromkeys(name for found in self.measures for name in found.runs))
-        pairs = [f"{c.second} − {c.first}" for c in self.measures[0].comparisons]
-        header = ["", *names, "for comparison", *(f"{pair}, over {self.unit} (95 %; p)" for pair in pairs)]
-        header += [f"{pair}, over seeds (95 %; p)" for pair in pairs]
+        first, second = self.measures[0].runs
+        over = [f"{second} − {first}, over {what} (95 %; p)" for what in (self.unit, "seeds")]
         rows = []
         for found in self.measures:
-            cells = [found.name, *(_series_text(found, found.runs.get(name)) for name in names)]
+            cells = [found.name, *(_series_text(found, series) for series in found.runs.values())]
             cells.append("; ".join(f"{name} {found.text(v)}" for name, v in found.references.items()) or "–")
-            cells += [_paired_text(found, c.units) for c in found.comparisons]
-            cells += [_paired_text(found, c.seeds) for c in found.comparisons]
+            cells += [_paired_text(found, pair) for pair in (found.units, found.seeds)]
             rows.append(tuple(cells))
         seeds = min(len(series.per_seed) for found in self.measures for series in found.runs.values())
         below = (
@@ -258,7 +239,8 @@ class FigureResult:
             "holds in a number when both intervals lie on its side. Several numbers are tested and nothing is "
             "corrected for that; the first row is the one to judge by.",
         )
-        return Table(title="Numbers", header=tuple(header), rows=tuple(rows), below=below)
+        header = ("", first, second, "for comparison", *over)
+        return Table(title="Numbers", header=header, rows=tuple(rows), below=below)
 
     def page(self, about: str) -> Page:
         """What is shown of it."""
@@ -282,81 +264,63 @@ def measure(
     references: Mapping[str, float] | None = None,
     tested: slice = slice(None),
 ) -> Measure:
-    """Sum up one number."""
-    first, *others = values
-    comparisons = []
-    for second in others:
-        one, two = (mean_of(values[kind][:, tested], axis=0) for kind in (first, second))
-        by_seed = [dict(zip(seeds[n], mean_of(values[n], axis=1), strict=True)) for n in (first, second)]
-        shared = [by_seed[1][s] - by_seed[0][s] for s in by_seed[0] if s in by_seed[1]]
-        comparisons.append(
-            Comparison(
-                first=first,
-                second=second,
-                units=over_units(one, two),
-                seeds=over_seeds(np.asarray(shared, dtype=np.float64)),
-                claimed=claimed,
-            )
-        )
+    """Sum up one number of two kinds of run; `tested` are the units that are independent."""
+    runs = {kind: Series.of(found, seeds[kind]) for kind, found in values.items()}
+    first, second = (series.per_seed for series in runs.values())
+    shared = [second[seed] - first[seed] for seed in first if seed in second]
     return Measure(
         key=key,
         name=name,
         claimed=claimed,
         percent=percent,
-        runs={n: Series.of(found, seeds[n]) for n, found in values.items()},
+        runs=runs,
         references=dict(references or {}),
-        comparisons=tuple(comparisons),
+        units=over_units(*(mean_of(found[:, tested], axis=0) for found in values.values())),
+        seeds=over_seeds(np.asarray(shared, dtype=np.float64)),
     )
 
 
-def verdict(found: Measure, comparison: Comparison, *, unit: str) -> str:
+def verdict(found: Measure, *, unit: str) -> str:
     """Whether the paper's claim holds in this number, over seeds and over units: one or two plain sentences."""
     name = found.name[0].upper() + found.name[1:]
-    if not math.isfinite(comparison.difference):
+    if not math.isfinite(found.difference):
         return f"{name}: there is nothing to compare."
-    first, second = (found.text(found.runs[kind].mean) for kind in (comparison.first, comparison.second))
-    asked = {
-        f"{comparison.seeds.count} seeds": comparison.seeds,
-        f"{comparison.units.count} {unit}": comparison.units,
-    }
+    asked = {f"{found.seeds.count} seeds": found.seeds, f"{found.units.count} {unit}": found.units}
     known = {
         over: (pair.low, pair.high)
         for over, pair in asked.items()
         if pair.low is not None and pair.high is not None
     }
+    values = ", ".join(f"{kind} {found.text(series.mean)}" for kind, series in found.runs.items())
     numbers = (
-        f"{name}: {comparison.first} {first}, {comparison.second} {second}; difference "
-        f"{found.difference(comparison.difference)}{' points' if found.percent else ''}"
+        f"{name}: {values}; difference "
+        f"{found.difference_text(found.difference)}{' points' if found.percent else ''}"
     )
-    if max(comparison.seeds.count, comparison.units.count) < 2:
+    if max(found.seeds.count, found.units.count) < 2:
         return f"{numbers}. That is one observation, and says nothing about the claim."
     if known:
         ends = (
-            f"{found.difference(low)} to {found.difference(high)} over {over}"
+            f"{found.difference_text(low)} to {found.difference_text(high)} over {over}"
             for over, (low, high) in known.items()
         )
         numbers += f" (95 % interval {', '.join(ends)})"
-    if comparison.verdict == "holds":
+    if found.verdict == "holds":
         return f"{numbers}. The paper's claim holds in this number."
-    if comparison.verdict == "reversed":
+    if found.verdict == "reversed":
         return (
             f"{numbers}. The paper's claim does not hold in this number: the difference goes the other way."
         )
     within = [over for over, (low, high) in known.items() if not (low > 0 or high < 0)]
     if within:
         why = f"within chance over {' and over '.join(within)}"
-    elif comparison.seeds.count < 2:
+    elif found.seeds.count < 2:
         why = "that of two networks, with one seed of each, and not of the two methods"
-    elif len(known) < 2 or comparison.units.count < FEWEST_PEOPLE:
+    elif len(known) < 2 or found.units.count < FEWEST_PEOPLE:
         why = f"too little tested: that takes an interval over seeds, and at least {FEWEST_PEOPLE} {unit}"
     else:
         why = f"of opposite sign over {' and over '.join(known)}"
-    way = (
-        "points the way the paper claims"
-        if comparison.towards
-        else "does not even point the way the paper claims"
-    )
-    return f"{numbers}. The claim is not shown: the difference {way}, and is {why}."
+    way = "points" if found.towards else "does not even point"
+    return f"{numbers}. The claim is not shown: the difference {way} the way the paper claims, and is {why}."
 
 
 def mean_of(values: npt.NDArray[np.float64], *, axis: int) -> npt.NDArray[np.float64]:
@@ -367,19 +331,12 @@ def mean_of(values: npt.NDArray[np.float64], *, axis: int) -> npt.NDArray[np.flo
     return np.asarray(np.where(count > 0, total / np.maximum(count, 1), np.nan), dtype=np.float64)
 
 
-def known_or_none(value: float | None) -> float | None:
-    """A number for JSON; None where it is not known."""
-    return None if value is None or not math.isfinite(value) else float(value)
-
-
 def _deviation(values: npt.NDArray[np.float64]) -> float | None:
     known = values[np.isfinite(values)]
     return float(known.std(ddof=1)) if len(known) > 1 else None
 
 
-def _series_text(found: Measure, series: Series | None) -> str:
-    if series is None:
-        return "–"
+def _series_text(found: Measure, series: Series) -> str:
     spread = "" if series.deviation is None else f" ± {found.text(series.deviation)}"
     return found.text(series.mean) + spread
 
@@ -388,10 +345,10 @@ def _paired_text(found: Measure, pair: Estimate) -> str:
     if pair.count < 2:
         return "–"
     if pair.low is None or pair.high is None or pair.p_value is None:
-        return f"{found.difference(pair.value)} (n {pair.count})"
-    ends = f"{found.difference(pair.low)} to {found.difference(pair.high)}"
+        return f"{found.difference_text(pair.value)} (n {pair.count})"
+    ends = f"{found.difference_text(pair.low)} to {found.difference_text(pair.high)}"
     p_value = "below 0.001" if pair.p_value < 0.001 else f"{pair.p_value:.3f}"
-    return f"{found.difference(pair.value)} ({ends}; {p_value}; n {pair.count})"
+    return f"{found.difference_text(pair.value)} ({ends}; {p_value}; n {pair.count})"
 
 
 def over_units(first: npt.NDArray[np.float64], second: npt.NDArray[np.float64]) -> Estimate:

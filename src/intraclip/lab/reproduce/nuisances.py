@@ -6,15 +6,14 @@ blur. If that is so, what it adds is larger for queries with such noise than for
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from intraclip.core.tables import read_table
 from intraclip.errors import DataError
 from intraclip.lab.reproduce.statistics import FEWEST_PEOPLE, Trainings, gains, plain, sample, student
 from intraclip.metrics.scores import Outcomes, Scores
@@ -40,9 +39,11 @@ def groups_of(split: Split) -> dict[str, frozenset[str]]:
     Returns:
         Group -> names of query tracklets; empty where the data tell no nuisances.
     """
-    told = nuisances_told(split.root)
-    if not told:
+    path = split.root / "ground_truth" / "tracklets.csv"
+    rows = [row for _, row in read_table(path)] if path.is_file() else []
+    if not rows or "nuisances" not in rows[0]:
         return {}
+    told = {row["name"]: row["nuisances"].split("; ") for row in rows}
     missing = [tracklet.name for tracklet in split.query if tracklet.name not in told]
     if missing:
         raise DataError(f"{split.root}: the ground truth has no row for the query {missing[0]}")
@@ -52,18 +53,6 @@ def groups_of(split: Split) -> dict[str, frozenset[str]]:
     }
     disturbed = frozenset[str]().union(*found.values())
     return {CLEAN: frozenset(t.name for t in split.query) - disturbed, **found}
-
-
-def nuisances_told(root: Path) -> dict[str, tuple[str, ...]]:
-    """Tracklet -> names of its nuisances, from the ground truth of rendered data; empty where there is none."""
-    path = root / "ground_truth" / "tracklets.csv"
-    if not path.is_file():
-        return {}
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    if rows and "nuisances" not in rows[0]:
-        return {}
-    return {row["name"]: tuple(filter(None, row["nuisances"].split("; "))) for row in rows}
 
 
 def by_nuisance(
@@ -95,22 +84,19 @@ def by_nuisance(
     }
     told: list[dict[str, Any]] = []
     for claim in claims:
-        better, worse = claim["better"], claim["worse"]
-        found = {
-            group: gains(part[better], part[worse], {split.index: of[chosen[group]]}, ("mAP",)).get("mAP")
-            for group, part in parts.items()
-        }
-        told.append(
-            {
-                "text": claim["text"],
-                "groups": {group: gain.to_json_dict() for group, gain in found.items() if gain is not None},
-                "more": {
-                    group: plain(student(more))
-                    for group in parts
-                    if group != CLEAN and CLEAN in parts and (more := _more(parts, group, better, worse))
-                },
-            }
-        )
+        entry: dict[str, Any] = {"text": claim["text"], "groups": {}, "more": {}}
+        clean: dict[tuple[int, int], float] = {}  # it is the first group
+        for group, part in parts.items():
+            better, worse = part[claim["better"]], part[claim["worse"]]
+            by_training = {key: better[key].mAP - worse[key].mAP for key in better if key in worse}
+            if group == CLEAN:
+                clean = by_training
+            elif clean:
+                more = [value - clean[key] for key, value in by_training.items()]
+                entry["more"][group] = plain(student(more))
+            for gain in gains(better, worse, {split.index: of[chosen[group]]}, ("mAP",)).values():
+                entry["groups"][group] = gain.to_json_dict()
+        told.append(entry)
     return {
         "groups": {
             group: {"queries": int(mask.sum()), "people": len(np.unique(of[mask]))}
@@ -130,13 +116,3 @@ def _only(scores: Scores, mask: npt.NDArray[np.bool_]) -> Scores:
         **{name: getattr(scores.outcomes, name)[mask] for name in Outcomes.__dataclass_fields__}
     )
     return replace(scores, outcomes=outcomes, mAP=float(outcomes.average_precisions.mean()))
-
-
-def _more(parts: Mapping[str, Mapping[str, Trainings]], group: str, better: str, worse: str) -> list[float]:
-    """Of every training that both rows have: the gain on a group, less the gain on undisturbed queries."""
-    shared = [key for key in parts[group][better] if key in parts[group][worse]]
-    return [
-        (parts[group][better][key].mAP - parts[group][worse][key].mAP)
-        - (parts[CLEAN][better][key].mAP - parts[CLEAN][worse][key].mAP)
-        for key in shared
-    ]

@@ -34,6 +34,7 @@ from intraclip.lab.splits import same_people
 from intraclip.models.checkpoint import read_checkpoint
 from intraclip.recipe_files import load_recipe
 from intraclip.train.comparing import differing_in_effect, differing_keys
+from intraclip.train.logs import METRICS
 from intraclip.types import Split, Tracklet
 
 State = Literal["missing", "interrupted", "trained", "done"]
@@ -76,6 +77,15 @@ class PlannedRun:
     def frames(self) -> int:
         """Frames in a batch."""
         return self.recipe.batch.identities * self.recipe.batch.clips * self.recipe.clip.num_frames
+
+    @property
+    def epochs_done(self) -> int:
+        """Lines of its log; the last one may be half written."""
+        try:
+            with (self.folder / METRICS).open("rb") as file:
+                return sum(1 for _ in file)
+        except OSError:
+            return 0
 
     @property
     def recipe_file(self) -> Path:
@@ -157,17 +167,8 @@ class ExperimentPlan:
         return replace(self, runs=kept, experiment=replace(self.experiment, claims=tuple(claims)))
 
 
-@dataclass(frozen=True, kw_only=True)
-class Refusal:
-    """A run folder that holds something else than the planned run.
-
-    Attributes:
-        reason: what it holds, without the folder's name.
-    """
-
-    folder: Path
-    kind: type[IntraclipError]
-    reason: str
+Refused = dict[Path, IntraclipError]
+"""Run folders that hold something else than the planned run -> what they hold, without the folder's name."""
 
 
 def make_plan(
@@ -180,7 +181,7 @@ def make_plan(
     seeds: Sequence[int],
     base: str,
     recipe: Recipe,
-    refused: list[Refusal],
+    refused: Refused,
 ) -> ExperimentPlan:
     """List the runs of an experiment and look how far each of them is.
 
@@ -247,7 +248,7 @@ def _planned(
     recipe: Recipe,
     base_recipe: Recipe,
     base: str,
-    refused: list[Refusal],
+    refused: Refused,
     *,
     split: int,
     seed: int,
@@ -261,16 +262,12 @@ def _planned(
     recipe = replace(recipe, seed=seed, data=replace(recipe.data, split=split))
     values = flat(table_of(recipe))
     in_name = ("model.backbone", "model.head", "augment.mode")
-    others = [
-        f"+{_short(key, recipe)}={values[key]:g}"
-        if isinstance(values[key], float)
-        else f"+{_short(key, recipe)}={values[key]}"
-        for key in changed
-        if key not in in_name
-    ]
-    variant = "-".join(str(values[key]) for key in in_name) + "".join(others)
+    changes = {key: values[key] for key in dict.fromkeys((*in_name, *changed))}
+    variant = "-".join(str(values[key]) for key in in_name)
+    for key, value in changes.items():
+        if key not in in_name:
+            variant += f"+{_short(key, recipe)}={f'{value:g}' if isinstance(value, float) else value}"
     folder = out / "runs" / source.layout / variant / f"split-{split}-seed-{seed}"
-    changes = {key: values[key] for key in (*in_name, *(k for k in changed if k not in in_name))}
     return PlannedRun(
         source=source,
         split=split,
@@ -290,7 +287,7 @@ def _short(key: str, recipe: Recipe) -> str:
 
 def look_again(runs: Sequence[PlannedRun]) -> list[PlannedRun]:
     """The same runs, as far as they are now."""
-    refused: list[Refusal] = []
+    refused: Refused = {}
     found = [
         replace(run, state=look(run.folder, run.recipe, run.source.split(run.split), refused)) for run in runs
     ]
@@ -298,7 +295,7 @@ def look_again(runs: Sequence[PlannedRun]) -> list[PlannedRun]:
     return found
 
 
-def raise_refused(refused: Sequence[Refusal]) -> None:
+def raise_refused(refused: Refused) -> None:
     """Say which run folders hold something else, those with the same reason together.
 
     Raises:
@@ -307,23 +304,23 @@ def raise_refused(refused: Sequence[Refusal]) -> None:
     if not refused:
         return
     reasons: dict[str, list[str]] = {}
-    for one in {r.folder: r for r in refused}.values():  # experiments share runs
-        reasons.setdefault(one.reason, []).append(str(one.folder))
-    kinds = {one.kind for one in refused}
-    count = sum(map(len, reasons.values()))
+    for folder, error in refused.items():
+        reasons.setdefault(str(error), []).append(str(folder))
+    kinds = set(map(type, refused.values()))
     lines = [f"  - {reason}:\n    " + "\n    ".join(folders) for reason, folders in reasons.items()]
+    hold = "s hold" if len(refused) > 1 else " holds"
     raise (kinds.pop() if len(kinds) == 1 else IntraclipError)(
-        f"{count} run folder{'s hold' if count > 1 else ' holds'} something else than the planned run; choose another "
+        f"{len(refused)} run folder{hold} something else than the planned run; choose another "
         "--out, or delete what you no longer need to have it made again:\n" + "\n".join(lines)
     )
 
 
-def look(folder: Path, recipe: Recipe, split: Split | None, refused: list[Refusal]) -> State:
-    """How far a run is."""
+def look(folder: Path, recipe: Recipe, split: Split | None, refused: Refused) -> State:
+    """How far a run is; a folder that holds something else is put among the `refused`."""
     try:
         return _state(folder, recipe, split)
     except IntraclipError as error:
-        refused.append(Refusal(folder=folder, kind=type(error), reason=str(error)))
+        refused[folder] = error
         return "missing"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import fmean
@@ -79,15 +79,16 @@ def table_result(
         scores: dict[str, Trainings] = {}
         pids: dict[int, npt.NDArray[np.int64]] = {}
         for key, runs in by_row.items():
-            found = {
-                (r.split, r.recipe.seed): _on_other(r, tested, protocol, settings.distance, say)
-                if experiment.kind == "cross"
-                else _own(r, protocol, settings.distance)
-                for r in runs
-            }
-            scores[key] = {k: value for k, (value, _) in found.items()}
-            for (split, _), (_, counted) in found.items():
-                pids[split] = counted
+            found: dict[tuple[int, int], Scores] = {}
+            for run in runs:
+                packed = (
+                    _on_other(run, tested, protocol, settings.distance, say)
+                    if experiment.kind == "cross"
+                    else _own(run, protocol, settings.distance)
+                )
+                found[run.split, run.recipe.seed] = _joined(packed, protocol.name, settings.distance)
+                pids[run.split] = np.concatenate([np.asarray(one["pids"], dtype=np.int64) for one in packed])
+            scores[key] = found
             rows[key]["results"][tested.layout] = _row_result(runs, scores[key])
         tests = tuple(dict.fromkeys((experiment.measured_by, "rank1")))
         for claim in claims:
@@ -192,8 +193,12 @@ def _adjust(claims: Sequence[Mapping[str, Any]], layout: str, measure: str) -> N
         found["p_holm"] = adjusted
 
 
-def _own(run: PlannedRun, protocol: Protocol, distance: Distance) -> tuple[Scores, npt.NDArray[np.int64]]:
-    """Scores of a run on its own split, and the people searched for; kept in its folder as `SCORES_FILE`."""
+Packed = list[dict[str, Any]]
+"""Scores of a run by split, with the people searched for, as they are kept in its folder."""
+
+
+def _own(run: PlannedRun, protocol: Protocol, distance: Distance) -> Packed:
+    """Scores of a run on its own split, kept as `SCORES_FILE`."""
     split = run.source.split(run.split)
     assert split is not None
     cache, embedded = run.folder / SCORES_FILE, run.folder / "embeddings.npz"
@@ -206,18 +211,17 @@ def _own(run: PlannedRun, protocol: Protocol, distance: Distance) -> tuple[Score
                 f"embeddings were not kept to score it by {protocol.name} and {distance} distance; delete the "
                 "folder to train it again"
             )
-    else:
-        wanted |= {"model": _model_digest(run), "tested": [tracklets_digest(split, split.test)]}
-        if {key: found.get(key) for key in wanted} != wanted:
-            embeddings = load_embeddings(embedded)
-            scores = score(embeddings, protocol, distance=distance)
-            people = embeddings.pids[scores.outcomes.rows].tolist()
-            rendered = benchmark_info(run.source.root) or {}
-            told = {key: rendered[key] for key in ("renderer_version", "config", "sha256") if key in rendered}
-            found = {**wanted, "rendered": told, "scores": [_packed(scores, split.index, people)]}
-            write_json(cache, found, indent=None)
-    entry = found["scores"][0]
-    return _unpacked(entry, protocol.name, distance), np.asarray(entry["pids"], dtype=np.int64)
+        return list(found["scores"])
+    wanted |= {"model": _model_digest(run), "tested": [tracklets_digest(split, split.test)]}
+    if {key: found.get(key) for key in wanted} != wanted:
+        embeddings = load_embeddings(embedded)
+        scores = score(embeddings, protocol, distance=distance)
+        people = embeddings.pids[scores.outcomes.rows].tolist()
+        rendered = benchmark_info(run.source.root) or {}
+        told = {key: rendered[key] for key in ("renderer_version", "config", "sha256") if key in rendered}
+        found = {**wanted, "rendered": told, "scores": [_packed(scores, split.index, people)]}
+        write_json(cache, found, indent=None)
+    return list(found["scores"])
 
 
 def _model_digest(run: PlannedRun) -> str:
@@ -230,8 +234,8 @@ def _model_digest(run: PlannedRun) -> str:
 
 def _on_other(
     run: PlannedRun, tested: Source, protocol: Protocol, distance: Distance, say: Callable[[str], None]
-) -> tuple[Scores, npt.NDArray[np.int64]]:
-    """Mean scores of a run over every split of another data set, with the queries of all of them."""
+) -> Packed:
+    """Scores of a run on every split of another data set."""
     cache = run.folder / CROSS_FILE.format(layout=tested.layout)
     wanted = {
         "model": _model_digest(run),
@@ -241,27 +245,20 @@ def _on_other(
         "distance": distance,
     }
     found = read_json(cache)
-    entries = found["scores"] if {k: found.get(k) for k in wanted} == wanted else []
-    if not entries:
+    if {key: found.get(key) for key in wanted} != wanted:
         say(f"testing {run.name} on {len(tested.splits)} splits of {tested.splits[0].dataset}")
         evaluated = evaluate_splits(run.folder, tested.splits, protocol=protocol.name, distance=distance)
-        entries = [
+        scores = [
             _packed(scores, split.index, [split.test[row].pid for row in scores.outcomes.rows])
             for split, scores in zip(tested.splits, evaluated.scores, strict=True)
         ]
-        write_json(cache, {**wanted, "scores": entries})
-    parts = [_unpacked(entry, protocol.name, distance) for entry in entries]
-    joined = replace(
-        parts[0],
-        cmc=np.mean([part.cmc for part in parts], axis=0),
-        mAP=fmean(part.mAP for part in parts),
-        mINP=fmean(part.mINP for part in parts),
-        outcomes=Outcomes.joined([part.outcomes for part in parts]),
-    )
-    return joined, np.concatenate([np.asarray(entry["pids"], dtype=np.int64) for entry in entries])
+        found = {**wanted, "scores": scores}
+        write_json(cache, found)
+    return list(found["scores"])
 
 
 def _packed(scores: Scores, split: int, pids: Sequence[int]) -> dict[str, Any]:
+    """See `Packed`."""
     return {
         "split": split,
         "pids": list(pids),
@@ -274,31 +271,33 @@ def _packed(scores: Scores, split: int, pids: Sequence[int]) -> dict[str, Any]:
     }
 
 
-def _unpacked(entry: Mapping[str, Any], protocol: str, distance: str) -> Scores:
-    queries, without, gallery = entry["counts"]
+def _joined(packed: Packed, protocol: str, distance: str) -> Scores:
+    """Means over splits, with the queries of all of them; counts are those of the first."""
+    queries, without, gallery = packed[0]["counts"]
     return Scores(
         protocol=protocol,
         distance=distance,
-        cmc=np.asarray(entry["cmc"], dtype=np.float64),
-        mAP=entry["mAP"],
-        mINP=entry["mINP"],
+        cmc=np.mean([one["cmc"] for one in packed], axis=0),
+        mAP=fmean(one["mAP"] for one in packed),
+        mINP=fmean(one["mINP"] for one in packed),
         queries=queries,
         queries_without_match=without,
         gallery=gallery,
         outcomes=Outcomes(
-            rows=np.asarray(entry["rows"], dtype=np.int64),
-            first_hits=np.asarray(entry["first_hits"], dtype=np.int64),
-            average_precisions=np.asarray(entry["average_precisions"], dtype=np.float64),
-            inverse_negative_penalties=np.asarray(entry["inverse_negative_penalties"], dtype=np.float64),
+            **{
+                name: np.concatenate([np.asarray(one[name]) for one in packed])
+                for name in Outcomes.__dataclass_fields__
+            }
         ),
     )
 
 
 def _row_result(runs: Sequence[PlannedRun], trainings: Trainings) -> dict[str, Any]:
     entries: list[dict[str, Any]] = []
-    for run in runs:
+    logs = [read_log(run.folder) for run in runs]
+    for run, log in zip(runs, logs, strict=True):
         scores = trainings[run.split, run.recipe.seed]
-        last = (read_log(run.folder) or [{}])[-1]
+        last = log[-1] if log else {}
         entries.append(
             {
                 "run": run.name,
@@ -315,15 +314,15 @@ def _row_result(runs: Sequence[PlannedRun], trainings: Trainings) -> dict[str, A
     return {
         "measures": {m: plain(sample(trainings, m)) for m in (*MEASURES, "mINP")},
         **{key: fmean(values) if values else None for key, values in known.items()},
-        "curve": _curve(runs),
+        "curve": _curve(logs),
         "parameters": read_json(runs[0].folder / "environment.json").get("parameters"),
         "runs": entries,
     }
 
 
-def _curve(runs: Sequence[PlannedRun]) -> list[list[float]]:
+def _curve(logs: Sequence[Sequence[Mapping[str, Any]]]) -> list[list[float]]:
     """Epochs, evenly chosen, and the identity loss in them: mean over runs."""
-    found = [[entry.get("identity", math.nan) for entry in read_log(run.folder)] for run in runs]
+    found = [[entry.get("identity", math.nan) for entry in log] for log in logs]
     epochs = min(map(len, found))
     if not epochs or any(math.isnan(value) for losses in found for value in losses):
         return []

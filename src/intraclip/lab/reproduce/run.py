@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,26 +24,33 @@ from intraclip.core.jobs import alone
 from intraclip.errors import ConfigError, IntraclipError
 from intraclip.lab.reproduce.estimate import estimates, wall_seconds
 from intraclip.lab.reproduce.experiments import experiments_named
-from intraclip.lab.reproduce.pages import write_figure, write_table
 from intraclip.lab.reproduce.plan import (
     ExperimentPlan,
     PlannedRun,
-    Refusal,
+    Refused,
     lacking,
     look_again,
     make_plan,
     raise_refused,
 )
+from intraclip.lab.reproduce.results import table_result, write_curves
 from intraclip.lab.reproduce.runner import Failure, Slot, do_runs, slots, visible_gpus
 from intraclip.lab.reproduce.scales import Scale, scale_named
 from intraclip.lab.reproduce.settings import Settings
 from intraclip.lab.reproduce.sources import Source, choose_sources, layouts_for
+from intraclip.lab.reproduce.tables import page, write_result
 from intraclip.lab.reproduce.weights import Weights, load_once, weights_of
 from intraclip.lab.view import View
 from intraclip.metrics.protocols import protocol_named
 from intraclip.recipe_files import load_recipe
 
 PICTURED = ("matplotlib", "sklearn", "captum")
+
+FIGURE_NAMES: Mapping[str, Mapping[str, str]] = {
+    "fig1": {"model-2": "TAP", "model-4": "ICA"},
+    "fig3": {"model-1": "asynchronous", "model-2": "synchronous"},
+}
+"""Figure -> row -> what its runs are called in the picture."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,16 +108,9 @@ def plan(settings: Settings, *, recipe: Recipe | None = None) -> Plan:
     """
     chosen = experiments_named(settings.experiment, only=settings.only)
     scale = scale_named(settings.scale)
-    for name, value in (
-        ("seeds", settings.seeds),
-        ("jobs", settings.jobs),
-        ("processes", settings.processes),
-    ):
-        if value is not None and value < 1:
-            raise ConfigError(f"--{name} is {value}; at least 1 is needed")
     if settings.protocol is not None:
         protocol_named(settings.protocol)
-    for module in ("jinja2", *(PICTURED if any(e.kind.startswith("fig") for e in chosen) else ())):
+    for module in ("jinja2", *(PICTURED if any(e.is_figure for e in chosen) else ())):
         require_extra(module, extra="report", purpose="tables and figures")
     base = settings.recipe or scale.recipe
     recipe = recipe or load_recipe(base)
@@ -124,13 +124,12 @@ def plan(settings: Settings, *, recipe: Recipe | None = None) -> Plan:
         recipe=recipe,
         protocol=settings.protocol,
     )
+    left_out: list[str] = []
     if len(chosen) > 1:  # of a group, what the given data allow
         possible = tuple(e for e in chosen if not lacking(e, layouts[e.name], sources))
         left_out, chosen = [e.name for e in chosen if e not in possible], possible or chosen
-    else:
-        left_out = []
     seeds = range(settings.seeds or scale.seeds)
-    refused: list[Refusal] = []
+    refused: Refused = {}
     plans = tuple(
         make_plan(
             e,
@@ -219,9 +218,9 @@ def reproduce(planned: Plan, view: View) -> list[Path]:
             for one in whole:
                 view.say(f"writing {one.experiment.name}")
                 written.append(
-                    write_figure(one, settings.out)
-                    if one.experiment.kind.startswith("fig")
-                    else write_table(one, settings, recipe=planned.base, say=view.say)
+                    _write_figure(one, settings.out)
+                    if one.experiment.is_figure
+                    else _write_table(one, settings, recipe=planned.base, say=view.say)
                 )
         except IntraclipError as error:
             if not failures:
@@ -230,6 +229,30 @@ def reproduce(planned: Plan, view: View) -> list[Path]:
     if failures:
         raise RunsFailed(_told(planned, failures), written)
     return written
+
+
+def _write_table(one: ExperimentPlan, settings: Settings, *, recipe: str, say: Callable[[str], None]) -> Path:
+    """Score the runs of a table and write it; returns the Markdown file."""
+    name, out = one.experiment.name, settings.out
+    result = table_result(one, settings, recipe=recipe, say=say)
+    write_curves(out / f"{name}-curves.csv", one.all_runs)
+    return write_result(out / f"{name}.md", page(result), result)[0]
+
+
+def _write_figure(one: ExperimentPlan, out: Path) -> Path:
+    """Draw a figure from its runs and write it; returns the Markdown file."""
+    from intraclip.lab.reproduce import fig1, fig3
+
+    experiment, source = one.experiment, one.sources[0]
+    split = source.splits[0]
+    folders = {
+        key: [run.folder for run in runs if run.split == split.index]
+        for key, runs in one.runs[source.layout].items()
+    }
+    names = FIGURE_NAMES[experiment.name]
+    draw = fig1.draw if experiment.kind == "fig1" else fig3.draw
+    found = draw({names[key]: runs for key, runs in folders.items()}, split, out)
+    return write_result(out / f"{experiment.name}.md", found.page(experiment.about), found.to_json_dict())[0]
 
 
 def _check_done(runs: Sequence[PlannedRun], failures: Sequence[Failure]) -> None:
@@ -261,8 +284,7 @@ def _told(planned: Plan, failures: Sequence[Failure]) -> str:
         rows = "rows" if len(missing) > 1 else "row"
         lines.append(f"{one.experiment.name} was not written, it needs the {rows} {', '.join(missing)}")
         kept = [row.key for row in one.experiment.rows if row.key not in missing]
-        enough = 2 if one.experiment.kind.startswith("fig") else 1
-        if sum(one.experiment.row(key).changes is not None for key in kept) >= enough:
+        if one.experiment.can_be_made_of(kept):
             lines.append(f"  without it: {_command(planned.settings, one, kept)}")
     lines.append("The same command tries the failed runs again; what was trained is kept.")
     return "\n".join(lines)

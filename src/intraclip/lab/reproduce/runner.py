@@ -199,11 +199,9 @@ def _stop_if_hopeless(ended: Sequence[Failure | None]) -> None:
 
 def command_lines(run: PlannedRun, slot: Slot) -> list[str]:
     """The commands that make a run in a place, as a person would type them."""
-    variables = [f"{name}={value}" for name, value in sorted(slot.environment.items())]
-    launcher = ["intraclip"]
-    if slot.processes > 1:
-        launcher = ["torchrun", *_torchrun_flags(slot)]
-    return [shlex.join([*variables, *launcher, *arguments]) for arguments in _arguments(run, from_file=False)]
+    before = [f"{name}={value}" for name, value in sorted(slot.environment.items())]
+    before += _launcher(slot, ["intraclip"], ["torchrun"])
+    return [shlex.join([*before, *arguments]) for arguments in _arguments(run, from_file=False)]
 
 
 def _arguments(run: PlannedRun, *, from_file: bool) -> list[list[str]]:
@@ -214,8 +212,11 @@ def _arguments(run: PlannedRun, *, from_file: bool) -> list[list[str]]:
     return [run.train_arguments(from_file=from_file), evaluate]
 
 
-def _torchrun_flags(slot: Slot) -> list[str]:
-    return ["--standalone", f"--nproc-per-node={slot.processes}", "-m", "intraclip"]
+def _launcher(slot: Slot, alone: list[str], torchrun: list[str]) -> list[str]:
+    """What stands before the arguments of `intraclip`: `alone`, or torchrun where a run has several processes."""
+    if slot.processes == 1:
+        return alone
+    return [*torchrun, "--standalone", f"--nproc-per-node={slot.processes}", "-m", "intraclip"]
 
 
 def last_words(log: str) -> str:
@@ -244,19 +245,15 @@ class _Going:
         self.run = run
         self.started = time.monotonic()
         lock = run.folder.with_name(run.folder.name + ".lock")
-        commands = [[*_launcher(slot), *arguments] for arguments in _arguments(run, from_file=True)]
+        python = [sys.executable, "-m"]
+        launcher = _launcher(slot, [*python, "intraclip"], [*python, "torch.distributed.run"])
+        commands = [[*launcher, *arguments] for arguments in _arguments(run, from_file=True)]
         try:
             run.log.parent.mkdir(parents=True, exist_ok=True)
             with run.log.open("ab") as log:
                 self.log_start = log.tell()  # what earlier attempts wrote lies before
                 self.process = subprocess.Popen(
-                    [
-                        sys.executable,
-                        "-m",
-                        "intraclip.lab.reproduce.supervise",
-                        json.dumps(commands),
-                        str(lock),
-                    ],
+                    [*python, "intraclip.lab.reproduce.supervise", json.dumps(commands), str(lock)],
                     stdin=subprocess.PIPE,
                     stdout=log,
                     stderr=subprocess.STDOUT,
@@ -283,21 +280,13 @@ class _Going:
         seconds = time.monotonic() - self.started
         return Failure(run=self.run, code=code, reason=last_words(text), seconds=seconds)
 
-    def epoch(self) -> int:
-        """Epochs finished."""
-        try:
-            with (self.run.folder / "metrics.jsonl").open("rb") as file:
-                return sum(1 for _ in file)
-        except OSError:
-            return 0
-
     def share(self) -> float:
         """Share of the work that is done, 0..1."""
-        return 0.95 * self.epoch() / self.run.recipe.optimizer.epochs
+        return 0.95 * self.run.epochs_done / self.run.recipe.optimizer.epochs
 
     def stage(self) -> str:
         """What it is doing, in a few words."""
-        epoch, epochs = self.epoch(), self.run.recipe.optimizer.epochs
+        epoch, epochs = self.run.epochs_done, self.run.recipe.optimizer.epochs
         return f"epoch {epoch}/{epochs}" if epoch < epochs else "scoring"
 
     def result(self) -> str:
@@ -305,9 +294,3 @@ class _Going:
         found = json.loads((self.run.folder / "evaluation.json").read_text(encoding="utf-8"))
         protocol, scores = next(iter(found["scores"].items()))
         return f"rank-1 {100 * scores['rank1']:.1f}, mAP {100 * scores['mAP']:.1f} ({protocol})"
-
-
-def _launcher(slot: Slot) -> list[str]:
-    if slot.processes == 1:
-        return [sys.executable, "-m", "intraclip"]
-    return [sys.executable, "-m", "torch.distributed.run", *_torchrun_flags(slot)]

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from intraclip.core.settings import bounded
+
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
@@ -22,7 +24,7 @@ class Settings:
     """Data sets in their published layouts, such as MARS and iLIDS-VID, or of your own; none: people are rendered."""
     finished: bool = False
     """Train nothing: write the tables of the runs that are done so far, and how many each row has."""
-    seeds: int | None = None
+    seeds: int | None = bounded(None, 1)
     """Training seeds, from 0; by default 2 (smoke), 5 (cpu, imagenet-...), 3 (paper)."""
     splits: str | None = None
     """all, or numbers such as 0,1,2, for data sets with several; by default the first 2 (smoke, cpu) or all."""
@@ -30,9 +32,9 @@ class Settings:
     """Rows that are wanted, such as model-1 model-4; by default all. --plan --json names them."""
     recipe: str | None = None
     """Another recipe than the scale's: a shipped one or a TOML file."""
-    jobs: int | None = None
+    jobs: int | None = bounded(None, 1)
     """Runs at a time; by default one a core, or one a GPU."""
-    processes: int = 1
+    processes: int = bounded(1, 1)
     """Processes of each run, started by torchrun, each with a GPU of its own."""
     protocol: str | None = None
     """Protocol by name; by default the usual one of each data set."""

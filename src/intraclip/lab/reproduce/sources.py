@@ -13,7 +13,7 @@ from intraclip.data.readers import find_dataset, num_splits, read_split
 from intraclip.errors import DataError
 from intraclip.lab.reproduce.experiments import Experiment
 from intraclip.lab.reproduce.scales import Scale
-from intraclip.lab.splits import raise_problems, read_testing, read_training
+from intraclip.lab.splits import raise_problems, read_training, untestable
 from intraclip.lab.view import check_rendered
 from intraclip.studio import BenchmarkConfig
 from intraclip.studio.layouts import SPLITS, plan_tracklets
@@ -145,15 +145,7 @@ def _read(
         return Source(layout=layout, root=root, numbers=())
     numbers = _numbers(splits, scale, count, root, problems)
     found = read_training(root, numbers, layout="auto", recipe=recipe, problems=problems)
-    if not problems:
-        read_testing(
-            root,
-            numbers,
-            layout="auto",
-            protocol=protocol,
-            problems=problems,
-            direction=recipe.data.direction,
-        )
+    problems += [problem for split in found for problem in untestable(split, protocol)]
     return Source(layout=layout, root=root, numbers=numbers, splits=tuple(found))
 
 

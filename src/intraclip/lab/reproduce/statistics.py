@@ -70,10 +70,12 @@ def student(values: Sequence[float] | npt.NDArray[np.float64], *, overlap: float
 def plain(found: Estimate) -> dict[str, Any]:
     """Plain values of a mean; None for what is not known."""
     names = ("count", "value", "deviation", "low", "high", "p_value")
-    numbers = {"mean" if name == "value" else name: getattr(found, name) for name in names}
-    return {
-        key: None if value is None or not math.isfinite(value) else value for key, value in numbers.items()
-    }
+    return {"mean" if name == "value" else name: finite(getattr(found, name)) for name in names}
+
+
+def finite(value: float | None) -> float | None:
+    """A number for JSON; None where it is not known."""
+    return None if value is None or not math.isfinite(value) else value
 
 
 def agreed(trainings: Ends, people: Ends, *, count: int) -> Verdict:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from intraclip.core.files import write_json, write_text
 from intraclip.core.numbers import duration
+from intraclip.errors import OutputError
 from intraclip.lab.reproduce.experiments import MEASURES
 from intraclip.lab.reproduce.nuisances import CLEAN
 from intraclip.losses import LOSSES
+from intraclip.report.html import write_page
 
 HEADINGS = {
     "mars": "MARS",
@@ -58,6 +63,34 @@ class Page:
         return "\n".join(lines)
 
 
+def write_result(file: Path, shown: Page, result: Mapping[str, Any]) -> list[Path]:
+    """Write a result as Markdown and JSON, and as one self-contained HTML page where the extra ``report`` is there.
+
+    `file` is the Markdown file; the others lie beside it. Returns all of them.
+    """
+    files = [file, file.with_suffix(".json")]
+    write_text(file, shown.markdown())
+    write_json(files[1], result)
+    if find_spec("jinja2") is not None:
+        files.append(
+            write_page(
+                file.with_suffix(".html"),
+                "page.html.j2",
+                package="intraclip.lab.reproduce",
+                page=shown,
+                pictures=[_data_uri(path) for path in shown.pictures],
+            )
+        )
+    return files
+
+
+def _data_uri(path: Path) -> str:
+    try:
+        return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode("ascii")
+    except OSError as error:
+        raise OutputError(f"{path} cannot be read: {error}") from None
+
+
 def page(result: Mapping[str, Any]) -> Page:
     """What is shown of the result of a table."""
     return Page(
@@ -86,21 +119,12 @@ def tables(result: Mapping[str, Any]) -> list[Table]:
 
 def short_tables(result: Mapping[str, Any]) -> list[Table]:
     """The same for a terminal of 120 columns: no intervals of scores, gains by the deciding measure."""
-    decisive = result["measured_by"]
-    shown = list(dict.fromkeys(("rank1", decisive)))
+    shown = list(dict.fromkeys(("rank1", result["measured_by"])))
     found = []
     for layout, data in result["datasets"].items():
         found.append(_scores(result, layout, data, shown, short=True))
-        gains = []
-        for claim in result["claims"]:
-            one = claim["results"].get(layout, {}).get(decisive)
-            if one is not None:
-                people = _people(one["people"])
-                verdict = _verdict(one, claim.get("untrained", {}).get(layout, ()))
-                gains.append((claim["text"], _difference(one["trainings"]), people, verdict))
-        if gains:
-            header = ["claim", f"{MEASURES[decisive]}, over trainings", "over people", "shown"]
-            found.append(Table(title="Gains", header=tuple(header), rows=tuple(gains)))
+        if result["claims"]:
+            found.append(_claims(result, layout, short=True))
     return found
 
 
@@ -230,13 +254,14 @@ def _trainings(layout: str, data: Mapping[str, Any], seeds: Sequence[int]) -> st
     )
 
 
-def _claims(result: Mapping[str, Any], layout: str) -> Table:
+def _claims(result: Mapping[str, Any], layout: str, *, short: bool = False) -> Table:
+    """What each claim gains; short by the deciding measure alone, without the paper's gain."""
     decisive = result["measured_by"]
-    shown = list(dict.fromkeys((decisive, "rank1")))
+    shown = [decisive] if short else list(dict.fromkeys((decisive, "rank1")))
     header = ["claim"]
     for measure in shown:
         header += [f"{MEASURES[measure]}, over trainings", "over people"]
-    header += ["the paper's gain", f"shown (by {MEASURES[decisive]})"]
+    header += ["shown"] if short else ["the paper's gain", f"shown (by {MEASURES[decisive]})"]
     rows = []
     for claim in result["claims"]:
         found = claim["results"].get(layout, {})
@@ -244,7 +269,7 @@ def _claims(result: Mapping[str, Any], layout: str) -> Table:
         for measure in shown:
             one = found.get(measure)
             cells += [_difference(one["trainings"]), _people(one["people"])] if one else ["", ""]
-        cells.append(_paper_gain(result["rows"], claim, layout))
+        cells += [] if short else [_paper_gain(result["rows"], claim, layout)]
         untrained = claim.get("untrained", {}).get(layout, ())
         cells.append(_verdict(found[decisive], untrained) if decisive in found else "")
         rows.append(tuple(cells))
@@ -350,14 +375,12 @@ def ends_text(low: float, high: float) -> str:
 def _difference(found: Mapping[str, Any]) -> str:
     text = f"{100 * found['mean']:+.1f}"
     if found["low"] is not None:
-        text += f" ({100 * found['low']:+.1f} to {100 * found['high']:+.1f}; {p_text(found['p_value'])})"
+        text += f" ({_ends(found)}; {p_text(found['p_value'])})"
     return text
 
 
 def _people(found: Mapping[str, Any] | None) -> str:
-    if found is None:
-        return ""
-    return f"{100 * found['low']:+.1f} to {100 * found['high']:+.1f}; {p_text(found['p_holm'])}"
+    return "" if found is None else f"{_ends(found)}; {p_text(found['p_holm'])}"
 
 
 def p_text(p_value: float) -> str:

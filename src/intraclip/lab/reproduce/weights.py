@@ -13,7 +13,7 @@ from urllib.parse import urlparse
 
 import torch
 
-from intraclip.config import TIMM, USUAL_WEIGHTS, InputConfig, ModelConfig
+from intraclip.config import TIMM, USUAL_WEIGHTS, Recipe
 from intraclip.errors import CheckpointError, ConfigError, IntraclipError
 from intraclip.lab.reproduce.plan import PlannedRun
 from intraclip.models.backbones.timm_weights import usual_place
@@ -29,15 +29,13 @@ class Weights:
     """A file of weights that runs start from.
 
     Attributes:
-        model: backbone and head of one of the runs.
-        input: its frame size.
+        recipe: of one of the runs.
         file: the file; for ImageNet's, where torchvision keeps it.
         url: where it comes from; empty for a file of the user's own.
         megabytes: size of the download; None when it is not known.
     """
 
-    model: ModelConfig
-    input: InputConfig
+    recipe: Recipe
     file: Path
     url: str = ""
     megabytes: float | None = None
@@ -50,7 +48,7 @@ class Weights:
     def __str__(self) -> str:
         """What is downloaded, from where to where."""
         size = "" if self.megabytes is None else f", {self.megabytes:.0f} MB"
-        what = f"ImageNet weights of {self.model.backbone}"
+        what = f"ImageNet weights of {self.recipe.model.backbone}"
         return f"{self.file.name}{size}: {what}, from {self.url} to {self.file.parent}"
 
 
@@ -69,7 +67,7 @@ def weights_of(runs: Sequence[PlannedRun]) -> list[Weights]:
         if not model.weights or run.state not in ("missing", "interrupted") or key in found:
             continue
         try:
-            found[key] = _look_up(model, run.recipe.input)
+            found[key] = _look_up(run.recipe)
         except ConfigError as error:
             problems[str(error)] = None
     if problems:
@@ -87,8 +85,9 @@ def load_once(needed: Sequence[Weights], *, say: Callable[[str], None]) -> None:
     for one in needed:
         if one.missing:
             say(f"downloading {one}")
+        model, size = one.recipe.model, one.recipe.input
         try:
-            begin(build_embedder(one.model, one.input, num_classes=2, seed=0), one.model, one.input)
+            begin(build_embedder(model, size, num_classes=2, seed=0), model, size)
         except (IntraclipError, OSError) as error:
             remedy = (
                 f"Offline: put {one.url} into {one.file.parent}"
@@ -96,7 +95,7 @@ def load_once(needed: Sequence[Weights], *, say: Callable[[str], None]) -> None:
                 else "Give a file with torchvision's key names"
             )
             problems.append(
-                f'model.weights = "{one.model.weights}" with model.backbone = "{one.model.backbone}": {error}. '
+                f'model.weights = "{model.weights}" with model.backbone = "{model.backbone}": {error}. '
                 f'{remedy}, or set model.weights = "" (random weights) in a recipe of your own (--recipe), or leave '
                 "these rows out (--only)"
             )
@@ -104,23 +103,23 @@ def load_once(needed: Sequence[Weights], *, say: Callable[[str], None]) -> None:
         raise CheckpointError("nothing was trained:\n" + "\n".join(f"  {problem}" for problem in problems))
 
 
-def _look_up(model: ModelConfig, size: InputConfig) -> Weights:
+def _look_up(recipe: Recipe) -> Weights:
+    model = recipe.model
     if model.weights not in USUAL_WEIGHTS:
         file = trained_before(model.weights) or find_weights(model.weights)
         if not os.access(file, os.R_OK) or not file.is_file():
             what = "cannot be opened" if file.exists() else "is not there"
             raise ConfigError(f"model.weights: the file {file} {what}; give another, or imagenet, or nothing")
-        return Weights(model=model, input=size, file=file)
+        return Weights(recipe=recipe, file=file)
     if model.backbone.startswith(TIMM):
         name = model.backbone.removeprefix(TIMM)
         packaged = packaged_weights(name)
         if packaged is not None and packaged.path is not None:
-            return Weights(model=model, input=size, file=packaged.path)
-        return Weights(model=model, input=size, file=Path(name), url=usual_place(name))
+            return Weights(recipe=recipe, file=packaged.path)
+        return Weights(recipe=recipe, file=Path(name), url=usual_place(name))
     weights = imagenet_weights(model)
     return Weights(
-        model=model,
-        input=size,
+        recipe=recipe,
         file=Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(weights.url).path).name,
         url=weights.url,
         megabytes=weights.meta.get("_file_size"),
