@@ -8,7 +8,6 @@ import re
 import shlex
 import shutil
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -24,8 +23,8 @@ from intraclip.errors import ConfigError, DataError, did_you_mean
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from intraclip.cli.bars import Bars
     from intraclip.config import Recipe
-    from intraclip.core.progress import Progress
     from intraclip.ingest.track_scores import CamerasScores
     from intraclip.train.loop import Watcher
     from intraclip.train.throughput import Throughput
@@ -377,89 +376,22 @@ def print_tracks(scores: CamerasScores) -> None:
 
 
 @contextmanager
-def progress_bar(description: str) -> Iterator[Any]:
-    """A progress bar on standard error; yields a function of (done, total).
+def progress_bars(stages: Sequence[str], *, unit: str = "") -> Iterator[Bars]:
+    """`Bars` for as long as the work lasts."""
+    from intraclip.cli.bars import Bars
 
-    It appears with the first call, so that an error before any work is not hidden behind an empty bar.
-    """
-    with progress_bars([description]) as update:
-        yield partial(update, description)
+    bars = Bars(stages, unit=unit)
+    try:
+        yield bars
+    finally:
+        bars.hide()
 
 
 @contextmanager
-def progress_bars(descriptions: Sequence[str], *, of_bytes: bool = False) -> Iterator[Any]:
-    """As `progress_bar`, with a bar for each stage of a job; the function takes the stage's description first.
-
-    Others than these get a bar when they are met. Its `hide` takes the bars away until the next call.
-    """
-    from rich.console import RenderableType
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-    from rich.table import Column
-    from rich.text import Text
-
-    class Bars(Progress):
-        """With a line of its own for what does not fit beside the bar."""
-
-        def get_renderables(self) -> Iterator[RenderableType]:
-            yield self.make_tasks_table(self.tasks)
-            for shown in self.tasks:
-                if shown.fields["extra"]:
-                    yield Text(f"  {shown.fields['extra']}", no_wrap=True, overflow="ellipsis")
-
-    progress = Bars(
-        TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
-        BarColumn(bar_width=None, table_column=Column(ratio=1)),  # takes what the others leave
-        (DownloadColumn if of_bytes else MofNCompleteColumn)(table_column=Column(no_wrap=True)),
-        TimeRemainingColumn(table_column=Column(no_wrap=True)),
-        console=console(stderr=True),
-        expand=True,
-    )
-    tasks = {name: progress.add_task(name, total=None, extra="", start=False) for name in descriptions}
-
-    def update(description: str, done: int, total: int | None, extra: str = "") -> None:
-        if VOICE.quiet:
-            return
-        if description not in tasks:
-            tasks[description] = progress.add_task(description, total=None, extra="", start=False)
-        if not progress.live.is_started:
-            progress.start()
-        progress.start_task(tasks[description])
-        progress.update(tasks[description], completed=done, total=total or None, extra=extra)
-
-    def hide() -> None:
-        if progress.live.is_started:
-            progress.stop()
-
-    update.hide = hide  # type: ignore[attr-defined]
-    try:
-        yield update
-    finally:
-        hide()
-
-
-def with_rate(update: Callable[[int, int, str], None]) -> Progress:
-    """A function of (done, total) that also tells a progress bar how many frames a second are done.
-
-    Counted from the first call: what comes before it is the start of processes.
-    """
-    start: list[tuple[float, int]] = []
-
-    def show(done: int, total: int) -> None:
-        now = time.perf_counter()
-        if not start:
-            start.append((now, done))
-        seconds, frames = now - start[0][0], done - start[0][1]
-        rate = frames / max(seconds, 1e-6)
-        update(done, total, f"{rate:,.{1 if rate < 100 else 0}f} frames/s" if frames else "")
-
-    return show
+def progress_bar(stage: str, *, unit: str = "") -> Iterator[Any]:
+    """One bar; yields a function of (done, total), and perhaps what else to say."""
+    with progress_bars([stage], unit=unit) as bars:
+        yield partial(bars, stage)
 
 
 class TrainingBar:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import tyro
 
-from intraclip.cli.common import ForPrograms, Parts, choose, print_json, progress_bar, say, with_rate
+from intraclip.cli.common import ForPrograms, Parts, choose, print_json, progress_bar, say
 from intraclip.config import Layout
 from intraclip.core.folders import leaving_nothing
 from intraclip.core.settings import bounded
@@ -237,7 +237,7 @@ def _pack(args: PackArgs) -> int:
     from intraclip.data.pack.verify import verify_pack
     from intraclip.data.pack.write import write_pack
 
-    with progress_bar("packing frames") as update:
+    with progress_bar("packing frames", unit="frames") as update:
         summary = write_pack(
             args.folder,
             args.out,
@@ -248,14 +248,12 @@ def _pack(args: PackArgs) -> int:
             on_unreadable=args.on_unreadable,
             workers=args.workers or min(8, os.cpu_count() or 1),
             shard_bytes=args.shard_megabytes << 20,
-            progress=with_rate(update),
+            progress=update,
         )
     problems: list[str] = []
     if args.verify:
-        with progress_bar("comparing checksums") as update:
-            problems = verify_pack(
-                summary.root, progress=lambda done, total: update(done >> 20, total >> 20, "MiB")
-            )
+        with progress_bar("comparing checksums", unit="bytes") as update:
+            problems = verify_pack(summary.root, progress=update)
     if args.json:
         print_json({**vars(summary), "root": str(summary.root), "problems": problems})
     for line in summary.unreadable:

@@ -18,7 +18,6 @@ from intraclip.cli.common import (
     read_data_of_run,
     say,
     say_some,
-    with_rate,
 )
 from intraclip.cli.network import NetworkByPlace, extract_settings, or_default
 from intraclip.core.settings import bounded
@@ -95,8 +94,7 @@ def _extract(
 ) -> Extracted | None:
     from intraclip.embed.extract_job import extract_split
 
-    with progress_bar("frames") if ranks.leads else nullcontext() as bar:
-        update = bar and with_rate(bar)
+    with progress_bar("frames", unit="frames") if ranks.leads else nullcontext() as update:
         if args.ray is not None:
             from intraclip.embed.extract_ray import extract_with_ray
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from intraclip.cli.common import command, parse, progress_bars, say, with_rate
+from intraclip.cli.common import command, parse, progress_bars, say
 from intraclip.cli.gallery_add import AddArgs, add_folder
 from intraclip.cli.gallery_flags import open_model_for
 from intraclip.ingest import IngestConfig
@@ -70,14 +70,14 @@ def main(argv: Sequence[str]) -> int:
     if detector is None:
         detector, what = found_detector()
         say(f"detector: {what}; another one: --detector")
-    with progress_bars([FINDING, EMBEDDING]) as update:
+    with progress_bars([FINDING, EMBEDDING], unit="frames") as update:
         summary = ingest(
             args.videos,
             detector=detector,
             out=tracklets,
             settings=args.settings,
             resume=True,
-            progress=with_rate(partial(update, FINDING)),
+            progress=partial(update, FINDING),
         )
         if not summary.tracklets:
             why = "; ".join(summary.notes) or f"{len(summary.videos)} videos gave no tracklet"

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import tyro
 
-from intraclip.cli.common import ForPrograms, parse, print_json, print_tracks, progress_bar, say, with_rate
+from intraclip.cli.common import ForPrograms, parse, print_json, print_tracks, progress_bar, say
 from intraclip.ingest import IngestConfig
 
 
@@ -59,7 +59,7 @@ def main(argv: Sequence[str]) -> int:
         from intraclip.embed.encoders import open_encoder
 
         encoder = open_encoder(args.model)
-    with progress_bar("ingesting") as update:
+    with progress_bar("ingesting", unit="frames") as update:
         summary = ingest(
             args.videos,
             out=args.out,
@@ -69,7 +69,7 @@ def main(argv: Sequence[str]) -> int:
             encoder=encoder,
             truth=args.truth,
             resume=args.resume,
-            progress=with_rate(update),
+            progress=update,
         )
     if args.json:
         print_json(

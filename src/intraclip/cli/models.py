@@ -91,7 +91,7 @@ def _get(args: GetArgs) -> int:
         else:
             if is_here(entry):
                 say("it is here already; verifying")
-            with progress_bars([], of_bytes=True) as update:
+            with progress_bars([], unit="bytes") as update:
                 found = download(entry, progress=lambda name: partial(update, name))
         _say_checked(found)
     return 0
