@@ -134,8 +134,10 @@ def test_a_bar_says_how_many_a_second():
         update.get_time = lambda: now
         update("packing", 500, 2000)  # what was there before the first call took no time that is known
         assert len(list(update.get_renderables())) == 1
-        for now, done in ((1.0, 800), (2.0, 1000)):
-            update("packing", done, 2000)
+        now = 1.0
+        update("packing", 800, 2000)
+        now = 2.0
+        update("packing", 1000, 2000)
         assert "250 frames/s" in str(list(update.get_renderables())[1])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,6 +18,9 @@ from intraclip.types import Split
 
 COLUMNS = (*(f"rank{k}" for k in RANKS), "mAP", "mINP")
 
+ALIKE = ("protocol", "queries", "queries_without_match", "gallery")
+"""What scores that can be compared have in common."""
+
 
 def main_protocol(runs: Sequence[RunRecord], split: Split | None) -> str:
     """The protocol that the page talks about: the data set's usual one if the runs have it, else their first."""
@@ -31,59 +35,46 @@ def score_tables(
     runs: Sequence[RunRecord], baselines: Mapping[str, Mapping[str, Any]], *, first: str
 ) -> list[Shown]:
     """Tables of scores; numbers that must not be compared never share one. Protocol `first` leads."""
-    groups: dict[tuple[str, int, int, int], list[tuple[str, Mapping[str, Any], RunRecord | None]]] = {}
-    entries: list[tuple[str, Mapping[str, Any], RunRecord | None]] = [
-        (run.name, scores, run) for run in runs for scores in run.scores.values()
-    ]
-    entries += [(name, scores, None) for name, scores in baselines.items()]
-    for name, scores, run in entries:
-        key = (
-            str(scores["protocol"]),
-            int(scores["queries"]),
-            int(scores["queries_without_match"]),
-            int(scores["gallery"]),
-        )
-        groups.setdefault(key, []).append((name, scores, run))
+    groups: dict[tuple[Any, ...], list[tuple[str, Mapping[str, Any], RunRecord | None]]] = defaultdict(list)
+    entries = [(run.name, scores, run) for run in runs for scores in run.scores.values()]
+    for name, scores, run in [*entries, *((name, scores, None) for name, scores in baselines.items())]:
+        groups[tuple(scores[key] for key in ALIKE)].append((name, scores, run))
     tables = []
-    for key in sorted(groups, key=lambda k: k[0] != first):
-        members = groups[key]
+    for group, members in sorted(groups.items(), key=lambda item: item[0][0] != first):
+        protocol, queries, without_match, gallery = group
         best = {column: max(float(scores[column]) for _, scores, _ in members) for column in COLUMNS}
-        rows = tuple(
+        rows = [
             {
                 "name": name,
                 "baseline": run is None,
-                "cells": tuple(
-                    (
-                        f"{100 * float(scores[column]):.1f}",
-                        len(members) > 1 and float(scores[column]) == best[column],
-                    )
-                    for column in COLUMNS
-                ),
+                "cells": [
+                    (f"{100 * float(scores[c]):.1f}", len(members) > 1 and float(scores[c]) == best[c])
+                    for c in COLUMNS
+                ],
                 "extra": (str(scores["distance"]), *_made_by(run)),
             }
             for name, scores, run in members
-        )
+        ]
         tables.append(
             {
-                "protocol": key[0],
-                "about": PROTOCOLS[key[0]].about if key[0] in PROTOCOLS else "",
-                "queries": key[1],
-                "without_match": key[2],
-                "gallery": key[3],
+                "protocol": protocol,
+                "about": PROTOCOLS[protocol].about if protocol in PROTOCOLS else "",
+                "queries": queries,
+                "without_match": without_match,
+                "gallery": gallery,
                 "rows": rows,
             }
         )
     return tables
 
 
-def _made_by(run: RunRecord | None) -> tuple[str, ...]:
+def _made_by(run: RunRecord | None) -> tuple[str, str, str, str]:
+    """Test clips, seed, time of training, parameters."""
     if run is None:
         return ("–", "–", "–", "–")
-    sampling = run.evaluation.get("sampling", {})
-    clips = f"{sampling.get('test_sampling', '?')}, {sampling.get('num_frames', '?')} frames"
-    parameters = run.environment.get("parameters")
+    sampling, parameters = run.evaluation.get("sampling", {}), run.environment.get("parameters")
     return (
-        clips,
+        f"{sampling.get('test_sampling', '?')}, {sampling.get('num_frames', '?')} frames",
         str(run.recipe.seed),
         duration(run.seconds) if run.seconds is not None else "–",
         f"{parameters / 1e6:.2f} M" if parameters else "–",
