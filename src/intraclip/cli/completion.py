@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
+from pathlib import Path
 from typing import Any, Literal
 
 import tyro
@@ -42,7 +43,7 @@ COMMON = (
     Flag(name="quiet", help="No progress, no notes.", values="none"),
     Flag(name="verbose", help="Say where an error was found.", values="none"),
 )
-CONFIG = Flag(name="config", help="A TOML file of flags.", values="one", path=True)
+CONFIG = Flag(name="config", help="A TOML file of flags.", values="one", of=Path)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -171,7 +172,7 @@ def fish() -> str:
             values = "" if flag.values == "none" else " -r"
             if flag.choices:
                 values = f" -x -a {_quoted(' '.join(flag.choices))}"
-            elif flag.path:
+            elif flag.of is Path:
                 values += "F"
             lines.append(f"{condition} -l {flag.spelling.removeprefix('--')}{values} {about}")
     return "\n".join(lines)

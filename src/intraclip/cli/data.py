@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -78,23 +78,7 @@ class MakeVideosArgs(ForPrograms):
 
     folder: tyro.conf.Positional[Path]
     """Folder to write; must be empty or absent."""
-    people: int = 24
-    """People; each comes through two cameras or more. More people in the same time make the videos more crowded."""
-    cameras: int = 4
-    """Cameras, one video each."""
-    seconds: float = 60.0
-    """Length of every video."""
-    fps: float = 10.0
-    """Frames a second."""
-    seed: int = 0
-    """Seed of people, cameras and paths."""
-    width: int = 960
-    """Width of the picture in pixels, a multiple of 32; the height is 9/16 of it. Smaller ones show smaller people."""
-    together: float = 0.3
-    """Share of people who walk beside somebody else."""
-    travel: tuple[float, float] = (3.0, 8.0)
-    """Shortest and longest usual time between two cameras, seconds."""
-    difficulty: Difficulty = field(default_factory=Difficulty)
+    settings: Annotated[VideosConfig, tyro.conf.arg(name="")] = field(default_factory=VideosConfig)
     workers: int | None = bounded(None, 1)
     """Processes that render, at most one a camera; as many as there are cores by default."""
 
@@ -210,18 +194,17 @@ def _refuse_options_of_the_other_preset(args: MakeArgs) -> None:
 
 
 def _make_videos(args: MakeVideosArgs) -> int:
-    config = VideosConfig(**{item.name: getattr(args, item.name) for item in fields(VideosConfig)})
     from intraclip.studio.videos import make_videos
 
     with leaving_nothing(args.folder), progress_bar("rendering frames") as update:
-        summary = make_videos(args.folder, config, workers=args.workers, progress=update)
+        summary = make_videos(args.folder, args.settings, workers=args.workers, progress=update)
     if args.json:
         print_json({**vars(summary), "root": str(summary.root), "videos": [str(v) for v in summary.videos]})
     else:
         say(
-            f"{summary.people} people in {len(summary.videos)} videos of {args.seconds:g} s are in {summary.root}: "
-            f"{summary.visits} visits, {summary.boxes:,} boxes, {summary.in_view:.1f} people in a picture, "
-            f"{summary.frames / summary.seconds:.0f} frames/s"
+            f"{summary.people} people in {len(summary.videos)} videos of {args.settings.seconds:g} s are in "
+            f"{summary.root}: {summary.visits} visits, {summary.boxes:,} boxes, {summary.in_view:.1f} people in a "
+            f"picture, {summary.frames / summary.seconds:.0f} frames/s"
         )
         if 2 * summary.recurring < summary.people:
             say(

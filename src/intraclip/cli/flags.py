@@ -33,9 +33,7 @@ class Flag:
         choices: the words it takes, if only some are taken.
         positional: it is given by its place.
         required: there is no default.
-        path: its values are files or folders.
-        number: its values are numbers.
-        whole: they are whole numbers.
+        of: what its values are, where it is a flag of files or folders (Path), or of numbers (int, float).
         default: the value without the flag, None where there is none.
         top: the field's name, where it is a field of the command itself and not of a group.
     """
@@ -47,9 +45,7 @@ class Flag:
     choices: tuple[str, ...] = ()
     positional: bool = False
     required: bool = False
-    path: bool = False
-    number: bool = False
-    whole: bool = False
+    of: type[Any] | None = None
     default: Any = None
     top: str = ""
 
@@ -98,7 +94,7 @@ def _walk(kind: type[Any], *, prefix: str, outer: bool, given: Any = None) -> li
         positional = _POSITIONAL in markers
         inner = _without_none(hint)
         origin, inside = get_origin(inner), get_args(inner)
-        numbers = {int, float} & {inner, *(inside if origin is tuple else ())}
+        each = inside if origin is tuple else (inner,)
         found.append(
             Flag(
                 name=(metavar or name.upper()) if positional else prefix + dashed,
@@ -108,9 +104,7 @@ def _walk(kind: type[Any], *, prefix: str, outer: bool, given: Any = None) -> li
                 choices=tuple(map(str, inside)) if origin is Literal else _parts(item),
                 positional=positional,
                 required=item.default is MISSING and item.default_factory is MISSING,
-                path=inner is Path or Path in inside,
-                number=bool(numbers),
-                whole=numbers == {int},
+                of=next((kind for kind in (Path, float, int) if kind in each), None),
                 default=default,
                 top=item.name if outer else "",
             )

@@ -28,7 +28,6 @@ class ReproduceArgs(Settings):
     """
 
     experiment: tyro.conf.Positional[str]
-    """table1, table2, table2-imagenet, table3, table3-nearest, table4, fig1, fig3, all, ablation-..., ablations."""
     plan: bool = False
     """Print the runs, their commands and an estimate of the time, and stop."""
     json: bool = False

@@ -121,11 +121,11 @@ def _wrong_values(flag: Flag, values: Sequence[str]) -> list[str]:
     for value in values:
         if flag.choices and value not in flag.choices:
             return [f"{flag.spelling} is {value!r}, not one of {', '.join(flag.choices)}"]
-        if flag.number:
+        if flag.of in (int, float):
             try:
-                (int if flag.whole else float)(value)
+                flag.of(value)
             except ValueError:
-                return [f"{flag.spelling} is {value!r}, not a {'whole ' * flag.whole}number"]
+                return [f"{flag.spelling} is {value!r}, not a {'whole ' * (flag.of is int)}number"]
     return []
 
 
