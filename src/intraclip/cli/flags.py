@@ -152,6 +152,45 @@ def named(flags: Sequence[Flag], word: str) -> Flag | None:
     )
 
 
+Part = list[str]
+"""A flag of a command line with its values, or one word that is given by its place."""
+
+
+def split(flags: Sequence[Flag], argv: Sequence[str]) -> list[Part]:
+    """The words of a command line, each flag with its values."""
+    parts: list[Part] = []
+    room = 0  # how many words the part before still takes
+    for word in argv:
+        if word.startswith("--"):
+            parts.append([word])
+            flag = named(flags, word)
+            # A flag that is not known any more took one value; argparse says so if it never did.
+            takes = 1 if flag is None else {"none": 0, "one": 1, "many": flag.count or len(argv)}[flag.values]
+            room = 0 if "=" in word and takes == 1 else takes
+        elif room:
+            parts[-1].append(word)
+            room -= 1
+        else:
+            parts.append([word])
+    return parts
+
+
+def spelled(part: Part) -> str:
+    """The flag of a part, such as ``--frame-stride``; empty for a word that is given by its place."""
+    return part[0].partition("=")[0].replace("_", "-") if part and part[0].startswith("--") else ""
+
+
+def values_of(part: Part) -> list[str]:
+    """What a part gives its flag, behind an equals sign or as words of their own."""
+    _, equals, value = part[0].partition("=") if spelled(part) else ("", "", "")
+    return [value] * bool(equals) + part[1:]
+
+
+def part_with(parts: Sequence[Part], flag: str) -> Part | None:
+    """The first part that gives a flag, or that is given by its place where the flag is empty."""
+    return next((part for part in parts if spelled(part) == flag), None)
+
+
 def first_sentence(text: str) -> str:
     """The first sentence, or what stands before a semicolon where that is shorter.
 
