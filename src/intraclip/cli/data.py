@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
 
-from intraclip.cli.common import ForPrograms, Parts, choose, print_json, progress_bar, say
+from intraclip.cli.common import ForPrograms, Parts, print_json, progress_bar, say
 from intraclip.config import Layout
 from intraclip.core.folders import leaving_nothing
 from intraclip.core.settings import bounded
@@ -274,8 +273,3 @@ PARTS: Parts = {
     "pack": (PackArgs, _pack),
     "check": (CheckArgs, _check),
 }
-
-
-def main(argv: Sequence[str]) -> int:
-    """Run the command."""
-    return choose("data", argv, PARTS, about=HELP)

@@ -7,6 +7,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from importlib import import_module
+from typing import Any
 
 from intraclip import __version__
 from intraclip.errors import IntraclipError, did_you_mean
@@ -82,8 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         VOICE.quiet = bool(quiet)
     try:
-        code: int = import_module(f"intraclip.cli.{name}").main(rest)
-        return code
+        return run(name, rest)
     except IntraclipError as error:
         exit_code: int = getattr(error, "exit_code", 2)
         from intraclip.cli.common import plain
@@ -99,6 +99,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader of a pipe such as `| head` went away; there is nobody left to tell.
         sys.stderr.close()
         return 1
+
+
+def run(name: str, argv: Sequence[str]) -> int:
+    """Run a command: its module's `main`, or one of the `PARTS` of a group. Returns and raises what that does."""
+    module: Any = import_module(f"intraclip.cli.{name}")
+    if not hasattr(module, "PARTS"):
+        return int(module.main(argv))
+    from intraclip.cli.common import choose
+
+    return choose(name, argv, module.PARTS, about=module.HELP)
 
 
 def _help() -> str:
