@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +16,6 @@ import tyro
 from intraclip.cli.common import (
     ForPrograms,
     TrainingBar,
-    parse,
     print_json,
     print_table,
     progress_bars,
@@ -78,9 +77,8 @@ class AdaptArgs(ForPrograms):
     """auto, cpu, cuda or cuda:N."""
 
 
-def main(argv: Sequence[str]) -> int:
+def main(args: AdaptArgs) -> int:
     """Run the command."""
-    args = parse(AdaptArgs, argv, command="adapt")
     from intraclip.adapt.adapting import adapt
     from intraclip.adapt.footage import gallery_in
     from intraclip.core.extras import require_extra

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -12,7 +11,6 @@ from typing import Any, Literal
 
 import tyro
 
-from intraclip.cli.common import parse
 from intraclip.cli.flags import Flag, first_sentence, flags_of
 from intraclip.cli.main import COMMANDS
 from intraclip.cli.recipe_flags import COMMANDS as WITH_RECIPE
@@ -46,9 +44,8 @@ COMMON = (
 CONFIG = Flag(name="config", help="A TOML file of flags.", values="one", of=Path)
 
 
-def main(argv: Sequence[str]) -> int:
+def main(args: CompletionArgs) -> int:
     """Run the command."""
-    args = parse(CompletionArgs, argv, command="completion")
     print({"bash": bash, "zsh": zsh, "fish": fish}[args.shell]())
     return 0
 

@@ -12,7 +12,6 @@ import tyro
 from intraclip.cli.common import (
     ForPrograms,
     ReadsData,
-    parse,
     print_json,
     progress_bar,
     read_data_of_run,
@@ -57,9 +56,8 @@ class ExportArgs(ReadsData, ForPrograms):
     """Replace the file if it exists."""
 
 
-def main(argv: Sequence[str]) -> int:
+def main(args: ExportArgs) -> int:
     """Run the command."""
-    args = parse(ExportArgs, argv, command="export")
     import torch
 
     from intraclip.core.files import write_json

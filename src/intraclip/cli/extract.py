@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,7 +11,6 @@ from typing import TYPE_CHECKING, Literal
 from intraclip.cli.common import (
     ForPrograms,
     ReadsData,
-    parse,
     print_json,
     progress_bar,
     read_data_of_run,
@@ -58,9 +56,8 @@ class ExtractArgs(NetworkByPlace, ReadsData, ForPrograms):
     """Share the work over a Ray cluster: its address, or `local` for this machine."""
 
 
-def main(argv: Sequence[str]) -> int:
+def main(args: ExtractArgs) -> int:
     """Run the command."""
-    args = parse(ExtractArgs, argv, command="extract")
     from intraclip.core.process_group import open_ranks
     from intraclip.embed.embeddings_writer import check_embeddings_name
     from intraclip.errors import OutputError

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from shlex import quote
@@ -10,7 +9,7 @@ from typing import Annotated
 
 import tyro
 
-from intraclip.cli.common import ForPrograms, parse, print_json, print_tracks, progress_bar, say
+from intraclip.cli.common import ForPrograms, print_json, print_tracks, progress_bar, say
 from intraclip.ingest import IngestConfig
 
 
@@ -46,9 +45,8 @@ class IngestArgs(ForPrograms):
     settings: Annotated[IngestConfig, tyro.conf.arg(name="")] = field(default_factory=IngestConfig)
 
 
-def main(argv: Sequence[str]) -> int:
+def main(args: IngestArgs) -> int:
     """Run the command."""
-    args = parse(IngestArgs, argv, command="ingest")
     from intraclip.errors import ConfigError
     from intraclip.ingest import ingest
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -12,7 +12,6 @@ import tyro
 
 from intraclip.cli.common import (
     ForPrograms,
-    parse,
     print_json,
     print_table,
     print_tracks,
@@ -91,9 +90,8 @@ class LinkArgs(Networked, ForPrograms):
     """Title of the page."""
 
 
-def main(argv: Sequence[str]) -> int:
+def main(args: LinkArgs) -> int:
     """Run the command."""
-    args = parse(LinkArgs, argv, command="link")
     from intraclip.core.extras import require_extra
     from intraclip.errors import ConfigError, OutputError
     from intraclip.link.output import TRAVEL, output_folder

@@ -99,8 +99,8 @@ class LiveArgs(InGallery, Listening):
     )
 
 
-def main(argv: Sequence[str]) -> int:
-    """Run the command."""
+def parsed(argv: Sequence[str]) -> LiveArgs:
+    """The flags of a command line, which hold no password."""
     for word in argv:
         if has_password(word):
             source = re.sub(r"^.*?([A-Za-z][A-Za-z0-9+.-]*://)", r"\1", word)
@@ -109,7 +109,11 @@ def main(argv: Sequence[str]) -> int:
                 "in the list of processes; put it into a variable of the environment and write "
                 "'rtsp://USER:${NAME}@HOST/...', in single quotes"
             )
-    args = parse(LiveArgs, argv, command="live")
+    return parse(LiveArgs, argv, command="live")
+
+
+def main(args: LiveArgs) -> int:
+    """Run the command."""
     from intraclip.gallery.gallery import opened_or_created
     from intraclip.ingest.detector import found_detector, open_detector
     from intraclip.live.cameras import parse_cameras

@@ -102,13 +102,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(name: str, argv: Sequence[str]) -> int:
-    """Run a command: its module's `main`, or one of the `PARTS` of a group. Returns and raises what that does."""
-    module: Any = import_module(f"intraclip.cli.{name}")
-    if not hasattr(module, "PARTS"):
-        return int(module.main(argv))
-    from intraclip.cli.common import choose
+    """Run a command: `main` of its module with its flags, such as `FindArgs`, or one of the `PARTS` of a group.
 
-    return choose(name, argv, module.PARTS, about=module.HELP)
+    Returns and raises what that does.
+    """
+    module: Any = import_module(f"intraclip.cli.{name}")
+    from intraclip.cli.common import choose, parse
+
+    if hasattr(module, "PARTS"):
+        return choose(name, argv, module.PARTS, about=module.HELP)
+    if hasattr(module, "parsed"):
+        return int(module.main(module.parsed(argv)))
+    return int(module.main(parse(getattr(module, f"{name.title()}Args"), argv, command=name)))
 
 
 def _help() -> str:

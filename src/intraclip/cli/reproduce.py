@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import tyro
 
-from intraclip.cli.common import parse, print_json, print_table, progress_bar, say
+from intraclip.cli.common import print_json, print_table, progress_bar, say
 from intraclip.lab.reproduce.settings import Settings
 
 if TYPE_CHECKING:
@@ -34,9 +34,8 @@ class ReproduceArgs(Settings):
     """Print the result, or the plan, as JSON."""
 
 
-def main(argv: Sequence[str]) -> int:
+def main(args: ReproduceArgs) -> int:
     """Run the command."""
-    args = parse(ReproduceArgs, argv, command="reproduce")
     from intraclip.lab.reproduce.run import RunsFailed, plan, reproduce
     from intraclip.lab.view import View
 
