@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import tyro
@@ -42,15 +43,8 @@ SHOWN_SCORES = {"rank1": "rank-1", "mAP": "mAP"}
 """Scores whose intervals and differences are printed; the JSON holds all."""
 
 
-@dataclass
-class Voice:
-    """How much is said beside results and errors."""
-
-    quiet: bool = False
-
-
-VOICE = Voice()
-"""Of this process; ``-q`` sets it."""
+VOICE = SimpleNamespace(quiet=False)
+"""How much this process says beside results and errors; ``-q`` makes it quiet."""
 
 
 def parse(kind: type[ArgsT], argv: Sequence[str], *, command: str, default: ArgsT | None = None) -> ArgsT:
@@ -63,7 +57,7 @@ def parse(kind: type[ArgsT], argv: Sequence[str], *, command: str, default: Args
 
         print(help_text(kind, command, whole="--help-all" in argv, given=default))
         raise SystemExit(0)
-    argv, source = modern(kind, argv, command=command, note=lambda text: say(f"note: {text}")), ""
+    argv, source = modern(kind, argv, command=command), ""
     if command in COMMANDS:
         argv, source = with_settings(kind, argv)
     if wrong := mistakes(kind, argv):
@@ -71,12 +65,13 @@ def parse(kind: type[ArgsT], argv: Sequence[str], *, command: str, default: Args
         told = f"error: {'; '.join(wrong)}{from_file}; `intraclip {command} --help` explains the flags"
         print(plain(told), file=sys.stderr)
         raise SystemExit(2)
-    prog, config = f"intraclip {command}", (tyro.conf.FlagCreatePairsOff,)
-    argv = joined(kind, argv)
-    if default is None:
-        args = tyro.cli(kind, prog=prog, args=argv, config=config)
-    else:
-        args = tyro.cli(kind, prog=prog, args=argv, default=default, config=config)
+    args = tyro.cli(
+        kind,
+        prog=f"intraclip {command}",
+        args=joined(kind, argv),
+        config=(tyro.conf.FlagCreatePairsOff,),
+        default=tyro.MISSING_NONPROP if default is None else default,
+    )
     if beyond := "; ".join(_beyond_bounds(args)):
         raise ConfigError(beyond)
     return args
@@ -200,8 +195,8 @@ def command(*words: object) -> str:
 
 
 def print_json(value: Any) -> None:
-    """Results for programs, on standard output."""
-    print(json.dumps(value, indent=2))
+    """Results for programs, on standard output; paths are written as text."""
+    print(json.dumps(value, indent=2, default=os.fspath))
 
 
 def console(*, stderr: bool = False, width: int | None = None) -> Console:
@@ -270,10 +265,10 @@ def _spelled(match: re.Match[str]) -> str:
     return f"\\x{number:02x}" if number < 256 else f"\\u{number:04x}"
 
 
-def some(messages: Sequence[str], most: int = 10) -> list[str]:
-    """The first of many messages, and how many more there are."""
+def some(messages: Sequence[str], most: int = 10, *, where: str = "") -> list[str]:
+    """The first of many messages, and how many more there are, and where."""
     more = len(messages) - most
-    return [*messages[:most], *([f"and {more:,} more"] if more > 0 else [])]
+    return [*messages[:most], *([f"and {more:,} more{where}"] if more > 0 else [])]
 
 
 def say_some(messages: Sequence[str]) -> None:

@@ -143,7 +143,7 @@ def _make(args: MakeArgs) -> int:
         with leaving_nothing(args.folder), progress_bar("rendering frames") as update:
             summary = make_benchmark(args.folder, config, workers=args.workers, progress=update)
     if args.json:
-        print_json({**vars(summary), "root": str(summary.root)})
+        print_json(vars(summary))
     else:
         say(
             f"{summary.frames:,} frames in {summary.tracklets:,} tracklets of {summary.identities} people are in "
@@ -198,7 +198,7 @@ def _make_videos(args: MakeVideosArgs) -> int:
     with leaving_nothing(args.folder), progress_bar("rendering frames") as update:
         summary = make_videos(args.folder, args.settings, workers=args.workers, progress=update)
     if args.json:
-        print_json({**vars(summary), "root": str(summary.root), "videos": [str(v) for v in summary.videos]})
+        print_json(vars(summary))
     else:
         say(
             f"{summary.people} people in {len(summary.videos)} videos of {args.settings.seconds:g} s are in "
@@ -237,7 +237,7 @@ def _pack(args: PackArgs) -> int:
         with progress_bar("comparing checksums", unit="bytes") as update:
             problems = verify_pack(summary.root, progress=update)
     if args.json:
-        print_json({**vars(summary), "root": str(summary.root), "problems": problems})
+        print_json({**vars(summary), "problems": problems})
     for line in summary.unreadable:
         say(f"unreadable: {line}")
     say(

@@ -113,7 +113,19 @@ def main(args: ExportArgs) -> int:
                 file.unlink(missing_ok=True)
             raise
     if args.json:
-        print_json(_as_json(written, loss))
+        print_json(
+            {
+                "file": written.path,
+                "megabytes": written.megabytes,
+                "part": written.description.part,
+                "precision": written.description.precision,
+                "fingerprint": written.description.fingerprint,
+                "cosine": written.agreement.cosine,
+                "vectors_compared": written.agreement.vectors,
+                "checked_with": written.engine,
+                "loss": loss,
+            }
+        )
     else:
         _tell(written, loss)
     return 0
@@ -138,20 +150,6 @@ def calibration_clips(tracklets: Sequence[Tracklet], recipe: Recipe, *, count: i
 def loss_file(out: Path) -> Path:
     """Where the loss of an int8 file is written."""
     return out.with_name(out.name + ".json")
-
-
-def _as_json(written: Written, loss: dict[str, Any] | None) -> dict[str, Any]:
-    return {
-        "file": str(written.path),
-        "megabytes": written.megabytes,
-        "part": written.description.part,
-        "precision": written.description.precision,
-        "fingerprint": written.description.fingerprint,
-        "cosine": written.agreement.cosine,
-        "vectors_compared": written.agreement.vectors,
-        "checked_with": written.engine,
-        "loss": loss,
-    }
 
 
 def _tell(written: Written, loss: dict[str, Any] | None) -> None:

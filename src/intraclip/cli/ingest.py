@@ -9,7 +9,7 @@ from typing import Annotated
 
 import tyro
 
-from intraclip.cli.common import ForPrograms, print_json, print_tracks, progress_bar, say
+from intraclip.cli.common import ForPrograms, command, print_json, print_tracks, progress_bar, say
 from intraclip.ingest import IngestConfig
 
 
@@ -72,7 +72,7 @@ def main(args: IngestArgs) -> int:
     if args.json:
         print_json(
             {
-                "out": str(summary.out),
+                "out": summary.out,
                 "tracklets": summary.tracklets,
                 "shares_of_time": {stage: round(share, 4) for stage, share in summary.shares().items()},
                 "videos": [v.to_json_dict() for v in summary.videos],
@@ -85,9 +85,6 @@ def main(args: IngestArgs) -> int:
         if summary.scores is not None:
             print_tracks(summary.scores)
         if summary.tracklets:
-            model = f"--model {'MODEL' if args.model is None else quote(str(args.model))}"
-            say(
-                f"look at {quote(str(args.out / 'contact_sheets'))}, then: intraclip gallery add GALLERY "
-                f"--data {quote(str(args.out))} {model}"
-            )
+            add = command("gallery", "add", "GALLERY", "--data", args.out, "--model", args.model or "MODEL")
+            say(f"look at {quote(str(args.out / 'contact_sheets'))}, then: {add}")
     return 0

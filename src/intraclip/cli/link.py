@@ -18,6 +18,7 @@ from intraclip.cli.common import (
     progress_bar,
     read_data,
     say,
+    some,
     tell,
 )
 from intraclip.cli.gallery_flags import audited
@@ -302,11 +303,10 @@ def _print(people: People, given: Input, scores: dict[str, Any] | None) -> None:
     tell(f"one person when: {people.rule}")
     if people.changes is not None:
         tell(people.changes.summary())
-        lines = list(people.changes.lines(people.labels))
-        for line in lines[:SHOWN]:
+        for line in some(
+            list(people.changes.lines(people.labels)), SHOWN, where=", on the page and in --json"
+        ):
             tell(f"  {line}")
-        if len(lines) > SHOWN:
-            tell(f"  and {len(lines) - SHOWN:,} more, on the page and in --json")
     if scores is None:
         return
     table = [

@@ -76,39 +76,32 @@ def _print_plan(planned: Plan, *, as_json: bool) -> None:
         run.folder: command_lines(run, planned.places[number % len(planned.places)])
         for number, run in enumerate(waiting)
     }
-    entries = [
-        {
-            "run": run.name,
-            "state": run.state,
-            "batches": run.steps,
-            "seconds": round(planned.estimated[run.folder], 1),
-            "commands": commands.get(run.folder, []),
-        }
-        for run in planned.runs
-    ]
     if as_json:
+        runs = [
+            {
+                "run": run.name,
+                "state": run.state,
+                "batches": run.steps,
+                "seconds": round(planned.estimated[run.folder], 1),
+                "commands": commands.get(run.folder, []),
+            }
+            for run in planned.runs
+        ]
         rows = {p.experiment.name: [row.key for row in p.experiment.rows] for p in planned.plans}
         print_json(
             {
                 "rows": rows,
-                "runs": entries,
+                "runs": runs,
                 "render_frames": planned.frames,
                 "seconds": round(planned.seconds, 1),
                 "cautions": planned.cautions,
             }
         )
         return
+    times = {run.folder: duration(planned.estimated[run.folder]) for run in waiting}
     print_table(
         ["run", "state", "batches", "time"],
-        [
-            [
-                str(entry["run"]),
-                str(entry["state"]),
-                f"{entry['batches']:,}",
-                duration(planned.estimated[run.folder]) if run.state != "done" else "",
-            ]
-            for run, entry in zip(planned.runs, entries, strict=True)
-        ],
+        [[run.name, run.state, f"{run.steps:,}", times.get(run.folder, "")] for run in planned.runs],
     )
     for source in planned.rendered:
         print(f"to render: {source.root}, {source.all_frames:,} frames")
@@ -124,24 +117,20 @@ def _print_plan(planned: Plan, *, as_json: bool) -> None:
 
 
 def _print_results(written: Sequence[Path], *, as_json: bool) -> None:
-    if as_json:
-        print_json({path.stem: json.loads(path.with_suffix(".json").read_text()) for path in written})
-        return
-    for path in written:
-        _print_result(path)
-        say(f"written: {path}, {path.with_suffix('.html').name}, {path.with_suffix('.json').name}")
-
-
-def _print_result(path: Path) -> None:
-    """The numbers of an experiment, in the width of a terminal."""
+    """The numbers of each experiment: as JSON, or in the width of a terminal."""
     from intraclip.lab.reproduce.tables import remarks, short_tables
 
-    result = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-    print(result["title"])
-    if "datasets" not in result:  # a figure: its numbers are few sentences
-        print("\n".join(result["caption"]))
+    results = {path: json.loads(path.with_suffix(".json").read_text(encoding="utf-8")) for path in written}
+    if as_json:
+        print_json({path.stem: result for path, result in results.items()})
         return
-    for table in short_tables(result):
-        print(table.title)
-        print_table(table.header, table.rows)
-    print("\n".join(remarks(result)))
+    for path, result in results.items():
+        print(result["title"])
+        if "datasets" not in result:  # a figure: its numbers are few sentences
+            print("\n".join(result["caption"]))
+        else:
+            for table in short_tables(result):
+                print(table.title)
+                print_table(table.header, table.rows)
+            print("\n".join(remarks(result)))
+        say(f"written: {path}, {path.with_suffix('.html').name}, {path.with_suffix('.json').name}")

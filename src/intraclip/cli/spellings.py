@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
+from intraclip.cli.common import say
 from intraclip.cli.flags import Flag, Part, flags_of, named, part_with, spelled, split, values_of
 from intraclip.cli.help import named_in_usage, needed
 from intraclip.errors import did_you_mean
@@ -31,11 +32,8 @@ OUT_BY_PLACE = ("data pack", "gallery export-labels")
 """Commands whose result was given by its place, after their subject; now with --out."""
 
 
-def modern(
-    kind: type[Any], argv: Sequence[str], *, command: str, note: Callable[[str], object] | None = None
-) -> list[str]:
-    """The words of a command line in today's spelling."""
-    note = note or (lambda text: None)
+def modern(kind: type[Any], argv: Sequence[str], *, command: str) -> list[str]:
+    """The words of a command line in today's spelling; notes say which names are old."""
     flags = flags_of(kind)
     parts = split(flags, argv)
     renamed, aliases = RENAMED.get(command, {}), ALIASES.get(command, {})
@@ -43,19 +41,19 @@ def modern(
         flag = spelled(part)
         if flag in renamed and part_with(parts, renamed[flag]) is None:
             _rename(part, renamed[flag])
-            note(f"{flag} is called {renamed[flag]} now; the old name works until the next version")
+            say(f"note: {flag} is called {renamed[flag]} now; the old name works until the next version")
         elif flag in aliases:
             _rename(part, aliases[flag])
     by_place = any(f.positional and f.top == "model" for f in flags)
     if command in NETWORK:
-        _network(parts, by_place=by_place, note=note)
+        _network(parts, by_place=by_place)
     if by_place and (model := part_with(parts, "--model")) is not None:
         parts = [values_of(model), *(part for part in parts if part is not model)]
     if command in OUT_BY_PLACE:
         places = [part for part in parts if not spelled(part)]
         if len(places) > 1 and part_with(parts, "--out") is None:
             places[1][:] = ["--out", places[1][0]]
-            note("results go to --out now; a second word in that place works until the next version")
+            say("note: results go to --out now; a second word in that place works until the next version")
     return [word for part in parts for word in part]
 
 
@@ -125,14 +123,15 @@ def _wrong_values(flag: Flag, values: Sequence[str]) -> list[str]:
     return []
 
 
-def _network(parts: Sequence[Part], *, by_place: bool, note: Callable[[str], object]) -> None:
+def _network(parts: Sequence[Part], *, by_place: bool) -> None:
     """`--run RUN` and `--encoder NETWORK` as `--model NETWORK` and `--head RUN`."""
     run, other = part_with(parts, "--run"), part_with(parts, "--encoder")
     if run is None and by_place and other is not None:
         run = part_with(parts, "")
     if run is not None and other is not None:
-        note(
-            "a run with --encoder is written --model NETWORK --head RUN now; the old names work until the next version"
+        say(
+            "note: a run with --encoder is written --model NETWORK --head RUN now; the old names work until the next "
+            "version"
         )
         if spelled(run):
             _rename(run, "--head")
@@ -142,7 +141,7 @@ def _network(parts: Sequence[Part], *, by_place: bool, note: Callable[[str], obj
     for part in (run, other):
         if part is not None and (flag := spelled(part)) in ("--run", "--encoder"):
             _rename(part, "--model")
-            note(f"{flag} is called --model now; the old name works until the next version")
+            say(f"note: {flag} is called --model now; the old name works until the next version")
 
 
 def _rename(part: Part, new: str) -> None:

@@ -18,10 +18,9 @@ from intraclip.metrics.scores import RANKS
 from intraclip.report.html import Shown, write_page
 from intraclip.report.records import read_record
 from intraclip.report.sections.augmentation import augmented
-from intraclip.report.sections.curves import curves
 from intraclip.report.sections.making import making, recipe_differences
 from intraclip.report.sections.networks import cams, load_networks, planes
-from intraclip.report.sections.numbers import main_protocol, score_tables, summary
+from intraclip.report.sections.numbers import curves, main_protocol, score_tables, summary
 from intraclip.report.sections.ranked import judge, ranked_lists
 from intraclip.types import Split
 
