@@ -411,7 +411,7 @@ def test_another_network_or_folder_is_refused(file: Path, labelled: Path, tmp_pa
     with pytest.raises(DataError, match="belongs to the network eeeeeeeeeeee"):
         run_command("link", [str(file), "--out", str(tmp_path / "out"), "--calibration", str(saved)])
     with pytest.raises(DataError, match="for euclidean distances, not cosine"):
-        run(
+        run_command(
             "link",
             [str(file), "--out", str(tmp_path / "out"), "--calibration", str(saved), "--distance", "cosine"],
         )
