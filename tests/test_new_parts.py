@@ -37,11 +37,11 @@ assert {"length", "square"} <= set(shown)
 rest, _ = TotalLoss({})(output, torch.tensor([0, 0, 1, 1]))
 assert torch.isclose(loss, rest + 0.5 * shown["length"])
 assert "[loss.length]\\nweight = 0.5\\nfree = 0.25" in dump_recipe(recipe)
-import intraclip.lab.reproduce.tables as tables, intraclip.report.sections.curves as curves
+import intraclip.lab.reproduce.tables as tables, intraclip.report.sections.numbers as numbers
 assert "length" in tables.LOSS_COLUMNS
 from types import SimpleNamespace
 entries = [{"epoch": n, "loss": 2.0, "length": 1.0} for n in (1, 2)]
-drawn = curves.curves([SimpleNamespace(name="r", epochs=entries, scores={})], {}, protocol="x")
+drawn = numbers.curves([SimpleNamespace(name="r", epochs=entries, scores={})], {}, protocol="x")
 assert any("Squared length" in figure for figure in drawn["training"])
 assert model.backbone.project.weight.grad.abs().sum() > 0
 assert model.eval()(torch.randn(4, 3, 3, 32, 16)).embedding.shape == (4, 32)

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from conftest import write_tracklet
-from intraclip.cli.gallery import main as gallery_main
 from intraclip.cli.gallery_flags import age, login, moment
 from intraclip.cli.main import main as intraclip_main
+from intraclip.cli.main import run as run_command
 from intraclip.config import Recipe
 from intraclip.embed.embeddings_writer import save_embeddings
 from intraclip.errors import ConfigError, IntraclipError
@@ -56,7 +56,7 @@ def gallery(capsys: pytest.CaptureFixture[str]) -> Command:
 
     def run(*argv: str) -> str:
         try:
-            assert gallery_main(argv) == 0
+            assert run_command("gallery", argv) == 0
         except IntraclipError as error:
             return f"error: {error}"
         captured = capsys.readouterr()
@@ -420,7 +420,7 @@ def test_check_finds_damage_and_saves_the_rest(filled, gallery, capsys):
         strip = opened.strip(ONE)
     data[data.index(strip[-60:]) + 3] ^= 1
     Path("g/gallery.sqlite").write_bytes(data)
-    assert gallery_main(["check", "g"]) == 2
+    assert run_command("gallery", ["check", "g"]) == 2
     assert f"the pictures of tracklet '{ONE}'" in capsys.readouterr().out
     assert "is damaged" in gallery("show", "g", ONE, "--out", "strip.jpg")
     saved = json.loads(gallery("check", "g", "--out", "new", "--json"))
@@ -439,7 +439,7 @@ def test_times_and_ages_are_read():
 
 
 def test_the_command_explains_itself(capsys):
-    assert gallery_main([]) == 0
+    assert run_command("gallery", []) == 0
     assert "export-labels" in capsys.readouterr().out
     assert intraclip_main(["gallery", "drop"]) == 2
     assert "there are add, search" in capsys.readouterr().err

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from conftest import write_tracklet
-from intraclip.cli.link import main as link_main
 from intraclip.cli.main import main
+from intraclip.cli.main import run as run_command
 from intraclip.data.readers import read_split
 from intraclip.embed.embeddings_io import read_embeddings
 from intraclip.embed.embeddings_writer import save_embeddings
@@ -59,7 +59,7 @@ def labelled(tmp_path: Path) -> Path:
 def run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
     def run(*argv: object) -> str:
         capsys.readouterr()
-        assert link_main([*map(str, argv), "--out", str(tmp_path / "out")]) == 0
+        assert run_command("link", [*map(str, argv), "--out", str(tmp_path / "out")]) == 0
         return capsys.readouterr().out
 
     return run
@@ -83,7 +83,7 @@ def test_without_anything_else_the_data_choose_the_threshold(run: Callable[..., 
 def test_scores_of_boxes_need_the_folder_of_ingest(file: Path, tmp_path: Path):
     pytest.importorskip("trackers")
     with pytest.raises(ConfigError, match="--truth needs the tracks of `intraclip ingest`"):
-        link_main([str(file), "--truth", str(tmp_path), "--out", str(tmp_path / "out")])
+        run_command("link", [str(file), "--truth", str(tmp_path), "--out", str(tmp_path / "out")])
     assert not (tmp_path / "out").exists()
 
 
@@ -268,7 +268,7 @@ def test_a_calibration_that_does_not_fit_is_not_kept(file: Path, tmp_path: Path,
     argv = [file, "--calibration", tmp_path / "other.npz", "--save-calibration", tmp_path / "cal.json"]
     argv += {"network": [], "prior": ["--prior", "2"], "threshold": ["--threshold", "1"]}[how]
     with pytest.raises(IntraclipError):
-        link_main([*map(str, argv), "--out", str(tmp_path / "out")])
+        run_command("link", [*map(str, argv), "--out", str(tmp_path / "out")])
     assert not (tmp_path / "cal.json").exists()
 
 
@@ -284,7 +284,7 @@ def test_the_file_of_score_is_a_calibration_too(
     written, _ = calibrate_file(labelled, protocol="cross-camera", distance="euclidean")
     Path("cal.json").write_text(json.dumps(written.to_json_dict()))
     argv = [file.name, "--out", "out", "--calibration", "cal.json", "--distance", "euclidean"]
-    assert link_main(argv) == 0
+    assert run_command("link", argv) == 0
     assert read_calibration(Path("cal.json")).fingerprint == FINGERPRINT
 
 
@@ -372,7 +372,7 @@ def test_a_gallery_brings_its_metric_its_calibration_and_its_names(
     assert "yard3" in (tmp_path / "out" / "people.html").read_text(encoding="utf-8")
     assert any("seen by one camera at once" in note for note in found["notes"])
     with pytest.raises(ConfigError, match="--data goes with an embeddings file"):
-        link_main([str(tmp_path / "gallery"), "--data", "x", "--out", str(tmp_path / "other")])
+        run_command("link", [str(tmp_path / "gallery"), "--data", "x", "--out", str(tmp_path / "other")])
 
 
 def test_cameras_of_a_gallery_that_share_a_number_are_kept_apart(run: Callable[..., str], tmp_path: Path):
@@ -400,7 +400,7 @@ def test_what_cannot_be_is_refused_and_leaves_nothing(
 ):
     given = [str(labelled) if a == "LABELLED" else a for a in argv]
     with pytest.raises(kind, match=words):
-        link_main([str(file), "--out", str(tmp_path / "out"), *given])
+        run_command("link", [str(file), "--out", str(tmp_path / "out"), *given])
     assert not (tmp_path / "out").exists()
 
 
@@ -409,15 +409,16 @@ def test_another_network_or_folder_is_refused(file: Path, labelled: Path, tmp_pa
     found = fit_calibration(make_world(people=30, noise=0.15, seed=5).embeddings, fingerprint="e" * 64)
     saved.write_text(json.dumps(found.to_json_dict()))
     with pytest.raises(DataError, match="belongs to the network eeeeeeeeeeee"):
-        link_main([str(file), "--out", str(tmp_path / "out"), "--calibration", str(saved)])
+        run_command("link", [str(file), "--out", str(tmp_path / "out"), "--calibration", str(saved)])
     with pytest.raises(DataError, match="for euclidean distances, not cosine"):
-        link_main(
-            [str(file), "--out", str(tmp_path / "out"), "--calibration", str(saved), "--distance", "cosine"]
+        run_command(
+            "link",
+            [str(file), "--out", str(tmp_path / "out"), "--calibration", str(saved), "--distance", "cosine"],
         )
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "x").write_text("")
     with pytest.raises(OutputError, match="not empty"):
-        link_main([str(file), "--out", str(tmp_path / "full")])
+        run_command("link", [str(file), "--out", str(tmp_path / "full")])
 
 
 def test_a_link_of_a_gallery_is_in_its_log(run: Callable[..., str], tmp_path: Path):
@@ -460,7 +461,7 @@ def test_of_two_that_link_into_one_folder_one_is_refused(
 
     monkeypatch.setattr(people_module, "link", meanwhile)
     with pytest.raises(OutputError, match="made just now"):
-        link_main([str(file), "--out", str(tmp_path / "out")])
+        run_command("link", [str(file), "--out", str(tmp_path / "out")])
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["people.csv"]
     assert (tmp_path / "out/people.csv").read_text() == "of the other one"
 
@@ -549,7 +550,7 @@ def test_a_gallery_keeps_its_linking_wherever_the_next_one_goes(run: Callable[..
     table = tmp_path / "out" / "people.csv"
     table.write_text(table.read_text().replace(",2,,", ",2,Eva,", 1))
     for folder in ("out", "elsewhere"):
-        assert link_main([str(tmp_path / "gallery"), "--out", str(tmp_path / folder)]) == 0
+        assert run_command("link", [str(tmp_path / "gallery"), "--out", str(tmp_path / folder)]) == 0
         assert {row["name"] for row in rows_of(tmp_path / folder) if row["person"] == "2"} == {"Eva"}
     nothing = {"added": [], "merged": {}, "split": {}, "gone": [], "names": {}}
     assert after["changes"] == {**nothing, "kept": 7}

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from intraclip.cli.common import command, plain, print_table, progress_bar, say, score_table
+from intraclip.cli.common import command, plain, print_table, progress_bar, progress_bars, say, score_table
 from intraclip.cli.main import main
 from intraclip.embed.embeddings_io import save_embeddings
 from intraclip.metrics.embeddings import Embeddings
@@ -126,6 +126,19 @@ def test_a_bar_fits_eighty_columns(monkeypatch, capsys: pytest.CaptureFixture[st
     ):
         assert part in text
     assert max(map(len, re.split(r"[\r\n]", text))) <= 80
+
+
+def test_a_bar_says_how_many_a_second():
+    now = 0.0
+    with progress_bars(["packing"], unit="frames") as update:
+        update.get_time = lambda: now
+        update("packing", 500, 2000)  # what was there before the first call took no time that is known
+        assert len(list(update.get_renderables())) == 1
+        now = 1.0
+        update("packing", 800, 2000)
+        now = 2.0
+        update("packing", 1000, 2000)
+        assert "250 frames/s" in str(list(update.get_renderables())[1])
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="commands are quoted for a POSIX shell")

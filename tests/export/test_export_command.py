@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from intraclip.cli.export import calibration_clips, loss_file, main
+from intraclip.cli.export import calibration_clips, loss_file
+from intraclip.cli.main import run as run_command
 from intraclip.config import InputConfig, ModelConfig, Recipe
 from intraclip.errors import ConfigError, OutputError
 from intraclip.export import write as write_module
@@ -32,15 +33,15 @@ def run(tmp_path: Path) -> Path:
 def test_a_file_is_written_once_and_replaced_on_request(run: Path, capsys: pytest.CaptureFixture[str]):
     out = run / "a.pt2"
     flags = [str(run), "--format", "torch", "--out", str(out)]
-    assert main([*flags, "--json"]) == 0
+    assert run_command("export", [*flags, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["file"] == str(out)
     assert found["part"] == "clip"
     assert found["cosine"] > 0.9999
     assert found["loss"] is None
     with pytest.raises(OutputError, match=r"exists; choose another --out, or add --force"):
-        main(flags)
-    assert main([*flags, "--force", "--part", "frame"]) == 0
+        run_command("export", flags)
+    assert run_command("export", [*flags, "--force", "--part", "frame"]) == 0
 
 
 def test_a_file_that_another_process_wrote_meanwhile_stays(run: Path, monkeypatch: pytest.MonkeyPatch):
@@ -53,16 +54,18 @@ def test_a_file_that_another_process_wrote_meanwhile_stays(run: Path, monkeypatc
 
     monkeypatch.setattr(write_module, "check_reference", meanwhile)
     with pytest.raises(OutputError, match="made just now"):
-        main([str(run), "--format", "torch", "--out", str(out)])
+        run_command("export", [str(run), "--format", "torch", "--out", str(out)])
     assert out.read_text() == "of the other one"
 
 
 def test_requests_that_cannot_be_met_are_refused_before_any_work(tmp_path: Path):
     nowhere = str(tmp_path / "none")
     with pytest.raises(ConfigError, match=r"writes \.xml; choose such a name"):
-        main([nowhere, "--format", "openvino", "--out", str(tmp_path / "a.onnx")])
+        run_command("export", [nowhere, "--format", "openvino", "--out", str(tmp_path / "a.onnx")])
     with pytest.raises(ConfigError, match="int8 needs --data"):
-        main([nowhere, "--format", "onnx", "--out", str(tmp_path / "a.onnx"), "--precision", "int8"])
+        run_command(
+            "export", [nowhere, "--format", "onnx", "--out", str(tmp_path / "a.onnx"), "--precision", "int8"]
+        )
     assert list(tmp_path.iterdir()) == []
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import intraclip as ic
-from intraclip.cli.link import main as link_main
+from intraclip.cli.main import run
 from intraclip.errors import OutputError
 from intraclip.gallery.gallery import create_gallery, open_gallery
 from intraclip.gallery.records import Filters, TrackletRecord
@@ -21,7 +21,7 @@ from link.link_world import World, make_world
 
 STOPPING = """
 import sys
-from intraclip.cli.link import main
+from intraclip.cli.main import run
 import intraclip.{module} as module
 call = module.{name}
 def waiting(*args, **options):
@@ -29,7 +29,7 @@ def waiting(*args, **options):
     sys.stdin.readline()
     return call(*args, **options)
 module.{name} = waiting
-sys.exit(main(sys.argv[1:]))
+sys.exit(run("link", sys.argv[1:]))
 """
 
 AGAIN_AND_AGAIN = """
@@ -94,7 +94,7 @@ def test_who_links_a_gallery_that_is_being_linked_is_refused_at_once(folder: Pat
         with pytest.raises(
             OutputError, match="is being linked by somebody else; wait for that, then link it"
         ):
-            link_main([str(folder), "--out", str(tmp_path / "second")])
+            run("link", [str(folder), "--out", str(tmp_path / "second")])
         assert not (tmp_path / "second").exists()
         with pytest.raises(OutputError, match="is being linked by somebody else"):
             ic.link(folder)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import intraclip as ic
-from intraclip.cli.link import main as link_main
+from intraclip.cli.main import run
 from intraclip.embed.embeddings_writer import save_embeddings
 from intraclip.errors import ConfigError, DataError
 from intraclip.gallery.answers import Answer
@@ -87,7 +87,7 @@ def test_what_contradicts_itself_joins_nobody_and_the_command_says_so(
     save_embeddings(tmp_path / "e.npz", world.embeddings, times=None, metadata={"fingerprint": "f"})
     (tmp_path / "a.csv").write_text(f"{HEADER}t000,t003,same\nt003,t006,same\nt000,t006,different\n")
     argv = [str(tmp_path / "e.npz"), "--threshold", "1.2", "--distance", "euclidean"]
-    assert link_main([*argv, "--answers", str(tmp_path / "a.csv"), "--out", str(tmp_path / "out")]) == 0
+    assert run("link", [*argv, "--answers", str(tmp_path / "a.csv"), "--out", str(tmp_path / "out")]) == 0
     out = capsys.readouterr().out
     assert "contradicts itself: t000 and t006 were rejected as one person" in out
     assert (
@@ -129,8 +129,9 @@ def test_what_is_wrong_is_named_and_leaves_nothing(
     save_embeddings(tmp_path / "e.npz", world.embeddings, times=None, metadata={"fingerprint": "f"})
     (tmp_path / "f.csv").write_text(text)
     with pytest.raises(DataError, match=words):
-        link_main(
-            [str(tmp_path / "e.npz"), f"--{flag}", str(tmp_path / "f.csv"), "--out", str(tmp_path / "out")]
+        run(
+            "link",
+            [str(tmp_path / "e.npz"), f"--{flag}", str(tmp_path / "f.csv"), "--out", str(tmp_path / "out")],
         )
     assert not (tmp_path / "out").exists()
 

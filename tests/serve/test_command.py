@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from intraclip.cli.serve import main
+from intraclip.cli.main import run
 from intraclip.config import ClipConfig, InputConfig, ModelConfig
 from intraclip.embed.extract import extractor_of
 from intraclip.embed.extractors import ExtractSettings
@@ -24,16 +24,16 @@ from serve.serve_world import CHANGE, SECRET, ColourModel, TestClient, frame, jp
 def test_beyond_loopback_it_does_not_start_without_a_token(prepared):
     for flags in (["--host", "0.0.0.0"], ["--allow-host", "people.example.org"]):
         with pytest.raises(ConfigError, match="a token is required"):
-            main([str(prepared), *flags])
+            run("serve", [str(prepared), *flags])
 
 
 def test_wrong_flags_and_galleries_are_refused(prepared, tmp_path):
     with pytest.raises(ConfigError, match="belong together"):
-        main([str(prepared), "--tls-cert", str(tmp_path / "cert.pem")])
+        run("serve", [str(prepared), "--tls-cert", str(tmp_path / "cert.pem")])
     with pytest.raises(ConfigError, match="cannot be read"):
-        main([str(prepared), "--token-file", str(tmp_path / "none")])
+        run("serve", [str(prepared), "--token-file", str(tmp_path / "none")])
     with pytest.raises(DataError, match="is no gallery"):
-        main([str(tmp_path / "none"), "--port", "0"])
+        run("serve", [str(tmp_path / "none"), "--port", "0"])
 
 
 def test_a_bad_certificate_is_refused(prepared, tmp_path):
@@ -44,7 +44,7 @@ def test_a_bad_certificate_is_refused(prepared, tmp_path):
     tokens.write_text(f"alice {SECRET}\n")
     tokens.chmod(0o600)
     with pytest.raises(ConfigError, match="cannot be used"):
-        main([str(prepared), "--port", "0", "--tls-cert", str(files[0]), "--tls-key", str(files[1])])
+        run("serve", [str(prepared), "--port", "0", "--tls-cert", str(files[0]), "--tls-key", str(files[1])])
 
 
 def test_a_busy_port_is_an_error_before_anything_is_printed(prepared, capsys):
@@ -52,7 +52,7 @@ def test_a_busy_port_is_an_error_before_anything_is_printed(prepared, capsys):
         socket.create_server(("127.0.0.1", 0)) as taken,
         pytest.raises(OutputError, match="choose another --port"),
     ):
-        main([str(prepared), "--port", str(taken.getsockname()[1])])
+        run("serve", [str(prepared), "--port", str(taken.getsockname()[1])])
     assert capsys.readouterr() == ("", "")
 
 

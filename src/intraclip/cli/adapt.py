@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +16,6 @@ import tyro
 from intraclip.cli.common import (
     ForPrograms,
     TrainingBar,
-    parse,
     print_json,
     print_table,
     progress_bars,
@@ -78,9 +77,8 @@ class AdaptArgs(ForPrograms):
     """auto, cpu, cuda or cuda:N."""
 
 
-def main(argv: Sequence[str]) -> int:
+def main(args: AdaptArgs) -> int:
     """Run the command."""
-    args = parse(AdaptArgs, argv, command="adapt")
     from intraclip.adapt.adapting import adapt
     from intraclip.adapt.footage import gallery_in
     from intraclip.core.extras import require_extra
@@ -90,7 +88,11 @@ def main(argv: Sequence[str]) -> int:
     if args.ask is not None:
         if args.ask < 1:
             raise ConfigError(f"--ask {args.ask}: at least one question is asked; leave it out to ask none")
-        require_terminal()
+        if not sys.stdin.isatty():
+            raise ConfigError(
+                "--ask: standard input is no terminal, so nobody can answer; run it in one, give answers with "
+                "--answers FILE.csv, or answer on the page of `intraclip serve GALLERY` and adapt with --data GALLERY"
+            )
     gallery = gallery_in(args.data[0]) if len(args.data) == 1 else None
     kept = args.gallery or str(gallery or args.out / "answers.csv")
     with progress_bars(["looking", "learning"]) as update:
@@ -136,19 +138,6 @@ def _print(found: Adapted) -> None:
         [[WORDS[name], f"{100 * before[name]:.1f} %", f"{100 * after[name]:.1f} %"] for name in before],
     )
     tell(found.verdict)
-
-
-def require_terminal() -> None:
-    """Refuse to ask where nobody can answer.
-
-    Raises:
-        ConfigError: standard input is no terminal.
-    """
-    if not sys.stdin.isatty():
-        raise ConfigError(
-            "--ask: standard input is no terminal, so nobody can answer; run it in one, give answers with --answers "
-            "FILE.csv, or answer on the page of `intraclip serve GALLERY` and adapt with --data GALLERY"
-        )
 
 
 class Terminal:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
 import tyro
 
-from intraclip.cli.common import ForPrograms, Parts, choose, print_json, print_table, say
+from intraclip.cli.common import ForPrograms, Parts, print_json, print_table, say
 from intraclip.cli.gallery_flags import InGallery, Model, audited, clock, login, open_model
 from intraclip.cli.network import ready
 from intraclip.core.settings import bounded
@@ -198,8 +197,3 @@ PARTS: Parts = {
     "confirm": (JudgeArgs, partial(_judge, same=True)),
     "reject": (JudgeArgs, partial(_judge, same=False)),
 }
-
-
-def main(argv: Sequence[str]) -> int:
-    """Run the command."""
-    return choose("alerts", argv, PARTS, about=HELP)

@@ -8,12 +8,12 @@ import re
 import shlex
 import shutil
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import tyro
@@ -24,8 +24,8 @@ from intraclip.errors import ConfigError, DataError, did_you_mean
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from intraclip.cli.bars import Bars
     from intraclip.config import Recipe
-    from intraclip.core.progress import Progress
     from intraclip.ingest.track_scores import CamerasScores
     from intraclip.train.loop import Watcher
     from intraclip.train.throughput import Throughput
@@ -43,15 +43,8 @@ SHOWN_SCORES = {"rank1": "rank-1", "mAP": "mAP"}
 """Scores whose intervals and differences are printed; the JSON holds all."""
 
 
-@dataclass
-class Voice:
-    """How much is said beside results and errors."""
-
-    quiet: bool = False
-
-
-VOICE = Voice()
-"""Of this process; ``-q`` sets it."""
+VOICE = SimpleNamespace(quiet=False)
+"""How much this process says beside results and errors; ``-q`` makes it quiet."""
 
 
 def parse(kind: type[ArgsT], argv: Sequence[str], *, command: str, default: ArgsT | None = None) -> ArgsT:
@@ -64,7 +57,7 @@ def parse(kind: type[ArgsT], argv: Sequence[str], *, command: str, default: Args
 
         print(help_text(kind, command, whole="--help-all" in argv, given=default))
         raise SystemExit(0)
-    argv, source = modern(kind, argv, command=command, note=lambda text: say(f"note: {text}")), ""
+    argv, source = modern(kind, argv, command=command), ""
     if command in COMMANDS:
         argv, source = with_settings(kind, argv)
     if wrong := mistakes(kind, argv):
@@ -72,12 +65,13 @@ def parse(kind: type[ArgsT], argv: Sequence[str], *, command: str, default: Args
         told = f"error: {'; '.join(wrong)}{from_file}; `intraclip {command} --help` explains the flags"
         print(plain(told), file=sys.stderr)
         raise SystemExit(2)
-    prog, config = f"intraclip {command}", (tyro.conf.FlagCreatePairsOff,)
-    argv = joined(kind, argv)
-    if default is None:
-        args = tyro.cli(kind, prog=prog, args=argv, config=config)
-    else:
-        args = tyro.cli(kind, prog=prog, args=argv, default=default, config=config)
+    args = tyro.cli(
+        kind,
+        prog=f"intraclip {command}",
+        args=joined(kind, argv),
+        config=(tyro.conf.FlagCreatePairsOff,),
+        default=tyro.MISSING_NONPROP if default is None else default,
+    )
     if beyond := "; ".join(_beyond_bounds(args)):
         raise ConfigError(beyond)
     return args
@@ -201,8 +195,8 @@ def command(*words: object) -> str:
 
 
 def print_json(value: Any) -> None:
-    """Results for programs, on standard output."""
-    print(json.dumps(value, indent=2))
+    """Results for programs, on standard output; paths are written as text."""
+    print(json.dumps(value, indent=2, default=os.fspath))
 
 
 def console(*, stderr: bool = False, width: int | None = None) -> Console:
@@ -271,10 +265,10 @@ def _spelled(match: re.Match[str]) -> str:
     return f"\\x{number:02x}" if number < 256 else f"\\u{number:04x}"
 
 
-def some(messages: Sequence[str], most: int = 10) -> list[str]:
-    """The first of many messages, and how many more there are."""
+def some(messages: Sequence[str], most: int = 10, *, where: str = "") -> list[str]:
+    """The first of many messages, and how many more there are, and where."""
     more = len(messages) - most
-    return [*messages[:most], *([f"and {more:,} more"] if more > 0 else [])]
+    return [*messages[:most], *([f"and {more:,} more{where}"] if more > 0 else [])]
 
 
 def say_some(messages: Sequence[str]) -> None:
@@ -377,89 +371,22 @@ def print_tracks(scores: CamerasScores) -> None:
 
 
 @contextmanager
-def progress_bar(description: str) -> Iterator[Any]:
-    """A progress bar on standard error; yields a function of (done, total).
+def progress_bars(stages: Sequence[str], *, unit: str = "") -> Iterator[Bars]:
+    """`Bars` for as long as the work lasts."""
+    from intraclip.cli.bars import Bars
 
-    It appears with the first call, so that an error before any work is not hidden behind an empty bar.
-    """
-    with progress_bars([description]) as update:
-        yield partial(update, description)
+    bars = Bars(stages, unit=unit)
+    try:
+        yield bars
+    finally:
+        bars.hide()
 
 
 @contextmanager
-def progress_bars(descriptions: Sequence[str], *, of_bytes: bool = False) -> Iterator[Any]:
-    """As `progress_bar`, with a bar for each stage of a job; the function takes the stage's description first.
-
-    Others than these get a bar when they are met. Its `hide` takes the bars away until the next call.
-    """
-    from rich.console import RenderableType
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-    from rich.table import Column
-    from rich.text import Text
-
-    class Bars(Progress):
-        """With a line of its own for what does not fit beside the bar."""
-
-        def get_renderables(self) -> Iterator[RenderableType]:
-            yield self.make_tasks_table(self.tasks)
-            for shown in self.tasks:
-                if shown.fields["extra"]:
-                    yield Text(f"  {shown.fields['extra']}", no_wrap=True, overflow="ellipsis")
-
-    progress = Bars(
-        TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
-        BarColumn(bar_width=None, table_column=Column(ratio=1)),  # takes what the others leave
-        (DownloadColumn if of_bytes else MofNCompleteColumn)(table_column=Column(no_wrap=True)),
-        TimeRemainingColumn(table_column=Column(no_wrap=True)),
-        console=console(stderr=True),
-        expand=True,
-    )
-    tasks = {name: progress.add_task(name, total=None, extra="", start=False) for name in descriptions}
-
-    def update(description: str, done: int, total: int | None, extra: str = "") -> None:
-        if VOICE.quiet:
-            return
-        if description not in tasks:
-            tasks[description] = progress.add_task(description, total=None, extra="", start=False)
-        if not progress.live.is_started:
-            progress.start()
-        progress.start_task(tasks[description])
-        progress.update(tasks[description], completed=done, total=total or None, extra=extra)
-
-    def hide() -> None:
-        if progress.live.is_started:
-            progress.stop()
-
-    update.hide = hide  # type: ignore[attr-defined]
-    try:
-        yield update
-    finally:
-        hide()
-
-
-def with_rate(update: Callable[[int, int, str], None]) -> Progress:
-    """A function of (done, total) that also tells a progress bar how many frames a second are done.
-
-    Counted from the first call: what comes before it is the start of processes.
-    """
-    start: list[tuple[float, int]] = []
-
-    def show(done: int, total: int) -> None:
-        now = time.perf_counter()
-        if not start:
-            start.append((now, done))
-        seconds, frames = now - start[0][0], done - start[0][1]
-        rate = frames / max(seconds, 1e-6)
-        update(done, total, f"{rate:,.{1 if rate < 100 else 0}f} frames/s" if frames else "")
-
-    return show
+def progress_bar(stage: str, *, unit: str = "") -> Iterator[Any]:
+    """One bar; yields a function of (done, total), and perhaps what else to say."""
+    with progress_bars([stage], unit=unit) as bars:
+        yield partial(bars, stage)
 
 
 class TrainingBar:

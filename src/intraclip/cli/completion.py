@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
+from pathlib import Path
 from typing import Any, Literal
 
 import tyro
 
-from intraclip.cli.common import parse
 from intraclip.cli.flags import Flag, first_sentence, flags_of
 from intraclip.cli.main import COMMANDS
 from intraclip.cli.recipe_flags import COMMANDS as WITH_RECIPE
@@ -42,12 +41,11 @@ COMMON = (
     Flag(name="quiet", help="No progress, no notes.", values="none"),
     Flag(name="verbose", help="Say where an error was found.", values="none"),
 )
-CONFIG = Flag(name="config", help="A TOML file of flags.", values="one", path=True)
+CONFIG = Flag(name="config", help="A TOML file of flags.", values="one", of=Path)
 
 
-def main(argv: Sequence[str]) -> int:
+def main(args: CompletionArgs) -> int:
     """Run the command."""
-    args = parse(CompletionArgs, argv, command="completion")
     print({"bash": bash, "zsh": zsh, "fish": fish}[args.shell]())
     return 0
 
@@ -171,7 +169,7 @@ def fish() -> str:
             values = "" if flag.values == "none" else " -r"
             if flag.choices:
                 values = f" -x -a {_quoted(' '.join(flag.choices))}"
-            elif flag.path:
+            elif flag.of is Path:
                 values += "F"
             lines.append(f"{condition} -l {flag.spelling.removeprefix('--')}{values} {about}")
     return "\n".join(lines)

@@ -61,12 +61,16 @@ class CrossArgs(ForPrograms):
     settings: Annotated[Recipe, tyro.conf.arg(name="")] = field(default_factory=Recipe)
 
 
-def main(argv: Sequence[str]) -> int:
-    """Run the command."""
+def parsed(argv: Sequence[str]) -> CrossArgs:
+    """The flags of a command line, over the recipe that they change."""
     recipe = load_recipe(flag_value(argv, "--recipe") or "paper")
     default = CrossArgs(test=tyro.MISSING, settings=recipe)
-    args = parse_with_recipe(CrossArgs, argv, command="cross", default=default)
-    _check_flags(args, recipe)
+    return parse_with_recipe(CrossArgs, argv, command="cross", default=default)
+
+
+def main(args: CrossArgs) -> int:
+    """Run the command."""
+    _check_flags(args)
     result = _run(args)
     if args.json:
         print_json(result)
@@ -83,7 +87,7 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def _check_flags(args: CrossArgs, recipe: Recipe) -> None:
+def _check_flags(args: CrossArgs) -> None:
     if not args.runs:
         if args.settings.data.split:
             raise ConfigError("--data.split says nothing here: use --splits for the training splits")
@@ -98,6 +102,7 @@ def _check_flags(args: CrossArgs, recipe: Recipe) -> None:
         )
         if given
     ]
+    recipe = load_recipe(args.recipe)
     useless += [line for line in differing_keys(recipe, args.settings) if not line.startswith("device:")]
     if useless:
         raise ConfigError(

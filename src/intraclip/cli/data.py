@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
-from intraclip.cli.common import ForPrograms, Parts, choose, print_json, progress_bar, say, with_rate
+from intraclip.cli.common import ForPrograms, Parts, print_json, progress_bar, say
 from intraclip.config import Layout
 from intraclip.core.folders import leaving_nothing
 from intraclip.core.settings import bounded
@@ -78,23 +77,7 @@ class MakeVideosArgs(ForPrograms):
 
     folder: tyro.conf.Positional[Path]
     """Folder to write; must be empty or absent."""
-    people: int = 24
-    """People; each comes through two cameras or more. More people in the same time make the videos more crowded."""
-    cameras: int = 4
-    """Cameras, one video each."""
-    seconds: float = 60.0
-    """Length of every video."""
-    fps: float = 10.0
-    """Frames a second."""
-    seed: int = 0
-    """Seed of people, cameras and paths."""
-    width: int = 960
-    """Width of the picture in pixels, a multiple of 32; the height is 9/16 of it. Smaller ones show smaller people."""
-    together: float = 0.3
-    """Share of people who walk beside somebody else."""
-    travel: tuple[float, float] = (3.0, 8.0)
-    """Shortest and longest usual time between two cameras, seconds."""
-    difficulty: Difficulty = field(default_factory=Difficulty)
+    settings: Annotated[VideosConfig, tyro.conf.arg(name="")] = field(default_factory=VideosConfig)
     workers: int | None = bounded(None, 1)
     """Processes that render, at most one a camera; as many as there are cores by default."""
 
@@ -160,7 +143,7 @@ def _make(args: MakeArgs) -> int:
         with leaving_nothing(args.folder), progress_bar("rendering frames") as update:
             summary = make_benchmark(args.folder, config, workers=args.workers, progress=update)
     if args.json:
-        print_json({**vars(summary), "root": str(summary.root)})
+        print_json(vars(summary))
     else:
         say(
             f"{summary.frames:,} frames in {summary.tracklets:,} tracklets of {summary.identities} people are in "
@@ -210,18 +193,17 @@ def _refuse_options_of_the_other_preset(args: MakeArgs) -> None:
 
 
 def _make_videos(args: MakeVideosArgs) -> int:
-    config = VideosConfig(**{item.name: getattr(args, item.name) for item in fields(VideosConfig)})
     from intraclip.studio.videos import make_videos
 
     with leaving_nothing(args.folder), progress_bar("rendering frames") as update:
-        summary = make_videos(args.folder, config, workers=args.workers, progress=update)
+        summary = make_videos(args.folder, args.settings, workers=args.workers, progress=update)
     if args.json:
-        print_json({**vars(summary), "root": str(summary.root), "videos": [str(v) for v in summary.videos]})
+        print_json(vars(summary))
     else:
         say(
-            f"{summary.people} people in {len(summary.videos)} videos of {args.seconds:g} s are in {summary.root}: "
-            f"{summary.visits} visits, {summary.boxes:,} boxes, {summary.in_view:.1f} people in a picture, "
-            f"{summary.frames / summary.seconds:.0f} frames/s"
+            f"{summary.people} people in {len(summary.videos)} videos of {args.settings.seconds:g} s are in "
+            f"{summary.root}: {summary.visits} visits, {summary.boxes:,} boxes, {summary.in_view:.1f} people in a "
+            f"picture, {summary.frames / summary.seconds:.0f} frames/s"
         )
         if 2 * summary.recurring < summary.people:
             say(
@@ -237,7 +219,7 @@ def _pack(args: PackArgs) -> int:
     from intraclip.data.pack.verify import verify_pack
     from intraclip.data.pack.write import write_pack
 
-    with progress_bar("packing frames") as update:
+    with progress_bar("packing frames", unit="frames") as update:
         summary = write_pack(
             args.folder,
             args.out,
@@ -248,16 +230,14 @@ def _pack(args: PackArgs) -> int:
             on_unreadable=args.on_unreadable,
             workers=args.workers or min(8, os.cpu_count() or 1),
             shard_bytes=args.shard_megabytes << 20,
-            progress=with_rate(update),
+            progress=update,
         )
     problems: list[str] = []
     if args.verify:
-        with progress_bar("comparing checksums") as update:
-            problems = verify_pack(
-                summary.root, progress=lambda done, total: update(done >> 20, total >> 20, "MiB")
-            )
+        with progress_bar("comparing checksums", unit="bytes") as update:
+            problems = verify_pack(summary.root, progress=update)
     if args.json:
-        print_json({**vars(summary), "root": str(summary.root), "problems": problems})
+        print_json({**vars(summary), "problems": problems})
     for line in summary.unreadable:
         say(f"unreadable: {line}")
     say(
@@ -293,8 +273,3 @@ PARTS: Parts = {
     "pack": (PackArgs, _pack),
     "check": (CheckArgs, _check),
 }
-
-
-def main(argv: Sequence[str]) -> int:
-    """Run the command."""
-    return choose("data", argv, PARTS, about=HELP)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from intraclip.cli.common import ForPrograms, parse, print_json, progress_bar, say, training_bar
+from intraclip.cli.common import ForPrograms, print_json, progress_bar, say, training_bar
 from intraclip.core.settings import bounded
 
 
@@ -27,9 +26,8 @@ class DemoArgs(ForPrograms):
     """Continue an interrupted demo in --out; what is finished is kept."""
 
 
-def main(argv: Sequence[str]) -> int:
+def main(args: DemoArgs) -> int:
     """Run the command."""
-    args = parse(DemoArgs, argv, command="demo")
     from intraclip.lab.demo import run_demo
     from intraclip.lab.view import View
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,6 @@ import tyro
 from intraclip.cli.common import (
     ForPrograms,
     ReadsData,
-    parse,
     print_json,
     print_scores,
     progress_bar,
@@ -49,9 +47,8 @@ class EvaluateArgs(ReadsData, ForPrograms):
     """auto, cpu, cuda or cuda:N; by default as in the recipe."""
 
 
-def main(argv: Sequence[str]) -> int:
+def main(args: EvaluateArgs) -> int:
     """Run the command."""
-    args = parse(EvaluateArgs, argv, command="evaluate")
     from intraclip.core.process_group import open_ranks
     from intraclip.embed.evaluate import evaluate
     from intraclip.models.checkpoint import model_file, read_checkpoint

@@ -12,7 +12,6 @@ import tyro
 from intraclip.cli.common import (
     ForPrograms,
     ReadsData,
-    parse,
     print_json,
     progress_bar,
     read_data_of_run,
@@ -57,9 +56,8 @@ class ExportArgs(ReadsData, ForPrograms):
     """Replace the file if it exists."""
 
 
-def main(argv: Sequence[str]) -> int:
+def main(args: ExportArgs) -> int:
     """Run the command."""
-    args = parse(ExportArgs, argv, command="export")
     import torch
 
     from intraclip.core.files import write_json
@@ -115,7 +113,19 @@ def main(argv: Sequence[str]) -> int:
                 file.unlink(missing_ok=True)
             raise
     if args.json:
-        print_json(_as_json(written, loss))
+        print_json(
+            {
+                "file": written.path,
+                "megabytes": written.megabytes,
+                "part": written.description.part,
+                "precision": written.description.precision,
+                "fingerprint": written.description.fingerprint,
+                "cosine": written.agreement.cosine,
+                "vectors_compared": written.agreement.vectors,
+                "checked_with": written.engine,
+                "loss": loss,
+            }
+        )
     else:
         _tell(written, loss)
     return 0
@@ -140,20 +150,6 @@ def calibration_clips(tracklets: Sequence[Tracklet], recipe: Recipe, *, count: i
 def loss_file(out: Path) -> Path:
     """Where the loss of an int8 file is written."""
     return out.with_name(out.name + ".json")
-
-
-def _as_json(written: Written, loss: dict[str, Any] | None) -> dict[str, Any]:
-    return {
-        "file": str(written.path),
-        "megabytes": written.megabytes,
-        "part": written.description.part,
-        "precision": written.description.precision,
-        "fingerprint": written.description.fingerprint,
-        "cosine": written.agreement.cosine,
-        "vectors_compared": written.agreement.vectors,
-        "checked_with": written.engine,
-        "loss": loss,
-    }
 
 
 def _tell(written: Written, loss: dict[str, Any] | None) -> None:

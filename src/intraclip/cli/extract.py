@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,13 +11,11 @@ from typing import TYPE_CHECKING, Literal
 from intraclip.cli.common import (
     ForPrograms,
     ReadsData,
-    parse,
     print_json,
     progress_bar,
     read_data_of_run,
     say,
     say_some,
-    with_rate,
 )
 from intraclip.cli.network import NetworkByPlace, extract_settings, or_default
 from intraclip.core.settings import bounded
@@ -59,9 +56,8 @@ class ExtractArgs(NetworkByPlace, ReadsData, ForPrograms):
     """Share the work over a Ray cluster: its address, or `local` for this machine."""
 
 
-def main(argv: Sequence[str]) -> int:
+def main(args: ExtractArgs) -> int:
     """Run the command."""
-    args = parse(ExtractArgs, argv, command="extract")
     from intraclip.core.process_group import open_ranks
     from intraclip.embed.embeddings_writer import check_embeddings_name
     from intraclip.errors import OutputError
@@ -95,8 +91,7 @@ def _extract(
 ) -> Extracted | None:
     from intraclip.embed.extract_job import extract_split
 
-    with progress_bar("frames") if ranks.leads else nullcontext() as bar:
-        update = bar and with_rate(bar)
+    with progress_bar("frames", unit="frames") if ranks.leads else nullcontext() as update:
         if args.ray is not None:
             from intraclip.embed.extract_ray import extract_with_ray
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from intraclip.cli.common import command, parse, progress_bars, say, with_rate
+from intraclip.cli.common import command, progress_bars, say
 from intraclip.cli.gallery_add import AddArgs, add_folder
 from intraclip.cli.gallery_flags import open_model_for
 from intraclip.ingest import IngestConfig
@@ -45,9 +44,8 @@ class FindArgs:
     settings: Annotated[IngestConfig, tyro.conf.arg(name="")] = field(default_factory=IngestConfig)
 
 
-def main(argv: Sequence[str]) -> int:
+def main(args: FindArgs) -> int:
     """Run the command."""
-    args = parse(FindArgs, argv, command="find")
     from intraclip.core.extras import require_extra
     from intraclip.errors import ConfigError, DataError
     from intraclip.ingest import ingest
@@ -70,14 +68,14 @@ def main(argv: Sequence[str]) -> int:
     if detector is None:
         detector, what = found_detector()
         say(f"detector: {what}; another one: --detector")
-    with progress_bars([FINDING, EMBEDDING]) as update:
+    with progress_bars([FINDING, EMBEDDING], unit="frames") as update:
         summary = ingest(
             args.videos,
             detector=detector,
             out=tracklets,
             settings=args.settings,
             resume=True,
-            progress=with_rate(partial(update, FINDING)),
+            progress=partial(update, FINDING),
         )
         if not summary.tracklets:
             why = "; ".join(summary.notes) or f"{len(summary.videos)} videos gave no tracklet"
@@ -92,18 +90,19 @@ def main(argv: Sequence[str]) -> int:
     if page.is_file():
         say(f"people were linked before; once more: {command('link', gallery, '--out', people)}")
     else:
+        from intraclip.cli.link import LinkArgs
         from intraclip.cli.link import main as link
 
-        link([str(gallery), "--out", str(people)])
+        link(LinkArgs(source=str(gallery), out=people))
     say(f"who is the same:  {page}")
     say(f"what was found:   {tracklets / 'contact_sheets'}")
     if not args.serve:
         say(f"the search page:  {command('serve', gallery)}")
         return 0
+    from intraclip.cli.serve import ServeArgs
     from intraclip.cli.serve import main as serve
 
-    model = ["--model", str(args.model)] if args.model is not None else []
-    return serve([str(gallery), "--port", str(args.port), *model])
+    return serve(ServeArgs(gallery=str(gallery), port=args.port, model=args.model))
 
 
 def _adding(args: FindArgs, tracklets: Path, gallery: Path) -> AddArgs:

@@ -33,9 +33,7 @@ class Flag:
         choices: the words it takes, if only some are taken.
         positional: it is given by its place.
         required: there is no default.
-        path: its values are files or folders.
-        number: its values are numbers.
-        whole: they are whole numbers.
+        of: what its values are, where it is a flag of files or folders (Path), or of numbers (int, float).
         default: the value without the flag, None where there is none.
         top: the field's name, where it is a field of the command itself and not of a group.
     """
@@ -47,9 +45,7 @@ class Flag:
     choices: tuple[str, ...] = ()
     positional: bool = False
     required: bool = False
-    path: bool = False
-    number: bool = False
-    whole: bool = False
+    of: type[Any] | None = None
     default: Any = None
     top: str = ""
 
@@ -98,7 +94,7 @@ def _walk(kind: type[Any], *, prefix: str, outer: bool, given: Any = None) -> li
         positional = _POSITIONAL in markers
         inner = _without_none(hint)
         origin, inside = get_origin(inner), get_args(inner)
-        numbers = {int, float} & {inner, *(inside if origin is tuple else ())}
+        each = inside if origin is tuple else (inner,)
         found.append(
             Flag(
                 name=(metavar or name.upper()) if positional else prefix + dashed,
@@ -108,9 +104,7 @@ def _walk(kind: type[Any], *, prefix: str, outer: bool, given: Any = None) -> li
                 choices=tuple(map(str, inside)) if origin is Literal else _parts(item),
                 positional=positional,
                 required=item.default is MISSING and item.default_factory is MISSING,
-                path=inner is Path or Path in inside,
-                number=bool(numbers),
-                whole=numbers == {int},
+                of=next((kind for kind in (Path, float, int) if kind in each), None),
                 default=default,
                 top=item.name if outer else "",
             )
@@ -156,6 +150,45 @@ def named(flags: Sequence[Flag], word: str) -> Flag | None:
     return next((f for f in flags if not f.positional and f.spelling == f"--{name}"), None) or next(
         (f for f in flags if not f.positional and f.name.replace("_", "-") == name), None
     )
+
+
+Part = list[str]
+"""A flag of a command line with its values, or one word that is given by its place."""
+
+
+def split(flags: Sequence[Flag], argv: Sequence[str]) -> list[Part]:
+    """The words of a command line, each flag with its values."""
+    parts: list[Part] = []
+    room = 0  # how many words the part before still takes
+    for word in argv:
+        if word.startswith("--"):
+            parts.append([word])
+            flag = named(flags, word)
+            # A flag that is not known any more took one value; argparse says so if it never did.
+            takes = 1 if flag is None else {"none": 0, "one": 1, "many": flag.count or len(argv)}[flag.values]
+            room = 0 if "=" in word and takes == 1 else takes
+        elif room:
+            parts[-1].append(word)
+            room -= 1
+        else:
+            parts.append([word])
+    return parts
+
+
+def spelled(part: Part) -> str:
+    """The flag of a part, such as ``--frame-stride``; empty for a word that is given by its place."""
+    return part[0].partition("=")[0].replace("_", "-") if part and part[0].startswith("--") else ""
+
+
+def values_of(part: Part) -> list[str]:
+    """What a part gives its flag, behind an equals sign or as words of their own."""
+    _, equals, value = part[0].partition("=") if spelled(part) else ("", "", "")
+    return [value] * bool(equals) + part[1:]
+
+
+def part_with(parts: Sequence[Part], flag: str) -> Part | None:
+    """The first part that gives a flag, or that is given by its place where the flag is empty."""
+    return next((part for part in parts if spelled(part) == flag), None)
 
 
 def first_sentence(text: str) -> str:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import tyro
 
-from intraclip.cli.common import ForPrograms, Parts, choose, command, print_json, print_table, say, some
+from intraclip.cli.common import ForPrograms, Parts, command, print_json, print_table, say, some
 from intraclip.cli.gallery_add import AddArgs, add
 from intraclip.cli.gallery_flags import (
     Chosen,
@@ -367,8 +366,3 @@ PARTS: Parts = {
     "calibrate": (CalibrateArgs, _calibrate),
     "export-labels": (ExportLabelsArgs, _export_labels),
 }
-
-
-def main(argv: Sequence[str]) -> int:
-    """Run the command."""
-    return choose("gallery", argv, PARTS, about=HELP)

@@ -6,6 +6,7 @@ import shutil
 import textwrap
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from intraclip.cli.flags import Flag, first_sentence, flags_of
@@ -139,10 +140,10 @@ def _metavar(flag: Flag) -> str:
     if flag.choices and len("|".join(flag.choices)) <= 34:
         return "|".join(flag.choices)
     word = METAVARS.get(flag.name, "")
-    if not word and flag.path:
+    if not word and flag.of is Path:
         beginning = flag.help.lower()[:24]
         word = "DIR" if "folder" in beginning or beginning.startswith(("run", "data set")) else "FILE"
-    word = word or ("N" if flag.number else "NAME")
+    word = word or ("N" if flag.of in (int, float) else "NAME")
     return f"{word} ..." if flag.values == "many" else word
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from shlex import quote
@@ -10,7 +9,7 @@ from typing import Annotated
 
 import tyro
 
-from intraclip.cli.common import ForPrograms, parse, print_json, print_tracks, progress_bar, say, with_rate
+from intraclip.cli.common import ForPrograms, command, print_json, print_tracks, progress_bar, say
 from intraclip.ingest import IngestConfig
 
 
@@ -46,9 +45,8 @@ class IngestArgs(ForPrograms):
     settings: Annotated[IngestConfig, tyro.conf.arg(name="")] = field(default_factory=IngestConfig)
 
 
-def main(argv: Sequence[str]) -> int:
+def main(args: IngestArgs) -> int:
     """Run the command."""
-    args = parse(IngestArgs, argv, command="ingest")
     from intraclip.errors import ConfigError
     from intraclip.ingest import ingest
 
@@ -59,7 +57,7 @@ def main(argv: Sequence[str]) -> int:
         from intraclip.embed.encoders import open_encoder
 
         encoder = open_encoder(args.model)
-    with progress_bar("ingesting") as update:
+    with progress_bar("ingesting", unit="frames") as update:
         summary = ingest(
             args.videos,
             out=args.out,
@@ -69,12 +67,12 @@ def main(argv: Sequence[str]) -> int:
             encoder=encoder,
             truth=args.truth,
             resume=args.resume,
-            progress=with_rate(update),
+            progress=update,
         )
     if args.json:
         print_json(
             {
-                "out": str(summary.out),
+                "out": summary.out,
                 "tracklets": summary.tracklets,
                 "shares_of_time": {stage: round(share, 4) for stage, share in summary.shares().items()},
                 "videos": [v.to_json_dict() for v in summary.videos],
@@ -87,9 +85,6 @@ def main(argv: Sequence[str]) -> int:
         if summary.scores is not None:
             print_tracks(summary.scores)
         if summary.tracklets:
-            model = f"--model {'MODEL' if args.model is None else quote(str(args.model))}"
-            say(
-                f"look at {quote(str(args.out / 'contact_sheets'))}, then: intraclip gallery add GALLERY "
-                f"--data {quote(str(args.out))} {model}"
-            )
+            add = command("gallery", "add", "GALLERY", "--data", args.out, "--model", args.model or "MODEL")
+            say(f"look at {quote(str(args.out / 'contact_sheets'))}, then: {add}")
     return 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -12,13 +12,13 @@ import tyro
 
 from intraclip.cli.common import (
     ForPrograms,
-    parse,
     print_json,
     print_table,
     print_tracks,
     progress_bar,
     read_data,
     say,
+    some,
     tell,
 )
 from intraclip.cli.gallery_flags import audited
@@ -91,9 +91,8 @@ class LinkArgs(Networked, ForPrograms):
     """Title of the page."""
 
 
-def main(argv: Sequence[str]) -> int:
+def main(args: LinkArgs) -> int:
     """Run the command."""
-    args = parse(LinkArgs, argv, command="link")
     from intraclip.core.extras import require_extra
     from intraclip.errors import ConfigError, OutputError
     from intraclip.link.output import TRAVEL, output_folder
@@ -304,11 +303,10 @@ def _print(people: People, given: Input, scores: dict[str, Any] | None) -> None:
     tell(f"one person when: {people.rule}")
     if people.changes is not None:
         tell(people.changes.summary())
-        lines = list(people.changes.lines(people.labels))
-        for line in lines[:SHOWN]:
+        for line in some(
+            list(people.changes.lines(people.labels)), SHOWN, where=", on the page and in --json"
+        ):
             tell(f"  {line}")
-        if len(lines) > SHOWN:
-            tell(f"  and {len(lines) - SHOWN:,} more, on the page and in --json")
     if scores is None:
         return
     table = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -9,8 +10,9 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
@@ -99,8 +101,8 @@ class LiveArgs(InGallery, Listening):
     )
 
 
-def main(argv: Sequence[str]) -> int:
-    """Run the command."""
+def parsed(argv: Sequence[str]) -> LiveArgs:
+    """The flags of a command line, which hold no password."""
     for word in argv:
         if has_password(word):
             source = re.sub(r"^.*?([A-Za-z][A-Za-z0-9+.-]*://)", r"\1", word)
@@ -109,7 +111,11 @@ def main(argv: Sequence[str]) -> int:
                 "in the list of processes; put it into a variable of the environment and write "
                 "'rtsp://USER:${NAME}@HOST/...', in single quotes"
             )
-    args = parse(LiveArgs, argv, command="live")
+    return parse(LiveArgs, argv, command="live")
+
+
+def main(args: LiveArgs) -> int:
+    """Run the command."""
     from intraclip.gallery.gallery import opened_or_created
     from intraclip.ingest.detector import found_detector, open_detector
     from intraclip.live.cameras import parse_cameras
@@ -148,7 +154,7 @@ def main(argv: Sequence[str]) -> int:
         live = Live(
             gallery, network, detector, cameras, args.settings, settings, channels=channels, actor=login()
         )
-        live.on_alert = _teller(args, gallery)
+        live.on_alert = partial(_tell_alert, args)
         if learned := learned_in_words(gallery):
             say(learned)
         for camera in cameras:
@@ -234,24 +240,14 @@ def _serve(args: LiveArgs, live: Live, gallery: Gallery, network: Network) -> Li
     return live.status()
 
 
-def _teller(args: LiveArgs, gallery: Gallery) -> Any:
-    def tell(alert: Alert) -> None:
-        if args.json:
-            import json
-
-            print(json.dumps({"alert": asdict(alert)}), flush=True)
-            return
-        who = alert.name or f"number {alert.watched}"
-        answer = command("alerts", "confirm", gallery.info.address, alert.id.lstrip("0"))
-        print(
-            plain(
-                f"alert: {who} in {alert.camera}, tracklet {alert.tracklet}, {100 * alert.probability:.0f} % likely; "
-                f"{answer} (or reject)"
-            ),
-            flush=True,
-        )
-
-    return tell
+def _tell_alert(args: LiveArgs, alert: Alert) -> None:
+    if args.json:
+        print(json.dumps({"alert": asdict(alert)}), flush=True)
+        return
+    who = alert.name or f"number {alert.watched}"
+    answer = command("alerts", "confirm", args.gallery, alert.id.lstrip("0"))
+    told = f"{who} in {alert.camera}, tracklet {alert.tracklet}, {100 * alert.probability:.0f} % likely"
+    print(plain(f"alert: {told}; {answer} (or reject)"), flush=True)
 
 
 def _in_words(status: LiveStatus) -> str:

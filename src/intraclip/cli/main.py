@@ -7,6 +7,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from importlib import import_module
+from typing import Any
 
 from intraclip import __version__
 from intraclip.errors import IntraclipError, did_you_mean
@@ -82,8 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         VOICE.quiet = bool(quiet)
     try:
-        code: int = import_module(f"intraclip.cli.{name}").main(rest)
-        return code
+        return run(name, rest)
     except IntraclipError as error:
         exit_code: int = getattr(error, "exit_code", 2)
         from intraclip.cli.common import plain
@@ -99,6 +99,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader of a pipe such as `| head` went away; there is nobody left to tell.
         sys.stderr.close()
         return 1
+
+
+def run(name: str, argv: Sequence[str]) -> int:
+    """Run a command: `main` of its module with its flags, such as `FindArgs`, or one of the `PARTS` of a group.
+
+    Returns and raises what that does.
+    """
+    module: Any = import_module(f"intraclip.cli.{name}")
+    from intraclip.cli.common import choose, parse
+
+    if hasattr(module, "PARTS"):
+        return choose(name, argv, module.PARTS, about=module.HELP)
+    if hasattr(module, "parsed"):
+        return int(module.main(module.parsed(argv)))
+    return int(module.main(parse(getattr(module, f"{name.title()}Args"), argv, command=name)))
 
 
 def _help() -> str:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from intraclip.cli.common import ForPrograms, Parts, choose, print_json, progress_bars, say
+from intraclip.cli.common import ForPrograms, Parts, print_json, progress_bars, say
 from intraclip.errors import ConfigError, IntraclipError
 from intraclip.models.zoo import Entry, entries, files_of, how_to_get, is_here, named
 from intraclip.models.zoo.cache import Checked, cache_folder, check, take
@@ -91,7 +91,7 @@ def _get(args: GetArgs) -> int:
         else:
             if is_here(entry):
                 say("it is here already; verifying")
-            with progress_bars([], of_bytes=True) as update:
+            with progress_bars([], unit="bytes") as update:
                 found = download(entry, progress=lambda name: partial(update, name))
         _say_checked(found)
     return 0
@@ -162,8 +162,3 @@ def _in_words(entry: Entry) -> str:
 
 
 PARTS: Parts = {"list": (ListArgs, _list), "get": (GetArgs, _get), "check": (CheckArgs, _check)}
-
-
-def main(argv: Sequence[str]) -> int:
-    """Run the command."""
-    return choose("models", argv, PARTS, about=HELP)

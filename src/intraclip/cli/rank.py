@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from intraclip.cli.common import ForPrograms, parse, print_json, progress_bar, read_data_of_run, say, tell
+from intraclip.cli.common import ForPrograms, print_json, progress_bar, read_data_of_run, say, tell
 from intraclip.cli.gallery_flags import require_new
 from intraclip.cli.network import NetworkByPlace, or_default, ready
 from intraclip.core.settings import bounded
@@ -34,9 +33,8 @@ class RankArgs(NetworkByPlace, ForPrograms):
     """Search the query's own camera too."""
 
 
-def main(argv: Sequence[str]) -> int:
+def main(args: RankArgs) -> int:
     """Run the command."""
-    args = parse(RankArgs, argv, command="rank")
     from intraclip.metrics.ranked_lists import most_similar, require_name
     from intraclip.report.strips import ranked_tracklets, write_picture
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, TypeVar
 
 from intraclip.cli.common import parse
-from intraclip.cli.flags import Flag, flags_of
+from intraclip.cli.flags import Flag, flags_of, named, spelled, split, values_of
 from intraclip.config import Recipe
 from intraclip.config_io import of_today, recipe_from_table
 from intraclip.core.registry import Registry
@@ -45,32 +45,19 @@ def part_flags(argv: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
     places = tuple(f"{key}." for key in part_keys(Recipe()))
     words: list[str] = []
     values: dict[str, Any] = {}
-    rest = iter(argv)
-    for word in rest:
-        flag, equals, value = word.partition("=")
-        key = flag.removeprefix("--").replace("-", "_")
-        if word.startswith("--") and (key in MOVED or key.startswith(places)):
-            values[key] = _typed(value) if equals else _next(rest, flag, key)
-        else:
-            words.append(word)
+    flags = [flag for _, flag in flags_of_parts()]
+    for part in split(flags, argv):
+        key = spelled(part).removeprefix("--").replace("-", "_")
+        if not spelled(part) or not (key in MOVED or key.startswith(places)):
+            words += part
+            continue
+        place, _, name = MOVED.get(key, (key, (), ""))
+        now = named(flags, f"--{place}.{name}".removesuffix("."))
+        text = values_of(part)
+        if not text and (now is None or now.values != "none"):
+            raise ConfigError(f"{spelled(part)}: a value is missing")
+        values[key] = _typed(text[0]) if text else True
     return words, values
-
-
-def _next(rest: Iterator[str], flag: str, key: str) -> Any:
-    """The value of a flag in the words after it; a switch has none."""
-    if _is_switch(key):
-        return True
-    text = next(rest, None)
-    if text is None:
-        raise ConfigError(f"{flag}: a value is missing")
-    return _typed(text)
-
-
-def _is_switch(key: str) -> bool:
-    if key in MOVED:
-        place, _, name = MOVED[key]
-        key = f"{place}.{name}"
-    return any(f.values == "none" and f.name.replace("-", "_") == key for _, f in flags_of_parts())
 
 
 def flags_of_parts() -> list[tuple[str, Flag]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import tyro
 
-from intraclip.cli.common import parse, read_data, say
+from intraclip.cli.common import read_data, say
 from intraclip.core.settings import bounded
 
 
@@ -31,9 +31,8 @@ class ReportArgs:
     """Seed of the choice of queries and clips."""
 
 
-def main(argv: Sequence[str]) -> int:
+def main(args: ReportArgs) -> int:
     """Run the command."""
-    args = parse(ReportArgs, argv, command="report")
     from intraclip.errors import ConfigError
     from intraclip.report.page import write_report
     from intraclip.report.records import read_record

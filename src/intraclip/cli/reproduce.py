@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import tyro
 
-from intraclip.cli.common import parse, print_json, print_table, progress_bar, say
+from intraclip.cli.common import print_json, print_table, progress_bar, say
 from intraclip.lab.reproduce.settings import Settings
 
 if TYPE_CHECKING:
@@ -28,16 +28,14 @@ class ReproduceArgs(Settings):
     """
 
     experiment: tyro.conf.Positional[str]
-    """table1, table2, table2-imagenet, table3, table3-nearest, table4, fig1, fig3, all, ablation-..., ablations."""
     plan: bool = False
     """Print the runs, their commands and an estimate of the time, and stop."""
     json: bool = False
     """Print the result, or the plan, as JSON."""
 
 
-def main(argv: Sequence[str]) -> int:
+def main(args: ReproduceArgs) -> int:
     """Run the command."""
-    args = parse(ReproduceArgs, argv, command="reproduce")
     from intraclip.lab.reproduce.run import RunsFailed, plan, reproduce
     from intraclip.lab.view import View
 
@@ -78,39 +76,32 @@ def _print_plan(planned: Plan, *, as_json: bool) -> None:
         run.folder: command_lines(run, planned.places[number % len(planned.places)])
         for number, run in enumerate(waiting)
     }
-    entries = [
-        {
-            "run": run.name,
-            "state": run.state,
-            "batches": run.steps,
-            "seconds": round(planned.estimated[run.folder], 1),
-            "commands": commands.get(run.folder, []),
-        }
-        for run in planned.runs
-    ]
     if as_json:
+        runs = [
+            {
+                "run": run.name,
+                "state": run.state,
+                "batches": run.steps,
+                "seconds": round(planned.estimated[run.folder], 1),
+                "commands": commands.get(run.folder, []),
+            }
+            for run in planned.runs
+        ]
         rows = {p.experiment.name: [row.key for row in p.experiment.rows] for p in planned.plans}
         print_json(
             {
                 "rows": rows,
-                "runs": entries,
+                "runs": runs,
                 "render_frames": planned.frames,
                 "seconds": round(planned.seconds, 1),
                 "cautions": planned.cautions,
             }
         )
         return
+    times = {run.folder: duration(planned.estimated[run.folder]) for run in waiting}
     print_table(
         ["run", "state", "batches", "time"],
-        [
-            [
-                str(entry["run"]),
-                str(entry["state"]),
-                f"{entry['batches']:,}",
-                duration(planned.estimated[run.folder]) if run.state != "done" else "",
-            ]
-            for run, entry in zip(planned.runs, entries, strict=True)
-        ],
+        [[run.name, run.state, f"{run.steps:,}", times.get(run.folder, "")] for run in planned.runs],
     )
     for source in planned.rendered:
         print(f"to render: {source.root}, {source.all_frames:,} frames")
@@ -126,24 +117,20 @@ def _print_plan(planned: Plan, *, as_json: bool) -> None:
 
 
 def _print_results(written: Sequence[Path], *, as_json: bool) -> None:
-    if as_json:
-        print_json({path.stem: json.loads(path.with_suffix(".json").read_text()) for path in written})
-        return
-    for path in written:
-        _print_result(path)
-        say(f"written: {path}, {path.with_suffix('.html').name}, {path.with_suffix('.json').name}")
-
-
-def _print_result(path: Path) -> None:
-    """The numbers of an experiment, in the width of a terminal."""
+    """The numbers of each experiment: as JSON, or in the width of a terminal."""
     from intraclip.lab.reproduce.tables import remarks, short_tables
 
-    result = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-    print(result["title"])
-    if "datasets" not in result:  # a figure: its numbers are few sentences
-        print("\n".join(result["caption"]))
+    results = {path: json.loads(path.with_suffix(".json").read_text(encoding="utf-8")) for path in written}
+    if as_json:
+        print_json({path.stem: result for path, result in results.items()})
         return
-    for table in short_tables(result):
-        print(table.title)
-        print_table(table.header, table.rows)
-    print("\n".join(remarks(result)))
+    for path, result in results.items():
+        print(result["title"])
+        if "datasets" not in result:  # a figure: its numbers are few sentences
+            print("\n".join(result["caption"]))
+        else:
+            for table in short_tables(result):
+                print(table.title)
+                print_table(table.header, table.rows)
+            print("\n".join(remarks(result)))
+        say(f"written: {path}, {path.with_suffix('.html').name}, {path.with_suffix('.json').name}")

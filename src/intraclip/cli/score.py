@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,7 +14,6 @@ from intraclip.cli.common import (
     also,
     not_scored,
     one_of_each,
-    parse,
     print_interval,
     print_json,
     print_table,
@@ -74,9 +73,8 @@ class ScoreArgs:
     """Print the result as JSON, keyed by protocol."""
 
 
-def main(argv: Sequence[str]) -> int:
+def main(args: ScoreArgs) -> int:
     """Run the command."""
-    args = parse(ScoreArgs, argv, command="score")
     from intraclip.embed.embeddings_io import read_embeddings
     from intraclip.embed.score import calibrate_file, score_file
     from intraclip.errors import ConfigError, OutputError

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from intraclip.cli.common import parse
 from intraclip.cli.gallery_flags import InGallery, Model, open_model
 from intraclip.cli.network import ready
 from intraclip.core.extras import require_extra
@@ -66,9 +64,8 @@ class ServeArgs(InGallery, Model, Listening):
     """Seconds that running requests get when it is told to stop; then they are cut."""
 
 
-def main(argv: Sequence[str]) -> int:
+def main(args: ServeArgs) -> int:
     """Run the command."""
-    args = parse(ServeArgs, argv, command="serve")
     for module in ("fastapi", "uvicorn", "python_multipart", "prometheus_client", "jinja2"):
         require_extra(module, extra="serve", purpose="the service")
     from intraclip.serve.app import create_app

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from intraclip.cli.flags import Flag, flags_of, named
+from intraclip.cli.flags import Flag, flags_of, named, part_with, split, values_of
 from intraclip.errors import ConfigError, did_you_mean
 from intraclip.recipe_files import read_toml
 
@@ -23,19 +23,14 @@ def with_settings(kind: type[Any], argv: Sequence[str]) -> tuple[list[str], str]
     Raises:
         ConfigError: the file cannot be read, or has keys that are no flags, or values that no flag takes: all at once.
     """
-    words, source = list(argv), ""
-    for place, word in enumerate(words):
-        if word == "--config" or word.startswith("--config="):
-            many = 1 if "=" in word else 2
-            source = (
-                word.partition("=")[2] if many == 1 else (words[place + 1] if place + 1 < len(words) else "")
-            )
-            if not source or source.startswith("--"):
-                raise ConfigError("--config: name a TOML file")
-            del words[place : place + many]
-            break
-    else:
-        return words, ""
+    parts = split(flags_of(kind), argv)
+    named_file = part_with(parts, "--config")
+    if named_file is None:
+        return list(argv), ""
+    source = "".join(values_of(named_file))
+    if not source:
+        raise ConfigError("--config: name a TOML file")
+    words = [word for part in parts if part is not named_file for word in part]
     flags = [flag for flag in flags_of(kind) if not flag.positional]
     given = {flag.name for word in words if (flag := named(flags, word)) is not None}
     found, problems = [], []

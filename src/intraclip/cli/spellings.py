@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from intraclip.cli.flags import Flag, flags_of, named
+from intraclip.cli.common import say
+from intraclip.cli.flags import Flag, Part, flags_of, named, part_with, spelled, split, values_of
 from intraclip.cli.help import named_in_usage, needed
 from intraclip.errors import did_you_mean
-
-Part = list[str]
-"""A flag with its values, or one word that is given by its place."""
 
 ALIASES: dict[str, dict[str, str]] = {
     name: {"--layout": "--data.layout", "--on-unreadable": "--data.on-unreadable"}
@@ -34,30 +32,28 @@ OUT_BY_PLACE = ("data pack", "gallery export-labels")
 """Commands whose result was given by its place, after their subject; now with --out."""
 
 
-def modern(
-    kind: type[Any], argv: Sequence[str], *, command: str, note: Callable[[str], object] | None = None
-) -> list[str]:
-    """The words of a command line in today's spelling."""
-    note = note or (lambda text: None)
+def modern(kind: type[Any], argv: Sequence[str], *, command: str) -> list[str]:
+    """The words of a command line in today's spelling; notes say which names are old."""
     flags = flags_of(kind)
-    parts = _split(flags, argv)
+    parts = split(flags, argv)
     renamed, aliases = RENAMED.get(command, {}), ALIASES.get(command, {})
     for part in parts:
-        flag = _flag(part)
-        if flag in renamed and not any(_flag(other) == renamed[flag] for other in parts):
+        flag = spelled(part)
+        if flag in renamed and part_with(parts, renamed[flag]) is None:
             _rename(part, renamed[flag])
-            note(f"{flag} is called {renamed[flag]} now; the old name works until the next version")
+            say(f"note: {flag} is called {renamed[flag]} now; the old name works until the next version")
         elif flag in aliases:
             _rename(part, aliases[flag])
+    by_place = any(f.positional and f.top == "model" for f in flags)
     if command in NETWORK:
-        parts = _network(parts, by_place=any(f.positional and f.top == "model" for f in flags), note=note)
-    elif any(f.positional and f.top == "model" for f in flags):
-        parts = _first(parts, "--model")
+        _network(parts, by_place=by_place)
+    if by_place and (model := part_with(parts, "--model")) is not None:
+        parts = [values_of(model), *(part for part in parts if part is not model)]
     if command in OUT_BY_PLACE:
-        places = [part for part in parts if not _flag(part)]
-        if len(places) > 1 and not any(_flag(part) == "--out" for part in parts):
+        places = [part for part in parts if not spelled(part)]
+        if len(places) > 1 and part_with(parts, "--out") is None:
             places[1][:] = ["--out", places[1][0]]
-            note("results go to --out now; a second word in that place works until the next version")
+            say("note: results go to --out now; a second word in that place works until the next version")
     return [word for part in parts for word in part]
 
 
@@ -72,11 +68,10 @@ def joined(kind: type[Any], argv: Sequence[str]) -> list[str]:
     """
     flags, parts = flags_of(kind), list[Part]()
     taking: dict[str, Part] = {}
-    for part in _split(flags, argv):
+    for part in split(flags, argv):
         flag = named(flags, part[0])
         if flag is not None and flag.values == "many" and not flag.count:
-            _, equals, value = part[0].partition("=")
-            words = [value] * bool(equals) + part[1:]
+            words = values_of(part)
             part = taking.setdefault(flag.name, [flag.spelling])
             part += words
             parts = [p for p in parts if p is not part]  # at the place of the last one
@@ -90,21 +85,20 @@ def mistakes(kind: type[Any], argv: Sequence[str]) -> list[str]:
     places = [flag for flag in flags if flag.positional]
     found: list[str] = []
     given: set[str] = set()
-    for part in _split(flags, argv):
-        flag = named(flags, part[0]) if _flag(part) else next(iter(places), None)
+    for part in split(flags, argv):
+        flag = named(flags, part[0]) if spelled(part) else next(iter(places), None)
         if flag is None:
-            if not _flag(part):
+            if not spelled(part):
                 found.append(f"{part[0]!r} is one word too many")
                 continue
             known = [f.spelling for f in flags if not f.positional]
-            found.append(f"there is no flag {_flag(part)}{did_you_mean(_flag(part), known)}")
+            found.append(f"there is no flag {spelled(part)}{did_you_mean(spelled(part), known)}")
             continue
         if flag.positional and flag.values != "many":
             places.remove(flag)
         given.add(flag.spelling)
-        values = part if flag.positional else [part[0].partition("=")[2]] if "=" in part[0] else part[1:]
         if flag.values != "none":
-            found += _wrong_values(flag, values)
+            found += _wrong_values(flag, part if flag.positional else values_of(part))
     missing = [named_in_usage(flag) for flag in needed(flags) if flag.required and flag.spelling not in given]
     return (
         [*found, f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing"]
@@ -121,66 +115,34 @@ def _wrong_values(flag: Flag, values: Sequence[str]) -> list[str]:
     for value in values:
         if flag.choices and value not in flag.choices:
             return [f"{flag.spelling} is {value!r}, not one of {', '.join(flag.choices)}"]
-        if flag.number:
+        if flag.of in (int, float):
             try:
-                (int if flag.whole else float)(value)
+                flag.of(value)
             except ValueError:
-                return [f"{flag.spelling} is {value!r}, not a {'whole ' * flag.whole}number"]
+                return [f"{flag.spelling} is {value!r}, not a {'whole ' * (flag.of is int)}number"]
     return []
 
 
-def _network(parts: list[Part], *, by_place: bool, note: Callable[[str], object]) -> list[Part]:
+def _network(parts: Sequence[Part], *, by_place: bool) -> None:
     """`--run RUN` and `--encoder NETWORK` as `--model NETWORK` and `--head RUN`."""
-    run = next((part for part in parts if _flag(part) == "--run"), None)
-    other = next((part for part in parts if _flag(part) == "--encoder"), None)
+    run, other = part_with(parts, "--run"), part_with(parts, "--encoder")
     if run is None and by_place and other is not None:
-        run = next((part for part in parts if not _flag(part)), None)
+        run = part_with(parts, "")
     if run is not None and other is not None:
-        note(
-            "a run with --encoder is written --model NETWORK --head RUN now; the old names work until the next version"
+        say(
+            "note: a run with --encoder is written --model NETWORK --head RUN now; the old names work until the next "
+            "version"
         )
-        if _flag(run):
+        if spelled(run):
             _rename(run, "--head")
         else:
             run[:] = ["--head", *run]
         _rename(other, "--model")
     for part in (run, other):
-        if part is not None and (flag := _flag(part)) in ("--run", "--encoder"):
+        if part is not None and (flag := spelled(part)) in ("--run", "--encoder"):
             _rename(part, "--model")
-            note(f"{flag} is called --model now; the old name works until the next version")
-    return _first(parts, "--model") if by_place else parts
-
-
-def _first(parts: list[Part], flag: str) -> list[Part]:
-    """The value of a flag as the first word: in these commands it has its place."""
-    found = next((part for part in parts if _flag(part) == flag), None)
-    if found is None:
-        return parts
-    value = found[0].partition("=")[2:] if "=" in found[0] else tuple(found[1:2])
-    return [list(value), *(part for part in parts if part is not found)]
-
-
-def _split(flags: Sequence[Flag], argv: Sequence[str]) -> list[Part]:
-    parts: list[Part] = []
-    room = 0  # how many words the part before still takes
-    for word in argv:
-        if word.startswith("--"):
-            parts.append([word])
-            flag = named(flags, word)
-            # A flag that is not known any more took one value; argparse says so if it never did.
-            takes = 1 if flag is None else {"none": 0, "one": 1, "many": flag.count or len(argv)}[flag.values]
-            room = 0 if "=" in word and takes == 1 else takes
-        elif room:
-            parts[-1].append(word)
-            room -= 1
-        else:
-            parts.append([word])
-    return parts
-
-
-def _flag(part: Part) -> str:
-    return part[0].partition("=")[0].replace("_", "-") if part and part[0].startswith("--") else ""
+            say(f"note: {flag} is called --model now; the old name works until the next version")
 
 
 def _rename(part: Part, new: str) -> None:
-    part[0] = new + (f"={part[0].partition('=')[2]}" if "=" in part[0] else "")
+    part[0] = "".join([new, *part[0].partition("=")[1:]])

@@ -40,16 +40,15 @@ class TrainArgs:
     settings: Annotated[Recipe, tyro.conf.arg(name="")] = field(default_factory=Recipe)
 
 
-def main(argv: Sequence[str]) -> int:
-    """Run the command."""
+def parsed(argv: Sequence[str]) -> TrainArgs:
+    """The flags of a command line, over the recipe that they change."""
     argv = resumed(argv)
-    recipe = _defaults(argv)
-    args = parse_with_recipe(
-        TrainArgs,
-        argv,
-        command="train",
-        default=TrainArgs(data=tyro.MISSING, out=tyro.MISSING, settings=recipe),
-    )
+    default = TrainArgs(data=tyro.MISSING, out=tyro.MISSING, settings=_defaults(argv))
+    return parse_with_recipe(TrainArgs, argv, command="train", default=default)
+
+
+def main(args: TrainArgs) -> int:
+    """Run the command."""
     from intraclip.train.loop import train
 
     settings = args.settings

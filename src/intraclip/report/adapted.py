@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from intraclip.adapt.adapting import Adapted
 from intraclip.adapt.guard import WORDS
 from intraclip.report.html import Shown, write_page
-from intraclip.report.sections.tiles import Tile, tracklet_tile
+from intraclip.report.sections.tiles import tracklet_tile
+from intraclip.types import Tracklet
 
 QUERIES = 10
 ANSWERS = 5
@@ -46,9 +48,10 @@ def write_adapted_page(out: Path, found: Adapted, *, name: str = "the old networ
     )
 
 
-def answers_of(found: Adapted, row: int, *, after: bool, count: int = ANSWERS) -> list[int]:
+def answers_of(
+    found: Adapted, row: int, vectors: npt.NDArray[np.float32], *, count: int = ANSWERS
+) -> list[int]:
     """Rows of the nearest tracklets of other cameras that can be the same person, nearest first."""
-    vectors = found.seen_after if after else found.seen_before
     possible = (found.footage.camids != found.footage.camids[row]) & ~found.impossible[row]
     rows = np.flatnonzero(possible)
     order = np.argsort(-(vectors[rows] @ vectors[row]), kind="stable")[:count]
@@ -57,7 +60,8 @@ def answers_of(found: Adapted, row: int, *, after: bool, count: int = ANSWERS) -
 
 def _chosen(found: Adapted) -> list[int]:
     def changed(row: int) -> bool:
-        return answers_of(found, row, after=False, count=1) != answers_of(found, row, after=True, count=1)
+        first, now = (answers_of(found, row, v, count=1) for v in (found.seen_before, found.seen_after))
+        return first != now
 
     held = [int(row) for row in found.held]
     return sorted(held, key=lambda row: (not changed(row), row))[:QUERIES]
@@ -66,43 +70,35 @@ def _chosen(found: Adapted) -> list[int]:
 def _query(found: Adapted, row: int, name: str) -> Shown:
     """A query and its nearest tracklets of other cameras, by both networks."""
     tracklets = found.footage.tracklets
-
-    def tiles(after: bool) -> tuple[Tile, ...]:
-        vectors = found.seen_after if after else found.seen_before
-        return tuple(
-            tracklet_tile(
+    lists = []
+    for which, vectors in ((name, found.seen_before), ("adapted", found.seen_after)):
+        tiles = [
+            _tile(
                 tracklets[answer],
                 2,
-                alt=f"answer {place}: {tracklets[answer].name}",
-                caption=(
-                    tracklets[answer].name,
-                    f"camera {tracklets[answer].camid}",
-                    f"distance {1 - float(vectors[answer] @ vectors[row]):.3f}",
-                ),
+                f"answer {place}: {tracklets[answer].name}",
+                f"distance {1 - float(vectors[answer] @ vectors[row]):.3f}",
             )
-            for place, answer in enumerate(answers_of(found, row, after=after), start=1)
-        )
-
-    own = tracklets[row]
-    return {
-        "tile": tracklet_tile(own, 4, alt=f"query {own.name}", caption=(own.name, f"camera {own.camid}")),
-        "held_out": row in found.held,
-        "lists": ((name, tiles(after=False)), ("adapted", tiles(after=True))),
-    }
+            for place, answer in enumerate(answers_of(found, row, vectors), start=1)
+        ]
+        lists.append((which, tiles))
+    return {"tile": _tile(tracklets[row], 4, f"query {tracklets[row].name}"), "lists": lists}
 
 
 def _group(found: Adapted, person: int) -> Shown:
     """Tracklets that were taken for one person in the last round."""
-    rows = np.flatnonzero(found.clusters.person == person).tolist()
-    tracklets = [found.footage.tracklets[row] for row in rows]
+    tracklets = [found.footage.tracklets[row] for row in np.flatnonzero(found.clusters.person == person)]
     cameras = sorted({t.camid for t in tracklets})
-    shown = tracklets[:MEMBERS]
     return {
         "number": person,
-        "about": f"{len(rows)} tracklets, camera{'s' if len(cameras) > 1 else ''} {', '.join(map(str, cameras))}",
-        "tiles": tuple(
-            tracklet_tile(t, 2, alt=f"{t.name} of group {person}", caption=(t.name, f"camera {t.camid}"))
-            for t in shown
-        ),
-        "left_out": len(rows) - len(shown),
+        "about": f"{len(tracklets)} tracklets, camera{'s' if len(cameras) > 1 else ''} "
+        f"{', '.join(map(str, cameras))}",
+        "tiles": [_tile(t, 2, f"{t.name} of group {person}") for t in tracklets[:MEMBERS]],
+        "left_out": max(0, len(tracklets) - MEMBERS),
     }
+
+
+def _tile(tracklet: Tracklet, frames: int, alt: str, *more: str) -> Shown:
+    return tracklet_tile(
+        tracklet, frames, alt=alt, caption=(tracklet.name, f"camera {tracklet.camid}", *more)
+    )

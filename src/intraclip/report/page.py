@@ -7,24 +7,22 @@ paper.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from intraclip.core.devices import choose_device
 from intraclip.core.extras import require_extra
 from intraclip.errors import DataError
 from intraclip.metrics.scores import RANKS
-from intraclip.report.html import write_page
+from intraclip.report.html import Shown, write_page
 from intraclip.report.records import read_record
 from intraclip.report.sections.augmentation import augmented
-from intraclip.report.sections.curves import curves
 from intraclip.report.sections.making import making, recipe_differences
 from intraclip.report.sections.networks import cams, load_networks, planes
-from intraclip.report.sections.numbers import main_protocol, score_tables, summary
+from intraclip.report.sections.numbers import curves, main_protocol, score_tables, summary
 from intraclip.report.sections.ranked import judge, ranked_lists
 from intraclip.types import Split
-
-ShownT = TypeVar("ShownT")
 
 NO_DATA = "This section needs the pictures, and the report was made without the data."
 
@@ -72,6 +70,17 @@ def write_report(
     given = dict(baselines or {})
     protocol = main_protocol(shown, split)
     judged = judge(shown, protocol=protocol)
+    networks = cache(lambda: load_networks(records, choose_device("auto")))
+    of_data: tuple[tuple[str, str, Callable[[Split], Shown]], ...] = (
+        (
+            "ranked",
+            "collecting ranked lists",
+            lambda data: ranked_lists(shown, judged, data, protocol=protocol, seed=seed),
+        ),
+        ("augmented", "augmenting clips", lambda data: augmented(data, records[0].recipe, seed=seed)),
+        ("cams", "looking where the networks look", lambda data: cams(networks(), data, seed=seed)),
+        ("planes", "laying frame features on a plane", lambda data: planes(networks(), data, seed=seed)),
+    )
     say("drawing the curves")
     context: dict[str, Any] = {
         "title": title,
@@ -87,26 +96,12 @@ def write_report(
         "run_names": [record.name for record in records],
         "markup": markup,
     }
-    if split is None:
-        for name in ("ranked", "augmented", "cams", "planes"):
-            context[name], context[f"{name}_missing"] = None, NO_DATA
-    else:
-        data = split
-        say("collecting ranked lists")
-        context |= _tried("ranked", lambda: ranked_lists(shown, judged, data, protocol=protocol, seed=seed))
-        say("augmenting clips")
-        context |= _tried("augmented", lambda: augmented(data, records[0].recipe, seed=seed))
-        networks = load_networks(records, choose_device("auto"))
-        say("looking where the networks look")
-        context |= _tried("cams", lambda: cams(networks, data, seed=seed))
-        say("laying frame features on a plane")
-        context |= _tried("planes", lambda: planes(networks, data, seed=seed))
+    for name, doing, make in of_data:
+        context[name], context[f"{name}_missing"] = None, NO_DATA
+        if split is not None:
+            say(doing)
+            try:
+                context[name] = make(split)
+            except DataError as error:  # data that moved away must not cost the page
+                context[f"{name}_missing"] = f"This section is left out: {error}."
     return write_page(out, "page.html.j2", **context)
-
-
-def _tried(name: str, make: Callable[[], ShownT]) -> dict[str, Any]:
-    """A section, or the sentence that says why it is not there: data that moved away must not cost the page."""
-    try:
-        return {name: make(), f"{name}_missing": ""}
-    except DataError as error:
-        return {name: None, f"{name}_missing": f"This section is left out: {error}."}

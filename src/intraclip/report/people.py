@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from intraclip.link.changes import title as titled
 from intraclip.link.people import People
@@ -34,8 +35,8 @@ def write_people_page(
     shown. `cameras` are names to show instead of numbers; `sentences` stand below the title, after what the rule was.
     """
     named = {c: f"camera {c}" for c in people.evidence.camids.tolist()} | (cameras or {})
+    times, whole = _from_the_first(people)
     repeated = [p for p in people.numbers if len(people.members(p)) > 1]
-    shown = [_shown(people, p, picture, named) for p in repeated[:MAX_PEOPLE]]
     alone = [people.names[row] for row in np.flatnonzero(~np.isin(people.person, repeated)).tolist()]
     changes = [] if people.changes is None else list(people.changes.lines(people.labels))
     return write_page(
@@ -48,11 +49,11 @@ def write_people_page(
         cameras=sorted(set(named.values())),
         people=people.count,
         across=sum(len(people.cameras(p)) > 1 for p in repeated),
-        shown=shown,
-        not_shown=len(repeated) - len(shown),
+        shown=[_shown(people, p, picture, named, times, whole) for p in repeated[:MAX_PEOPLE]],
+        not_shown=max(0, len(repeated) - MAX_PEOPLE),
         alone=alone[: 10 * MAX_PEOPLE],
         alone_count=len(alone),
-        span=_span(people),
+        span=(_clock(0.0), _clock(whole)),
         changed="" if people.changes is None else people.changes.summary(),
         changes=changes[: 2 * MAX_PEOPLE],
         more_changes=max(0, len(changes) - 2 * MAX_PEOPLE),
@@ -60,22 +61,47 @@ def write_people_page(
     )
 
 
-def _shown(people: People, person: int, picture: Callable[[str], str] | None, named: dict[int, str]) -> Shown:
-    """A person with film strips in order of time; doubtful is one that rather belongs to somebody else."""
+def _from_the_first(people: People) -> tuple[npt.NDArray[np.float64], float]:
+    """Start and end of every tracklet ``[N, 2]`` in seconds since the first moment, nan where unknown; and the last."""
+    times = people.evidence.clocked
+    known = np.isfinite(times).all(axis=1, keepdims=True)
+    since = np.where(known, times - np.min(times, where=known, initial=np.inf), np.nan)
+    return since, float(np.max(since, where=known, initial=0.0))
+
+
+def _shown(
+    people: People,
+    person: int,
+    picture: Callable[[str], str] | None,
+    named: dict[int, str],
+    times: npt.NDArray[np.float64],
+    whole: float,
+) -> Shown:
+    """A person with film strips in order of time, and bars by camera; doubtful is one that rather is somebody else."""
     members = people.members(person).tolist()
-    in_words = [named[c] for c in people.cameras(person)]
-    about = f"{', '.join(in_words)}; {len(members)} tracklets"
     strips = []
-    for row in members[:MAX_STRIPS]:
-        name, camera = people.names[row], named[int(people.evidence.camids[row])]
-        when = _when(people, row)
+    rows: dict[int, list[Shown]] = {}
+    for number, row in enumerate(members):
+        name, camera = people.names[row], int(people.evidence.camids[row])
+        start, end = times[row].tolist()
+        when = f"{_clock(start)} to {_clock(end)}" if math.isfinite(start) else ""
+        if when and whole:
+            bar = {
+                "left": round(100 * start / whole, 3),
+                "width": round(100 * (end - start) / whole, 3),
+                "label": f"{name}, {when}",
+            }
+            rows.setdefault(camera, []).append(bar)
+        if number >= MAX_STRIPS:
+            continue
         probability, distance = float(people.probability[row]), float(people.distance[row])
         belongs = f"{100 * probability:.0f} %" if math.isfinite(probability) else f"distance {distance:.3g}"
+        lines = [line for line in (name, named[camera], when, belongs) if line]
         strips.append(
             {
                 "image": picture(name) if picture is not None else "",
-                "alt": f"{name}, {camera}{', ' + when if when else ''}",
-                "lines": tuple(line for line in (name, camera, when, belongs) if line),
+                "alt": ", ".join(lines[:-1]),
+                "lines": lines,
                 "doubtful": math.isfinite(probability) and probability < 0.5,
             }
         )
@@ -83,55 +109,11 @@ def _shown(people: People, person: int, picture: Callable[[str], str] | None, na
         "number": person,
         "title": titled(person, people.labels),
         "label": people.labels.get(person, str(person)),
-        "about": about,
-        "rows": _rows(people, members, named),
-        "strips": tuple(strips),
+        "about": f"{', '.join(named[c] for c in people.cameras(person))}; {len(members)} tracklets",
+        "rows": [(named[camera], rows[camera]) for camera in sorted(rows)],
+        "strips": strips,
         "left_out": len(members) - len(strips),
     }
-
-
-def _rows(
-    people: People, members: Sequence[int], named: dict[int, str]
-) -> tuple[tuple[str, tuple[Shown, ...]], ...]:
-    """Camera and its bars on the timeline, in percent of its width; nothing without times."""
-    times = people.evidence.clocked
-    first, last = _bounds(people)
-    if not last > first:
-        return ()
-    rows: dict[int, list[Shown]] = {}
-    for row in members:
-        start, end = times[row].tolist()
-        if not (math.isfinite(start) and math.isfinite(end)):
-            continue
-        left = 100 * (start - first) / (last - first)
-        bar = {
-            "left": round(left, 3),
-            "width": round(100 * (end - start) / (last - first), 3),
-            "label": f"{people.names[row]}, {_when(people, row)}",
-        }
-        rows.setdefault(int(people.evidence.camids[row]), []).append(bar)
-    return tuple((named[camera], tuple(rows[camera])) for camera in sorted(rows))
-
-
-def _bounds(people: People) -> tuple[float, float]:
-    times = people.evidence.clocked
-    known = times[np.isfinite(times).all(axis=1)]
-    return (float(known[:, 0].min()), float(known[:, 1].max())) if len(known) else (0.0, 0.0)
-
-
-def _span(people: People) -> tuple[str, str]:
-    """First and last moment, in words; empty without times."""
-    first, last = _bounds(people)
-    return (_clock(0.0), _clock(last - first)) if last > first else ("", "")
-
-
-def _when(people: People, row: int) -> str:
-    """When a tracklet was seen, counted from the first moment of all; empty where unknown."""
-    start, end = people.evidence.clocked[row].tolist()
-    if not (math.isfinite(start) and math.isfinite(end)):
-        return ""
-    first = _bounds(people)[0]
-    return f"{_clock(start - first)} to {_clock(end - first)}"
 
 
 def _clock(seconds: float) -> str:

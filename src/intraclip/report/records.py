@@ -47,8 +47,7 @@ class RunRecord:
     @property
     def scores(self) -> Mapping[str, Mapping[str, Any]]:
         """Scores by protocol name."""
-        scores: Mapping[str, Mapping[str, Any]] = self.evaluation["scores"]
-        return scores
+        return dict(self.evaluation["scores"])
 
 
 def read_record(name: str, folder: Path) -> RunRecord:
@@ -57,7 +56,7 @@ def read_record(name: str, folder: Path) -> RunRecord:
     Raises:
         DataError: no run folder, not scored yet (the message names the command), or a damaged file.
     """
-    config = folder / "config.toml"
+    config, score_it = folder / "config.toml", f"intraclip evaluate {shlex.quote(str(folder))} --data DIR"
     if not config.is_file():
         raise DataError(
             f"{folder} is not a run folder: it holds no config.toml; give a folder that training wrote"
@@ -65,30 +64,27 @@ def read_record(name: str, folder: Path) -> RunRecord:
     for needed in ("evaluation.json", "embeddings.npz"):
         if not (folder / needed).is_file():
             raise DataError(
-                f"the run {folder} has not been scored yet, there is no {needed}; "
-                f"run: intraclip evaluate {shlex.quote(str(folder))} --data DIR"
+                f"the run {folder} has not been scored yet, there is no {needed}; run: {score_it}"
             )
     evaluation = _json(folder / "evaluation.json")
-    data = evaluation.get("data", {}) if isinstance(evaluation, Mapping) else None
-    if not isinstance(evaluation, Mapping) or not evaluation.get("scores") or not isinstance(data, Mapping):
-        raise DataError(
-            f"{folder / 'evaluation.json'} holds no scores; run again: intraclip evaluate "
-            f"{shlex.quote(str(folder))} --data DIR"
-        )
-    environment, throughput = folder / "environment.json", folder / "throughput.json"
+    data = evaluation.get("data", {}) if isinstance(evaluation, dict) else None
+    if not isinstance(data, dict) or not evaluation.get("scores"):
+        raise DataError(f"{folder / 'evaluation.json'} holds no scores; run again: {score_it}")
     return RunRecord(
         name=name,
         folder=folder,
         recipe=load_recipe(str(config)),
-        environment=_json(environment) if environment.is_file() else {},
-        throughput=_json(throughput) if throughput.is_file() else {},
+        environment=_json(folder / "environment.json", absent={}),
+        throughput=_json(folder / "throughput.json", absent={}),
         epochs=tuple(read_log(folder)),
         evaluation=evaluation,
         embeddings=load_embeddings(folder / "embeddings.npz"),
     )
 
 
-def _json(path: Path) -> Any:
+def _json(path: Path, *, absent: Any = None) -> Any:
+    if absent is not None and not path.is_file():
+        return absent
     try:
         return parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -72,7 +72,7 @@ def create_app(
     settings = settings or ServeSettings()
     if embedder is not None:
         gallery.require_fingerprint(embedder.fingerprint)
-    context = Context(gallery=gallery, settings=settings, embedder=embedder, live=live)
+    context = Context(gallery, settings, embedder, live)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -37,34 +36,22 @@ ROOM_BYTES = 2**16
 """Must fit on the disk, or the service is not ready: less than a line of the log and its page need."""
 
 
-@dataclass(kw_only=True)
 class Context:
-    """The parts of one running service.
+    """The parts of one running service; all but `stopping` stay as they are.
 
-    Attributes:
+    Args:
         embedder: for uploads; None where no model was given.
         live: cameras that this process watches; None where it watches none.
+
+    Attributes:
         attempts: wrong tokens of the last minute.
         stopping: set when the service is about to end; it is not ready any more.
     """
 
-    gallery: Gallery
-    settings: ServeSettings
-    embedder: Network | None
-    live: Live | None = None
-    metrics: Metrics = field(default_factory=Metrics)
-    tokens: Tokens = field(init=False)
-    sessions: Sessions = field(init=False)
-    attempts: Attempts = field(init=False)
-    decoders: Decoders = field(init=False)
-    searching: Slots = field(init=False)
-    decoding: Slots = field(init=False)
-    embedding: Slots = field(init=False)
-    looks: Looks = field(init=False)
-    stopping: bool = False
-
-    def __post_init__(self) -> None:
-        settings = self.settings
+    def __init__(
+        self, gallery: Gallery, settings: ServeSettings, embedder: Network | None, live: Live | None
+    ) -> None:
+        self.gallery, self.settings, self.embedder, self.live = gallery, settings, embedder, live
         self.tokens = Tokens(settings.tokens, settings.token_file)
         self.sessions = Sessions(settings.session_s)
         self.attempts = Attempts(settings.login_attempts, settings.login_attempts_all)
@@ -73,10 +60,12 @@ class Context:
         self.decoding = Slots(settings.decodings, settings.waiting)
         self.embedding = Slots(settings.embeddings, settings.waiting)
         self.looks = Looks(self._write_look)
+        self.stopping = False
+        self.metrics = Metrics()
         for name, slots in (("search", self.searching), ("decode", self.decoding), ("embed", self.embedding)):
             self.metrics.watch(name, slots)
-        if self.live is not None:
-            self.metrics.watch_cameras(self.live.status)
+        if live is not None:
+            self.metrics.watch_cameras(live.status)
 
     # -- what is there -------------------------------------------------------------------------------------
 

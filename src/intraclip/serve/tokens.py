@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from intraclip.errors import ConfigError
 
@@ -34,7 +35,6 @@ TOKEN_REMEDY = '(umask 077; echo "alice $(openssl rand -hex 32)" > tokens)'
 
 MOST_ADDRESSES = 10_000
 """Addresses that are remembered for their attempts; the oldest goes first."""
-
 
 MOST_SESSIONS = 10_000
 """Sessions kept; the oldest goes first."""
@@ -161,9 +161,8 @@ class Sessions:
         now = time.monotonic()
         with self._lock:
             self._open = {k: v for k, v in self._open.items() if v[1] > now}
-            while len(self._open) >= MOST_SESSIONS:
-                del self._open[next(iter(self._open))]
             self._open[_digest(value)] = token, now + self.lifetime_s
+            _forget_oldest(self._open, MOST_SESSIONS)
         return value
 
     def token(self, value: str) -> Token | None:
@@ -190,8 +189,8 @@ class Attempts:
     WINDOW_S = 60.0
 
     def __init__(self, each: int, total: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._each, self._total, self._clock = each, total, clock
-        self._all: deque[float] = deque()
+        self._each, self._clock = each, clock
+        self._all: deque[float] = deque(maxlen=total)
         self._by: dict[str, deque[float]] = {}
         self._known: dict[str, None] = {}
         self._lock = threading.Lock()
@@ -200,24 +199,19 @@ class Attempts:
         """Seconds until a token from this address is looked at again; 0 for now."""
         address = _network(address)
         with self._lock:
-            now = self._clock()
-            waits = [self._wait(self._by.get(address, deque()), self._each, now)]
-            if address not in self._known:
-                waits.append(self._wait(self._all, self._total, now))
-            return max(waits)
+            counted = [self._by.get(address), None if address in self._known else self._all]
+            full = [times for times in counted if times is not None and len(times) == times.maxlen]
+            return max([0.0, *(times[0] + self.WINDOW_S - self._clock() for times in full)])
 
     def failed(self, address: str) -> None:
         """A wrong token came from there."""
         address = _network(address)
         with self._lock:
-            now = self._clock()
-            self._all.append(now)
-            while len(self._all) > self._total:
-                self._all.popleft()
             mine = self._by.pop(address, deque(maxlen=self._each))
-            mine.append(now)
+            for times in (mine, self._all):
+                times.append(self._clock())
             self._by[address] = mine
-            _bound(self._by)
+            _forget_oldest(self._by, MOST_ADDRESSES)
 
     def succeeded(self, address: str) -> None:
         """A right token came from there."""
@@ -225,14 +219,11 @@ class Attempts:
         with self._lock:
             self._known.pop(address, None)
             self._known[address] = None
-            _bound(self._known)
-
-    def _wait(self, times: deque[float], most: int, now: float) -> float:
-        return 0.0 if len(times) < most else max(0.0, times[-most] + self.WINDOW_S - now)
+            _forget_oldest(self._known, MOST_ADDRESSES)
 
 
-def _bound(kept: dict[str, deque[float]] | dict[str, None]) -> None:
-    while len(kept) > MOST_ADDRESSES:
+def _forget_oldest(kept: dict[Any, Any], most: int) -> None:
+    while len(kept) > most:
         del kept[next(iter(kept))]
 
 

@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from intraclip.serve import decoding
 from intraclip.serve.decoding import Picture, UndecodableError
@@ -150,6 +150,10 @@ class _Process:
             env=environment,
             start_new_session=True,  # Ctrl-C is for the service, which ends them; and one signal ends the fork too
         )
+        self._requests, self._answers = (
+            cast(BinaryIO, self._process.stdin),
+            cast(BinaryIO, self._process.stdout),
+        )
         self._ending = threading.Lock()
 
     @property
@@ -158,10 +162,9 @@ class _Process:
 
     def ask(self, request: bytes) -> list[Picture]:
         """See `decoding.read_answer`; OSError where the process ended before it had read everything."""
-        requests, answers = self._pipes()
-        requests.write(request)
-        requests.flush()
-        return decoding.read_answer(answers)
+        self._requests.write(request)
+        self._requests.flush()
+        return decoding.read_answer(self._answers)
 
     def end(self) -> None:
         """End it with all that it has begun; from any thread, more than once."""
@@ -176,11 +179,6 @@ class _Process:
 
     def close(self) -> None:
         """Close its pipes, once nobody reads them any more."""
-        for pipe in self._pipes():
+        for pipe in (self._requests, self._answers):
             with suppress(OSError):
                 pipe.close()
-
-    def _pipes(self) -> tuple[BinaryIO, BinaryIO]:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        return self._process.stdin, self._process.stdout  # type: ignore[return-value]

@@ -143,32 +143,30 @@ class VideosConfig:
     """Several cameras that film the same people at the same time.
 
     How crowded it is follows from the numbers: a person spends 10 to 30 seconds in a view, so with the defaults about
-    four people are in each picture, and more where ways cross.
-
-    Attributes:
-        people: how many; each of them comes through two cameras or more, if the videos are long enough.
-        seconds: length of every video; the videos begin at the same moment.
-        seed: the same seed and settings give the same bytes. People and cameras are those of the tracklets with
-            the same seed and difficulty.
-        width: of the picture, pixels; the height is 9/16 of it. Smaller pictures show smaller people.
-        together: share of people who walk beside somebody else, and so hide one another for long.
-        travel: shortest and longest usual time between two cameras, seconds; each pair of cameras has its own.
-        difficulty: how unlike the cameras are, how coarse their pictures, and how much people look alike. What it
-            says of boxes, occluders, motion blur and light that changes is not used: here boxes are the truth, and
-            people and places hide people.
+    four people are in each picture, and more where ways cross. People and cameras are those of the tracklets with the
+    same seed and difficulty, of which what it says of boxes, occluders, motion blur and light that changes is not used:
+    here boxes are the truth, and people and places hide people.
 
     Raises:
         ConfigError: values out of range, all of them at once.
     """
 
     people: int = bounded(24, 2, MAX_IDENTITIES)
+    """People; each comes through two cameras or more. More people in the same time make the videos more crowded."""
     cameras: int = bounded(4, 2, MAX_VIDEO_CAMERAS)
+    """Cameras, one video each."""
     seconds: float = bounded(60.0, 2, 24 * 3600)
+    """Length of every video."""
     fps: float = bounded(10.0, 5, 60)
+    """Frames a second."""
     seed: int = bounded(0, 0)
+    """Seed of people, cameras and paths."""
     width: int = bounded(960, 320, 1280)
+    """Width of the picture in pixels, a multiple of 32; the height is 9/16 of it. Smaller ones show smaller people."""
     together: float = share(0.3)
+    """Share of people who walk beside somebody else."""
     travel: tuple[float, float] = bounded((3.0, 8.0), 0.001, 3600, pair=True)
+    """Shortest and longest usual time between two cameras, seconds."""
     difficulty: Difficulty = field(default_factory=Difficulty)
 
     def __post_init__(self) -> None:

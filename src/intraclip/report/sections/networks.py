@@ -17,7 +17,7 @@ from intraclip.models.embedder import ClipEmbedder
 from intraclip.report import gradcam, plots, strips, tsne
 from intraclip.report.html import Shown
 from intraclip.report.records import RunRecord
-from intraclip.report.sections.tiles import Tile, describe, different_people, picture_tile, short_clip
+from intraclip.report.sections.tiles import describe, different_people, picture_tile, short_clip
 from intraclip.types import Split
 
 CAM_CLIPS = 3
@@ -64,7 +64,7 @@ def cams(networks: Sequence[Loaded], split: Split, *, seed: int) -> Shown:
     scored = [i for i, found in enumerate(people) if found is not None]
     needed = sorted({*range(min(CAM_CLIPS, len(chosen))), *scored})
 
-    originals: dict[int, Tile] = {}
+    originals: dict[int, Shown] = {}
     rows: dict[int, list[Shown]] = {i: [] for i in needed[:CAM_CLIPS]}
     grids, inside = [], []
     for network in networks:

@@ -1,21 +1,27 @@
-"""Headline numbers: tables of scores, and what they say in sentences."""
+"""Headline numbers: tables of scores, curves of the training and the CMC, and what they say in sentences."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from intraclip.core.numbers import duration
+from intraclip.losses import LOSSES
 from intraclip.metrics.paired import paired
 from intraclip.metrics.protocols import PROTOCOLS
 from intraclip.metrics.scores import RANKS, Outcomes
+from intraclip.report import plots
 from intraclip.report.html import Shown
 from intraclip.report.records import RunRecord
 from intraclip.types import Split
 
 COLUMNS = (*(f"rank{k}" for k in RANKS), "mAP", "mINP")
+
+ALIKE = ("protocol", "queries", "queries_without_match", "gallery")
+"""What scores that can be compared have in common."""
 
 
 def main_protocol(runs: Sequence[RunRecord], split: Split | None) -> str:
@@ -31,62 +37,89 @@ def score_tables(
     runs: Sequence[RunRecord], baselines: Mapping[str, Mapping[str, Any]], *, first: str
 ) -> list[Shown]:
     """Tables of scores; numbers that must not be compared never share one. Protocol `first` leads."""
-    groups: dict[tuple[str, int, int, int], list[tuple[str, Mapping[str, Any], RunRecord | None]]] = {}
-    entries: list[tuple[str, Mapping[str, Any], RunRecord | None]] = [
-        (run.name, scores, run) for run in runs for scores in run.scores.values()
-    ]
-    entries += [(name, scores, None) for name, scores in baselines.items()]
-    for name, scores, run in entries:
-        key = (
-            str(scores["protocol"]),
-            int(scores["queries"]),
-            int(scores["queries_without_match"]),
-            int(scores["gallery"]),
-        )
-        groups.setdefault(key, []).append((name, scores, run))
+    groups: dict[tuple[Any, ...], list[tuple[str, Mapping[str, Any], RunRecord | None]]] = defaultdict(list)
+    entries = [(run.name, scores, run) for run in runs for scores in run.scores.values()]
+    for name, scores, run in [*entries, *((name, scores, None) for name, scores in baselines.items())]:
+        groups[tuple(scores[key] for key in ALIKE)].append((name, scores, run))
     tables = []
-    for key in sorted(groups, key=lambda k: k[0] != first):
-        members = groups[key]
+    for group, members in sorted(groups.items(), key=lambda item: item[0][0] != first):
+        protocol, queries, without_match, gallery = group
         best = {column: max(float(scores[column]) for _, scores, _ in members) for column in COLUMNS}
-        rows = tuple(
+        rows = [
             {
                 "name": name,
                 "baseline": run is None,
-                "cells": tuple(
-                    (
-                        f"{100 * float(scores[column]):.1f}",
-                        len(members) > 1 and float(scores[column]) == best[column],
-                    )
-                    for column in COLUMNS
-                ),
+                "cells": [
+                    (f"{100 * float(scores[c]):.1f}", len(members) > 1 and float(scores[c]) == best[c])
+                    for c in COLUMNS
+                ],
                 "extra": (str(scores["distance"]), *_made_by(run)),
             }
             for name, scores, run in members
-        )
+        ]
         tables.append(
             {
-                "protocol": key[0],
-                "about": PROTOCOLS[key[0]].about if key[0] in PROTOCOLS else "",
-                "queries": key[1],
-                "without_match": key[2],
-                "gallery": key[3],
+                "protocol": protocol,
+                "about": PROTOCOLS[protocol].about if protocol in PROTOCOLS else "",
+                "queries": queries,
+                "without_match": without_match,
+                "gallery": gallery,
                 "rows": rows,
             }
         )
     return tables
 
 
-def _made_by(run: RunRecord | None) -> tuple[str, ...]:
+def _made_by(run: RunRecord | None) -> tuple[str, str, str, str]:
+    """Test clips, seed, time of training, parameters."""
     if run is None:
         return ("–", "–", "–", "–")
-    sampling = run.evaluation.get("sampling", {})
-    clips = f"{sampling.get('test_sampling', '?')}, {sampling.get('num_frames', '?')} frames"
-    parameters = run.environment.get("parameters")
+    sampling, parameters = run.evaluation.get("sampling", {}), run.environment.get("parameters")
     return (
-        clips,
+        f"{sampling.get('test_sampling', '?')}, {sampling.get('num_frames', '?')} frames",
         str(run.recipe.seed),
         duration(run.seconds) if run.seconds is not None else "–",
         f"{parameters / 1e6:.2f} M" if parameters else "–",
+    )
+
+
+def curves(runs: Sequence[RunRecord], baselines: Mapping[str, Mapping[str, Any]], *, protocol: str) -> Shown:
+    """Draw the curves; the key stands beside them once instead of in each."""
+    logged = {run.name: run.epochs for run in runs}
+    wanted = (
+        *((key, LOSSES.load(key).title, False) for key in LOSSES),
+        ("accuracy", "Training accuracy", True),
+        ("active_triplets", "Active triplets", True),
+    )
+    training = tuple(
+        plots.svg(
+            plots.training_curve(logged, key=key, title=title, share=share),
+            label=f"{title} over the epochs of {', '.join(name for name in logged if logged[name])}.",
+        )
+        for key, title, share in wanted
+        if any(key in entry for entries in logged.values() for entry in entries)
+    )
+    cmc_runs = {run.name: run.scores[protocol]["cmc"] for run in runs if protocol in run.scores}
+    cmc_baselines = {
+        name: s["cmc"] for name, s in baselines.items() if s["protocol"] == protocol and "cmc" in s
+    }
+    figure = plots.cmc_curve(cmc_runs, baselines=cmc_baselines)
+    names = [(name, plots.style_of(i)) for i, name in enumerate(logged)]
+    names += [(name, plots.style_of(i, baseline=True)) for i, name in enumerate(cmc_baselines)]
+    return {
+        "training": training,
+        "cmc": plots.svg(
+            figure, label=f"CMC curves of {', '.join([*cmc_runs, *cmc_baselines])}, rank 1 to 20."
+        ),
+        "key": tuple((name, _line(style)) for name, style in names),
+    }
+
+
+def _line(style: Mapping[str, Any]) -> str:
+    dashes = "" if style["linestyle"] == "solid" else ",".join(f"{2 * x:g}" for x in style["linestyle"][1])
+    return (
+        '<svg viewBox="0 0 30 8" width="30" height="8" aria-hidden="true"><line x1="0" y1="4" x2="30" y2="4" '
+        f'stroke="{style["color"]}" stroke-width="2.5" stroke-dasharray="{dashes}"/></svg>'
     )
 
 

@@ -105,30 +105,24 @@ def ranked_lists(
         tracklet = by_name[names[row]]
         lists = []
         for run, own in zip(runs, judged, strict=True):
-            first = int(own.first_hits[np.flatnonzero(own.rows == row)[0]])
-            precision = float(own.average_precisions[np.flatnonzero(own.rows == row)[0]])
-            found = ranked_list(
-                run.embeddings,
-                PROTOCOLS[protocol],
-                row,
-                k=ANSWERS,
-                distance=run.scores[protocol]["distance"],
-            )
+            place = np.flatnonzero(own.rows == row)[0]
+            first, precision = own.first_hits[place], own.average_precisions[place]
+            distance = run.scores[protocol]["distance"]
+            found = ranked_list(run.embeddings, PROTOCOLS[protocol], row, k=ANSWERS, distance=distance)
             # As many decimals as three digits of the largest distance want, the same in the whole list.
             digits = max(0, 2 - int(np.floor(np.log10(max(float(found.distances.max()), 0.01)))))
-            answers = tuple(
-                tracklet_tile(
-                    by_name[names[answer]],
-                    ANSWER_FRAMES,
-                    alt=f"Answer {number}: {'right' if correct else 'wrong'}, {describe(by_name[names[answer]])}.",
-                    correct=bool(correct),
-                    caption=(_kept_together(by_name[names[answer]]), f"distance {distance:.{digits}f}"),
+            answers = []
+            for number, answer in enumerate(found.rows.tolist()):
+                other, correct = by_name[names[answer]], bool(found.correct[number])
+                answers.append(
+                    tracklet_tile(
+                        other,
+                        ANSWER_FRAMES,
+                        alt=f"Answer {number + 1}: {'right' if correct else 'wrong'}, {describe(other)}.",
+                        correct=correct,
+                        caption=(_kept_together(other), f"distance {found.distances[number]:.{digits}f}"),
+                    )
                 )
-                for number, (answer, distance, correct) in enumerate(
-                    zip(found.rows.tolist(), found.distances.tolist(), found.correct.tolist(), strict=True),
-                    start=1,
-                )
-            )
             verdict = f"first right answer at rank {first}, average precision {precision:.2f}"
             lists.append({"run": run.name, "verdict": verdict, "answers": answers})
         cases.append(
@@ -136,14 +130,14 @@ def ranked_lists(
                 "name": tracklet.name,
                 "about": f"{describe(tracklet)}, {len(tracklet)} frames",
                 "query": tracklet_tile(tracklet, QUERY_FRAMES, alt=f"Frames of the query {tracklet.name}."),
-                "lists": tuple(lists),
+                "lists": lists,
             }
         )
     return {
         "choice": choice,
         "queries": len(judged[0].rows),
         "several_runs": len(runs) > 1,
-        "cases": tuple(cases),
+        "cases": cases,
     }
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from intraclip.config import ClipConfig
 from intraclip.core.film_strip import film_strip
 from intraclip.errors import DataError
 from intraclip.report import strips
+from intraclip.report.html import Shown
 from intraclip.types import DISTRACTOR_PID, Split, Tracklet
 
 STRIP_HEIGHT, STRIP_WIDTH = 128, 64
@@ -18,40 +20,21 @@ MAX_CLIP_FRAMES = 8
 """Frames shown of a clip; a recipe with longer clips shows shorter ones here."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Tile:
-    """A strip of frames with its caption.
-
-    Attributes:
-        image: a ``data:`` address.
-        alt: read aloud in place of the picture.
-        correct: for answers: whether it is the right person.
-        caption: short lines.
-    """
-
-    image: str
-    width: int
-    height: int
-    alt: str
-    correct: bool = True
-    caption: tuple[str, ...] = ()
-
-
 def picture_tile(
-    picture: strips.Picture, *, alt: str, correct: bool = True, caption: tuple[str, ...] = ()
-) -> Tile:
-    """Inline a picture ``[H, W, 3]``."""
-    return Tile(
-        image=strips.jpeg_uri(picture),
-        width=picture.shape[1],
-        height=picture.shape[0],
-        alt=alt,
-        correct=correct,
-        caption=caption,
-    )
+    picture: strips.Picture, *, alt: str, correct: bool = True, caption: Sequence[str] = ()
+) -> Shown:
+    """Inline a picture ``[H, W, 3]`` with what is read aloud in its place and short lines below it.
+
+    `correct` is for answers: whether it is the right person.
+    """
+    height, width = picture.shape[:2]
+    image = strips.jpeg_uri(picture)
+    return {
+        "image": image, "width": width, "height": height, "alt": alt, "correct": correct, "caption": caption
+    }  # fmt: skip
 
 
-def tracklet_tile(tracklet: Tracklet, count: int, **shown: Any) -> Tile:
+def tracklet_tile(tracklet: Tracklet, count: int, **shown: Any) -> Shown:
     """Inline `count` evenly spaced frames of a tracklet, fewer if it is shorter; `shown` as of `picture_tile`."""
     frames = strips.load_frames(
         tracklet, strips.evenly_spaced(len(tracklet), count), height=STRIP_HEIGHT, width=STRIP_WIDTH
