@@ -115,7 +115,7 @@ def test_too_many_near_pairs_leave_the_best_and_are_told(world: World, monkeypat
             assert evidence.distances(members[:1], members[1:])[0, 0] < 3.0
 
 
-def test_a_group_with_many_neighbours_keeps_the_nearest():
+def test_a_group_with_many_neighbours_keeps_the_nearest(monkeypatch: pytest.MonkeyPatch):
     rng = np.random.default_rng(0)
     evidence = Evidence(
         features=rng.normal(size=(60, 2)).astype(np.float32), camids=np.ones(60, dtype=np.int64)
@@ -125,7 +125,8 @@ def test_a_group_with_many_neighbours_keeps_the_nearest():
     assert none == 0
     full = agglomerate(evidence.score_matrix())
     np.testing.assert_array_equal(whole.cut(-2.0), full.cut(-2.0))
-    _, pruned = agglomerate_near(60, pairs, -2.0, evidence.scores, nearest=2)
+    monkeypatch.setattr(neighbours, "NEAREST", 2)
+    _, pruned = agglomerate_near(60, pairs, -2.0, evidence.scores)
     assert pruned > 0
 
 

@@ -1,9 +1,8 @@
 """What people said about pairs of tracklets, and all that follows from it.
 
 If a and b are one person, and b and c, so are a and c; if b and d are two, so are a and d, and c and d. What the
-footage says is closed in the same way. Where answers contradict each other, a = b = c and yet a and c are two, somebody
-was wrong, and nobody knows where: nothing is joined by what was said of that group, what was called different stays
-apart (as in `gallery.labels.people_of`, and in `link`), and the group is named. A person's word goes before times.
+footage says is closed in the same way. Contradictions are taken as by `gallery.labels.people_of` and `link`: nothing is
+joined by what was said of that group, and what was called different stays apart. A person's word goes before times.
 """
 
 from __future__ import annotations

@@ -11,8 +11,7 @@ import numpy.typing as npt
 
 from intraclip.core.media import decode_picture
 from intraclip.data.readers import read_split
-from intraclip.data.readers.folder import find_manifest
-from intraclip.data.readers.manifest import manifest_rows
+from intraclip.data.readers.manifest import manifest_of
 from intraclip.embed.origin import times_of
 from intraclip.errors import DataError
 from intraclip.gallery.folder_files import FILE
@@ -119,16 +118,14 @@ def read_footage(sources: Sequence[str | Path | Split | Gallery], *, fingerprint
 def _of_split(split: Split) -> Footage:
     together = replace(split, train=(), query=(), gallery=(*split.train, *split.test))
     times = times_of(together)
-    manifest = find_manifest(split.root) if times is not None else None
-    rows = [] if manifest is None else [row for _, row in manifest_rows(manifest)]
-    videos = {row["tracklet"]: row.get("video", "") for row in rows}
+    manifest = {} if times is None else manifest_of(split.root)
     names = [t.name for t in together.gallery]
     return Footage(
         root=split.root,
         tracklets=tuple(replace(t, pid=UNKNOWN_PID) for t in together.gallery),
         times=times,
         # A time of an unknown recording is compared with none.
-        sources=kept_apart(recordings(names, [videos.get(name, "") for name in names])),
+        sources=kept_apart(recordings(names, [manifest.get(n, {}).get("video", "") for n in names])),
     )
 
 

@@ -107,7 +107,10 @@ def require_rows(table: str, rows: Iterable[tuple[Any, ...]]) -> None:
     for row in rows:
         if row_digest(row[:-1]) != row[-1]:
             number, name = row[:2]
-            told = {"tracklets": f"the record of tracklet {name!r}", "audit": f"line {number} of its audit log"}
+            told = {
+                "tracklets": f"the record of tracklet {name!r}",
+                "audit": f"line {number} of its audit log",
+            }
             raise Damage(told.get(table, f"row {number!r} of its table of {table}"))
 
 

@@ -3,18 +3,8 @@
 People whom two cameras saw took some time from one to the other, and two people who were never the same took any time
 at all. So the surest links tell which times are likely (Makris, Ellis and Black, "Bridging the gaps between cameras",
 CVPR 2004; Lv, Chen, Li and Yang, "Unsupervised cross-dataset person re-identification by transfer learning of
-spatio-temporal patterns", CVPR 2018).
-
-A link is sure where two tracklets are each other's nearest in all other cameras, and were found to be one person. Its
-gaps are those between all tracklets of this person in the two cameras, as a track may be broken. What gaps two people
-have by chance is read from the same tracklets and all others of the two cameras: a busy hour is busy for everybody.
-Most pairs of cameras share few people, so all are taken together first; the ratio of both counts is drawn towards 1 by
-`DOUBT` imaginary links that came by chance. Pairs of cameras with `FEW` links and more then add what is their own,
-drawn towards what all have in common in the same way.
-
-Either is learned only where it foretells links that it was not learned from, those between other cameras and those
-left out one by one: their log ratios must be above 0 on the whole, and above those of `DRAWS` draws in which every link
-has a gap as by chance. So clocks that do not agree teach nothing, and cameras with few links add nothing.
+spatio-temporal patterns", CVPR 2018). docs/link.md has the steps: sure links, counts against those of everybody else,
+all pairs of cameras together before each alone, and nothing that does not foretell what it was not learned from.
 """
 
 from __future__ import annotations

@@ -262,10 +262,11 @@ def linking(
         earlier = None if renumber else _before(before, given)
         if earlier is not None:
             people = grouping.carried(people, earlier)
-        names = {}
-        if said.labels:
-            names = {p: said.label_of(there[people.members(p)].tolist()) for p in people.numbers}
-        people = replace(people, labels={**people.labels, **{p: name for p, name in names.items() if name}})
+        names = (
+            (p, said.label_of(there[people.members(p)].tolist()))
+            for p in (people.numbers if said.labels else ())
+        )
+        people = replace(people, labels={**people.labels, **{p: name for p, name in names if name}})
         yield Linked(
             people=people,
             given=given,
@@ -387,21 +388,15 @@ def _calibration(
 
     metric = distance or given.metric or "cosine"
     found = fit_calibration(calibration, metric=metric, fingerprint=calibration.fingerprint)
-    shared = _shared(given, calibration)
-    if shared:
+    # A copy of a tracklet has the same vector.
+    fitted = {row.tobytes() for row in calibration.features[calibration.pids > 0]}
+    known = () if given.pids is None else given.features[given.pids > 0]
+    if shared := sum(row.tobytes() in fitted for row in known):
         notes.append(
             f"{shared} of the {len(given.names)} tracklets are among those that the calibration was fitted on, so "
             "scores against known pids are too good; calibrate on other people to know how well it works"
         )
     return found
-
-
-def _shared(given: Input, labelled: Embeddings) -> int:
-    """Tracklets with a known pid that are in the labelled embeddings too: a copy has the same vectors."""
-    if given.pids is None or given.features.shape[1] != labelled.features.shape[1]:
-        return 0
-    fitted = {row.tobytes() for row in labelled.features[labelled.pids > 0]}
-    return sum(row.tobytes() in fitted for row in given.features[given.pids > 0])
 
 
 def _scores(given: Input, people: People) -> LinkScores | None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +34,8 @@ TILE = 2048
 
 ROUNDING = 1e-5
 """Share of the largest product by which a product in float32 may be wrong, and far more than it is."""
+
+_PAIR = np.dtype([("first", np.int64), ("second", np.int64), ("score", np.float32)])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -55,37 +58,29 @@ class NearPairs:
 def near_pairs(evidence: Evidence, level: float, *, most: int | None = None) -> NearPairs:
     """Find all pairs that score more than a level; of too many the best `most`, by default `PAIRS` a tracklet."""
     most = PAIRS * len(evidence) if most is None else most
-    floor, count = level, 0
-    kept: list[tuple[Indices, Indices, npt.NDArray[np.float32]]] = []
+    floor = level
+    kept = [np.zeros(0, dtype=_PAIR)]
     blocks = _Blocks(evidence)
     for first, second in blocks.within(_reach(evidence, floor)):
         distances = paired_distances(
             evidence.features, evidence.features, rows=first, columns=second, distance=evidence.metric
         )
-        scores = evidence.pair_scores(first, second, distances)
-        good = scores > floor
-        kept.append((first[good], second[good], scores[good]))
-        count += int(good.sum())
-        if count > 2 * most:
-            kept, floor = _best(kept, most)
-            count = len(kept[0][0])
-            blocks.reach = _reach(evidence, floor)
-    if count > most:
-        kept, floor = _best(kept, most)
-    empty = np.zeros(0, dtype=np.int64)
-    parts = [(empty, empty, np.zeros(0, dtype=np.float32)), *kept]
-    first, second, scores = (np.concatenate([part[i] for part in parts]) for i in range(3))
-    return NearPairs(first=first, second=second, scores=scores, floor=floor)
+        pairs = np.zeros(len(first), dtype=_PAIR)
+        pairs["first"], pairs["second"] = first, second
+        pairs["score"] = evidence.pair_scores(first, second, distances)
+        kept.append(pairs[pairs["score"] > floor])
+        if sum(map(len, kept)) > 2 * most:
+            best, floor = _best(np.concatenate(kept), most, floor)
+            kept, blocks.reach = [best], _reach(evidence, floor)
+    best, floor = _best(np.concatenate(kept), most, floor)
+    return NearPairs(first=best["first"], second=best["second"], scores=best["score"], floor=floor)
 
 
-def _best(
-    kept: list[tuple[Indices, Indices, npt.NDArray[np.float32]]], most: int
-) -> tuple[list[tuple[Indices, Indices, npt.NDArray[np.float32]]], float]:
+def _best(pairs: npt.NDArray[Any], most: int, floor: float) -> tuple[npt.NDArray[Any], float]:
     """The best pairs, and what they all score more than; of equal ones all or none."""
-    first, second, scores = (np.concatenate([part[i] for part in kept]) for i in range(3))
-    floor = float(np.partition(scores, -most - 1)[-most - 1])
-    good = scores > floor
-    return [(first[good], second[good], scores[good])], floor
+    if len(pairs) > most:
+        floor = float(np.partition(pairs["score"], -most - 1)[-most - 1])
+    return pairs[pairs["score"] > floor], floor
 
 
 def _reach(evidence: Evidence, level: float) -> float:
@@ -137,8 +132,6 @@ def agglomerate_near(
     level: float,
     scores: Callable[[Indices, Indices], ScoreMatrix],
     together: Sequence[Indices] = (),
-    *,
-    nearest: int = NEAREST,
 ) -> tuple[Tree, int]:
     """The joins of `agglomerate` that score more than a level.
 
@@ -148,10 +141,9 @@ def agglomerate_near(
         level: joins must score more.
         scores: of any rows with any others, ``[rows, columns]``; minus infinity where two cannot be one.
         together: as for `agglomerate`.
-        nearest: groups that are kept near a group, at most.
 
     Returns:
-        The tree, and how many groups had more neighbours than `nearest`.
+        The tree, and how many groups had more neighbours than `NEAREST`.
     """
     near: list[dict[int, float]] = [{} for _ in range(items)]
     whole = list(range(items))  # one object a number, however many pairs hold it
@@ -185,8 +177,8 @@ def agglomerate_near(
         share, rest = len(members[a]) / total, len(members[b]) / total
         joined = {c: share * score + rest * other[c] for c, score in one.items()}
         left = {c: score for c, score in joined.items() if score > level}
-        if len(left) > nearest:
-            left = dict(sorted(left.items(), key=lambda found: (-found[1], found[0]))[:nearest])
+        if len(left) > NEAREST:
+            left = dict(sorted(left.items(), key=lambda found: (-found[1], found[0]))[:NEAREST])
             pruned += 1
         for c in joined:
             row = near[c]

@@ -31,8 +31,7 @@ PROBABILITY = 0.2
 """Groups are joined while their pairs are on average this likely to show one person.
 
 Below one half, as many pairs say more than one: on the shipped benchmark the cuts that were best for labelled people
-lay at 0.15 to 0.24 on average, and a fixed 0.2 did as well on others (docs/link.md). Raise it for fewer wrong people in
-a group.
+lay at 0.15 to 0.24 on average, and a fixed 0.2 did as well on others. Raise it for fewer wrong people in a group.
 """
 
 LIKELIER = 0.5

@@ -14,6 +14,7 @@ import time
 from collections import deque
 from dataclasses import asdict
 from typing import Any, Protocol
+from urllib.parse import SplitResult, urlsplit
 
 from intraclip.errors import IntraclipError
 from intraclip.gallery.gallery import Gallery
@@ -155,6 +156,15 @@ class Sender:
                 self.problem = ""
                 self.latencies.append(max(0.0, time.time() - alert.at))
                 return
+
+
+def address(url: str) -> tuple[SplitResult, str | None, int | None]:
+    """An address in its parts, with host and port; all of them empty if it is none."""
+    try:
+        parts = urlsplit(url)
+        return parts, parts.hostname, parts.port
+    except ValueError:
+        return urlsplit(""), None, None
 
 
 def body_of(message: dict[str, Any]) -> bytes:
