@@ -99,7 +99,6 @@ class Adapted:
         cut: tracklets that held two people.
         answered: questions that were answered, those that nobody could tell among them.
         settled: pairs that were learned from and are one person, or two, by what people said.
-        notes: in sentences.
     """
 
     run: Path

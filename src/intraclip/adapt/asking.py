@@ -43,8 +43,6 @@ class Asked:
     Attributes:
         number: from 1.
         of: questions in all.
-        query: a tracklet.
-        tracklet: another one.
         times: seconds of first and last frame of both, float64 ``[2, 2]``, NaN where unknown.
         pairs: of tracklets that the answer may join or part.
     """

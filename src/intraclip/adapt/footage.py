@@ -30,7 +30,6 @@ class Footage:
         tracklets: N of them; pids are hidden (`UNKNOWN_PID`), whatever the data say.
         times: seconds of first and last frame, float64 ``[N, 2]``, NaN where unknown; None without any.
         sources: recording of each tracklet; times are compared inside one alone.
-        notes: in sentences.
     """
 
     root: Path

@@ -85,13 +85,9 @@ def guard(
     camids: npt.NDArray[np.int64],
     impossible: npt.NDArray[np.bool_],
 ) -> Guard:
-    """The figures of a network.
+    """The figures of a network that has `seen` N tracklets of two cameras at least.
 
-    Args:
-        seen: by it, of N tracklets of two cameras at least.
-        held: rows of those that nothing was learned from.
-        camids: int64 ``[N]``.
-        impossible: bool ``[N, N]``, pairs that cannot be one person.
+    `held` are rows of those that nothing was learned from, `impossible` ``[N, N]`` pairs that cannot be one person.
     """
     first, second, rows = seen.halves()
     places = np.flatnonzero(np.isin(rows, held))

@@ -29,7 +29,6 @@ class Saved:
     """What was saved of a damaged gallery.
 
     Attributes:
-        tracklets: with their vectors.
         without_pictures: ids of those whose pictures are damaged.
         audit: lines of the log saved; they are numbered anew.
         lost: what could not be saved, in words.

@@ -43,15 +43,11 @@ def silhouettes(
 ) -> npt.NDArray[np.float64]:
     """Mean silhouette of several cuts, over at most `SAMPLE` items, whose distances to all are exact.
 
-    Args:
-        evidence: of N items.
-        tree: of the same items.
-        levels: float64 ``[L]``, of the cuts.
-        across: only distances between two cameras count, and an item whose group is in no other camera has 0. So a
-            camera that saw a person twice, nearly alike, does not make the best cut one that splits people by camera.
+    With `across` only distances between two cameras count, and an item whose group is in no other camera has 0. So a
+    camera that saw a person twice, nearly alike, does not make the best cut one that splits people by camera.
 
     Returns:
-        float64 ``[L]``; -1 for a cut with fewer than two groups.
+        float64 ``[L]``, of cuts at `levels` ``[L]``; -1 for a cut with fewer than two groups.
     """
     order = tree.order()  # in it the groups of every cut lie side by side
     cuts = []

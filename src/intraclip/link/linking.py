@@ -53,7 +53,6 @@ class Linked:
     """People, and what they were made of.
 
     Attributes:
-        notes: in sentences.
         calibration: as it was read or fitted, before another prior; None without one.
         scores: against known pids; None where there are none.
     """

@@ -135,12 +135,8 @@ def agglomerate_near(
 ) -> tuple[Tree, int]:
     """The joins of `agglomerate` that score more than a level.
 
-    Args:
-        items: N.
-        pairs: that score more than the level; without others that do, the tree is an approximation.
-        level: joins must score more.
-        scores: of any rows with any others, ``[rows, columns]``; minus infinity where two cannot be one.
-        together: as for `agglomerate`.
+    `pairs` score more than the level; if others do that are not among them, the tree is an approximation. `scores`
+    gives those of any rows with any others, ``[rows, columns]``, minus infinity where two cannot be one.
 
     Returns:
         The tree, and how many groups had more neighbours than `NEAREST`.

@@ -51,11 +51,7 @@ class Channel(Protocol):
     name: str
 
     def send(self, message: dict[str, Any], vector: list[float]) -> None:
-        """Deliver an alert.
-
-        Args:
-            message: of it, as JSON can hold it; its ``id`` is the same each time that it is sent.
-            vector: of the tracklet.
+        """Deliver an alert with the tracklet's vector; the message's ``id`` is the same each time that it is sent.
 
         Raises:
             NotDeliveredError: it did not arrive.
@@ -75,9 +71,7 @@ class Sender:
     """Sends alerts over a channel, in a thread.
 
     Attributes:
-        sent: alerts that arrived.
-        failed: tries that failed.
-        given_up: alerts that were given up.
+        failed: tries, not alerts.
         problem: why the last try failed; empty after one that did not.
         latencies: seconds from raising an alert to its arrival, of the last thousand.
     """

@@ -293,11 +293,7 @@ def add_pictures(gallery: Gallery, network: Network, pictures: Sequence[npt.NDAr
 
 
 class Matcher:
-    """Compares tracklets with everybody on the list.
-
-    Args:
-        every_s: the list is read again after so many seconds; it may be changed by other programs.
-    """
+    """Compares tracklets with everybody on the list, which is read again every few seconds: others may change it."""
 
     def __init__(self, gallery: Gallery, *, every_s: float = 2.0) -> None:
         self._gallery = gallery
@@ -312,12 +308,7 @@ class Matcher:
         )
 
     def match(self, tracklet: str, vector: Vector) -> list[Hit]:
-        """Everybody on the list as whom a tracklet passes.
-
-        Args:
-            tracklet: its id; one that is on the list itself is not compared with that person.
-            vector: float32 ``[D]``.
-        """
+        """Everybody on the list as whom a tracklet ``[D]`` passes; one of theirs is not compared with them."""
         with self._lock:
             if time.monotonic() >= self._next:
                 self.read()
