@@ -442,23 +442,19 @@ class _Adaptation:
                     "nothing to learn from; begin with another network, or with clearer pictures"
                 )
             cuts = cut_in_two(self.given, seen)
-            parts = [
-                row for row, (_, begin, end) in enumerate(cuts) if (begin, end) != self._whole(cuts[row][0])
-            ]
-            again = look(self.network, self._footage(cuts).take(parts).tracklets) if parts else None
             segments = [seen.segments[row] for row, _, _ in cuts]
             starts = [seen.starts[row] for row, _, _ in cuts]
-            for place, row in enumerate(parts):
-                assert again is not None
-                segments[row], starts[row] = again.segments[place], again.starts[place]
+            if parts := [place for place, cut in enumerate(cuts) if not self._is_whole(cut)]:
+                again = look(self.network, self._footage(cuts).take(parts).tracklets)
+                for place, segment, start in zip(parts, again.segments, again.starts, strict=True):
+                    segments[place], starts[place] = segment, start
             _save_look(file, Look(segments=tuple(segments), starts=tuple(starts)), cuts=np.array(cuts))
-        before, cuts_there = _read_look(file)
-        cuts = [(int(row), int(begin), int(end)) for row, begin, end in cuts_there.tolist()]
-        changed = {row for row, begin, end in cuts if (begin, end) != self._whole(row)}
-        return self._footage(cuts), before, len(changed)
+        before, there = _read_look(file)
+        cuts = [(row, begin, end) for row, begin, end in there.tolist()]
+        return self._footage(cuts), before, len({cut[0] for cut in cuts if not self._is_whole(cut)})
 
-    def _whole(self, row: int) -> tuple[int, int]:
-        return 0, len(self.given.tracklets[row])
+    def _is_whole(self, cut: tuple[int, int, int]) -> bool:
+        return cut[1:] == (0, len(self.given.tracklets[cut[0]]))
 
     def _footage(self, cuts: Sequence[tuple[int, int, int]]) -> Footage:
         """The given tracklets as they were cut: number, first frame, and the one after the last."""

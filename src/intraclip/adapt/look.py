@@ -52,12 +52,10 @@ class Look:
         """First and second half in time of the tracklets that have two, ``[M, D]`` each, and their rows ``[M]``."""
         rows = np.array([row for row, s in enumerate(self.segments) if len(s) > 1], dtype=np.int64)
         parts = [self.segments[row] for row in rows]
-        if not parts:
-            empty = np.zeros((0, self.segments[0].shape[1] if self.segments else 0), dtype=np.float32)
-            return empty, empty, rows
-        first = np.stack([s[: len(s) // 2].mean(axis=0) for s in parts])
-        second = np.stack([s[len(s) // 2 :].mean(axis=0) for s in parts])
-        return unit(first), unit(second), rows
+        first = [s[: len(s) // 2].mean(axis=0) for s in parts]
+        second = [s[len(s) // 2 :].mean(axis=0) for s in parts]
+        shape = len(rows), self.segments[0].shape[1] if self.segments else 0
+        return unit(np.reshape(first, shape)), unit(np.reshape(second, shape)), rows
 
 
 def look(network: Network, tracklets: Sequence[Tracklet], *, progress: Progress | None = None) -> Look:

@@ -740,7 +740,7 @@ class Gallery:
         return self._store.linked_alone()
 
     def audit(self, action: str, detail: Mapping[str, Any], *, actor: str = "", origin: str = "") -> None:
-        """Append a line to the audit log (`AuditEntry`), which outlives what it is about: put no names of people into it.
+        """Append to the audit log (`AuditEntry`), which outlives what it is about: put no names of people into it.
 
         Actions of `TAKES_BACK` find room on a full disk too.
         """

@@ -382,7 +382,3 @@ class Stats(Counts):
 
     info: GalleryInfo
     calibrated: bool
-
-    def to_json_dict(self) -> dict[str, Any]:
-        """As JSON holds it."""
-        return asdict(self)

@@ -9,7 +9,6 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from intraclip.arrays import as_reals, as_whole, as_wide
 from intraclip.errors import DataError
 from intraclip.link.agglomeration import ScoreMatrix
 from intraclip.link.transit import TransitTimes
@@ -49,8 +48,8 @@ class Evidence:
             if nobody was named.
 
     Raises:
-        DataError: features without distances, times of another length or that end before they start, or travel times
-            where a camera has several recordings.
+        DataError: features without distances, times that end before they start, or travel times where a camera has
+            several recordings.
     """
 
     features: npt.NDArray[np.float32]
@@ -68,29 +67,12 @@ class Evidence:
     named: Indices | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "features", as_reals(self.features, name="features"))
-        object.__setattr__(self, "camids", as_whole(self.camids, name="camids"))
-        if self.times is not None:
-            object.__setattr__(self, "times", as_wide(self.times, name="times"))
         check_features(self.features, name="tracklet", distance=self.metric)
-        count = len(self.features)
-        if self.camids.shape != (count,) or (self.sources and len(self.sources) != count):
+        if self.times is not None and len(bad := np.flatnonzero(self.times[:, 0] > self.times[:, 1])):
+            start, end = self.times[bad[0]].tolist()
             raise DataError(
-                f"{count} tracklets have camids of shape {list(self.camids.shape)} and {len(self.sources)} sources; "
-                "one each is needed"
+                f"{len(bad)} tracklets end before they start, such as row {bad[0]}: {start:g} to {end:g} s"
             )
-        if self.times is not None:
-            if self.times.shape != (count, 2):
-                raise DataError(
-                    f"{count} tracklets have times of shape {list(self.times.shape)}; a start and an end for each "
-                    "are needed"
-                )
-            bad = np.flatnonzero(self.times[:, 0] > self.times[:, 1])
-            if len(bad):
-                start, end = self.times[bad[0]].tolist()
-                raise DataError(
-                    f"{len(bad)} tracklets end before they start, such as row {bad[0]}: {start:g} to {end:g} s"
-                )
         if (
             self.travel is not None
             and self.travel.ways

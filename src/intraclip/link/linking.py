@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,8 +48,8 @@ if TYPE_CHECKING:
     from intraclip.embed.network import Network
 
 
-@dataclass(frozen=True, kw_only=True)
-class Linked:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Linked(People):
     """People, and what they were made of.
 
     Attributes:
@@ -57,9 +57,7 @@ class Linked:
         scores: against known pids; None where there are none.
     """
 
-    people: People
-    given: Input
-    notes: tuple[str, ...]
+    given: Input = field(repr=False)
     calibration: MatchCalibration | None
     scores: LinkScores | None
 
@@ -82,8 +80,9 @@ def link(
     labels: str | Path | Mapping[str, str] | None = None,
     before: People | str | Path | None = None,
     renumber: bool = False,
+    keep: bool = True,
     progress: Progress | None = None,
-) -> People:
+) -> Linked:
     """Group the tracklets of several cameras into people.
 
     Args:
@@ -111,6 +110,8 @@ def link(
         before: an earlier linking, or the folder of `intraclip link --out` that holds it, whose people keep their
             numbers and names. A gallery keeps its last linking itself.
         renumber: number people from 1 and forget names that were given in an earlier linking; labels of a gallery stay.
+        keep: a gallery keeps the linking. Else who calls takes care of that (`intraclip.link.kept.keep_in`), and of
+            others who link an open gallery meanwhile (`Gallery.linked_alone`).
         progress: called with frames done and in all, where tracklets are embedded.
 
     Raises:
@@ -123,52 +124,6 @@ def link(
     >>> link(e, threshold=0.5).person.tolist()
     [1, 2, 1, 2]
     """
-    with linking(
-        source,
-        data=data,
-        network=network,
-        calibration=calibration,
-        prior=prior,
-        probability=probability,
-        threshold=threshold,
-        distance=distance,
-        travel=travel,
-        one_clock=one_clock,
-        one_per_camera=one_per_camera,
-        no_travel=no_travel,
-        answers=answers,
-        labels=labels,
-        before=before,
-        renumber=renumber,
-        progress=progress,
-    ) as found:
-        if found.given.gallery is not None:
-            keep_in(found.given.gallery, found.people, found.given.before)
-        return replace(found.people, notes=found.notes)
-
-
-@contextmanager
-def linking(
-    source: str | Path | Embeddings | Split | Gallery,
-    *,
-    data: str | Path | Split | None = None,
-    network: Network | None = None,
-    calibration: MatchCalibration | Embeddings | str | Path | None = None,
-    prior: float | None = None,
-    probability: float | None = None,
-    threshold: float | None = None,
-    distance: Distance | None = None,
-    travel: TravelTimes | str | Path | None = None,
-    one_clock: bool = False,
-    one_per_camera: bool = False,
-    no_travel: bool = False,
-    answers: str | Path | Iterable[Answer | tuple[str, str, str]] | None = None,
-    labels: str | Path | Mapping[str, str] | None = None,
-    before: People | str | Path | None = None,
-    renumber: bool = False,
-    progress: Progress | None = None,
-) -> Iterator[Linked]:
-    """As `link`, with everything around it; a gallery stays open meanwhile, and keeps nothing of this yet."""
     table = "the table of travel times"
     if isinstance(travel, str | Path):
         table, travel = str(travel), read_travel_times(Path(travel))
@@ -180,7 +135,7 @@ def linking(
             read_calibration(path) if path.suffix.lower() == ".json" else read_embeddings(path).embeddings
         )
     told = None if answers is None and labels is None else read_told(answers, labels)
-    with _opened(source, data, network, told, progress) as given:
+    with _opened(source, data, network, told, keep, progress) as given:
         if told is not None:
             given = replace(given, said=told.of(given.names))
         notes = list(given.notes)
@@ -266,13 +221,12 @@ def linking(
             for p in (people.numbers if said.labels else ())
         )
         people = replace(people, labels={**people.labels, **{p: name for p, name in names if name}})
-        yield Linked(
-            people=people,
-            given=given,
-            notes=(*notes, *people.notes),
-            calibration=fitted,
-            scores=_scores(given, people),
-        )
+        found = {f.name: getattr(people, f.name) for f in fields(people)}
+        found |= {"given": given, "calibration": fitted, "scores": _scores(given, people)}
+        linked = Linked(**{**found, "notes": (*notes, *people.notes)})
+        if keep and given.gallery is not None:
+            keep_in(given.gallery, linked, given.before)
+        return linked
 
 
 def _there(given: Input) -> npt.NDArray[np.int64]:
@@ -307,6 +261,7 @@ def _opened(
     data: str | Path | Split | None,
     network: Network | None,
     told: Told | None,
+    lock: bool,
     progress: Progress | None,
 ) -> Iterator[Input]:
     folder = isinstance(source, str | Path) and is_data_folder(str(source))
@@ -331,7 +286,7 @@ def _opened(
         if isinstance(source, Embeddings):
             yield from_embeddings(source)
         elif isinstance(source, Gallery):
-            with source.linked_alone():
+            with source.linked_alone() if lock else nullcontext():
                 yield from_gallery(source)
         else:
             with open_gallery(source) as gallery, gallery.linked_alone():
