@@ -34,7 +34,6 @@ GATHERED = 0.125
 SMALL = 1_024
 """Tracklets whose memory is not worth giving back."""
 
-_FETCH = 8_192
 _NAMES = ("camera", "person", "source")
 _COLUMNS = COVERED["tracklets"]
 _COMPARED = {"<": np.less, "<=": np.less_equal, ">=": np.greater_equal, ">": np.greater}
@@ -213,7 +212,7 @@ class Memory:
             "SELECT number, vector FROM vectors WHERE number > ? ORDER BY number", (last,)
         )
         done = 0
-        while batch := cursor.fetchmany(_FETCH):
+        while batch := cursor.fetchmany(digests.FETCH):
             for place, (number, blob) in enumerate(batch, start=done):
                 if place >= len(rows) or number != read["number"][place]:
                     raise Damage(f"its table of vectors: number {number} belongs to no tracklet")

@@ -12,7 +12,6 @@ All pairs are looked at in blocks of matrix products in float32; what may be nea
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -35,45 +34,35 @@ TILE = 2048
 ROUNDING = 1e-5
 """Share of the largest product by which a product in float32 may be wrong, and far more than it is."""
 
-_PAIR = np.dtype([("first", np.int64), ("second", np.int64), ("score", np.float32)])
+PAIR = np.dtype([("first", np.int64), ("second", np.int64), ("score", np.float32)])
+"""Rows of two tracklets, the second one larger, and how much speaks for one person."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class NearPairs:
-    """Pairs of tracklets that score more than a level.
+def near_pairs(
+    evidence: Evidence, level: float, *, most: int | None = None
+) -> tuple[npt.NDArray[Any], float]:
+    """Find all pairs that score more than a level; of too many the best `most`, by default `PAIRS` a tracklet.
 
-    Attributes:
-        first: int64 ``[P]``, rows.
-        second: int64 ``[P]``, larger than `first`.
-        scores: float32 ``[P]``.
-        floor: every pair that scores more is here; the level, or above it where there were too many.
+    Returns:
+        The pairs, `PAIR` ``[P]``; and what every pair that is not here does not exceed: the level, or above it where
+        there were too many.
     """
-
-    first: Indices
-    second: Indices
-    scores: npt.NDArray[np.float32]
-    floor: float
-
-
-def near_pairs(evidence: Evidence, level: float, *, most: int | None = None) -> NearPairs:
-    """Find all pairs that score more than a level; of too many the best `most`, by default `PAIRS` a tracklet."""
     most = PAIRS * len(evidence) if most is None else most
     floor = level
-    kept = [np.zeros(0, dtype=_PAIR)]
+    kept = [np.zeros(0, dtype=PAIR)]
     blocks = _Blocks(evidence)
     for first, second in blocks.within(_reach(evidence, floor)):
         distances = paired_distances(
             evidence.features, evidence.features, rows=first, columns=second, distance=evidence.metric
         )
-        pairs = np.zeros(len(first), dtype=_PAIR)
+        pairs = np.zeros(len(first), dtype=PAIR)
         pairs["first"], pairs["second"] = first, second
         pairs["score"] = evidence.pair_scores(first, second, distances)
         kept.append(pairs[pairs["score"] > floor])
         if sum(map(len, kept)) > 2 * most:
             best, floor = _best(np.concatenate(kept), most, floor)
             kept, blocks.reach = [best], _reach(evidence, floor)
-    best, floor = _best(np.concatenate(kept), most, floor)
-    return NearPairs(first=best["first"], second=best["second"], scores=best["score"], floor=floor)
+    return _best(np.concatenate(kept), most, floor)
 
 
 def _best(pairs: npt.NDArray[Any], most: int, floor: float) -> tuple[npt.NDArray[Any], float]:
@@ -128,22 +117,22 @@ class _Blocks:
 
 def agglomerate_near(
     items: int,
-    pairs: NearPairs,
+    pairs: npt.NDArray[Any],
     level: float,
     scores: Callable[[Indices, Indices], ScoreMatrix],
     together: Sequence[Indices] = (),
 ) -> tuple[Tree, int]:
     """The joins of `agglomerate` that score more than a level.
 
-    `pairs` score more than the level; if others do that are not among them, the tree is an approximation. `scores`
-    gives those of any rows with any others, ``[rows, columns]``, minus infinity where two cannot be one.
+    `pairs` (`PAIR`) score more than the level; if others do that are not among them, the tree is an approximation.
+    `scores` gives those of any rows with any others, ``[rows, columns]``, minus infinity where two cannot be one.
 
     Returns:
         The tree, and how many groups had more neighbours than `NEAREST`.
     """
     near: list[dict[int, float]] = [{} for _ in range(items)]
     whole = list(range(items))  # one object a number, however many pairs hold it
-    for a, b, score in zip(pairs.first.tolist(), pairs.second.tolist(), pairs.scores.tolist(), strict=True):
+    for a, b, score in pairs.tolist():
         near[a][whole[b]] = near[b][whole[a]] = score
     members: list[Indices] = list(np.arange(items).reshape(-1, 1))
     best = [np.inf] * items

@@ -277,11 +277,11 @@ def _tree(evidence: Evidence, level: float, notes: list[str]) -> Tree:
     """All joins, or of many tracklets those that score more than a level."""
     if len(evidence) <= FULL:
         return agglomerate(evidence.score_matrix(), evidence.together)
-    pairs = near_pairs(evidence, level)
+    pairs, floor = near_pairs(evidence, level)
     tree, pruned = agglomerate_near(len(evidence), pairs, level, evidence.scores, evidence.together)
-    if pairs.floor > level:
+    if floor > level:
         notes.append(
-            f"more pairs are near enough than can be held: the best {len(pairs.scores):,} were looked at, and people "
+            f"more pairs are near enough than can be held: the best {len(pairs):,} were looked at, and people "
             "may be found as several; a higher --probability, a smaller --threshold, or days one by one leave fewer"
         )
     if pruned:
