@@ -19,6 +19,7 @@ from intraclip.gallery.answers import SAME, UNSURE
 from intraclip.gallery.gallery import Gallery
 from intraclip.gallery.labels import contradictions_note, label_numbers, people_of
 from intraclip.gallery.records import Judgement
+from intraclip.link.agglomeration import Indices
 
 UNSURE_PAPER = "unsure"
 """Kind of the gallery's papers on pairs that somebody could not tell."""
@@ -34,7 +35,7 @@ class Settled:
         notes: contradictions, in sentences.
     """
 
-    group: npt.NDArray[np.int64]
+    group: Indices
     apart: npt.NDArray[np.bool_]
     notes: tuple[str, ...] = ()
 
@@ -48,7 +49,7 @@ class Settled:
         np.fill_diagonal(found, False)
         return np.asarray(found)
 
-    def take(self, rows: npt.NDArray[np.int64]) -> Settled:
+    def take(self, rows: Indices) -> Settled:
         """Of some tracklets alone; what is certain by way of others stays certain."""
         _, first, place = np.unique(self.group[rows], return_index=True, return_inverse=True)
         return Settled(group=first[place].astype(np.int64), apart=self.apart[np.ix_(rows, rows)])

@@ -16,6 +16,7 @@ from intraclip.embed.origin import times_of
 from intraclip.errors import DataError
 from intraclip.gallery.folder_files import FILE
 from intraclip.gallery.gallery import Gallery, is_server, open_gallery
+from intraclip.link.agglomeration import Indices
 from intraclip.link.recordings import kept_apart, recordings
 from intraclip.link.source import from_gallery
 from intraclip.types import UNKNOWN_PID, ArrayTracklet, Split, Tracklet
@@ -42,7 +43,7 @@ class Footage:
         return len(self.tracklets)
 
     @property
-    def camids(self) -> npt.NDArray[np.int64]:
+    def camids(self) -> Indices:
         """Camera of each tracklet, int64 ``[N]``."""
         return np.array([t.camid for t in self.tracklets], dtype=np.int64)
 

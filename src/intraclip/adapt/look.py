@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
-import numpy.typing as npt
 
 from intraclip.adapt.footage import Footage, piece
 from intraclip.arrays import unit
@@ -17,6 +16,7 @@ from intraclip.embed.extract import collect
 from intraclip.embed.network import Network
 from intraclip.errors import DataError
 from intraclip.gallery.store import Vectors
+from intraclip.link.agglomeration import Indices
 from intraclip.types import Tracklet
 
 FRAMES = 8
@@ -48,7 +48,7 @@ class Look:
         """One vector a tracklet, float32 ``[N, D]`` of unit length."""
         return unit(np.stack([s.mean(axis=0) for s in self.segments]))
 
-    def halves(self) -> tuple[Vectors, Vectors, npt.NDArray[np.int64]]:
+    def halves(self) -> tuple[Vectors, Vectors, Indices]:
         """First and second half in time of the tracklets that have two, ``[M, D]`` each, and their rows ``[M]``."""
         rows = np.array([row for row, s in enumerate(self.segments) if len(s) > 1], dtype=np.int64)
         parts = [self.segments[row] for row in rows]

@@ -17,9 +17,7 @@ from scipy.special import expit
 
 from intraclip.adapt.answers import Settled
 from intraclip.adapt.clusters import LEVEL, constrained
-from intraclip.link.agglomeration import ScoreMatrix, Tree, agglomerate
-
-Indices = npt.NDArray[np.int64]
+from intraclip.link.agglomeration import Indices, ScoreMatrix, Tree, agglomerate
 
 SLOPE = 0.1
 """Jaccard distance from `LEVEL` at which three of four joins are as the groups have them."""

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from intraclip.errors import DataError
-from intraclip.link.agglomeration import ScoreMatrix
+from intraclip.link.agglomeration import Indices, ScoreMatrix
 from intraclip.link.transit import TransitTimes
-from intraclip.link.travel import TravelTimes, log_ratio
+from intraclip.link.travel import Seconds, TravelTimes, log_ratio
 from intraclip.metrics.distance import Distance, check_features
 from intraclip.metrics.distance_matrix import distance_matrix
 from intraclip.metrics.match_probability import MatchCalibration
@@ -23,7 +23,7 @@ BLOCK = 256
 PAIRS = 2**18
 """Pairs that are listed at a time."""
 
-Indices = npt.NDArray[np.int64]
+Distances = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -53,7 +53,7 @@ class Evidence:
     """
 
     features: npt.NDArray[np.float32]
-    camids: npt.NDArray[np.int64]
+    camids: Indices
     metric: Distance = "euclidean"
     calibration: MatchCalibration | None = None
     times: npt.NDArray[np.float64] | None = None
@@ -114,25 +114,21 @@ class Evidence:
         known = self.clocked[np.isfinite(self.clocked).all(axis=1)]
         return float(known[:, 1].max() - known[:, 0].min()) if len(known) else 0.0
 
-    def distances(self, rows: Indices, columns: Indices) -> npt.NDArray[np.float32]:
+    def distances(self, rows: Indices, columns: Indices) -> Distances:
         """Distances of some tracklets to others, float32 ``[rows, columns]``."""
         return distance_matrix(self.features[rows], self.features[columns], distance=self.metric)
 
-    def apartness(self, rows: Indices, columns: Indices) -> npt.NDArray[np.float32]:
+    def apartness(self, rows: Indices, columns: Indices) -> Distances:
         """`distances`, less what learned times between cameras say for one person; 0 or more, ``[rows, columns]``."""
         return self._less_learned(self.distances(rows, columns), rows[:, None], columns)
 
-    def _less_learned(
-        self, distances: npt.NDArray[np.float32], first: Indices, second: Indices
-    ) -> npt.NDArray[np.float32]:
+    def _less_learned(self, distances: Distances, first: Indices, second: Indices) -> Distances:
         if self.transit is None:
             return distances
         said = self.unit * self.transit.of(*self._on_the_way(first, second))
         return np.asarray(np.maximum(distances - said, 0), dtype=np.float32)
 
-    def _on_the_way(
-        self, first: Indices, second: Indices
-    ) -> tuple[npt.NDArray[np.float64], Indices, Indices]:
+    def _on_the_way(self, first: Indices, second: Indices) -> tuple[Seconds, Indices, Indices]:
         """Gaps of pairs of rows, and the cameras of both."""
         return self.gaps(first, second), self.camids[first], self.camids[second]
 
@@ -144,9 +140,7 @@ class Evidence:
         """
         return self.pair_scores(rows[:, None], columns, self.distances(rows, columns))
 
-    def pair_scores(
-        self, first: Indices, second: Indices, distances: npt.NDArray[np.float32]
-    ) -> npt.NDArray[np.float32]:
+    def pair_scores(self, first: Indices, second: Indices, distances: Distances) -> Distances:
         """As `scores`, of pairs of rows, two arrays that broadcast, whose distances are known."""
         c = self.calibration
         if c is None:
@@ -228,7 +222,7 @@ class Evidence:
             named=None if self.named is None else self.named[rows],
         )
 
-    def gaps(self, first: Indices, second: Indices) -> npt.NDArray[np.float64]:
+    def gaps(self, first: Indices, second: Indices) -> Seconds:
         """Seconds from the end of the earlier to the start of the later, of pairs of rows: two arrays that broadcast.
 
         Returns:

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import norm
 
+from intraclip.link.agglomeration import Indices
 from intraclip.link.evidence import BLOCK, Evidence
 
 SAMPLE = 2048
@@ -220,9 +221,7 @@ def _nearest(evidence: Evidence) -> tuple[float, Values, Values]:
     return start, np.concatenate(nearest), np.concatenate(apart)
 
 
-def _pairs(
-    evidence: Evidence, rows: npt.NDArray[np.int64], step: int, across: bool
-) -> Iterator[tuple[Values, Values]]:
+def _pairs(evidence: Evidence, rows: Indices, step: int, across: bool) -> Iterator[tuple[Values, Values]]:
     """Distances of pairs that may be one person, across cameras where there are several, and of those seen at once."""
     columns = np.arange(0, len(evidence), step)
     for start in range(0, len(rows), BLOCK):

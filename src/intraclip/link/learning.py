@@ -15,6 +15,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from intraclip.link.agglomeration import Indices
 from intraclip.link.evidence import BLOCK, Evidence
 from intraclip.link.footage import without_cameras
 from intraclip.link.people import FULL, People
@@ -33,7 +34,7 @@ DRAWS = 99
 KEPT = 0.8
 """Share of the sure links that must still be one person with the times that were learned from them."""
 
-Links = npt.NDArray[np.int64]
+Links = Indices
 Shares = npt.NDArray[np.float64]
 
 
@@ -105,7 +106,7 @@ def _looks(evidence: Evidence) -> Evidence:
     return without_cameras(replace(evidence, calibration=None, transit=None, unit=0.0))
 
 
-def sure_links(evidence: Evidence, person: npt.NDArray[np.int64]) -> Links:
+def sure_links(evidence: Evidence, person: Indices) -> Links:
     """Pairs of rows, int64 ``[L, 2]``, that are each other's nearest in all other cameras and one person."""
     count = len(evidence)
     nearest = np.empty(count, dtype=np.int64)
@@ -126,7 +127,7 @@ def _shares(gaps: npt.NDArray[np.float64]) -> Shares:
     return np.asarray(found / found.sum())
 
 
-def _gaps_of_one(evidence: Evidence, person: npt.NDArray[np.int64], links: Links) -> Shares:
+def _gaps_of_one(evidence: Evidence, person: Indices, links: Links) -> Shares:
     """Of every link: gaps between all tracklets of its person in its two cameras ``[L, K]``."""
     found = []
     for pair in links:
@@ -156,7 +157,7 @@ def _smooth(shares: Shares) -> Shares:
     return np.concatenate([shares[:, :1], 0.5 * gaps + 0.25 * (below + above)], axis=1)
 
 
-def _everywhere(one: Shares, two: Shares, pairs: npt.NDArray[np.int64]) -> Shares | None:
+def _everywhere(one: Shares, two: Shares, pairs: Indices) -> Shares | None:
     """Log ratios ``[K]`` that all pairs of cameras have in common; None unless some foretell the others.
 
     Args:
@@ -177,7 +178,7 @@ def _everywhere(one: Shares, two: Shares, pairs: npt.NDArray[np.int64]) -> Share
     return _ratios(_smooth(one).sum(axis=0), theirs.sum(axis=0)) if _by_no_chance(gain, one, two) else None
 
 
-def _own(one: Shares, two: Shares, pairs: npt.NDArray[np.int64], common: Shares) -> dict[int, Shares]:
+def _own(one: Shares, two: Shares, pairs: Indices, common: Shares) -> dict[int, Shares]:
     """Log ratios ``[K]`` of the pairs of cameras whose links foretell each other better than those of all pairs do."""
     inside = np.eye(pairs.max() + 1)[pairs]
     several = inside.sum(axis=0) >= FEW

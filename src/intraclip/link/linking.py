@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from intraclip.core.progress import Progress
 from intraclip.core.settings import shown
@@ -19,6 +18,7 @@ from intraclip.errors import ConfigError, DataError
 from intraclip.gallery.answers import Answer
 from intraclip.gallery.gallery import Gallery, open_gallery
 from intraclip.link import people as grouping
+from intraclip.link.agglomeration import Indices
 from intraclip.link.changes import Before
 from intraclip.link.evidence import Evidence
 from intraclip.link.footage import tells_apart, with_unit
@@ -229,7 +229,7 @@ def link(
         return linked
 
 
-def _there(given: Input) -> npt.NDArray[np.int64]:
+def _there(given: Input) -> Indices:
     """Rows of the tracklets that were not deleted while they were grouped."""
     if given.gallery is None:
         return np.arange(len(given.names))

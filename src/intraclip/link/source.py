@@ -19,6 +19,7 @@ from intraclip.embed.embeddings_writer import PARQUET
 from intraclip.errors import DataError
 from intraclip.gallery.folder_files import FILE
 from intraclip.gallery.gallery import Gallery, is_server
+from intraclip.link.agglomeration import Indices
 from intraclip.link.changes import Before
 from intraclip.link.kept import kept_in
 from intraclip.link.recordings import recordings
@@ -55,8 +56,8 @@ class Input:
 
     names: tuple[str, ...]
     features: npt.NDArray[np.float32]
-    camids: npt.NDArray[np.int64]
-    pids: npt.NDArray[np.int64] | None = None
+    camids: Indices
+    pids: Indices | None = None
     times: npt.NDArray[np.float64] | None = None
     sources: tuple[str, ...] = ()
     metric: Literal["euclidean", "cosine"] | None = None
