@@ -39,7 +39,7 @@ from intraclip.ingest import IngestConfig, ingest
 from intraclip.ingest.camera_tracks import CameraTracks, mot_text, read_tracks
 from intraclip.ingest.track_scores import TrackScores, score_tracks
 from intraclip.link.boxes import by_camera, person_tracks
-from intraclip.link.linking import link, linking
+from intraclip.link.linking import link
 from intraclip.link.scores import score_people
 from intraclip.metrics.distance_matrix import distance_matrix
 
@@ -114,23 +114,23 @@ def compare(
         settings = replace(settings, clip=replace(settings.clip, test_sampling="even"))
         extract_split(extractor, split, settings, file)
     found = {}
-    with linking(file, data=split) as linked:
-        people, given = linked.people, linked.given
-        pids = np.array([int(given.manifest[name]["track"]) // PIECES for name in people.names])
-        distances = distance_matrix(given.features, given.features, distance="cosine").astype(np.float64)
-        distances = (distances + distances.T) / 2
-        np.fill_diagonal(distances, 0)
-        ways = {"link": people.person, "link, no travel": link(file, data=split, no_travel=True).person}
-        times = videos / "ground_truth" / "travel.toml"
-        if times.is_file():
-            ways["link, travel"] = link(file, data=split, travel=times).person
-        ways |= dict(rivals(distances.clip(min=0), pids))
-        for name, groups in ways.items():
-            pairs = score_people(groups, pids)
-            views = person_tracks(folder, given.manifest, replace(people, person=groups + 1))
-            across = score_tracks(truth, by_camera(views)).across
-            assert across is not None
-            found[name] = across, pairs.precision
+    people = link(file, data=split)
+    given = people.given
+    pids = np.array([int(given.manifest[name]["track"]) // PIECES for name in people.names])
+    distances = distance_matrix(given.features, given.features, distance="cosine").astype(np.float64)
+    distances = (distances + distances.T) / 2
+    np.fill_diagonal(distances, 0)
+    ways = {"link": people.person, "link, no travel": link(file, data=split, no_travel=True).person}
+    times = videos / "ground_truth" / "travel.toml"
+    if times.is_file():
+        ways["link, travel"] = link(file, data=split, travel=times).person
+    ways |= dict(rivals(distances.clip(min=0), pids))
+    for name, groups in ways.items():
+        pairs = score_people(groups, pids)
+        views = person_tracks(folder, given.manifest, replace(people, person=groups + 1))
+        across = score_tracks(truth, by_camera(views)).across
+        assert across is not None
+        found[name] = across, pairs.precision
     return found, people.rule
 
 

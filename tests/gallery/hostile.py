@@ -75,7 +75,7 @@ QUESTIONS: dict[str, Callable[[Gallery], Any]] = {
     "time": lambda g: [r.id for r in g.all_records(Filters(from_s=50, to_s=120))],
     "one": lambda g: g.record("t0005").to_json_dict(),
     "absent": lambda g: sorted(g.find(["t0010", "t0012", "t0041", "nobody"])),
-    "stats": lambda g: {k: v for k, v in g.stats().to_json_dict().items() if k not in ("size_bytes", "info")},
+    "stats": lambda g: {k: v for k, v in vars(g.stats()).items() if k not in ("size_bytes", "info")},
     "vectors": lambda g: g.vectors(["t0000", "t0007", "t0042"]).tolist(),
     "search": lambda g: found(g.search(vectors(1, seed=5)[0], fingerprint=MODEL, k=40)),
     "search own": lambda g: found(g.search_tracklet("t0003", k=7)),

@@ -66,7 +66,11 @@ def test_the_trial_would_see_a_wrong_answer(kinds):
 @pytest.mark.parametrize(
     ("statement", "use", "what"),
     [
-        ("UPDATE tracklets SET camera = 'door' WHERE id = 't0003'", lambda g: g.page(), "row 4 of its table"),
+        (
+            "UPDATE tracklets SET camera = 'door' WHERE id = 't0003'",
+            lambda g: g.page(),
+            "the record of tracklet .t0003.",
+        ),
         ("UPDATE tracklets SET boxes = '[]' WHERE id = 't0000'", lambda g: g.record("t0000"), "'t0000'"),
         ("DELETE FROM tracklets WHERE id = 't0003'", lambda g: g.find(["t0003"]), "39 rows can be read, 40"),
         ("DELETE FROM pictures WHERE number = 2", lambda g: g.crops("t0001"), "pictures of tracklet 't0001'"),

@@ -286,7 +286,7 @@ def test_memory_is_read_anew_when_most_was_deleted(folder):
         gallery.delete(Filters(from_s=1000))
         found = gallery.search(vectors(1)[0], fingerprint=MODEL, k=1000)
         assert len(found.matches) == gallery.stats().tracklets == 100
-        assert len(gallery._store._memory._state.numbers) == 100
+        assert len(gallery._store._memory._state.vectors) == 100
 
 
 def test_a_closed_gallery_says_so(folder):

@@ -37,6 +37,7 @@ def test_a_linking_is_kept_in_pieces_and_forgets_who_is_deleted(
     gallery: Gallery, world: World, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(kept, "PIECE", 60)
+    ic.link(gallery, threshold=1.2, keep=False)
     assert kept_in(gallery) is None
     people = ic.link(gallery, threshold=1.2)
     before = kept_in(gallery)

@@ -88,22 +88,24 @@ def test_the_pairs_are_all_that_score_more(world: World, monkeypatch: pytest.Mon
         scores = np.triu(evidence.score_matrix(), 1)
         scores[np.tril_indices(len(scores))] = -np.inf
         level = float(np.quantile(scores[np.isfinite(scores)], 0.9))
-        found = near_pairs(evidence, level)
+        found, _ = near_pairs(evidence, level)
         # A pair at the level itself may differ by its last digit.
         clear = np.abs(scores - level) > 1e-5
         dense = np.zeros(scores.shape, dtype=bool)
-        dense[found.first, found.second] = True
+        dense[found["first"], found["second"]] = True
         np.testing.assert_array_equal(dense & clear, (scores > level) & clear)
-        np.testing.assert_allclose(found.scores, scores[found.first, found.second], rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(
+            found["score"], scores[found["first"], found["second"]], rtol=1e-5, atol=1e-6
+        )
 
 
 def test_too_many_near_pairs_leave_the_best_and_are_told(world: World, monkeypatch: pytest.MonkeyPatch):
     evidence = world.evidence
     scores = evidence.score_matrix()[np.triu_indices(len(evidence), 1)]
-    found = near_pairs(evidence, -3.0, most=100)
-    assert 90 <= len(found.scores) <= 100
-    assert found.floor > -3.0
-    assert sorted(found.scores.tolist()) == pytest.approx(sorted(scores.tolist())[-len(found.scores) :])
+    found, floor = near_pairs(evidence, -3.0, most=100)
+    assert 90 <= len(found) <= 100
+    assert floor > -3.0
+    assert sorted(found["score"].tolist()) == pytest.approx(sorted(scores.tolist())[-len(found) :])
     monkeypatch.setattr(people_module, "FULL", 10)
     monkeypatch.setattr(neighbours, "PAIRS", 1)
     told = link(evidence, world.names, threshold=3.0)
@@ -115,17 +117,18 @@ def test_too_many_near_pairs_leave_the_best_and_are_told(world: World, monkeypat
             assert evidence.distances(members[:1], members[1:])[0, 0] < 3.0
 
 
-def test_a_group_with_many_neighbours_keeps_the_nearest():
+def test_a_group_with_many_neighbours_keeps_the_nearest(monkeypatch: pytest.MonkeyPatch):
     rng = np.random.default_rng(0)
     evidence = Evidence(
         features=rng.normal(size=(60, 2)).astype(np.float32), camids=np.ones(60, dtype=np.int64)
     )
-    pairs = near_pairs(evidence, -2.0, most=10_000)
+    pairs, _ = near_pairs(evidence, -2.0, most=10_000)
     whole, none = agglomerate_near(60, pairs, -2.0, evidence.scores)
     assert none == 0
     full = agglomerate(evidence.score_matrix())
     np.testing.assert_array_equal(whole.cut(-2.0), full.cut(-2.0))
-    _, pruned = agglomerate_near(60, pairs, -2.0, evidence.scores, nearest=2)
+    monkeypatch.setattr(neighbours, "NEAREST", 2)
+    _, pruned = agglomerate_near(60, pairs, -2.0, evidence.scores)
     assert pruned > 0
 
 

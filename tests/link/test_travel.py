@@ -9,35 +9,40 @@ import pytest
 from scipy.integrate import quad
 
 from intraclip.errors import ConfigError
-from intraclip.link.travel import Travel, TravelTimes, read_travel_times, travel_text
+from intraclip.link.travel import Travel, TravelTimes, log_ratio, read_travel_times, travel_text
+
+ELSEWHERE = np.full(1, 1), np.full(1, 2)
+"""Two cameras."""
 
 
 def test_a_gap_below_the_minimum_is_impossible():
     gaps = np.array([-5.0, 0.0, 19.9, 20.0, 500.0])
-    found = Travel(minimum_s=20).log_ratio(gaps, 3600)
-    np.testing.assert_array_equal(found, [-np.inf, -np.inf, -np.inf, 0, 0])
+    found = TravelTimes(others=Travel(minimum_s=20)).too_fast(gaps, *ELSEWHERE)
+    np.testing.assert_array_equal(found, [True, True, True, False, False])
 
 
 def test_overlapping_views_forbid_nothing():
     gaps = np.array([-5.0, 0.0, 3.0])
-    np.testing.assert_array_equal(Travel(minimum_s=0).log_ratio(gaps, 3600), [0, 0, 0])
-    found = Travel(minimum_s=0, usual_s=3.0).log_ratio(gaps, 3600)
+    assert not TravelTimes(others=Travel(minimum_s=0)).too_fast(gaps, *ELSEWHERE).any()
+    np.testing.assert_array_equal(
+        TravelTimes(others=Travel(minimum_s=0)).log_ratio(gaps, *ELSEWHERE, 3600), [0, 0, 0]
+    )
+    found = TravelTimes(others=Travel(minimum_s=0, usual_s=3.0)).log_ratio(gaps, *ELSEWHERE, 3600)
     np.testing.assert_array_equal(found[:2], [0, 0])
     assert found[2] > 0
 
 
 def test_the_usual_time_speaks_for_one_person_and_others_hardly_against():
-    travel = Travel(minimum_s=20, usual_s=60)
     span = 3600.0
-    found = travel.log_ratio(np.array([60.0, 40.0, 90.0, 1000.0, 3000.0]), span)
+    found = log_ratio(np.array([60.0, 40.0, 90.0, 1000.0, 3000.0]), 60, span)
     assert found[0] > 2
     assert found[1] > 1
     assert found[2] > 1
     np.testing.assert_allclose(found[3:], np.log(0.5), atol=1e-3)
     # The ratio times the flat density is a density, so odds stay honest on the whole.
     mass, _ = quad(
-        lambda g: float(np.exp(Travel(minimum_s=0, usual_s=60).log_ratio(np.array([g]), span)[0])) / span,
-        0,
+        lambda g: float(np.exp(log_ratio(np.array([g]), 60, span)[0])) / span,
+        1e-9,
         span,
     )
     assert mass == pytest.approx(1, abs=1e-3)

@@ -18,9 +18,10 @@ from __future__ import annotations
 
 import csv
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,7 @@ from intraclip.embed.network import Network
 from intraclip.errors import ConfigError, DataError, OutputError
 from intraclip.gallery.answers import Answer, read_answers, require_known
 from intraclip.gallery.gallery import Gallery, open_gallery
+from intraclip.link.agglomeration import Indices
 from intraclip.link.evidence import Evidence
 from intraclip.link.travel import TravelTimes, read_travel_times
 from intraclip.models.checkpoint import Checkpoint, load_model, read_checkpoint
@@ -99,7 +101,6 @@ class Adapted:
         cut: tracklets that held two people.
         answered: questions that were answered, those that nobody could tell among them.
         settled: pairs that were learned from and are one person, or two, by what people said.
-        notes: in sentences.
     """
 
     run: Path
@@ -110,7 +111,7 @@ class Adapted:
     footage: Footage
     seen_before: npt.NDArray[np.float32]
     seen_after: npt.NDArray[np.float32]
-    held: npt.NDArray[np.int64]
+    held: Indices
     clusters: Clusters
     impossible: npt.NDArray[np.bool_]
     cut: int
@@ -248,11 +249,9 @@ def adapt(
             epochs=epochs,
             seed=seed,
             device=device,
-            gallery=gallery,
-            answers=said,
+            asking=partial(Asking, gallery=gallery, given=said, by=by),
             ask=ask,
             responder=responder,
-            by=by,
             watcher=watcher or Silent(),
             progress=progress,
         )
@@ -318,11 +317,9 @@ class _Adaptation:
     epochs: int
     seed: int
     device: str
-    gallery: Gallery | None
-    answers: Sequence[Answer]
+    asking: Callable[..., Asking]
     ask: int
     responder: Responder | None
-    by: str
     watcher: Watcher
     progress: Progress | None
 
@@ -417,7 +414,7 @@ class _Adaptation:
         return result
 
     def _without_cameras(
-        self, folder: Path, model: Path, seen: Look, footage: Footage, learned: npt.NDArray[np.int64]
+        self, folder: Path, model: Path, seen: Look, footage: Footage, learned: Indices
     ) -> tuple[Path, Look]:
         """A network whose embeddings say less about cameras, and how it sees; the same one where that cannot be."""
         out = directions(seen.vectors()[learned], footage.camids[learned])
@@ -443,23 +440,19 @@ class _Adaptation:
                     "nothing to learn from; begin with another network, or with clearer pictures"
                 )
             cuts = cut_in_two(self.given, seen)
-            parts = [
-                row for row, (_, begin, end) in enumerate(cuts) if (begin, end) != self._whole(cuts[row][0])
-            ]
-            again = look(self.network, self._footage(cuts).take(parts).tracklets) if parts else None
             segments = [seen.segments[row] for row, _, _ in cuts]
             starts = [seen.starts[row] for row, _, _ in cuts]
-            for place, row in enumerate(parts):
-                assert again is not None
-                segments[row], starts[row] = again.segments[place], again.starts[place]
+            if parts := [place for place, cut in enumerate(cuts) if not self._is_whole(cut)]:
+                again = look(self.network, self._footage(cuts).take(parts).tracklets)
+                for place, segment, start in zip(parts, again.segments, again.starts, strict=True):
+                    segments[place], starts[place] = segment, start
             _save_look(file, Look(segments=tuple(segments), starts=tuple(starts)), cuts=np.array(cuts))
-        before, cuts_there = _read_look(file)
-        cuts = [(int(row), int(begin), int(end)) for row, begin, end in cuts_there.tolist()]
-        changed = {row for row, begin, end in cuts if (begin, end) != self._whole(row)}
-        return self._footage(cuts), before, len(changed)
+        before, there = _read_look(file)
+        cuts = [(row, begin, end) for row, begin, end in there.tolist()]
+        return self._footage(cuts), before, len({cut[0] for cut in cuts if not self._is_whole(cut)})
 
-    def _whole(self, row: int) -> tuple[int, int]:
-        return 0, len(self.given.tracklets[row])
+    def _is_whole(self, cut: tuple[int, int, int]) -> bool:
+        return cut[1:] == (0, len(self.given.tracklets[cut[0]]))
 
     def _footage(self, cuts: Sequence[tuple[int, int, int]]) -> Footage:
         """The given tracklets as they were cut: number, first frame, and the one after the last."""
@@ -476,7 +469,7 @@ class _Adaptation:
         return replace(found, tracklets=tracklets, times=times)
 
     def _say_footage(
-        self, footage: Footage, impossible: npt.NDArray[np.bool_], cut: int, held: npt.NDArray[np.int64]
+        self, footage: Footage, impossible: npt.NDArray[np.bool_], cut: int, held: Indices
     ) -> None:
         pairs = int(np.triu(impossible, 1).sum())
         if footage.times is None:
@@ -500,9 +493,7 @@ class _Adaptation:
         """What people said, asked if wished, and how many answers this run had; fixed as soon as learning begins."""
         file, answers = self.run / "said.npz", self.run / "answers.csv"
         if not file.is_file() and not (self.run / "rounds/1/clusters.csv").is_file():
-            asking = Asking(
-                footage, impossible, answers, gallery=self.gallery, given=self.answers, by=self.by
-            )
+            asking = self.asking(footage, impossible, answers)
             if self.ask and self.responder is not None:
                 asking.ask(vectors, self.ask, self.responder, self.watcher.message)
             _save_said(file, asking.settled())
@@ -673,7 +664,7 @@ def _reading(file: Path) -> Iterator[None]:
         raise OutputError(f"{file} is damaged: {error}; remove it, and go on with --resume") from None
 
 
-def _save_look(file: Path, seen: Look, *, cuts: npt.NDArray[np.int64] | None = None) -> None:
+def _save_look(file: Path, seen: Look, *, cuts: Indices | None = None) -> None:
     _save_arrays(
         file,
         segments=np.concatenate(seen.segments),
@@ -683,7 +674,7 @@ def _save_look(file: Path, seen: Look, *, cuts: npt.NDArray[np.int64] | None = N
     )
 
 
-def _read_look(file: Path) -> tuple[Look, npt.NDArray[np.int64]]:
+def _read_look(file: Path) -> tuple[Look, Indices]:
     with _reading(file), np.load(file, allow_pickle=False) as found:
         borders = np.cumsum(found["sizes"])[:-1]
         segments, starts = (np.split(found[name], borders) for name in ("segments", "starts"))

@@ -1,9 +1,8 @@
 """What people said about pairs of tracklets, and all that follows from it.
 
 If a and b are one person, and b and c, so are a and c; if b and d are two, so are a and d, and c and d. What the
-footage says is closed in the same way. Where answers contradict each other, a = b = c and yet a and c are two, somebody
-was wrong, and nobody knows where: nothing is joined by what was said of that group, what was called different stays
-apart (as in `gallery.labels.people_of`, and in `link`), and the group is named. A person's word goes before times.
+footage says is closed in the same way. Contradictions are taken as by `gallery.labels.people_of` and `link`: nothing is
+joined by what was said of that group, and what was called different stays apart. A person's word goes before times.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ from intraclip.gallery.answers import SAME, UNSURE
 from intraclip.gallery.gallery import Gallery
 from intraclip.gallery.labels import contradictions_note, label_numbers, people_of
 from intraclip.gallery.records import Judgement
+from intraclip.link.agglomeration import Indices
 
 UNSURE_PAPER = "unsure"
 """Kind of the gallery's papers on pairs that somebody could not tell."""
@@ -35,7 +35,7 @@ class Settled:
         notes: contradictions, in sentences.
     """
 
-    group: npt.NDArray[np.int64]
+    group: Indices
     apart: npt.NDArray[np.bool_]
     notes: tuple[str, ...] = ()
 
@@ -49,7 +49,7 @@ class Settled:
         np.fill_diagonal(found, False)
         return np.asarray(found)
 
-    def take(self, rows: npt.NDArray[np.int64]) -> Settled:
+    def take(self, rows: Indices) -> Settled:
         """Of some tracklets alone; what is certain by way of others stays certain."""
         _, first, place = np.unique(self.group[rows], return_index=True, return_inverse=True)
         return Settled(group=first[place].astype(np.int64), apart=self.apart[np.ix_(rows, rows)])

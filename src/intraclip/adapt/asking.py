@@ -1,9 +1,7 @@
-"""Asking a person, one question after another: what is kept, and where.
+"""Asking a person, one question after another: what is kept, and where (docs/adapt.md, "A person in the loop").
 
-Answers are judgements of a gallery where there is one, as if they had been given on the page of a search; pairs that
-nobody could tell are papers beside them, so that they go with their tracklets. The run folder's ``answers.csv`` has
-every answer that was given to it, in order; without a gallery it is all there is. Either is written before the next
-question is chosen.
+The run folder's ``answers.csv`` has every answer that was given to it, in order, beside what a gallery keeps. Either is
+written before the next question is chosen.
 """
 
 from __future__ import annotations
@@ -45,8 +43,6 @@ class Asked:
     Attributes:
         number: from 1.
         of: questions in all.
-        query: a tracklet.
-        tracklet: another one.
         times: seconds of first and last frame of both, float64 ``[2, 2]``, NaN where unknown.
         pairs: of tracklets that the answer may join or part.
     """

@@ -12,12 +12,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from intraclip.adapt.answers import Settled
 from intraclip.arrays import unit
 from intraclip.gallery.store import Vectors
-from intraclip.link.agglomeration import ScoreMatrix, agglomerate
+from intraclip.link.agglomeration import Indices, ScoreMatrix, agglomerate
 from intraclip.metrics.rerank import rerank
 
 FEWEST = 16
@@ -50,7 +49,7 @@ class Clusters:
         person: int64 ``[N]``, from 1 in order of first tracklets; 0 for a tracklet that matched no other (noise).
     """
 
-    person: npt.NDArray[np.int64]
+    person: Indices
 
     @property
     def people(self) -> int:
@@ -66,12 +65,12 @@ class Clusters:
         return f"{self.people} people in {int((self.person > 0).sum())} tracklets, {self.noise} alone"
 
 
-def cluster(vectors: Vectors, camids: npt.NDArray[np.int64], settled: Settled) -> Clusters:
+def cluster(vectors: Vectors, camids: Indices, settled: Settled) -> Clusters:
     """Group tracklets by their vectors, float32 ``[N, D]`` of unit length; what is settled goes before likeness."""
     return _numbered(agglomerate(constrained(likeness(vectors, camids), settled)).cut(-LEVEL))
 
 
-def likeness(vectors: Vectors, camids: npt.NDArray[np.int64]) -> ScoreMatrix:
+def likeness(vectors: Vectors, camids: Indices) -> ScoreMatrix:
     """Jaccard distances of the tracklets' reciprocal neighbours, negative: float32 ``[N, N]``, -1 to 0."""
     everyone = np.arange(len(vectors))
     distances = rerank(
@@ -94,7 +93,7 @@ def constrained(scores: ScoreMatrix, settled: Settled) -> ScoreMatrix:
     return found
 
 
-def without_camera(vectors: Vectors, camids: npt.NDArray[np.int64]) -> Vectors:
+def without_camera(vectors: Vectors, camids: Indices) -> Vectors:
     """Vectors less the mean of their camera's, of unit length, so that a camera's light says less."""
     found = vectors.copy()
     for camid in np.unique(camids):
@@ -104,7 +103,7 @@ def without_camera(vectors: Vectors, camids: npt.NDArray[np.int64]) -> Vectors:
     return unit(found)
 
 
-def directions(vectors: Vectors, camids: npt.NDArray[np.int64]) -> Vectors:
+def directions(vectors: Vectors, camids: Indices) -> Vectors:
     """Directions that the means of cameras differ in, of vectors ``[N, D]``, to make a network blind to them.
 
     People differ from camera to camera by chance, cameras by their light and their lens: the differences between
@@ -132,7 +131,7 @@ def across(vectors: Vectors, out: Vectors) -> Vectors:
     return unit(vectors - (vectors @ out) @ out.T)
 
 
-def _numbered(root: npt.NDArray[np.int64]) -> Clusters:
+def _numbered(root: Indices) -> Clusters:
     sizes = np.bincount(root, minlength=len(root))
     person = np.zeros(len(root), dtype=np.int64)
     firsts = np.flatnonzero(sizes > 1)  # a group's root is its smallest item

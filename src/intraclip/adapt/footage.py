@@ -11,12 +11,12 @@ import numpy.typing as npt
 
 from intraclip.core.media import decode_picture
 from intraclip.data.readers import read_split
-from intraclip.data.readers.folder import find_manifest
-from intraclip.data.readers.manifest import manifest_rows
+from intraclip.data.readers.manifest import manifest_of
 from intraclip.embed.origin import times_of
 from intraclip.errors import DataError
 from intraclip.gallery.folder_files import FILE
 from intraclip.gallery.gallery import Gallery, is_server, open_gallery
+from intraclip.link.agglomeration import Indices
 from intraclip.link.recordings import kept_apart, recordings
 from intraclip.link.source import from_gallery
 from intraclip.types import UNKNOWN_PID, ArrayTracklet, Split, Tracklet
@@ -31,7 +31,6 @@ class Footage:
         tracklets: N of them; pids are hidden (`UNKNOWN_PID`), whatever the data say.
         times: seconds of first and last frame, float64 ``[N, 2]``, NaN where unknown; None without any.
         sources: recording of each tracklet; times are compared inside one alone.
-        notes: in sentences.
     """
 
     root: Path
@@ -44,7 +43,7 @@ class Footage:
         return len(self.tracklets)
 
     @property
-    def camids(self) -> npt.NDArray[np.int64]:
+    def camids(self) -> Indices:
         """Camera of each tracklet, int64 ``[N]``."""
         return np.array([t.camid for t in self.tracklets], dtype=np.int64)
 
@@ -119,16 +118,14 @@ def read_footage(sources: Sequence[str | Path | Split | Gallery], *, fingerprint
 def _of_split(split: Split) -> Footage:
     together = replace(split, train=(), query=(), gallery=(*split.train, *split.test))
     times = times_of(together)
-    manifest = find_manifest(split.root) if times is not None else None
-    rows = [] if manifest is None else [row for _, row in manifest_rows(manifest)]
-    videos = {row["tracklet"]: row.get("video", "") for row in rows}
+    manifest = {} if times is None else manifest_of(split.root)
     names = [t.name for t in together.gallery]
     return Footage(
         root=split.root,
         tracklets=tuple(replace(t, pid=UNKNOWN_PID) for t in together.gallery),
         times=times,
         # A time of an unknown recording is compared with none.
-        sources=kept_apart(recordings(names, [videos.get(name, "") for name in names])),
+        sources=kept_apart(recordings(names, [manifest.get(n, {}).get("video", "") for n in names])),
     )
 
 

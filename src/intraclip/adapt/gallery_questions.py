@@ -34,11 +34,7 @@ class _Seen:
 
 
 class GalleryQuestions:
-    """Chooses questions; may be used from several threads, one at a time chooses.
-
-    Args:
-        gallery: other processes may change it meanwhile.
-    """
+    """Chooses questions; may be used from several threads, and other processes may change the gallery meanwhile."""
 
     def __init__(self, gallery: Gallery) -> None:
         self._gallery, self._lock = gallery, threading.Lock()

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from intraclip.adapt.look import Look
 from intraclip.gallery.store import Vectors
+from intraclip.link.agglomeration import Indices
 
 SHARE = 0.2
 """Share of the tracklets that are held out."""
@@ -72,26 +73,17 @@ class Guard:
         return sum(changes) > 0 and min(changes) >= -FALL
 
 
-def held_out(seen: Look, *, seed: int) -> npt.NDArray[np.int64]:
+def held_out(seen: Look, *, seed: int) -> Indices:
     """Rows of the tracklets that are not learned from: `SHARE` of those with two halves, drawn by the seed."""
     rows = seen.halves()[2]
     chosen = np.random.default_rng([seed, 5]).permutation(rows)[: max(FEWEST_HELD, round(SHARE * len(rows)))]
     return np.sort(chosen)
 
 
-def guard(
-    seen: Look,
-    held: npt.NDArray[np.int64],
-    camids: npt.NDArray[np.int64],
-    impossible: npt.NDArray[np.bool_],
-) -> Guard:
-    """The figures of a network.
+def guard(seen: Look, held: Indices, camids: Indices, impossible: npt.NDArray[np.bool_]) -> Guard:
+    """The figures of a network that has `seen` N tracklets of two cameras at least.
 
-    Args:
-        seen: by it, of N tracklets of two cameras at least.
-        held: rows of those that nothing was learned from.
-        camids: int64 ``[N]``.
-        impossible: bool ``[N, N]``, pairs that cannot be one person.
+    `held` are rows of those that nothing was learned from, `impossible` ``[N, N]`` pairs that cannot be one person.
     """
     first, second, rows = seen.halves()
     places = np.flatnonzero(np.isin(rows, held))
@@ -112,14 +104,14 @@ def guard(
     )
 
 
-def _inverse_rank(distances: npt.NDArray[np.float32], own: npt.NDArray[np.float32]) -> float:
+def _inverse_rank(distances: Vectors, own: Vectors) -> float:
     """Mean of 1 / rank; who is as near as the right one counts half, so that one vector for all wins nothing."""
     nearer = (distances < own[:, None]).sum(axis=1)
     as_near = (distances == own[:, None]).sum(axis=1) - 1
     return float((1 / (1 + nearer + as_near / 2)).mean())
 
 
-def _apart(own: npt.NDArray[np.float32], vectors: Vectors, pairs: npt.NDArray[np.int64]) -> float | None:
+def _apart(own: Vectors, vectors: Vectors, pairs: Indices) -> float | None:
     if not len(pairs):
         return None
     strange = np.sort(1 - (vectors[pairs[:, 0]] * vectors[pairs[:, 1]]).sum(axis=1))
@@ -127,13 +119,7 @@ def _apart(own: npt.NDArray[np.float32], vectors: Vectors, pairs: npt.NDArray[np
     return float(1 - (below / (2 * len(strange))).mean())
 
 
-def _back(
-    row: int,
-    half: npt.NDArray[np.float32],
-    other_half: npt.NDArray[np.float32],
-    vectors: Vectors,
-    camids: npt.NDArray[np.int64],
-) -> float:
+def _back(row: int, half: Vectors, other_half: Vectors, vectors: Vectors, camids: Indices) -> float:
     elsewhere = np.flatnonzero(camids != camids[row])
     answer = vectors[elsewhere[np.argmax(vectors[elsewhere] @ half)]]
     here = np.flatnonzero((camids == camids[row]) & (np.arange(len(camids)) != row))
@@ -141,7 +127,7 @@ def _back(
     return _inverse_rank(distances[None], distances[-1:])
 
 
-def _mixed(row: int, vectors: Vectors, camids: npt.NDArray[np.int64]) -> float:
+def _mixed(row: int, vectors: Vectors, camids: Indices) -> float:
     likeness = vectors @ vectors[row]
     likeness[row] = -np.inf
     nearest = np.argsort(-likeness, kind="stable")[:NEAREST]

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
-import numpy.typing as npt
 
 from intraclip.adapt.footage import Footage, piece
 from intraclip.arrays import unit
@@ -17,6 +16,7 @@ from intraclip.embed.extract import collect
 from intraclip.embed.network import Network
 from intraclip.errors import DataError
 from intraclip.gallery.store import Vectors
+from intraclip.link.agglomeration import Indices
 from intraclip.types import Tracklet
 
 FRAMES = 8
@@ -48,16 +48,14 @@ class Look:
         """One vector a tracklet, float32 ``[N, D]`` of unit length."""
         return unit(np.stack([s.mean(axis=0) for s in self.segments]))
 
-    def halves(self) -> tuple[Vectors, Vectors, npt.NDArray[np.int64]]:
+    def halves(self) -> tuple[Vectors, Vectors, Indices]:
         """First and second half in time of the tracklets that have two, ``[M, D]`` each, and their rows ``[M]``."""
         rows = np.array([row for row, s in enumerate(self.segments) if len(s) > 1], dtype=np.int64)
         parts = [self.segments[row] for row in rows]
-        if not parts:
-            empty = np.zeros((0, self.segments[0].shape[1] if self.segments else 0), dtype=np.float32)
-            return empty, empty, rows
-        first = np.stack([s[: len(s) // 2].mean(axis=0) for s in parts])
-        second = np.stack([s[len(s) // 2 :].mean(axis=0) for s in parts])
-        return unit(first), unit(second), rows
+        first = [s[: len(s) // 2].mean(axis=0) for s in parts]
+        second = [s[len(s) // 2 :].mean(axis=0) for s in parts]
+        shape = len(rows), self.segments[0].shape[1] if self.segments else 0
+        return unit(np.reshape(first, shape)), unit(np.reshape(second, shape)), rows
 
 
 def look(network: Network, tracklets: Sequence[Tracklet], *, progress: Progress | None = None) -> Look:

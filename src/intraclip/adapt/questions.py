@@ -1,11 +1,8 @@
 """Questions to a person, "the same person?", in the order in which their answers help most.
 
-An answer helps by what it changes: two groups that nearly became one and are one after all, or a group that is two. So
-a question is worth the chance of the answer that the groups do not expect, times the pairs of tracklets that it would
-join or part (what is known as expected model change; the chance is read off the place of the join in the tree). It is
-asked about the two tracklets that are most like the rest of both groups, and never about what follows from the footage
-or from earlier answers. Groups that were asked about lately count less, so that not ten questions are about one person.
-docs/adapt.md has the figures beside those of random questions.
+A question is worth the chance of the answer that the groups do not expect, times the pairs of tracklets that it would
+join or part (what is known as expected model change; the chance is read off the place of the join in the tree).
+docs/adapt.md has the rest, and the figures beside those of random questions.
 """
 
 from __future__ import annotations
@@ -20,9 +17,7 @@ from scipy.special import expit
 
 from intraclip.adapt.answers import Settled
 from intraclip.adapt.clusters import LEVEL, constrained
-from intraclip.link.agglomeration import ScoreMatrix, Tree, agglomerate
-
-Indices = npt.NDArray[np.int64]
+from intraclip.link.agglomeration import Indices, ScoreMatrix, Tree, agglomerate
 
 SLOPE = 0.1
 """Jaccard distance from `LEVEL` at which three of four joins are as the groups have them."""

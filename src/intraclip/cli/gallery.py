@@ -187,7 +187,7 @@ def _stats(args: StatsArgs) -> int:
         ahead = _ahead(gallery)
         learned = learned_in_words(gallery)
     if args.json:
-        print_json(stats.to_json_dict())
+        print_json(asdict(stats))
         return 0
     info = stats.info
     size = "" if stats.size_bytes is None else f", {stats.size_bytes / 1e6:,.1f} MB"

@@ -138,7 +138,7 @@ def _link(args: LinkArgs, folder: Path) -> Callable[[], None]:
     from intraclip.ingest.track_scores import score_tracks
     from intraclip.link.boxes import by_camera, person_tracks, write_tracks
     from intraclip.link.kept import keep_in
-    from intraclip.link.linking import linking
+    from intraclip.link.linking import link
     from intraclip.link.output import (
         LABELS,
         PEOPLE,
@@ -164,33 +164,33 @@ def _link(args: LinkArgs, folder: Path) -> Callable[[], None]:
         if isinstance(source, str) and is_gallery(source):
             source = stack.enter_context(open_gallery(source))
             audited(source, "link", {})
+            stack.enter_context(source.linked_alone())
         update = stack.enter_context(progress_bar("frames"))
-        found = stack.enter_context(
-            linking(
-                source,
-                data=split if network is None else None,
-                network=network,
-                calibration=args.calibration,
-                prior=args.prior,
-                probability=args.probability,
-                threshold=args.threshold,
-                distance=args.distance,
-                travel=args.travel,
-                one_clock=args.one_clock,
-                one_per_camera=args.one_per_camera,
-                no_travel=args.no_travel,
-                answers=args.answers,
-                labels=args.labels,
-                before=args.out if is_linking(args.out) and not args.renumber else None,
-                renumber=args.renumber,
-                progress=update,
-            )
+        people = link(
+            source,
+            data=split if network is None else None,
+            network=network,
+            calibration=args.calibration,
+            prior=args.prior,
+            probability=args.probability,
+            threshold=args.threshold,
+            distance=args.distance,
+            travel=args.travel,
+            one_clock=args.one_clock,
+            one_per_camera=args.one_per_camera,
+            no_travel=args.no_travel,
+            answers=args.answers,
+            labels=args.labels,
+            before=args.out if is_linking(args.out) and not args.renumber else None,
+            renumber=args.renumber,
+            keep=False,
+            progress=update,
         )
-        people, given, notes = found.people, found.given, list(found.notes)
-        if labelled and found.calibration is not None:
+        given, notes, calibration = people.given, list(people.notes), people.calibration
+        if labelled and calibration is not None:
             say(
-                f"calibrated on {found.calibration.people} people: {found.calibration.genuine_pairs:,} pairs of one "
-                f"person, {found.calibration.impostor_pairs:,} of two"
+                f"calibrated on {calibration.people} people: {calibration.genuine_pairs:,} pairs of one "
+                f"person, {calibration.impostor_pairs:,} of two"
             )
         write_people(folder / PEOPLE, people)
         transit = people.evidence.transit
@@ -230,10 +230,10 @@ def _link(args: LinkArgs, folder: Path) -> Callable[[], None]:
             keep_in(given.gallery, people, given.before)
 
     def show() -> None:
-        if args.save_calibration is not None and found.calibration is not None:
+        if args.save_calibration is not None and calibration is not None:
             # Now that it is known to fit.
-            write_json(args.save_calibration, found.calibration.to_json_dict(), replace=False)
-        scores = asdict(found.scores) if found.scores is not None else None
+            write_json(args.save_calibration, calibration.to_json_dict(), replace=False)
+        scores = asdict(people.scores) if people.scores is not None else None
         if args.json:
             print_json(
                 {

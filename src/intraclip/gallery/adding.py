@@ -187,26 +187,25 @@ def add_embeddings(
             f"{len(missing)} tracklets of {file.path} are not in the data folder, such as {missing[0]}; name the "
             "folder that they were extracted from"
         )
-    summary = AddSummary()
-    for start in range(0, len(embeddings), FILE_BATCH if not known else BATCH):
-        rows = range(start, min(len(embeddings), start + (FILE_BATCH if not known else BATCH)))
-        records = [known[embeddings.names[i]][1] if known else _record_of_row(file, i, naming) for i in rows]
-        there = gallery.find([r.id for r in records])
+    records = [
+        known[name][1] if known else _record_of_row(file, row, naming)
+        for row, name in enumerate(embeddings.names)
+    ]
+    summary, size = AddSummary(), BATCH if known else FILE_BATCH
+    for start in range(0, len(records), size):
+        part = slice(start, start + size)
+        there = gallery.find([r.id for r in records[part]]) if known else {}
+        pictures = [
+            Pictures() if not known or r.id in there else pictures_of(known[name][0], crops=crops)
+            for name, r in zip(embeddings.names[part], records[part], strict=True)
+        ]
         result = gallery.add(
-            records,
-            embeddings.features[rows.start : rows.stop],
-            fingerprint=file.fingerprint,
-            pictures=[
-                pictures_of(known[embeddings.names[i]][0], crops=crops)
-                if known and r.id not in there
-                else Pictures()
-                for i, r in zip(rows, records, strict=True)
-            ],
+            records[part], embeddings.features[part], fingerprint=file.fingerprint, pictures=pictures
         )
         summary.added += result.added
         summary.skipped += result.skipped
         if progress:
-            progress(rows.stop, len(embeddings))
+            progress(min(start + size, len(records)), len(records))
     return summary
 
 

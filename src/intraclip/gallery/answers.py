@@ -23,8 +23,6 @@ class Answer:
     """A person's word on two tracklets, as files hold it.
 
     Attributes:
-        query: name of a tracklet.
-        tracklet: of the one that it was compared with.
         answer: ``same``, ``different`` or ``unsure``.
         by: who said so; may be empty.
         at: Unix seconds.

@@ -3,9 +3,7 @@
 The second moments of embeddings fall off quickly: a few dozen of several hundred directions carry nearly all of every
 product. So all tracklets that pass the filters are ordered by their products along the first axes alone, and the best
 few thousand are compared by their whole vectors. Nothing is skipped for where it lies, as cells or graphs do, so a
-filter never costs answers.
-
-Measured by `benchmarks/gallery.py`; docs/gallery.md has the numbers beside those of k-means cells (IVF).
+filter never costs answers; docs/gallery.md has the numbers beside those of k-means cells (IVF).
 """
 
 from __future__ import annotations

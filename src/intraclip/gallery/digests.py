@@ -106,14 +106,12 @@ def require_rows(table: str, rows: Iterable[tuple[Any, ...]]) -> None:
     """Refuse rows, the columns of `COVERED` and the digest, that are not what was written, as `Damage`."""
     for row in rows:
         if row_digest(row[:-1]) != row[-1]:
-            raise Damage(f"row {row[0]!r} of its table of {table}")
-
-
-def require_records(rows: Iterable[tuple[Any, ...]]) -> None:
-    """As `require_rows`, of tracklets, which are told by their ids."""
-    for row in rows:
-        if row_digest(row[:-1]) != row[-1]:
-            raise Damage(f"the record of tracklet {row[1]!r}")
+            number, name = row[:2]
+            told = {
+                "tracklets": f"the record of tracklet {name!r}",
+                "audit": f"line {number} of its audit log",
+            }
+            raise Damage(told.get(table, f"row {number!r} of its table of {table}"))
 
 
 def schema_digest(db: Connection) -> int:

@@ -223,7 +223,7 @@ class FolderStore(Store):
                 "WHERE number IN (SELECT value FROM json_each(?))",
                 (json.dumps(numbers.tolist()),),
             ).fetchall()
-            digests.require_records(rows)
+            digests.require_rows("tracklets", rows)
             names = {row[0]: row[1] for row in rows}
         if len(names) < len(numbers):  # deleted meanwhile, or so it seems
             self._verify()
@@ -275,15 +275,9 @@ class FolderStore(Store):
                 "ORDER BY number DESC LIMIT ?",
                 (2**62 if before is None else before, limit),
             ).fetchall()
-            for row in rows:
-                if digests.row_digest(row[:-1]) != row[-1]:
-                    raise Damage(f"line {row[0]} of its audit log")
-        return [
-            AuditEntry(
-                number=number, at=at, action=action, actor=actor, origin=origin, detail=json.loads(detail)
-            )
-            for number, at, action, actor, origin, detail, _ in rows
-        ]
+            digests.require_rows("audit", rows)
+        found = (dict(zip(COVERED["audit"], row, strict=False)) for row in rows)
+        return [AuditEntry(**{**entry, "detail": json.loads(entry["detail"])}) for entry in found]
 
     def document(self, name: str) -> str | None:
         with self._connections.snapshot() as db:

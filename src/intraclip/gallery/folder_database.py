@@ -478,11 +478,8 @@ class Connections:
     def forget(self, work: Callable[[sqlite3.Connection], Result]) -> tuple[Result, bool]:
         """A transaction that takes something back: its bytes leave the log too, and a full disk does not stop it.
 
-        Args:
-            work: what is to be done; it is called again when the first try found no room.
-
-        Returns:
-            What `work` returns; and whether the log is empty, which another process that reads may prevent.
+        `work` is called again when the first try found no room. Returned are what it returns, and whether the log is
+        empty, which another process that reads may prevent.
         """
         try:
             return self._forget(work)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,6 @@ GATHERED = 0.125
 SMALL = 1_024
 """Tracklets whose memory is not worth giving back."""
 
-_FETCH = 8_192
 _NAMES = ("camera", "person", "source")
 _COLUMNS = COVERED["tracklets"]
 _COMPARED = {"<": np.less, "<=": np.less_equal, ">=": np.greater_equal, ">": np.greater}
@@ -45,46 +44,40 @@ class _State:
     """The gallery at one moment; N tracklets, deleted ones among them.
 
     Attributes:
-        numbers: int64 ``[N]``, ascending.
-        alive: bool ``[N]``, False for deleted ones; their vectors are zero.
+        columns: what filters and digests need, ``[N]`` each: ``number`` (ascending), ``alive`` (False for deleted
+            ones, whose vectors are zero), ``digest`` (of the row), places of `_NAMES` in `codes`, and `_times`, NaN
+            where unknown, which passes no comparison.
         vectors: float32 ``[N, D]``.
         lengths: float32 ``[N]``, squared.
-        names: int32 ``[N]`` of camera, person and source: places in `codes`.
-        codes: of each of the three, text -> place.
-        times: float64 ``[N]``, NaN where unknown, which passes no comparison; see `_times`.
-        digests: int64 ``[N]``, of the rows.
+        codes: of each of the names, text -> place.
         revisions: the counters when it was read.
         axes: float32 ``[D, R]``, for large galleries.
         short: float32 ``[N, R]``, the vectors along these.
     """
 
-    numbers: npt.NDArray[np.int64]
-    alive: Mask
+    columns: dict[str, npt.NDArray[Any]]
     vectors: Vectors
     lengths: npt.NDArray[np.float32]
-    names: dict[str, npt.NDArray[np.int32]]
     codes: dict[str, dict[str, int]]
-    times: dict[str, npt.NDArray[np.float64]]
-    digests: npt.NDArray[np.int64]
-    revisions: dict[str, int] = field(default_factory=dict)
+    revisions: dict[str, int]
     axes: Vectors | None = None
     short: Vectors | None = None
 
     def passing(self, filters: Filters, numbers_of: dict[str, int]) -> Mask:
         """Which tracklets pass, bool ``[N]``; `numbers_of` knows the ids that the filters name."""
-        mask = self.alive.copy()
+        mask: Mask = self.columns["alive"].copy()
         for name, texts, inside in filters.texts():
             found = self._among(texts, numbers_of) if name == "id" else self._named(name, texts)
             mask &= found if inside else ~found
         for name, sign, value in filters.times():
-            mask &= _COMPARED[sign](self.times[name], value)
+            mask &= _COMPARED[sign](self.columns[name], value)
         return mask
 
     def _among(self, ids: Iterable[str], numbers_of: dict[str, int]) -> Mask:
-        mask = np.zeros(len(self.numbers), dtype=np.bool_)
-        numbers = [numbers_of[i] for i in ids if i in numbers_of]
-        places = np.searchsorted(self.numbers, numbers)
-        inside = places < len(self.numbers)  # a newer one may have come since
+        there = self.columns["number"]
+        mask = np.zeros(len(there), dtype=np.bool_)
+        places = np.searchsorted(there, [numbers_of[i] for i in ids if i in numbers_of])
+        inside = places < len(there)  # a newer one may have come since
         mask[places[inside]] = True
         return mask
 
@@ -92,7 +85,7 @@ class _State:
         codes = self.codes[name]
         table = np.zeros(len(codes) + 1, dtype=np.bool_)
         table[[codes[text] for text in wanted if text in codes]] = True
-        return np.asarray(table[self.names[name]])
+        return np.asarray(table[self.columns[name]])
 
 
 class Memory:
@@ -138,7 +131,7 @@ class Memory:
             places = np.flatnonzero(passing) if exact else self._shortlist(state, query, passing, shorter)
             scores = self._scores(state.vectors[places], state.lengths[places], query)
             places = places[_smallest(scores, wanted)]
-        return state.numbers[places], state.vectors[places], exact
+        return state.columns["number"][places], state.vectors[places], exact
 
     def _shortlist(self, state: _State, query: Vectors, passing: Mask, count: int) -> npt.NDArray[np.int64]:
         """Places of the best by their products along the axes; whole lengths count, only products are cut short."""
@@ -182,14 +175,13 @@ class Memory:
             before = old.revisions if old is not None else {}
             if old is not None and revisions["deletions"] != before["deletions"]:
                 state = self._without_deleted(state)
-                if len(state.alive) > SMALL and state.alive.mean() < 0.5:
+                if len(state.vectors) > SMALL and state.columns["alive"].mean() < 0.5:
                     old, before = None, {}  # to give the memory of what was deleted back
                     state = self._read_new(None, revisions)
             if old is not None and revisions["people"] != before["people"]:
                 state = self._relabelled(state)
-            digests.require_total(
-                self._db, "tracklets", int(state.alive.sum()), int(state.digests[state.alive].sum())
-            )
+            written = state.columns["digest"][state.columns["alive"]]
+            digests.require_total(self._db, "tracklets", len(written), int(written.sum()))
             return self._shortened(state, changed=revisions["axes"] != before.get("axes"))
         except BaseException:
             self._state = None  # the buffers may hold vectors that no state knows
@@ -198,89 +190,78 @@ class Memory:
             self._db.execute("COMMIT")
 
     def _read_new(self, old: _State | None, revisions: dict[str, int]) -> _State:
-        last = int(old.numbers[-1]) if old is not None and len(old.numbers) else 0
+        last = int(old.columns["number"].max(initial=0)) if old is not None else 0
         if old is None:
             self._forget()
         rows = self._db.execute(
             f"SELECT {', '.join(_COLUMNS)}, digest FROM tracklets WHERE number > ? ORDER BY number", (last,)
         ).fetchall()
-        digests.require_records(rows)
-        columns = dict(
-            zip(
-                (*_COLUMNS, "digest"),
-                zip(*rows, strict=True) if rows else [()] * (len(_COLUMNS) + 1),
-                strict=True,
-            )
-        )
+        digests.require_rows("tracklets", rows)
+        names = (*_COLUMNS, "digest")
+        read = dict(zip(names, zip(*rows, strict=True) if rows else [()] * len(names), strict=True))
         codes = {n: dict(old.codes[n]) if old is not None else {} for n in _NAMES}
-        coded = {n: [codes[n].setdefault(t, len(codes[n])) for t in columns[n]] for n in _NAMES}
+        columns = {
+            "number": np.array(read["number"], dtype=np.int64),
+            "alive": np.ones(len(rows), dtype=np.bool_),
+            "digest": np.array(read["digest"], dtype=np.int64),
+            **{n: _coded(read[n], codes[n]) for n in _NAMES},
+            **_times(read),
+        }
         self._vectors.reserve(len(rows))
         cursor = self._db.execute(
             "SELECT number, vector FROM vectors WHERE number > ? ORDER BY number", (last,)
         )
         done = 0
-        while batch := cursor.fetchmany(_FETCH):
+        while batch := cursor.fetchmany(digests.FETCH):
             for place, (number, blob) in enumerate(batch, start=done):
-                if place >= len(rows) or number != columns["number"][place]:
+                if place >= len(rows) or number != read["number"][place]:
                     raise Damage(f"its table of vectors: number {number} belongs to no tracklet")
-                if digests.bytes_digest([blob]) != columns["vector_digest"][place]:
-                    raise Damage(f"the vector of tracklet {columns['id'][place]!r}")
+                if digests.bytes_digest([blob]) != read["vector_digest"][place]:
+                    raise Damage(f"the vector of tracklet {read['id'][place]!r}")
             done += len(batch)
             new = np.frombuffer(b"".join(blob for _, blob in batch), dtype=np.float32).reshape(len(batch), -1)
             self._vectors.append(new)
             self._lengths.append(np.einsum("nd,nd->n", new, new))
         if done != len(rows):
             raise Damage(f"its table of vectors: {done:,} can be read for {len(rows):,} tracklets")
-        vectors, lengths = self._vectors.view(), self._lengths.view()
-
-        def joined(before: npt.NDArray[Any] | None, new: Iterable[Any], kind: Any) -> npt.NDArray[Any]:
-            added = np.array(list(new), dtype=kind)
-            return added if before is None else np.concatenate([before, added])
-
+        if old is not None:
+            columns = {n: np.concatenate([old.columns[n], new_ones]) for n, new_ones in columns.items()}
         return _State(
-            numbers=joined(old.numbers if old else None, columns["number"], np.int64),
-            alive=joined(old.alive if old else None, [True] * len(rows), np.bool_),
-            vectors=vectors,
-            lengths=lengths,
-            names={n: joined(old.names[n] if old else None, c, np.int32) for n, c in coded.items()},
+            columns=columns,
+            vectors=self._vectors.view(),
+            lengths=self._lengths.view(),
             codes=codes,
-            times={
-                n: joined(old.times[n] if old else None, c, np.float64) for n, c in _times(columns).items()
-            },
-            digests=joined(old.digests if old else None, columns["digest"], np.int64),
             revisions=revisions,
             axes=old.axes if old else None,
         )
 
     def _without_deleted(self, state: _State) -> _State:
         there = np.fromiter((n for (n,) in self._db.execute("SELECT number FROM tracklets")), dtype=np.int64)
-        alive = np.isin(state.numbers, there, assume_unique=True)
+        alive = np.isin(state.columns["number"], there, assume_unique=True)
         # Forgotten in memory too. A search under way may see zeros; it then finds no record of that tracklet.
-        gone = np.flatnonzero(state.alive & ~alive)
+        gone = np.flatnonzero(state.columns["alive"] & ~alive)
         state.vectors[gone] = 0
         short = self._short.view()
         short[gone[gone < len(short)]] = 0
-        return replace(state, alive=alive)
+        return replace(state, columns={**state.columns, "alive": alive})
 
     def _relabelled(self, state: _State) -> _State:
         rows = self._db.execute("SELECT number, person, digest FROM tracklets ORDER BY number").fetchall()
-        there = np.searchsorted(state.numbers, [number for number, _, _ in rows])
-        written = state.digests.copy()
+        there = np.searchsorted(state.columns["number"], [number for number, _, _ in rows])
+        written, people = state.columns["digest"].copy(), state.columns["person"].copy()
         written[there] = [digest for _, _, digest in rows]
-        changed = state.numbers[written != state.digests].tolist()
+        changed = state.columns["number"][written != state.columns["digest"]].tolist()
         new = self._db.execute(
             f"SELECT {', '.join(_COLUMNS)}, digest FROM tracklets WHERE number IN (SELECT value FROM json_each(?))",
             (json.dumps(changed),),
         )
-        digests.require_records(new)
+        digests.require_rows("tracklets", new)
         codes = dict(state.codes["person"])
-        people = state.names["person"].copy()
-        people[there] = [codes.setdefault(person, len(codes)) for _, person, _ in rows]
+        people[there] = _coded([person for _, person, _ in rows], codes)
         return replace(
             state,
-            names={**state.names, "person": people},
+            columns={**state.columns, "person": people, "digest": written},
             codes={**state.codes, "person": codes},
-            digests=written,
         )
 
     def _shortened(self, state: _State, *, changed: bool) -> _State:
@@ -302,7 +283,7 @@ class Memory:
     def build_index(self) -> str:
         """See `Store.build_index`."""
         state, _ = self._current(Filters())
-        alive = np.flatnonzero(state.alive)
+        alive = np.flatnonzero(state.columns["alive"])
         with self._connections.read() as db:
             made = db.execute("SELECT made_for, count FROM axes").fetchone()
         if not axes.worth_it(len(alive), self._info.dimension):
@@ -348,6 +329,11 @@ def _smallest(scores: Vectors, count: int) -> npt.NDArray[np.int64]:
     if count >= len(scores):
         return np.arange(len(scores))
     return np.argpartition(scores, count)[:count] if count else np.zeros(0, np.int64)
+
+
+def _coded(texts: Iterable[str], codes: dict[str, int]) -> npt.NDArray[np.int32]:
+    """Places of texts in `codes`, where new ones are added."""
+    return np.array([codes.setdefault(text, len(codes)) for text in texts], dtype=np.int32)
 
 
 def _times(columns: Mapping[str, Sequence[Any]]) -> dict[str, npt.NDArray[np.float64]]:

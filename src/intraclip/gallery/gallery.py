@@ -432,12 +432,7 @@ class Gallery:
     ) -> SearchResult:
         """The tracklets most similar to one of the gallery's own, which is never among the answers.
 
-        Args:
-            tracklet: its id.
-            k: answers wanted, 1 to `MAX_RESULTS`.
-            filters: which tracklets count.
-            own_camera: search the tracklet's own camera too.
-            false_match_rate: see `search`.
+        `own_camera` searches the tracklet's own camera too; the rest is as for `search`.
 
         Raises:
             ConfigError: see `search`.
@@ -541,12 +536,7 @@ class Gallery:
         return self._store.pictures(tracklet).crops
 
     def page(self, filters: Filters | None = None, *, limit: int = 100, cursor: str = "") -> Page:
-        """Records in order of their ids.
-
-        Args:
-            filters: which.
-            limit: at most so many, 1 to `MAX_RESULTS`.
-            cursor: of the page before; empty for the first.
+        """Records in order of their ids, at most `limit`, 1 to `MAX_RESULTS`; `cursor` is that of the page before.
 
         Raises:
             ConfigError: the limit is out of range.
@@ -583,9 +573,7 @@ class Gallery:
     def delete(self, filters: Filters, *, dry_run: bool = False) -> Deleted:
         """Remove tracklets for good: vectors, pictures, records, and what was said about them.
 
-        Args:
-            filters: which; at least one must be given.
-            dry_run: only count.
+        At least one filter must be given; `dry_run` only counts.
 
         Raises:
             ConfigError: no filter is given; to delete everything, delete the gallery itself.
@@ -696,11 +684,7 @@ class Gallery:
     ) -> dict[str, dict[str, Any]]:
         """Papers of a kind by key, in order of their keys; see `intraclip.gallery.papers`.
 
-        Args:
-            kind: of them.
-            after: only those whose key is greater.
-            newest: the greatest key first.
-            limit: at most so many; 0 for all.
+        At most `limit`, 0 for all, of those whose key is greater than `after`; with `newest` the greatest key first.
         """
         start = f"{kind}/"
         found = self._store.documents(start, after=after and start + after, newest=newest, limit=limit)
@@ -756,13 +740,9 @@ class Gallery:
         return self._store.linked_alone()
 
     def audit(self, action: str, detail: Mapping[str, Any], *, actor: str = "", origin: str = "") -> None:
-        """Append a line to the audit log, which outlives what it is about: put no names of people into it.
+        """Append to the audit log (`AuditEntry`), which outlives what it is about: put no names of people into it.
 
-        Args:
-            action: one word, such as ``search`` or ``delete``; those of `TAKES_BACK` find room on a full disk too.
-            detail: what JSON can hold.
-            actor: who.
-            origin: from where, such as ``command line`` or a network address.
+        Actions of `TAKES_BACK` find room on a full disk too.
         """
         entry = AuditEntry(number=0, at=time.time(), action=action, actor=actor, origin=origin, detail=detail)
         self._store.append_audit(entry, essential=action in TAKES_BACK)

@@ -104,16 +104,9 @@ def people_of(
 def label_numbers(
     people: Iterable[Sequence[str]], labels: Mapping[str, str], row: Mapping[str, int], count: int
 ) -> npt.NDArray[np.int64]:
-    """Number of the label that stands for each row, from 1; 0 where none does.
+    """Number of the label that stands for each row, int64 ``[count]`` from 1; 0 where none does.
 
-    Args:
-        people: groups of ids that are one person each, as `people_of` finds them.
-        labels: by id; empty or missing without one.
-        row: by id; others of a group are left out.
-        count: rows.
-
-    Returns:
-        int64 ``[count]``.
+    `people` are groups of ids as `people_of` finds them; `labels` and `row` are by id, and who has no row is left out.
     """
     named = np.zeros(count, dtype=np.int64)
     numbers: dict[str, int] = {}
@@ -166,10 +159,7 @@ def export_labels(
     People are numbered from 1 in order of their first tracklet's id, cameras in order of their names. The file
     ``judgements.csv`` beside the manifest has every pair, rejected ones too.
 
-    Args:
-        gallery: with labels or judgements.
-        out: a new or empty folder.
-        tracklets: by id, where all their frames are; without it, the few crops of the gallery are written.
+    `tracklets` by id are where all their frames are; without them, the few crops of the gallery are written.
 
     Raises:
         DataError: nothing was said yet, or all of it contradicts itself.

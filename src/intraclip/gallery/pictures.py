@@ -25,12 +25,7 @@ Frame = npt.NDArray[np.uint8]
 
 
 def pictures_of(tracklet: Tracklet, *, crops: int = CROPS) -> Pictures:
-    """Pictures of a tracklet; frames that cannot be read are left out.
-
-    Args:
-        tracklet: its frames are read, at most `crops` of them, evenly spread.
-        crops: frames to keep for playing; 0 for none, a film strip there is always.
-    """
+    """A film strip of a tracklet, and `crops` frames for playing it, evenly spread; what cannot be read is left out."""
     wanted = evenly(len(tracklet), max(crops, STRIP_FRAMES)).tolist()
     frames: list[Frame] = []
     for index in wanted:

@@ -337,7 +337,6 @@ class AuditEntry:
         number: ascending, without order between processes of a server store.
         at: Unix seconds.
         action: one word, such as ``search`` or ``delete``.
-        actor: who; may be empty.
         detail: what JSON can hold.
         origin: from where, such as ``command line`` or a network address; may be empty.
     """
@@ -383,7 +382,3 @@ class Stats(Counts):
 
     info: GalleryInfo
     calibrated: bool
-
-    def to_json_dict(self) -> dict[str, Any]:
-        """As JSON holds it."""
-        return asdict(self)

@@ -19,13 +19,9 @@ LINE = 500
 
 
 def sweep(gallery: Gallery, keep_s: float, *, spared: frozenset[str] = frozenset(), actor: str = "") -> int:
-    """Delete tracklets that were seen longer ago than this; the number of them.
+    """Delete tracklets that were seen (`TrackletRecord.seen_at`) longer ago than `keep_s` seconds; the number of them.
 
-    Args:
-        gallery: to delete from.
-        keep_s: seconds that a tracklet is kept; its age counts from `TrackletRecord.seen_at`.
-        spared: ids of tracklets that are kept all the same, such as those of a watch-list.
-        actor: for the audit log.
+    Those whose ids are `spared` are kept all the same, such as those of a watch-list.
 
     Raises:
         OutputError: it cannot be written; what was deleted before stays deleted.

@@ -29,7 +29,6 @@ class Saved:
     """What was saved of a damaged gallery.
 
     Attributes:
-        tracklets: with their vectors.
         without_pictures: ids of those whose pictures are damaged.
         audit: lines of the log saved; they are numbered anew.
         lost: what could not be saved, in words.
@@ -76,28 +75,23 @@ def _save_tracklets(db: sqlite3.Connection, store: FolderStore, saved: Saved) ->
     """Returns ids by the numbers that judgements use."""
     numbers: dict[int, str] = {}
     seen: set[str] = set()
-    waiting: list[tuple[TrackletRecord, bytes, Pictures]] = []
-
-    def flush() -> None:
-        if waiting:
-            records, vectors, pictures = zip(*waiting, strict=True)
+    every = _numbers(db)
+    for start in range(0, len(every), BATCH):
+        intact: list[tuple[TrackletRecord, bytes, Pictures]] = []
+        for number in every[start : start + BATCH]:
+            try:
+                found = _tracklet(db, number, saved)
+            except _BROKEN as error:
+                saved.lost.append(f"tracklet number {number}: {error}")
+                continue
+            if found[0].id not in seen:
+                numbers[number] = found[0].id
+                seen.add(found[0].id)
+                intact.append(found)
+        if intact:
+            records, vectors, pictures = zip(*intact, strict=True)
             store.insert(records, np.stack([np.frombuffer(v, np.float32) for v in vectors]), pictures)
             saved.tracklets += len(records)
-            waiting.clear()
-
-    for number in _numbers(db):
-        try:
-            found = _tracklet(db, number, saved)
-        except _BROKEN as error:
-            saved.lost.append(f"tracklet number {number}: {error}")
-            continue
-        if found[0].id not in seen:
-            numbers[number] = found[0].id
-            seen.add(found[0].id)
-            waiting.append(found)
-            if len(waiting) == BATCH:
-                flush()
-    flush()
     with suppress(*_BROKEN):
         (written,) = db.execute("SELECT rows FROM totals WHERE what = 'tracklets'").fetchone()
         if written > saved.tracklets:

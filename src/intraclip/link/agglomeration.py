@@ -38,8 +38,8 @@ class Tree:
     """
 
     items: int
-    first: npt.NDArray[np.int64]
-    second: npt.NDArray[np.int64]
+    first: Indices
+    second: Indices
     scores: npt.NDArray[np.float32]
 
     @classmethod
@@ -52,7 +52,7 @@ class Tree:
             scores=np.array([join[2] for join in joins], dtype=np.float32),
         )
 
-    def cut(self, level: float) -> npt.NDArray[np.int64]:
+    def cut(self, level: float) -> Indices:
         """Groups whose joins all score more than a level.
 
         Returns:
@@ -65,7 +65,7 @@ class Tree:
         group = connected_components(joins, directed=False)[1]
         return np.asarray(np.unique(group, return_index=True)[1][group])
 
-    def order(self) -> npt.NDArray[np.int64]:
+    def order(self) -> Indices:
         """All items, int64 ``[N]``, so that the groups of every cut lie side by side."""
         following = np.full(self.items, -1, dtype=np.int64)
         last = np.arange(self.items)
@@ -149,9 +149,7 @@ def members_of(groups: Indices) -> dict[int, Indices]:
     return dict(zip(numbers.tolist(), np.split(order, starts[1:]), strict=True)) if len(groups) else {}
 
 
-def _join(
-    scores: ScoreMatrix, size: npt.NDArray[np.float32], a: int, b: int, rows: npt.NDArray[np.int64]
-) -> None:
+def _join(scores: ScoreMatrix, size: npt.NDArray[np.float32], a: int, b: int, rows: Indices) -> None:
     """Group a becomes the union of a and b; b scores minus infinity with everything."""
     total = size[a] + size[b]
     joined = (size[a] / total) * scores[a] + (size[b] / total) * scores[b]

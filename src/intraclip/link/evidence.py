@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import csr_array
 
-from intraclip.arrays import as_reals, as_whole, as_wide
 from intraclip.errors import DataError
-from intraclip.link.agglomeration import ScoreMatrix
+from intraclip.link.agglomeration import Indices, ScoreMatrix
 from intraclip.link.transit import TransitTimes
-from intraclip.link.travel import Travel, TravelTimes, pair_numbers
+from intraclip.link.travel import Seconds, TravelTimes, log_ratio
 from intraclip.metrics.distance import Distance, check_features
 from intraclip.metrics.distance_matrix import distance_matrix
 from intraclip.metrics.match_probability import MatchCalibration
@@ -26,7 +23,7 @@ BLOCK = 256
 PAIRS = 2**18
 """Pairs that are listed at a time."""
 
-Indices = npt.NDArray[np.int64]
+Distances = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -51,12 +48,12 @@ class Evidence:
             if nobody was named.
 
     Raises:
-        DataError: features without distances, times of another length or that end before they start, or travel times
-            where a camera has several recordings.
+        DataError: features without distances, times that end before they start, or travel times where a camera has
+            several recordings.
     """
 
     features: npt.NDArray[np.float32]
-    camids: npt.NDArray[np.int64]
+    camids: Indices
     metric: Distance = "euclidean"
     calibration: MatchCalibration | None = None
     times: npt.NDArray[np.float64] | None = None
@@ -70,29 +67,12 @@ class Evidence:
     named: Indices | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "features", as_reals(self.features, name="features"))
-        object.__setattr__(self, "camids", as_whole(self.camids, name="camids"))
-        if self.times is not None:
-            object.__setattr__(self, "times", as_wide(self.times, name="times"))
         check_features(self.features, name="tracklet", distance=self.metric)
-        count = len(self.features)
-        if self.camids.shape != (count,) or (self.sources and len(self.sources) != count):
+        if self.times is not None and len(bad := np.flatnonzero(self.times[:, 0] > self.times[:, 1])):
+            start, end = self.times[bad[0]].tolist()
             raise DataError(
-                f"{count} tracklets have camids of shape {list(self.camids.shape)} and {len(self.sources)} sources; "
-                "one each is needed"
+                f"{len(bad)} tracklets end before they start, such as row {bad[0]}: {start:g} to {end:g} s"
             )
-        if self.times is not None:
-            if self.times.shape != (count, 2):
-                raise DataError(
-                    f"{count} tracklets have times of shape {list(self.times.shape)}; a start and an end for each "
-                    "are needed"
-                )
-            bad = np.flatnonzero(self.times[:, 0] > self.times[:, 1])
-            if len(bad):
-                start, end = self.times[bad[0]].tolist()
-                raise DataError(
-                    f"{len(bad)} tracklets end before they start, such as row {bad[0]}: {start:g} to {end:g} s"
-                )
         if (
             self.travel is not None
             and self.travel.ways
@@ -134,21 +114,23 @@ class Evidence:
         known = self.clocked[np.isfinite(self.clocked).all(axis=1)]
         return float(known[:, 1].max() - known[:, 0].min()) if len(known) else 0.0
 
-    def distances(self, rows: Indices, columns: Indices) -> npt.NDArray[np.float32]:
+    def distances(self, rows: Indices, columns: Indices) -> Distances:
         """Distances of some tracklets to others, float32 ``[rows, columns]``."""
         return distance_matrix(self.features[rows], self.features[columns], distance=self.metric)
 
-    def apartness(self, rows: Indices, columns: Indices) -> npt.NDArray[np.float32]:
+    def apartness(self, rows: Indices, columns: Indices) -> Distances:
         """`distances`, less what learned times between cameras say for one person; 0 or more, ``[rows, columns]``."""
-        distances = self.distances(rows, columns)
+        return self._less_learned(self.distances(rows, columns), rows[:, None], columns)
+
+    def _less_learned(self, distances: Distances, first: Indices, second: Indices) -> Distances:
         if self.transit is None:
             return distances
-        said = self.unit * self._transit(self.transit, rows, columns)
+        said = self.unit * self.transit.of(*self._on_the_way(first, second))
         return np.asarray(np.maximum(distances - said, 0), dtype=np.float32)
 
-    def _transit(self, transit: TransitTimes, rows: Indices, columns: Indices) -> npt.NDArray[np.float64]:
-        gaps = self.gaps(rows[:, None], columns)
-        return transit.of(gaps, self.camids[rows][:, None], self.camids[columns])
+    def _on_the_way(self, first: Indices, second: Indices) -> tuple[Seconds, Indices, Indices]:
+        """Gaps of pairs of rows, and the cameras of both."""
+        return self.gaps(first, second), self.camids[first], self.camids[second]
 
     def scores(self, rows: Indices, columns: Indices) -> ScoreMatrix:
         """How much speaks for one person, float32 ``[rows, columns]``: log odds, or negative distances.
@@ -156,48 +138,33 @@ class Evidence:
         Minus infinity where it cannot be. The usual travel time counts among log odds alone, as it has no unit of
         distance; times that were learned have one.
         """
-        if self.calibration is None:
-            scores = -self.apartness(rows, columns)
-        else:
-            scores = self._alike(self.distances(rows, columns))
-            if self.transit is not None:
-                scores += self._transit(self.transit, rows, columns).astype(np.float32)
-        return self._add_where_and_when(scores, rows, columns)
+        return self.pair_scores(rows[:, None], columns, self.distances(rows, columns))
 
-    def _alike(self, distances: npt.NDArray[np.float32]) -> ScoreMatrix:
-        """Scores by distance alone, of any shape."""
+    def pair_scores(self, first: Indices, second: Indices, distances: Distances) -> Distances:
+        """As `scores`, of pairs of rows, two arrays that broadcast, whose distances are known."""
         c = self.calibration
         if c is None:
-            return -distances
-        odds = np.log(c.prior) - np.log1p(-c.prior)
-        return np.asarray(c.log_likelihood_ratio(distances) + odds, dtype=np.float32)
-
-    def pair_scores(
-        self, first: Indices, second: Indices, distances: npt.NDArray[np.float32]
-    ) -> npt.NDArray[np.float32]:
-        """As `scores`, of single pairs ``[P]`` whose distances are known."""
-        scores = self._alike(distances)
-        scores[self.apart(first, second) | self._named_apart(first, second)] = -np.inf
-        if self.times is not None and self.travel is not None:
-            gaps = self.gaps(first, second)
-            which = pair_numbers(self.travel.travel, self.camids[first], self.camids[second])
-            for number, way in enumerate((self.travel.others, *self.travel.travel.values()), start=1):
-                if way is not None:
-                    chosen = np.flatnonzero(which == number)
-                    scores[chosen] += self._travelled(way, gaps[chosen])
-        if self.different is not None:
-            pairs = np.sort(self.different, axis=1) @ np.array([len(self), 1])
-            chosen = np.minimum(first, second) * len(self) + np.maximum(first, second)
-            scores[np.isin(chosen, pairs)] = -np.inf
+            scores = -self._less_learned(distances, first, second)
+        else:
+            odds = np.log(c.prior) - np.log1p(-c.prior)
+            scores = np.asarray(c.log_likelihood_ratio(distances) + odds, dtype=np.float32)
+            if self.transit is not None:
+                scores += self.transit.of(*self._on_the_way(first, second)).astype(np.float32)
+        scores[self._two_people(first, second)] = -np.inf
+        if self.times is not None and self.travel is not None and self.travel.ways:
+            way = self._on_the_way(first, second)
+            scores[self.travel.too_fast(*way)] = -np.inf
+            if c is not None and self.travel.has_usual:
+                scores += self.travel.log_ratio(*way, self._span).astype(np.float32)
         return scores
 
     def most_for_times(self) -> float:
         """The most that travel times can add to a score."""
         if self.calibration is None or self.travel is None or self.times is None:
             return 0.0
-        usual = [way for way in self.travel.ways if way.usual_s is not None]
         gaps = np.geomspace(1e-3, 1e6, 10_000)
-        return max((float(way.log_ratio(gaps, self._span).max()) + 0.01 for way in usual), default=0.0)
+        usual = [way.usual_s for way in self.travel.ways if way.usual_s is not None]
+        return max((float(log_ratio(gaps, one, self._span).max()) + 0.01 for one in usual), default=0.0)
 
     def apart(self, first: Indices, second: Indices) -> npt.NDArray[np.bool_]:
         """Which pairs of rows, two arrays that broadcast, show two people by where and when they were.
@@ -213,12 +180,30 @@ class Evidence:
             at_once = self.gaps(first, second) <= 0
         return np.asarray(found & (self._recordings[first] == self._recordings[second]) & at_once)
 
-    def _named_apart(self, first: Indices, second: Indices) -> Any:
-        """Which pairs carry two names; False where nobody was named."""
-        if self.named is None:
-            return False
-        one, other = self.named[first], self.named[second]
-        return (one != other) & (one > 0) & (other > 0)
+    def _two_people(self, first: Indices, second: Indices) -> npt.NDArray[np.bool_]:
+        """Which pairs of rows are `apart`, or two people by what a human said."""
+        found = self.apart(first, second)
+        if self.named is not None:
+            one, other = self.named[first], self.named[second]
+            found |= (one != other) & (one > 0) & (other > 0)
+        if self.different is not None:
+            judged, pairs = self._judged
+            both = judged[first] & judged[second]
+            one, other = (np.broadcast_to(rows, both.shape)[both] for rows in (first, second))
+            found[both] |= np.isin(self._numbered(one, other), pairs)
+        return found
+
+    @cached_property
+    def _judged(self) -> tuple[npt.NDArray[np.bool_], Indices]:
+        """Which rows were called different from another ``[N]``, and the numbers of these pairs."""
+        assert self.different is not None
+        rows = np.zeros(len(self), dtype=np.bool_)
+        rows[self.different] = True
+        return rows, self._numbered(*self.different.T)
+
+    def _numbered(self, first: Indices, second: Indices) -> Indices:
+        """A number for each pair, whichever row comes first."""
+        return np.asarray(np.minimum(first, second) * len(self) + np.maximum(first, second))
 
     def taken(self, rows: Indices) -> Evidence:
         """Some of the tracklets, in another order; what was said of the others is left out."""
@@ -237,45 +222,7 @@ class Evidence:
             named=None if self.named is None else self.named[rows],
         )
 
-    @cached_property
-    def _different(self) -> Any:
-        """Pairs called different, sparse bool ``[N, N]``, symmetric."""
-        assert self.different is not None
-        both = np.concatenate([self.different, self.different[:, ::-1]])
-        return csr_array(
-            (np.ones(len(both), dtype=np.bool_), (both[:, 0], both[:, 1])), shape=(len(self),) * 2
-        )
-
-    def _add_where_and_when(self, scores: ScoreMatrix, rows: Indices, columns: Indices) -> ScoreMatrix:
-        pairs = rows[:, None], columns
-        scores[self.apart(*pairs) | self._named_apart(*pairs)] = -np.inf
-        if self.different is not None and len(self.different):
-            scores[self._different[rows][:, columns].toarray()] = -np.inf
-        if self.times is None or self.travel is None:
-            return scores
-        gaps = self.gaps(*pairs)
-        ways = self.travel.travel
-        present, others = set(self.camids[rows].tolist()), set(self.camids[columns].tolist())
-        for a in sorted(present & self.travel.cameras):
-            for b in sorted(others & self.travel.cameras):
-                if (way := ways.get((min(a, b), max(a, b)))) is not None:
-                    chosen = np.ix_(self.camids[rows] == a, self.camids[columns] == b)
-                    scores[chosen] += self._travelled(way, gaps[chosen])
-        if self.travel.others is not None:
-            unlisted = pair_numbers(self.travel.travel, self.camids[rows][:, None], self.camids[columns]) == 1
-            scores[unlisted] += self._travelled(self.travel.others, gaps[unlisted])
-        return scores
-
-    def _travelled(self, way: Travel, gaps: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
-        """What gaps between two cameras add to scores; the usual time counts among log odds alone."""
-        unknown = np.isnan(gaps)
-        ratio = way.log_ratio(np.where(unknown, np.inf, gaps), self._span)
-        ratio[unknown] = 0.0
-        if self.calibration is None:
-            ratio = np.where(np.isneginf(ratio), ratio, 0.0)
-        return np.asarray(ratio, dtype=np.float32)
-
-    def gaps(self, first: Indices, second: Indices) -> npt.NDArray[np.float64]:
+    def gaps(self, first: Indices, second: Indices) -> Seconds:
         """Seconds from the end of the earlier to the start of the later, of pairs of rows: two arrays that broadcast.
 
         Returns:

@@ -1,14 +1,12 @@
 """What unlabelled footage says about its own distances: a cut without labels and without a number to choose.
 
-Two things make distances of one site unlike those of another. Every camera gives all it sees the same light, colours
-and angle, so that two people in one camera look alike and one person in two cameras does not: `without_cameras` takes
-each camera's mean out (the mean alone of Zhuang et al., "Rethinking the distribution gap of person re-identification
-with camera-based batch normalization", ECCV 2020). And how near two people come by chance depends on network, place and
-crowd: `fit_tail` reads it from the pairs across cameras. Nearly all of them show two people; pairs that one camera saw
-at once surely do. The few nearest are a mixture: two people, ever fewer the nearer (an exponential tail, as most
-distributions have: Pickands, "Statistical inference using extreme order statistics", Annals of Statistics 3, 1975), and
-one person, around a mean of their own. The tail of two people is read first, from pairs that are not each other's
-nearest in their cameras; expectation maximisation then finds the pairs of one person.
+`without_cameras` takes each camera's mean out, as a camera gives all it sees the same light, colours and angle (the
+mean alone of Zhuang et al., "Rethinking the distribution gap of person re-identification with camera-based batch
+normalization", ECCV 2020). `fit_tail` reads how near two people come by chance from the nearest pairs across cameras,
+a mixture: two people, ever fewer the nearer (an exponential tail, as most distributions have: Pickands, "Statistical
+inference using extreme order statistics", Annals of Statistics 3, 1975), and one person, around a mean of their own.
+The tail of two people is read first, from pairs that are not each other's nearest in their cameras; expectation
+maximisation then finds the pairs of one person.
 """
 
 from __future__ import annotations
@@ -21,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import norm
 
+from intraclip.link.agglomeration import Indices
 from intraclip.link.evidence import BLOCK, Evidence
 
 SAMPLE = 2048
@@ -222,9 +221,7 @@ def _nearest(evidence: Evidence) -> tuple[float, Values, Values]:
     return start, np.concatenate(nearest), np.concatenate(apart)
 
 
-def _pairs(
-    evidence: Evidence, rows: npt.NDArray[np.int64], step: int, across: bool
-) -> Iterator[tuple[Values, Values]]:
+def _pairs(evidence: Evidence, rows: Indices, step: int, across: bool) -> Iterator[tuple[Values, Values]]:
     """Distances of pairs that may be one person, across cameras where there are several, and of those seen at once."""
     columns = np.arange(0, len(evidence), step)
     for start in range(0, len(rows), BLOCK):

@@ -60,12 +60,9 @@ def kept_in(gallery: Gallery) -> Before | None:
 
 
 def keep_in(gallery: Gallery, people: People, before: Before | None) -> None:
-    """Keep a linking in the place of the one before.
+    """Keep a linking in the place of the one `before`, which was kept when these people were numbered.
 
-    Args:
-        gallery: tracklets that are no longer in it are left out.
-        people: of all its tracklets.
-        before: the linking that was kept when these people were numbered.
+    Tracklets that are no longer in the gallery are left out.
 
     Raises:
         OutputError: it cannot be written, or somebody else linked the gallery meanwhile; their linking stays.

@@ -3,18 +3,8 @@
 People whom two cameras saw took some time from one to the other, and two people who were never the same took any time
 at all. So the surest links tell which times are likely (Makris, Ellis and Black, "Bridging the gaps between cameras",
 CVPR 2004; Lv, Chen, Li and Yang, "Unsupervised cross-dataset person re-identification by transfer learning of
-spatio-temporal patterns", CVPR 2018).
-
-A link is sure where two tracklets are each other's nearest in all other cameras, and were found to be one person. Its
-gaps are those between all tracklets of this person in the two cameras, as a track may be broken. What gaps two people
-have by chance is read from the same tracklets and all others of the two cameras: a busy hour is busy for everybody.
-Most pairs of cameras share few people, so all are taken together first; the ratio of both counts is drawn towards 1 by
-`DOUBT` imaginary links that came by chance. Pairs of cameras with `FEW` links and more then add what is their own,
-drawn towards what all have in common in the same way.
-
-Either is learned only where it foretells links that it was not learned from, those between other cameras and those
-left out one by one: their log ratios must be above 0 on the whole, and above those of `DRAWS` draws in which every link
-has a gap as by chance. So clocks that do not agree teach nothing, and cameras with few links add nothing.
+spatio-temporal patterns", CVPR 2018). docs/link.md has the steps: sure links, counts against those of everybody else,
+all pairs of cameras together before each alone, and nothing that does not foretell what it was not learned from.
 """
 
 from __future__ import annotations
@@ -25,6 +15,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from intraclip.link.agglomeration import Indices
 from intraclip.link.evidence import BLOCK, Evidence
 from intraclip.link.footage import without_cameras
 from intraclip.link.people import FULL, People
@@ -43,7 +34,7 @@ DRAWS = 99
 KEPT = 0.8
 """Share of the sure links that must still be one person with the times that were learned from them."""
 
-Links = npt.NDArray[np.int64]
+Links = Indices
 Shares = npt.NDArray[np.float64]
 
 
@@ -115,7 +106,7 @@ def _looks(evidence: Evidence) -> Evidence:
     return without_cameras(replace(evidence, calibration=None, transit=None, unit=0.0))
 
 
-def sure_links(evidence: Evidence, person: npt.NDArray[np.int64]) -> Links:
+def sure_links(evidence: Evidence, person: Indices) -> Links:
     """Pairs of rows, int64 ``[L, 2]``, that are each other's nearest in all other cameras and one person."""
     count = len(evidence)
     nearest = np.empty(count, dtype=np.int64)
@@ -136,7 +127,7 @@ def _shares(gaps: npt.NDArray[np.float64]) -> Shares:
     return np.asarray(found / found.sum())
 
 
-def _gaps_of_one(evidence: Evidence, person: npt.NDArray[np.int64], links: Links) -> Shares:
+def _gaps_of_one(evidence: Evidence, person: Indices, links: Links) -> Shares:
     """Of every link: gaps between all tracklets of its person in its two cameras ``[L, K]``."""
     found = []
     for pair in links:
@@ -166,7 +157,7 @@ def _smooth(shares: Shares) -> Shares:
     return np.concatenate([shares[:, :1], 0.5 * gaps + 0.25 * (below + above)], axis=1)
 
 
-def _everywhere(one: Shares, two: Shares, pairs: npt.NDArray[np.int64]) -> Shares | None:
+def _everywhere(one: Shares, two: Shares, pairs: Indices) -> Shares | None:
     """Log ratios ``[K]`` that all pairs of cameras have in common; None unless some foretell the others.
 
     Args:
@@ -187,7 +178,7 @@ def _everywhere(one: Shares, two: Shares, pairs: npt.NDArray[np.int64]) -> Share
     return _ratios(_smooth(one).sum(axis=0), theirs.sum(axis=0)) if _by_no_chance(gain, one, two) else None
 
 
-def _own(one: Shares, two: Shares, pairs: npt.NDArray[np.int64], common: Shares) -> dict[int, Shares]:
+def _own(one: Shares, two: Shares, pairs: Indices, common: Shares) -> dict[int, Shares]:
     """Log ratios ``[K]`` of the pairs of cameras whose links foretell each other better than those of all pairs do."""
     inside = np.eye(pairs.max() + 1)[pairs]
     several = inside.sum(axis=0) >= FEW

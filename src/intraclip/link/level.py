@@ -39,21 +39,15 @@ def silhouettes(
     tree: Tree,
     levels: npt.NDArray[np.float64],
     *,
-    sample: int = SAMPLE,
     across: bool = False,
 ) -> npt.NDArray[np.float64]:
-    """Mean silhouette of several cuts, each distance computed once.
+    """Mean silhouette of several cuts, over at most `SAMPLE` items, whose distances to all are exact.
 
-    Args:
-        evidence: of N items.
-        tree: of the same items.
-        levels: float64 ``[L]``, of the cuts.
-        sample: mean over so many items at most, evenly spaced; their distances to all items are exact.
-        across: only distances between two cameras count, and an item whose group is in no other camera has 0. So a
-            camera that saw a person twice, nearly alike, does not make the best cut one that splits people by camera.
+    With `across` only distances between two cameras count, and an item whose group is in no other camera has 0. So a
+    camera that saw a person twice, nearly alike, does not make the best cut one that splits people by camera.
 
     Returns:
-        float64 ``[L]``; -1 for a cut with fewer than two groups.
+        float64 ``[L]``, of cuts at `levels` ``[L]``; -1 for a cut with fewer than two groups.
     """
     order = tree.order()  # in it the groups of every cut lie side by side
     cuts = []
@@ -64,7 +58,7 @@ def silhouettes(
         place = np.empty(len(starts), dtype=np.int64)
         place[numbers[order][starts]] = np.arange(len(starts))
         cuts.append((place[numbers], starts, np.diff(starts, append=len(order))))
-    chosen = np.unique(np.linspace(0, len(order) - 1, min(sample, len(order))).astype(np.int64))
+    chosen = np.unique(np.linspace(0, len(order) - 1, min(SAMPLE, len(order))).astype(np.int64))
     totals = np.zeros(len(cuts))
     for start in range(0, len(chosen), BLOCK):
         rows = chosen[start : start + BLOCK]

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from intraclip.core.progress import Progress
 from intraclip.core.settings import shown
@@ -19,6 +18,7 @@ from intraclip.errors import ConfigError, DataError
 from intraclip.gallery.answers import Answer
 from intraclip.gallery.gallery import Gallery, open_gallery
 from intraclip.link import people as grouping
+from intraclip.link.agglomeration import Indices
 from intraclip.link.changes import Before
 from intraclip.link.evidence import Evidence
 from intraclip.link.footage import tells_apart, with_unit
@@ -48,19 +48,16 @@ if TYPE_CHECKING:
     from intraclip.embed.network import Network
 
 
-@dataclass(frozen=True, kw_only=True)
-class Linked:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Linked(People):
     """People, and what they were made of.
 
     Attributes:
-        notes: in sentences.
         calibration: as it was read or fitted, before another prior; None without one.
         scores: against known pids; None where there are none.
     """
 
-    people: People
-    given: Input
-    notes: tuple[str, ...]
+    given: Input = field(repr=False)
     calibration: MatchCalibration | None
     scores: LinkScores | None
 
@@ -83,8 +80,9 @@ def link(
     labels: str | Path | Mapping[str, str] | None = None,
     before: People | str | Path | None = None,
     renumber: bool = False,
+    keep: bool = True,
     progress: Progress | None = None,
-) -> People:
+) -> Linked:
     """Group the tracklets of several cameras into people.
 
     Args:
@@ -112,6 +110,8 @@ def link(
         before: an earlier linking, or the folder of `intraclip link --out` that holds it, whose people keep their
             numbers and names. A gallery keeps its last linking itself.
         renumber: number people from 1 and forget names that were given in an earlier linking; labels of a gallery stay.
+        keep: a gallery keeps the linking. Else who calls takes care of that (`intraclip.link.kept.keep_in`), and of
+            others who link an open gallery meanwhile (`Gallery.linked_alone`).
         progress: called with frames done and in all, where tracklets are embedded.
 
     Raises:
@@ -124,52 +124,6 @@ def link(
     >>> link(e, threshold=0.5).person.tolist()
     [1, 2, 1, 2]
     """
-    with linking(
-        source,
-        data=data,
-        network=network,
-        calibration=calibration,
-        prior=prior,
-        probability=probability,
-        threshold=threshold,
-        distance=distance,
-        travel=travel,
-        one_clock=one_clock,
-        one_per_camera=one_per_camera,
-        no_travel=no_travel,
-        answers=answers,
-        labels=labels,
-        before=before,
-        renumber=renumber,
-        progress=progress,
-    ) as found:
-        if found.given.gallery is not None:
-            keep_in(found.given.gallery, found.people, found.given.before)
-        return replace(found.people, notes=found.notes)
-
-
-@contextmanager
-def linking(
-    source: str | Path | Embeddings | Split | Gallery,
-    *,
-    data: str | Path | Split | None = None,
-    network: Network | None = None,
-    calibration: MatchCalibration | Embeddings | str | Path | None = None,
-    prior: float | None = None,
-    probability: float | None = None,
-    threshold: float | None = None,
-    distance: Distance | None = None,
-    travel: TravelTimes | str | Path | None = None,
-    one_clock: bool = False,
-    one_per_camera: bool = False,
-    no_travel: bool = False,
-    answers: str | Path | Iterable[Answer | tuple[str, str, str]] | None = None,
-    labels: str | Path | Mapping[str, str] | None = None,
-    before: People | str | Path | None = None,
-    renumber: bool = False,
-    progress: Progress | None = None,
-) -> Iterator[Linked]:
-    """As `link`, with everything around it; a gallery stays open meanwhile, and keeps nothing of this yet."""
     table = "the table of travel times"
     if isinstance(travel, str | Path):
         table, travel = str(travel), read_travel_times(Path(travel))
@@ -181,7 +135,7 @@ def linking(
             read_calibration(path) if path.suffix.lower() == ".json" else read_embeddings(path).embeddings
         )
     told = None if answers is None and labels is None else read_told(answers, labels)
-    with _opened(source, data, network, told, progress) as given:
+    with _opened(source, data, network, told, keep, progress) as given:
         if told is not None:
             given = replace(given, said=told.of(given.names))
         notes = list(given.notes)
@@ -262,20 +216,20 @@ def linking(
         earlier = None if renumber else _before(before, given)
         if earlier is not None:
             people = grouping.carried(people, earlier)
-        names = {}
-        if said.labels:
-            names = {p: said.label_of(there[people.members(p)].tolist()) for p in people.numbers}
-        people = replace(people, labels={**people.labels, **{p: name for p, name in names.items() if name}})
-        yield Linked(
-            people=people,
-            given=given,
-            notes=(*notes, *people.notes),
-            calibration=fitted,
-            scores=_scores(given, people),
+        names = (
+            (p, said.label_of(there[people.members(p)].tolist()))
+            for p in (people.numbers if said.labels else ())
         )
+        people = replace(people, labels={**people.labels, **{p: name for p, name in names if name}})
+        found = {f.name: getattr(people, f.name) for f in fields(people)}
+        found |= {"given": given, "calibration": fitted, "scores": _scores(given, people)}
+        linked = Linked(**{**found, "notes": (*notes, *people.notes)})
+        if keep and given.gallery is not None:
+            keep_in(given.gallery, linked, given.before)
+        return linked
 
 
-def _there(given: Input) -> npt.NDArray[np.int64]:
+def _there(given: Input) -> Indices:
     """Rows of the tracklets that were not deleted while they were grouped."""
     if given.gallery is None:
         return np.arange(len(given.names))
@@ -307,6 +261,7 @@ def _opened(
     data: str | Path | Split | None,
     network: Network | None,
     told: Told | None,
+    lock: bool,
     progress: Progress | None,
 ) -> Iterator[Input]:
     folder = isinstance(source, str | Path) and is_data_folder(str(source))
@@ -331,7 +286,7 @@ def _opened(
         if isinstance(source, Embeddings):
             yield from_embeddings(source)
         elif isinstance(source, Gallery):
-            with source.linked_alone():
+            with source.linked_alone() if lock else nullcontext():
                 yield from_gallery(source)
         else:
             with open_gallery(source) as gallery, gallery.linked_alone():
@@ -387,21 +342,15 @@ def _calibration(
 
     metric = distance or given.metric or "cosine"
     found = fit_calibration(calibration, metric=metric, fingerprint=calibration.fingerprint)
-    shared = _shared(given, calibration)
-    if shared:
+    # A copy of a tracklet has the same vector.
+    fitted = {row.tobytes() for row in calibration.features[calibration.pids > 0]}
+    known = () if given.pids is None else given.features[given.pids > 0]
+    if shared := sum(row.tobytes() in fitted for row in known):
         notes.append(
             f"{shared} of the {len(given.names)} tracklets are among those that the calibration was fitted on, so "
             "scores against known pids are too good; calibrate on other people to know how well it works"
         )
     return found
-
-
-def _shared(given: Input, labelled: Embeddings) -> int:
-    """Tracklets with a known pid that are in the labelled embeddings too: a copy has the same vectors."""
-    if given.pids is None or given.features.shape[1] != labelled.features.shape[1]:
-        return 0
-    fitted = {row.tobytes() for row in labelled.features[labelled.pids > 0]}
-    return sum(row.tobytes() in fitted for row in given.features[given.pids > 0])
 
 
 def _scores(given: Input, people: People) -> LinkScores | None:

@@ -12,7 +12,7 @@ All pairs are looked at in blocks of matrix products in float32; what may be nea
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -34,58 +34,42 @@ TILE = 2048
 ROUNDING = 1e-5
 """Share of the largest product by which a product in float32 may be wrong, and far more than it is."""
 
+PAIR = np.dtype([("first", np.int64), ("second", np.int64), ("score", np.float32)])
+"""Rows of two tracklets, the second one larger, and how much speaks for one person."""
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class NearPairs:
-    """Pairs of tracklets that score more than a level.
 
-    Attributes:
-        first: int64 ``[P]``, rows.
-        second: int64 ``[P]``, larger than `first`.
-        scores: float32 ``[P]``.
-        floor: every pair that scores more is here; the level, or above it where there were too many.
+def near_pairs(
+    evidence: Evidence, level: float, *, most: int | None = None
+) -> tuple[npt.NDArray[Any], float]:
+    """Find all pairs that score more than a level; of too many the best `most`, by default `PAIRS` a tracklet.
+
+    Returns:
+        The pairs, `PAIR` ``[P]``; and what every pair that is not here does not exceed: the level, or above it where
+        there were too many.
     """
-
-    first: Indices
-    second: Indices
-    scores: npt.NDArray[np.float32]
-    floor: float
-
-
-def near_pairs(evidence: Evidence, level: float, *, most: int | None = None) -> NearPairs:
-    """Find all pairs that score more than a level; of too many the best `most`, by default `PAIRS` a tracklet."""
     most = PAIRS * len(evidence) if most is None else most
-    floor, count = level, 0
-    kept: list[tuple[Indices, Indices, npt.NDArray[np.float32]]] = []
+    floor = level
+    kept = [np.zeros(0, dtype=PAIR)]
     blocks = _Blocks(evidence)
     for first, second in blocks.within(_reach(evidence, floor)):
         distances = paired_distances(
             evidence.features, evidence.features, rows=first, columns=second, distance=evidence.metric
         )
-        scores = evidence.pair_scores(first, second, distances)
-        good = scores > floor
-        kept.append((first[good], second[good], scores[good]))
-        count += int(good.sum())
-        if count > 2 * most:
-            kept, floor = _best(kept, most)
-            count = len(kept[0][0])
-            blocks.reach = _reach(evidence, floor)
-    if count > most:
-        kept, floor = _best(kept, most)
-    empty = np.zeros(0, dtype=np.int64)
-    parts = [(empty, empty, np.zeros(0, dtype=np.float32)), *kept]
-    first, second, scores = (np.concatenate([part[i] for part in parts]) for i in range(3))
-    return NearPairs(first=first, second=second, scores=scores, floor=floor)
+        pairs = np.zeros(len(first), dtype=PAIR)
+        pairs["first"], pairs["second"] = first, second
+        pairs["score"] = evidence.pair_scores(first, second, distances)
+        kept.append(pairs[pairs["score"] > floor])
+        if sum(map(len, kept)) > 2 * most:
+            best, floor = _best(np.concatenate(kept), most, floor)
+            kept, blocks.reach = [best], _reach(evidence, floor)
+    return _best(np.concatenate(kept), most, floor)
 
 
-def _best(
-    kept: list[tuple[Indices, Indices, npt.NDArray[np.float32]]], most: int
-) -> tuple[list[tuple[Indices, Indices, npt.NDArray[np.float32]]], float]:
+def _best(pairs: npt.NDArray[Any], most: int, floor: float) -> tuple[npt.NDArray[Any], float]:
     """The best pairs, and what they all score more than; of equal ones all or none."""
-    first, second, scores = (np.concatenate([part[i] for part in kept]) for i in range(3))
-    floor = float(np.partition(scores, -most - 1)[-most - 1])
-    good = scores > floor
-    return [(first[good], second[good], scores[good])], floor
+    if len(pairs) > most:
+        floor = float(np.partition(pairs["score"], -most - 1)[-most - 1])
+    return pairs[pairs["score"] > floor], floor
 
 
 def _reach(evidence: Evidence, level: float) -> float:
@@ -133,29 +117,22 @@ class _Blocks:
 
 def agglomerate_near(
     items: int,
-    pairs: NearPairs,
+    pairs: npt.NDArray[Any],
     level: float,
     scores: Callable[[Indices, Indices], ScoreMatrix],
     together: Sequence[Indices] = (),
-    *,
-    nearest: int = NEAREST,
 ) -> tuple[Tree, int]:
     """The joins of `agglomerate` that score more than a level.
 
-    Args:
-        items: N.
-        pairs: that score more than the level; without others that do, the tree is an approximation.
-        level: joins must score more.
-        scores: of any rows with any others, ``[rows, columns]``; minus infinity where two cannot be one.
-        together: as for `agglomerate`.
-        nearest: groups that are kept near a group, at most.
+    `pairs` (`PAIR`) score more than the level; if others do that are not among them, the tree is an approximation.
+    `scores` gives those of any rows with any others, ``[rows, columns]``, minus infinity where two cannot be one.
 
     Returns:
-        The tree, and how many groups had more neighbours than `nearest`.
+        The tree, and how many groups had more neighbours than `NEAREST`.
     """
     near: list[dict[int, float]] = [{} for _ in range(items)]
     whole = list(range(items))  # one object a number, however many pairs hold it
-    for a, b, score in zip(pairs.first.tolist(), pairs.second.tolist(), pairs.scores.tolist(), strict=True):
+    for a, b, score in pairs.tolist():
         near[a][whole[b]] = near[b][whole[a]] = score
     members: list[Indices] = list(np.arange(items).reshape(-1, 1))
     best = [np.inf] * items
@@ -185,8 +162,8 @@ def agglomerate_near(
         share, rest = len(members[a]) / total, len(members[b]) / total
         joined = {c: share * score + rest * other[c] for c, score in one.items()}
         left = {c: score for c, score in joined.items() if score > level}
-        if len(left) > nearest:
-            left = dict(sorted(left.items(), key=lambda found: (-found[1], found[0]))[:nearest])
+        if len(left) > NEAREST:
+            left = dict(sorted(left.items(), key=lambda found: (-found[1], found[0]))[:NEAREST])
             pruned += 1
         for c in joined:
             row = near[c]

@@ -13,7 +13,7 @@ from scipy.special import expit
 
 from intraclip.core.numbers import is_number
 from intraclip.errors import ConfigError, DataError
-from intraclip.link.agglomeration import Tree, agglomerate, members_of
+from intraclip.link.agglomeration import Indices, Tree, agglomerate, members_of
 from intraclip.link.changes import Before, Changes, carry
 from intraclip.link.evidence import BLOCK, Evidence
 from intraclip.link.footage import Tail, tells_apart, without_cameras
@@ -31,8 +31,7 @@ PROBABILITY = 0.2
 """Groups are joined while their pairs are on average this likely to show one person.
 
 Below one half, as many pairs say more than one: on the shipped benchmark the cuts that were best for labelled people
-lay at 0.15 to 0.24 on average, and a fixed 0.2 did as well on others (docs/link.md). Raise it for fewer wrong people in
-a group.
+lay at 0.15 to 0.24 on average, and a fixed 0.2 did as well on others. Raise it for fewer wrong people in a group.
 """
 
 LIKELIER = 0.5
@@ -58,7 +57,6 @@ class People:
             footage chose the cut; NaN for a person of one tracklet.
         rule: in words, when two groups were taken for one person.
         threshold: mean distance where the rule stops; with a calibration and without regard to times.
-        notes: what the reader should know, in sentences.
         labels: number -> name that a human gave; others are known by their number.
         changes: since the earlier linking; None without one.
         following: the smallest number that was never given, to anybody.
@@ -66,7 +64,7 @@ class People:
 
     names: tuple[str, ...]
     evidence: Evidence
-    person: npt.NDArray[np.int64]
+    person: Indices
     probability: npt.NDArray[np.float64]
     distance: npt.NDArray[np.float64]
     rule: str
@@ -87,10 +85,10 @@ class People:
         return tuple(ranked(self._rows, self.evidence.camids, self.names))
 
     @cached_property
-    def _rows(self) -> dict[int, npt.NDArray[np.int64]]:
+    def _rows(self) -> dict[int, Indices]:
         return members_of(self.person)
 
-    def members(self, person: int) -> npt.NDArray[np.int64]:
+    def members(self, person: int) -> Indices:
         """Rows of a person's tracklets, by start time, then camera, then name; none for a number that nobody has."""
         rows = self._rows.get(person, np.zeros(0, dtype=np.int64))
         starts = np.zeros(len(rows)) if self.evidence.times is None else self.evidence.times[rows, 0]
@@ -136,9 +134,8 @@ def link(
         threshold: without a calibration: groups are joined while their mean distance is below it.
         probability: with a calibration: groups are joined while their mean log odds say more than this, inside (0, 1);
             by default `PROBABILITY`. With neither: while their mean distance, cameras' means taken out, is one at which
-            the footage itself says this (`intraclip.link.footage`); where it says nothing, the cut with the best mean
-            silhouette. None there: the middle of what the footage says of `LIKELIER`, the cut with the best mean
-            silhouette, and the cut with the best across cameras (`intraclip.link.level`).
+            the footage itself says this (`intraclip.link.footage`). None there, or where it says nothing: see
+            `_by_itself`.
 
     Raises:
         ConfigError: a threshold beside a calibration, or a value out of range.
@@ -196,7 +193,7 @@ def link(
     )
 
 
-def left(people: People, rows: npt.NDArray[np.int64]) -> People:
+def left(people: People, rows: Indices) -> People:
     """The people of some of the tracklets alone."""
     return replace(
         people,
@@ -278,11 +275,11 @@ def _tree(evidence: Evidence, level: float, notes: list[str]) -> Tree:
     """All joins, or of many tracklets those that score more than a level."""
     if len(evidence) <= FULL:
         return agglomerate(evidence.score_matrix(), evidence.together)
-    pairs = near_pairs(evidence, level)
+    pairs, floor = near_pairs(evidence, level)
     tree, pruned = agglomerate_near(len(evidence), pairs, level, evidence.scores, evidence.together)
-    if pairs.floor > level:
+    if floor > level:
         notes.append(
-            f"more pairs are near enough than can be held: the best {len(pairs.scores):,} were looked at, and people "
+            f"more pairs are near enough than can be held: the best {len(pairs):,} were looked at, and people "
             "may be found as several; a higher --probability, a smaller --threshold, or days one by one leave fewer"
         )
     if pruned:
@@ -302,9 +299,7 @@ def _crowded(evidence: Evidence) -> float:
     return float(np.quantile(evidence.distances(rows, rows)[others], min(1.0, PAIRS / count)))
 
 
-def ranked(
-    rows: Mapping[int, npt.NDArray[np.int64]], camids: npt.NDArray[np.int64], names: Sequence[str]
-) -> list[int]:
+def ranked(rows: Mapping[int, Indices], camids: Indices, names: Sequence[str]) -> list[int]:
     """Groups of rows in order: most cameras first, then most tracklets, then the first name."""
     key = {
         group: (-len(set(camids[members].tolist())), -len(members), min(names[i] for i in members.tolist()))
@@ -313,9 +308,7 @@ def ranked(
     return sorted(rows, key=key.__getitem__)
 
 
-def _numbered(
-    groups: npt.NDArray[np.int64], camids: npt.NDArray[np.int64], names: tuple[str, ...]
-) -> npt.NDArray[np.int64]:
+def _numbered(groups: Indices, camids: Indices, names: tuple[str, ...]) -> Indices:
     """Number groups from 1, in the order of `ranked`."""
     rows = members_of(groups)
     person = np.empty(len(groups), dtype=np.int64)
@@ -325,7 +318,7 @@ def _numbered(
 
 
 def _membership(
-    evidence: Evidence, person: npt.NDArray[np.int64]
+    evidence: Evidence, person: Indices
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Probability and mean distance of each tracklet to the others of its person; NaN for a person of one."""
     probability, distance = np.full(len(person), np.nan), np.full(len(person), np.nan)

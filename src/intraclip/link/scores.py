@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import linear_sum_assignment
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
+from scipy.sparse import coo_array, eye_array, hstack
+from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 
 from intraclip.arrays import as_whole
 from intraclip.errors import DataError
@@ -132,24 +131,12 @@ def score_people(person: Numbers, pids: Numbers, frames: Numbers | None = None) 
 
 
 def _matched(overlap: Any) -> float:
-    """Largest sum of entries with at most one in each row and column; part by part, as most parts are tiny."""
-    rows, columns = overlap.shape
-    cells = overlap.tocoo()
-    graph = coo_array(
-        (cells.data, (cells.coords[0], cells.coords[1] + rows)), shape=(rows + columns, rows + columns)
-    )
-    part = connected_components(graph, directed=False)[1]
-    total = 0.0
-    order = np.argsort(part[cells.coords[0]], kind="stable")
-    ends = np.flatnonzero(np.diff(part[cells.coords[0]][order])) + 1
-    for chosen in np.split(order, ends):
-        r, i = np.unique(cells.coords[0][chosen], return_inverse=True)
-        c, j = np.unique(cells.coords[1][chosen], return_inverse=True)
-        dense = np.zeros((len(r), len(c)))
-        dense[i, j] = cells.data[chosen]
-        best = linear_sum_assignment(dense, maximize=True)
-        total += float(dense[best].sum())
-    return total
+    """Largest sum of entries with at most one in each row and column; they are whole numbers."""
+    # Everybody may be matched with nobody, which for all of them together is worth less than one.
+    nobody = eye_array(overlap.shape[0]) / (2 * overlap.shape[0])
+    chosen = min_weight_full_bipartite_matching(hstack([overlap, nobody], format="csr"), maximize=True)
+    rows, columns = (places[chosen[1] < overlap.shape[1]] for places in chosen)
+    return float(overlap[rows, columns].sum())
 
 
 def _harmonic(a: float, b: float) -> float:

@@ -19,6 +19,7 @@ from intraclip.embed.embeddings_writer import PARQUET
 from intraclip.errors import DataError
 from intraclip.gallery.folder_files import FILE
 from intraclip.gallery.gallery import Gallery, is_server
+from intraclip.link.agglomeration import Indices
 from intraclip.link.changes import Before
 from intraclip.link.kept import kept_in
 from intraclip.link.recordings import recordings
@@ -38,8 +39,7 @@ class Input:
     Attributes:
         names: of the tracklets ``[N]``.
         features: float32 ``[N, D]``.
-        camids: int64 ``[N]``.
-        pids: int64 ``[N]``; None where identities are unknown.
+        camids: int64 ``[N]``, as `pids`, which are None where identities are unknown.
         times: seconds ``[N, 2]``, NaN where unknown, or None.
         sources: recording of each tracklet, an empty text where unknown; empty if a camera's times are on one clock.
         metric: distance that the source is made for; None leaves it open.
@@ -52,13 +52,12 @@ class Input:
         said: by people, about its tracklets; None where nothing is kept with it.
         before: the linking that it keeps; None without one.
         gallery: open; None for anything else.
-        notes: in sentences.
     """
 
     names: tuple[str, ...]
     features: npt.NDArray[np.float32]
-    camids: npt.NDArray[np.int64]
-    pids: npt.NDArray[np.int64] | None = None
+    camids: Indices
+    pids: Indices | None = None
     times: npt.NDArray[np.float64] | None = None
     sources: tuple[str, ...] = ()
     metric: Literal["euclidean", "cosine"] | None = None
@@ -181,7 +180,6 @@ def from_gallery(gallery: Gallery) -> Input:
         else:
             start = record.started_at if wall and record.started_at is not None else record.start_s
             times[row] = start, start + record.end_s - record.start_s
-
     if backwards:
         notes.append(
             f"{len(backwards)} tracklets, such as {backwards[0]}, end before they start; their times were compared "

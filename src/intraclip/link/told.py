@@ -38,7 +38,6 @@ class Said:
         named: number of the label of each row, 0 without one or where labels contradict what was said, int64 ``[N]``;
             None without labels.
         labels: row -> label.
-        notes: in sentences.
     """
 
     together: tuple[Indices, ...] = ()
@@ -96,10 +95,7 @@ class Told:
     names: bool
 
     def of(self, tracklets: Sequence[str]) -> Said:
-        """All that was told, as it is known of a gallery.
-
-        Args:
-            tracklets: names of all that are linked, in the order of rows.
+        """All that was told, as it is known of a gallery; `tracklets` are all that are linked, in the order of rows.
 
         Raises:
             DataError: something is said of a tracklet that is not among them, or two labels of one.

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from intraclip.link.travel import Travel, TravelTimes, pair_numbers, travel_text
+from intraclip.link.travel import Numbers, Travel, TravelTimes, pair_numbers, travel_text
 
 EDGES = np.concatenate([[-np.inf, 0.0], 0.5 * 2 ** (np.arange(48) / 2), [np.inf]])
 """Seconds between the bins of gaps: two views at once, up to half a second, then two bins an octave, up to 48 days."""
@@ -38,9 +38,7 @@ class TransitTimes:
     own: Mapping[tuple[int, int], npt.NDArray[np.float64]]
     gaps: Mapping[tuple[int, int], tuple[float, ...]]
 
-    def of(
-        self, gap_s: npt.NDArray[np.float64], one: npt.NDArray[np.int64], other: npt.NDArray[np.int64]
-    ) -> npt.NDArray[np.float64]:
+    def of(self, gap_s: npt.NDArray[np.float64], one: Numbers, other: Numbers) -> npt.NDArray[np.float64]:
         """The log ratio of gaps between tracklets of cameras `one` and `other`, three arrays that broadcast.
 
         Returns:
@@ -104,7 +102,7 @@ class TransitTimes:
         }
 
 
-def bins(gap_s: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+def bins(gap_s: npt.NDArray[np.float64]) -> Numbers:
     """The bin of `EDGES` that each gap lies in; NaN in the last."""
     return np.clip(np.searchsorted(EDGES, gap_s, side="right") - 1, 0, len(EDGES) - 2)
 

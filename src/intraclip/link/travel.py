@@ -1,21 +1,4 @@
-"""How long people take from camera to camera: a small file that the user writes.
-
-::
-
-    [clock]                 # seconds to add to the times of a camera whose video started later
-    2 = 12.5
-
-    [[travel]]
-    cameras = [1, 2]
-    minimum_s = 20          # nobody is faster; 0 where the views overlap or touch
-    usual_s = 60            # half of those who come straight take less; may be left out
-
-    [[travel]]              # without cameras: all pairs that are not listed; may be left out
-    minimum_s = 5
-
-Without the last, pairs of cameras that are not listed say nothing. Times of two cameras can only be compared when their
-clocks agree.
-"""
+"""How long people take from camera to camera: a small TOML file that the user writes, as docs/link.md shows it."""
 
 from __future__ import annotations
 
@@ -31,6 +14,9 @@ import numpy.typing as npt
 from intraclip.core.numbers import is_number
 from intraclip.errors import ConfigError
 from intraclip.recipe_files import read_toml
+
+Numbers = npt.NDArray[np.int64]
+Seconds = npt.NDArray[np.float64]
 
 STRAIGHT = 0.5
 """Share of the sightings of one person in two cameras with nobody else's camera between them."""
@@ -51,32 +37,6 @@ class Travel:
 
     minimum_s: float
     usual_s: float | None = None
-
-    def log_ratio(self, gap_s: npt.NDArray[np.float64], span_s: float) -> npt.NDArray[np.float64]:
-        """How much more likely a gap is for one person than for two, as a natural logarithm.
-
-        One person comes straight in half of the cases (`STRAIGHT`), with a log-normal time around the usual one; else
-        any gap within the recording is as likely, as it is for two people. So a fitting gap speaks for one person,
-        and no possible gap speaks against it by more than log 2.
-
-        Args:
-            gap_s: seconds from the end of the earlier tracklet to the start of the later; below 0 they overlap in
-                time; NaN unknown.
-            span_s: length of the whole recording in seconds.
-
-        Returns:
-            float64 of the same shape: minus infinity where it is impossible, 0 where nothing is known.
-        """
-        found = np.zeros(gap_s.shape, dtype=np.float64)
-        if self.usual_s is not None and span_s > 0:
-            straight = gap_s > 0
-            z = np.log(gap_s, out=np.zeros_like(found), where=straight) - math.log(self.usual_s)
-            density = np.exp(-((z / SPREAD) ** 2) / 2) / (SPREAD * math.sqrt(2 * math.pi))
-            ratio = np.divide(density * span_s, gap_s, out=np.zeros_like(found), where=straight)
-            found = np.where(straight, np.log((1 - STRAIGHT) + STRAIGHT * ratio), 0.0)
-        if self.minimum_s > 0:
-            found[gap_s < self.minimum_s] = -np.inf
-        return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,10 +70,46 @@ class TravelTimes:
         late = np.array([self.clock.get(camid, 0.0) for camid in camids.tolist()], dtype=np.float64)
         return np.asarray(times + late[:, None], dtype=np.float64)
 
+    def too_fast(self, gap_s: Seconds, one: Numbers, other: Numbers) -> npt.NDArray[np.bool_]:
+        """Which gaps between tracklets of cameras `one` and `other` are below the minimum; three arrays that broadcast.
+
+        A gap is the seconds from the end of the earlier tracklet to the start of the later, NaN unknown.
+        """
+        least = self._by_number([way.minimum_s or -np.inf for way in self.ways], -np.inf)
+        with np.errstate(invalid="ignore"):
+            return np.asarray(gap_s < least[pair_numbers(self.travel, one, other)])
+
+    def log_ratio(self, gap_s: Seconds, one: Numbers, other: Numbers, span_s: float) -> Seconds:
+        """`log_ratio` of such gaps by the usual times, float64; 0 where nothing is known."""
+        usual = self._by_number([way.usual_s or 0.0 for way in self.ways], 0.0)
+        gap_s, usual_s = np.broadcast_arrays(gap_s, usual[pair_numbers(self.travel, one, other)])
+        found = np.zeros(usual_s.shape)
+        if span_s > 0:
+            known = (usual_s > 0) & (gap_s > 0)
+            found[known] = log_ratio(gap_s[known], usual_s[known], span_s)
+        return found
+
+    def _by_number(self, values: list[float], none: float) -> Seconds:
+        """Values of `ways` by `pair_numbers`; `none` where these know nothing."""
+        *listed, others = values if self.others is not None else [*values, none]
+        return np.array([none, others, *listed])
+
     @property
     def cameras(self) -> set[int]:
         """Every camera that is named."""
         return {camera for pair in self.travel for camera in pair} | set(self.clock)
+
+
+def log_ratio(gap_s: Seconds, usual_s: Seconds | float, span_s: float) -> Seconds:
+    """How much more likely a gap above 0 is for one person than for two, as a natural logarithm.
+
+    One person comes straight in half of the cases (`STRAIGHT`), with a log-normal time around the usual one; else any
+    gap within the recording, which has `span_s` seconds, is as likely, as it is for two people. So a fitting gap speaks
+    for one person, and no possible gap speaks against it by more than log 2.
+    """
+    z = (np.log(gap_s) - np.log(usual_s)) / SPREAD
+    density = np.exp(-(z**2) / 2) / (SPREAD * math.sqrt(2 * math.pi) * gap_s)
+    return np.asarray(np.log((1 - STRAIGHT) + STRAIGHT * density * span_s))
 
 
 def read_travel_times(path: Path) -> TravelTimes:
@@ -142,9 +138,7 @@ def read_travel_times(path: Path) -> TravelTimes:
     )
 
 
-def pair_numbers(
-    pairs: Iterable[tuple[int, int]], one: npt.NDArray[np.int64], other: npt.NDArray[np.int64]
-) -> npt.NDArray[np.int64]:
+def pair_numbers(pairs: Iterable[tuple[int, int]], one: Numbers, other: Numbers) -> Numbers:
     """For two arrays of camera numbers that broadcast: which of the pairs they are.
 
     Returns:

@@ -37,7 +37,6 @@ class Alert:
         name: of the person then; may be empty.
         tracklet: that passed.
         reference: the person's tracklet that is nearest to it.
-        camera: name of the camera.
         started_at: first frame of the tracklet, Unix seconds; None where unknown.
         distance: between the two, in the gallery's metric.
         threshold: below which a tracklet passes.

@@ -92,8 +92,6 @@ class CameraReader:
     Attributes:
         wanted: says whether anybody wants to see the frame of a time; frames that nobody does are not converted to
             pixels, and count as carried. Asked by the reader's thread.
-        counts: what became of frames.
-        state: what the camera does.
         problem: why it waits; empty otherwise.
         size: width and height of the frames; zeros before the first.
     """

@@ -44,7 +44,6 @@ class Ended:
     Attributes:
         record: as it will stand in the gallery.
         vector: float32 ``[D]``.
-        pictures: to look at.
         track: what all parts of one track share.
         seen: when the person was seen last, by `time.monotonic`.
         found: when it was known that the tracklet has ended, likewise.

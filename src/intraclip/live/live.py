@@ -15,6 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -216,15 +217,11 @@ class Live:
         save_at = time.monotonic() + SAVE_S
         last = False
         while not last:
-            try:
-                batch = [self._ended.get(timeout=1.0)]
-            except queue.Empty:
-                batch = []
-            while batch and len(batch) < 64:
-                try:
+            batch: list[Ended | None] = []
+            with suppress(queue.Empty):
+                batch.append(self._ended.get(timeout=1.0))
+                while len(batch) < 64:
                     batch.append(self._ended.get_nowait())
-                except queue.Empty:
-                    break
             last = None in batch
             self._keep([one for one in batch if one is not None])
             if last or time.monotonic() >= save_at:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import queue
 import ssl
 from typing import Any
-from urllib.parse import urlsplit
 
 from intraclip.core.extras import require_extra
 from intraclip.errors import ConfigError
-from intraclip.live.senders import NotDeliveredError, body_of
+from intraclip.live.senders import NotDeliveredError, address, body_of
 
 TIMEOUT_S = 10.0
 
@@ -27,11 +26,7 @@ class Mqtt:
     """
 
     def __init__(self, url: str, *, password: str = "") -> None:
-        try:
-            parts = urlsplit(url)
-            host, port = parts.hostname, parts.port
-        except ValueError:
-            parts, host, port = urlsplit(""), None, None
+        parts, host, port = address(url)
         topic = parts.path.strip("/")
         if parts.scheme not in ("mqtt", "mqtts") or not host or not topic or set(url) & set("#?+\0"):
             raise ConfigError(

@@ -14,6 +14,7 @@ import time
 from collections import deque
 from dataclasses import asdict
 from typing import Any, Protocol
+from urllib.parse import SplitResult, urlsplit
 
 from intraclip.errors import IntraclipError
 from intraclip.gallery.gallery import Gallery
@@ -50,11 +51,7 @@ class Channel(Protocol):
     name: str
 
     def send(self, message: dict[str, Any], vector: list[float]) -> None:
-        """Deliver an alert.
-
-        Args:
-            message: of it, as JSON can hold it; its ``id`` is the same each time that it is sent.
-            vector: of the tracklet.
+        """Deliver an alert with the tracklet's vector; the message's ``id`` is the same each time that it is sent.
 
         Raises:
             NotDeliveredError: it did not arrive.
@@ -74,9 +71,7 @@ class Sender:
     """Sends alerts over a channel, in a thread.
 
     Attributes:
-        sent: alerts that arrived.
-        failed: tries that failed.
-        given_up: alerts that were given up.
+        failed: tries, not alerts.
         problem: why the last try failed; empty after one that did not.
         latencies: seconds from raising an alert to its arrival, of the last thousand.
     """
@@ -155,6 +150,15 @@ class Sender:
                 self.problem = ""
                 self.latencies.append(max(0.0, time.time() - alert.at))
                 return
+
+
+def address(url: str) -> tuple[SplitResult, str | None, int | None]:
+    """An address in its parts, with host and port; all of them empty if it is none."""
+    try:
+        parts = urlsplit(url)
+        return parts, parts.hostname, parts.port
+    except ValueError:
+        return urlsplit(""), None, None
 
 
 def body_of(message: dict[str, Any]) -> bytes:

@@ -292,21 +292,8 @@ def add_pictures(gallery: Gallery, network: Network, pictures: Sequence[npt.NDAr
     return name
 
 
-@dataclass
-class _Counts:
-    """What came since it was kept last."""
-
-    compared: int = 0
-    expected: float = 0.0
-    alerts: int = 0
-
-
 class Matcher:
-    """Compares tracklets with everybody on the list.
-
-    Args:
-        every_s: the list is read again after so many seconds; it may be changed by other programs.
-    """
+    """Compares tracklets with everybody on the list, which is read again every few seconds: others may change it."""
 
     def __init__(self, gallery: Gallery, *, every_s: float = 2.0) -> None:
         self._gallery = gallery
@@ -315,15 +302,13 @@ class Matcher:
         self._next = 0.0
         self._lock = threading.Lock()
         self._people: list[_Reading] = []
-        self._counts: dict[str, _Counts] = defaultdict(_Counts)
+        # What came since it was kept last, by person; as the papers have it.
+        self._counts: dict[str, dict[str, float]] = defaultdict(
+            lambda: {"compared": 0, "expected": 0.0, RAISED: 0}
+        )
 
     def match(self, tracklet: str, vector: Vector) -> list[Hit]:
-        """Everybody on the list as whom a tracklet passes.
-
-        Args:
-            tracklet: its id; one that is on the list itself is not compared with that person.
-            vector: float32 ``[D]``.
-        """
+        """Everybody on the list as whom a tracklet ``[D]`` passes; one of theirs is not compared with them."""
         with self._lock:
             if time.monotonic() >= self._next:
                 self.read()
@@ -332,8 +317,8 @@ class Matcher:
             if tracklet in found.own:
                 continue
             counted = self._counts[found.person.id]
-            counted.compared += 1
-            counted.expected += found.chance
+            counted["compared"] += 1
+            counted["expected"] += found.chance
             distances = self._distances(vector, found.own_vectors)
             nearest = int(np.argmin(distances))
             if distances[nearest] >= found.threshold:
@@ -390,7 +375,7 @@ class Matcher:
 
     def alerted(self, hit: Hit) -> None:
         """An alert was raised for a hit."""
-        self._counts[hit.watched.id].alerts += 1
+        self._counts[hit.watched.id][RAISED] += 1
 
     def save(self) -> None:
         """Add what came since the last time to what the gallery keeps: now and then, as each time costs a sync."""
@@ -400,15 +385,10 @@ class Matcher:
             if key not in there:
                 del self._counts[key]
                 continue
-            new = self._counts[key]
             before = kept.get(key, {"compared": 0, "expected": 0.0, RAISED: 0})
-            content = {
-                "compared": int(before["compared"]) + new.compared,
-                "expected": float(before["expected"]) + new.expected,
-                RAISED: int(before[RAISED]) + new.alerts
-                if RAISED in before
-                else sum(alert.watched == key for alert in Alerts(self._gallery).each()),
-            }
+            content = {name: before.get(name, 0) + count for name, count in self._counts[key].items()}
+            if RAISED not in before:
+                content[RAISED] = sum(alert.watched == key for alert in Alerts(self._gallery).each())
             self._gallery.put_paper(COMPARED, key, content, there[key].tracklets, needs_all=False)
             del self._counts[key]  # not before it is kept: the disk may be full
 

@@ -9,11 +9,10 @@ import time
 import urllib.error
 import urllib.request
 from typing import Any
-from urllib.parse import urlsplit
 
 from intraclip import __version__
 from intraclip.errors import ConfigError
-from intraclip.live.senders import NotDeliveredError, body_of
+from intraclip.live.senders import NotDeliveredError, address, body_of
 
 TIMEOUT_S = 10.0
 
@@ -45,11 +44,7 @@ class Webhook:
     """
 
     def __init__(self, url: str, secret: str, *, with_vector: bool = False) -> None:
-        try:
-            parts = urlsplit(url)
-            host, port = parts.hostname, parts.port
-        except ValueError:
-            parts, host, port = urlsplit(""), None, None
+        parts, host, port = address(url)
         if parts.scheme not in ("http", "https") or not host:
             raise ConfigError("--webhook wants an address such as https://example.org/alerts")
         if parts.username or parts.password:

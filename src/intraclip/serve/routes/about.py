@@ -24,7 +24,7 @@ def stats(served: Served, actor: Actor) -> StatsOut:
     served.looked(actor, "people")
     found = served.gallery.stats()
     calibration = served.gallery.calibration()
-    counts = {k: v for k, v in found.to_json_dict().items() if k != "info"}
+    counts = {k: v for k, v in vars(found).items() if k != "info"}
     return StatsOut(
         **counts,
         model=found.info.model,
