@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import tyro
 
 from intraclip.cli.common import print_json, print_table, progress_bar, say
-from intraclip.lab.reproduce.settings import Settings
+from intraclip.lab.reproduce.scales import Settings
 
 if TYPE_CHECKING:
     from intraclip.lab.reproduce.run import Plan

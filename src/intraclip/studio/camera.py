@@ -156,15 +156,14 @@ def _light(rng: np.random.Generator, indoor: bool) -> Light:
     toward = (np.cos(up) * np.cos(around), np.cos(up) * np.sin(around), np.sin(up))
     if indoor:
         strength, warm, around_light = rng.uniform(0.35, 0.6), rng.uniform(0.0, 0.14), rng.uniform(0.42, 0.6)
-        direct = (strength * (1 + warm), strength, strength * (1 - warm))
         ambient = (around_light * (1 + 0.5 * warm), around_light, around_light * (1 - 0.5 * warm))
     else:
         sunny = rng.random() < 0.55
         strength = rng.uniform(0.75, 1.1) if sunny else rng.uniform(0.1, 0.3)
         around_light = rng.uniform(0.32, 0.45) if sunny else rng.uniform(0.6, 0.8)
         warm = rng.uniform(0.02, 0.12) if sunny else 0.0
-        direct = (strength * (1 + warm), strength, strength * (1 - warm))
         ambient = (around_light * 0.95, around_light, around_light * 1.07)
+    direct = (strength * (1 + warm), strength, strength * (1 - warm))
     return Light(toward=rounded(toward), direct=rounded(direct), ambient=rounded(ambient))
 
 

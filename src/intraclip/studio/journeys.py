@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import combinations
+from typing import NamedTuple
 
 import numpy as np
 
@@ -61,28 +62,20 @@ class Visit:
         return self.first + len(self.heading) - 1
 
 
-@dataclass(frozen=True, kw_only=True)
-class Way:
-    """Times between two cameras, seconds from leaving one view to entering the other.
+class Way(NamedTuple):
+    """Seconds from leaving one view to entering another: nobody is faster than the minimum, half take longer."""
 
-    Attributes:
-        cameras: the two, the smaller number first.
-        minimum_s: nobody is faster.
-        usual_s: half of the people take longer.
-    """
-
-    cameras: tuple[int, int]
     minimum_s: float
     usual_s: float
 
 
 def draw_ways(config: VideosConfig) -> dict[tuple[int, int], Way]:
-    """Travel times of every pair of cameras."""
+    """Travel times of every pair of cameras, the smaller number first."""
     ways = {}
     for pair in combinations(range(1, config.cameras + 1), 2):
         rng = generator(config.seed, Kind.SCHEDULE, *pair, _VISIT)
         usual = round(float(rng.uniform(*config.travel)), 1)
-        ways[pair] = Way(cameras=pair, minimum_s=round(0.6 * usual, 1), usual_s=usual)
+        ways[pair] = Way(minimum_s=round(0.6 * usual, 1), usual_s=usual)
     return ways
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import io
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from intraclip.studio.config import BenchmarkConfig, Layout
+from intraclip.studio.config import BenchmarkConfig
 from intraclip.studio.randomness import Kind, generator
 from intraclip.studio.tracklet import TrackletPlan
 from intraclip.types import DISTRACTOR_PID, JUNK_PID
@@ -28,12 +28,17 @@ SPLITS = 10
 
 def plan_tracklets(config: BenchmarkConfig) -> list[TrackletPlan]:
     """Every tracklet of a benchmark, in the order of its tables."""
-    return _LAYOUTS[config.layout][0](config)
+    return _plan_mars(config) if config.layout == "mars" else _plan_pairs(config, *_PAIRS[config.layout])
 
 
 def write_tables(root: Path, config: BenchmarkConfig, plans: Sequence[TrackletPlan]) -> None:
     """Write the tables of the layout."""
-    _LAYOUTS[config.layout][1](root, config, plans)
+    if config.layout == "mars":
+        _write_mars(root, plans)
+    elif config.layout == "ilids-vid":
+        _write_ilids(root, config)
+    else:
+        _write_prid(root, config)
 
 
 # -- MARS --------------------------------------------------------------------------------------------------
@@ -110,7 +115,7 @@ def _mars_plan(
     )
 
 
-def _write_mars(root: Path, config: BenchmarkConfig, plans: Sequence[TrackletPlan]) -> None:
+def _write_mars(root: Path, plans: Sequence[TrackletPlan]) -> None:
     info = root / "info"
     info.mkdir(parents=True, exist_ok=True)
     groups = {
@@ -137,18 +142,21 @@ def _write_mars(root: Path, config: BenchmarkConfig, plans: Sequence[TrackletPla
 # -- iLIDS-VID and PRID-2011 -------------------------------------------------------------------------------
 
 
-_ILIDS = (
-    "cam{camid}_person{pid:03d}",
-    "i-LIDS-VID/sequences/cam{camid}/person{pid:03d}/cam{camid}_person{pid:03d}_{frame:05d}.png",
-)
-_PRID = (
-    "cam_{letter}_person_{pid:04d}",
-    "prid_2011/multi_shot/cam_{letter}/person_{pid:04d}/{frame:04d}.png",
-)
+_PAIRS = {
+    "ilids-vid": (
+        "cam{camid}_person{pid:03d}",
+        "i-LIDS-VID/sequences/cam{camid}/person{pid:03d}/cam{camid}_person{pid:03d}_{frame:05d}.png",
+    ),
+    "prid2011": (
+        "cam_{letter}_person_{pid:04d}",
+        "prid_2011/multi_shot/cam_{letter}/person_{pid:04d}/{frame:04d}.png",
+    ),
+}
+"""Layout -> formats of a tracklet's name and of a frame's file."""
 
 
 def _plan_pairs(config: BenchmarkConfig, name: str, file: str) -> list[TrackletPlan]:
-    """Everybody in both cameras; `name` of a tracklet and `file` of a frame are formats."""
+    """Everybody in both cameras."""
     plans = []
     for camid, letter in ((1, "a"), (2, "b")):
         for pid in range(1, config.identities + 1):
@@ -170,7 +178,7 @@ def _plan_pairs(config: BenchmarkConfig, name: str, file: str) -> list[TrackletP
     return plans
 
 
-def _write_ilids(root: Path, config: BenchmarkConfig, plans: Sequence[TrackletPlan]) -> None:
+def _write_ilids(root: Path, config: BenchmarkConfig) -> None:
     folder = root / "train-test people splits"
     folder.mkdir(parents=True, exist_ok=True)
     rng = generator(config.seed, Kind.SPLIT)
@@ -178,7 +186,7 @@ def _write_ilids(root: Path, config: BenchmarkConfig, plans: Sequence[TrackletPl
     _save_mat(folder / "train_test_splits_ilidsvid.mat", "ls_set", np.array(rows, dtype=np.uint16))
 
 
-def _write_prid(root: Path, config: BenchmarkConfig, plans: Sequence[TrackletPlan]) -> None:
+def _write_prid(root: Path, config: BenchmarkConfig) -> None:
     rng = generator(config.seed, Kind.SPLIT)
     splits = []
     for _ in range(SPLITS):
@@ -201,12 +209,3 @@ def _save_mat(path: Path, name: str, table: npt.NDArray[np.int32] | npt.NDArray[
     # The first 116 bytes are free text in which scipy puts the time; the same seed must give the same bytes.
     text = b"MATLAB 5.0 MAT-file, written by intraclip".ljust(116)
     path.write_bytes(text + buffer.getvalue()[116:])
-
-
-_Plan = Callable[[BenchmarkConfig], list[TrackletPlan]]
-_Write = Callable[[Path, BenchmarkConfig, Sequence[TrackletPlan]], None]
-_LAYOUTS: dict[Layout, tuple[_Plan, _Write]] = {
-    "mars": (_plan_mars, _write_mars),
-    "ilids-vid": (lambda config: _plan_pairs(config, *_ILIDS), _write_ilids),
-    "prid2011": (lambda config: _plan_pairs(config, *_PRID), _write_prid),
-}

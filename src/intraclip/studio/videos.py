@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import multiprocessing
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, wait
 from dataclasses import asdict
 from pathlib import Path
@@ -99,7 +99,7 @@ def make_videos(
     for camid, lines in truth.items():
         write_text(out / "ground_truth" / f"cam{camid}.txt", "".join(line.in_mot() for line in lines))
     rows = _visit_rows(config, visits, truth)
-    write_text(out / "ground_truth" / "travel.toml", _travel_toml(draw_ways(config).values()))
+    write_text(out / "ground_truth" / "travel.toml", _travel_toml(draw_ways(config)))
     cameras = [asdict(draw_camera(config.seed, n, config.difficulty)) for n in range(1, config.cameras + 1)]
     write_truth(
         out / "ground_truth",
@@ -244,9 +244,8 @@ def _visit_rows(
     return rows
 
 
-def _travel_toml(ways: Iterable[Way]) -> str:
+def _travel_toml(ways: Mapping[tuple[int, int], Way]) -> str:
     return "\n".join(
-        f"[[travel]]\ncameras = [{way.cameras[0]}, {way.cameras[1]}]\nminimum_s = {way.minimum_s}\n"
-        f"usual_s = {way.usual_s}\n"
-        for way in ways
+        f"[[travel]]\ncameras = [{a}, {b}]\nminimum_s = {way.minimum_s}\nusual_s = {way.usual_s}\n"
+        for (a, b), way in ways.items()
     )

@@ -15,7 +15,7 @@ from intraclip.errors import ConfigError, DataError
 from intraclip.lab.reproduce.plan import KEPT, SCORES_FILE
 from intraclip.lab.reproduce.results import table_result
 from intraclip.lab.reproduce.run import Plan, plan
-from intraclip.lab.reproduce.settings import Settings
+from intraclip.lab.reproduce.scales import Settings
 from intraclip.metrics.distance import Distance
 from intraclip.studio import BenchmarkConfig, make_benchmark
 from lab.reproduce.tiny import make, mars, planned, write_recipe

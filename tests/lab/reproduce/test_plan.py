@@ -22,8 +22,7 @@ from intraclip.lab.reproduce.experiments import experiments_named
 from intraclip.lab.reproduce.plan import PlannedRun, look_again
 from intraclip.lab.reproduce.run import plan
 from intraclip.lab.reproduce.runner import Slot, command_lines
-from intraclip.lab.reproduce.scales import scale_named
-from intraclip.lab.reproduce.settings import Settings
+from intraclip.lab.reproduce.scales import Settings, scale_named
 from intraclip.lab.reproduce.sources import layouts_for
 from intraclip.train.loop import train
 from lab.reproduce.tiny import ilids, make, mars, planned, prid, write_recipe
@@ -286,9 +285,10 @@ def test_data_rendered_for_another_scale_are_refused(tmp_path: Path):
 
 
 @pytest.mark.parametrize("name", ["seeds", "jobs", "processes"])
-def test_counts_are_at_least_one(tmp_path: Path, name: str):
-    with pytest.raises(ConfigError, match=f"--{name} is 0"):
-        plan(Settings(experiment="table1", scale="smoke", out=tmp_path, **{name: 0}))
+def test_counts_are_at_least_one(tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]):
+    assert main(["reproduce", "table1", "--out", str(tmp_path / "out"), f"--{name}", "0"]) == 2
+    assert f"--{name} 0 is too small, at least 1" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_estimates_learn_from_finished_runs(tmp_path: Path):

@@ -12,7 +12,7 @@ import torch
 from intraclip.config import InputConfig, ModelConfig
 from intraclip.errors import CheckpointError, ConfigError
 from intraclip.lab.reproduce.run import Plan, plan, reproduce
-from intraclip.lab.reproduce.settings import Settings
+from intraclip.lab.reproduce.scales import Settings
 from intraclip.lab.view import View
 from intraclip.models.embedder import build_embedder
 from lab.reproduce.tiny import make, mars, write_recipe

@@ -9,7 +9,7 @@ from intraclip.data.readers import read_split
 from intraclip.embed.evaluate import evaluate
 from intraclip.lab.reproduce.plan import PlannedRun
 from intraclip.lab.reproduce.run import Plan, plan
-from intraclip.lab.reproduce.settings import Settings
+from intraclip.lab.reproduce.scales import Settings
 from intraclip.train.loop import train
 from tiny_recipe import RECIPE
 

@@ -1,9 +1,7 @@
 """What figures 1 and 3 share: the runs behind them, and what they come to: numbers, comparisons, plain sentences.
 
-Two questions about a difference are kept apart, as in tables. *Would other people show it too?* is answered by
-bootstrap and flip test over people (or over draws that share no person), with the networks as they are. *Would other
-trainings show it too?* is answered by Student's t over seeds, each seed's difference being one observation; one seed
-cannot answer it at all. A claim holds when both answers are yes (`intraclip.lab.reproduce.statistics.agreed`).
+Other people and other trainings are kept apart as in tables (`intraclip.lab.reproduce.statistics`): units are people,
+or draws that share no person, and a seed's difference is one observation.
 """
 
 from __future__ import annotations

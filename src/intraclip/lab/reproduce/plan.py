@@ -197,24 +197,24 @@ def make_plan(
             f"{experiment.name} needs {every.join(layouts)} data, and --data names no "
             f"{every.join(missing)}; add the folder, or leave out --data to render people"
         )
-    trained_on = used[:1] if experiment.kind == "cross" else used
     if experiment.kind == "cross" and same_people(sources[used[0]].root, sources[used[1]].root):
         raise DataError(
             f"{sources[used[0]].root} and {sources[used[1]].root} were rendered with the same seed: people who are "
             "trained on would be tested on; render one of them with another --seed"
         )
-    runs: dict[str, dict[str, tuple[PlannedRun, ...]]] = {}
-    for layout in trained_on:
-        runs[layout] = {}
-        for row in experiment.rows:
-            if row.changes is None:
-                continue
-            changed = row_recipe(recipe, row, scale.changes.get(experiment.name, {}))
-            runs[layout][row.key] = tuple(
+    also = scale.changes.get(experiment.name, {})
+    recipes = {row.key: row_recipe(recipe, row, also) for row in experiment.rows if row.changes is not None}
+    runs = {
+        layout: {
+            key: tuple(
                 _planned(out, sources[layout], changed, recipe, base, refused, split=split, seed=seed)
                 for seed in seeds
                 for split in sources[layout].numbers
             )
+            for key, changed in recipes.items()
+        }
+        for layout in (used[:1] if experiment.kind == "cross" else used)
+    }
     return ExperimentPlan(experiment=experiment, sources=tuple(sources[name] for name in used), runs=runs)
 
 

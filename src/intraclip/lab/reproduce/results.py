@@ -27,7 +27,7 @@ from intraclip.lab.reproduce.estimate import trained_seconds
 from intraclip.lab.reproduce.experiments import MEASURES
 from intraclip.lab.reproduce.nuisances import by_nuisance
 from intraclip.lab.reproduce.plan import SCORES_FILE, ExperimentPlan, PlannedRun, read_json
-from intraclip.lab.reproduce.settings import Settings
+from intraclip.lab.reproduce.scales import Settings
 from intraclip.lab.reproduce.sources import Source
 from intraclip.lab.reproduce.statistics import FEWEST_PEOPLE, Trainings, gains, holm, measured, plain, sample
 from intraclip.losses import LOSSES

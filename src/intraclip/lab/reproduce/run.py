@@ -35,8 +35,7 @@ from intraclip.lab.reproduce.plan import (
 )
 from intraclip.lab.reproduce.results import table_result, write_curves
 from intraclip.lab.reproduce.runner import Failure, Slot, do_runs, slots, visible_gpus
-from intraclip.lab.reproduce.scales import Scale, scale_named
-from intraclip.lab.reproduce.settings import Settings
+from intraclip.lab.reproduce.scales import Scale, Settings, scale_named
 from intraclip.lab.reproduce.sources import Source, choose_sources, layouts_for
 from intraclip.lab.reproduce.tables import page, write_result
 from intraclip.lab.reproduce.weights import Weights, load_once, weights_of

@@ -112,10 +112,10 @@ def choose_sources(
     raise_problems(problems)
     sources: dict[str, Source] = {}
     for layout in layouts:
-        if data and layout not in given:
-            continue
         if layout in given:
-            root, benchmark = given[layout], None
+            root = given[layout]
+        elif data:
+            continue
         else:
             benchmark = scale.benchmarks[layout]
             root = out / "data" / layout
