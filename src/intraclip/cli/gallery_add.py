@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -92,8 +91,9 @@ def add(args: AddArgs) -> int:
 
 
 def add_folder(args: AddArgs, progress: Progress | None = None) -> tuple[AddSummary, int, str]:
-    """Embed a data folder and add it; returns as `_filled`."""
+    """Embed a data folder and add it: what became of it, tracklets there now, and the first one's id."""
     from intraclip.gallery.adding import add_tracklets, read_tracklets
+    from intraclip.gallery.gallery import opened_or_created
 
     assert args.data is not None
     extractor, recipe = open_model_for(args, args.gallery)
@@ -102,23 +102,27 @@ def add_folder(args: AddArgs, progress: Progress | None = None) -> tuple[AddSumm
     tracklets = read_tracklets(args.data, naming, layout=args.layout, split=split)
     _tell_absent(naming, {tracklet.camid for tracklet, _ in tracklets})
     settings = extract_settings(recipe, workers=args.workers, on_unreadable=args.on_unreadable)
-
-    def fill(gallery: Gallery) -> AddSummary:
+    with opened_or_created(
+        args.gallery,
+        fingerprint=extractor.fingerprint(settings.clip),
+        dimension=extractor.embedding_size,
+        metric=args.distance,
+        model=extractor.name,
+    ) as gallery:
+        _tell_calibration(gallery)
         with nullcontext(progress) if progress else progress_bar("frames") as update:
             summary = add_tracklets(
                 gallery, tracklets, extractor, settings, crops=args.crops, progress=update
             )
         if summary.added:
             note_model(args, gallery)
-        return summary
-
-    fingerprint = extractor.fingerprint(settings.clip)
-    return _filled(args, fill, fingerprint, extractor.embedding_size, extractor.name)
+        return _finish(args, gallery, summary)
 
 
 def _add_file(args: AddArgs) -> tuple[AddSummary, int, str]:
     from intraclip.embed.embeddings_io import read_embeddings
     from intraclip.gallery.adding import add_embeddings, read_tracklets
+    from intraclip.gallery.gallery import opened_or_created
 
     assert args.embeddings is not None
     file = read_embeddings(args.embeddings)
@@ -134,15 +138,19 @@ def _add_file(args: AddArgs) -> tuple[AddSummary, int, str]:
         if args.data is not None
         else []
     )
-
-    def fill(gallery: Gallery) -> AddSummary:
+    with opened_or_created(
+        args.gallery,
+        fingerprint=file.fingerprint,
+        dimension=file.embeddings.features.shape[1],
+        metric=args.distance,
+        model=str(file.metadata.get("encoder", "")),
+    ) as gallery:
+        _tell_calibration(gallery)
         with progress_bar("tracklets") as update:
-            return add_embeddings(
+            summary = add_embeddings(
                 gallery, file, naming, tracklets=tracklets, crops=args.crops, progress=update
             )
-
-    model = str(file.metadata.get("encoder", ""))
-    return _filled(args, fill, file.fingerprint, file.embeddings.features.shape[1], model)
+        return _finish(args, gallery, summary)
 
 
 def _tell_absent(naming: Naming, cameras: set[int]) -> None:
@@ -151,29 +159,26 @@ def _tell_absent(naming: Naming, cameras: set[int]) -> None:
         say(f"note: nothing here is from camera {', '.join(map(str, absent))}, which --camera-name names")
 
 
-def _filled(
-    args: AddArgs, fill: Callable[[Gallery], AddSummary], fingerprint: str, dimension: int, model: str
-) -> tuple[AddSummary, int, str]:
-    """What became of it, tracklets there now, and the first one's id."""
-    from intraclip.gallery.gallery import open_gallery, opened_or_created
-    from intraclip.gallery.labels import take_labels
+def _tell_calibration(gallery: Gallery) -> None:
+    """What a new gallery's probabilities were learned from, where it was not the user's own material."""
+    learned = learned_in_words(gallery)
+    if learned and not gallery.stats().tracklets:
+        say(learned)
 
-    with opened_or_created(
-        args.gallery, fingerprint=fingerprint, dimension=dimension, metric=args.distance, model=model
-    ) as gallery:
-        # of a new gallery, what was not learned from the user's own material
-        if (learned := learned_in_words(gallery)) and not gallery.stats().tracklets:
-            say(learned)
-        summary = fill(gallery)
-        if summary.added:
-            audited(gallery, "add", {"tracklets": summary.added})
-        if args.labels_of is not None:
-            audited(gallery, "take labels", {"of": args.labels_of})
-            with open_gallery(args.labels_of) as earlier:
-                say(f"took over {take_labels(gallery, earlier):,} labels and judgements of {args.labels_of}")
-        gallery.build_index()
-        page = gallery.page(limit=1)
-        return summary, gallery.stats().tracklets, page.records[0].id if page.records else ""
+
+def _finish(args: AddArgs, gallery: Gallery, summary: AddSummary) -> tuple[AddSummary, int, str]:
+    if summary.added:
+        audited(gallery, "add", {"tracklets": summary.added})
+    if args.labels_of is not None:
+        from intraclip.gallery.gallery import open_gallery
+        from intraclip.gallery.labels import take_labels
+
+        audited(gallery, "take labels", {"of": args.labels_of})
+        with open_gallery(args.labels_of) as earlier:
+            say(f"took over {take_labels(gallery, earlier):,} labels and judgements of {args.labels_of}")
+    gallery.build_index()
+    page = gallery.page(limit=1)
+    return summary, gallery.stats().tracklets, page.records[0].id if page.records else ""
 
 
 def _naming(args: AddArgs) -> Naming:
