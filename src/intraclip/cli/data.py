@@ -134,13 +134,11 @@ def _make(args: MakeArgs) -> int:
     _refuse_options_of_the_other_preset(args)
     from intraclip.studio import make_benchmark, make_diverse
 
-    if args.preset == "diverse":
-        made = _diverse_config(args)
-        with leaving_nothing(args.folder), progress_bar("rendering frames") as update:
-            summary = make_diverse(args.folder, made, workers=args.workers, progress=update)
-    else:
-        config = _benchmark_config(args)
-        with leaving_nothing(args.folder), progress_bar("rendering frames") as update:
+    config = _diverse_config(args) if args.preset == "diverse" else _benchmark_config(args)
+    with leaving_nothing(args.folder), progress_bar("rendering frames") as update:
+        if isinstance(config, DiverseConfig):
+            summary = make_diverse(args.folder, config, workers=args.workers, progress=update)
+        else:
             summary = make_benchmark(args.folder, config, workers=args.workers, progress=update)
     if args.json:
         print_json(vars(summary))

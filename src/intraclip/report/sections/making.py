@@ -17,37 +17,26 @@ def making(run: RunRecord) -> Shown:
     """Recipe, machine, command, commit and data of a run."""
     environment, data = run.environment, run.evaluation.get("data", {})
     trained = environment.get("data", {})
-    facts: list[tuple[str, str]] = [("Run folder", str(run.folder))]
-    if environment.get("command"):
-        facts.append(("Command", shlex.join(map(str, environment["command"]))))
-    facts.append(("Commit", str(environment.get("commit") or "not known")))
-    if trained:
-        facts.append(
-            (
-                "Training data",
-                f"{trained.get('dataset')}, split {trained.get('split')}: {trained.get('training_tracklets')} "
-                f"tracklets of {trained.get('training_identities')} people, in {trained.get('root')}",
-            )
-        )
-    facts.append(("Test data", f"{data.get('dataset')}, split {data.get('split')}, in {data.get('root')}"))
-    if environment:
-        facts.append(
-            (
-                "Machine",
-                f"{environment.get('device')} ({environment.get('processor')}, {environment.get('cores')} cores, "
-                f"{environment.get('threads')} threads), {environment.get('platform')}",
-            )
-        )
-        versions = {"python": environment.get("python"), **environment.get("packages", {})}
-        facts.append(("Versions", ", ".join(f"{name} {version}" for name, version in versions.items())))
-    if run.epochs:
-        facts.append(("Epochs", f"{len(run.epochs)}, {duration(run.seconds or 0)} in all"))
-    if run.throughput:
-        facts.append(("Throughput", str(run.throughput.get("summary"))))
+    versions = {"python": environment.get("python"), **environment.get("packages", {})}
+    facts = {
+        "Run folder": str(run.folder),
+        "Command": shlex.join(map(str, environment.get("command") or ())),
+        "Commit": str(environment.get("commit") or "not known"),
+        "Training data": trained
+        and f"{trained.get('dataset')}, split {trained.get('split')}: {trained.get('training_tracklets')} "
+        f"tracklets of {trained.get('training_identities')} people, in {trained.get('root')}",
+        "Test data": f"{data.get('dataset')}, split {data.get('split')}, in {data.get('root')}",
+        "Machine": environment
+        and f"{environment.get('device')} ({environment.get('processor')}, {environment.get('cores')} cores, "
+        f"{environment.get('threads')} threads), {environment.get('platform')}",
+        "Versions": environment and ", ".join(f"{name} {version}" for name, version in versions.items()),
+        "Epochs": run.epochs and f"{len(run.epochs)}, {duration(run.seconds or 0)} in all",
+        "Throughput": run.throughput and str(run.throughput.get("summary")),
+    }
     return {
         "run": run.name,
         "description": run.recipe.description,
-        "facts": tuple(facts),
+        "facts": [(name, text) for name, text in facts.items() if text],
         "recipe": dump_recipe(run.recipe),
     }
 
