@@ -19,7 +19,7 @@ from intraclip.link.agglomeration import Indices
 from intraclip.link.evidence import BLOCK, Evidence
 from intraclip.link.footage import without_cameras
 from intraclip.link.people import FULL, People
-from intraclip.link.recordings import is_unknown
+from intraclip.link.source import is_unknown
 from intraclip.link.transit import EDGES, FEW, TransitTimes, bins
 
 LEAST = 10
