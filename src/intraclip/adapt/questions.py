@@ -31,6 +31,9 @@ SLOPE = 0.1
 WORTH = 0.02
 """Chance of an unexpected answer below which nothing is asked."""
 
+NO_DOUBT = "what tracklets, footage and answers say leaves no doubt that an answer could settle"
+"""Why nothing is worth asking."""
+
 MOST = 2_000
 """Tracklets of a gallery that questions are about: those seen last."""
 
@@ -196,18 +199,15 @@ class GalleryQuestions:
         """Why nothing is worth asking, in a sentence without its stop."""
         if self._gallery.stats().tracklets < FEWEST:
             return f"fewer than {FEWEST} tracklets say too little about who is who"
-        return "what tracklets, footage and answers say leaves no doubt that an answer could settle"
+        return NO_DOUBT
 
     def _look(self) -> _Seen | None:
         counts = self._gallery.stats()
         key = (counts.tracklets, *counts.cameras.items(), *counts.sources.items())
         if counts.tracklets < FEWEST:
             return None
-        if self._seen is None or self._seen.key != key:
-            self._seen = self._looked(key)
-        return self._seen
-
-    def _looked(self, key: tuple[Any, ...]) -> _Seen:
+        if self._seen is not None and self._seen.key == key:
+            return self._seen
         given = from_gallery(self._gallery)
         rows = np.arange(len(given.names))
         if len(rows) > MOST:
@@ -222,10 +222,11 @@ class GalleryQuestions:
             times=None if given.times is None else given.times[rows],
             sources=tuple(given.sources[n] for n in rows) if given.sources else (),
         )
-        return _Seen(
+        self._seen = _Seen(
             key=key,
             names=tuple(given.names[n] for n in rows),
             scores=likeness(across(vectors, directions(vectors, camids)), camids),
             impossible=np.isneginf(evidence.score_matrix()),
             askable=np.ones(len(rows), dtype=np.bool_),
         )
+        return self._seen
