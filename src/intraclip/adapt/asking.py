@@ -84,9 +84,8 @@ class Asking:
 
     def settled(self) -> Settled:
         """All that is certain now."""
-        said = (
-            judgements_of([*self.given, *self.answers]) if self.gallery is None else self.gallery.judgements()
-        )
+        own = judgements_of([*self.given, *self.answers])
+        said = own if self.gallery is None else self.gallery.judgements()
         return settle(self.impossible, self.names, said, self.labels)
 
     def ask(self, vectors: Vectors, count: int, responder: Responder, say: Callable[[str], None]) -> None:
