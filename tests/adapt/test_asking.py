@@ -77,13 +77,6 @@ def test_contradictions_join_nothing_keep_apart_what_was_called_different_and_ar
     assert "take one of the judgements back" in note
 
 
-def test_of_some_tracklets_the_same_is_certain():
-    found = settle(nobody(5), "abcde", [said("a", "b", True), said("b", "e", True), said("e", "d", False)])
-    part = found.take(np.array([1, 3, 4]))
-    assert part.group.tolist() == [0, 1, 0]
-    assert pairs(part.apart) == {"ab", "bc"}
-
-
 # -- which question --------------------------------------------------------------------------------------------
 
 

@@ -13,8 +13,8 @@ from intraclip.link.evidence import Evidence
 from intraclip.link.footage import with_unit
 from intraclip.link.learning import learn_times, still_linked, sure_links
 from intraclip.link.people import People, link
-from intraclip.link.recordings import kept_apart
 from intraclip.link.scores import score_people
+from intraclip.link.source import kept_apart
 from intraclip.link.transit import EDGES, TransitTimes, bins
 from intraclip.link.travel import Travel, TravelTimes, read_travel_times
 from intraclip.metrics.embeddings import Embeddings

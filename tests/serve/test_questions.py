@@ -131,5 +131,5 @@ def test_a_pair_is_two_tracklets_that_are_there(client):
 
 
 def test_choosing_questions_needs_no_pytorch():
-    code = "import intraclip.adapt.gallery_questions, sys; sys.exit('torch' in sys.modules)"
+    code = "import intraclip.adapt.questions, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

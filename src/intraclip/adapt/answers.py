@@ -39,20 +39,12 @@ class Settled:
     apart: npt.NDArray[np.bool_]
     notes: tuple[str, ...] = ()
 
-    def __len__(self) -> int:
-        return len(self.group)
-
     @property
     def together(self) -> npt.NDArray[np.bool_]:
         """Pairs that are surely one person, bool ``[N, N]``; nobody is a pair with itself."""
         found = self.group[:, None] == self.group
         np.fill_diagonal(found, False)
         return np.asarray(found)
-
-    def take(self, rows: Indices) -> Settled:
-        """Of some tracklets alone; what is certain by way of others stays certain."""
-        _, first, place = np.unique(self.group[rows], return_index=True, return_inverse=True)
-        return Settled(group=first[place].astype(np.int64), apart=self.apart[np.ix_(rows, rows)])
 
 
 def settle(

@@ -18,11 +18,10 @@ import numpy.typing as npt
 from intraclip.adapt.answers import Settled, keep, labels_of, settle, take_back, unsure_of
 from intraclip.adapt.clusters import likeness
 from intraclip.adapt.footage import Footage
-from intraclip.adapt.questions import next_question, pairs_of
+from intraclip.adapt.questions import NO_DOUBT, next_question, pairs_of
 from intraclip.errors import DataError
 from intraclip.gallery.answers import UNSURE, Answer, judgements_of, read_answers, write_answers
 from intraclip.gallery.gallery import Gallery
-from intraclip.gallery.records import Judgement
 from intraclip.gallery.store import Vectors
 from intraclip.types import Tracklet
 
@@ -85,7 +84,9 @@ class Asking:
 
     def settled(self) -> Settled:
         """All that is certain now."""
-        return settle(self.impossible, self.names, self._judgements(), self.labels)
+        own = judgements_of([*self.given, *self.answers])
+        said = own if self.gallery is None else self.gallery.judgements()
+        return settle(self.impossible, self.names, said, self.labels)
 
     def ask(self, vectors: Vectors, count: int, responder: Responder, say: Callable[[str], None]) -> None:
         """Ask until `count` answers were given to this run, nothing is worth asking, or it is enough.
@@ -110,10 +111,7 @@ class Asking:
             )
             if found is None:
                 more = " more" if self.answers else ""
-                say(
-                    f"nothing{more} is worth asking: what tracklets, footage and answers say leaves no doubt that an "
-                    "answer could settle"
-                )
+                say(f"nothing{more} is worth asking: {NO_DOUBT}")
                 return
             two = self.footage.take([found.a, found.b])
             asked = Asked(
@@ -158,11 +156,6 @@ class Asking:
             take_back(self.gallery, last.query, last.tracklet)
         self.answers.pop()
         write_answers(self.file, self.answers)
-
-    def _judgements(self) -> list[Judgement]:
-        if self.gallery is not None:
-            return self.gallery.judgements()
-        return judgements_of([*self.given, *self.answers])
 
     def _unsure(self) -> list[tuple[str, str]]:
         own = [(a.query, a.tracklet) for a in [*self.given, *self.answers] if a.answer == UNSURE]

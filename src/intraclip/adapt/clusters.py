@@ -67,7 +67,12 @@ class Clusters:
 
 def cluster(vectors: Vectors, camids: Indices, settled: Settled) -> Clusters:
     """Group tracklets by their vectors, float32 ``[N, D]`` of unit length; what is settled goes before likeness."""
-    return _numbered(agglomerate(constrained(likeness(vectors, camids), settled)).cut(-LEVEL))
+    root = agglomerate(constrained(likeness(vectors, camids), settled)).cut(-LEVEL)
+    sizes = np.bincount(root, minlength=len(root))
+    person = np.zeros(len(root), dtype=np.int64)
+    firsts = np.flatnonzero(sizes > 1)  # a group's root is its smallest item
+    person[sizes[root] > 1] = np.searchsorted(firsts, root[sizes[root] > 1]) + 1
+    return Clusters(person=person)
 
 
 def likeness(vectors: Vectors, camids: Indices) -> ScoreMatrix:
@@ -129,11 +134,3 @@ def directions(vectors: Vectors, camids: Indices) -> Vectors:
 def across(vectors: Vectors, out: Vectors) -> Vectors:
     """Vectors ``[N, D]`` without `directions`, as the network gives them once they are taken out of it."""
     return unit(vectors - (vectors @ out) @ out.T)
-
-
-def _numbered(root: Indices) -> Clusters:
-    sizes = np.bincount(root, minlength=len(root))
-    person = np.zeros(len(root), dtype=np.int64)
-    firsts = np.flatnonzero(sizes > 1)  # a group's root is its smallest item
-    person[sizes[root] > 1] = np.searchsorted(firsts, root[sizes[root] > 1]) + 1
-    return Clusters(person=person)

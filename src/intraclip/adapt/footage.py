@@ -17,8 +17,7 @@ from intraclip.errors import DataError
 from intraclip.gallery.folder_files import FILE
 from intraclip.gallery.gallery import Gallery, is_server, open_gallery
 from intraclip.link.agglomeration import Indices
-from intraclip.link.recordings import kept_apart, recordings
-from intraclip.link.source import from_gallery
+from intraclip.link.source import from_gallery, kept_apart, recordings
 from intraclip.types import UNKNOWN_PID, ArrayTracklet, Split, Tracklet
 
 

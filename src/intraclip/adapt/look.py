@@ -41,9 +41,6 @@ class Look:
     segments: tuple[Vectors, ...]
     starts: tuple[tuple[int, ...], ...]
 
-    def __len__(self) -> int:
-        return len(self.segments)
-
     def vectors(self) -> Vectors:
         """One vector a tracklet, float32 ``[N, D]`` of unit length."""
         return unit(np.stack([s.mean(axis=0) for s in self.segments]))

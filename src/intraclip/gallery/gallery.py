@@ -579,7 +579,7 @@ class Gallery:
             ConfigError: no filter is given; to delete everything, delete the gallery itself.
             OutputError: it cannot be written. Nothing was removed.
         """
-        if filters.empty:
+        if filters == Filters():
             raise ConfigError(
                 "say which tracklets to delete: ids, people, cameras, sources or an age; to delete everything, remove "
                 f"the gallery {self.info.address} itself"

@@ -140,11 +140,10 @@ class MilvusStore(Store):
     def remove(self, ids: Sequence[str], *, dry_run: bool) -> Removed:
         gone = set(ids)
         about = [j for j in self.judgements() if j.query in gone or j.tracklet in gone]
-        pictures = 0
-        for part in _parts(ids):
-            pictures += len(
-                self._server.query(server.PICTURES, f"{_any('tracklet', part)} and piece == 0", ["place"])
-            )
+        pictures = sum(
+            len(self._server.query(server.PICTURES, f"{_any('tracklet', part)} and piece == 0", ["place"]))
+            for part in _parts(ids)
+        )
         if dry_run or not ids:
             return Removed(pictures, len(about), True, "")
         for part in _parts(ids):

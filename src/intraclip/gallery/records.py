@@ -152,11 +152,6 @@ class Filters:
     seen_before: float | None = None
     seen_after: float | None = None
 
-    @property
-    def empty(self) -> bool:
-        """Whether every tracklet passes."""
-        return self == Filters()
-
     def texts(self) -> list[tuple[str, frozenset[str], bool]]:
         """What is asked of a record's texts: which field, texts, and whether it must be one of them or none of them."""
         wanted = {"id": self.ids, "camera": self.cameras, "person": self.people, "source": self.sources}
@@ -277,7 +272,6 @@ class Page:
     """Part of a list of records, in order of their ids.
 
     Attributes:
-        records: at most as many as asked for.
         cursor: hand it in for the next page; empty at the end.
     """
 

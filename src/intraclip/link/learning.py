@@ -19,7 +19,7 @@ from intraclip.link.agglomeration import Indices
 from intraclip.link.evidence import BLOCK, Evidence
 from intraclip.link.footage import without_cameras
 from intraclip.link.people import FULL, People
-from intraclip.link.recordings import is_unknown
+from intraclip.link.source import is_unknown
 from intraclip.link.transit import EDGES, FEW, TransitTimes, bins
 
 LEAST = 10
@@ -160,11 +160,9 @@ def _smooth(shares: Shares) -> Shares:
 def _everywhere(one: Shares, two: Shares, pairs: Indices) -> Shares | None:
     """Log ratios ``[K]`` that all pairs of cameras have in common; None unless some foretell the others.
 
-    Args:
-        one: gaps of one person ``[L, K]``.
-        two: gaps of two people.
-        pairs: number of the two cameras of every link ``[L]``. Few pairs cannot foretell each other: links do then.
+    Gaps of one person and of two are ``[L, K]``; `pairs` has the number of the two cameras of every link ``[L]``.
     """
+    # Few pairs cannot foretell each other: links do then.
     groups = pairs if pairs.max() >= 2 else np.arange(len(pairs))
     inside = np.eye(groups.max() + 1)[groups]
     theirs = _smooth(two)

@@ -26,7 +26,6 @@ from intraclip.link.kept import keep_in
 from intraclip.link.learning import KEPT, learn_times, still_linked
 from intraclip.link.output import read_linking
 from intraclip.link.people import LIKELIER, SURE, People
-from intraclip.link.recordings import kept_apart
 from intraclip.link.scores import LinkScores, score_people
 from intraclip.link.source import (
     Input,
@@ -36,6 +35,7 @@ from intraclip.link.source import (
     from_gallery,
     is_data_folder,
     is_gallery,
+    kept_apart,
 )
 from intraclip.link.told import Said, Told, read_told
 from intraclip.link.travel import TravelTimes, read_travel_times
@@ -264,8 +264,8 @@ def _opened(
     lock: bool,
     progress: Progress | None,
 ) -> Iterator[Input]:
-    folder = isinstance(source, str | Path) and is_data_folder(str(source))
-    if told is not None and not folder and (isinstance(source, Gallery) or _names_gallery(source)):
+    folder = is_data_folder(source)
+    if told is not None and not folder and (isinstance(source, Gallery) or is_gallery(source)):
         raise ConfigError(
             "--answers and --labels go with a folder of tracklets or an embeddings file; a gallery keeps what was said "
             "about its tracklets: judge them on the page of `intraclip serve`, or with `intraclip adapt --answers`"
@@ -280,7 +280,7 @@ def _opened(
         if told is not None:  # before the work of embedding
             told.of([t.name for t in (*split.train, *split.test)])
         yield from_folder(split, network, progress=progress)
-    elif isinstance(source, Embeddings | Gallery) or _names_gallery(source):
+    elif isinstance(source, Embeddings | Gallery) or is_gallery(source):
         if data is not None:
             raise ConfigError("--data goes with an embeddings file; a gallery holds its own pictures")
         if isinstance(source, Embeddings):
@@ -300,10 +300,6 @@ def _opened(
     else:
         chosen = data if isinstance(data, Split) or data is None else read_split(data)
         yield from_file(Path(source), chosen)
-
-
-def _names_gallery(source: object) -> bool:
-    return isinstance(source, str | Path) and is_gallery(str(source))
 
 
 def _sources(given: Input, travel: TravelTimes | None, notes: list[str]) -> tuple[str, ...]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,7 +23,6 @@ from intraclip.gallery.gallery import Gallery, is_server
 from intraclip.link.agglomeration import Indices
 from intraclip.link.changes import Before
 from intraclip.link.kept import kept_in
-from intraclip.link.recordings import recordings
 from intraclip.link.told import Said, said_of
 from intraclip.metrics.embeddings import Embeddings
 from intraclip.metrics.match_probability import MatchCalibration
@@ -30,6 +30,12 @@ from intraclip.types import JUNK_PID, Split, Tracklet
 
 if TYPE_CHECKING:
     from intraclip.embed.network import Network
+
+# Names of `intraclip ingest`: the view of its video (intraclip.ingest.cameras.view_names), then the track. A gallery
+# may put a prefix in front. Other systems' names are not guessed at: "cam1_0007" says nothing about recordings.
+_INGESTED = re.compile(r"(.*?cam\d+(?:v\d+)?)_t\d{4,}(?:p\d+)?", re.DOTALL)
+
+_ALONE = "\0 "
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,15 +79,17 @@ class Input:
     notes: tuple[str, ...] = ()
 
 
-def is_gallery(source: str) -> bool:
-    """Whether a source is a gallery, not an embeddings file."""
-    return is_server(source) or Path(source).is_dir()
+def is_gallery(source: object) -> bool:
+    """Whether a source is the address of a gallery, not an embeddings file."""
+    return isinstance(source, str | Path) and (is_server(source) or Path(source).is_dir())
 
 
-def is_data_folder(source: str) -> bool:
-    """Whether a source is a folder of tracklets with a manifest, such as `intraclip ingest` writes."""
-    path = Path(source)
-    return path.is_dir() and not (path / FILE).exists() and find_manifest(path) is not None
+def is_data_folder(source: object) -> bool:
+    """Whether a source is the path of a folder of tracklets with a manifest, such as `intraclip ingest` writes."""
+    path = Path(source) if isinstance(source, str | Path) else None
+    if path is None or not path.is_dir() or (path / FILE).exists():
+        return False
+    return find_manifest(path) is not None
 
 
 def from_folder(
@@ -210,3 +218,41 @@ def _strips(tracklets: dict[str, Tracklet]) -> Callable[[str], bytes]:
     from intraclip.gallery.pictures import pictures_of
 
     return lambda name: pictures_of(tracklets[name], crops=0).strip
+
+
+def recordings(names: Sequence[str], videos: Sequence[str] = ()) -> tuple[str, ...]:
+    """Recording of every tracklet, by its name and its video; tracklets with the same text share a recording.
+
+    The name counts beside the video: Monday's and Tuesday's video of a camera may both be called ``cam1.mp4``.
+
+    Args:
+        names: of the tracklets ``[N]``.
+        videos: file name of each one's video ``[N]``, empty texts where unknown; or empty.
+
+    Returns:
+        A text for each ``[N]``; empty where neither says anything.
+
+    >>> recordings(["cam1_t0001", "cam1v2_t0001p2", "tracklet 7"])
+    ('cam1', 'cam1v2', '')
+    """
+    found = [_INGESTED.fullmatch(name) for name in names]
+    views = [match[1] if match else "" for match in found]
+    return tuple(
+        " ".join(filter(None, parts)) for parts in zip(views, videos or [""] * len(views), strict=True)
+    )
+
+
+def kept_apart(sources: Sequence[str]) -> tuple[str, ...]:
+    r"""The same recordings, and one of its own for every tracklet whose recording is unknown (an empty text).
+
+    Times of different recordings are not compared, so unknown ones forbid nothing.
+
+    >>> kept_apart(["cam1", "", ""])
+    ('cam1', '\x00 1', '\x00 2')
+    """
+    return tuple(source or f"{_ALONE}{row}" for row, source in enumerate(sources))
+
+
+def is_unknown(source: str) -> bool:
+    """Whether `kept_apart` made this recording up, for one tracklet alone."""
+    return source.startswith(_ALONE)

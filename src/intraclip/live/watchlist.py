@@ -65,7 +65,6 @@ class Watched:
     """A person on the watch-list.
 
     Attributes:
-        id: of the entry.
         name: for people; may be empty.
         rate: share of strangers' tracklets that may pass as this person, inside (0, 1).
         added_at: Unix seconds.
@@ -319,11 +318,11 @@ class Matcher:
             counted = self._counts[found.person.id]
             counted["compared"] += 1
             counted["expected"] += found.chance
-            distances = self._distances(vector, found.own_vectors)
+            distances = self._gallery.distances(vector, found.own_vectors)
             nearest = int(np.argmin(distances))
             if distances[nearest] >= found.threshold:
                 continue
-            if len(found.others) and self._distances(vector, found.others).min() < distances[nearest]:
+            if len(found.others) and self._gallery.distances(vector, found.others).min() < distances[nearest]:
                 continue
             calibration = self._list.calibration()
             hits.append(
@@ -391,11 +390,6 @@ class Matcher:
                 content[RAISED] = sum(alert.watched == key for alert in Alerts(self._gallery).each())
             self._gallery.put_paper(COMPARED, key, content, there[key].tracklets, needs_all=False)
             del self._counts[key]  # not before it is kept: the disk may be full
-
-    def _distances(self, vector: Vector, others: Vector) -> npt.NDArray[np.float32]:
-        if self._gallery.info.metric == "cosine":
-            vector = vector / np.float32(max(float(np.linalg.norm(vector)), 1e-12))
-        return self._gallery.distances(vector, others)
 
 
 def _shown(person: Watched, judgements: Sequence[Judgement]) -> tuple[list[str], list[str]]:

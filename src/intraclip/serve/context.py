@@ -24,7 +24,7 @@ from intraclip.serve.tokens import Attempts, Sessions, Token, Tokens
 from intraclip.serve.uploads import Decoders
 
 if TYPE_CHECKING:
-    from intraclip.adapt.gallery_questions import GalleryQuestions
+    from intraclip.adapt.questions import GalleryQuestions
     from intraclip.embed.network import Network
     from intraclip.live.live import Live
 
@@ -139,7 +139,7 @@ class Context:
     @cached_property
     def questions(self) -> GalleryQuestions:
         """Chooses what people are asked; opened with the first question, because it needs SciPy."""
-        from intraclip.adapt.gallery_questions import GalleryQuestions
+        from intraclip.adapt.questions import GalleryQuestions
 
         return GalleryQuestions(self.gallery)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from intraclip.ingest.cameras import view_names
-from intraclip.link.recordings import kept_apart, recordings
+from intraclip.link.source import kept_apart, recordings
 
 
 def test_names_of_ingest_tell_the_videos_of_a_camera_apart():
