@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from intraclip.metrics.distance import Distance, largest, paired_distances
+from intraclip.metrics.distance import Distance, largest, paired_distances, row_products
 
 if TYPE_CHECKING:
     from intraclip.metrics.blocks_torch import TorchSide
@@ -221,7 +221,12 @@ class _Frame:
 
 
 def _squares(features: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    return np.asarray(np.einsum("nd,nd->n", features, features, dtype=np.float64))
+    found = np.empty(len(features))
+    step = max(1, 2**17 // max(features.shape[1], 1))
+    for start in range(0, len(features), step):
+        wide = features[start : start + step].astype(np.float64)
+        found[start : start + step] = row_products(wide, wide)
+    return found
 
 
 class _NumpySide:
@@ -261,8 +266,13 @@ class _NumpySide:
             counts[own] = count_not_above(numbers, high[own], flags=self._flags)
             unsettled = own.start + np.flatnonzero(counts[own] != sure)
             if len(unsettled):
-                near = (numbers > low[unsettled, None]) & (numbers <= high[unsettled, None])
-                columns.append(np.flatnonzero(near.any(axis=0)))
+                near = np.zeros(len(numbers), dtype=bool)
+                beyond, within = self._flags[: 2 * len(near)].reshape(2, -1)
+                for place in unsettled:
+                    np.greater(numbers, low[place], out=beyond)
+                    np.less_equal(numbers, high[place], out=within)
+                    near |= np.logical_and(beyond, within, out=within)
+                columns.append(np.flatnonzero(near))
                 rows.append(np.full(len(columns[-1]), row))
         pairs = np.concatenate(rows), np.concatenate(columns)
         return counts, pairs, product[pairs]
