@@ -32,9 +32,8 @@ from sklearn.cluster import AgglomerativeClustering
 from sklearn.metrics import silhouette_score
 
 from intraclip.data.readers import read_split
-from intraclip.embed.extract import open_extractor
 from intraclip.embed.extract_job import extract_split
-from intraclip.embed.extractors import ExtractSettings
+from intraclip.embed.network import load
 from intraclip.ingest import IngestConfig, ingest
 from intraclip.ingest.camera_tracks import CameraTracks, mot_text, read_tracks
 from intraclip.ingest.track_scores import TrackScores, score_tracks
@@ -106,13 +105,8 @@ def compare(
     split = read_split(folder)
     file = out / f"{Path(model).stem}.npz"
     if not file.exists():
-        described = Path(model).suffix == ".toml"
-        extractor, recipe = open_extractor(
-            None if described else Path(model), encoder=Path(model) if described else None
-        )
-        settings = ExtractSettings.of(recipe)
-        settings = replace(settings, clip=replace(settings.clip, test_sampling="even"))
-        extract_split(extractor, split, settings, file)
+        network = load(model, sampling="even")
+        extract_split(network.extractor, split, network.settings, file)
     found = {}
     people = link(file, data=split)
     given = people.given

@@ -113,8 +113,7 @@ def measure(
         more: settings of ingest.
     """
     from intraclip.embed.default import networks_here, path_of
-    from intraclip.embed.extract import open_extractor
-    from intraclip.embed.extractors import ExtractSettings
+    from intraclip.embed.network import opened
     from intraclip.gallery import adding
     from intraclip.gallery.gallery import Gallery, create_gallery
     from intraclip.ingest import IngestConfig, camera_motion, ingest, search
@@ -146,8 +145,8 @@ def measure(
         "crop": told["crop"],
     }
 
-    extractor, recipe = open_extractor(model or path_of(next(networks_here())), engine="auto")
-    settings = replace(ExtractSettings.of(recipe), workers=0)
+    network = opened(model or path_of(next(networks_here())), engine="auto")
+    extractor, settings = network.extractor, replace(network.settings, workers=0)
     tracklets = adding.read_tracklets(out / "tracklets", adding.Naming())
     with create_gallery(
         out / "gallery",

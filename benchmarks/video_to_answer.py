@@ -34,8 +34,8 @@ import numpy as np
 import numpy.typing as npt
 
 from intraclip.data.readers import read_split
-from intraclip.embed.extract import collect, open_extractor
-from intraclip.embed.extractors import ExtractSettings
+from intraclip.embed.extract import collect
+from intraclip.embed.network import is_ours, load
 from intraclip.ingest import IngestConfig, ingest
 from intraclip.ingest.detections import box_iou
 from intraclip.ingest.detector import Detector, open_detector
@@ -206,13 +206,11 @@ def wanted(truth: dict[int, MotFile]) -> set[Key]:
     return {(pid, camid) for pid, camid in seen if cameras[pid] > 1}
 
 
-def answers(
-    folder: Path, named: Named, truth: dict[int, MotFile], *, run: Path | None, encoder: Path | None
-) -> dict[str, Any]:
+def answers(folder: Path, named: Named, truth: dict[int, MotFile], *, model: Path) -> dict[str, Any]:
     """Embed the tracklets of an ingest and score the search across cameras."""
-    extractor, recipe = open_extractor(run, encoder=encoder)
+    network = load(model)
     tracklets = sorted(read_split(folder).test, key=lambda t: (t.camid, named.first[t.name], t.name))
-    features = collect(extractor, tracklets, ExtractSettings.of(recipe))
+    features = collect(network.extractor, tracklets, network.settings)
     pids = np.array([named.pid[t.name] for t in tracklets])
     camids = np.array([t.camid for t in tracklets])
     everybody = wanted(truth)
@@ -225,7 +223,7 @@ def answers(
     if not len(rows):
         return {"queries": 0, "of": len(everybody), "rank1": 0.0, "mAP": 0.0, "rank1_of_all": 0.0}
     distances = distance_matrix(
-        features[rows], features, distance="cosine" if encoder else "euclidean"
+        features[rows], features, distance="euclidean" if is_ours(model) else "cosine"
     ).astype(np.float64)
     # A query searches the other cameras only: behind all of them lies what its own camera saw.
     own = camids[rows][:, None] == camids[None]
@@ -290,10 +288,9 @@ def chain(args: argparse.Namespace) -> dict[str, Any]:
             result["tracking"] = tracking(args.videos / "ground_truth", folder / "tracks")
         named = name_tracklets(folder, truth)
         result["tracklets"][side] = named.told(truth)
-        for run, encoder in [*((r, None) for r in args.run), *((None, e) for e in args.encoder)]:
-            name = str((run or encoder).name)
-            scores = answers(folder, named, truth, run=run, encoder=encoder)
-            result["answers"].setdefault(name, {})[side] = scores
+        for model in (*args.run, *args.encoder):
+            scores = answers(folder, named, truth, model=model)
+            result["answers"].setdefault(model.name, {})[side] = scores
     return result
 
 

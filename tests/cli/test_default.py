@@ -11,7 +11,7 @@ import pytest
 from conftest import write_tracklet
 from intraclip.cli.main import main
 from intraclip.cli.serve import ServeArgs, _embedder
-from intraclip.embed import extract
+from intraclip.embed import network
 from intraclip.embed.default import networks_here
 from intraclip.embed.embeddings_io import read_embeddings
 from intraclip.embed.encoders import open_encoder
@@ -92,7 +92,7 @@ def test_link_embeds_with_the_engine_and_on_the_device_that_flags_name(here: Pat
 
     people = []
     with monkeypatch.context() as patched:
-        patched.setattr(extract, "open_encoder", spy)
+        patched.setattr(network, "open_encoder", spy)
         for flags in ([], ["--engine", "onnxruntime", "--device", "cpu"]):
             assert main(["link", "data", "--out", f"people{len(flags)}", "--json", *flags]) == 0
             people.append(json.loads(capsys.readouterr().out)["tracklets"])

@@ -22,8 +22,7 @@ def address(tmp_path):
 @pytest.fixture
 def known(monkeypatch):
     """The network and the detector that know colours, in place of files."""
-    monkeypatch.setattr("intraclip.cli.live.open_model_for", lambda flags, address: None)
-    monkeypatch.setattr("intraclip.cli.live.ready", lambda model: network())
+    monkeypatch.setattr("intraclip.cli.live.open_model_for", lambda flags, address: network())
     monkeypatch.setattr("intraclip.ingest.detector.open_detector", lambda path, config, **_: ColourDetector())
 
 

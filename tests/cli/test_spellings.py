@@ -11,8 +11,8 @@ import intraclip
 from intraclip.cli.completion import tree
 from intraclip.cli.flags import flags_of
 from intraclip.cli.main import main
-from intraclip.cli.network import is_ours
 from intraclip.cli.spellings import modern
+from intraclip.embed.network import is_ours
 
 
 @pytest.mark.parametrize(

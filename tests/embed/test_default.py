@@ -10,7 +10,7 @@ import pytest
 from conftest import write_tracklet
 from intraclip.embed.encoders import open_encoder
 from intraclip.embed.encoders.exported import cache_folder
-from intraclip.embed.extract import open_extractor
+from intraclip.embed.network import load
 from intraclip.gallery.gallery import create_gallery
 from intraclip.metrics.match_probability import MatchCalibration
 from intraclip.models.zoo import files_of, named, shipped_calibrations
@@ -37,18 +37,16 @@ def test_the_shipped_network_is_the_one_of_the_catalogue():
 
 
 def test_base_opens_wherever_a_network_is_named_and_is_the_same(here: Path):
-    run, recipe = open_extractor(Path("base"))
-    encoder, _ = open_extractor(None, encoder=Path("base"))
-    assert run.fingerprint(recipe.clip) == encoder.fingerprint(recipe.clip)
-    assert run.name == "base (torch)"
-    assert run.embedding_size == 256
+    by_name, by_file = load("base"), load(files_of(named("base"))[0])
+    assert by_name.fingerprint == by_file.fingerprint
+    assert by_name.name == by_file.name == "base (torch)"
+    assert by_name.embedding_size == 256
 
 
 def test_its_calibration_is_for_its_own_embeddings_and_says_whom_it_was_learned_from():
     (text,) = shipped_calibrations()
     calibration = MatchCalibration.from_json_dict(json.loads(text))
-    extractor, recipe = open_extractor(Path("base"))
-    assert calibration.fingerprint == extractor.fingerprint(recipe.clip)
+    assert calibration.fingerprint == load("base").fingerprint
     assert (calibration.metric, calibration.learned_from) == ("cosine", "rendered people")
     assert calibration.probability([0.1, 0.3, 0.6]).round(1).tolist() == [1.0, 0.9, 0.0]
 

@@ -411,7 +411,7 @@ def test_wrong_timm_models_are_refused(tmp_path: Path, describe: Describe):
     with pytest.raises(ConfigError, match="runs on engine torch, not on onnxruntime"):
         open_encoder(family(describe, "timm:resnet10t", weights="random"), engine="onnxruntime")
     torch.save({"x": torch.zeros(1)}, tmp_path / "weights.pth")
-    with pytest.raises(CheckpointError, match=r"does not fit timm:resnet10t: \d+ keys are missing"):
+    with pytest.raises(CheckpointError, match=r"as timm:resnet10t, does not fit the backbone:\s+\d+ missing"):
         open_encoder(family(describe, "timm:resnet10t", weights="weights.pth"))
 
 

@@ -15,10 +15,11 @@ from intraclip.config import ClipConfig, Recipe
 from intraclip.core.transfer import Arriving
 from intraclip.data.frames import read_tracklet_frame, resize_frame
 from intraclip.embed.clip_extractor import ClipExtractor
-from intraclip.embed.encoders.base import aside
+from intraclip.embed.encoders.base import FrameEncoder, aside
 from intraclip.embed.encoders.torch_encoder import TorchEncoder
-from intraclip.embed.extract import extractor_of, open_extractor
+from intraclip.embed.extract import extractor_of
 from intraclip.embed.extractors import ExtractSettings, FrameExtractor, RunningMean
+from intraclip.embed.network import opened as opened_file
 from intraclip.errors import ConfigError, DataError, FrameError
 from intraclip.models.embedder import ClipEmbedder, build_embedder
 from intraclip.models.heads.ica import ICA
@@ -139,13 +140,13 @@ def test_a_tracklet_of_5000_frames_is_embedded_in_small_batches(tmp_path, head, 
     tracklet, model = long_tracklet(tmp_path, 5000), network(head)
     extractor = extractor_of(model)
     assert isinstance(extractor, FrameExtractor)
-    encode, sizes = extractor.encoder.encode, []
+    start, sizes = extractor.encoder.start, []
 
     def counting(frames):
         sizes.append(len(frames))
-        return encode(frames)
+        return start(frames)
 
-    extractor.encoder.encode = counting
+    extractor.encoder.start = counting
     clip = ClipConfig(num_frames=8, test_sampling=sampling)
     settings = ExtractSettings(clip=clip, max_frames=64, workers=0)
     (found,) = extractor.embed([tracklet], settings)
@@ -231,16 +232,16 @@ def test_an_encoder_that_gives_nan_for_one_tracklet_spoils_no_other(tmp_path):
     tracklets, model = ragged(tmp_path), network("ica")
     expected = features(run(model, tracklets, ClipConfig()))
     extractor = extractor_of(model)
-    encode, seen = extractor.encoder.encode, [0]
+    start, seen = extractor.encoder.start, [0]
 
     def spoiled(frames):
-        vectors = encode(frames).clone()
+        vectors = start(frames).read().clone()
         places = torch.arange(seen[0], seen[0] + len(frames))
         seen[0] += len(frames)
         vectors[(places >= 7) & (places < 16)] = torch.inf  # the frames of tracklet 2
-        return vectors
+        return Arriving(vectors)
 
-    extractor.encoder.encode = spoiled
+    extractor.encoder.start = spoiled
     found = list(extractor.embed(tracklets, ExtractSettings(clip=ClipConfig(), max_frames=7, workers=0)))
     assert [f.row for f in found if f.failure] == [2]
     assert "tracklet 0003C1T0001 (pid 3, camid 1) is not finite" in found[2].failure
@@ -259,7 +260,7 @@ def test_embedding_a_split_names_what_is_not_finite(tiny_split: Split, tiny_reci
 # -- encoders and heads ------------------------------------------------------------------------------------
 
 
-class MeanColour:
+class MeanColour(FrameEncoder):
     """A frame encoder that is no torch network: the mean colour."""
 
     name, fingerprint, height, width, num_features = "mean colour", "c0", 20, 10, 3
@@ -287,13 +288,13 @@ def test_a_head_of_another_size_is_refused():
         FrameExtractor(MeanColour(), ICA(8))
 
 
-def test_open_extractor_takes_a_run_another_network_or_both(tmp_path, tiny_recipe: Recipe, monkeypatch):
+def test_a_run_another_network_or_both_are_opened_file(tmp_path, tiny_recipe: Recipe, monkeypatch):
     model = build_embedder(tiny_recipe.model, tiny_recipe.input, num_classes=2, seed=0).eval()
     path = tmp_path / "model.safetensors"
     save_checkpoint(path, model, recipe=tiny_recipe, pids=[1, 2], epoch=1, step=1)
-    extractor, recipe = open_extractor(tmp_path)
-    assert isinstance(extractor, FrameExtractor)
-    assert recipe == tiny_recipe
+    found = opened_file(tmp_path)
+    assert isinstance(found.extractor, FrameExtractor)
+    assert found.recipe == tiny_recipe
     asked: list[tuple[Path, str]] = []
 
     def opener(source, *, engine, device):
@@ -302,16 +303,18 @@ def test_open_extractor_takes_a_run_another_network_or_both(tmp_path, tiny_recip
         encoder.num_features = 64
         return encoder
 
-    monkeypatch.setattr("intraclip.embed.extract.open_encoder", opener)
-    mine, _ = open_extractor(path, engine="onnxruntime")
+    monkeypatch.setattr("intraclip.embed.network.open_encoder", opener)
+    mine = opened_file(path, engine="onnxruntime").extractor
     assert isinstance(mine.head, ICA)
     assert torch.equal(mine.head.bottleneck[0].weight, model.head.bottleneck[0].weight)
-    other, recipe = open_extractor(None, encoder=tmp_path / "net.toml", engine="openvino")
-    assert isinstance(other.head, TAP)
-    assert (recipe.input.height, recipe.input.width) == (20, 10)
-    assert asked == [(path, "onnxruntime"), (tmp_path / "net.toml", "openvino")]
-    with pytest.raises(ConfigError, match="name the network with --model"):
-        open_extractor(None)
+    other = opened_file(tmp_path / "net.toml", engine="openvino")
+    assert isinstance(other.extractor.head, TAP)
+    assert other.recipe == Recipe()
+    both = opened_file(tmp_path / "net.toml", head=tmp_path)
+    assert isinstance(both.extractor.head, ICA)
+    assert both.recipe == tiny_recipe
+    net = tmp_path / "net.toml"
+    assert asked == [(path, "onnxruntime"), (net, "openvino"), (net, "auto")]
 
 
 @pytest.mark.parametrize(("head", "size"), [("maps", 64), ("clips", 8)])

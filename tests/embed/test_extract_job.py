@@ -18,6 +18,7 @@ import torch
 from conftest import write_tracklet
 from intraclip.config import ClipConfig, Recipe
 from intraclip.core.distributed import ALONE, Ranks
+from intraclip.core.transfer import Arriving
 from intraclip.data.readers import read_split
 from intraclip.embed import extract_job
 from intraclip.embed.embeddings_io import read_embeddings
@@ -84,12 +85,12 @@ from intraclip.embed.extract import extractor_of
 from intraclip.embed.extract_job import extract_split
 split, settings = pickle.loads(Path(sys.argv[2]).read_bytes())
 extractor, out = extractor_of(network("ica")), Path(sys.argv[3])
-encode = extractor.encoder.encode
+start = extractor.encoder.start
 def dying(frames):
     if len(list(Path(f"{out}.parts").glob("0*.npz"))) == 3:
         os.kill(os.getpid(), signal.SIGKILL)
-    return encode(frames)
-extractor.encoder.encode = dying
+    return start(frames)
+extractor.encoder.start = dying
 extract_split(extractor, split, settings, out)
 """
 
@@ -198,14 +199,14 @@ def test_skipped_failures_are_listed_and_the_rest_is_kept(split, tmp_path):
 
 def test_embeddings_that_are_not_finite_stop_at_the_end_or_are_left_out(split, tmp_path):
     extractor = extractor_of(network("ica"))
-    encode = extractor.encoder.encode
+    start = extractor.encoder.start
 
     def spoiled(frames):
-        vectors = encode(frames).clone()
+        vectors = start(frames).read().clone()
         vectors[:, 0] = torch.where(frames.float().mean(dim=(1, 2, 3)) > 126, torch.nan, vectors[:, 0])
-        return vectors
+        return Arriving(vectors)
 
-    extractor.encoder.encode = spoiled
+    extractor.encoder.start = spoiled
     out = tmp_path / "e.npz"
     with pytest.raises(
         DataError, match=r"of 12 tracklets cannot be embedded: .*not finite.*--on-unreadable skip"

@@ -53,15 +53,15 @@ def test_a_dead_worker_is_replaced_and_the_embeddings_are_the_same(tmp_path):
 
     def opener():  # defined in here, so that it travels to the workers whole
         extractor = extractor_of(build_embedder(config, SIZE, num_classes=3, seed=0).eval())
-        encode = extractor.encoder.encode
+        start = extractor.encoder.start
 
         def dying(frames):
             if os.getpid() != driver and not marker.exists():
                 marker.write_text(str(os.getpid()))
                 os.kill(os.getpid(), signal.SIGKILL)
-            return encode(frames)
+            return start(frames)
 
-        extractor.encoder.encode = dying
+        extractor.encoder.start = dying
         return extractor
 
     try:

@@ -13,10 +13,10 @@ import torch
 import intraclip as ic
 from intraclip.config import ClipConfig, Recipe
 from intraclip.data.frames import read_tracklet_frame
+from intraclip.embed.default import load_noted, network_note
 from intraclip.embed.extract import extractor_of
 from intraclip.embed.extractors import ExtractSettings
 from intraclip.embed.network import Network, load
-from intraclip.embed.noted import load_noted, network_note
 from intraclip.errors import CheckpointError, ConfigError, DataError
 from intraclip.models.embedder import build_embedder
 from intraclip.models.saving import save_checkpoint
@@ -218,10 +218,12 @@ def test_what_is_no_network_is_refused_with_what_there_is(source, error, message
 
 def test_a_network_is_opened_again_from_what_was_noted(run: Path, tmp_path: Path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    note = network_note(Path("run"), None, engine=None, sampling="all")
+    note = network_note(Path("run"), sampling="all")
     monkeypatch.chdir("/")
     assert load_noted(note).fingerprint == load(run, sampling="all").fingerprint
-    assert load_noted(network_note(Path("base"), None)).fingerprint == load("base").fingerprint
+    assert load_noted(network_note(Path("base"))).fingerprint == load("base").fingerprint
+    head = network_note(Path("net.toml"), head=run)
+    assert (head["encoder"], head["run"]) == ("net.toml", str(run))
 
 
 def test_array_tracklets_show_where_they_are():

@@ -5,7 +5,7 @@ from itertools import chain
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intraclip.embed.sharding import balance, divide
+from intraclip.embed.extract_job import balance, divide
 
 sizes = st.lists(st.integers(1, 5000), max_size=60)
 

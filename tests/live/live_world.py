@@ -14,6 +14,7 @@ import numpy.typing as npt
 import torch
 
 from intraclip.config import ClipConfig
+from intraclip.embed.encoders.base import FrameEncoder
 from intraclip.embed.extractors import ExtractSettings, FrameExtractor
 from intraclip.embed.network import Network
 from intraclip.gallery.gallery import Gallery, create_gallery
@@ -89,7 +90,7 @@ class ColourDetector:
         )
 
 
-class ColourEncoder:
+class ColourEncoder(FrameEncoder):
     """Frames to their middle's colour; see `FrameEncoder`."""
 
     name, fingerprint, height, width, num_features = "colour", "c0" * 32, 32, 16, 3

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from intraclip.errors import DataError, DeviceError
 from intraclip.metrics import blocks
-from intraclip.metrics.blocks import Thresholds, block_shape, count_not_above, count_not_farther
+from intraclip.metrics.blocks import block_shape, count_not_above, count_not_farther
 from intraclip.metrics.distance import check_features, paired_distances
 from intraclip.metrics.distance_matrix import distance_matrix
 
@@ -65,13 +65,14 @@ def problem(kind, n, size, distance, seed):
         for t in own
     ]
     rows, columns = np.nonzero(left_out)
-    wanted = Thresholds(
-        distances=np.concatenate(thresholds).astype(np.float32),
-        starts=np.concatenate(([0], np.cumsum(numbers))),
-        left_out_rows=rows,
-        left_out_columns=columns,
-    )
-    search = {"query": query, "gallery": gallery, "distance": distance, "thresholds": wanted}
+    search = {
+        "query": query,
+        "gallery": gallery,
+        "distance": distance,
+        "thresholds": np.concatenate(thresholds).astype(np.float32),
+        "starts": np.concatenate(([0], np.cumsum(numbers))),
+        "left_out": (rows, columns),
+    }
     return features, search, np.array(expected, dtype=np.int64)
 
 
@@ -107,13 +108,15 @@ def test_counts_are_exact_where_a_plain_float32_product_is_not():
     expected = (truth[:, None] <= thresholds[..., None]).sum(axis=2)
     assert ((plain[:, None] <= thresholds[..., None]).sum(axis=2) != expected).any()
     nothing = np.empty(0, dtype=np.int64)
-    wanted = Thresholds(
-        distances=thresholds.ravel(),
+    found = count_not_farther(
+        features,
+        query=query,
+        gallery=gallery,
+        distance="euclidean",
+        thresholds=thresholds.ravel(),
         starts=np.arange(21) * thresholds.shape[1],
-        left_out_rows=nothing,
-        left_out_columns=nothing,
+        left_out=(nothing, nothing),
     )
-    found = count_not_farther(features, query=query, gallery=gallery, distance="euclidean", thresholds=wanted)
     assert (found.reshape(expected.shape) == expected).all()
 
 
@@ -132,15 +135,11 @@ def test_the_bound_holds_with_room_to_spare_against_float64(size):
         low, high = frame.bounds(distances[query], np.full(300, squares[query]), float(squares.max()))
         q, g = prepared[query].astype(float), prepared.astype(float)
         true = squares / 2 - g @ q
-        block = blocks.Block(
-            low=low[:0],
-            high=high[:0],
-            starts=np.zeros(2, np.int64),
-            left_out=(everything[:0], everything[:0]),
-        )
         room = (high.astype(float) - low) / 2
         assert (np.abs((low.astype(float) + high) / 2 - true) < room / 4).all()
-        assert side.count(prepared[query : query + 1], block)[0].size == 0
+        nothing = everything[:0]
+        one, own = prepared[query : query + 1], np.zeros(2, np.int64)
+        assert side.count(one, low[:0], high[:0], own, (nothing, nothing))[0].size == 0
         product = (squares / 2).astype(np.float32) - sum(
             prepared[:, k : k + 256] @ prepared[query, k : k + 256] for k in range(0, size, 256)
         )
@@ -180,19 +179,15 @@ def test_memory_measured_stays_near_its_setting():
     rng = np.random.default_rng(0)
     features = rng.normal(size=(6_400, 100)).astype(np.float32)
     nothing = np.empty(0, dtype=np.int64)
-    wanted = Thresholds(
-        distances=np.full(400, 14, np.float32),
-        starts=np.arange(401),
-        left_out_rows=nothing,
-        left_out_columns=nothing,
-    )
     tracemalloc.start()
     count_not_farther(
         features,
         query=np.arange(400),
         gallery=np.arange(400, 6_400),
         distance="euclidean",
-        thresholds=wanted,
+        thresholds=np.full(400, 14, np.float32),
+        starts=np.arange(401),
+        left_out=(nothing, nothing),
         max_bytes=2**20,
     )
     peak = tracemalloc.get_traced_memory()[1]

@@ -204,8 +204,9 @@ def test_outcomes_of_different_queries_are_refused() -> None:
 
 
 def test_what_cannot_be_resampled_is_refused() -> None:
+    assert intervals(made([0.1, 0.2]), np.array([7, 7]), seed=0) is None
     with pytest.raises(DataError, match="show 1 person"):
-        intervals(made([0.1, 0.2]), np.array([7, 7]), seed=0)
+        paired(made([0.1, 0.2]), made([0.1, 0.2]), np.array([7, 7]), seed=0)
     with pytest.raises(DataError, match=r"shape \(3,\) for 2 counted queries"):
         intervals(made([0.1, 0.2]), np.array([1, 2, 3]), seed=0)
 

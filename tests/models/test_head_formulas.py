@@ -34,7 +34,7 @@ def full(maps: torch.Tensor) -> torch.Tensor:
 
 
 def test_qan_weighs_embeddings_by_their_quality():
-    head = QAN(8, embedding_size=5).eval()
+    head = QAN(8).eval()
     maps = random_maps()
     x = maps.mean(dim=(3, 4))
     q = 1 / (1 + torch.exp(-(x @ head.quality.weight.T + head.quality.bias)))
@@ -43,7 +43,7 @@ def test_qan_weighs_embeddings_by_their_quality():
 
 
 def test_qan_reads_the_quality_from_all_positions_of_the_middle_maps():
-    head = QAN(8, embedding_size=5, quality="middle").eval()
+    head = QAN(8, quality="middle").eval()
     head.take_middle(3)
     maps, middle = random_maps(), random_maps(f=3, h=16, w=8)
     mask = full(maps)
@@ -65,7 +65,7 @@ def test_qan_survives_clips_of_bad_frames_only():
 
 
 def test_gao_attention_is_the_weighted_mean_of_the_frames():
-    head = GaoTA(8, hidden=6)
+    head = GaoTA(8)
     maps = random_maps()
     described = torch.einsum("btfhw,cfhw->btc", maps, head.over_space.weight) + head.over_space.bias
     padded = F.pad(described.relu(), (0, 0, 1, 1))
@@ -109,11 +109,11 @@ def test_trl_refuses_an_odd_number_of_features():
 
 
 def test_drsa_parts_are_means_under_their_maps():
-    head = DRSA(8, num_parts=2, part_size=4).eval()
+    head = DRSA(8).eval()
     maps = random_maps(b=1, t=1)
     tokens = maps[0, 0].flatten(1).T
     attention = head._attention(tokens[None, None])[0, 0]
-    assert torch.allclose(attention.sum(dim=1), torch.ones(2), atol=1e-6)
+    assert torch.allclose(attention.sum(dim=1), torch.ones(3), atol=1e-6)
     parts = [head.project((weights.unsqueeze(1) * tokens).sum(dim=0)) for weights in attention]
     expected = torch.cat([part / part.norm() for part in parts])
     assert torch.allclose(head(maps, full(maps)).embedding[0], expected, atol=1e-5)
@@ -212,7 +212,7 @@ def test_stmp_hands_out_its_mended_maps_by_stripes_in_training_alone():
 
 
 def test_sta_takes_each_stripe_from_the_frame_that_shows_it_best():
-    head = STA(8, embedding_size=16).eval()
+    head = STA(8).eval()
     maps = torch.zeros(1, 2, 8, 8, 4)
     maps[0, 0, 0, :4] = 1.0  # frame 0 shows the upper two stripes in feature 0
     maps[0, 1, 1, 4:] = 1.0  # frame 1 the lower two in feature 1
@@ -234,7 +234,7 @@ def test_sta_energy_and_its_regulariser():
 
 
 def test_gltr_sees_three_dilations_at_once():
-    head = GLTR(8, branch_size=4).eval()  # the attention starts as the identity
+    head = GLTR(8).eval()  # the attention starts as the identity
     maps = random_maps(t=7)
     x = head.project(maps.mean(dim=(3, 4)))
     branches = [x]
@@ -268,7 +268,9 @@ def test_nonlocal3d_starts_from_the_mean():
 )
 def test_gem_lies_between_mean_and_maximum(exponent, expected):
     maps = torch.tensor([3.0, 1.0, 1.0, 1.0]).view(1, 4, 1, 1, 1)
-    found = GeM(1, exponent=exponent)(maps, full(maps)).embedding.item()
+    head = GeM(1)
+    nn.init.constant_(head.exponent, exponent)
+    found = head(maps, full(maps)).embedding.item()
     assert found == pytest.approx(expected, rel=0.01)
 
 

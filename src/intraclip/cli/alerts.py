@@ -10,7 +10,6 @@ import tyro
 
 from intraclip.cli.common import ForPrograms, Parts, print_json, print_table, say
 from intraclip.cli.gallery_flags import InGallery, Model, audited, clock, login, open_model
-from intraclip.cli.network import ready
 from intraclip.core.settings import bounded
 from intraclip.errors import ConfigError
 
@@ -119,7 +118,7 @@ def _watch(args: WatchArgs) -> int:
             from intraclip.core.media import read_picture
 
             pictures = [read_picture(path) for path in args.images]
-            network = ready(open_model(args, gallery))
+            network = open_model(args, gallery)
             audited(gallery, "watch", {"pictures": len(pictures)})
             tracklets: tuple[str, ...] = (add_pictures(gallery, network, pictures),)
         else:

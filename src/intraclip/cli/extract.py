@@ -60,6 +60,7 @@ def main(args: ExtractArgs) -> int:
     """Run the command."""
     from intraclip.core.process_group import open_ranks
     from intraclip.embed.embeddings_writer import check_embeddings_name
+    from intraclip.embed.network import is_ours
     from intraclip.errors import OutputError
     from intraclip.models.checkpoint import model_file, read_checkpoint
 
@@ -69,18 +70,17 @@ def main(args: ExtractArgs) -> int:
         raise OutputError(f"{args.out} exists; choose another --out, or add --force to replace it")
     with open_ranks() as ranks:
         device = args.device
-        if ranks.size > 1 and (args.engine or "torch") == "torch" and args.encoder is None and args.run:
-            device = ranks.device_name(device or read_checkpoint(model_file(args.run)).recipe.device)
-        extractor, recipe = replace(args, device=device).open_network()
-        split = read_data_of_run(args.data, recipe, layout=args.layout, split=args.split)
+        if ranks.size > 1 and (args.engine or "torch") == "torch" and args.model and is_ours(args.model):
+            device = ranks.device_name(device or read_checkpoint(model_file(args.model)).recipe.device)
+        network = replace(args, device=device).open_network(sampling=args.sampling)
+        split = read_data_of_run(args.data, network.recipe, layout=args.layout, split=args.split)
         settings = extract_settings(
-            recipe,
+            network.settings,
             workers=args.workers,
             on_unreadable=args.on_unreadable,
             max_frames=args.batch_frames,
-            sampling=args.sampling,
         )
-        extracted = _extract(args, extractor, settings, split, ranks)
+        extracted = _extract(args, network.extractor, settings, split, ranks)
     if extracted is not None:
         _tell(args, extracted, queries=len(split.query))
     return 0
@@ -119,7 +119,7 @@ def _extract(
 
 def _open(args: ExtractArgs) -> Extractor:
     """The network of the flags, in whichever process calls it."""
-    return args.open_network()[0]
+    return args.open_network().extractor
 
 
 def _tell(args: ExtractArgs, extracted: Extracted, *, queries: int) -> None:

@@ -63,7 +63,7 @@ def add(args: AddArgs) -> int:
     """Run the command."""
     if args.embeddings is None and args.data is None:
         raise ConfigError("name --data DIR, or --embeddings FILE")
-    if args.embeddings is not None and args.names_one:
+    if args.embeddings is not None and args.model is not None:
         raise ConfigError("--embeddings FILE holds embeddings already: leave out --model")
     if args.labels_of is not None:
         from intraclip.gallery.gallery import open_gallery
@@ -96,23 +96,23 @@ def add_folder(args: AddArgs, progress: Progress | None = None) -> tuple[AddSumm
     from intraclip.gallery.gallery import opened_or_created
 
     assert args.data is not None
-    extractor, recipe = open_model_for(args, args.gallery)
-    split = recipe.data.split if args.split is None else args.split
+    network = open_model_for(args, args.gallery)
+    split = network.recipe.data.split if args.split is None else args.split
     naming = _naming(args)
     tracklets = read_tracklets(args.data, naming, layout=args.layout, split=split)
     _tell_absent(naming, {tracklet.camid for tracklet, _ in tracklets})
-    settings = extract_settings(recipe, workers=args.workers, on_unreadable=args.on_unreadable)
+    settings = extract_settings(network.settings, workers=args.workers, on_unreadable=args.on_unreadable)
     with opened_or_created(
         args.gallery,
-        fingerprint=extractor.fingerprint(settings.clip),
-        dimension=extractor.embedding_size,
+        fingerprint=network.fingerprint,
+        dimension=network.embedding_size,
         metric=args.distance,
-        model=extractor.name,
+        model=network.name,
     ) as gallery:
         _tell_calibration(gallery)
         with nullcontext(progress) if progress else progress_bar("frames") as update:
             summary = add_tracklets(
-                gallery, tracklets, extractor, settings, crops=args.crops, progress=update
+                gallery, tracklets, network.extractor, settings, crops=args.crops, progress=update
             )
         if summary.added:
             note_model(args, gallery)

@@ -6,7 +6,7 @@ import getpass
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -18,8 +18,7 @@ from intraclip.cli.network import Networked, or_default
 from intraclip.errors import ConfigError, OutputError
 
 if TYPE_CHECKING:
-    from intraclip.config import Recipe
-    from intraclip.embed.extractors import Extractor
+    from intraclip.embed.network import Network
     from intraclip.gallery.gallery import Gallery
     from intraclip.gallery.records import Filters, TrackletRecord
 
@@ -72,37 +71,35 @@ class Chosen:
     """Only tracklets seen at or before this time."""
 
 
-def open_model(args: Model, gallery: Gallery | None = None) -> tuple[Extractor, Recipe]:
-    """The network of the flags, else that which made a gallery, else the default one; its recipe says the sampling.
+def open_model(args: Model, gallery: Gallery | None = None) -> Network:
+    """The network of the flags, else that which made a gallery, else the default one.
 
     Raises:
         ConfigError: none is named, and the gallery's is not here by name.
     """
-    if gallery is None or args.names_one:
-        extractor, recipe = or_default(args).open_network()
-    else:
-        from intraclip.embed.default import network_of
+    if gallery is None or args.model is not None:
+        return or_default(args).open_network(sampling=args.sampling)
+    from intraclip.embed.default import network_of
 
-        info = gallery.info
-        found = network_of(info.fingerprint, sampling=args.sampling, engine=args.engine, device=args.device)
-        if found is None:
-            raise ConfigError(
-                f"the gallery {info.address} holds embeddings of {info.model or 'a network'} (fingerprint "
-                f"{info.fingerprint[:16]}), and no network that is here by name made them: name it with --model, or "
-                "embed the tracklets again: "
-                + command("gallery", "add", "NEW", "--data", "DIR", "--labels-of", info.address)
-            )
-        entry, extractor, recipe = found
-        say(f"network: {entry.name}, which made the gallery {info.address}")
-    sampling = args.sampling or recipe.clip.test_sampling
-    return extractor, replace(recipe, clip=replace(recipe.clip, test_sampling=sampling))
+    info = gallery.info
+    found = network_of(info.fingerprint, sampling=args.sampling, engine=args.engine, device=args.device)
+    if found is None:
+        raise ConfigError(
+            f"the gallery {info.address} holds embeddings of {info.model or 'a network'} (fingerprint "
+            f"{info.fingerprint[:16]}), and no network that is here by name made them: name it with --model, or "
+            "embed the tracklets again: "
+            + command("gallery", "add", "NEW", "--data", "DIR", "--labels-of", info.address)
+        )
+    entry, network = found
+    say(f"network: {entry.name}, which made the gallery {info.address}")
+    return network
 
 
-def open_model_for(args: Model, address: str) -> tuple[Extractor, Recipe]:
+def open_model_for(args: Model, address: str) -> Network:
     """As `open_model`, for an address where a gallery that holds something may be."""
     from intraclip.gallery.gallery import is_taken, open_gallery
 
-    if not args.names_one and is_taken(address):
+    if args.model is None and is_taken(address):
         with open_gallery(address) as gallery:
             if gallery.stats().tracklets:
                 return open_model(args, gallery)
@@ -111,10 +108,12 @@ def open_model_for(args: Model, address: str) -> tuple[Extractor, Recipe]:
 
 def note_model(args: Model, gallery: Gallery) -> None:
     """Keep in a gallery which network made it, where one is named; what is here by name is found without."""
-    from intraclip.embed.noted import network_note
+    from intraclip.embed.default import network_note
 
-    if args.names_one:
-        gallery.note_network(network_note(args.run, args.encoder, engine=args.engine, sampling=args.sampling))
+    if args.model is not None:
+        gallery.note_network(
+            network_note(args.model, head=args.head, engine=args.engine, sampling=args.sampling)
+        )
 
 
 def filters_of(args: Chosen) -> Filters:

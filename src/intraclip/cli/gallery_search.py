@@ -19,7 +19,6 @@ from intraclip.cli.gallery_flags import (
     tell_unknown,
     time_of,
 )
-from intraclip.cli.network import ready
 from intraclip.core.files import write_private
 from intraclip.errors import ConfigError
 
@@ -80,7 +79,7 @@ def search(args: SearchArgs) -> int:
             audited(gallery, "search", {"tracklet": args.tracklet, **told})
             found = gallery.search_tracklet(args.tracklet, own_camera=args.own_camera, **asked)
         else:
-            network = ready(open_model(args, gallery))
+            network = open_model(args, gallery)
             gallery.require_fingerprint(network.fingerprint)
             vector = network.embed([_query_pictures(args)])[0]
             audited(gallery, "search-upload", {"files": len(args.images) or 1, **told})

@@ -22,7 +22,7 @@ from intraclip.cli.common import (
     tell,
 )
 from intraclip.cli.gallery_flags import audited
-from intraclip.cli.network import Networked, or_default, ready
+from intraclip.cli.network import Networked, or_default
 
 if TYPE_CHECKING:
     from intraclip.gallery.gallery import Gallery
@@ -156,7 +156,7 @@ def _link(args: LinkArgs, folder: Path) -> Callable[[], None]:
     truth = None if args.truth is None else read_tracks(args.truth)
     network = None
     if is_data_folder(args.source):
-        network = ready(args.open_network())
+        network = args.open_network()
     split = read_data(args.data) if args.data is not None else None
     source: str | Split | Gallery = args.source if network is None or split is None else split
     labelled = args.calibration is not None and args.calibration.suffix.lower() != ".json"

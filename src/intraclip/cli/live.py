@@ -26,7 +26,6 @@ from intraclip.cli.gallery_flags import (
     note_model,
     open_model_for,
 )
-from intraclip.cli.network import ready
 from intraclip.cli.serve import Listening, greet
 from intraclip.core.extras import require_extra
 from intraclip.core.settings import bounded
@@ -143,7 +142,7 @@ def main(args: LiveArgs) -> int:
     device = None if args.settings.device == "auto" else args.settings.device
     # Cameras do not wait: the network of a run may read its weights once more, and run twice as fast from then on.
     flags = Model(model=args.model, engine=args.engine or "auto", device=device)
-    network = ready(open_model_for(flags, args.gallery))
+    network = open_model_for(flags, args.gallery)
     with opened_or_created(
         args.gallery,
         fingerprint=network.fingerprint,

@@ -11,16 +11,15 @@ import tyro
 from intraclip.cli.common import say
 from intraclip.embed.default import networks_here, path_of
 from intraclip.errors import ConfigError
-from intraclip.export.engines import RUNS
-from intraclip.models.zoo import Entry, find
+from intraclip.models.zoo import Entry
 from intraclip.models.zoo.catalogue import STRONGER
 
 if TYPE_CHECKING:
-    from intraclip.config import Recipe
-    from intraclip.embed.extractors import Extractor, ExtractSettings
+    from intraclip.embed.extractors import ExtractSettings
     from intraclip.embed.network import Network
 
 FlagsT = TypeVar("FlagsT", bound="Networked")
+Sampling = Literal["dense", "even", "all"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,32 +39,23 @@ class Networked:
 
     def __post_init__(self) -> None:
         """Refuse a head without another network: a run has its own."""
-        if self.head is not None and self.encoder is None:
+        if self.head is None:
+            return
+        from intraclip.embed.network import is_ours  # loads torch
+
+        if self.model is None or is_ours(self.model):
             raise ConfigError(
                 f"--head {self.head} goes with another network, a file or a name of the zoo, named by --model; a run "
                 "has its own head"
             )
 
-    @property
-    def names_one(self) -> bool:
-        """Whether a network is named at all."""
-        return self.model is not None or self.head is not None
+    def open_network(self, *, sampling: Sampling | None = None) -> Network:
+        """The network that is named, with other test sampling than its recipe's if given."""
+        from intraclip.embed.network import opened
 
-    @property
-    def run(self) -> Path | None:
-        """The run whose head aggregates: the model where it is intraclip's own, else --head."""
-        return self.model if self.model is not None and is_ours(self.model) else self.head
-
-    @property
-    def encoder(self) -> Path | None:
-        """The network of other people that embeds the frames, if the model is one."""
-        return None if self.model is None or is_ours(self.model) else self.model
-
-    def open_network(self) -> tuple[Extractor, Recipe]:
-        """The network that is named, and the recipe that says how it samples clips."""
-        from intraclip.embed.extract import open_extractor
-
-        return open_extractor(self.run, encoder=self.encoder, engine=self.engine, device=self.device)
+        if self.model is None:
+            raise ConfigError("name the network with --model")
+        return opened(self.model, head=self.head, engine=self.engine, device=self.device, sampling=sampling)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,17 +65,9 @@ class NetworkByPlace(Networked):
     model: tyro.conf.Positional[Path | None] = None
 
 
-def is_ours(model: Path) -> bool:
-    """Whether a name stands for a run or checkpoint, with a head of its own; other networks only embed frames."""
-    if model.suffix.lower() in (".toml", *RUNS):
-        return False
-    entry = None if model.exists() else find(str(model))
-    return entry is None or entry.kind != "re-ID network"
-
-
 def or_default(args: FlagsT) -> FlagsT:
     """The flags, which name the default network where they named none."""
-    if args.names_one:
+    if args.model is not None:
         return args
     entry = next(networks_here())
     say(f"network: {in_words(entry)}; another one: --model")
@@ -101,29 +83,16 @@ def in_words(entry: Entry) -> str:
 
 
 def extract_settings(
-    recipe: Recipe,
+    settings: ExtractSettings,
     *,
     workers: int | None,
     on_unreadable: str | None,
     max_frames: int | None = None,
-    sampling: Literal["dense", "even", "all"] | None = None,
 ) -> ExtractSettings:
-    """How tracklets are sampled, read and batched: as the recipe says, where no flag does."""
-    from intraclip.embed.extractors import ExtractSettings
-
-    clip = replace(recipe.clip, test_sampling=sampling or recipe.clip.test_sampling)
-    settings = ExtractSettings.of(recipe, clip=clip)
+    """How tracklets are sampled, read and batched: as the network's recipe says, where no flag does."""
     return replace(
         settings,
         max_frames=max_frames or settings.max_frames,
         workers=settings.workers if workers is None else workers,
         skip=settings.skip if on_unreadable is None else on_unreadable == "skip",
     )
-
-
-def ready(model: tuple[Extractor, Recipe]) -> Network:
-    """A network that was opened, ready to embed clips as its recipe says."""
-    from intraclip.embed.extractors import ExtractSettings
-    from intraclip.embed.network import Network
-
-    return Network(model[0], ExtractSettings.of(model[1]))

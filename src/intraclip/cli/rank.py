@@ -8,7 +8,7 @@ from typing import Literal
 
 from intraclip.cli.common import ForPrograms, print_json, progress_bar, read_data_of_run, say, tell
 from intraclip.cli.gallery_flags import require_new
-from intraclip.cli.network import NetworkByPlace, or_default, ready
+from intraclip.cli.network import NetworkByPlace, or_default
 from intraclip.core.settings import bounded
 
 
@@ -39,12 +39,12 @@ def main(args: RankArgs) -> int:
     from intraclip.report.strips import ranked_tracklets, write_picture
 
     require_new(args.out)
-    extractor, recipe = or_default(args).open_network()
-    split = read_data_of_run(args.data, recipe)
+    network = or_default(args).open_network()
+    split = read_data_of_run(args.data, network.recipe)
     by_name = {t.name: t for t in split.test}
     require_name(args.query, list(by_name))
     with progress_bar("embedding") as update:
-        embeddings = ready((extractor, recipe)).embed(split, progress=update)
+        embeddings = network.embed(split, progress=update)
     answers = most_similar(
         embeddings, args.query, k=args.k, distance=args.distance, own_camera=args.own_camera
     )

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from intraclip.cli.gallery_flags import InGallery, Model, open_model
-from intraclip.cli.network import ready
 from intraclip.core.extras import require_extra
 from intraclip.errors import ConfigError
 from intraclip.serve.settings import ServeSettings
@@ -101,9 +100,9 @@ def _settings(args: ServeArgs) -> ServeSettings:
 def _embedder(args: ServeArgs, gallery: Gallery) -> Network | None:
     """The model of the flags, else the one that made the gallery; None where that is not here by name."""
     try:
-        return ready(open_model(args, gallery))
+        return open_model(args, gallery)
     except ConfigError:
-        if args.names_one:
+        if args.model is not None:
             raise
         return None
 

@@ -9,13 +9,16 @@ import sys
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 
 def environment(device: torch.device) -> dict[str, Any]:
     """Versions and hardware, to be written beside every result."""
+    import torch  # takes seconds, and versions alone do without
+
     names = ("intraclip", "torch", "torchvision", "numpy", "opencv-python-headless", "simplejpeg")
     return {
         "python": platform.python_version(),

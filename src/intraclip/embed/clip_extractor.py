@@ -106,7 +106,7 @@ class ClipExtractor:
                 ends[i] = left[owner] == 0
             for message in batch.unreadable:
                 # The message names the frame; the batch does not say whose it is.
-                notes.unreadable(part.start + int(batch.owners[0]), message)
+                notes.unreadable[part.start + int(batch.owners[0])].append(message)
             means = mean.add(embeddings, counted=torch.ones_like(ends), ends=ends).float().numpy()
             for owner, embedding in zip(batch.owners[ends].tolist(), means, strict=True):
                 yield notes.finished(part.start + owner, embedding)

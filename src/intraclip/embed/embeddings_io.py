@@ -39,8 +39,7 @@ from intraclip.config_io import parse_json
 from intraclip.core.extras import require_extra
 from intraclip.core.utf8 import utf8_path
 from intraclip.data.readers.common import raise_problems, shorten
-from intraclip.embed.content import DIGEST, ContentDigest
-from intraclip.embed.embeddings_writer import METADATA, PARQUET
+from intraclip.embed.embeddings_writer import DIGEST, METADATA, PARQUET, content_digest
 from intraclip.embed.embeddings_writer import save_embeddings as save_embeddings
 from intraclip.errors import DataError
 from intraclip.metrics.embeddings import Embeddings
@@ -100,13 +99,10 @@ def read_embeddings(path: Path) -> EmbeddingsFile:
             wrong; all that is wrong with the arrays is listed at once.
     """
     arrays, metadata, digest = _read_parquet(path) if path.suffix.lower() in PARQUET else _read_npz(path)
-    if digest and digest != _digest(arrays, metadata):
+    if digest and digest != content_digest(arrays, metadata):
         raise DataError(
             f"{path} is damaged: it holds other embeddings than were written; extract or copy them again"
         )
-    missing = [name for name in REQUIRED if name not in arrays]
-    if missing:
-        raise DataError(f"{path} lacks {', '.join(missing)}")
     problems: list[str] = []
     notes: list[str] = []
     lengths = {name: len(array) if array.ndim else 0 for name, array in arrays.items()}
@@ -129,12 +125,6 @@ def read_embeddings(path: Path) -> EmbeddingsFile:
         **columns,
     )
     return EmbeddingsFile(path=path, embeddings=embeddings, notes=tuple(notes), times=times, metadata=said)
-
-
-def _digest(arrays: Arrays, metadata: str) -> str:
-    found = ContentDigest()
-    found.add(arrays)
-    return found.hexdigest(metadata)
 
 
 def _metadata(text: str, path: Path) -> Mapping[str, Any]:

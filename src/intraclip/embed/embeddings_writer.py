@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
@@ -13,12 +14,14 @@ import numpy.typing as npt
 
 from intraclip.core.extras import require_extra
 from intraclip.core.files import whole_file
-from intraclip.embed.content import DIGEST, ContentDigest
 from intraclip.errors import OutputError
 from intraclip.metrics.embeddings import Embeddings
 
 METADATA = "intraclip"
 """Name of the entry with the metadata: an array of one text in an .npz file, a key of a Parquet file's schema."""
+
+DIGEST = "intraclip_sha256"
+"""Name of the entry that holds the digest. Files that were written before there was one have none."""
 
 Times = npt.NDArray[np.float64]
 
@@ -87,11 +90,9 @@ def _columns(embeddings: Embeddings, times: Times | None) -> dict[str, npt.NDArr
 def _write_npz(file: IO[bytes], chunks: Iterable[tuple[Embeddings, Times | None]], metadata: str) -> None:
     columns = [_columns(*chunk) for chunk in chunks]
     arrays = {name: np.concatenate([c[name] for c in columns]) for name in columns[0]}
+    arrays[DIGEST] = np.array(content_digest(arrays, metadata))
     if metadata:
         arrays[METADATA] = np.array(metadata)
-    digest = ContentDigest()
-    digest.add({name: array for name, array in arrays.items() if name != METADATA})
-    arrays[DIGEST] = np.array(digest.hexdigest(metadata))
     np.savez(file, allow_pickle=False, **arrays)
 
 
@@ -114,3 +115,47 @@ def _write_parquet(file: IO[bytes], chunks: Iterable[tuple[Embeddings, Times | N
             writer.write_table(table)
         if writer is not None:
             writer.add_key_value_metadata({DIGEST: digest.hexdigest(metadata)})
+
+
+def content_digest(arrays: Mapping[str, npt.NDArray[Any]], text: str) -> str:
+    """SHA-256 over named arrays, and a text beside them; see `ContentDigest`."""
+    found = ContentDigest()
+    found.add(arrays)
+    return found.hexdigest(text)
+
+
+class ContentDigest:
+    """SHA-256 over named arrays that come in chunks of rows, whatever kind of file they go to.
+
+    The checksums of zip archives cover bytes, not what their headers make of them, and Parquet has none by default: one
+    damaged byte was read as other numbers. This is of the arrays that a reader gets. How the rows were divided into
+    chunks does not matter, nor does the order of the names.
+    """
+
+    def __init__(self) -> None:
+        self._columns: dict[str, Any] = {}
+        self._shapes: dict[str, list[Any]] = {}
+
+    def add(self, columns: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Take the next rows; columns without rows are left out."""
+        for name, array in columns.items():
+            if not array.size:
+                continue
+            found = self._columns.setdefault(name, hashlib.sha256())
+            kind = "text" if array.dtype.kind == "U" else array.dtype.newbyteorder("=").str[1:]
+            shape = self._shapes.setdefault(name, [kind, 0, list(array.shape[1:])])
+            shape[1] += len(array)
+            if kind == "text":  # of any width in memory
+                for text in array.ravel().tolist():
+                    raw = text.encode("utf-8", "surrogatepass")
+                    found.update(f"{len(raw)} ".encode() + raw)
+            else:
+                found.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+
+    def hexdigest(self, text: str = "") -> str:
+        """The digest of all rows so far, and of a text beside them."""
+        whole = hashlib.sha256()
+        for name in sorted(self._columns):
+            whole.update(f"{name} {self._shapes[name]} {self._columns[name].hexdigest()}\n".encode())
+        whole.update(text.encode("utf-8", "surrogatepass"))
+        return whole.hexdigest()

@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-import torch
 import torch.distributed as dist
 
 from intraclip.core.devices import choose_device
@@ -22,19 +21,18 @@ from intraclip.core.settings import table_of
 from intraclip.data.digest import tracklets_digest
 from intraclip.data.readers import read_split
 from intraclip.embed.embeddings_io import save_embeddings
-from intraclip.embed.extract import collect, open_extractor, require_test_tracklets, with_ids
-from intraclip.embed.extractors import ExtractSettings
-from intraclip.embed.network import Network
+from intraclip.embed.extract import collect, require_test_tracklets, with_ids
+from intraclip.embed.extract_job import balance
+from intraclip.embed.network import Network, opened
 from intraclip.embed.origin import origin_of, times_of
-from intraclip.embed.sharding import balance
 from intraclip.errors import ConfigError, DataError
 from intraclip.metrics.distance import Distance, require_distance
 from intraclip.metrics.protocols import Protocol, protocol_named
 from intraclip.metrics.ranking import score
 from intraclip.metrics.scores import Scores
 from intraclip.metrics.side_by_side import protocols_named, scored_by
-from intraclip.metrics.uncertainty import intervals_or_none
-from intraclip.models.checkpoint import Checkpoint, model_file, read_checkpoint
+from intraclip.metrics.uncertainty import intervals
+from intraclip.models.checkpoint import model_file, read_checkpoint
 from intraclip.types import Split, Tracklet
 
 Sampling = Literal["dense", "even", "all"]
@@ -100,14 +98,15 @@ def evaluate(
         )
     protocols = protocols_named(protocol or tested.protocol)
     require_distance(distance)
-    ready = _ready(run, sampling=sampling, engine=engine, workers=workers, device=device)
-    network = ready.network
+    network, counting, described = _opened(
+        run, sampling=sampling, engine=engine, workers=workers, device=device
+    )
     features, unreadable = _embed_shared(network, tested.test, ranks, progress)
     embeddings = with_ids(features, tested, fingerprint=network.fingerprint)
 
     def scored(rules: Protocol) -> dict[str, Any]:
-        found = score(embeddings, rules, distance=distance, device=ready.ranking_device)
-        sure = intervals_or_none(found.outcomes, embeddings.pids)
+        found = score(embeddings, rules, distance=distance, device=counting)
+        sure = intervals(found.outcomes, embeddings.pids[found.outcomes.rows])
         return {**found.to_json_dict(), "intervals": sure and sure.to_json_dict()}
 
     scores, not_scored = scored_by(protocols, scored)
@@ -122,7 +121,7 @@ def evaluate(
             "split": tested.index,
             "test_digest": tracklets_digest(tested, tested.test),
         },
-        **ready.described(),
+        **described,
     }
     if run.is_dir() and ranks.leads:
         save_embeddings(
@@ -192,10 +191,10 @@ def evaluate_splits(
     """
     for split in splits:
         require_test_tracklets(split)
-    ready = _ready(run, sampling=sampling, device=device)
+    network, counting, described = _opened(run, sampling=sampling, device=device)
     tracklets = list({(t.root, t.name): t for split in splits for t in split.test}.values())
     row = {(t.root, t.name): i for i, t in enumerate(tracklets)}
-    features = collect(ready.network.extractor, tracklets, ready.network.settings, progress=progress)
+    features = collect(network.extractor, tracklets, network.settings, progress=progress)
     scores = []
     for split in splits:
         embeddings = with_ids(features[[row[t.root, t.name] for t in split.test]], split)
@@ -204,62 +203,41 @@ def evaluate_splits(
                 embeddings,
                 protocol_named(protocol or split.protocol),
                 distance=distance,
-                device=ready.ranking_device,
+                device=counting,
             )
         )
-    return SplitsEvaluation(scores=tuple(scores), described=ready.described())
+    return SplitsEvaluation(scores=tuple(scores), described=described)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Ready:
-    """A run's network on its device, and what is written beside its scores."""
-
-    network: Network
-    checkpoint: Checkpoint
-    device: torch.device
-
-    @property
-    def ranking_device(self) -> str | None:
-        """Where rankings are counted: on the GPU when the network runs there; None is numpy."""
-        return str(self.device) if self.device.type == "cuda" else None
-
-    def described(self) -> dict[str, Any]:
-        clip, recipe = self.network.settings.clip, self.checkpoint.recipe
-        model = {
-            "file": str(self.checkpoint.path),
-            "epoch": self.checkpoint.epoch,
-            "seed": recipe.seed,
-            **flat(table_of(recipe.model)),
-            "augmentation": recipe.augment.mode,
-            "sha256": file_digest(self.checkpoint.path),
-        }
-        return {
-            "sampling": {"test_sampling": clip.test_sampling, "num_frames": clip.num_frames},
-            "model": model,
-            "environment": environment(self.device),
-        }
-
-
-def _ready(
+def _opened(
     run: Path,
     *,
     sampling: Sampling | None,
     device: str | None,
     engine: str | None = None,
     workers: int | None = None,
-) -> _Ready:
+) -> tuple[Network, str | None, dict[str, Any]]:
+    """A run's network, where its rankings are counted, and what is written beside its scores."""
     if workers is not None and workers < 0:
         raise ConfigError(f"--workers {workers}: 0 or more is needed")
     checkpoint = read_checkpoint(model_file(run))
-    extractor, recipe = open_extractor(run, engine=engine, device=device)
-    settings = ExtractSettings.of(
-        recipe, clip=replace(recipe.clip, test_sampling=sampling) if sampling else recipe.clip
-    )
+    network = opened(run, engine=engine, device=device, sampling=sampling)
     if workers is not None:
-        settings = replace(settings, workers=workers)
-    ours = (engine or "torch") == "torch"
-    return _Ready(
-        network=Network(extractor, settings),
-        checkpoint=checkpoint,
-        device=choose_device((device or recipe.device) if ours else "cpu"),
-    )
+        network.settings = replace(network.settings, workers=workers)
+    recipe, clip = network.recipe, network.settings.clip
+    used = choose_device((device or recipe.device) if (engine or "torch") == "torch" else "cpu")
+    model = {
+        "file": str(checkpoint.path),
+        "epoch": checkpoint.epoch,
+        "seed": recipe.seed,
+        **flat(table_of(recipe.model)),
+        "augmentation": recipe.augment.mode,
+        "sha256": file_digest(checkpoint.path),
+    }
+    described = {
+        "sampling": {"test_sampling": clip.test_sampling, "num_frames": clip.num_frames},
+        "model": model,
+        "environment": environment(used),
+    }
+    # On the GPU where the network runs there; None is numpy.
+    return network, str(used) if used.type == "cuda" else None, described

@@ -7,6 +7,7 @@ tracklets one by one, so that memory does not grow with their number, nor (frame
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeVar
@@ -24,7 +25,7 @@ from intraclip.data.clips import tracklet_clips
 from intraclip.data.frame_batches import FrameBatch, FrameBatches
 from intraclip.data.frame_loader import FrameLoader
 from intraclip.data.workers import Batches, iterate
-from intraclip.embed.encoders.base import FrameEncoder, StartingEncoder, aside
+from intraclip.embed.encoders.base import FrameEncoder, aside
 from intraclip.errors import ConfigError, DataError
 from intraclip.models.fingerprint import embedding_fingerprint
 from intraclip.models.heads.base import FrameHead
@@ -181,10 +182,13 @@ class FrameExtractor:
         clips, whole = RunningMean(self.encoder.num_features), RunningMean(self.embedding_size)
         notes = Notes(tracklets)
         done = 0
-        ahead = isinstance(self.encoder, StartingEncoder) and self.encoder.on_gpu
-        for batch, vectors in results_of(batches, settings.workers, self._start, ahead=ahead):
+
+        def start(batch: FrameBatch) -> Arriving:
+            return self.encoder.start(batch.frames)
+
+        for batch, vectors in results_of(batches, settings.workers, start, ahead=self.encoder.on_gpu):
             for owner, message in batch.unreadable:
-                notes.unreadable(owner, message)
+                notes.unreadable[owner].append(message)
             read, ends_clip = torch.from_numpy(batch.read), torch.from_numpy(batch.ends_clip)
             means = clips.add(vectors, counted=read, ends=ends_clip)
             owners, numbers = batch.owners[batch.ends_clip].tolist(), batch.clips[batch.ends_clip].tolist()
@@ -192,7 +196,7 @@ class FrameExtractor:
                 try:
                     means[row] = self._replacement(tracklets[owners[row]], numbers[row], settings, size)
                 except DataError as error:
-                    notes.failed(owners[row], str(error))
+                    notes.failures[owners[row]] = str(error)
             ends = torch.from_numpy(batch.ends_tracklet[batch.ends_clip])
             with aside(self._device):  # not behind the next batch
                 of_clips = self.from_means(means)
@@ -209,12 +213,6 @@ class FrameExtractor:
         """Where the head is."""
         weight = next(self.head.parameters(), None)
         return torch.device("cpu") if weight is None else weight.device
-
-    def _start(self, batch: FrameBatch) -> Arriving:
-        encoder = self.encoder
-        if isinstance(encoder, StartingEncoder) and encoder.on_gpu:
-            return encoder.start(batch.frames)
-        return Arriving(encoder.encode(batch.frames))
 
     def _replacement(
         self, tracklet: Tracklet, number: int, settings: ExtractSettings, size: InputConfig
@@ -270,21 +268,15 @@ class Notes:
 
     def __init__(self, tracklets: Sequence[Tracklet]) -> None:
         self._tracklets = tracklets
-        self._unreadable: dict[int, list[str]] = {}
-        self._failures: dict[int, str] = {}
-
-    def unreadable(self, row: int, message: str) -> None:
-        """A frame of a tracklet was left out."""
-        self._unreadable.setdefault(row, []).append(message)
-
-    def failed(self, row: int, message: str) -> None:
-        """A tracklet has no embedding."""
-        self._failures[row] = message
+        self.unreadable: defaultdict[int, list[str]] = defaultdict(list)
+        """Messages about frames that were left out, by row."""
+        self.failures: dict[int, str] = {}
+        """Why tracklets have no embedding, by row."""
 
     def finished(self, row: int, embedding: npt.NDArray[np.float32]) -> Finished:
         """All of a tracklet, whose notes are forgotten."""
-        messages = tuple(self._unreadable.pop(row, ()))
-        failure = self._failures.pop(row, "")
+        messages = tuple(self.unreadable.pop(row, ()))
+        failure = self.failures.pop(row, "")
         if failure:
             return Finished(row, None, failure, messages)
         if not np.isfinite(embedding).all():

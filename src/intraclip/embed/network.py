@@ -9,15 +9,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from intraclip.config import TIMM
+from intraclip.config import TIMM, Recipe
 from intraclip.core.progress import Progress
 from intraclip.embed.default import SHIPPED, calibration_of
-from intraclip.embed.extract import collect, of_tracklets, open_extractor, require_test_tracklets
-from intraclip.embed.extractors import Extractor, ExtractSettings
+from intraclip.embed.encoders import open_encoder
+from intraclip.embed.extract import collect, extractor_of, load_run, of_tracklets, require_test_tracklets
+from intraclip.embed.extractors import Extractor, ExtractSettings, FrameExtractor
 from intraclip.errors import ConfigError, DataError, did_you_mean
 from intraclip.export.engines import RUNS
 from intraclip.metrics.embeddings import Embeddings
-from intraclip.models.zoo import entries, find
+from intraclip.models.embedder import needs_clips
+from intraclip.models.heads.tap import TAP
+from intraclip.models.zoo import entries, find, resolve, shipped_name
 from intraclip.types import UNKNOWN_PID, ArrayTracklet, Split, Tracklet
 
 if TYPE_CHECKING:
@@ -30,11 +33,14 @@ class Network:
 
     Attributes:
         name: of network and engine, for people.
+        settings: how it samples and reads tracklets.
+        recipe: of its training; the default one for networks of other people.
     """
 
-    def __init__(self, extractor: Extractor, settings: ExtractSettings) -> None:
+    def __init__(self, extractor: Extractor, settings: ExtractSettings, recipe: Recipe | None = None) -> None:
         self.extractor = extractor
         self.settings = settings
+        self.recipe = recipe or Recipe()
         self.name = extractor.name
 
     @property
@@ -140,21 +146,57 @@ def load(
     >>> load("base")
     Network(base (torch), 256 numbers, 41a751a5cf9a)
     """
-    return opened(*run_or_encoder(source), engine=engine, device=device, sampling=sampling)
+    _require_network(source)
+    return opened(Path(source), engine=engine, device=device, sampling=sampling)
 
 
 def opened(
-    run: Path | None,
-    encoder: Path | None,
+    model: Path,
     *,
+    head: Path | None = None,
     engine: str | None = None,
     device: str | None = None,
     sampling: Literal["dense", "even", "all"] | None = None,
 ) -> Network:
-    """A network from the arguments of `open_extractor`."""
-    extractor, recipe = open_extractor(run, encoder=encoder, engine=engine, device=device)
+    """As `load`, where it is known that there is a network.
+
+    `head` is a run whose head aggregates the vectors of somebody else's network; by default they are averaged (TAP).
+
+    Raises:
+        ConfigError: sizes that do not fit, or a head that reads more than frame vectors on another engine than torch.
+    """
+    ours = is_ours(model)
+    run = resolve(model, kinds=("checkpoint",)) if ours else head
+    engine = engine or ("torch" if ours else "auto")
+    recipe, frame_head = Recipe(), None
+    extractor: Extractor | None = None
+    if run is not None:
+        in_torch = ours and engine == "torch"
+        network, recipe = load_run(run, device=device if in_torch else "cpu")
+        frame_head = network.frame_head
+        # Only torch runs heads that read maps.
+        if in_torch or (ours and engine == "auto" and frame_head is None):
+            extractor = extractor_of(network)
+        elif frame_head is None:
+            raise ConfigError(
+                f"{run}: {needs_clips(network)}; other engines and networks give one vector a frame. Use --engine "
+                "torch and no other network"
+            )
+    if extractor is None:
+        frames = open_encoder(model, engine=engine, device=device)
+        extractor = FrameExtractor(frames, frame_head or TAP(frames.num_features))
+    if run is not None and ours and (shipped := shipped_name(run)):  # a gallery shows its name to people
+        extractor.name = f"{shipped} ({extractor.name.rpartition('(')[2]}"
     clip = replace(recipe.clip, test_sampling=sampling) if sampling else recipe.clip
-    return Network(extractor, ExtractSettings.of(recipe, clip=clip))
+    return Network(extractor, ExtractSettings.of(recipe, clip=clip), recipe)
+
+
+def is_ours(model: Path) -> bool:
+    """Whether this stands for a run or checkpoint, with a head of its own; other networks only embed frames."""
+    if str(model).startswith(TIMM) or model.suffix.lower() in (".toml", *RUNS):
+        return False
+    entry = None if model.exists() else find(str(model))
+    return entry is None or entry.kind != "re-ID network"
 
 
 def tracklets_of(clips: Any) -> list[Tracklet]:
@@ -210,16 +252,14 @@ def _tracklet(item: Any, number: int) -> Tracklet:
     return ArrayTracklet.of(item, name=f"clip {number}")
 
 
-def run_or_encoder(source: str | Path) -> tuple[Path | None, Path | None]:
-    """A source as the two arguments of `open_extractor`, which puts a name of the zoo where it belongs."""
+def _require_network(source: str | Path) -> None:
+    """Refuse what is no network, by its name alone."""
     path = Path(source)
-    if path.is_dir() or path.suffix == ".safetensors":
-        return path, None
-    if path.suffix.lower() in (".toml", *RUNS) or str(source).startswith(TIMM):
-        return None, path
+    if path.is_dir() or path.suffix == ".safetensors" or not is_ours(path):
+        return
     entry = None if path.exists() else find(str(source))
     if entry is not None and entry.kind in _EMBEDS:
-        return path, None
+        return
     if entry is not None:
         what = f"is a {entry.kind} of the zoo, and embeds nobody"
     else:

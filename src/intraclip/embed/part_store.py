@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from intraclip.core.files import whole_file
 from intraclip.core.jobs import Job
-from intraclip.embed.content import DIGEST, ContentDigest
+from intraclip.embed.embeddings_writer import DIGEST, content_digest
 from intraclip.errors import OutputError
 
 
@@ -98,7 +98,7 @@ class PartStore:
         path = self._path(number)
         notes = json.dumps({"failures": list(part.failures.items()), "unreadable": part.unreadable})
         arrays: dict[str, npt.NDArray[Any]] = {"rows": part.rows, "features": part.features}
-        arrays |= {"notes": np.array(notes), DIGEST: np.array(_digest(arrays, notes))}
+        arrays |= {"notes": np.array(notes), DIGEST: np.array(content_digest(arrays, notes))}
         with whole_file(path, kept="finished parts are kept") as partial, partial.open("wb") as file:
             np.savez(file, allow_pickle=False, **arrays)
 
@@ -127,7 +127,7 @@ class PartStore:
         try:
             with self._path(number).open("rb") as raw, np.load(raw, allow_pickle=False) as file:
                 text, arrays = str(file["notes"]), {key: file[key] for key in ("rows", "features")}
-                if str(file[DIGEST]) != _digest(arrays, text):
+                if str(file[DIGEST]) != content_digest(arrays, text):
                     return None
                 notes = json.loads(text)
                 return Part(
@@ -137,9 +137,3 @@ class PartStore:
                 )
         except Exception:  # zipfile, zlib and numpy raise many kinds for a damaged file; it is made again
             return None
-
-
-def _digest(arrays: Mapping[str, npt.NDArray[Any]], notes: str) -> str:
-    found = ContentDigest()
-    found.add(arrays)
-    return found.hexdigest(notes)

@@ -26,11 +26,24 @@ from intraclip.metrics.ranking import score, searched
 from intraclip.metrics.rerank import RERANKED
 from intraclip.metrics.rerank import rerank as rerank_together
 from intraclip.metrics.side_by_side import protocols_named, scored_by
-from intraclip.metrics.uncertainty import intervals_or_none
+from intraclip.metrics.uncertainty import intervals
 from intraclip.types import DISTRACTOR_PID, JUNK_PID
 
 DEFAULT_PROTOCOL = "cross-camera"
 """Queries search the gallery across cameras: what most people mean who do not know of protocols."""
+
+_UNMATCHED = {
+    "pid_absent_from_gallery": "with a pid that is absent from the gallery",
+    "pid_in_own_camera_only": "with a pid that the gallery has in the query's own camera alone",
+}
+"""Why a query has no right answer."""
+
+_NOBODY = {
+    "junk": ("of pid -1 (junk)", "left out"),
+    "distractor": ("of pid 0 (distractors)", "searched, and never a right answer"),
+    "unknown": ("of a pid below -1 (unknown)", "searched, and never a right answer"),
+}
+"""Tracklets of no person, and what becomes of them in the gallery."""
 
 
 def default_protocol(file: EmbeddingsFile) -> str:
@@ -57,51 +70,6 @@ class FileScores:
     results: Mapping[str, Mapping[str, Any]]
     not_scored: Mapping[str, str]
     notes: tuple[str, ...]
-
-
-class Unmatched:
-    """Queries without a right answer, and why.
-
-    Attributes:
-        absent: pids ``[n]`` of queries whose pid is not in the gallery at all, one entry a query.
-        own_camera: pids ``[n]`` of queries whose pid is there in the query's own camera alone.
-    """
-
-    def __init__(self, embeddings: Embeddings, protocol: Protocol) -> None:
-        def rows(chosen: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
-            pids, camids = embeddings.pids[chosen], embeddings.camids[chosen]
-            return list(zip(pids.tolist(), camids.tolist(), strict=True))
-
-        searched = rows((embeddings.pids != JUNK_PID) & (protocol.queries_in_gallery | ~embeddings.is_query))
-        queries = rows(embeddings.is_query)
-        there, in_camera = Counter(pid for pid, _ in searched), Counter(searched)
-        # A query that is searched too must not count as its own answer.
-        itself = Counter(pid for pid, _ in queries if protocol.queries_in_gallery)
-        self.absent: list[int] = []
-        self.own_camera: list[int] = []
-        for pid, camid in queries:
-            if protocol.own_camera:  # every other tracklet of the pid in this camera is right
-                if not in_camera[pid, camid]:
-                    self.absent.append(pid)
-            elif there[pid] == in_camera[pid, camid]:
-                (self.absent if there[pid] <= itself[pid] else self.own_camera).append(pid)
-
-    def to_json_dict(self) -> dict[str, Any]:
-        """Counts of queries, and their pids."""
-        found = {"pid_absent_from_gallery": self.absent, "pid_in_own_camera_only": self.own_camera}
-        return {key: {"queries": len(pids), "pids": sorted(set(pids))} for key, pids in found.items()}
-
-    def sentences(self) -> list[str]:
-        """The same for people."""
-        found = {
-            "with a pid that is absent from the gallery": self.absent,
-            "with a pid that the gallery has in the query's own camera alone": self.own_camera,
-        }
-        return [
-            f"{_queries(len(pids))} not counted, {why}: pid {shorten(sorted(set(pids)))}"
-            for why, pids in found.items()
-            if pids
-        ]
 
 
 def score_file(
@@ -143,8 +111,8 @@ def score_file(
             f"{file.path} has no queries: is_query is false in all {len(embeddings):,} rows; mark the tracklets that "
             "are searched for"
         )
-    people, ignored = _people(embeddings.pids[embeddings.is_query])
-    if not people:
+    ignored = _nobody(embeddings.pids[embeddings.is_query])
+    if sum(ignored.values()) == embeddings.is_query.sum():
         found = ", ".join(f"{count:,} {name}" for name, count in ignored.items())
         raise DataError(
             f"{file.path}: none of the {int(embeddings.is_query.sum()):,} queries is a person with a pid above 0 "
@@ -239,11 +207,16 @@ def _score(
     rows = _kept(embeddings, protocol)
     scored = _without_nobody(take(embeddings, rows))
     scores = score(scored, protocol, distance=distance, device=device)
-    unmatched = Unmatched(scored, protocol)
-    notes = unmatched.sentences()
-    result = {**scores.to_json_dict(), "without_match": unmatched.to_json_dict(), "notes": notes}
+    unmatched = {why: (len(pids), sorted(set(pids))) for why, pids in _unmatched(scored, protocol).items()}
+    notes = [
+        f"{_queries(count)} not counted, {_UNMATCHED[why]}: pid {shorten(pids)}"
+        for why, (count, pids) in unmatched.items()
+        if count
+    ]
+    told = {why: {"queries": count, "pids": pids} for why, (count, pids) in unmatched.items()}
+    result = {**scores.to_json_dict(), "without_match": told, "notes": notes}
     pids = scored.pids[scores.outcomes.rows]
-    sure = intervals_or_none(scores.outcomes, scored.pids, seed=seed)
+    sure = intervals(scores.outcomes, pids, seed=seed)
     result["intervals"] = sure and sure.to_json_dict()
     if sure is None:
         notes.append("no intervals: the counted queries show one person")
@@ -274,14 +247,36 @@ def _queries(count: int) -> str:
     return "1 query is" if count == 1 else f"{count:,} queries are"
 
 
-def _people(pids: npt.NDArray[np.int64]) -> tuple[int, dict[str, int]]:
-    """Number of query tracklets of real people, and of the others by what they are."""
-    counts = {
+def _nobody(pids: npt.NDArray[np.int64]) -> dict[str, int]:
+    """Number of tracklets of no person, by what they are."""
+    return {
         "junk": int((pids == JUNK_PID).sum()),
         "distractor": int((pids == DISTRACTOR_PID).sum()),
         "unknown": int((pids < JUNK_PID).sum()),
     }
-    return int((pids > 0).sum()), counts
+
+
+def _unmatched(embeddings: Embeddings, protocol: Protocol) -> dict[str, list[int]]:
+    """Pids of the queries without a right answer, one entry a query, by the reason."""
+
+    def rows(chosen: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
+        pids, camids = embeddings.pids[chosen], embeddings.camids[chosen]
+        return list(zip(pids.tolist(), camids.tolist(), strict=True))
+
+    searched = rows((embeddings.pids != JUNK_PID) & (protocol.queries_in_gallery | ~embeddings.is_query))
+    queries = rows(embeddings.is_query)
+    there, in_camera = Counter(pid for pid, _ in searched), Counter(searched)
+    # A query that is searched too must not count as its own answer.
+    itself = Counter(pid for pid, _ in queries if protocol.queries_in_gallery)
+    absent: list[int] = []
+    own_camera: list[int] = []
+    for pid, camid in queries:
+        if protocol.own_camera:  # every other tracklet of the pid in this camera is right
+            if not in_camera[pid, camid]:
+                absent.append(pid)
+        elif there[pid] == in_camera[pid, camid]:
+            (absent if there[pid] <= itself[pid] else own_camera).append(pid)
+    return {"pid_absent_from_gallery": absent, "pid_in_own_camera_only": own_camera}
 
 
 def _kept(embeddings: Embeddings, protocol: Protocol) -> npt.NDArray[np.int64]:
@@ -299,29 +294,16 @@ def _without_nobody(embeddings: Embeddings) -> Embeddings:
 def _remarks(embeddings: Embeddings, ignored: Mapping[str, int]) -> list[str]:
     """What is worth saying about the rows."""
     notes = []
-    words = {
-        "junk": "of pid -1 (junk)",
-        "distractor": "of pid 0 (distractors)",
-        "unknown": "of a pid below -1 (unknown)",
-    }
     for name, count in ignored.items():
         if count:
             hint = "; where pids count from 0, add 1 to all of them" if name == "distractor" else ""
-            notes.append(f"{_queries(count)} {words[name]}: not searched for and not counted{hint}")
-    gallery = embeddings.pids[~embeddings.is_query]
-    for count, text in (
-        (int((gallery == JUNK_PID).sum()), "of pid -1 (junk): left out"),
-        (
-            int((gallery == DISTRACTOR_PID).sum()),
-            "of pid 0 (distractors): searched, and never a right answer",
-        ),
-        (
-            int((gallery < JUNK_PID).sum()),
-            "of a pid below -1 (unknown): searched, and never a right answer",
-        ),
-    ):
+            notes.append(f"{_queries(count)} {_NOBODY[name][0]}: not searched for and not counted{hint}")
+    for name, count in _nobody(embeddings.pids[~embeddings.is_query]).items():
         if count:
-            notes.append(f"{count:,} gallery {'tracklet is' if count == 1 else 'tracklets are'} {text}")
+            who, fate = _NOBODY[name]
+            notes.append(
+                f"{count:,} gallery {'tracklet is' if count == 1 else 'tracklets are'} {who}: {fate}"
+            )
     repeated = repeated_rows(embeddings.features)
     if repeated:
         row, earlier = repeated[0]

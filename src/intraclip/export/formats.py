@@ -17,7 +17,6 @@ from intraclip.core.openvino_cpu import openvino_core
 from intraclip.errors import OutputError
 from intraclip.export.description import Description
 from intraclip.export.graph import FrameGraph, Graph
-from intraclip.export.networks import require_file
 
 Format = Literal["onnx", "openvino", "torch"]
 SUFFIXES: dict[Format, str] = {"onnx": ".onnx", "openvino": ".xml", "torch": ".pt2"}
@@ -60,7 +59,6 @@ def write_openvino(graph: Graph, description: Description, path: Path) -> None:
 def onnx_to_openvino(onnx_file: Path, description: Description, path: Path) -> None:
     """Turn an ONNX file into an OpenVINO .xml file and a .bin file."""
     openvino = require_extra("openvino", extra="openvino", purpose="writing OpenVINO")
-    require_file(onnx_file)
     model = openvino_core("writing OpenVINO").read_model(onnx_file)
     for key, value in description.to_metadata().items():
         model.set_rt_info(value, ["intraclip", key])

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,7 @@ import torch
 from intraclip.core.extras import require_extra
 from intraclip.core.openvino_cpu import compiled, openvino_core
 from intraclip.core.utf8 import utf8_path
-from intraclip.errors import CheckpointError, ConfigError, did_you_mean
+from intraclip.errors import CheckpointError, ConfigError, IntraclipError, did_you_mean
 from intraclip.export.engines import RUNS, installed
 from intraclip.export.reference import check_reference
 
@@ -39,13 +40,15 @@ class Port(NamedTuple):
         return f"{self.name} {self.dtype} [{axes}]"
 
 
-class Network(Protocol):
+@dataclass(frozen=True, kw_only=True)
+class Network:
     """A network file, ready to run.
 
     Attributes:
         inputs: in the order in which `run` takes them.
         outputs: all of them; `run` gives one.
         metadata: text by key, as the file holds it.
+        answer: what `run` calls, with the number of the output.
     """
 
     engine: str
@@ -53,120 +56,103 @@ class Network(Protocol):
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
     metadata: Mapping[str, str]
+    answer: Callable[[Sequence[Array], int], Array]
 
     def run(self, arrays: Sequence[Array], *, output: int = 0) -> Array:
         """Feed the inputs, get one output."""
-        ...
+        return self.answer(arrays, output)
 
 
-class OnnxRuntimeNetwork:
-    """An ONNX file on ONNX Runtime's CPU provider; see `Network`.
+def _onnxruntime(path: Path) -> Network:
+    """An ONNX file on ONNX Runtime's CPU provider.
 
     Batch normalisation is folded into convolutions and layouts are blocked by ONNX Runtime itself (all optimisations
     are on by default). It runs with as many threads as torch.
     """
+    runtime = require_extra("onnxruntime", extra="export", purpose="engine onnxruntime")
+    options = runtime.SessionOptions()
+    options.log_severity_level = 3  # errors only: exporters leave many harmless warnings behind
+    options.intra_op_num_threads = torch.get_num_threads()
+    # Other people's int8 files, and old ones, have weights of 8 bits: without VNNI their sums saturate in 16 bits,
+    # unless the weights are shifted to 0..255. Nothing changes where the processor has VNNI.
+    options.add_session_config_entry("session.x64quantprecision", "1")
+    # Spinning threads are a few percent faster on an idle machine, and half as fast where decoding wants the same
+    # cores. The setting is OpenMP's, which `intraclip.process.tune` makes passive.
+    if os.environ.get("OMP_WAIT_POLICY", "").lower() == "passive":
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    with utf8_path(path) as name:
+        session = runtime.InferenceSession(name, sess_options=options, providers=["CPUExecutionProvider"])
+    inputs, outputs = (
+        tuple(map(_onnx_port, ports)) for ports in (session.get_inputs(), session.get_outputs())
+    )
 
-    engine = "onnxruntime"
-
-    def __init__(self, path: Path) -> None:
-        runtime = require_extra("onnxruntime", extra="export", purpose="engine onnxruntime")
-        require_file(path)
-        options = runtime.SessionOptions()
-        options.log_severity_level = 3  # errors only: exporters leave many harmless warnings behind
-        options.intra_op_num_threads = torch.get_num_threads()
-        # Other people's int8 files, and old ones, have weights of 8 bits: without VNNI their sums saturate in 16 bits,
-        # unless the weights are shifted to 0..255. Nothing changes where the processor has VNNI.
-        options.add_session_config_entry("session.x64quantprecision", "1")
-        # Spinning threads are a few percent faster on an idle machine, and half as fast where decoding wants the same
-        # cores. The setting is OpenMP's, which `intraclip.process.tune` makes passive.
-        if os.environ.get("OMP_WAIT_POLICY", "").lower() == "passive":
-            options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        try:
-            with utf8_path(path) as name:
-                self._session = runtime.InferenceSession(
-                    name, sess_options=options, providers=["CPUExecutionProvider"]
-                )
-        except Exception as error:  # ONNX Runtime has a dozen classes of its own for a bad file
-            raise CheckpointError(_not_a_network(path, "ONNX", error)) from None
-        self.path = path
-        self.inputs = tuple(_onnx_port(port) for port in self._session.get_inputs())
-        self.outputs = tuple(_onnx_port(port) for port in self._session.get_outputs())
-        self.metadata: Mapping[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
-
-    def run(self, arrays: Sequence[Array], *, output: int = 0) -> Array:
-        """See `Network.run`."""
-        feed = {port.name: array for port, array in zip(self.inputs, arrays, strict=True)}
-        found: Array = self._session.run([self.outputs[output].name], feed)[0]
+    def answer(arrays: Sequence[Array], output: int) -> Array:
+        feed = {port.name: array for port, array in zip(inputs, arrays, strict=True)}
+        found: Array = session.run([outputs[output].name], feed)[0]
         return found
 
+    metadata = dict(session.get_modelmeta().custom_metadata_map)
+    return Network(
+        engine="onnxruntime", path=path, inputs=inputs, outputs=outputs, metadata=metadata, answer=answer
+    )
 
-class OpenVinoNetwork:
-    """An ONNX file or an OpenVINO .xml file (its .bin beside it) on OpenVINO's CPU plugin; see `Network`."""
 
-    engine = "openvino"
+def _openvino(path: Path) -> Network:
+    """An ONNX file or an OpenVINO .xml file (its .bin beside it) on OpenVINO's CPU plugin."""
+    core = openvino_core("engine openvino")
+    if path.suffix == ".xml" and not path.with_suffix(".bin").is_file():
+        raise CheckpointError(f"{path}: its weights, {path.with_suffix('.bin').name}, are not beside it")
+    # read_model, not convert_model: the converter reports every use to its makers.
+    with utf8_path(path, beside=(".bin",)) as name:
+        model = core.read_model(name)
+    request = compiled(core, model, threads=torch.get_num_threads()).create_infer_request()
 
-    def __init__(self, path: Path) -> None:
-        core = openvino_core("engine openvino")
-        require_file(path)
-        if path.suffix == ".xml" and not path.with_suffix(".bin").is_file():
-            raise CheckpointError(f"{path}: its weights, {path.with_suffix('.bin').name}, are not beside it")
-        try:
-            # read_model, not convert_model: the converter reports every use to its makers.
-            with utf8_path(path, beside=(".bin",)) as name:
-                model = core.read_model(name)
-            self._request = compiled(core, model, threads=torch.get_num_threads()).create_infer_request()
-        except Exception as error:  # OpenVINO raises RuntimeError, and its own classes
-            raise CheckpointError(_not_a_network(path, "ONNX or OpenVINO", error)) from None
-        self.path = path
-        self.inputs = tuple(_openvino_port(port) for port in model.inputs)
-        self.outputs = tuple(_openvino_port(port) for port in model.outputs)
-        self.metadata: Mapping[str, str] = _openvino_metadata(model, path)
-
-    def run(self, arrays: Sequence[Array], *, output: int = 0) -> Array:
-        """See `Network.run`."""
-        self._request.infer(dict(enumerate(arrays)), share_inputs=True)
+    def answer(arrays: Sequence[Array], output: int) -> Array:
+        request.infer(dict(enumerate(arrays)), share_inputs=True)
         # A copy: the request writes its next answer into the same memory.
-        return np.array(self._request.get_output_tensor(output).data)
+        return np.array(request.get_output_tensor(output).data)
+
+    return Network(
+        engine="openvino",
+        path=path,
+        inputs=tuple(map(_openvino_port, model.inputs)),
+        outputs=tuple(map(_openvino_port, model.outputs)),
+        metadata=_openvino_metadata(model, path),
+        answer=answer,
+    )
 
 
-class TorchNetwork:
-    """A file of torch.export (.pt2), without the code of the network; see `Network`."""
-
-    engine = "torch"
-
-    def __init__(self, path: Path) -> None:
-        require_file(path)
-        extra = {"description.json": ""}
-        try:
-            with utf8_path(path) as name:
-                program = torch.export.load(name, extra_files=extra)
-        except Exception as error:  # a damaged archive fails in a dozen ways
-            raise CheckpointError(_not_a_network(path, "torch.export", error)) from None
-        self._module = program.module().to(memory_format=torch.channels_last)
-        self.path = path
-        self.inputs = tuple(
-            _torch_port(node)
-            for node in program.graph.nodes
-            if node.op == "placeholder" and node.name in program.graph_signature.user_inputs
-        )
-        outputs = next(node for node in program.graph.nodes if node.op == "output").args[0]
-        self.outputs = tuple(_torch_port(node) for node in outputs)
-        self.metadata = json.loads(extra["description.json"] or "{}")
+def _torch(path: Path) -> Network:
+    """A file of torch.export (.pt2), without the code of the network."""
+    extra = {"description.json": ""}
+    with utf8_path(path) as name:
+        program = torch.export.load(name, extra_files=extra)
+    module = program.module().to(memory_format=torch.channels_last)
+    nodes = list(program.graph.nodes)
+    given = [n for n in nodes if n.op == "placeholder" and n.name in program.graph_signature.user_inputs]
 
     @torch.inference_mode()
-    def run(self, arrays: Sequence[Array], *, output: int = 0) -> Array:
-        """See `Network.run`."""
-        found = self._module(*(torch.from_numpy(array) for array in arrays))
+    def answer(arrays: Sequence[Array], output: int) -> Array:
+        found = module(*map(torch.from_numpy, arrays))
         chosen: torch.Tensor = found[output] if isinstance(found, tuple | list) else found
         return chosen.numpy()
 
+    return Network(
+        engine="torch",
+        path=path,
+        inputs=tuple(map(_torch_port, given)),
+        outputs=tuple(map(_torch_port, next(n for n in nodes if n.op == "output").args[0])),
+        metadata=json.loads(extra["description.json"] or "{}"),
+        answer=answer,
+    )
 
-NETWORKS: dict[str, Callable[[Path], Network]] = {
-    "onnxruntime": OnnxRuntimeNetwork,
-    "openvino": OpenVinoNetwork,
-    "torch": TorchNetwork,
+
+_ENGINES: dict[str, tuple[Callable[[Path], Network], str]] = {
+    "onnxruntime": (_onnxruntime, "ONNX"),
+    "openvino": (_openvino, "ONNX or OpenVINO"),
+    "torch": (_torch, "torch.export"),
 }
-"""Engines by name."""
+"""By name: what opens a file, and what kind of file that is."""
 
 
 def open_network(path: Path, *, engine: str = "auto", check: bool = True) -> Network:
@@ -179,6 +165,7 @@ def open_network(path: Path, *, engine: str = "auto", check: bool = True) -> Net
         check: whether it answers as it did where it was written, see `check_reference`.
 
     Raises:
+        CheckpointError: no such file, a damaged one, or one that answers otherwise than where it was written.
         ConfigError: the engine cannot run this kind of file.
     """
     fitting = RUNS.get(path.suffix.lower())
@@ -190,7 +177,17 @@ def open_network(path: Path, *, engine: str = "auto", check: bool = True) -> Net
         raise ConfigError(
             f"{path}: engine {engine} cannot run {path.suffix} files; use {' or '.join(fitting)}"
         )
-    network = NETWORKS[engine](path)
+    if not path.is_file():
+        raise CheckpointError(f"there is no network {path}")
+    if not path.stat().st_size:
+        raise CheckpointError(f"the network {path} is an empty file")
+    opener, kind = _ENGINES[engine]
+    try:
+        network = opener(path)
+    except IntraclipError:
+        raise
+    except Exception as error:  # a damaged file fails in a dozen ways, with classes of the engines' own
+        raise CheckpointError(_not_a_network(path, kind, error)) from None
     if check:
         check_reference(network)
     return network
@@ -211,14 +208,6 @@ def find_output(network: Network, name: str = "") -> int:
     if name not in names:
         raise ConfigError(f"{network.path} has no output {name!r}{did_you_mean(name, names)}; it has {shown}")
     return names.index(name)
-
-
-def require_file(path: Path) -> None:
-    """Raise a CheckpointError where there is no such file, or an empty one."""
-    if not path.is_file():
-        raise CheckpointError(f"there is no network {path}")
-    if not path.stat().st_size:
-        raise CheckpointError(f"the network {path} is an empty file")
 
 
 def _not_a_network(path: Path, kind: str, error: Exception) -> str:

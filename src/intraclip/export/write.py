@@ -22,7 +22,7 @@ from intraclip.export.description import Description, describe_network
 from intraclip.export.engines import RUNS
 from intraclip.export.formats import SUFFIXES, WRITERS, Format, onnx_to_openvino, write_onnx
 from intraclip.export.graph import Graph, Part, build_graph
-from intraclip.export.networks import NETWORKS, open_network
+from intraclip.export.networks import open_network
 from intraclip.export.quantize import Target, calibration_batches, describe_onnx, quantize_onnx
 from intraclip.export.reference import check_reference, make_reference, reference_inputs
 from intraclip.models.embedder import ClipEmbedder
@@ -149,7 +149,7 @@ def _write_int8(
     quantize_onnx(whole, small, calibration_batches(calibration, part=description.part), target=engine)
     whole.unlink()
     # Not the answer of the network it came from: what int8 costs would hide what another processor changes.
-    description = _with_reference(description, NETWORKS[engine](small).run)
+    description = _with_reference(description, open_network(small, engine=engine, check=False).run)
     describe_onnx(small, description.to_metadata())
     if format == "openvino":
         onnx_to_openvino(small, description, path)

@@ -392,10 +392,7 @@ class Gallery:
         """
         if self._network is not None:
             return self._network
-        from intraclip.embed.default import network_of
-        from intraclip.embed.extractors import ExtractSettings
-        from intraclip.embed.network import Network
-        from intraclip.embed.noted import load_noted
+        from intraclip.embed.default import load_noted, network_of
 
         why = ""
         text = self._store.document(_NETWORK)
@@ -414,11 +411,11 @@ class Gallery:
                 f"the gallery {self.info.address} holds embeddings of {self.info.model or 'a model'}, which is not "
                 f"known here{why}; open it yourself: gallery.search(clip, network=ic.load(...))"
             )
-        self._network = Network(found[1], ExtractSettings.of(found[2]))
+        self._network = found[1]
         return self._network
 
     def note_network(self, note: Mapping[str, Any]) -> None:
-        """Keep what `network` opens; see `intraclip.embed.noted.load_noted`."""
+        """Keep what `network` opens; see `intraclip.embed.default.load_noted`."""
         self._store.put_document(_NETWORK, json.dumps(dict(note)))
 
     def search_tracklet(

@@ -9,6 +9,7 @@ a few moments nearly always show one.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from dataclasses import replace
 from typing import Protocol
 
 import cv2
@@ -117,11 +118,7 @@ class AppearanceSampler:
                 fresh, cuts = fresh + 1, cuts + 1
                 numbers[(seen.track == track) & (seen.frame >= at[place])] = fresh
         order = np.lexsort((numbers, seen.frame))
-        columns = {
-            name: getattr(seen, name)
-            for name in ("frame", "time_s", "boxes", "score", "overlap", "sharpness")
-        }
-        return Observations(track=numbers, **columns)[order], cuts
+        return replace(seen, track=numbers)[order], cuts
 
     def _samples(self) -> Samples:
         """Pictures of every track, in order of tracks and of time."""

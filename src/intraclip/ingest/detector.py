@@ -13,9 +13,7 @@ from intraclip.ingest.detections import Detections
 from intraclip.ingest.frame_source import Image
 from intraclip.models.zoo import entries, is_here, local_file, resolve
 
-ONNX_SUFFIXES = (".onnx",)
 TORCH_SUFFIXES = (".pth", ".pt", ".safetensors")
-GRAPH_SUFFIXES = (".pb",)
 
 
 class Detector(Protocol):
@@ -78,7 +76,7 @@ def open_detector(path: Path, config: IngestConfig, *, at_once: int = 1) -> Dete
     """
     path = resolve(path, kinds=("detector",))
     kind = path.suffix.lower()
-    if kind not in ONNX_SUFFIXES + TORCH_SUFFIXES + GRAPH_SUFFIXES:
+    if kind not in (".onnx", ".pb", *TORCH_SUFFIXES):
         raise DataError(
             f"the detector {path} is of no kind that is known; give a YOLOX network (.onnx), the weights of a "
             f"detection model of torchvision ({', '.join(TORCH_SUFFIXES)}), or an SSD network's TensorFlow graph (.pb)"
@@ -88,12 +86,12 @@ def open_detector(path: Path, config: IngestConfig, *, at_once: int = 1) -> Dete
             f"there is no detector {path}; give the path of a detector's file, or a name of `intraclip models "
             "list`"
         )
-    if kind in ONNX_SUFFIXES:
+    if kind == ".onnx":
         from intraclip.ingest.yolox import YoloxDetector
 
         threads = 0 if at_once == 1 else max(1, (os.cpu_count() or 1) // at_once)
         return YoloxDetector(path, config, threads=threads)
-    if kind in GRAPH_SUFFIXES:
+    if kind == ".pb":
         from intraclip.ingest.ssdlite import SsdliteDetector
 
         return SsdliteDetector(path, config)

@@ -7,7 +7,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -54,28 +54,13 @@ class Followed(NamedTuple):
     earlier: Sequence[Earlier] = ()
 
 
-class Follower(Protocol):
-    """Says who is where in the frames of one video, in order.
+class TracksFromFile:
+    """Says who is where in the frames of one video, in order, as a file of tracks knows.
 
     Attributes:
         seconds: time spent so far, by stage.
         detections: people found so far that could begin a track.
     """
-
-    seconds: dict[str, float]
-    detections: int
-
-    def due(self, time_s: float) -> bool:
-        """Whether it wants to see the frame of this time."""
-        ...
-
-    def __call__(self, frame: VideoFrame) -> Followed:
-        """Everyone in the next frame."""
-        ...
-
-
-class TracksFromFile:
-    """Follows nobody itself: the file knows."""
 
     def __init__(self, tracks: MotFile) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
@@ -83,15 +68,14 @@ class TracksFromFile:
         self._tracks = tracks
 
     def due(self, time_s: float) -> bool:
-        """See `Follower`."""
+        """Whether it wants to see the frame of this time."""
         return True
 
     def __call__(self, frame: VideoFrame) -> Followed:
-        """See `Follower`."""
-        file, rows = self._tracks, self._tracks.rows_of(frame.index)
-        people = Detections(boxes=file.boxes[rows], scores=file.score[rows])
+        """Everyone in the next frame."""
+        people, rows = self._tracks.people(frame), self._tracks.rows_of(frame.index)
         self.detections += len(people)
-        return Followed(file.track[rows], people, file.hidden[rows])
+        return Followed(self._tracks.track[rows], people, self._tracks.hidden[rows])
 
 
 class DetectAndTrack:
@@ -112,11 +96,11 @@ class DetectAndTrack:
         self._beginnings = Beginnings(config)
 
     def due(self, time_s: float) -> bool:
-        """See `Follower`."""
+        """As of `TracksFromFile`."""
         return self._cadence.due(time_s)
 
     def __call__(self, frame: VideoFrame) -> Followed:
-        """See `Follower`."""
+        """As of `TracksFromFile`."""
         if not self.due(frame.time_s):
             return Followed(
                 np.zeros(0, np.int64), Detections.join([]), np.zeros(0, np.float32), searched=False
@@ -134,6 +118,9 @@ class DetectAndTrack:
             )
             earlier = self._beginnings(frame, numbers, people, strong)
         return Followed(numbers, people, np.zeros(len(people), np.float32), earlier=earlier)
+
+
+Follower = TracksFromFile | DetectAndTrack
 
 
 class Beginnings:
@@ -176,16 +163,6 @@ class Beginnings:
         taken = box_iou(found.boxes, people.boxes).max(axis=1, initial=0.0) >= SAME
         self._free.append((frame.index, frame.time_s, found[~taken]))
         return begun
-
-
-def from_file(detections: MotFile) -> Callable[[VideoFrame], Detections]:
-    """A detector that looks into a file of detections."""
-
-    def detect(frame: VideoFrame) -> Detections:
-        rows = detections.rows_of(frame.index)
-        return Detections(boxes=detections.boxes[rows], scores=detections.score[rows])
-
-    return detect
 
 
 def from_network(

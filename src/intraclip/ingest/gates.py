@@ -1,6 +1,6 @@
 """Which frames of a track are good enough to learn from and to search with.
 
-A gate is a rule over boxes that drops single frames; a frame is counted under the first of `GATES` that drops it.
+A gate is a rule over boxes that drops single frames; a frame is counted under the first one that drops it.
 A whole track goes when too few frames are left, or when the detector doubted it all along.
 """
 
@@ -20,9 +20,6 @@ from intraclip.core.spread import evenly
 from intraclip.ingest.config import IngestConfig
 from intraclip.ingest.detections import Floats, box_area, shared_area
 from intraclip.ingest.frame_source import Image
-
-GATES = ("too_small", "aspect", "truncated", "overlapped", "blurred")
-"""Names of the gates, as they appear in the statistics."""
 
 TOUCH_SHARE = 0.01
 """A box closer to the border than this share of the image's shorter side touches it: detectors stop a little short."""
@@ -145,7 +142,7 @@ def failed_gates(track: Observations, config: IngestConfig, *, height: int, widt
         "overlapped": track.overlap > config.max_overlap,
         "blurred": track.sharpness < config.min_sharpness,
     }
-    return [next((gate for gate in GATES if fails[gate][i]), None) for i in range(len(track))]
+    return [next((gate for gate, failed in fails.items() if failed[i]), None) for i in range(len(track))]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

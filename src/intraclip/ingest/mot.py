@@ -27,7 +27,8 @@ import numpy.typing as npt
 
 from intraclip.core.numbers import MAX_ID
 from intraclip.errors import DataError
-from intraclip.ingest.detections import Floats
+from intraclip.ingest.detections import Detections, Floats
+from intraclip.ingest.frame_source import VideoFrame
 
 COLUMNS = ("frame", "id", "left", "top", "width", "height", "confidence")
 SHOWN_PROBLEMS = 5
@@ -71,6 +72,11 @@ class MotFile:
     def rows_of(self, frame: int) -> slice:
         """Rows of a frame, counted from 0."""
         return slice(*np.searchsorted(self.frame, [frame, frame + 1]).tolist())
+
+    def people(self, frame: VideoFrame) -> Detections:
+        """Everyone in a frame: what a detector says, where the file holds detections."""
+        rows = self.rows_of(frame.index)
+        return Detections(boxes=self.boxes[rows], scores=self.score[rows])
 
     def inside(self, *, height: int, width: int) -> MotFile:
         """Without boxes of which nothing lies in the picture; they are counted in `ignored`.

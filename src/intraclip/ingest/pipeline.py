@@ -16,12 +16,13 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from intraclip.core.environment import versions
 from intraclip.core.files import file_digest, write_text
 from intraclip.core.progress import Progress
+from intraclip.core.tables import csv_text
 from intraclip.errors import ConfigError
 from intraclip.ingest.cameras import assign_cameras, view_names
 from intraclip.ingest.config import IngestConfig
@@ -32,7 +33,6 @@ from intraclip.ingest.follow import (
     Follower,
     TracksFromFile,
     choose_tiles,
-    from_file,
     from_network,
     observe,
 )
@@ -44,14 +44,20 @@ from intraclip.ingest.search import finder
 from intraclip.ingest.side_by_side import OneAtATime, Stopped, side_by_side
 from intraclip.ingest.sources import find_videos, match_tracks, open_source
 from intraclip.ingest.summary import IngestSummary, VideoSummary
+from intraclip.ingest.track_scores import Truth
 from intraclip.ingest.tracking import PeopleTracker
-from intraclip.ingest.tracklets import manifest, write_tracklets
-from intraclip.ingest.truth import Truth
+from intraclip.ingest.tracklets import COLUMNS, write_tracklets
 
 if TYPE_CHECKING:
     from intraclip.ingest.appearance import Encoder
 
 FORMAT_VERSION = 2
+
+_PACKAGES = (
+    "intraclip", "numpy", "onnxruntime", "opencv-python-headless", "simplejpeg", "supervision", "torchvision",
+    "trackers",
+)  # fmt: skip
+"""Whose versions stand in the record."""
 
 
 def ingest(
@@ -164,12 +170,12 @@ def ingest(
                 "no tracklets were written: nobody was found, or every track was dropped by a gate; look at the counts "
                 "of dropped tracks, and at track_score, min_height and min_frames"
             )
-        write_text(out / "tracklets.csv", manifest(rows))
+        write_text(out / "tracklets.csv", csv_text(COLUMNS, rows))
         job.end(
             {
                 "format_version": FORMAT_VERSION,
                 "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-                "versions": _versions(),
+                "versions": versions(*_PACKAGES),
                 "detector": None
                 if network is None or detector is None
                 else {
@@ -213,7 +219,7 @@ def _ingest_video(
             TracksFromFile(tracks)
             if tracks.followed
             # Looking into a file costs nothing.
-            else DetectAndTrack(from_file(tracks), replace(config, quality="full"), fps=source.sampled_fps)
+            else DetectAndTrack(tracks.people, replace(config, quality="full"), fps=source.sampled_fps)
         )
         seen = _observe(source, follower, encoder, config, summary, watch)
         tracks = tracks.within(summary.frames, source.path)
@@ -353,16 +359,3 @@ def _notes_about(source: FrameSource, summary: VideoSummary, tracks: MotFile | N
             f"{tracks.path.name}: confidences beyond 0..1 are taken as scores whose sign decides, 0 becomes 0.5"
         )
     return notes
-
-
-def _versions() -> dict[str, str]:
-    versions = {}
-    for name in (
-        "intraclip", "numpy", "onnxruntime", "opencv-python-headless", "simplejpeg", "supervision", "torchvision",
-        "trackers",
-    ):  # fmt: skip
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            versions[name] = "unknown"
-    return versions

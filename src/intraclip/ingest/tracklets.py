@@ -12,7 +12,7 @@ import numpy as np
 
 from intraclip.core.folders import make_folder
 from intraclip.core.spread import evenly
-from intraclip.core.tables import csv_text, write_csv
+from intraclip.core.tables import write_csv
 from intraclip.errors import DataError
 from intraclip.ingest.config import IngestConfig
 from intraclip.ingest.crops import cut, write_jpeg
@@ -90,11 +90,6 @@ def write_tracklets(
         ]
         for name, t in kept.items()
     ]  # fmt: skip
-
-
-def manifest(rows: list[list[object]]) -> str:
-    """`tracklets.csv`, from rows of `write_tracklets`."""
-    return csv_text(COLUMNS, rows)
 
 
 def _file_names(kept: Mapping[str, Observations]) -> Callable[[int], str]:

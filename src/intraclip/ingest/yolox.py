@@ -176,26 +176,22 @@ class YoloxDetector:
 
     def _check_input(self) -> tuple[str, int, int]:
         inputs = self._session.get_inputs()
-        found = ", ".join(f"{i.name} {i.shape} {i.type}" for i in inputs)
+        shown = ", ".join(f"{i.name} {i.shape} {i.type}" for i in inputs)
+        found = f"{self.path}: the network's input is {shown}"
         remedy = "a YOLOX detector has one input [1, 3, height, width] of float32"
-        if len(inputs) != 1 or len(inputs[0].shape) != 4:
-            raise DataError(f"{self.path}: the network's inputs are {found}; {remedy}")
-        batch, channels, height, width = inputs[0].shape
-        if channels not in (3, None) and not isinstance(channels, str):
-            raise DataError(
-                f"{self.path}: the network's input is {found}, with {channels} channels; {remedy}"
-            )
-        if inputs[0].type != "tensor(float)" or (isinstance(batch, int) and batch != 1):
-            raise DataError(f"{self.path}: the network's input is {found}; {remedy}")
+        if len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].type != "tensor(float)":
+            raise DataError(f"{found}; {remedy}")
+        batch, channels, height, width = inputs[0].shape  # a free one has a name instead of a length
+        if isinstance(channels, int) and channels != 3:
+            raise DataError(f"{found}, with {channels} channels; {remedy}")
+        if isinstance(batch, int) and batch != 1:
+            raise DataError(f"{found}; {remedy}")
         if not isinstance(height, int) or not isinstance(width, int) or height % 32 or width % 32:
             raise DataError(
-                f"{self.path}: the network's input is {found}; height and width must be fixed multiples of 32, "
-                "export it with a fixed input size"
+                f"{found}; height and width must be fixed multiples of 32, export it with a fixed input size"
             )
         if not 32 <= min(height, width) <= max(height, width) <= MAX_SIDE:
-            raise DataError(
-                f"{self.path}: the network's input is {found}; height and width from 32 to {MAX_SIDE} are possible"
-            )
+            raise DataError(f"{found}; height and width from 32 to {MAX_SIDE} are possible")
         return str(inputs[0].name), height, width
 
     def _check_output(self) -> None:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from intraclip.metrics.distance import Distance, largest, paired_distances
+from intraclip.metrics.distance import Distance, largest, paired_distances, row_products
 
 if TYPE_CHECKING:
     from intraclip.metrics.blocks_torch import TorchSide
@@ -36,6 +36,12 @@ FEW = 96
 
 FLAGS = 2**18
 """Comparisons made in one go: their flags stay in a processor's cache until they are counted."""
+
+Pairs = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
+"""Rows and columns: queries and gallery items, int64 ``[pairs]`` each."""
+
+Counted = tuple[npt.NDArray[np.int64], Pairs, npt.NDArray[np.float32]]
+"""Counts by the upper bound; then the open pairs, sorted by row, and their numbers."""
 
 DEPTH = 256
 _WIDEST = 16_384
@@ -74,24 +80,6 @@ def count_not_above(
     return np.array(counts, dtype=np.int64)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Thresholds:
-    """For every query the distances, ascending, that gallery items are compared with.
-
-    Attributes:
-        distances: float32 ``[thresholds]``, those of the first query first.
-        starts: int64 ``[Q + 1]``; query i owns ``distances[starts[i]:starts[i + 1]]``.
-        left_out_rows: int64 ``[pairs]``, with `left_out_columns`: pairs of a query and a gallery item, both counted
-            from 0, that are not counted.
-        left_out_columns: int64 ``[pairs]``.
-    """
-
-    distances: npt.NDArray[np.float32]
-    starts: npt.NDArray[np.int64]
-    left_out_rows: npt.NDArray[np.int64]
-    left_out_columns: npt.NDArray[np.int64]
-
-
 def block_shape(queries: int, gallery: int, size: int, *, max_bytes: int, cell_bytes: int) -> tuple[int, int]:
     """Queries and gallery items of a block, at least one of each.
 
@@ -112,22 +100,26 @@ def count_not_farther(
     query: npt.NDArray[np.int64],
     gallery: npt.NDArray[np.int64],
     distance: Distance,
-    thresholds: Thresholds,
+    thresholds: npt.NDArray[np.float32],
+    starts: npt.NDArray[np.int64],
+    left_out: Pairs,
     max_bytes: int = MAX_BYTES,
     device: str | None = None,
 ) -> npt.NDArray[np.int64]:
-    """Count the gallery items that are not farther from their query than each threshold.
+    """Count the gallery items that are not farther from their query than each threshold: int64 ``[thresholds]``.
 
     Args:
         features: float32 ``[N, D]``, accepted by `check_features`.
         query: int64 ``[Q]``, rows of `features`.
         gallery: int64 ``[G]``, rows of `features`.
         distance: ``euclidean`` or ``cosine``.
-        thresholds: the distances, and the pairs that are not counted.
+        thresholds: float32, those of the first query first, of each query ascending.
+        starts: int64 ``[Q + 1]``; query i owns ``thresholds[starts[i]:starts[i + 1]]``.
+        left_out: pairs that are not counted, a query and a gallery item each, both counted from 0.
         max_bytes: memory for the blocks; the features themselves and the thresholds come on top.
         device: None for numpy, otherwise a torch device such as ``cuda``; the counts are the same.
     """
-    counts = np.zeros(len(thresholds.distances), dtype=np.int64)
+    counts = np.zeros(len(thresholds), dtype=np.int64)
     # Powers of two scale without rounding; then no square overflows, whatever the features' unit is.
     peak = largest(features)
     scale = 1.0 if distance == "cosine" or peak == 0 else 2.0 ** -max(np.frexp(peak)[1], -100)
@@ -142,12 +134,11 @@ def count_not_farther(
         from intraclip.metrics.blocks_torch import TorchSide  # torch takes seconds to import
 
         side = TorchSide(device)
-    size = features.shape[1]
     height, width = block_shape(
-        len(query), len(gallery), size, max_bytes=max_bytes, cell_bytes=side.cell_bytes(size)
+        len(query), len(gallery), features.shape[1], max_bytes=max_bytes, cell_bytes=side.cell_bytes
     )
-    by_column = np.argsort(thresholds.left_out_columns, kind="stable")
-    out_columns, out_rows = thresholds.left_out_columns[by_column], thresholds.left_out_rows[by_column]
+    by_column = np.argsort(left_out[1], kind="stable")
+    out_rows, out_columns = left_out[0][by_column], left_out[1][by_column]
     for left in range(0, len(gallery), width):
         columns = gallery[left : left + width]
         g, g_squares = frame.prepare(features, columns)
@@ -155,46 +146,27 @@ def count_not_farther(
         side.load(g, g_squares if distance == "euclidean" else np.zeros_like(g_squares))
         for top in range(0, len(query), height):
             rows = query[top : top + height]
-            starts = thresholds.starts[top : top + len(rows) + 1]
-            if starts[0] == starts[-1]:
+            block = slice(starts[top], starts[top + len(rows)])
+            if block.start == block.stop:
                 continue
+            own = starts[top : top + len(rows) + 1] - block.start
             q, q_squares = frame.prepare(features, rows)
-            wanted = thresholds.distances[starts[0] : starts[-1]]
-            owners = np.repeat(np.arange(len(rows)), np.diff(starts))
-            low, high = frame.bounds(wanted, q_squares[owners], float(g_squares.max()))
+            of_query = np.repeat(q_squares, np.diff(own))
+            low, high = frame.bounds(thresholds[block], of_query, float(g_squares.max()))
             mine = (out_rows[inside] >= top) & (out_rows[inside] < top + len(rows))
-            block = Block(
-                low=low,
-                high=high,
-                starts=starts - starts[0],
-                left_out=(out_rows[inside][mine] - top, out_columns[inside][mine] - left),
+            out = out_rows[inside][mine] - top, out_columns[inside][mine] - left
+            found, (open_rows, open_columns), values = side.count(q, low, high, own, out)
+            exact = paired_distances(
+                features, features, rows=rows[open_rows], columns=columns[open_columns], distance=distance
             )
-            sure, open_rows, open_columns, open_values = side.count(q, block)
-            found = counts[starts[0] : starts[-1]]
-            found += sure
-            if len(open_rows):
-                exact = paired_distances(
-                    features, features, rows=rows[open_rows], columns=columns[open_columns], distance=distance
-                )
-                _settle(found, block, wanted, open_rows, open_values, exact)
+            # Open pairs stand in the counts by their upper bound; now they stand there by their distance.
+            for first, last in pairwise(np.flatnonzero(np.diff(open_rows, prepend=-1, append=-1))):
+                row = slice(own[open_rows[first]], own[open_rows[first] + 1])
+                by_bound = np.searchsorted(np.sort(values[first:last]), high[row], side="right")
+                wanted = thresholds[block][row]
+                found[row] += np.searchsorted(np.sort(exact[first:last]), wanted, side="right") - by_bound
+            counts[block] += found
     return counts
-
-
-def _settle(
-    counts: npt.NDArray[np.int64],
-    block: Block,
-    thresholds: npt.NDArray[np.float32],
-    rows: npt.NDArray[np.int64],
-    values: npt.NDArray[np.float32],
-    exact: npt.NDArray[np.float32],
-) -> None:
-    """Take the open pairs out of the counts, where they stand by their bound, and put them in by their distance."""
-    edges = np.flatnonzero(np.diff(rows, prepend=-1, append=-1))
-    for first, last in pairwise(edges):
-        own = slice(block.starts[rows[first]], block.starts[rows[first] + 1])
-        by_bound = np.searchsorted(np.sort(values[first:last]), block.high[own], side="right")
-        by_distance = np.searchsorted(np.sort(exact[first:last]), thresholds[own], side="right")
-        counts[own] += by_distance - by_bound
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -253,38 +225,31 @@ def _squares(features: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
     step = max(1, 2**17 // max(features.shape[1], 1))
     for start in range(0, len(features), step):
         wide = features[start : start + step].astype(np.float64)
-        found[start : start + step] = np.einsum("nd,nd->n", wide, wide)
+        found[start : start + step] = row_products(wide, wide)
     return found
-
-
-@dataclass(frozen=True, kw_only=True)
-class Block:
-    """The thresholds of one block, as `Thresholds`, in terms of the product."""
-
-    low: npt.NDArray[np.float32]
-    high: npt.NDArray[np.float32]
-    starts: npt.NDArray[np.int64]
-    left_out: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
-
-
-Counted = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float32]]
-"""Counts by the upper bound, then rows, columns and values of the open pairs, sorted by row."""
 
 
 class _NumpySide:
     """Products and counting with numpy. Its products use every core, the passes over a row need the cache most."""
 
-    def cell_bytes(self, size: int) -> int:
-        return 4 if size <= DEPTH else 8
+    cell_bytes = 8
+    """Of memory for a pair of a block: the product, and a part of it."""
 
     def load(self, g: npt.NDArray[np.float32], squares: npt.NDArray[np.float64]) -> None:
+        """Take the gallery items of the next blocks, prepared, and their squared lengths."""
         self._g = g
         self._offsets = (squares / 2).astype(np.float32)
         self._flags = np.empty(max(FLAGS, len(g)), dtype=bool)
-        self._near = np.empty(len(g), dtype=bool)
-        self._more = np.empty(len(g), dtype=bool)
 
-    def count(self, q: npt.NDArray[np.float32], block: Block) -> Counted:
+    def count(
+        self,
+        q: npt.NDArray[np.float32],
+        low: npt.NDArray[np.float32],
+        high: npt.NDArray[np.float32],
+        starts: npt.NDArray[np.int64],
+        left_out: Pairs,
+    ) -> Counted:
+        """Count in a block of prepared queries; thresholds come as their bounds, the rest as in `count_not_farther`."""
         product = np.matmul(q[:, :DEPTH], self._g[:, :DEPTH].T)
         if q.shape[1] > DEPTH:
             part = np.empty_like(product)
@@ -292,38 +257,22 @@ class _NumpySide:
                 deep = slice(start, start + DEPTH)
                 product += np.matmul(q[:, deep], self._g[:, deep].T, out=part)
         np.subtract(self._offsets, product, out=product)
-        product[block.left_out] = np.inf
-        counts = np.zeros(len(block.low), dtype=np.int64)
-        rows, columns, values = [], [], []
+        product[left_out] = np.inf
+        counts = np.zeros(len(low), dtype=np.int64)
+        rows, columns = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
         for row, numbers in enumerate(product):
-            own = slice(block.starts[row], block.starts[row + 1])
-            low, high = block.low[own], block.high[own]
-            sure = count_not_above(numbers, low, flags=self._flags)
-            counts[own] = count_not_above(numbers, high, flags=self._flags)
-            unsettled = np.flatnonzero(counts[own] != sure)
+            own = slice(starts[row], starts[row + 1])
+            sure = count_not_above(numbers, low[own], flags=self._flags)
+            counts[own] = count_not_above(numbers, high[own], flags=self._flags)
+            unsettled = own.start + np.flatnonzero(counts[own] != sure)
             if len(unsettled):
-                open_columns = self._between(numbers, low, high, unsettled)
-                rows.append(np.full(len(open_columns), row))
-                columns.append(open_columns)
-                values.append(numbers[open_columns])
-        if not rows:
-            nothing = np.empty(0, dtype=np.int64)
-            return counts, nothing, nothing, np.empty(0, dtype=np.float32)
-        return counts, np.concatenate(rows), np.concatenate(columns), np.concatenate(values)
-
-    def _between(
-        self,
-        numbers: npt.NDArray[np.float32],
-        low: npt.NDArray[np.float32],
-        high: npt.NDArray[np.float32],
-        unsettled: npt.NDArray[np.int64],
-    ) -> npt.NDArray[np.int64]:
-        if len(unsettled) > FEW:
-            return np.flatnonzero(np.searchsorted(low, numbers) != np.searchsorted(high, numbers))
-        found = np.zeros(len(numbers), dtype=bool)
-        for index in unsettled:
-            np.greater(numbers, low[index], self._near)
-            np.less_equal(numbers, high[index], self._more)
-            self._near &= self._more
-            found |= self._near
-        return np.flatnonzero(found)
+                near = np.zeros(len(numbers), dtype=bool)
+                beyond, within = self._flags[: 2 * len(near)].reshape(2, -1)
+                for place in unsettled:
+                    np.greater(numbers, low[place], out=beyond)
+                    np.less_equal(numbers, high[place], out=within)
+                    near |= np.logical_and(beyond, within, out=within)
+                columns.append(np.flatnonzero(near))
+                rows.append(np.full(len(columns[-1]), row))
+        pairs = np.concatenate(rows), np.concatenate(columns)
+        return counts, pairs, product[pairs]

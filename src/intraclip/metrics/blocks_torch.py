@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 
 from intraclip.errors import DeviceError
-from intraclip.metrics.blocks import DEPTH, Block, Counted
+from intraclip.metrics.blocks import DEPTH, Counted, Pairs
 
 
 class TorchSide:
@@ -24,33 +24,37 @@ class TorchSide:
         except (RuntimeError, AssertionError) as error:
             raise DeviceError(f"device {device!r} cannot be used for ranking: {error}") from error
 
-    def cell_bytes(self, size: int) -> int:
-        """As with numpy."""
-        # The product, two places of 4 bytes and one of 8, flags, and the open pairs should they be many.
-        return 48
+    cell_bytes = 48
+    """The product, two places of 4 bytes and one of 8, flags, and the open pairs should they be many."""
 
     def load(self, g: npt.NDArray[np.float32], squares: npt.NDArray[np.float64]) -> None:
         """As with numpy."""
         self._g = self._send(g)
         self._offsets = self._send((squares / 2).astype(np.float32))
 
-    def count(self, q: npt.NDArray[np.float32], block: Block) -> Counted:
+    def count(
+        self,
+        q: npt.NDArray[np.float32],
+        low: npt.NDArray[np.float32],
+        high: npt.NDArray[np.float32],
+        starts: npt.NDArray[np.int64],
+        left_out: Pairs,
+    ) -> Counted:
         """As with numpy."""
         product = self._product(self._send(q))
-        product[self._send(block.left_out[0]), self._send(block.left_out[1])] = torch.inf
-        lengths = np.diff(block.starts)
+        product[self._send(left_out[0]), self._send(left_out[1])] = torch.inf
+        lengths = np.diff(starts)
         taken = np.arange(lengths.max()) < lengths[:, None]
-        low, high = (self._places(product, bounds, taken) for bounds in (block.low, block.high))
-        rows, columns = torch.nonzero(low != high, as_tuple=True)
+        surely, possibly = (self._places(product, bounds, taken) for bounds in (low, high))
+        rows, columns = torch.nonzero(surely != possibly, as_tuple=True)
         # Each query has bins of its own; infinity, which is padding and what is left out, falls behind all bounds.
         bins = taken.shape[1] + 1
         first = torch.arange(len(q), device=self._device)[:, None] * bins
-        counts = torch.bincount((high + first).flatten(), minlength=len(q) * bins)
+        counts = torch.bincount((possibly + first).flatten(), minlength=len(q) * bins)
         counts = counts.view(len(q), bins).cumsum(1)[:, :-1]
         return (
             counts.cpu().numpy()[taken],
-            rows.cpu().numpy(),
-            columns.cpu().numpy(),
+            (rows.cpu().numpy(), columns.cpu().numpy()),
             product[rows, columns].cpu().numpy(),
         )
 

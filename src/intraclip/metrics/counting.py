@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-import itertools
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -13,7 +13,7 @@ from typing import Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from intraclip.arrays import as_array, as_flags, as_whole
+from intraclip.arrays import as_whole
 from intraclip.metrics.distance import DISTANCES, Distance
 from intraclip.metrics.distance_matrix import distance_matrix
 from intraclip.metrics.embeddings import Embeddings
@@ -106,15 +106,11 @@ def count(embeddings: Embeddings, ways: Sequence[Counting]) -> list[Counted]:
     """Count the same embeddings in several ways; each block of distances is computed once for all of them."""
     results: list[list[tuple[int, float, float]]] = [[] for _ in ways]
 
-    def source(number: int) -> tuple[bool, Distance, bool]:
-        way = ways[number]
-        return way.protocol.queries_in_gallery, way.distance, way.reranked
-
+    sources: dict[tuple[bool, Distance, bool], list[int]] = defaultdict(list)
+    for number, way in enumerate(ways):
+        sources[way.protocol.queries_in_gallery, way.distance, way.reranked].append(number)
     queries = np.flatnonzero(embeddings.is_query)
-    for (with_queries, distance, reranked), numbers in itertools.groupby(
-        sorted(range(len(ways)), key=source), key=source
-    ):
-        together = list(numbers)
+    for (with_queries, distance, reranked), numbers in sources.items():
         # Junk would take the place of neighbours, so re-ranking never sees it.
         gallery = np.flatnonzero(
             (with_queries | ~embeddings.is_query) & (not reranked or embeddings.pids != JUNK_PID)
@@ -123,7 +119,7 @@ def count(embeddings: Embeddings, ways: Sequence[Counting]) -> list[Counted]:
             continue
         for row, distances in _rows(embeddings, queries, gallery, distance=distance, reranked=reranked):
             known: dict[tuple[str, OwnCamera, bool, Ties], tuple[float, float] | None] = {}
-            for number in together:
+            for number in numbers:
                 way = ways[number]
                 if embeddings.pids[row] <= 0 and not way.nobody:
                     continue
@@ -187,7 +183,11 @@ def _ranks(
         places = np.empty(len(gallery))
         places[np.argsort(distances, kind="stable")] = np.arange(len(gallery))
         distances = places
-    return match_ranks(distances, matches=right, excluded=excluded)
+    hits = np.sort(distances[right & ~excluded])
+    wrong = distances[~right & ~excluded]
+    # Entry i: wrong answers whose distance lies above right answer i - 1 and not above right answer i.
+    counts = np.bincount(np.searchsorted(hits, wrong, side="left"), minlength=len(hits) + 1)
+    return np.asarray(np.arange(1, len(hits) + 1) + np.cumsum(counts)[: len(hits)], dtype=np.int64)
 
 
 def ways_to_count(embeddings: Embeddings, *, ties: bool) -> list[Counting]:
@@ -220,32 +220,6 @@ def ways_to_count(embeddings: Embeddings, *, ties: bool) -> list[Counting]:
     ]
     near = [way for way in found if len(way.departures()) <= DEPARTURES]
     return sorted(near, key=lambda way: len(way.departures()))
-
-
-def match_ranks(
-    distances: npt.NDArray[np.floating], *, matches: npt.NDArray[np.bool_], excluded: npt.NDArray[np.bool_]
-) -> npt.NDArray[np.int64]:
-    """Ranks of the right answers of one query; int64 ``[number of matches]``, ascending, counted from 1.
-
-    Nothing is sorted but the few right answers: a rank is one plus the number of right answers before it plus the
-    number of wrong answers that are not farther.
-
-    Args:
-        distances: float ``[G]``.
-        matches: bool ``[G]``, right answers.
-        excluded: bool ``[G]``, items that leave the ranking; they are neither right nor wrong.
-
-    >>> d = np.array([0.1, 0.2, 0.3, 0.3], dtype=np.float32)
-    >>> match_ranks(d, matches=np.array([0, 1, 1, 0], bool), excluded=np.zeros(4, bool)).tolist()
-    [2, 4]
-    """
-    distances = as_array(distances, name="distances")
-    matches, excluded = as_flags(matches, name="matches"), as_flags(excluded, name="excluded")
-    right = np.sort(distances[matches & ~excluded])
-    wrong = distances[~matches & ~excluded]
-    # Entry i: wrong answers whose distance lies above right answer i - 1 and not above right answer i.
-    counts = np.bincount(np.searchsorted(right, wrong, side="left"), minlength=len(right) + 1)
-    return np.asarray(np.arange(1, len(right) + 1) + np.cumsum(counts)[: len(right)], dtype=np.int64)
 
 
 def average_precision(ranks: npt.NDArray[np.int64], *, rule: str) -> float:

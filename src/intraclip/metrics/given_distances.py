@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -82,18 +82,32 @@ def score_distances(
     identities = Identities(
         **{which: np.asarray(values).astype(np.int64, copy=False) for which, values in ids.items()}
     )
-    count = _RowCounter(distances.dtype, np.flatnonzero(identities.gallery_pids == JUNK_PID))
+    junk = np.flatnonzero(identities.gallery_pids == JUNK_PID)
+    flags, zeros = np.empty(max(FLAGS, len(junk)), dtype=bool), np.zeros(_TILE, dtype=distances.dtype)
+
+    def within(query: int, thresholds: npt.NDArray[np.floating]) -> npt.NDArray[np.int64]:
+        """How many gallery items, junk left out, lie within each threshold of a query."""
+        row, counts = distances[query], np.zeros(len(thresholds), dtype=np.int64)
+        for start in range(0, len(row), _TILE):
+            tile = np.ascontiguousarray(row[start : start + _TILE])
+            # 0 x is 0 only for finite x: a product finds NaN and both infinities in a fraction of isfinite's time.
+            if np.dot(tile, zeros[: len(tile)]) != 0:
+                column = start + int(np.flatnonzero(~np.isfinite(tile))[0])
+                raise DataError(
+                    f"the distance of query {query} to gallery item {column} is {row[column]}; distances must be finite"
+                )
+            counts += count_not_above(tile, thresholds, flags=flags)
+        return counts - count_not_above(row[junk], thresholds, flags=flags) if len(junk) else counts
 
     def nearer(first: int, pairs: Pairs) -> tuple[Right, npt.NDArray[np.int64]]:
-        own = distances[first : first + pairs.queries]
-        right = right_answers(pairs, own[pairs.rows, pairs.columns])
+        right = right_answers(pairs, distances[first : first + pairs.queries][pairs.rows, pairs.columns])
         with np.errstate(invalid="ignore"):  # what is not finite gets an error of its own
-            within = [
-                count(row, right.distances[start:stop], first + number)
-                for number, (row, (start, stop)) in enumerate(zip(own, pairwise(right.starts), strict=True))
+            found = [
+                within(first + number, right.distances[start:stop])
+                for number, (start, stop) in enumerate(pairwise(right.starts))
             ]
         # The row holds the query's own pid too; what of it lies within is known, and not wrong.
-        return right, np.concatenate(within) - right.own_pid_within
+        return right, np.concatenate(found) - right.own_pid_within
 
     return scores_of(
         identities,
@@ -104,35 +118,3 @@ def score_distances(
         distance="given",
         max_bytes=MAX_BYTES,
     )
-
-
-class _RowCounter:
-    """Counts in rows of one length, with the room for it made once."""
-
-    def __init__(self, dtype: np.dtype[Any], junk: npt.NDArray[np.int64]) -> None:
-        self._junk = junk
-        self._flags = np.empty(max(FLAGS, len(junk)), dtype=bool)
-        self._zeros = np.zeros(_TILE, dtype=dtype)
-
-    def __call__(
-        self, row: npt.NDArray[np.floating], thresholds: npt.NDArray[np.floating], number: int
-    ) -> npt.NDArray[np.int64]:
-        """How many distances of a row, junk left out, lie within each threshold.
-
-        Raises:
-            DataError: a distance is not finite; `number` is the query that the message names.
-        """
-        counts = np.zeros(len(thresholds), dtype=np.int64)
-        for start in range(0, len(row), _TILE):
-            tile = np.ascontiguousarray(row[start : start + _TILE])
-            # 0 x is 0 only for finite x: a product finds NaN and both infinities in a fraction of isfinite's time.
-            if np.dot(tile, self._zeros[: len(tile)]) != 0:
-                column = start + int(np.flatnonzero(~np.isfinite(tile))[0])
-                raise DataError(
-                    f"the distance of query {number} to gallery item {column} is {row[column]}; distances must be "
-                    "finite"
-                )
-            counts += count_not_above(tile, thresholds, flags=self._flags)
-        if len(self._junk):
-            counts -= count_not_above(row[self._junk], thresholds, flags=self._flags)
-        return counts

@@ -1,11 +1,9 @@
 """Fits a `MatchCalibration` to the pairs of `intraclip.metrics.calibration`, which says what pairs and rates are.
 
 The likelihood ratio is a logistic curve of the distance (Platt, "Probabilistic outputs for support vector machines",
-1999, with his smoothed targets), fitted with genuine pairs weighing a tenth of all. It was chosen by measurement
-against isotonic regression, on people that were not fitted, with three networks and both
-distances on the shipped benchmark (`benchmarks/link.py`): log-loss 5 % to 19 % lower with 5 people, 5 % to 9 % lower
-with 10, and from 1.5 % lower to 4.4 % higher with 50. It also never gives two distances the same probability, so a
-ranking stays a ranking.
+1999, with his smoothed targets), fitted with genuine pairs weighing a tenth of all. With few people it is better than
+isotonic regression on those who were not fitted (docs/link.md), and it never gives two distances the same probability,
+so a ranking stays a ranking.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ that settles it between two candidates is weak evidence among ten thousand. So t
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -328,21 +328,24 @@ def _curve_problems(curve: Any) -> list[str]:
 def _problems(data: Mapping[str, Any]) -> list[str]:
     curve = data.get("curve")
     found = [] if curve is None else _curve_problems(curve)
-    if data.get("metric") not in DISTANCES:
-        found.append(f"metric is {data.get('metric')!r}, not one of {', '.join(DISTANCES)}")
-    if not isinstance(data.get("fingerprint"), str):
-        found.append(f"fingerprint is {data.get('fingerprint')!r}, not a text")
-    if not is_number(data.get("prior")) or not 0 < data["prior"] < 1:
-        found.append(f"prior is {data.get('prior')!r}, not inside 0 and 1")
-    if not is_number(data.get("intercept")):
-        found.append(f"intercept is {data.get('intercept')!r}, not a number")
-    if not is_number(data.get("slope")) or not data["slope"] > 0:
-        found.append(f"slope is {data.get('slope')!r}, not a number above 0")
-    if not isinstance(data.get("learned_from", ""), str):
-        found.append(f"learned_from is {data['learned_from']!r}, not a text")
-    for name in ("people", "genuine_pairs", "impostor_pairs"):
-        if not isinstance(data.get(name), int) or isinstance(data[name], bool) or data[name] < 1:
-            found.append(f"{name} is {data.get(name)!r}, not a positive number")
+    checks: dict[str, tuple[Callable[[Any], bool], str]] = {
+        "metric": (lambda value: value in DISTANCES, f"not one of {', '.join(DISTANCES)}"),
+        "fingerprint": (lambda value: isinstance(value, str), "not a text"),
+        "learned_from": (lambda value: isinstance(value, str), "not a text"),
+        "prior": (lambda value: is_number(value) and 0 < value < 1, "not inside 0 and 1"),
+        "intercept": (is_number, "not a number"),
+        "slope": (lambda value: is_number(value) and value > 0, "not a number above 0"),
+        **dict.fromkeys(
+            ("people", "genuine_pairs", "impostor_pairs"),
+            (lambda value: type(value) is int and value > 0, "not a positive number"),
+        ),
+    }
+    given = {"learned_from": "", **data}
+    found += [
+        f"{name} is {given.get(name)!r}, {words}"
+        for name, (fits, words) in checks.items()
+        if not fits(given.get(name))
+    ]
     tables = [data.get(name) for name in ("false_match_rates", "thresholds", "true_match_rates")]
     if not all(isinstance(t, list) and t and all(map(is_number, t)) for t in tables):
         return [*found, "false_match_rates, thresholds and true_match_rates must be lists of numbers"]

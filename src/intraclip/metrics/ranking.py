@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from intraclip.errors import DataError
-from intraclip.metrics.blocks import MAX_BYTES, Thresholds, count_not_farther
+from intraclip.metrics.blocks import MAX_BYTES, count_not_farther
 from intraclip.metrics.distance import Distance, check_features, paired_distances
 from intraclip.metrics.embeddings import Embeddings
 from intraclip.metrics.protocols import Protocol
@@ -108,12 +108,9 @@ def score(
             query=rows,
             gallery=gallery,
             distance=distance,
-            thresholds=Thresholds(
-                distances=right.distances,
-                starts=right.starts,
-                left_out_rows=pairs.rows,
-                left_out_columns=pairs.columns,
-            ),
+            thresholds=right.distances,
+            starts=right.starts,
+            left_out=(pairs.rows, pairs.columns),
             max_bytes=max_bytes,
             device=device,
         )

@@ -3,11 +3,9 @@
 After Zhong, Zheng, Cao and Li, "Re-ranking person re-identification with k-reciprocal encoding", CVPR 2017; equation
 numbers are theirs.
 
-Why such numbers stand apart. Re-ranking looks at all queries and the whole gallery at once, so the answer to one
-query depends on who else was searched for: it uses the test set as if it were training data without labels. A plain
-ranking needs one query and one gallery item. The gain also depends on how often each person occurs in the gallery and
-on parameters that were tuned on the usual test sets. A re-ranked score is therefore compared with re-ranked scores of
-the same parameters alone, and a threshold or a calibration of plain distances says nothing about these.
+The answer to one query depends on who else was searched for: the test set is used as if it were training data without
+labels, by parameters that were tuned on the usual test sets. So such scores are compared with their like alone, and a
+calibration of plain distances says nothing about them.
 """
 
 from __future__ import annotations

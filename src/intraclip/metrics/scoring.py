@@ -10,7 +10,7 @@ from intraclip.metrics.distance import Distance
 from intraclip.metrics.embeddings import Embeddings
 from intraclip.metrics.protocols import Protocol, protocol_named
 from intraclip.metrics.scores import Scores
-from intraclip.metrics.uncertainty import intervals_or_none
+from intraclip.metrics.uncertainty import intervals
 
 
 def score(
@@ -56,4 +56,4 @@ def score(
         embeddings = Embeddings(features=features, pids=pids, camids=camids, is_query=is_query)
     rules = protocol if isinstance(protocol, Protocol) else protocol_named(protocol)
     found = ranking.score(embeddings, rules, distance=distance)
-    return replace(found, intervals=intervals_or_none(found.outcomes, embeddings.pids))
+    return replace(found, intervals=intervals(found.outcomes, embeddings.pids[found.outcomes.rows]))

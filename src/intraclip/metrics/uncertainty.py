@@ -87,8 +87,8 @@ def _plain(found: Estimate) -> dict[str, Any]:
     return {**runs, **ends, "p_value": found.p_value, "exact": found.exact}
 
 
-def intervals(outcomes: Outcomes, pids: npt.NDArray[np.int64], *, seed: int) -> Estimates:
-    """95 % intervals of the scores of one run, by a bootstrap over people.
+def intervals(outcomes: Outcomes, pids: npt.NDArray[np.int64], *, seed: int = 0) -> Estimates | None:
+    """95 % intervals of the scores of one run, by a bootstrap over people; None of one person, or none.
 
     People are drawn again with replacement, each with all their queries, as the queries of one person succeed or
     fail together. The ends are percentiles of the drawn scores, taken a little farther out: a percentile interval is
@@ -106,8 +106,10 @@ def intervals(outcomes: Outcomes, pids: npt.NDArray[np.int64], *, seed: int) -> 
         seed: of the draws.
 
     Raises:
-        DataError: fewer than two people, or lengths that differ.
+        DataError: lengths that differ.
     """
+    if len(np.unique(pids)) < 2:
+        return None  # nobody could be drawn in their place
     people, values = people_of(outcomes, pids), values_of(outcomes)
     ends = bootstrap(np.stack(list(values.values()), axis=1), people, rng=np.random.default_rng([seed, 13]))
     count = int(people.max()) + 1
@@ -120,18 +122,6 @@ def intervals(outcomes: Outcomes, pids: npt.NDArray[np.int64], *, seed: int) -> 
             low, high = 0.0, 1 - missing
         scores[name] = Estimate(value=float(value.mean()), low=low, high=high)
     return Estimates(scores=scores, people=count, queries=len(people))
-
-
-def intervals_or_none(outcomes: Outcomes, pids: npt.NDArray[np.int64], *, seed: int = 0) -> Estimates | None:
-    """`intervals`; None where one person, or none, was searched for: nothing can be drawn again.
-
-    Args:
-        outcomes: of the counted queries.
-        pids: int64 ``[N]``, of all embeddings.
-        seed: of the draws.
-    """
-    people = pids[outcomes.rows]
-    return intervals(outcomes, people, seed=seed) if len(np.unique(people)) > 1 else None
 
 
 def values_of(outcomes: Outcomes) -> dict[str, npt.NDArray[np.float64]]:

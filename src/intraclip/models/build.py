@@ -51,9 +51,12 @@ def build_head(num_features: int, config: ModelConfig) -> Head:
         head.pool_space_with(SpaceGeM())
     if config.neck == "none":
         return head
-    from intraclip.models.heads.neck import with_neck
+    from intraclip.models.heads.neck import FrameNeck, Neck
 
-    return with_neck(head, search_before=config.neck_test == "before")
+    search_before = config.neck_test == "before"
+    if isinstance(head, FrameHead):
+        return FrameNeck(head, search_before=search_before)
+    return Neck(head, search_before=search_before)
 
 
 def triplet_vector(config: ModelConfig) -> Literal["embedding", "pooled"]:

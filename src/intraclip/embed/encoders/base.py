@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 
 from intraclip.core.transfer import Arriving
 
 
-class FrameEncoder(Protocol):
-    """A network that turns each frame into one vector, whatever runs it.
+class FrameEncoder:
+    """A network that turns each frame into one vector, whatever runs it; one kind defines `encode`, another `start`.
 
     Attributes:
         name: for people, such as ``resnet50 (torch)`` or a file name.
@@ -29,6 +30,11 @@ class FrameEncoder(Protocol):
     width: int
     num_features: int
 
+    @property
+    def on_gpu(self) -> bool:
+        """Whether the network is on a GPU, where `start` gains something; on a CPU all is done when it is begun."""
+        return False
+
     def encode(self, frames: torch.Tensor) -> torch.Tensor:
         """Encode frames; preprocessing (scaling, normalisation, channel order) is the encoder's own.
 
@@ -38,32 +44,21 @@ class FrameEncoder(Protocol):
         Returns:
             float32 ``[N, F]`` on the CPU.
         """
-        ...
-
-
-@runtime_checkable
-class StartingEncoder(Protocol):
-    """A frame encoder that can begin to encode, and be asked for the vectors later.
-
-    Attributes:
-        on_gpu: whether this gains anything: on a CPU the work is done when it is begun.
-    """
-
-    @property
-    def on_gpu(self) -> bool:
-        """Whether the network is on a GPU."""
-        ...
-
-    def encode(self, frames: torch.Tensor) -> torch.Tensor:
-        """See `FrameEncoder.encode`."""
         return self.start(frames).read()
 
     def start(self, frames: torch.Tensor) -> Arriving:
-        """As `FrameEncoder.encode`, without waiting for a GPU; frames in page-locked memory are not waited for either.
+        """As `encode`, without waiting for a GPU; frames in page-locked memory are not waited for either.
 
         What is started later is computed later.
         """
-        ...
+        return Arriving(self.encode(frames))
+
+    def _in_pieces(
+        self, frames: torch.Tensor, size: int, run: Callable[[torch.Tensor], torch.Tensor]
+    ) -> torch.Tensor:
+        """Vectors of frames, so many at a time."""
+        found = [run(piece) for piece in torch.split(frames, size) if len(piece)]
+        return torch.cat(found) if found else torch.zeros(0, self.num_features)
 
 
 def aside(device: torch.device) -> AbstractContextManager[object]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from intraclip.embed.encoders.base import FrameEncoder
 from intraclip.embed.encoders.torch_encoder import CPU_FRAMES
 from intraclip.errors import CheckpointError, ConfigError, OutputError
 from intraclip.export.compare import check_frames
@@ -23,7 +24,7 @@ CACHE = "exported"
 """Folder of frame encoders for other engines, in a run or in the user's cache; it may be deleted at any time."""
 
 
-class ExportedEncoder:
+class ExportedEncoder(FrameEncoder):
     """A frame network that `intraclip export` wrote; see `FrameEncoder`."""
 
     def __init__(self, network: Network, description: Description) -> None:
@@ -36,11 +37,11 @@ class ExportedEncoder:
 
     def encode(self, frames: torch.Tensor) -> torch.Tensor:
         """See `FrameEncoder.encode`."""
-        found = np.empty((len(frames), self.num_features), np.float32)
-        for start in range(0, len(frames), CPU_FRAMES):
-            piece = np.ascontiguousarray(frames[start : start + CPU_FRAMES].numpy())
-            found[start : start + len(piece)] = self._network.run([piece])
-        return torch.from_numpy(found)
+
+        def run(piece: torch.Tensor) -> torch.Tensor:
+            return torch.from_numpy(self._network.run([np.ascontiguousarray(piece.numpy())]))
+
+        return self._in_pieces(frames, CPU_FRAMES, run)
 
 
 def open_exported(path: Path, *, engine: str = "auto") -> ExportedEncoder:

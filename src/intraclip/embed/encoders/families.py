@@ -12,16 +12,16 @@ from intraclip.core.devices import choose_device
 from intraclip.core.extras import require_extra
 from intraclip.core.tensor_digest import digest
 from intraclip.core.transfer import Arriving
-from intraclip.embed.encoders.base import StartingEncoder
+from intraclip.embed.encoders.base import FrameEncoder
 from intraclip.embed.encoders.foreign import NetworkConfig, preparation, prepare
 from intraclip.embed.encoders.torch_encoder import CPU_FRAMES
 from intraclip.errors import CheckpointError, ConfigError, IntraclipError, did_you_mean, first_line
 from intraclip.models.backbones.timm import create
 from intraclip.models.packaged import packaged_weights
-from intraclip.models.state_dicts import read_state_dict
+from intraclip.models.state_dicts import load_matching, read_state_dict
 
 
-class FamilyEncoder(StartingEncoder):
+class FamilyEncoder(FrameEncoder):
     """A model of timm or open_clip; see `FrameEncoder`. It runs in PyTorch.
 
     Raises:
@@ -43,15 +43,14 @@ class FamilyEncoder(StartingEncoder):
 
     @property
     def on_gpu(self) -> bool:
-        """See `StartingEncoder`."""
+        """See `FrameEncoder`."""
         return self._device.type == "cuda"
 
     @torch.inference_mode()
     def start(self, frames: torch.Tensor) -> Arriving:
-        """See `StartingEncoder.start`."""
+        """See `FrameEncoder.start`."""
         step = max(1, len(frames)) if self.on_gpu else CPU_FRAMES
-        found = [self._run(piece) for piece in torch.split(frames, step) if len(piece)]
-        return Arriving(torch.cat(found) if found else torch.zeros(0, self.num_features))
+        return Arriving(self._in_pieces(frames, step, self._run))
 
     def _run(self, frames: torch.Tensor) -> torch.Tensor:
         pixels = prepare(frames.to(self._device, non_blocking=True), self.config)
@@ -79,7 +78,7 @@ def _timm(name: str, config: NetworkConfig, folder: Path) -> nn.Module:
     download = config.weights == "pretrained" and packaged is None
     network = _built(lambda: create(name, (config.height, config.width), pretrained=download), config)
     if packaged is not None:
-        _fill(network, packaged.read(network), config, source=str(packaged))
+        _fill(network, packaged.read(network), str(packaged), config)
     else:
         _load(network, config, folder, prefix="")
     return network
@@ -138,18 +137,9 @@ def _load(network: nn.Module, config: NetworkConfig, folder: Path, *, prefix: st
     state: Mapping[str, torch.Tensor] = read_state_dict(path)
     if any(key.startswith(prefix) for key in state) and prefix:
         state = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-    _fill(network, state, config, source=str(path))
+    _fill(network, state, str(path), config)
 
 
-def _fill(
-    network: nn.Module, state: Mapping[str, torch.Tensor], config: NetworkConfig, *, source: str
-) -> None:
-    own = network.state_dict()
-    missing = [key for key in own if key not in state]
-    shapes = [key for key in own if key in state and state[key].shape != own[key].shape]
-    if missing or shapes:
-        raise CheckpointError(
-            f"{source} does not fit {config.network}: {len(missing)} keys are missing, {len(shapes)} have another "
-            f"shape, such as {(missing + shapes)[0]}"
-        )
-    network.load_state_dict({key: state[key] for key in own})
+def _fill(network: nn.Module, state: Mapping[str, torch.Tensor], source: str, config: NetworkConfig) -> None:
+    own = {key: state[key] for key in network.state_dict() if key in state}
+    load_matching(network, own, source=f"{source}, as {config.network},")

@@ -174,7 +174,7 @@ def prepare(frames: torch.Tensor, config: NetworkConfig) -> torch.Tensor:
     return (pixels.to(torch.float32) / scale - mean) / std
 
 
-class FileEncoder:
+class FileEncoder(FrameEncoder):
     """An ONNX or OpenVINO file as frame encoder; see `FrameEncoder`.
 
     It is tried when it is opened: a network that gives other vectors in a batch than one by one (many are exported so)
@@ -203,9 +203,7 @@ class FileEncoder:
 
     def encode(self, frames: torch.Tensor) -> torch.Tensor:
         """See `FrameEncoder.encode`."""
-        step = self._batch or CPU_FRAMES
-        found = [self._run(frames[start : start + step]) for start in range(0, len(frames), step)]
-        return torch.cat(found) if found else torch.zeros(0, self.num_features)
+        return self._in_pieces(frames, self._batch or CPU_FRAMES, self._run)
 
     def _run(self, frames: torch.Tensor) -> torch.Tensor:
         missing = self._batch - len(frames)

@@ -11,7 +11,7 @@ from torch.fx.experimental.optimization import fuse
 
 from intraclip.core.transfer import Arriving
 from intraclip.data.normalise import normalise
-from intraclip.embed.encoders.base import StartingEncoder
+from intraclip.embed.encoders.base import FrameEncoder
 from intraclip.models.embedder import ClipEmbedder
 from intraclip.models.fingerprint import encoder_fingerprint
 from intraclip.models.network import Stage, StagedNetwork
@@ -29,7 +29,7 @@ CPU_FRAMES = 8
 OpenVINO a fifteenth; for ResNet50 the number makes no difference to the one, and 3 % to the other."""
 
 
-class TorchEncoder(StartingEncoder):
+class TorchEncoder(FrameEncoder):
     """Runs the backbone of a network on the device where the network is; see `FrameEncoder`.
 
     It runs a copy of the backbone: in channels-last memory, each batch normalisation folded into the convolution before
@@ -52,12 +52,12 @@ class TorchEncoder(StartingEncoder):
 
     @property
     def on_gpu(self) -> bool:
-        """See `StartingEncoder`."""
+        """See `FrameEncoder`."""
         return self.device.type == "cuda"
 
     @torch.inference_mode()
     def start(self, frames: torch.Tensor) -> Arriving:
-        """See `StartingEncoder.start`."""
+        """See `FrameEncoder.start`."""
         vectors = [self.model.frame_vectors(piece).float() for piece in self._pieces(frames)]
         return Arriving(torch.cat(vectors) if vectors else torch.zeros(0, self.num_features))
 

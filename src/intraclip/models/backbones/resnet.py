@@ -10,10 +10,25 @@ from intraclip.models.backbones.settings import BackboneSettings
 from intraclip.models.network import Stage, StagedNetwork
 
 
-class ResNet50(StagedNetwork):
-    """torchvision's ResNet50 without its pooling and classifier; maps at 1/32 of the frame, 1/16 with last stride 1."""
+class _ResNet(StagedNetwork):
+    """A stem of four modules, then four stages of residual blocks."""
 
     Settings = BackboneSettings
+
+    def stages(self) -> list[Stage]:
+        """The stem, then the four stages of residual blocks."""
+        modules = list(self.children())
+        return [tuple(modules[:4]), *((module,) for module in modules[4:])]
+
+    def _block_modules(self) -> list[Stage]:
+        stem, *layers = self.stages()
+        first, *others = [block for (layer,) in layers for block in layer.children()]
+        return [(*stem, first), *((block,) for block in others)]
+
+
+class ResNet50(_ResNet):
+    """torchvision's ResNet50 without its pooling and classifier; maps at 1/32 of the frame, 1/16 with last stride 1."""
+
     same_weights = ("last_stride", "width")
     imagenet = torchvision.models.ResNet50_Weights.IMAGENET1K_V1
     num_features = 2048
@@ -27,32 +42,13 @@ class ResNet50(StagedNetwork):
         for name in ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4"):
             self.add_module(name, getattr(resnet, name))
 
-    def stages(self) -> list[Stage]:
-        """The stem, then the four stages of residual blocks."""
-        return _resnet_stages(self)
 
-    def _block_modules(self) -> list[Stage]:
-        return _resnet_blocks(self)
-
-
-def _resnet_stages(network: nn.Module) -> list[Stage]:
-    modules = list(network.children())
-    return [tuple(modules[:4]), *((module,) for module in modules[4:])]
-
-
-def _resnet_blocks(network: nn.Module) -> list[Stage]:
-    stem, *layers = _resnet_stages(network)
-    first, *others = [block for (layer,) in layers for block in layer.children()]
-    return [(*stem, first), *((block,) for block in others)]
-
-
-class ResNet18(StagedNetwork):
+class ResNet18(_ResNet):
     """ResNet18 (He et al. 2016) with a channel multiplier; at width 1 the keys and shapes are torchvision's.
 
     Maps at 1/32 of the frame, or 1/16 with last stride 1.
     """
 
-    Settings = BackboneSettings
     same_weights = ("last_stride",)
     imagenet = torchvision.models.ResNet18_Weights.IMAGENET1K_V1
 
@@ -73,13 +69,6 @@ class ResNet18(StagedNetwork):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-
-    def stages(self) -> list[Stage]:
-        """The stem, then the four stages of residual blocks."""
-        return _resnet_stages(self)
-
-    def _block_modules(self) -> list[Stage]:
-        return _resnet_blocks(self)
 
 
 def _basic_stage(previous: int, out: int, stride: int) -> nn.Sequential:

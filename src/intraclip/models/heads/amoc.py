@@ -18,21 +18,17 @@ class AMOC(Head):
 
     Appearance: 1 x 1 convolution F -> 256; motion: 3 x 3 convolution F -> 256; both BN and ReLU; joined, 3 x 3
     convolution 512 -> 256, BN, ReLU; mean over space; ``o_t = W c_t + U tanh(o_(t-1))``; the embedding is the mean
-    of o.
+    of o, D = 128. Streams and embedding have at most F features.
 
     Source: text (two streams, joined by concatenation, recurrence without gates, mean over time); sizes and the form
     of the recurrence from memory. Left out: the flow network and its loss on flow, the Siamese loss (the recipe's
     triplet takes its place), 16 frames a clip. No auxiliary loss. Reads maps in the order of their frames; any T.
-
-    Args:
-        embedding_size: D, at most F.
-        stream_size: features of each stream, at most F.
     """
 
-    def __init__(self, num_features: int, *, embedding_size: int = 128, stream_size: int = 256) -> None:
+    def __init__(self, num_features: int) -> None:
         super().__init__()
-        self.embedding_size = min(embedding_size, num_features)
-        stream = min(stream_size, num_features)
+        self.embedding_size = min(128, num_features)
+        stream = min(256, num_features)
         self.appearance = _convolution(num_features, stream, 1)
         self.motion = _convolution(num_features, stream, 3)
         self.fuse = _convolution(2 * stream, stream, 3)

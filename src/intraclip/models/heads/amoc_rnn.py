@@ -12,21 +12,18 @@ from intraclip.models.heads.sequence import GRID, accumulate, pack_maps, to_grid
 class AMOCRNN(Head):
     """One vector a frame from all positions of its maps, accumulated by a plain recurrent network; mean of its outputs.
 
-    ``c_t = FC(maps_t)`` over all positions, ``o_t = c_t + U tanh(o_(t-1))``, embedding ``mean(o)``.
+    ``c_t = FC(maps_t)`` over all positions, ``o_t = c_t + U tanh(o_(t-1))``, embedding ``mean(o)``, D = 128 at most.
 
     Behind the backbone ``amoc``, which joins appearance and motion, it is the whole method. Source: public notes for
     the recurrence and the mean; FC and the form of the recurrence from the authors' code of the network that it builds
     on (McLaughlin et al., CVPR 2016). Left out: its dropout of 0.6. No auxiliary loss of its own. Reads maps in the
     order of their frames; any T (theirs was 16).
-
-    Args:
-        embedding_size: D, at most the numbers in a frame's maps.
     """
 
-    def __init__(self, num_features: int, *, embedding_size: int = 128) -> None:
+    def __init__(self, num_features: int) -> None:
         super().__init__()
         numbers = num_features * GRID[0] * GRID[1]
-        self.embedding_size = min(embedding_size, numbers)
+        self.embedding_size = min(128, numbers)
         self.read = nn.Linear(numbers, self.embedding_size)
         self.recall = nn.Linear(self.embedding_size, self.embedding_size)
 

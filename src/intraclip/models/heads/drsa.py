@@ -12,13 +12,15 @@ from intraclip.models.heads.base import Head, HeadOutput, masked_mean
 from intraclip.models.heads.sequence import pack_frames, softmax_over_time
 from intraclip.models.heads.settings import DRSASettings
 
+PARTS = 3
+
 
 class DRSA(Head):
-    """K attention maps a frame find K parts of the body; each part is averaged over time with its own weights.
+    """K = 3 attention maps a frame find K parts of the body; each part is averaged over time with its own weights.
 
     Maps: FC F -> 64, BN, ReLU, FC 64 -> K, BN, softmax over the positions. A part of a frame: mean of the features
     under its map, FC F -> 128, scaled to length 1. Over time: softmax of a learned score of each part. The embedding
-    joins the parts, D = 128 K.
+    joins the parts, D = 128 K. Layers have at most F features.
 
     Auxiliary loss, of weight 1 in the authors' code: ``|| R R^T - 1 ||`` (Frobenius) with R the square roots of a
     frame's K maps. Its entries are 1 minus squared Hellinger distances, so it pushes the maps apart. The
@@ -30,35 +32,24 @@ class DRSA(Head):
     the backbone's pre-training on images. Reads maps, ignores the order of frames; any T (theirs was 6).
 
     Args:
-        num_parts: K.
-        part_size: features of a part.
-        hidden: between features and maps.
         penalty: one root a frame, or over the batch.
     """
 
     Settings = DRSASettings
     weights_tell = True  # the penalty is for training alone
 
-    def __init__(
-        self,
-        num_features: int,
-        *,
-        num_parts: int = 3,
-        part_size: int = 128,
-        hidden: int = 64,
-        penalty: Literal["frame", "batch"] = "frame",
-    ) -> None:
+    def __init__(self, num_features: int, *, penalty: Literal["frame", "batch"] = "frame") -> None:
         super().__init__()
         self.penalty = penalty
-        part_size = min(part_size, num_features)
-        self.embedding_size = num_parts * part_size
-        self.hidden = nn.Linear(num_features, min(hidden, num_features), bias=False)
-        self.hidden_norm = nn.BatchNorm1d(min(hidden, num_features))
-        self.attend = nn.Linear(min(hidden, num_features), num_parts, bias=False)
-        self.attend_norm = nn.BatchNorm1d(num_parts)
+        part_size, hidden = min(128, num_features), min(64, num_features)
+        self.embedding_size = PARTS * part_size
+        self.hidden = nn.Linear(num_features, hidden, bias=False)
+        self.hidden_norm = nn.BatchNorm1d(hidden)
+        self.attend = nn.Linear(hidden, PARTS, bias=False)
+        self.attend_norm = nn.BatchNorm1d(PARTS)
         self.attend_norm.bias.requires_grad_(False)  # an offset, which the softmax does not see
         self.project = nn.Linear(num_features, part_size)
-        self.score = nn.Parameter(torch.empty(num_parts, part_size))
+        self.score = nn.Parameter(torch.empty(PARTS, part_size))
         nn.init.normal_(self.score, std=part_size**-0.5)
 
     def forward(self, maps: torch.Tensor, mask: torch.Tensor | None = None) -> HeadOutput:

@@ -9,18 +9,15 @@ from intraclip.models.heads.sequence import LSTM, SequenceHead
 
 
 class GaoRNN(SequenceHead):
-    """LSTM over the frame vectors, F -> 512; the embedding is the mean of its outputs.
+    """LSTM over the frame vectors, F -> 512, or F if that is less; the embedding is the mean of its outputs.
 
     Source: the authors' code. No auxiliary loss. Reads frame vectors in their order; any T.
-
-    Args:
-        embedding_size: D, at most F.
     """
 
-    def __init__(self, num_features: int, *, embedding_size: int = 512) -> None:
+    def __init__(self, num_features: int) -> None:
         super().__init__()
         self.num_features = num_features
-        self.embedding_size = min(embedding_size, num_features)
+        self.embedding_size = min(512, num_features)
         self.lstm = LSTM(num_features, self.embedding_size)
 
     def aggregate(self, features: torch.Tensor, mask: torch.Tensor | None = None) -> HeadOutput:

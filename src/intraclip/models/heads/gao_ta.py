@@ -17,18 +17,14 @@ class GaoTA(Head):
     Source: the authors' code ("spatial conv + temporal conv", softmax). Theirs is as large as the maps of their
     224 x 112 frames, 7 x 4; here it is `GRID`, and maps of another size are averaged to it. The last bias starts at
     1 here: where the last ReLU is 0 for all frames, as half of all random starts have it, nothing would be
-    learned and the head would stay TAP. No auxiliary loss. Reads maps in the order of their frames; any T.
-
-    Args:
-        num_features: F, which is also D.
-        hidden: size of a frame's description in between.
+    learned and the head would stay TAP. No auxiliary loss. Reads maps in the order of their frames; any T. D = F.
     """
 
-    def __init__(self, num_features: int, *, hidden: int = 256) -> None:
+    def __init__(self, num_features: int) -> None:
         super().__init__()
         self.embedding_size = num_features
-        self.over_space = nn.Conv2d(num_features, min(hidden, num_features), GRID)
-        self.over_time = nn.Conv1d(min(hidden, num_features), 1, 3, padding=1)
+        self.over_space = nn.Conv2d(num_features, min(256, num_features), GRID)
+        self.over_time = nn.Conv1d(min(256, num_features), 1, 3, padding=1)
         nn.init.ones_(self.over_time.get_parameter("bias"))
 
     def forward(self, maps: torch.Tensor, mask: torch.Tensor | None = None) -> HeadOutput:

@@ -8,24 +8,23 @@ from torch import nn
 from intraclip.models.heads.base import HeadOutput, masked_mean, whole_mask
 from intraclip.models.heads.sequence import SequenceHead
 
+START = 3.0
+"""Of the exponent, which stays at 1 or above."""
+
 
 class GeM(SequenceHead):
     """``(mean over T of x^p)^(1/p)`` a feature, with one learned exponent: TAP at p = 1, the maximum at infinity.
 
     A modern reference, none of the paper's rivals. The original pools over space; here space is averaged and time is
     pooled. No auxiliary loss. Reads frame vectors, which must not be negative (as after a ReLU; what is negative
-    counts as 0), ignores their order; any T.
-
-    Args:
-        num_features: F, which is also D.
-        exponent: start of p; it stays at 1 or above.
+    counts as 0), ignores their order; any T. D = F.
     """
 
-    def __init__(self, num_features: int, *, exponent: float = 3.0) -> None:
+    def __init__(self, num_features: int) -> None:
         super().__init__()
         self.num_features = num_features
         self.embedding_size = num_features
-        self.exponent = nn.Parameter(torch.tensor([exponent]))
+        self.exponent = nn.Parameter(torch.tensor([START]))
 
     def aggregate(self, features: torch.Tensor, mask: torch.Tensor | None = None) -> HeadOutput:
         """See `SequenceHead.aggregate`."""
@@ -41,9 +40,9 @@ class GeM(SequenceHead):
 class SpaceGeM(nn.Module):
     """``(mean over h x w of x^p)^(1/p)`` a channel: the original's pooling, for maps that are not negative."""
 
-    def __init__(self, *, exponent: float = 3.0) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.exponent = nn.Parameter(torch.tensor([exponent]))
+        self.exponent = nn.Parameter(torch.tensor([START]))
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
         """Maps ``[..., F, h, w]`` -> ``[..., F]``; what is negative counts as 0."""

@@ -18,16 +18,13 @@ class GLTR(SequenceHead):
     Source: the authors' code. Differences: their convolutions start at a deviation of 0.001, here as torch starts
     them; their classifier reads BN, ReLU and dropout of the embedding, here the embedding, as with every head. No
     auxiliary loss. Reads frame vectors in their order; any T (theirs was 16; below 4 the largest dilation meets only
-    zeros beside its own frame).
-
-    Args:
-        branch_size: D / 4, at most F.
+    zeros beside its own frame). A branch has at most F features.
     """
 
-    def __init__(self, num_features: int, *, branch_size: int = 128) -> None:
+    def __init__(self, num_features: int) -> None:
         super().__init__()
         self.num_features = num_features
-        size = min(branch_size, num_features)
+        size = min(128, num_features)
         self.embedding_size = 4 * size
         self.project = nn.Linear(num_features, size)
         self.pyramid = nn.ModuleList(

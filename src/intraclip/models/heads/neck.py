@@ -79,10 +79,3 @@ class FrameNeck(Neck, FrameHead):
     def from_mean(self, z: torch.Tensor) -> HeadOutput:
         """See `FrameHead.from_mean`."""
         return self._normalised(self.head.from_mean(z))
-
-
-def with_neck(head: Head, *, search_before: bool = False) -> Neck:
-    """Put batch normalisation behind a head; arguments as `Neck`."""
-    if isinstance(head, FrameHead):
-        return FrameNeck(head, search_before=search_before)
-    return Neck(head, search_before=search_before)

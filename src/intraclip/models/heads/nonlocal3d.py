@@ -21,17 +21,14 @@ class NonLocal3D(Head):
     blocks start as the identity, so training starts from TAP, as an inflated network starts from its 2-D self.
 
     Source: the paper's abstract, and public code of the non-local block. No auxiliary loss. Reads maps in the order
-    of their frames; any T; attention over T h w positions, so its memory grows with the square of T.
-
-    Args:
-        num_features: F, which is also D.
-        reduction: F / reduction features inside the convolution block; the non-local block has F / 2 inside.
+    of their frames; any T; attention over T h w positions, so its memory grows with the square of T. D = F; the
+    non-local block has F / 2 inside.
     """
 
-    def __init__(self, num_features: int, *, reduction: int = 4) -> None:
+    def __init__(self, num_features: int) -> None:
         super().__init__()
         self.embedding_size = num_features
-        inner = max(1, num_features // reduction)
+        inner = max(1, num_features // 4)
         self.over_space = nn.Sequential(
             nn.Conv2d(num_features, inner, 1, bias=False),
             nn.BatchNorm2d(inner),

@@ -15,7 +15,7 @@ from intraclip.models.heads.settings import QANSettings
 class QAN(SequenceHead):
     """Mean over time, weighted by a learned quality of each frame.
 
-    ``q = sigmoid(FC -> 1)``, ``e = BN(FC F -> D)``, embedding ``sum(q e) / sum(q)``.
+    ``q = sigmoid(FC -> 1)``, ``e = BN(FC F -> D)``, embedding ``sum(q e) / sum(q)``; D is 1024, at most F.
 
     q reads the same frame vector as e; or, as published, all positions of the maps of a middle stage of the backbone
     (the authors' is the second pooling of GoogLeNet, 1/8 of the frame; here the middle one of the backbone's stages,
@@ -26,23 +26,16 @@ class QAN(SequenceHead):
     loss (losses `triplet` with unit length, and `siamese`). No auxiliary loss. Ignores the order of frames; any T.
 
     Args:
-        embedding_size: D, at most F.
         quality: where it is read from, the frame vectors (``last``) or the middle maps.
     """
 
     Settings = QANSettings
     weights_tell = True
 
-    def __init__(
-        self,
-        num_features: int,
-        *,
-        embedding_size: int = 1024,
-        quality: Literal["last", "middle"] = "last",
-    ) -> None:
+    def __init__(self, num_features: int, *, quality: Literal["last", "middle"] = "last") -> None:
         super().__init__()
         self.num_features = num_features
-        self.embedding_size = min(embedding_size, num_features)
+        self.embedding_size = min(1024, num_features)
         self.reads_middle = quality == "middle"
         self.quality = nn.Linear(num_features, 1)
         self.project = nn.Linear(num_features, self.embedding_size, bias=False)

@@ -9,12 +9,17 @@ from torch.nn import functional as F
 from intraclip.models.heads.base import Head, HeadOutput, masked_mean
 from intraclip.models.heads.sequence import clear_padding, pack_maps, to_grid
 
+STRIPES = 4
+
+REGULARISATION = 0.1
+"""Weight of the auxiliary loss."""
+
 
 class STA(Head):
     """Attention without parameters, from the energy of the maps: which frame shows which stripe of the body best.
 
     Energy of a position: its length over the channels, scaled so that a frame's energies have length 1. Scores
-    ``[T, K]``: the energies averaged over K horizontal stripes, then scaled to sum to 1 over time. For each stripe,
+    ``[T, K]``: the energies averaged over K = 4 horizontal stripes, then scaled to sum to 1 over time. For each stripe,
     the features of its best frame and the weighted sum over the frames are joined; mean over the stripes,
     FC 2 F -> 1024, BN, ReLU.
 
@@ -23,26 +28,12 @@ class STA(Head):
     average. The paper's weight is not known to us.
 
     Source: public code for the head; the regulariser from the paper's text. Reads maps, ignores the order of
-    frames; any T.
-
-    Args:
-        embedding_size: D, at most F.
-        num_stripes: K.
-        regularisation: weight of the auxiliary loss.
+    frames; any T. D is at most F.
     """
 
-    def __init__(
-        self,
-        num_features: int,
-        *,
-        embedding_size: int = 1024,
-        num_stripes: int = 4,
-        regularisation: float = 0.1,
-    ) -> None:
+    def __init__(self, num_features: int) -> None:
         super().__init__()
-        self.embedding_size = min(embedding_size, num_features)
-        self.num_stripes = num_stripes
-        self.regularisation = regularisation
+        self.embedding_size = min(1024, num_features)
         self.project = nn.Linear(2 * num_features, self.embedding_size, bias=False)
         self.norm = nn.BatchNorm1d(self.embedding_size)
 
@@ -57,13 +48,13 @@ class STA(Head):
         weighted = (stripes * scores.unsqueeze(2)).sum(dim=1)
         joined = torch.cat([of_best_frame, weighted], dim=1).mean(dim=2)
         embedding = self.norm(self.project(joined)).relu()
-        auxiliary = self.regularisation * frame_disagreement(energy, mask) if self.training else None
+        auxiliary = REGULARISATION * frame_disagreement(energy, mask) if self.training else None
         return HeadOutput(embedding, masked_mean(maps.mean(dim=(3, 4)), mask), auxiliary)
 
     def _stripes(self, maps: torch.Tensor) -> torch.Tensor:
         """``[B, T, C, h, w] -> [B, T, C, K]``: means over horizontal stripes."""
-        pooled = to_grid(maps.flatten(0, 1), (self.num_stripes, 1))
-        return pooled.reshape(*maps.shape[:3], self.num_stripes)
+        pooled = to_grid(maps.flatten(0, 1), (STRIPES, 1))
+        return pooled.reshape(*maps.shape[:3], STRIPES)
 
 
 def frame_energy(maps: torch.Tensor) -> torch.Tensor:

@@ -24,24 +24,21 @@ class STMP(Head):
     it is `GRID`, and other maps are averaged to it; Inception's auxiliary classifier is left out. In training the
     mended maps, averaged over time and 8 horizontal stripes, are handed to the loss `parts`, which is their triplet
     loss over the stripes; it has weight 1 and margin 0.4 there, as has the triplet loss of the embedding. No auxiliary
-    loss. Reads maps in the order of their frames; any T; the work grows step by step with T.
-
-    Args:
-        embedding_size: D and the size of g, at most F.
-        gate_size: layer in the spatial gate.
+    loss. Reads maps in the order of their frames; any T; the work grows step by step with T. g and the embedding have
+    at most F features.
     """
 
-    def __init__(self, num_features: int, *, embedding_size: int = 256, gate_size: int = 128) -> None:
+    def __init__(self, num_features: int) -> None:
         super().__init__()
-        inner = min(embedding_size, num_features)
+        inner = min(256, num_features)
         self.embedding_size = inner
         self.compare = nn.Sequential(
             nn.Conv2d(2 * num_features, inner, 1, bias=False), nn.BatchNorm2d(inner, eps=1e-3), nn.ReLU()
         )
         self.spatial_gate = nn.Sequential(
-            nn.Conv2d(1, gate_size, GRID, bias=False),
+            nn.Conv2d(1, 128, GRID, bias=False),
             nn.ReLU(),
-            nn.Conv2d(gate_size, GRID[0] * GRID[1], 1, bias=False),
+            nn.Conv2d(128, GRID[0] * GRID[1], 1, bias=False),
         )
         self.channel_gate = nn.Conv2d(inner, num_features, 1, bias=False)
         self.reduce = nn.Sequential(

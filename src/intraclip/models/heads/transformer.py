@@ -11,32 +11,29 @@ from torch.nn import functional as F
 from intraclip.models.heads.base import HeadOutput, masked_mean, whole_mask
 from intraclip.models.heads.sequence import SequenceHead
 
+LAYERS, HEADS = 2, 8
+"""Of the encoder, and of a layer's attention."""
+
 
 class TemporalTransformer(SequenceHead):
     """Frame vectors as tokens, a learned class token before them; the embedding is the class token at the end.
 
-    FC F -> D, sines and cosines of the frame's number added (Vaswani et al. 2017, section 3.5, so that any T goes),
-    pre-norm layers of self-attention and a two-layer perceptron, a last layer normalisation.
+    FC F -> D (512, at most F, a multiple of the 8 heads), sines and cosines of the frame's number added (Vaswani et al.
+    2017, section 3.5, so that any T goes), pre-norm layers of self-attention and a two-layer perceptron, a last layer
+    normalisation.
 
     A modern reference, none of the paper's rivals. No auxiliary loss, no dropout. Reads frame vectors in their
     order; any T.
-
-    Args:
-        embedding_size: D, at most F, rounded down to a multiple of `num_heads`.
-        num_layers: layers of the encoder.
-        num_heads: attention heads a layer.
     """
 
-    def __init__(
-        self, num_features: int, *, embedding_size: int = 512, num_layers: int = 2, num_heads: int = 8
-    ) -> None:
+    def __init__(self, num_features: int) -> None:
         super().__init__()
         self.num_features = num_features
-        self.embedding_size = max(1, min(embedding_size, num_features) // num_heads) * num_heads
+        self.embedding_size = max(1, min(512, num_features) // HEADS) * HEADS
         self.project = nn.Linear(num_features, self.embedding_size)
         self.token = nn.Parameter(torch.zeros(1, 1, self.embedding_size))
         nn.init.normal_(self.token, std=0.02)
-        self.layers = nn.ModuleList(_Layer(self.embedding_size, num_heads) for _ in range(num_layers))
+        self.layers = nn.ModuleList(_Layer(self.embedding_size) for _ in range(LAYERS))
         self.norm = nn.LayerNorm(self.embedding_size)
 
     def aggregate(self, features: torch.Tensor, mask: torch.Tensor | None = None) -> HeadOutput:
@@ -54,9 +51,8 @@ class TemporalTransformer(SequenceHead):
 class _Layer(nn.Module):
     """Self-attention and perceptron, each after a layer normalisation and around a residual connection."""
 
-    def __init__(self, size: int, num_heads: int) -> None:
+    def __init__(self, size: int) -> None:
         super().__init__()
-        self.num_heads = num_heads
         self.attention_norm = nn.LayerNorm(size)
         self.query_key_value = nn.Linear(size, 3 * size)
         self.out = nn.Linear(size, size)
@@ -66,7 +62,7 @@ class _Layer(nn.Module):
 
     def forward(self, x: torch.Tensor, readable: torch.Tensor) -> torch.Tensor:
         """``[B, N, C] -> [B, N, C]``; tokens that are not readable (bool ``[B, N]``) are attended by none."""
-        joined = self.query_key_value(self.attention_norm(x)).unflatten(2, (3, self.num_heads, -1))
+        joined = self.query_key_value(self.attention_norm(x)).unflatten(2, (3, HEADS, -1))
         query, key, value = joined.permute(2, 0, 3, 1, 4).unbind(0)
         gathered = F.scaled_dot_product_attention(query, key, value, attn_mask=readable[:, None, None, :])
         x = x + self.out(gathered.transpose(1, 2).flatten(2))
