@@ -156,7 +156,7 @@ else:
 @pytest.fixture
 def fake(monkeypatch):
     """Runs that take no time; a function that says which of them fail, and with which words."""
-    monkeypatch.setattr("intraclip.lab.reproduce.runner._launcher", lambda slot: [sys.executable, "-c", FAKE])
+    monkeypatch.setattr("intraclip.lab.reproduce.runner._launcher", lambda *_: [sys.executable, "-c", FAKE])
     monkeypatch.setattr("intraclip.lab.reproduce.runner.POLL", 0.01)
 
     def failing(**said: str) -> None:

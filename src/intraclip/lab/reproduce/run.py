@@ -235,7 +235,7 @@ def _write_table(one: ExperimentPlan, settings: Settings, *, recipe: str, say: C
     name, out = one.experiment.name, settings.out
     result = table_result(one, settings, recipe=recipe, say=say)
     write_curves(out / f"{name}-curves.csv", one.all_runs)
-    return write_result(out / f"{name}.md", page(result), result)[0]
+    return write_result(out / f"{name}.md", page(result), result)
 
 
 def _write_figure(one: ExperimentPlan, out: Path) -> Path:
@@ -251,7 +251,7 @@ def _write_figure(one: ExperimentPlan, out: Path) -> Path:
     names = FIGURE_NAMES[experiment.name]
     draw = fig1.draw if experiment.kind == "fig1" else fig3.draw
     found = draw({names[key]: runs for key, runs in folders.items()}, split, out)
-    return write_result(out / f"{experiment.name}.md", found.page(experiment.about), found.to_json_dict())[0]
+    return write_result(out / f"{experiment.name}.md", found.page(experiment.about), found.to_json_dict())
 
 
 def _check_done(runs: Sequence[PlannedRun], failures: Sequence[Failure]) -> None:

@@ -63,25 +63,22 @@ class Page:
         return "\n".join(lines)
 
 
-def write_result(file: Path, shown: Page, result: Mapping[str, Any]) -> list[Path]:
+def write_result(file: Path, shown: Page, result: Mapping[str, Any]) -> Path:
     """Write a result as Markdown and JSON, and as one self-contained HTML page where the extra ``report`` is there.
 
-    `file` is the Markdown file; the others lie beside it. Returns all of them.
+    `file` is the Markdown file, which is returned; the others lie beside it.
     """
-    files = [file, file.with_suffix(".json")]
     write_text(file, shown.markdown())
-    write_json(files[1], result)
+    write_json(file.with_suffix(".json"), result)
     if find_spec("jinja2") is not None:
-        files.append(
-            write_page(
-                file.with_suffix(".html"),
-                "page.html.j2",
-                package="intraclip.lab.reproduce",
-                page=shown,
-                pictures=[_data_uri(path) for path in shown.pictures],
-            )
+        write_page(
+            file.with_suffix(".html"),
+            "page.html.j2",
+            package="intraclip.lab.reproduce",
+            page=shown,
+            pictures=[_data_uri(path) for path in shown.pictures],
         )
-    return files
+    return file
 
 
 def _data_uri(path: Path) -> str:
