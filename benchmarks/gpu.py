@@ -248,7 +248,7 @@ def step(bench: Bench) -> None:
 
     import step as sides
     from intraclip.config import BatchConfig, ClipConfig, InputConfig, ModelConfig, Recipe, StepConfig
-    from intraclip.train.step import backend_settings
+    from intraclip.train.gpu import backend_settings
 
     device = bench.device()
     toy = bench.rehearse
@@ -581,7 +581,7 @@ def data(bench: Bench) -> None:
                 optimizer=OptimizerConfig(epochs=max(1, steps // 16)),
                 run=RunConfig(tensorboard=False),
             )
-            train(split, whole, Path(folder) / "run")
+            train(whole, data=split, out=Path(folder) / "run")
             told = json.loads((Path(folder) / "run" / "throughput.json").read_text())
             bench.record("training fed from files, bf16", processes=counts[-1], **told)
 
@@ -606,7 +606,8 @@ def nccl_process(bench: Bench) -> None:
     from intraclip.config import BatchConfig, InputConfig, ModelConfig, Recipe, StepConfig
     from intraclip.core.distributed import open_world
     from intraclip.models.embedder import build_embedder
-    from intraclip.train.step import TrainingStep, backend_settings
+    from intraclip.train.gpu import backend_settings
+    from intraclip.train.step import TrainingStep
 
     toy = bench.rehearse
     recipe = Recipe(

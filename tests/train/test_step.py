@@ -27,7 +27,8 @@ from intraclip.errors import ConfigError
 from intraclip.losses.total import TotalLoss
 from intraclip.models.embedder import ClipEmbedder, ClipOutput, build_embedder
 from intraclip.models.heads import HEADS
-from intraclip.train.step import TrainingStep, backend_settings, mix
+from intraclip.train.gpu import backend_settings
+from intraclip.train.step import TrainingStep, mix
 
 ALONE = World(rank=0, size=1, device=torch.device("cpu"))
 RECIPE = Recipe(
@@ -263,7 +264,7 @@ def test_the_precision_holds_inside_and_the_program_has_its_own_back(before: str
     code = f"""
 import torch
 from intraclip.config import StepConfig
-from intraclip.train.step import backend_settings
+from intraclip.train.gpu import backend_settings
 {before}
 cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
 def now():

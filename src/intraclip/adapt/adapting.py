@@ -560,7 +560,7 @@ class _Adaptation:
             )
             split, again = _split(footage, train=train_on), bool(training_checkpoints(run))
             try:
-                train(split, recipe, run, resume=again, watcher=_Quiet(self.watcher))
+                train(recipe, data=split, out=run, resume=again, watcher=_Quiet(self.watcher))
             except RunStopped as stopped:
                 raise RunStopped(
                     f"stopped in round {number} of {self.rounds}, as asked; what was done is saved in {self.run}: give "

@@ -12,12 +12,14 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
 
 from intraclip.core.devices import choose_device
-from intraclip.errors import IntraclipError
+
+ResultT = TypeVar("ResultT")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +59,7 @@ ALONE = Ranks()
 
 @dataclass(frozen=True, kw_only=True)
 class World(Ranks):
-    """The processes of a training, which exchange tensors."""
+    """The processes of a training, which exchange tensors; this is a world of one."""
 
     device: torch.device
 
@@ -67,21 +69,11 @@ class World(Ranks):
         Raises:
             IntraclipError: the leader's own error; with the others one that points to it.
         """
-        if self.size == 1:
-            work()
-            return
-        error: IntraclipError | None = None
-        if self.leads:
-            try:
-                work()
-            except IntraclipError as found:
-                error = found
-        failed = [error is not None]
-        dist.broadcast_object_list(failed, src=0)
-        if error is not None:
-            raise error
-        if failed[0]:
-            raise IntraclipError("stopped, because the first process of the run could not go on; it says why")
+        work()
+
+    def leader_first(self, work: Callable[[], ResultT]) -> ResultT:
+        """Every process does something, the others when the leader has done it; errors as of `leader_does`."""
+        return work()
 
 
 def started() -> int:

@@ -11,13 +11,14 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch.utils.data import get_worker_info
 
 from intraclip.config import InputConfig
-from intraclip.data.clip_batch import ClipBatch, empty_frames
+from intraclip.data.clip_batch import ClipBatch
 from intraclip.data.clips import Clip
 from intraclip.data.frames import read_tracklet_frame_into
 from intraclip.data.pack.opened import pack_of
-from intraclip.errors import DataError, FrameError, IntraclipError
+from intraclip.errors import FrameError, IntraclipError
 from intraclip.types import Tracklet
 
 Frames = npt.NDArray[np.uint8]
@@ -46,45 +47,21 @@ class FrameLoader:
         self, tracklet: Tracklet, clip: Clip, out: Frames
     ) -> tuple[npt.NDArray[np.bool_], list[str]]:
         """As `load`, to a given place, contiguous ``[T, H, W, 3]``."""
-        indices = clip.indices.tolist()
         row_of: dict[int, int] = {}
-        failed: dict[int, str] = {}
-        for row, index in enumerate(indices):
-            if index in row_of:
-                out[row] = out[row_of[index]]
-            elif index not in failed:
-                try:
+        try:
+            for row, index in enumerate(clip.indices.tolist()):
+                if index in row_of:
+                    out[row] = out[row_of[index]]
+                else:
                     read_tracklet_frame_into(tracklet, index, out[row])
                     row_of[index] = row
-                except FrameError as error:
-                    if not self.skip_unreadable:
-                        raise
-                    failed[index] = str(error)
-        if not failed:
-            return clip.mask, []
-        mask = clip.mask & ~np.isin(clip.indices, list(failed))
-        if not row_of:
-            out[:] = self._any_frame(tracklet)
-        else:
-            for row, index in enumerate(indices):
-                if index in failed:
-                    out[row] = out[row_of[min(row_of, key=lambda other: (abs(other - index), other))]]
-        if not mask.any():
-            mask = np.arange(len(mask)) == 0  # a clip needs one frame that counts: the replacement does
-        return mask, list(failed.values())
+        except FrameError:
+            if not self.skip_unreadable:
+                raise
+            from intraclip.data.unreadable import load_what_can_be_read
 
-    def _any_frame(self, tracklet: Tracklet) -> Frames:
-        frame = np.empty((self.config.height, self.config.width, 3), dtype=np.uint8)
-        for index in range(len(tracklet)):
-            try:
-                read_tracklet_frame_into(tracklet, index, frame)
-                return frame
-            except FrameError:
-                continue
-        raise DataError(
-            f"no frame of tracklet {tracklet.name} (pid {tracklet.pid}, camid {tracklet.camid}) in "
-            f"{tracklet.root} can be read; remove the tracklet or restore its files"
-        )
+            return load_what_can_be_read(tracklet, clip, out)
+        return clip.mask, []
 
     def warn_if_enlarged(self, tracklets: Sequence[Tracklet]) -> None:
         """Warn about packs whose frames are smaller than what is wanted of them: detail is lost for good."""
@@ -108,9 +85,13 @@ class FrameLoader:
         lose the path. `iterate` raises it.
         """
         owners = [owner for owner, _ in chosen]
-        frames = empty_frames(
-            (len(chosen), len(chosen[0][1].indices), self.config.height, self.config.width, 3)
-        )
+        shape = (len(chosen), len(chosen[0][1].indices), self.config.height, self.config.width, 3)
+        if get_worker_info() is None:
+            frames = torch.empty(shape, dtype=torch.uint8)
+        else:
+            from intraclip.data.workers import shared_frames
+
+            frames = shared_frames(shape)
         mask = np.stack([clip.mask for _, clip in chosen])
         messages: list[str] = []
         try:

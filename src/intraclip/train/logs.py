@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from intraclip.core.files import whole_file
 from intraclip.errors import OutputError
 
 METRICS = "metrics.jsonl"
@@ -30,7 +29,9 @@ def open_log(run: Path, *, epochs_done: int, tensorboard: bool, leads: bool = Tr
         return
     with _writing(run):
         if (run / METRICS).exists():
-            _keep_epochs(run / METRICS, epochs_done)
+            from intraclip.train.begun import keep_epochs
+
+            keep_epochs(run / METRICS, epochs_done)
         file = (run / METRICS).open("a", encoding="utf-8")
         events: Any = _tensorboard(run, epochs_done) if tensorboard else None
 
@@ -60,19 +61,6 @@ def _writing(run: Path) -> Iterator[None]:
         raise OutputError(
             f"the run folder {run} cannot be written: {error}; what was written before is kept, continue with --resume"
         ) from None
-
-
-def _keep_epochs(path: Path, epochs_done: int) -> None:
-    """Drop the lines of epochs that are trained again, and what a crash left half-written: it is one of those."""
-
-    def kept(line: bytes) -> bool:
-        try:
-            return bool(json.loads(line)["epoch"] <= epochs_done)
-        except (ValueError, TypeError, KeyError):
-            return False
-
-    with whole_file(path) as partial:
-        partial.write_bytes(b"".join(line + b"\n" for line in path.read_bytes().splitlines() if kept(line)))
 
 
 def _tensorboard(run: Path, epochs_done: int) -> Any:

@@ -69,6 +69,7 @@ def read_split(
     split: int = 0,
     check_counts: bool = False,
     direction: str = "first-half-tests",
+    labels: str | Path | None = None,
 ) -> Split:
     """Read the tracklets of a data set.
 
@@ -80,6 +81,7 @@ def read_split(
             folder of one's own have no published counts, so nothing is checked there.
         direction: which half of an iLIDS-VID split is the test half, ``first-half-tests`` or ``last-half-tests``; other
             layouts ignore it.
+        labels: manifest of who is who in a folder without identities, as `intraclip link` writes it.
 
     Raises:
         DataError: nothing is recognised, files are missing or contradict each other, or counts are wrong.
@@ -90,6 +92,10 @@ def read_split(
     ...
     intraclip.errors.DataError: the data folder no-such-folder does not exist
     """
+    if labels is not None:
+        from intraclip.data.readers.folder import read_folder
+
+        return read_folder(Path(root), split=split, manifest=Path(labels))
     name, folder = find_dataset(Path(root), layout=layout)
     result: Split = LAYOUTS.load(name).read(folder, split, direction)
     if check_counts:
