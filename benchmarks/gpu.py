@@ -624,7 +624,7 @@ def nccl_process(bench: Bench) -> None:
         batch = type(whole)(**{name: getattr(whole, name)[part].contiguous() for name in names})
         model = build_embedder(recipe.model, recipe.input, num_classes=sides.IDENTITIES_IN_TRAINING, seed=0)
         training = TrainingStep(model.to(world.device), recipe, world)
-        losses = [training(batch, step=number).read().values["loss"] for number in range(3)]
+        losses = [training(batch, step=number).read()["loss"] for number in range(3)]
         took = sides.seconds(lambda: training(batch, step=9).read(), world.device, 2 if toy else 10)
         if world.leads:
             frames = len(whole) * whole.frames.shape[1]

@@ -21,7 +21,7 @@ from intraclip.config import ClipConfig, InputConfig, Recipe
 from intraclip.core.media import read_picture
 from intraclip.data.batches import iterate
 from intraclip.data.clip_batch import ClipBatch
-from intraclip.data.clips import Clip, tracklet_clips
+from intraclip.data.clips import Clip
 from intraclip.data.dataset import TrainingBatches
 from intraclip.data.frame_loader import FrameLoader
 from intraclip.data.frames import resize_frame
@@ -29,6 +29,7 @@ from intraclip.data.pack.format import PackSettings
 from intraclip.data.pack.write import write_pack
 from intraclip.data.readers import read_split
 from intraclip.data.test_batches import TestBatches
+from intraclip.data.test_clips import tracklet_clips
 from intraclip.errors import DataError, FrameError, IntraclipError
 from intraclip.types import Split, Tracklet
 

@@ -11,9 +11,9 @@ import torch
 
 from conftest import write_tracklet
 from intraclip.config import ClipConfig, Recipe
-from intraclip.data.clips import tracklet_clips
 from intraclip.data.frames import read_tracklet_frame, resize_frame
 from intraclip.data.normalise import normalise
+from intraclip.data.test_clips import tracklet_clips
 from intraclip.embed.embeddings_io import load_embeddings, save_embeddings
 from intraclip.embed.evaluate import evaluate
 from intraclip.embed.extract import with_ids

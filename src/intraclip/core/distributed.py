@@ -1,10 +1,4 @@
-"""Several processes, one run: what torchrun starts, and what the processes tell each other.
-
-A run of N processes computes what one process computes for the same global batch, of which each takes P / N
-identities; embeddings are gathered, so that triplets are mined over all of it. Batch normalisation is the one thing
-that differs, unless it is synchronised as well (`step.sync_batch_norm`). How several are joined:
-`intraclip.core.process_group`.
-"""
+"""One process, or several that torchrun starts, which work on one run; how these are joined: `process_group`."""
 
 from __future__ import annotations
 
@@ -83,13 +77,7 @@ def started() -> int:
 
 @contextmanager
 def open_world(device: str) -> Iterator[World]:
-    """Join the processes that torchrun started; alone, a world of one.
-
-    With several processes the devices ``auto`` and ``cuda`` mean one GPU a process.
-
-    Raises:
-        DeviceError: there are fewer GPUs than processes on this machine.
-    """
+    """Join the processes that torchrun started; alone, a world of one."""
     if started() == 1:
         yield World(device=choose_device(device))
         return

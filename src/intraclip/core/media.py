@@ -96,15 +96,10 @@ def decode_picture(
     formats: Sequence[str] = FORMATS,
     enough: int = 0,
 ) -> Picture:
-    """Decode the content of one picture file.
+    """Decode the content of one picture file, of the `formats`; its `name` is for errors.
 
-    Args:
-        data: its content.
-        name: of the file, for errors.
-        limits: of its size.
-        formats: that are taken, of `FORMATS`.
-        enough: a JPEG may be decoded at a half, a quarter or an eighth of its size as long as both sides keep this
-            many pixels; 0 for its full size.
+    A JPEG may be decoded at a half, a quarter or an eighth of its size as long as both sides keep `enough` pixels; 0
+    for its full size.
 
     Returns:
         uint8 ``[H, W, 3]``, RGB, upright; contiguous.

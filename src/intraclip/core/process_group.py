@@ -1,4 +1,9 @@
-"""Several processes that torchrun started: joined, and what they tell each other."""
+"""Several processes that torchrun started: joined, and what they tell each other.
+
+A run of N processes computes what one process computes for the same global batch, of which each takes P / N
+identities; embeddings are gathered, so that triplets are mined over all of it. Batch normalisation is the one thing
+that differs, unless it is synchronised as well (`step.sync_batch_norm`).
+"""
 
 from __future__ import annotations
 
@@ -63,7 +68,11 @@ class JoinedWorld(World):
 
 @contextmanager
 def joined_world(device: str) -> Iterator[World]:
-    """`open_world`, for several processes."""
+    """`open_world`, for several processes; the devices ``auto`` and ``cuda`` mean one GPU a process.
+
+    Raises:
+        DeviceError: there are fewer GPUs than processes on this machine.
+    """
     size = started()
     chosen = choose_device(device)
     missing = [

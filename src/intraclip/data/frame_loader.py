@@ -37,16 +37,15 @@ class FrameLoader:
         self.config = config
         self.skip_unreadable = skip_unreadable
 
-    def load(self, tracklet: Tracklet, clip: Clip) -> tuple[Frames, npt.NDArray[np.bool_], list[str]]:
-        """Read one clip: uint8 frames ``[T, H, W, 3]``, mask ``[T]``, a message for each frame that was replaced."""
-        frames = np.empty((len(clip.indices), self.config.height, self.config.width, 3), dtype=np.uint8)
-        mask, messages = self.load_into(tracklet, clip, frames)
-        return frames, mask, messages
+    def load(
+        self, tracklet: Tracklet, clip: Clip, out: Frames | None = None
+    ) -> tuple[Frames, npt.NDArray[np.bool_], list[str]]:
+        """Read one clip: uint8 frames ``[T, H, W, 3]``, mask ``[T]``, a message for each frame that was replaced.
 
-    def load_into(
-        self, tracklet: Tracklet, clip: Clip, out: Frames
-    ) -> tuple[npt.NDArray[np.bool_], list[str]]:
-        """As `load`, to a given place, contiguous ``[T, H, W, 3]``."""
+        The frames are `out`, contiguous, where it is given.
+        """
+        if out is None:
+            out = np.empty((len(clip.indices), self.config.height, self.config.width, 3), dtype=np.uint8)
         row_of: dict[int, int] = {}
         try:
             for row, index in enumerate(clip.indices.tolist()):
@@ -60,8 +59,8 @@ class FrameLoader:
                 raise
             from intraclip.data.unreadable import load_what_can_be_read
 
-            return load_what_can_be_read(tracklet, clip, out)
-        return clip.mask, []
+            return out, *load_what_can_be_read(tracklet, clip, out)
+        return out, clip.mask, []
 
     def warn_if_enlarged(self, tracklets: Sequence[Tracklet]) -> None:
         """Warn about packs whose frames are smaller than what is wanted of them: detail is lost for good."""
@@ -96,7 +95,7 @@ class FrameLoader:
         messages: list[str] = []
         try:
             for (owner, clip), place, valid in zip(chosen, frames.numpy(), mask, strict=True):
-                valid[:], replaced = self.load_into(tracklets[owner], clip, place)
+                _, valid[:], replaced = self.load(tracklets[owner], clip, place)
                 messages += replaced
         except IntraclipError as error:
             return error

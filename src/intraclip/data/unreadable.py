@@ -14,7 +14,7 @@ from intraclip.types import Tracklet
 def load_what_can_be_read(
     tracklet: Tracklet, clip: Clip, out: npt.NDArray[np.uint8]
 ) -> tuple[npt.NDArray[np.bool_], list[str]]:
-    """`FrameLoader.load_into`, with the nearest readable frame of the clip in place of one that is not.
+    """`FrameLoader.load`, with the nearest readable frame of the clip in place of one that is not.
 
     Where no frame of the clip can be read, the first of the tracklet stands for all of them.
     """

@@ -23,9 +23,10 @@ from torch.utils.data import DataLoader, Dataset
 from intraclip.core.ahead import made_ahead
 from intraclip.data.batches import Batches, BatchT, read
 from intraclip.data.clip_batch import ClipBatch
+from intraclip.data.in_memory import ArrayTracklet
 from intraclip.data.pack.opened import is_raw
 from intraclip.errors import IntraclipError
-from intraclip.types import ArrayTracklet, Tracklet
+from intraclip.types import Tracklet
 
 
 def read_meanwhile(

@@ -19,8 +19,9 @@ from intraclip.embed.extractors import Extractor, ExtractSettings, FrameExtracto
 from intraclip.errors import ConfigError, DataError
 from intraclip.metrics.embeddings import Embeddings
 from intraclip.models.checkpoint import load_model, model_file, read_checkpoint
-from intraclip.models.embedder import ClipEmbedder, needs_clips
+from intraclip.models.embedder import ClipEmbedder
 from intraclip.models.heads.tap import TAP
+from intraclip.models.other_passes import needs_clips
 from intraclip.models.zoo import find, resolve, shipped_name
 from intraclip.types import Split, Tracklet
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from intraclip.config import TIMM
 from intraclip.core.progress import Progress
+from intraclip.data.in_memory import ArrayTracklet
 from intraclip.embed.default import SHIPPED, calibration_of
 from intraclip.embed.extract import collect, of_tracklets, open_extractor, require_test_tracklets
 from intraclip.embed.extractors import Extractor, ExtractSettings
@@ -18,7 +19,7 @@ from intraclip.errors import ConfigError, DataError, did_you_mean
 from intraclip.export.engines import RUNS
 from intraclip.metrics.embeddings import Embeddings
 from intraclip.models.zoo import entries, find
-from intraclip.types import UNKNOWN_PID, ArrayTracklet, Split, Tracklet
+from intraclip.types import UNKNOWN_PID, Split, Tracklet
 
 if TYPE_CHECKING:
     from intraclip.embed.streaming import LiveEmbedder

@@ -15,8 +15,7 @@ from intraclip.core.folders import require_empty_folder, sweep
 from intraclip.errors import ConfigError, OutputError
 from intraclip.recipe_files import load_recipe
 from intraclip.train.comparing import differing_in_effect
-from intraclip.train.logs import METRICS
-from intraclip.train.run_folder import REMEDY, hold
+from intraclip.train.run_folder import METRICS, REMEDY, hold
 
 _BEGINNING = frozenset({"config.toml", "environment.json", METRICS, "checkpoints", "events"})
 """What a run writes before its first checkpoint."""

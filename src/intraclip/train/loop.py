@@ -2,7 +2,7 @@
 
 `data/dataset.py` makes the batches, and `step.py` learns from one. What only some runs need stands beside: `begun.py`
 and `resuming.py`, `together.py` for several processes, `pieces.py` for batches beyond memory, `averaging.py`,
-`failing.py`, `gpu.py`.
+`failing.py`, `gpu.py`; `models/finetune.py` for what does not learn, or learns more slowly.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import shlex
 from collections import defaultdict, deque
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,15 +23,14 @@ from intraclip.core.files import write_json
 from intraclip.core.folders import leaving_nothing
 from intraclip.data.batches import iterate
 from intraclip.data.dataset import TrainingBatches
-from intraclip.data.digest import tracklets_digest
 from intraclip.data.readers import read_split
+from intraclip.data.readers.common import tracklets_digest
 from intraclip.errors import DataError
 from intraclip.models.embedder import ClipEmbedder, build_embedder
 from intraclip.models.saving import save_checkpoint, training_checkpoint, training_checkpoints
 from intraclip.recipe_files import load_recipe
-from intraclip.train.logs import open_log
-from intraclip.train.run_folder import began, prepare, require_free
-from intraclip.train.step import Done, Metrics, TrainingStep
+from intraclip.train.run_folder import began, open_log, prepare, require_free
+from intraclip.train.step import Done, TrainingStep
 from intraclip.train.stopping import RunStopped, StopRequest
 from intraclip.train.throughput import Meter, Throughput
 from intraclip.types import Split
@@ -136,7 +135,7 @@ def train(
 
 
 @dataclass
-class _Progress:
+class Progress:
     """How far a run is: batches finished; of its epoch, sums of their metrics, and frames that could not be read."""
 
     step: int = 0
@@ -177,7 +176,11 @@ class _Training:
         # Before the folder is begun: what is wrong with the network must not stand in the way of the next attempt.
         self.step = TrainingStep(self._network(resume=goes_on), recipe, world)
         world.leader_does(lambda: prepare(folder, recipe, held, resume=resume, restarted=world.restarted))
-        self.progress = self._restored() if goes_on else _Progress()
+        self.progress = Progress()
+        if goes_on:
+            from intraclip.train.resuming import restore
+
+            self.progress = restore(self.step, folder, self.labels, world, self.watcher)
         self.batches.start = self.progress.step
         if world.leads:
             write_json(folder / "environment.json", self._environment(split))
@@ -199,22 +202,13 @@ class _Training:
                 self.watcher.message(said)
         return model.to(world.device)
 
-    def _restored(self) -> _Progress:
-        from intraclip.train.resuming import restore
-
-        found = restore(self.step, self.folder, self.labels, self.world, self.watcher)
-        if found is None:
-            return _Progress()
-        sums: dict[str, float] = defaultdict(float, found.progress["sums"])
-        return _Progress(found.step, sums, int(found.progress["unreadable"]))
-
     def run(self) -> None:
         """Train what is left, and write the final weights."""
         device = self.world.device
         pending: deque[Done] = deque()
         ahead = 0 if device.type == "cpu" else 1  # a GPU computes one step while the next one is prepared
         meter = Meter(device)
-        since_epoch = steady = meter
+        since_epoch = steady = meter.now()
         with open_log(
             self.folder,
             epochs_done=self.progress.step // self.steps,
@@ -231,14 +225,14 @@ class _Training:
             for number in range(first, self.total):
                 epoch, in_epoch = divmod(number, self.steps)
                 if number == first or in_epoch == 0:
-                    since_epoch = meter.copy()
+                    since_epoch = meter.now()
                     self.step.begin_epoch(epoch, learning_rate(self.recipe.optimizer, epoch))
                 with meter.waiting_for("data"):
                     batch = next(batches)
                 for text in batch.unreadable:
                     self.watcher.message(f"replaced by a neighbour: {text}")
                 batch = batch.to(device, non_blocking=True)
-                with meter.waiting_for("step" if device.type == "cpu" else "host"):
+                with meter.waiting_for("step") if device.type == "cpu" else nullcontext():
                     pending.append(
                         self.step(
                             batch,
@@ -254,13 +248,13 @@ class _Training:
                     done = pending.popleft()
                     with meter.waiting_for("step"):
                         metrics = done.read()
-                    stopping = stopping or metrics.stop
+                    stopping = metrics.pop("stop") > 0 or stopping
                     self._finish(done, metrics, meter.summary(since_epoch))
                 if number == first:
-                    steady = meter.copy()  # the first step starts workers and compiles
+                    steady = meter.now()  # the first step starts workers and compiles
                 if end_of_epoch:
                     log(self._epoch_entry(epoch, meter.summary(since_epoch)))
-                    self.progress = _Progress(self.progress.step)
+                    self.progress = Progress(self.progress.step)
                 if (end_of_epoch and (epoch + 1) % self.recipe.run.checkpoint_every == 0) or stopping:
                     self.world.leader_does(self._write_checkpoint)
                 if stopping and self.progress.step < self.total:
@@ -278,22 +272,22 @@ class _Training:
             write_json(self.folder / "throughput.json", throughput.to_json_dict())
             self.watcher.message(str(throughput))
 
-    def _finish(self, done: Done, metrics: Metrics, throughput: Throughput) -> None:
+    def _finish(self, done: Done, metrics: dict[str, float], throughput: Throughput) -> None:
         """Book a step whose metrics are there."""
-        if not all(map(math.isfinite, metrics.values.values())):
+        self.progress.unreadable += round(metrics.pop("unreadable") * self.world.size)
+        if not all(map(math.isfinite, metrics.values())):
             from intraclip.train.failing import fail
 
-            fail(done, metrics.values, self.folder, rank=self.world.rank, seed=self.recipe.seed)
-        for key, value in metrics.values.items():
+            fail(done, metrics, self.folder, rank=self.world.rank, seed=self.recipe.seed)
+        for key, value in metrics.items():
             self.progress.sums[key] += value
-        self.progress.unreadable += metrics.unreadable
         self.progress.step = done.step + 1
         if self.world.leads:
             self.watcher.step(
                 epoch=done.step // self.steps,
                 step=done.step + 1,
                 total_steps=self.total,
-                metrics=metrics.values,
+                metrics=metrics,
                 throughput=throughput,
             )
 

@@ -3,34 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 import torch
 
-from intraclip.config import Recipe, StepConfig
+from intraclip.config import FinetuneConfig, Recipe, StepConfig
+from intraclip.core.devices import Arriving
 from intraclip.core.distributed import World
-from intraclip.core.transfer import Arriving
 from intraclip.data.augment import apply, draw
 from intraclip.data.clip_batch import ClipBatch
-from intraclip.losses.total import TotalLoss
+from intraclip.losses.base import TotalLoss
 from intraclip.models.embedder import ClipEmbedder, ClipOutput
-from intraclip.models.finetune import parameter_groups, set_trainable
 
 if TYPE_CHECKING:
     from intraclip.train.averaging import RunningAverage
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-class Metrics(NamedTuple):
-    """What came of a step, over all processes: what `TotalLoss` logs, and whether some process was asked to stop."""
-
-    values: dict[str, float]
-    stop: bool
-    unreadable: int
 
 
 @dataclass(frozen=True)
@@ -39,21 +29,17 @@ class Done:
 
     Attributes:
         batch: what it saw, for inspection.
-        values: means over all `processes`: what `names` says, then the stop flags and the unreadable frames.
+        values: means over all processes of what `names` says.
     """
 
     step: int
     batch: ClipBatch
     names: tuple[str, ...]
     values: Arriving
-    processes: int = 1
 
-    def read(self) -> Metrics:
+    def read(self) -> dict[str, float]:
         """The metrics; waits for a GPU to finish this step, and no later one."""
-        *metrics, stop, unreadable = self.values.read().tolist()
-        return Metrics(
-            dict(zip(self.names, metrics, strict=True)), stop > 0, round(unreadable * self.processes)
-        )
+        return dict(zip(self.names, self.values.read().tolist(), strict=True))
 
 
 class TrainingStep:
@@ -63,7 +49,6 @@ class TrainingStep:
         self.recipe = recipe
         self.world = world
         self.model: ClipEmbedder = model.train().to(memory_format=torch.channels_last)
-        set_trainable(self.model, recipe.finetune, epoch=0)
         size = model.num_features if model.triplet_vector == "pooled" else model.embedding_size
         gather = None
         if world.size > 1:
@@ -84,7 +69,12 @@ class TrainingStep:
             self.average = RunningAverage(self.model, recipe.optimizer.average)
         if recipe.step.compile:
             self.model.backbone.compile(dynamic=False)
-        groups = parameter_groups(self.model, recipe.finetune)
+        groups = [(list(self.model.parameters()), 1.0)]
+        if recipe.finetune != FinetuneConfig():
+            from intraclip.models.finetune import parameter_groups, set_trainable
+
+            set_trainable(self.model, recipe.finetune, epoch=0)
+            groups = parameter_groups(self.model, recipe.finetune)
         self.rate_factors = [factor for _, factor in groups]
         self.optimizer = torch.optim.Adam(
             [{"params": parameters} for parameters, _ in groups],
@@ -102,8 +92,11 @@ class TrainingStep:
         """Set what learns in an epoch, and how fast; before the epoch's first batch that is computed here."""
         for group, factor in zip(self.optimizer.param_groups, self.rate_factors, strict=True):
             group["lr"] = learning_rate * factor
-        if set_trainable(self.model, self.recipe.finetune, epoch=epoch):
-            self._share()
+        if self.recipe.finetune != FinetuneConfig():
+            from intraclip.models.finetune import set_trainable
+
+            if set_trainable(self.model, self.recipe.finetune, epoch=epoch):
+                self._share()
 
     def _share(self) -> None:
         """Let several processes exchange the gradients of what learns."""
@@ -116,7 +109,8 @@ class TrainingStep:
     def __call__(self, batch: ClipBatch, *, step: int, stop: bool = False, unreadable: int = 0) -> Done:
         """Learn from this process's clips of batch number `step`, uint8, on the world's device; wait for no GPU.
 
-        With the metrics the others learn that this process was asked to `stop`, and how many frames were `unreadable`.
+        The metrics are what `TotalLoss` logs; with them the others learn that this process was asked to `stop`, and how
+        many frames were `unreadable`.
         """
         frames = self._augment(batch.frames, step)
         self.optimizer.zero_grad(set_to_none=True)
@@ -140,7 +134,7 @@ class TrainingStep:
 
             values = mean_over_processes(values, self.world)
         # To the host as soon as it is there; reading it later would wait for whatever was started in between.
-        return Done(step, batch, tuple(logged), Arriving(values), self.world.size)
+        return Done(step, batch, (*logged, "stop", "unreadable"), Arriving(values))
 
     def take_average(self) -> None:
         """Give the network the averaged weights, where there are any: training is over."""
@@ -183,11 +177,10 @@ class TrainingStep:
         return output
 
 
-def autocast(config: StepConfig, device: torch.device) -> AbstractContextManager[Any]:
+def autocast(config: StepConfig, device: torch.device) -> torch.autocast:
     """The precision of convolutions and products inside a block."""
-    if config.precision not in AUTOCAST:
-        return nullcontext()
-    return torch.autocast(device.type, dtype=AUTOCAST[config.precision])
+    kind = AUTOCAST.get(config.precision)
+    return torch.autocast(device.type, dtype=kind, enabled=kind is not None)
 
 
 def mix(*numbers: int) -> int:

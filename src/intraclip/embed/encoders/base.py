@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import torch
 
-from intraclip.core.transfer import Arriving
+from intraclip.core.devices import Arriving
 
 
 class FrameEncoder(Protocol):

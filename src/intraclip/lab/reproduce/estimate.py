@@ -22,7 +22,7 @@ from intraclip.lab.reproduce.runner import Slot
 from intraclip.models.embedder import build_embedder
 from intraclip.report.records import read_log
 from intraclip.train.gpu import backend_settings
-from intraclip.train.logs import METRICS
+from intraclip.train.run_folder import METRICS
 from intraclip.train.step import TrainingStep
 
 PROBE_CLIPS = 8
