@@ -5,7 +5,6 @@ That lies in shared memory where a worker makes it: on its way to the network a 
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -64,16 +63,9 @@ class FrameLoader:
 
     def warn_if_enlarged(self, tracklets: Sequence[Tracklet]) -> None:
         """Warn about packs whose frames are smaller than what is wanted of them: detail is lost for good."""
-        wanted = (self.config.height, self.config.width)
         for root in dict.fromkeys(tracklet.root for tracklet in tracklets):
-            pack = pack_of(root)
-            size = pack.size if pack is not None and pack.size is not None else wanted
-            if size[0] < wanted[0] or size[1] < wanted[1]:
-                warnings.warn(
-                    f"frames of the pack {root} are {size[0]} x {size[1]}, and are enlarged to "
-                    f"{wanted[0]} x {wanted[1]}; pack the data set again at that size",
-                    stacklevel=3,
-                )
+            if (pack := pack_of(root)) is not None:
+                pack.warn_if_enlarged(self.config.height, self.config.width)
 
     def batch(
         self, tracklets: Sequence[Tracklet], chosen: Sequence[tuple[int, Clip]], labels: Sequence[int]

@@ -50,7 +50,7 @@ class ClipEmbedder(nn.Module):
             generalise(self.backbone, config)
         self.standardise: nn.Module = nn.Identity()
         if config.standardise:
-            from intraclip.models.standardise import StandardiseFrames
+            from intraclip.models.generalise import StandardiseFrames
 
             self.standardise = StandardiseFrames()
         self.num_features = self.backbone.num_features
