@@ -59,7 +59,7 @@ def load_recipe(name_or_file: str) -> Recipe:
 
 
 def _find_recipe(name_or_file: str, *, beside: Path) -> Path:
-    known = recipes_in(SHIPPED, *recipe_folders())
+    known = recipes_in(SHIPPED, *recipe_folders())  # a shipped name stays the shipped recipe
     path = known.get(name_or_file, beside / name_or_file)
     try:
         there = path.is_file()
