@@ -47,7 +47,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from intraclip.config import ClipConfig, InputConfig, ModelConfig, Recipe
-from intraclip.data.clips import tracklet_clips
+from intraclip.data.test_clips import tracklet_clips
 from intraclip.embed.encoders import open_encoder
 from intraclip.embed.encoders.torch_encoder import TorchEncoder
 from intraclip.embed.extract import extractor_of

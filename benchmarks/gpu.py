@@ -248,7 +248,7 @@ def step(bench: Bench) -> None:
 
     import step as sides
     from intraclip.config import BatchConfig, ClipConfig, InputConfig, ModelConfig, Recipe, StepConfig
-    from intraclip.train.step import backend_settings
+    from intraclip.train.gpu import backend_settings
 
     device = bench.device()
     toy = bench.rehearse
@@ -581,7 +581,7 @@ def data(bench: Bench) -> None:
                 optimizer=OptimizerConfig(epochs=max(1, steps // 16)),
                 run=RunConfig(tensorboard=False),
             )
-            train(split, whole, Path(folder) / "run")
+            train(whole, data=split, out=Path(folder) / "run")
             told = json.loads((Path(folder) / "run" / "throughput.json").read_text())
             bench.record("training fed from files, bf16", processes=counts[-1], **told)
 
@@ -606,7 +606,8 @@ def nccl_process(bench: Bench) -> None:
     from intraclip.config import BatchConfig, InputConfig, ModelConfig, Recipe, StepConfig
     from intraclip.core.distributed import open_world
     from intraclip.models.embedder import build_embedder
-    from intraclip.train.step import TrainingStep, backend_settings
+    from intraclip.train.gpu import backend_settings
+    from intraclip.train.step import TrainingStep
 
     toy = bench.rehearse
     recipe = Recipe(
@@ -623,7 +624,7 @@ def nccl_process(bench: Bench) -> None:
         batch = type(whole)(**{name: getattr(whole, name)[part].contiguous() for name in names})
         model = build_embedder(recipe.model, recipe.input, num_classes=sides.IDENTITIES_IN_TRAINING, seed=0)
         training = TrainingStep(model.to(world.device), recipe, world)
-        losses = [training(batch, step=number).read().values["loss"] for number in range(3)]
+        losses = [training(batch, step=number).read()["loss"] for number in range(3)]
         took = sides.seconds(lambda: training(batch, step=9).read(), world.device, 2 if toy else 10)
         if world.leads:
             frames = len(whole) * whole.frames.shape[1]

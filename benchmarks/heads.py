@@ -31,7 +31,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel  # noqa: E402
 from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
 from intraclip.config import ModelConfig  # noqa: E402
-from intraclip.models.build import build_head  # noqa: E402
+from intraclip.models.embedder import build_head  # noqa: E402
 from intraclip.models.heads import HEADS  # noqa: E402
 from intraclip.models.heads.base import Head  # noqa: E402
 

@@ -32,11 +32,11 @@ from torchvision.transforms.v2.functional import pil_to_tensor
 
 from extract import cpu_seconds
 from intraclip.config import Recipe
+from intraclip.data.batches import iterate
 from intraclip.data.dataset import TrainingBatches
 from intraclip.data.pack.format import PackSettings
 from intraclip.data.pack.write import write_pack
 from intraclip.data.readers import read_split
-from intraclip.data.workers import iterate
 from intraclip.studio import make_benchmark
 from intraclip.studio.config import BenchmarkConfig
 from intraclip.types import Split

@@ -18,7 +18,7 @@ if sys.argv[1] == "tuned":
     tune()
 import torch
 from intraclip.recipe_files import load_recipe
-from intraclip.losses.total import TotalLoss
+from intraclip.losses.base import TotalLoss
 from intraclip.models.embedder import build_embedder
 recipe = load_recipe("cpu-ablation")
 model = build_embedder(recipe.model, recipe.input, num_classes=100, seed=0).train()

@@ -45,9 +45,9 @@ from intraclip.core.devices import choose_device  # noqa: E402
 from intraclip.core.distributed import World  # noqa: E402
 from intraclip.data.clip_batch import ClipBatch  # noqa: E402
 from intraclip.data.normalise import normalise  # noqa: E402
-from intraclip.models.build import triplet_vector  # noqa: E402
-from intraclip.models.embedder import build_embedder  # noqa: E402
-from intraclip.train.step import Done, TrainingStep, autocast, backend_settings  # noqa: E402
+from intraclip.models.embedder import build_embedder, triplet_vector  # noqa: E402
+from intraclip.train.gpu import backend_settings  # noqa: E402
+from intraclip.train.step import Done, TrainingStep, autocast  # noqa: E402
 from intraclip.train.throughput import peak_memory  # noqa: E402
 
 IDENTITIES_IN_TRAINING = 625  # MARS

@@ -12,9 +12,9 @@ import torch
 from torch import nn
 
 from intraclip.config import ClipConfig, InputConfig, ModelConfig, Recipe
-from intraclip.data.clips import tracklet_clips
 from intraclip.data.frame_loader import FrameLoader
 from intraclip.data.normalise import normalise
+from intraclip.data.test_clips import tracklet_clips
 from intraclip.embed.extract import extractor_of
 from intraclip.embed.extractors import Extractor, ExtractSettings
 from intraclip.embed.network import Network

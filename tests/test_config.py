@@ -9,10 +9,10 @@ import pytest
 from intraclip.config import Recipe
 from intraclip.config_io import dump_recipe, problems, recipe_from_table
 from intraclip.errors import ConfigError
-from intraclip.recipe_files import load_recipe, shipped_recipes
+from intraclip.recipe_files import SHIPPED, load_recipe, recipes_in
 
 
-@pytest.mark.parametrize("name", sorted(shipped_recipes()))
+@pytest.mark.parametrize("name", recipes_in(SHIPPED))
 def test_every_shipped_recipe_loads_and_says_what_it_is(name):
     recipe = load_recipe(name)
     assert recipe.description

@@ -74,9 +74,9 @@ def test_every_name_is_there_and_shows_itself_in_an_example(name):
 def test_a_package_of_the_same_name_can_still_be_imported_from(name):
     code = (
         f"import intraclip as ic; before = ic.{name}; import intraclip.{name} as package; "
-        f"import intraclip.{name}.from_python; print(before is package is ic.{name}, callable(ic.{name}))"
+        f"import intraclip.{name}.module; print(before is package is ic.{name}, callable(ic.{name}))"
     )
-    code = code.replace("from_python", {"link": "people", "ingest": "pipeline"}.get(name, "from_python"))
+    code = code.replace(".module", {"link": ".people", "ingest": ".pipeline", "train": ".loop"}[name])
     assert run(code).split() == ["True", "True"]
 
 

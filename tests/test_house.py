@@ -97,7 +97,7 @@ def calls(names: set[str]) -> set[str]:
 
 def test_files_are_written_whole_in_one_place():
     """A training log is appended to."""
-    assert calls({"os.fsync"}) <= {"core/files.py", "train/logs.py"}
+    assert calls({"os.fsync"}) <= {"core/files.py", "train/run_folder.py"}
 
 
 def test_locks_are_taken_in_one_place():
@@ -165,13 +165,13 @@ def test_help_and_config_import_no_torch():
 def test_recipes_are_read_without_torch():
     code = (
         "import sys; from intraclip.config_io import dump_recipe, recipe_from_table; "
-        "from intraclip.recipe_files import load_recipe, shipped_recipes; "
+        "from intraclip.recipe_files import SHIPPED, load_recipe, recipes_in; "
         "from intraclip.losses import LOSSES; from intraclip.models.backbones import BACKBONES; "
         "from intraclip.models.heads import HEADS; "
         "ica = {'name': 'ica', 'reduction': 8}; every = {name: {'weight': 0.5} for name in LOSSES}; "
         "recipe_from_table({'loss': every, 'model': {'head': ica}}, source='test'); "
         "[r.settings_type(name.replace(':', ':x')) for r in (HEADS, BACKBONES) for name in r]; "
-        "[dump_recipe(load_recipe(name)) for name in shipped_recipes()]; sys.exit('torch' in sys.modules)"
+        "[dump_recipe(load_recipe(name)) for name in recipes_in(SHIPPED)]; sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
@@ -204,7 +204,7 @@ def test_help_imports_nothing_but_the_standard_library():
         ("intraclip.metrics.ranking", ("torch", "torchvision", "sklearn")),
         ("intraclip.metrics.calibration", ("torch", "torchvision", "sklearn")),
         ("intraclip.losses", ("torch", "numpy")),
-        ("intraclip.losses.total", ("torchvision", "cv2", "PIL")),
+        ("intraclip.losses.base", ("torchvision", "cv2", "PIL")),
         ("intraclip.models.heads", ("torchvision", "cv2", "PIL")),
         ("intraclip.data.augment", ("torchvision", "PIL")),
         ("intraclip.embed.embeddings_io", ("torchvision",)),

@@ -8,11 +8,11 @@ from torch.nn import functional as F
 
 from intraclip.errors import ConfigError, DataError
 from intraclip.losses import LOSSES
+from intraclip.losses.base import TotalLoss
 from intraclip.losses.circle import circle_loss
 from intraclip.losses.oim import follow, match
 from intraclip.losses.parts import part_triplet
 from intraclip.losses.siamese import contrastive_loss
-from intraclip.losses.total import TotalLoss
 from intraclip.losses.triplet import batch_hard_triplet, euclidean_distances
 from intraclip.models.embedder import ClipOutput
 

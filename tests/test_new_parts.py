@@ -18,7 +18,7 @@ import torch
 import intraclip as ic
 from intraclip.config_io import dump_recipe, recipe_from_table
 from intraclip.errors import ConfigError
-from intraclip.losses.total import TotalLoss
+from intraclip.losses.base import TotalLoss
 from intraclip.models.embedder import build_embedder
 from intraclip.models.fingerprint import fingerprint_of
 

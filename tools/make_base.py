@@ -37,7 +37,7 @@ from torch.nn import functional as F
 from intraclip.config import AugmentConfig, ClipConfig, FinetuneConfig, InputConfig, ModelConfig, Recipe
 from intraclip.core.files import write_json
 from intraclip.data.augment import apply, draw
-from intraclip.data.clips import tracklet_clips
+from intraclip.data.test_clips import tracklet_clips
 from intraclip.embed.encoders.torch_encoder import TorchEncoder
 from intraclip.losses.triplet import batch_hard_triplet
 from intraclip.metrics.embeddings import Embeddings

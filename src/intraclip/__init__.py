@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from intraclip.models.heads import heads as heads
     from intraclip.models.heads.ica import ICA as ICA
     from intraclip.models.heads.tap import TAP as TAP
-    from intraclip.train.from_python import train as train
+    from intraclip.train.loop import train as train
     from intraclip.types import Split as Split
     from intraclip.types import Tracklet as Tracklet
 

@@ -11,20 +11,14 @@ import tomli_w
 from intraclip.config import BACKBONES, LOSSES, Recipe
 from intraclip.core import settings
 from intraclip.core.registry import open_registry
-from intraclip.core.settings import (
-    dataclass_from_table,
-    settings_of,
-    table_of,
-)
+from intraclip.core.settings import dataclass_from_table, settings_of, table_of
 from intraclip.errors import ConfigError
 
 
 def of_today(table: Mapping[str, Any], below: Mapping[str, Any]) -> Mapping[str, Any]:
     """A recipe's table, of this version or an earlier one, with the keys of this version.
 
-    Args:
-        table: the recipe's.
-        below: what it inherits, of this version: it may name the part that a key belongs to.
+    `below` is what it inherits, of this version: it may name the part that a key belongs to.
     """
     wrong: list[str] = []
     dataclass_from_table(Recipe, table, prefix="", found=wrong)
@@ -48,11 +42,7 @@ def parse_json(text: str | bytes) -> Any:
 
 
 def recipe_from_table(table: Mapping[str, Any], *, source: str) -> Recipe:
-    """Build a recipe from nested dictionaries.
-
-    Args:
-        table: as TOML or JSON gives it.
-        source: file name for the message.
+    """Build a recipe from nested dictionaries, as TOML or JSON gives them; `source` names the file in messages.
 
     Raises:
         ConfigError: lists every unknown key and every wrong value, with suggestions.

@@ -19,13 +19,10 @@ from intraclip.core.setting_tables import merged
 from intraclip.core.settings import dataclass_from_table, shown
 from intraclip.errors import ConfigError, did_you_mean
 
+SHIPPED = Path(str(resources.files("intraclip"))) / "recipes"
+"""Folder of the recipes that come with the package."""
 RECIPES = "INTRACLIP_RECIPES"
 """Environment variable with folders of a user's own recipes, separated as in PATH."""
-
-
-def shipped_recipes() -> dict[str, Path]:
-    """Names and files of the recipes that come with the package."""
-    return _recipes_in(Path(str(resources.files("intraclip"))) / "recipes")
 
 
 def recipe_folders() -> list[Path]:
@@ -40,19 +37,10 @@ def recipe_folders() -> list[Path]:
     return [(Path(home) if home else Path("~/.config").expanduser()) / "intraclip" / "recipes"]
 
 
-def known_recipes() -> dict[str, Path]:
-    """Names and files of the shipped recipes and of the user's own.
-
-    A shipped name stays the shipped recipe, and of two folders the first one's counts.
-    """
-    found = shipped_recipes()
-    for folder in recipe_folders():
-        found = {**_recipes_in(folder), **found}
+def recipes_in(*folders: Path) -> dict[str, Path]:
+    """Names and files of the recipes in folders; where two have one name, the first folder's counts."""
+    found = {path.stem: path for folder in reversed(folders) for path in folder.glob("*.toml")}
     return dict(sorted(found.items()))
-
-
-def _recipes_in(folder: Path) -> dict[str, Path]:
-    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
 
 
 def load_recipe(name_or_file: str) -> Recipe:
@@ -71,9 +59,13 @@ def load_recipe(name_or_file: str) -> Recipe:
 
 
 def _find_recipe(name_or_file: str, *, beside: Path) -> Path:
-    known = known_recipes()
+    known = recipes_in(SHIPPED, *recipe_folders())  # a shipped name stays the shipped recipe
     path = known.get(name_or_file, beside / name_or_file)
-    if not _is_file(path):
+    try:
+        there = path.is_file()
+    except (OSError, ValueError):  # a name that no file can have, such as a very long one
+        there = False
+    if not there:
         hint = did_you_mean(name_or_file, known)
         raise ConfigError(
             f"unknown recipe {name_or_file!r}{hint}: it is no file, and the recipes with a name are "
@@ -118,10 +110,3 @@ def read_toml(path: Path, *, what: str) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         # Broken TOML and UTF-8, numbers and nesting beyond Python's bounds.
         raise ConfigError(f"{path} is no valid TOML: {error}") from None
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except (OSError, ValueError):  # a name that no file can have, such as a very long one
-        return False

@@ -17,7 +17,8 @@ from intraclip.adapt.look import Look, cut_in_two
 from intraclip.config import ModelConfig
 from intraclip.errors import DataError
 from intraclip.gallery.gallery import create_gallery
-from intraclip.models.build import build_head
+from intraclip.models.embedder import build_head
+from intraclip.models.heads.directions import take_out
 from intraclip.types import UNKNOWN_PID, Split, Tracklet
 
 NOBODY = np.zeros((24, 24), dtype=bool)
@@ -99,7 +100,7 @@ def test_a_head_takes_directions_out_of_its_embeddings(head: str):
     with torch.no_grad():
         before = built(maps).embedding
         out = torch.linalg.qr(torch.randn(before.shape[1], 3))[0]
-        assert built.take_out(out)
+        assert take_out(built, out)
         after = built(maps).embedding
     wanted = before - (before @ out) @ out.T
     if head == "stripes":
@@ -108,7 +109,7 @@ def test_a_head_takes_directions_out_of_its_embeddings(head: str):
 
 
 def test_a_head_without_a_last_linear_layer_says_so():
-    assert not build_head(16, ModelConfig(head="tap")).take_out(torch.zeros(16, 1))
+    assert not take_out(build_head(16, ModelConfig(head="tap")), torch.zeros(16, 1))
 
 
 def test_everybody_is_one_group():

@@ -12,8 +12,8 @@ from PIL import Image
 from intraclip.adapt.asking import Asked
 from intraclip.cli.adapt import Terminal, caption
 from intraclip.cli.common import progress_bars
+from intraclip.data.in_memory import ArrayTracklet
 from intraclip.train.stopping import RunStopped
-from intraclip.types import ArrayTracklet
 
 
 @pytest.fixture

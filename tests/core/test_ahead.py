@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from intraclip.core.ahead import one_ahead
-from intraclip.core.transfer import Arriving
+from intraclip.core.devices import Arriving
 
 
 class Recorded(Arriving):

@@ -18,9 +18,9 @@ from intraclip.core.media import (
     PictureTooLargeError,
     decode_jpeg_into,
     decode_picture,
-    is_ordinary_jpeg,
     read_picture,
 )
+from intraclip.core.other_pictures import is_ordinary_jpeg
 from intraclip.errors import FrameError
 
 SIZE = (24, 40)  # height, width: no square, so that a turn shows

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from intraclip.config import ClipConfig
-from intraclip.data.clips import tracklet_clips, training_clip
+from intraclip.data.clips import training_clip
+from intraclip.data.test_clips import tracklet_clips
 from intraclip.errors import DataError
 
 

@@ -19,8 +19,9 @@ import torch
 
 from intraclip.config import ClipConfig, InputConfig, Recipe
 from intraclip.core.media import read_picture
+from intraclip.data.batches import iterate
 from intraclip.data.clip_batch import ClipBatch
-from intraclip.data.clips import Clip, tracklet_clips
+from intraclip.data.clips import Clip
 from intraclip.data.dataset import TrainingBatches
 from intraclip.data.frame_loader import FrameLoader
 from intraclip.data.frames import resize_frame
@@ -28,7 +29,7 @@ from intraclip.data.pack.format import PackSettings
 from intraclip.data.pack.write import write_pack
 from intraclip.data.readers import read_split
 from intraclip.data.test_batches import TestBatches
-from intraclip.data.workers import iterate
+from intraclip.data.test_clips import tracklet_clips
 from intraclip.errors import DataError, FrameError, IntraclipError
 from intraclip.types import Split, Tracklet
 
@@ -294,7 +295,7 @@ from pathlib import Path
 from intraclip.config import BatchConfig, ClipConfig, InputConfig, Recipe
 from intraclip.data.dataset import TrainingBatches
 from intraclip.data.readers import read_split
-from intraclip.data.workers import iterate
+from intraclip.data.batches import iterate
 
 def main():
     recipe = Recipe(input=InputConfig(height=32, width=16), clip=ClipConfig(num_frames=2),
@@ -333,7 +334,7 @@ from pathlib import Path
 from intraclip.config import BatchConfig, ClipConfig, InputConfig, Recipe
 from intraclip.data.dataset import TrainingBatches
 from intraclip.data.readers import read_split
-from intraclip.data.workers import iterate
+from intraclip.data.batches import iterate
 
 if __name__ == "__main__":
     recipe = Recipe(input=InputConfig(height=32, width=16), clip=ClipConfig(num_frames=2),

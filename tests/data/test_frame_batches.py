@@ -10,11 +10,11 @@ import torch
 from conftest import write_tracklet
 from intraclip.config import ClipConfig, InputConfig
 from intraclip.data import frame_batches
-from intraclip.data.clips import tracklet_clips
+from intraclip.data.batches import iterate
 from intraclip.data.frame_batches import FrameBatches, frames_needed, schedule
 from intraclip.data.frame_loader import FrameLoader
 from intraclip.data.frames import read_tracklet_frame_into
-from intraclip.data.workers import iterate
+from intraclip.data.test_clips import tracklet_clips
 from intraclip.errors import DataError, FrameError
 from intraclip.types import Tracklet
 

@@ -35,7 +35,7 @@ from intraclip.data.pack.opened import INDEX, UNFINISHED, forget_pack, open_pack
 from intraclip.data.pack.verify import verify_pack
 from intraclip.data.pack.write import write_pack
 from intraclip.data.readers import find_dataset, num_splits, read_split
-from intraclip.data.readers.common import PublishedCounts
+from intraclip.data.readers.counts import PublishedCounts
 from intraclip.errors import ConfigError, DataError, FrameError, OutputError
 from intraclip.types import Split, Tracklet
 

@@ -24,8 +24,8 @@ from data.miniature import (
 from intraclip.data.check import check_dataset
 from intraclip.data.layouts import LAYOUTS
 from intraclip.data.readers import find_dataset, num_splits, read_split
-from intraclip.data.readers.common import PublishedCounts, natural_key
-from intraclip.data.readers.counts import count_split
+from intraclip.data.readers.common import natural_key
+from intraclip.data.readers.counts import PublishedCounts, count_split
 from intraclip.data.readers.folder import read_folder
 from intraclip.data.readers.ilids_vid import read_ilids_vid
 from intraclip.data.readers.lsvid import read_lsvid

@@ -11,9 +11,9 @@ import torch
 
 from conftest import write_tracklet
 from intraclip.config import ClipConfig, Recipe
-from intraclip.data.clips import tracklet_clips
 from intraclip.data.frames import read_tracklet_frame, resize_frame
 from intraclip.data.normalise import normalise
+from intraclip.data.test_clips import tracklet_clips
 from intraclip.embed.embeddings_io import load_embeddings, save_embeddings
 from intraclip.embed.evaluate import evaluate
 from intraclip.embed.extract import with_ids
@@ -82,7 +82,7 @@ def test_training_beats_the_untrained_network(tiny_split: Split, tiny_recipe: Re
         gallery=tuple(t for t in tiny_split.train if t.camid == 2),
     )
     before = score(opened(untrained(recipe), recipe).embed(seen), protocol)
-    train(tiny_split, recipe, tmp_path / "run")
+    train(recipe, data=tiny_split, out=tmp_path / "run")
     result = evaluate(tmp_path / "run", data=seen)
     after = result["scores"]["mars-no-query"]
     assert before.mAP < 0.9
@@ -95,7 +95,7 @@ def test_training_beats_the_untrained_network(tiny_split: Split, tiny_recipe: Re
 
 
 def test_all_protocols_come_side_by_side(tiny_split: Split, tiny_recipe: Recipe, tmp_path: Path):
-    train(tiny_split, tiny_recipe, tmp_path / "run")
+    train(tiny_recipe, data=tiny_split, out=tmp_path / "run")
     result = evaluate(tmp_path / "run", data=tiny_split, protocol="all", distance="cosine", sampling="even")
     assert list(result["scores"]) == [p.name for p in protocols_named("all")]
     assert result["scores"]["prid2011"]["same_as"] == ["mars-no-query", "ilids-vid", "lsvid", "cross-camera"]

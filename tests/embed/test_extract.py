@@ -12,7 +12,7 @@ import torch
 
 from conftest import write_tracklet
 from intraclip.config import ClipConfig, Recipe
-from intraclip.core.transfer import Arriving
+from intraclip.core.devices import Arriving
 from intraclip.data.frames import read_tracklet_frame, resize_frame
 from intraclip.embed.clip_extractor import ClipExtractor
 from intraclip.embed.encoders.base import FrameEncoder, aside

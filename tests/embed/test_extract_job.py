@@ -17,8 +17,8 @@ import torch
 
 from conftest import write_tracklet
 from intraclip.config import ClipConfig, Recipe
+from intraclip.core.devices import Arriving
 from intraclip.core.distributed import ALONE, Ranks
-from intraclip.core.transfer import Arriving
 from intraclip.data.readers import read_split
 from intraclip.embed import extract_job
 from intraclip.embed.embeddings_io import read_embeddings

@@ -13,6 +13,7 @@ import torch
 import intraclip as ic
 from intraclip.config import ClipConfig, Recipe
 from intraclip.data.frames import read_tracklet_frame
+from intraclip.data.in_memory import ArrayTracklet
 from intraclip.embed.default import load_noted, network_note
 from intraclip.embed.extract import extractor_of
 from intraclip.embed.extractors import ExtractSettings
@@ -20,7 +21,7 @@ from intraclip.embed.network import Network, load
 from intraclip.errors import CheckpointError, ConfigError, DataError
 from intraclip.models.embedder import build_embedder
 from intraclip.models.saving import save_checkpoint
-from intraclip.types import UNKNOWN_PID, ArrayTracklet, Split
+from intraclip.types import UNKNOWN_PID, Split
 from plain_extraction import opened
 
 TOML = """

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from intraclip.config import ModelConfig
-from intraclip.models.build import build_head
+from intraclip.models.embedder import build_head
 from intraclip.models.heads.base import Head
 
 FEATURES, FRAMES, HEIGHT, WIDTH = 16, 4, 4, 2

@@ -21,9 +21,8 @@ from intraclip.export.graph import build_graph
 from intraclip.export.write import write_network
 from intraclip.models.backbones import BACKBONES
 from intraclip.models.backbones.resnet3d import NON_LOCAL, OverTime, ResNet3D, ResNet3DSettings
-from intraclip.models.build import build_backbone
 from intraclip.models.clip_network import ClipNetwork
-from intraclip.models.embedder import ClipEmbedder, build_embedder
+from intraclip.models.embedder import ClipEmbedder, build_backbone, build_embedder
 from intraclip.models.heads.trl import FrameTransformer
 from intraclip.models.state_dicts import load_matching
 from plain_extraction import one_thread  # noqa: F401 - autouse

@@ -9,8 +9,7 @@ from intraclip.config import FinetuneConfig, InputConfig, ModelConfig, Recipe
 from intraclip.config_io import problems
 from intraclip.errors import ConfigError
 from intraclip.models.backbones import BACKBONES
-from intraclip.models.build import build_backbone
-from intraclip.models.embedder import ClipEmbedder, build_embedder
+from intraclip.models.embedder import ClipEmbedder, build_backbone, build_embedder
 from intraclip.models.finetune import parameter_groups, set_trainable
 
 SMALL = InputConfig(height=64, width=32)

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from intraclip.config import ModelConfig
 from intraclip.errors import ConfigError
-from intraclip.models.build import build_head
+from intraclip.models.embedder import build_head
 from intraclip.models.heads.drsa import DRSA, overlap
 from intraclip.models.heads.gao_ta import GaoTA
 from intraclip.models.heads.gem import GeM

@@ -9,9 +9,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from intraclip.config import ModelConfig
 from intraclip.errors import DataError
-from intraclip.losses.total import TotalLoss
-from intraclip.models.build import build_head
-from intraclip.models.embedder import ClipOutput
+from intraclip.losses.base import TotalLoss
+from intraclip.models.embedder import ClipOutput, build_head
 from intraclip.models.heads import HEADS
 from intraclip.models.heads.base import FrameHead, Head
 from models.head_toys import TOYS, accuracy_after_training

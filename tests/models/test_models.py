@@ -13,9 +13,8 @@ from intraclip.config import InputConfig, ModelConfig
 from intraclip.errors import CheckpointError, ConfigError
 from intraclip.models.backbones import BACKBONES
 from intraclip.models.backbones.weights import load_backbone_weights
-from intraclip.models.build import build_backbone, build_head
 from intraclip.models.clip_network import ClipNetwork
-from intraclip.models.embedder import build_embedder
+from intraclip.models.embedder import build_backbone, build_embedder, build_head
 from intraclip.models.heads.ica import ICA
 from intraclip.models.state_dicts import read_state_dict
 

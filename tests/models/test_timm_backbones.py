@@ -10,8 +10,7 @@ from torch import nn
 from intraclip.config import InputConfig, ModelConfig
 from intraclip.errors import CheckpointError, ConfigError, MissingExtraError
 from intraclip.models.backbones.weights import load_backbone_weights
-from intraclip.models.build import build_backbone
-from intraclip.models.embedder import build_embedder
+from intraclip.models.embedder import build_backbone, build_embedder
 from intraclip.models.packaged import PACKAGES, packaged_weights
 
 timm = pytest.importorskip("timm")

@@ -96,6 +96,6 @@ def make_world(folder: Path) -> World:
     ica = make_recipe(head="ica")
     runs = {"Model 1: TAP, asynchronous": folder / "tap", "Model 4: ICA, synchronous": folder / "ica"}
     for recipe, run in zip((tap, ica), runs.values(), strict=True):
-        train(split, recipe, run)
+        train(recipe, data=split, out=run)
         evaluate(run, data=split)
     return World(split, runs)

@@ -20,7 +20,7 @@ def tool():
 
 @pytest.mark.parametrize(
     ("call", "functions", "entered", "loaded"),
-    [("train", 3_000, 6_100, 7_400), ("embed", 2_500, 5_200, 7_800)],
+    [("train", 2_700, 5_200, 6_500), ("embed", 2_500, 5_000, 7_800)],
 )
 def test_the_main_path_stays_short(tool, call, functions, entered, loaded):
     found = tool.count(call)

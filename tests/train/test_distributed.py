@@ -124,12 +124,12 @@ def test_identities_that_cannot_be_divided_are_refused_before_anything_is_writte
     workspace: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
     from intraclip.recipe_files import load_recipe
-    from intraclip.train.loop import _check_division
+    from intraclip.train.together import check_division
 
     recipe = load_recipe(str(workspace / "recipe.toml"))
     world = World(rank=0, size=3, device=torch.device("cpu"))
     with pytest.raises(ConfigError, match=r"batch\.identities: 4 cannot be divided among 3 processes"):
-        _check_division(recipe, world)
+        check_division(recipe, world)
 
 
 def test_alone_the_world_is_one_process():

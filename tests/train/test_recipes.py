@@ -80,11 +80,11 @@ def weights(path: Path) -> dict[str, torch.Tensor]:
 
 def assert_resumes(split: Split, recipe: Recipe, folder: Path) -> Path:
     """Two interruptions, one in the middle of an epoch, end in the same bits."""
-    whole = train(split, recipe, folder / "whole")
+    whole = train(recipe, data=split, out=folder / "whole") / "model.safetensors"
     for step in (3, 4):
         with pytest.raises(Stop):
-            train(split, recipe, folder / "parts", resume=True, watcher=StopAt(step))
-    parts = train(split, recipe, folder / "parts", resume=True)
+            train(recipe, data=split, out=folder / "parts", resume=True, watcher=StopAt(step))
+    parts = train(recipe, data=split, out=folder / "parts", resume=True) / "model.safetensors"
     one, other = weights(whole), weights(parts)
     assert one.keys() == other.keys()
     assert all(torch.equal(one[name], other[name]) for name in one)
@@ -113,7 +113,7 @@ def test_a_damaged_average_is_found_like_any_other_damage(
     tiny_split: Split, tiny_recipe: Recipe, tmp_path: Path
 ):
     recipe = replace(tiny_recipe, optimizer=replace(tiny_recipe.optimizer, average=0.9))
-    train(tiny_split, recipe, tmp_path / "run")
+    train(recipe, data=tiny_split, out=tmp_path / "run")
     file = training_checkpoints(tmp_path / "run")[-1]
     with safetensors.safe_open(file, framework="pt") as opened:
         metadata = opened.metadata()
@@ -141,7 +141,9 @@ def test_the_average_forgets_slowly_and_needs_no_other_data(
     found = {}
     for share in (0.0, 0.999):
         recipe = replace(tiny_recipe, optimizer=replace(tiny_recipe.optimizer, average=share))
-        found[share] = weights(train(tiny_split, recipe, tmp_path / str(share)))
+        found[share] = weights(
+            train(recipe, data=tiny_split, out=tmp_path / str(share)) / "model.safetensors"
+        )
     last = weights(training_checkpoints(tmp_path / "0.999")[-1])
     name = "model.classifier.weight"
     assert torch.equal(last[name], found[0.0][name]), "the average changes nothing about the training"

@@ -51,7 +51,8 @@ from intraclip.core.folders import leaving_nothing, require_empty_folder
 from intraclip.core.jobs import Job
 from intraclip.core.progress import Progress
 from intraclip.core.tables import write_csv
-from intraclip.data.digest import tracklets_digest
+from intraclip.data.in_memory import ArrayTracklet
+from intraclip.data.readers.common import tracklets_digest
 from intraclip.embed.extract import extractor_of
 from intraclip.embed.extractors import ExtractSettings
 from intraclip.embed.network import Network
@@ -63,11 +64,12 @@ from intraclip.link.evidence import Evidence
 from intraclip.link.travel import TravelTimes, read_travel_times
 from intraclip.models.checkpoint import Checkpoint, load_model, read_checkpoint
 from intraclip.models.embedder import ClipEmbedder
+from intraclip.models.heads.directions import take_out
 from intraclip.models.saving import save_checkpoint, training_checkpoints
 from intraclip.models.start import trained_before
 from intraclip.train.loop import Silent, Watcher, train
 from intraclip.train.stopping import RunStopped
-from intraclip.types import ArrayTracklet, Split, Tracklet
+from intraclip.types import Split, Tracklet
 
 ROUNDS = 2
 EPOCHS = 10
@@ -422,7 +424,7 @@ class _Adaptation:
         if out.shape[1] and not file.is_file():
             checkpoint = read_checkpoint(model)
             network = load_model(checkpoint, device=choose_device("cpu"))
-            if network.head.take_out(torch.from_numpy(out)):
+            if take_out(network.head, torch.from_numpy(out)):
                 _save_again(file, checkpoint, network, checkpoint.recipe)
         if not file.is_file():
             return model, seen
@@ -551,7 +553,7 @@ class _Adaptation:
             )
             split, again = _split(footage, train=train_on), bool(training_checkpoints(run))
             try:
-                train(split, recipe, run, resume=again, watcher=_Quiet(self.watcher))
+                train(recipe, data=split, out=run, resume=again, watcher=_Quiet(self.watcher))
             except RunStopped as stopped:
                 raise RunStopped(
                     f"stopped in round {number} of {self.rounds}, as asked; what was done is saved in {self.run}: give "

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from intraclip.core.media import decode_picture
+from intraclip.data.in_memory import ArrayTracklet
 from intraclip.data.readers import read_split
 from intraclip.data.readers.manifest import manifest_of
 from intraclip.embed.origin import times_of
@@ -18,7 +19,7 @@ from intraclip.gallery.folder_files import FILE
 from intraclip.gallery.gallery import Gallery, is_server, open_gallery
 from intraclip.link.agglomeration import Indices
 from intraclip.link.source import from_gallery, kept_apart, recordings
-from intraclip.types import UNKNOWN_PID, ArrayTracklet, Split, Tracklet
+from intraclip.types import UNKNOWN_PID, Split, Tracklet
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

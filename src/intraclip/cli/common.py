@@ -147,12 +147,8 @@ def read_data(
 ) -> Split:
     """Read a data folder and say on standard error what was found; `labels` is a manifest of who is who in it."""
     from intraclip.data.readers import read_split
-    from intraclip.data.readers.folder import read_folder
 
-    if labels is not None:
-        found = read_folder(root, split=split, manifest=labels)
-    else:
-        found = read_split(root, layout=layout, split=split, direction=direction)
+    found = read_split(root, layout=layout, split=split, direction=direction, labels=labels)
     say(
         f"{found.dataset} in {root}: {len(found.train)} training, {len(found.query)} query, "
         f"{len(found.gallery)} gallery tracklets" + (f", split {split}" if split else "")

@@ -60,10 +60,12 @@ def main(args: TrainArgs) -> int:
         labels=args.labels,
     )
     with training_bar("training") as bar:
-        model = train(split, settings, args.out, resume=args.resume, watcher=bar)
+        run = train(settings, data=split, out=args.out, resume=args.resume, watcher=bar)
     if os.environ.get("RANK", "0") != "0":  # started by torchrun: one process speaks
         return 0
-    say(f"the model is {model}; score it with: {command('evaluate', args.out, '--data', args.data)}")
+    say(
+        f"the model is {run / 'model.safetensors'}; score it with: {command('evaluate', args.out, '--data', args.data)}"
+    )
     return 0
 
 

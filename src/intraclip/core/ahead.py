@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import torch
 
-from intraclip.core.transfer import Arriving
+from intraclip.core.devices import Arriving
 
 BatchT = TypeVar("BatchT")
 

@@ -1,10 +1,4 @@
-"""Several processes, one run: what torchrun starts, and what the processes tell each other.
-
-A run of N processes computes what one process computes for the same global batch, of which each takes P / N
-identities; embeddings are gathered, so that triplets are mined over all of it. Batch normalisation is the one thing
-that differs, unless it is synchronised as well (`step.sync_batch_norm`). How several are joined:
-`intraclip.core.process_group`.
-"""
+"""One process, or several that torchrun starts, which work on one run; how these are joined: `process_group`."""
 
 from __future__ import annotations
 
@@ -12,12 +6,14 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
 
 from intraclip.core.devices import choose_device
-from intraclip.errors import IntraclipError
+
+ResultT = TypeVar("ResultT")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +53,7 @@ ALONE = Ranks()
 
 @dataclass(frozen=True, kw_only=True)
 class World(Ranks):
-    """The processes of a training, which exchange tensors."""
+    """The processes of a training, which exchange tensors; this is a world of one."""
 
     device: torch.device
 
@@ -67,21 +63,11 @@ class World(Ranks):
         Raises:
             IntraclipError: the leader's own error; with the others one that points to it.
         """
-        if self.size == 1:
-            work()
-            return
-        error: IntraclipError | None = None
-        if self.leads:
-            try:
-                work()
-            except IntraclipError as found:
-                error = found
-        failed = [error is not None]
-        dist.broadcast_object_list(failed, src=0)
-        if error is not None:
-            raise error
-        if failed[0]:
-            raise IntraclipError("stopped, because the first process of the run could not go on; it says why")
+        work()
+
+    def leader_first(self, work: Callable[[], ResultT]) -> ResultT:
+        """Every process does something, the others when the leader has done it; errors as of `leader_does`."""
+        return work()
 
 
 def started() -> int:
@@ -91,13 +77,7 @@ def started() -> int:
 
 @contextmanager
 def open_world(device: str) -> Iterator[World]:
-    """Join the processes that torchrun started; alone, a world of one.
-
-    With several processes the devices ``auto`` and ``cuda`` mean one GPU a process.
-
-    Raises:
-        DeviceError: there are fewer GPUs than processes on this machine.
-    """
+    """Join the processes that torchrun started; alone, a world of one."""
     if started() == 1:
         yield World(device=choose_device(device))
         return

@@ -43,6 +43,7 @@ def whole_file(
         OutputError: it cannot be written, or is there and not to be replaced.
     """
     partial = half_written(path)
+    failures: tuple[type[Exception], ...] = (OSError, *also)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield partial
@@ -54,11 +55,9 @@ def whole_file(
         partial.chmod(0o666 & ~umask)
         if replace:
             partial.replace(path)
-            return
-        name_new(partial, path, taken=taken)
-    except BaseException as error:
-        if not isinstance(error, (OSError, *also)):
-            raise
+        else:
+            name_new(partial, path, taken=taken)
+    except failures as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
         # A library may hide the number in its own words: "os error 28".
         if f"os error {errno.ENOSPC}" in str(error) or getattr(error, "errno", None) == errno.ENOSPC:

@@ -96,15 +96,10 @@ def decode_picture(
     formats: Sequence[str] = FORMATS,
     enough: int = 0,
 ) -> Picture:
-    """Decode the content of one picture file.
+    """Decode the content of one picture file, of the `formats`; its `name` is for errors.
 
-    Args:
-        data: its content.
-        name: of the file, for errors.
-        limits: of its size.
-        formats: that are taken, of `FORMATS`.
-        enough: a JPEG may be decoded at a half, a quarter or an eighth of its size as long as both sides keep this
-            many pixels; 0 for its full size.
+    A JPEG may be decoded at a half, a quarter or an eighth of its size as long as both sides keep `enough` pixels; 0
+    for its full size.
 
     Returns:
         uint8 ``[H, W, 3]``, RGB, upright; contiguous.
@@ -117,9 +112,13 @@ def decode_picture(
     if not len(data):
         raise FrameError(name, "the file is empty")
     if is_jpeg(data) and "JPEG" in formats:
-        header = _jpeg_header(data, name, limits)
+        header = jpeg_header(data, name, limits)
         if not header.is_cmyk:
             frame = _decode_jpeg(data, name, min_height=enough, min_width=enough)
+            if header.orientation == 1:
+                return frame
+            from intraclip.core.other_pictures import turned
+
             return turned(frame, header.orientation)
     from intraclip.core.other_pictures import decode_with_pillow
 
@@ -136,7 +135,7 @@ def decode_jpeg_into(data: Bytes, name: Path | str, out: Picture) -> bool:
     """
     if not is_jpeg(data):
         return False
-    header = _jpeg_header(data, name, LIMITS)
+    header = jpeg_header(data, name, LIMITS)
     if header[:2] != out.shape[:2] or header.is_cmyk or header.orientation != 1:
         return False
     _decode_jpeg(data, name, buffer=out)
@@ -156,21 +155,7 @@ def is_jpeg(data: Bytes) -> bool:
     return len(data) > 2 and bool(data[0] == 0xFF) and bool(data[1] == 0xD8)
 
 
-def is_ordinary_jpeg(data: Bytes) -> bool:
-    """Whether any decoder shows a JPEG as `decode_picture` does.
-
-    It has a good header and an end, three channels or one, and need not be turned.
-    """
-    if not is_jpeg(data) or data[-2:].tobytes() != b"\xff\xd9":
-        return False
-    try:
-        header = _jpeg_header(data, "", LIMITS)
-    except FrameError:
-        return False
-    return not header.is_cmyk and header.orientation == 1
-
-
-def _jpeg_header(data: Bytes, name: Path | str, limits: Limits) -> _JpegHeader:
+def jpeg_header(data: Bytes, name: Path | str, limits: Limits) -> JpegHeader:
     """What the markers before the image data say; takes a hundredth of the time of decoding."""
     try:
         height, width, colour, _ = simplejpeg.decode_jpeg_header(data)
@@ -186,10 +171,12 @@ def _jpeg_header(data: Bytes, name: Path | str, limits: Limits) -> _JpegHeader:
             name,
             f"it is a progressive JPEG of {scans:,} scans, which takes minutes to decode; save it as an ordinary one",
         )
-    return _JpegHeader(height, width, colour in ("CMYK", "YCCK"), orientation)
+    return JpegHeader(height, width, colour in ("CMYK", "YCCK"), orientation)
 
 
-class _JpegHeader(NamedTuple):
+class JpegHeader(NamedTuple):
+    """What is said before the pixels."""
+
     height: int
     width: int
     is_cmyk: bool  # simplejpeg cannot turn it into RGB, Pillow can
@@ -219,17 +206,6 @@ def _walk_markers(content: bytes) -> tuple[int, bool]:
                 progressive, components = marker & 3 == 2, content[place + 9]
             place += 2 + length
     return orientation or 1, True
-
-
-def turned(frame: Picture, orientation: int) -> Picture:
-    """Upright pixels: EXIF 2.3, tag 0x0112, says at which corner row 0 and column 0 of `frame` lie."""
-    if orientation in (5, 6, 7, 8):
-        frame = frame.transpose(1, 0, 2)
-    if orientation in (3, 4, 7, 8):
-        frame = frame[::-1]
-    if orientation in (2, 3, 6, 7):
-        frame = frame[:, ::-1]
-    return np.ascontiguousarray(frame)
 
 
 def require_size(height: int, width: int, name: Path | str, limits: Limits) -> None:

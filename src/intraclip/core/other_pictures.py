@@ -11,15 +11,42 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from intraclip.core.media import (
+    LIMITS,
     Bytes,
     Limits,
     NoPictureError,
     Picture,
     PictureTooLargeError,
+    is_jpeg,
+    jpeg_header,
     require_size,
-    turned,
 )
 from intraclip.errors import FrameError
+
+
+def turned(frame: Picture, orientation: int) -> Picture:
+    """Upright pixels: EXIF 2.3, tag 0x0112, says at which corner row 0 and column 0 of `frame` lie."""
+    if orientation in (5, 6, 7, 8):
+        frame = frame.transpose(1, 0, 2)
+    if orientation in (3, 4, 7, 8):
+        frame = frame[::-1]
+    if orientation in (2, 3, 6, 7):
+        frame = frame[:, ::-1]
+    return np.ascontiguousarray(frame)
+
+
+def is_ordinary_jpeg(data: Bytes) -> bool:
+    """Whether any decoder shows a JPEG as `decode_picture` does.
+
+    It has a good header and an end, three channels or one, and need not be turned.
+    """
+    if not is_jpeg(data) or data[-2:].tobytes() != b"\xff\xd9":
+        return False
+    try:
+        header = jpeg_header(data, "", LIMITS)
+    except FrameError:
+        return False
+    return not header.is_cmyk and header.orientation == 1
 
 
 def exif_orientation(exif: bytes) -> int:

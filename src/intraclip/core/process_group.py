@@ -1,9 +1,14 @@
-"""Several processes that torchrun started: joined, and what they tell each other."""
+"""Several processes that torchrun started: joined, and what they tell each other.
+
+A run of N processes computes what one process computes for the same global batch, of which each takes P / N
+identities; embeddings are gathered, so that triplets are mined over all of it. Batch normalisation is the one thing
+that differs, unless it is synchronised as well (`step.sync_batch_norm`).
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
@@ -12,7 +17,7 @@ import torch
 import torch.distributed as dist
 
 from intraclip.core.devices import choose_device
-from intraclip.core.distributed import ALONE, Ranks, World, started
+from intraclip.core.distributed import ALONE, Ranks, ResultT, World, started
 from intraclip.errors import DeviceError, IntraclipError
 
 
@@ -36,9 +41,38 @@ def open_ranks() -> Iterator[Ranks]:
         dist.destroy_process_group()
 
 
+class JoinedWorld(World):
+    """A world of several processes."""
+
+    def leader_does(self, work: Callable[[], None]) -> None:
+        """See `World.leader_does`."""
+        error: IntraclipError | None = None
+        if self.leads:
+            try:
+                work()
+            except IntraclipError as found:
+                error = found
+        failed = [error is not None]
+        dist.broadcast_object_list(failed, src=0)
+        if error is not None:
+            raise error
+        if failed[0]:
+            raise IntraclipError("stopped, because the first process of the run could not go on; it says why")
+
+    def leader_first(self, work: Callable[[], ResultT]) -> ResultT:
+        """See `World.leader_first`."""
+        found: list[ResultT] = []
+        self.leader_does(lambda: found.append(work()))
+        return found[0] if self.leads else work()
+
+
 @contextmanager
 def joined_world(device: str) -> Iterator[World]:
-    """`open_world`, for several processes."""
+    """`open_world`, for several processes; the devices ``auto`` and ``cuda`` mean one GPU a process.
+
+    Raises:
+        DeviceError: there are fewer GPUs than processes on this machine.
+    """
     size = started()
     chosen = choose_device(device)
     missing = [
@@ -63,7 +97,9 @@ def joined_world(device: str) -> Iterator[World]:
     else:
         dist.init_process_group("gloo")
     try:
-        world = World(rank=dist.get_rank(), size=size, device=chosen, restarted=_restarted_anywhere(chosen))
+        world = JoinedWorld(
+            rank=dist.get_rank(), size=size, device=chosen, restarted=_restarted_anywhere(chosen)
+        )
         yield world
         world.wait()  # a process that leaves early aborts those still talking to it
     except RuntimeError as error:

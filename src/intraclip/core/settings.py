@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import Field, asdict, dataclass, field, fields, is_dataclass
+from dataclasses import Field, asdict, field, fields, is_dataclass
 from functools import cache
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Literal, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
 
 from intraclip.core.registry import Registry, open_registry
 from intraclip.errors import ConfigError, did_you_mean
@@ -23,32 +23,30 @@ OF_PART = {"settings": True}
 """Metadata of the field that holds them."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Bounds:
+class _Bounds(NamedTuple):
     low: float
-    high: float = math.inf
-    above: bool = False
-    below: bool = False
-    pair: bool = False
+    high: float
+    above: bool
+    below: bool
+    pair: bool
 
     def wrong(self, value: Any) -> str:
         """What is wrong with a value; empty when nothing is."""
+        low, high = self.low, self.high
         if self.pair:
-            fits = self.low <= value[0] <= value[1] <= self.high
-            return "" if fits else f"must be a pair (low, high) with {self.low} <= low <= high <= {self.high}"
-        for number in value if isinstance(value, tuple) else (value,):
-            low = number > self.low if self.above else number >= self.low
-            high = number < self.high if self.below else number <= self.high
-            if not (low and high):
-                return self._said()
-        return ""
-
-    def _said(self) -> str:
-        if self.high == math.inf:
-            return f"must be above {self.low}" if self.above else f"is too small, at least {self.low}"
+            fits = low <= value[0] <= value[1] <= high
+            return "" if fits else f"must be a pair (low, high) with {low} <= low <= high <= {high}"
+        numbers = value if isinstance(value, tuple) else (value,)
+        if all(
+            low <= n <= high and not ((self.above and n == low) or (self.below and n == high))
+            for n in numbers
+        ):
+            return ""
+        if high == math.inf:
+            return f"must be above {low}" if self.above else f"is too small, at least {low}"
         if self.above:
-            return f"must lie above {self.low}, up to {self.high}"
-        return f"must lie in {self.low}..{self.high}" + (f", {self.high} excluded" if self.below else "")
+            return f"must lie above {low}, up to {high}"
+        return f"must lie in {low}..{high}" + (f", {high} excluded" if self.below else "")
 
 
 def bounded(
@@ -60,18 +58,11 @@ def bounded(
     below: bool = False,
     pair: bool = False,
 ) -> Any:
-    """A field of a dataclass with bounds; of a tuple, each number has them.
+    """A field of a dataclass that lies in low..high; of a tuple, each number does.
 
-    Args:
-        default: its value where none is given.
-        low: smallest value.
-        high: largest value.
-        above: `low` itself is out of range.
-        below: `high` itself is out of range.
-        pair: it is a lower and an upper end of something.
+    `above` and `below` take `low` and `high` themselves out of the range; a `pair` is two ends of something.
     """
-    bounds = _Bounds(low=low, high=high, above=above, below=below, pair=pair)
-    return field(default=default, metadata={"bounds": bounds})
+    return field(default=default, metadata={"bounds": _Bounds(low, high, above, below, pair)})
 
 
 def share(default: float) -> Any:
@@ -113,17 +104,12 @@ def settings_of(kind: Registry, name: str, given: Given) -> Any:
 
 def _of_each(kind: Registry, raw: Any, *, where: str, found: list[str]) -> dict[str, dict[str, Any]]:
     """What is given of parts and is not as by default."""
-    if not isinstance(raw, Mapping):
-        found.append(_no_table(where, raw))
-        return {}
     chosen = {}
-    for name, table in raw.items():
+    for name, table in _table(raw, where, found).items():
         place = f"{where}.{name}"
         if name not in list(kind):
             found.append(f"{place}: unknown key{did_you_mean(name, kind)}")
-        elif not isinstance(table, Mapping):
-            found.append(_no_table(place, table))
-        elif given := _given(kind, name, table, where=place, found=found):
+        elif given := _given(kind, name, _table(table, place, found), where=place, found=found):
             chosen[name] = given
     return chosen
 
@@ -131,24 +117,23 @@ def _of_each(kind: Registry, raw: Any, *, where: str, found: list[str]) -> dict[
 def _given(kind: Registry, name: str, table: Given, *, where: str, found: list[str]) -> dict[str, Any]:
     """What a table gives of a part that is not as by default; nothing where something is wrong."""
     before = len(found)
-    # A part is imported only where something of it must be known.
-    made = _part_settings(kind, name, table, where=where, found=found) if table else None
-    return {} if made is None or len(found) > before else differing(made)
+    if wrong := kind.problem(name):
+        found.append(f"{where}: {wrong}")
+    if wrong or not table:  # a part is imported only where something of it must be known
+        return {}
+    made = _part_settings(kind, name, table, where=where, found=found)
+    return {} if len(found) > before else differing(made)
 
 
 def _part_settings(kind: Registry, name: str, given: Given, *, where: str, found: list[str]) -> Any:
-    if wrong := kind.problem(name):
-        found.append(f"{where}: {wrong}")
-        return None
     declared = kind.settings_type(name)
     known = [f.name for f in fields(declared)]
     for key in [key for key in given if key not in known]:
         has = f"its settings are {', '.join(known)}" if known else "it has no settings"
         chosen = "" if where.endswith(f".{name}") else f"{where} is {name}, and "
         found.append(f"{where}.{key}: unknown key{did_you_mean(key, known)}; {chosen}{has}")
-    made = dataclass_from_table(
-        declared, {k: v for k, v in given.items() if k in known}, prefix=f"{where}.", found=found
-    )
+    own = {key: value for key, value in given.items() if key in known}
+    made = dataclass_from_table(declared, own, prefix=f"{where}.", found=found)
     found.extend(problems(made, prefix=f"{where}."))
     return made
 
@@ -174,11 +159,7 @@ def problems(config: Any, *, prefix: str = "") -> Iterator[str]:
         elif (each := registry_of(item, "parts")) is not None:
             _of_each(each, value, where=where, found=found)
         elif (registry := registry_of(item)) is not None:
-            given = getattr(config, f"{item.name}_settings")
-            if given:  # a part is imported only where something of it must be known
-                _part_settings(registry, value, given, where=where, found=found)
-            elif wrong := registry.problem(value):
-                found.append(f"{where}: {wrong}")
+            _given(registry, value, getattr(config, f"{item.name}_settings"), where=where, found=found)
         elif get_origin(hint) is Literal and value not in (choices := get_args(hint)):
             found.append(f"{where}: {shown(value)} is not one of {', '.join(map(str, choices))}")
         elif wrong := _wrong(item, value):
@@ -212,15 +193,14 @@ def dataclass_from_table(
             values |= _chosen(registry, known[key], raw, where=where, found=found)
         elif (each := registry_of(known[key], "parts")) is not None:
             values[key] = _of_each(each, raw, where=where, found=found)
-        elif not is_dataclass(hints[key]):
+        elif is_dataclass(hints[key]):
+            own = _table(raw, where, found)
+            values[key] = dataclass_from_table(hints[key], own, prefix=f"{where}.", found=found)
+        else:
             try:
                 values[key] = _convert(raw, hints[key])
             except ValueError as error:
                 found.append(f"{where}: {error}")
-        elif isinstance(raw, Mapping):
-            values[key] = dataclass_from_table(hints[key], raw, prefix=f"{where}.", found=found)
-        else:
-            found.append(_no_table(where, raw))
     return kind(**values)
 
 
@@ -239,7 +219,7 @@ def _chosen(
     if not isinstance(name, str):
         found.append(f"{where}: {shown(name)} is no text; {registry.names()}")
         return {}
-    if not table or registry.problem(name):
+    if registry.problem(name):
         return {item.name: name}
     given = _given(registry, name, table, where=where, found=found)
     return {item.name: name, f"{item.name}_settings": given}
@@ -304,8 +284,12 @@ def _convert(raw: Any, hint: Any) -> Any:
     raise ValueError(f"{shown(raw)} is {words.get(hint, f'no {hint}')}")
 
 
-def _no_table(where: str, raw: Any) -> str:
-    return f"{where}: {shown(raw)} is no table; write [{where}] and keys below it"
+def _table(raw: Any, where: str, found: list[str]) -> Mapping[str, Any]:
+    """A value that has to be a table; what is none is said, and empty."""
+    if isinstance(raw, Mapping):
+        return raw
+    found.append(f"{where}: {shown(raw)} is no table; write [{where}] and keys below it")
+    return {}
 
 
 def shown(raw: Any) -> str:

@@ -99,13 +99,17 @@ def draw(
         room = (limit - size + 1).to(torch.float32)
         return (torch.rand(size.shape, generator=generator) * room).to(torch.int64).clamp_max(limit - 1)
 
+    def placed(box_height: torch.Tensor, box_width: torch.Tensor) -> torch.Tensor:
+        """Boxes somewhere in the frame: top, left, height, width."""
+        return torch.stack(
+            [place(box_height, height), place(box_width, width), box_height, box_width], dim=-1
+        )
+
     scale = uniform(*config.crop_scale)
     cropped = coin(config.crop_probability)
     crop_height = torch.where(cropped, (scale * height).round().clamp(1, height), height).to(torch.int64)
     crop_width = torch.where(cropped, (scale * width).round().clamp(1, width), width).to(torch.int64)
-    crop = torch.stack(
-        [place(crop_height, height), place(crop_width, width), crop_height, crop_width], dim=-1
-    )
+    crop = placed(crop_height, crop_width)
 
     flip = coin(config.flip_probability)
 
@@ -122,9 +126,7 @@ def draw(
     erased = coin(config.erase_probability) & fits.any(dim=-1)
     erase_height = torch.where(erased, erase_height.gather(-1, first).squeeze(-1), 0)
     erase_width = torch.where(erased, erase_width.gather(-1, first).squeeze(-1), 0)
-    erase = torch.stack(
-        [place(erase_height, height), place(erase_width, width), erase_height, erase_width], dim=-1
-    )
+    erase = placed(erase_height, erase_width)
 
     # Last: a recipe that changes no colours draws what it always drew.
     colour = None
@@ -221,7 +223,7 @@ def _result(frames: torch.Tensor, out: torch.Tensor | None, dtype: torch.dtype) 
 
 def _require_inside(boxes: torch.Tensor, height: int, width: int, *, operation: str, smallest: int) -> None:
     """Refuse boxes ``[B, U, 4]`` that leave the frame: they were drawn for frames of another size."""
-    # whose operations on a few numbers cost a fraction of torch's: this is in every step
+    # By NumPy, whose operations on a few numbers cost a fraction of torch's: this is in every step.
     rows = boxes.numpy()
     inside = (rows >= (0, 0, smallest, smallest)) & (rows[..., :2] + rows[..., 2:] <= (height, width)).repeat(
         2, -1

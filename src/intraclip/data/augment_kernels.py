@@ -11,8 +11,6 @@ the units. No arithmetic crosses a frame: the bytes of the result do not depend 
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -74,9 +72,11 @@ def augment_threaded(
     target = _as_integers(out.movedim(-3, -1))
     draws = list(zip(*(part.tolist() for part in drawn), strict=True))
 
-    def work(numbers: Iterator[int]) -> None:
+    waiting = iter(range(units))  # shared: a thread takes the next unit when it is through with one
+
+    def work() -> None:
         scratch = np.empty((2, height, width, 3), dtype=np.uint8)
-        for unit in numbers:
+        for unit in waiting:
             box, (top, left, box_height, box_width), flipped, degrees = draws[unit]
             for image, result in zip(source[unit], target[unit], strict=True):
                 moved = _move(image, box, flipped=flipped, degrees=degrees, scratch=scratch)
@@ -84,7 +84,14 @@ def augment_threaded(
                 if box_height:
                     result[top : top + box_height, left : left + box_width] = 0
 
-    _share_between_threads(work, units)
+    threads = min(torch.get_num_threads(), units)
+    if threads <= 1:
+        work()
+        return
+    # Starting two threads takes 0.1 ms. Threads kept between calls would not survive the fork of a loader's workers.
+    with ThreadPoolExecutor(threads) as pool:
+        for future in [pool.submit(work) for _ in range(threads)]:
+            future.result()
 
 
 def _move(image: Array, box: list[int], *, flipped: bool, degrees: float, scratch: Array) -> Array:
@@ -127,24 +134,3 @@ def _interleaved(image: Array, scratch: Array) -> Array:
     if image.strides[1:] == (3, 1):
         return image
     return cv2.merge([image[..., channel] for channel in range(3)], dst=scratch)
-
-
-def _share_between_threads(work: Callable[[Iterator[int]], None], count: int) -> None:
-    """Call `work` on as many threads as torch uses; the numbers below `count` are shared between the calls."""
-    waiting = deque(range(count))
-
-    def numbers() -> Iterator[int]:
-        while True:
-            try:
-                yield waiting.popleft()
-            except IndexError:
-                return
-
-    workers = min(torch.get_num_threads(), count)
-    if workers <= 1:
-        work(numbers())
-        return
-    # Starting two threads takes 0.1 ms. Threads kept between calls would not survive the fork of a loader's workers.
-    with ThreadPoolExecutor(workers) as pool:
-        for future in [pool.submit(work, numbers()) for _ in range(workers)]:
-            future.result()

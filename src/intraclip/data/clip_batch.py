@@ -1,18 +1,11 @@
-"""A batch of clips, and how it goes from a worker to the device."""
+"""A batch of clips."""
 
 from __future__ import annotations
 
-import ctypes
-import math
-import mmap
-import sys
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-import numpy.typing as npt
 import torch
-from torch.utils.data import get_worker_info
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,7 +34,7 @@ class ClipBatch:
     unreadable: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        shapes = {name: tuple(tensor.shape) for name, tensor in self._tensors().items()}
+        shapes = {name: tuple(tensor.shape) for name, tensor in self.tensors().items()}
         lead = shapes["frames"][:2]
         wanted = {"frames": shapes["frames"], "mask": lead}
         wanted |= dict.fromkeys(("pids", "camids", "labels", "owners"), lead[:1])
@@ -50,7 +43,8 @@ class ClipBatch:
                 f"ClipBatch wants frames [B, T, C, H, W] and matching leading dimensions: {shapes}"
             )
 
-    def _tensors(self) -> dict[str, torch.Tensor]:
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """All of it but the messages, by name."""
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "unreadable"}
 
     def __len__(self) -> int:
@@ -58,7 +52,7 @@ class ClipBatch:
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> ClipBatch:
         """The same batch on another device."""
-        tensors = self._tensors().items()
+        tensors = self.tensors().items()
         moved: dict[str, Any] = {k: v.to(device, non_blocking=non_blocking) for k, v in tensors}
         return replace(self, **moved)
 
@@ -66,46 +60,8 @@ class ClipBatch:
         """The same in page-locked memory; torch's data loader asks for it by this name."""
         return replace(self, frames=self.frames.pin_memory())
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        # Every tensor that leaves a worker costs a file descriptor and a socket message. Only the large ones are
-        # worth it; the others travel as plain bytes.
-        small = {name: tensor.numpy() for name, tensor in self._tensors().items() if name != "frames"}
-        return _rebuild, (self.frames, small, self.unreadable)
-
     def __repr__(self) -> str:
         return (
             f"ClipBatch(frames={tuple(self.frames.shape)} {self.frames.dtype}, "
             f"{len(set(self.pids.tolist()))} pids, {int((~self.mask).sum())} padding frames)"
         )
-
-
-def _rebuild(
-    frames: torch.Tensor, small: Mapping[str, npt.NDArray[Any]], unreadable: tuple[str, ...]
-) -> ClipBatch:
-    others = {name: torch.from_numpy(array) for name, array in small.items()}
-    return ClipBatch(frames=frames, **others, unreadable=unreadable)
-
-
-def empty_frames(shape: Sequence[int]) -> torch.Tensor:
-    """An uninitialised uint8 tensor; in a worker it lies in shared memory, where the parent finds it without a copy."""
-    if get_worker_info() is None:
-        return torch.empty(tuple(shape), dtype=torch.uint8)
-    # As torch's own collate function does it; torch offers no public way that does not write the memory first.
-    storage = torch.UntypedStorage._new_shared(max(math.prod(shape), 1))  # type: ignore[no-untyped-call]
-    _populate(storage)
-    return torch.empty(0, dtype=torch.uint8).set_(storage)[: math.prod(shape)].view(tuple(shape))
-
-
-_MADV_POPULATE_WRITE = 23
-"""Of madvise(2), from Linux 5.14 on."""
-
-
-def _populate(storage: torch.UntypedStorage) -> None:
-    """Let the kernel make all pages of a mapping at once, for less than a fault each.
-
-    Where it does not know how, it refuses, and they are made one by one.
-    """
-    if sys.platform.startswith("linux"):
-        before = storage.data_ptr() % mmap.PAGESIZE
-        start, size = storage.data_ptr() - before, storage.nbytes() + before
-        ctypes.CDLL(None).madvise(ctypes.c_void_p(start), ctypes.c_size_t(size), _MADV_POPULATE_WRITE)

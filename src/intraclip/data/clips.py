@@ -1,4 +1,4 @@
-"""Which frames of a tracklet make a clip: index arithmetic, no I/O."""
+"""Which frames of a tracklet make a clip, and a training clip: index arithmetic, no I/O."""
 
 from __future__ import annotations
 
@@ -38,38 +38,11 @@ def training_clip(length: int, config: ClipConfig, rng: np.random.Generator) -> 
     if config.sampling == "restricted":
         # Chunk borders as in even division: chunk i is [i * n / T, (i + 1) * n / T), never empty as n >= T.
         edges = np.arange(t + 1) * length // t
-        return _whole(rng.integers(edges[:-1], edges[1:]))
+        return whole(rng.integers(edges[:-1], edges[1:]))
     stride = 1 if config.sampling == "consecutive" else min(config.stride, (length - 1) // max(t - 1, 1))
     stride = max(stride, 1)
     start = rng.integers(0, length - (t - 1) * stride)
-    return _whole(start + stride * np.arange(t))
-
-
-def tracklet_clips(length: int, config: ClipConfig) -> list[Clip]:
-    """Clips that stand for a tracklet at test; its embedding is the mean of theirs.
-
-    ``dense``: every non-overlapping run of T frames, the rest padded (Gao & Nevatia 2018, which the paper
-    follows). ``even``: the middle frame of each of T equal chunks. ``all``: one clip with every frame.
-
-    >>> [clip.indices.tolist() for clip in tracklet_clips(6, ClipConfig(num_frames=4))]
-    [[0, 1, 2, 3], [4, 5, 5, 5]]
-    >>> tracklet_clips(100, ClipConfig(num_frames=4, test_sampling="even"))[0].indices.tolist()
-    [12, 37, 62, 87]
-    """
-    t = config.num_frames
-    frames = np.arange(length, dtype=np.int64)
-    if config.test_sampling == "all":
-        return [_whole(frames)]
-    if length < t:
-        return [pad(frames, t, config)]
-    if config.test_sampling == "even":
-        return [_whole((2 * np.arange(t) + 1) * length // (2 * t))]
-    # The last run may be partial even in a long tracklet; `error` is about tracklets, so it is padded then.
-    rest_policy = config if config.short != "error" else ClipConfig(num_frames=t)
-    return [
-        pad(run, t, rest_policy) if len(run) < t else _whole(run)
-        for run in (frames[start : start + t] for start in range(0, length, t))
-    ]
+    return whole(start + stride * np.arange(t))
 
 
 def pad(frames: npt.NDArray[np.int64], num_frames: int, config: ClipConfig) -> Clip:
@@ -89,5 +62,6 @@ def pad(frames: npt.NDArray[np.int64], num_frames: int, config: ClipConfig) -> C
     return Clip(frames[taken], numbers <= last)
 
 
-def _whole(indices: npt.NDArray[np.int64]) -> Clip:
+def whole(indices: npt.NDArray[np.int64]) -> Clip:
+    """A clip without padding."""
     return Clip(indices, np.ones(len(indices), dtype=np.bool_))

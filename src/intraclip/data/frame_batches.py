@@ -17,8 +17,8 @@ import torch
 from torch.utils.data import Dataset
 
 from intraclip.config import ClipConfig, InputConfig
-from intraclip.data.clips import tracklet_clips
 from intraclip.data.frames import read_tracklet_frame_into
+from intraclip.data.test_clips import tracklet_clips
 from intraclip.errors import DataError, FrameError, IntraclipError
 from intraclip.types import Tracklet
 

@@ -5,19 +5,19 @@ That lies in shared memory where a worker makes it: on its way to the network a 
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch.utils.data import get_worker_info
 
 from intraclip.config import InputConfig
-from intraclip.data.clip_batch import ClipBatch, empty_frames
+from intraclip.data.clip_batch import ClipBatch
 from intraclip.data.clips import Clip
 from intraclip.data.frames import read_tracklet_frame_into
 from intraclip.data.pack.opened import pack_of
-from intraclip.errors import DataError, FrameError, IntraclipError
+from intraclip.errors import FrameError, IntraclipError
 from intraclip.types import Tracklet
 
 Frames = npt.NDArray[np.uint8]
@@ -36,68 +36,36 @@ class FrameLoader:
         self.config = config
         self.skip_unreadable = skip_unreadable
 
-    def load(self, tracklet: Tracklet, clip: Clip) -> tuple[Frames, npt.NDArray[np.bool_], list[str]]:
-        """Read one clip: uint8 frames ``[T, H, W, 3]``, mask ``[T]``, a message for each frame that was replaced."""
-        frames = np.empty((len(clip.indices), self.config.height, self.config.width, 3), dtype=np.uint8)
-        mask, messages = self.load_into(tracklet, clip, frames)
-        return frames, mask, messages
+    def load(
+        self, tracklet: Tracklet, clip: Clip, out: Frames | None = None
+    ) -> tuple[Frames, npt.NDArray[np.bool_], list[str]]:
+        """Read one clip: uint8 frames ``[T, H, W, 3]``, mask ``[T]``, a message for each frame that was replaced.
 
-    def load_into(
-        self, tracklet: Tracklet, clip: Clip, out: Frames
-    ) -> tuple[npt.NDArray[np.bool_], list[str]]:
-        """As `load`, to a given place, contiguous ``[T, H, W, 3]``."""
-        indices = clip.indices.tolist()
+        The frames are `out`, contiguous, where it is given.
+        """
+        if out is None:
+            out = np.empty((len(clip.indices), self.config.height, self.config.width, 3), dtype=np.uint8)
         row_of: dict[int, int] = {}
-        failed: dict[int, str] = {}
-        for row, index in enumerate(indices):
-            if index in row_of:
-                out[row] = out[row_of[index]]
-            elif index not in failed:
-                try:
+        try:
+            for row, index in enumerate(clip.indices.tolist()):
+                if index in row_of:
+                    out[row] = out[row_of[index]]
+                else:
                     read_tracklet_frame_into(tracklet, index, out[row])
                     row_of[index] = row
-                except FrameError as error:
-                    if not self.skip_unreadable:
-                        raise
-                    failed[index] = str(error)
-        if not failed:
-            return clip.mask, []
-        mask = clip.mask & ~np.isin(clip.indices, list(failed))
-        if not row_of:
-            out[:] = self._any_frame(tracklet)
-        else:
-            for row, index in enumerate(indices):
-                if index in failed:
-                    out[row] = out[row_of[min(row_of, key=lambda other: (abs(other - index), other))]]
-        if not mask.any():
-            mask = np.arange(len(mask)) == 0  # a clip needs one frame that counts: the replacement does
-        return mask, list(failed.values())
+        except FrameError:
+            if not self.skip_unreadable:
+                raise
+            from intraclip.data.unreadable import load_what_can_be_read
 
-    def _any_frame(self, tracklet: Tracklet) -> Frames:
-        frame = np.empty((self.config.height, self.config.width, 3), dtype=np.uint8)
-        for index in range(len(tracklet)):
-            try:
-                read_tracklet_frame_into(tracklet, index, frame)
-                return frame
-            except FrameError:
-                continue
-        raise DataError(
-            f"no frame of tracklet {tracklet.name} (pid {tracklet.pid}, camid {tracklet.camid}) in "
-            f"{tracklet.root} can be read; remove the tracklet or restore its files"
-        )
+            return out, *load_what_can_be_read(tracklet, clip, out)
+        return out, clip.mask, []
 
     def warn_if_enlarged(self, tracklets: Sequence[Tracklet]) -> None:
         """Warn about packs whose frames are smaller than what is wanted of them: detail is lost for good."""
-        wanted = (self.config.height, self.config.width)
         for root in dict.fromkeys(tracklet.root for tracklet in tracklets):
-            pack = pack_of(root)
-            size = pack.size if pack is not None and pack.size is not None else wanted
-            if size[0] < wanted[0] or size[1] < wanted[1]:
-                warnings.warn(
-                    f"frames of the pack {root} are {size[0]} x {size[1]}, and are enlarged to "
-                    f"{wanted[0]} x {wanted[1]}; pack the data set again at that size",
-                    stacklevel=3,
-                )
+            if (pack := pack_of(root)) is not None:
+                pack.warn_if_enlarged(self.config.height, self.config.width)
 
     def batch(
         self, tracklets: Sequence[Tracklet], chosen: Sequence[tuple[int, Clip]], labels: Sequence[int]
@@ -108,14 +76,18 @@ class FrameLoader:
         lose the path. `iterate` raises it.
         """
         owners = [owner for owner, _ in chosen]
-        frames = empty_frames(
-            (len(chosen), len(chosen[0][1].indices), self.config.height, self.config.width, 3)
-        )
+        shape = (len(chosen), len(chosen[0][1].indices), self.config.height, self.config.width, 3)
+        if get_worker_info() is None:
+            frames = torch.empty(shape, dtype=torch.uint8)
+        else:
+            from intraclip.data.workers import shared_frames
+
+            frames = shared_frames(shape)
         mask = np.stack([clip.mask for _, clip in chosen])
         messages: list[str] = []
         try:
             for (owner, clip), place, valid in zip(chosen, frames.numpy(), mask, strict=True):
-                valid[:], replaced = self.load_into(tracklets[owner], clip, place)
+                _, valid[:], replaced = self.load(tracklets[owner], clip, place)
                 messages += replaced
         except IntraclipError as error:
             return error

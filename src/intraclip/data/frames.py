@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from intraclip.core.media import decode_jpeg_into, decode_picture, read_picture_bytes
+from intraclip.data.in_memory import ArrayTracklet
 from intraclip.data.pack.opened import is_raw, pack_of
-from intraclip.types import ArrayTracklet, Tracklet
+from intraclip.types import Tracklet
 
 Frame = npt.NDArray[np.uint8]
 

@@ -8,8 +8,9 @@ from torch.utils.data import Dataset
 
 from intraclip.config import ClipConfig, InputConfig
 from intraclip.data.clip_batch import ClipBatch
-from intraclip.data.clips import Clip, tracklet_clips
+from intraclip.data.clips import Clip
 from intraclip.data.frame_loader import FrameLoader
+from intraclip.data.test_clips import tracklet_clips
 from intraclip.errors import IntraclipError
 from intraclip.types import Tracklet
 

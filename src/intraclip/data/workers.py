@@ -3,59 +3,44 @@
 from __future__ import annotations
 
 import atexit
+import ctypes
+import math
+import mmap
 import signal
+import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, Protocol, TypeVar, cast
+from multiprocessing.reduction import ForkingPickler
+from typing import Any, cast
 
 import cv2
+import numpy.typing as npt
 import torch
 from torch.utils.data import DataLoader, Dataset
 
 from intraclip.core.ahead import made_ahead
+from intraclip.data.batches import Batches, BatchT, read
+from intraclip.data.clip_batch import ClipBatch
+from intraclip.data.in_memory import ArrayTracklet
 from intraclip.data.pack.opened import is_raw
 from intraclip.errors import IntraclipError
-from intraclip.types import ArrayTracklet, Tracklet
-
-BatchT = TypeVar("BatchT", covariant=True)
+from intraclip.types import Tracklet
 
 
-class Batches(Protocol[BatchT]):
-    """Whole batches of tracklets by number; an error is returned in place of the batch that it spoils."""
-
-    tracklets: Sequence[Tracklet]
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, item: int, /) -> BatchT | IntraclipError: ...
-
-
-def iterate(
-    dataset: Batches[BatchT],
-    *,
-    workers: int,
-    prefetch: int = 2,
-    pin_memory: bool = False,
+def read_meanwhile(
+    dataset: Batches[BatchT], *, workers: int, prefetch: int, pin_memory: bool
 ) -> Iterator[BatchT]:
-    """Yield the batches of a data set in order, read by `workers` processes (0: in this one).
-
-    Where all frames are pixels of raw packs, a thread of this process reads them, `prefetch` batches ahead, however
-    many workers there are.
-
-    Raises:
-        IntraclipError: what a worker met, such as a `FrameError`; or a worker was killed.
-    """
-    if workers and _nothing_to_decode(dataset.tracklets):
+    """`iterate`, with batches that are read before they are asked for."""
+    if _nothing_to_decode(dataset.tracklets):
         yield from _read_ahead(dataset, prefetch=prefetch, pin_memory=pin_memory)
         return
-    processes = min(workers, len(dataset))
     loader: DataLoader[BatchT | IntraclipError] = DataLoader(
         cast(Dataset[BatchT | IntraclipError], dataset),
         batch_size=None,
-        num_workers=processes,
-        prefetch_factor=prefetch if processes else None,
+        num_workers=min(workers, len(dataset)),
+        prefetch_factor=prefetch,
         pin_memory=pin_memory,
         worker_init_fn=_start_worker,
         generator=torch.Generator().manual_seed(0),  # seeds workers, leaves torch's global state alone
@@ -69,7 +54,7 @@ def iterate(
             try:
                 loaded = _next(batches)
             except (RuntimeError, EOFError, OSError) as error:
-                if not (processes and _is_death_of_worker(error)):
+                if not _is_death_of_worker(error):
                     raise
                 raise IntraclipError(
                     "a process that reads frames died; is memory or /dev/shm full? Lower data.workers or data.prefetch "
@@ -101,12 +86,11 @@ def _dismiss(batches: Any) -> None:
 
     A killed one may hold a lock that others wait for. Left alone, they would be waited for at the end of the program.
     """
-    if hasattr(batches, "_shutdown_workers"):  # otherwise this process reads by itself
-        # Torch does so when the iterator is dropped, which whoever holds an error's frames puts off.
-        batches._shutdown_workers()
-        for worker in batches._workers:
-            if worker.is_alive():
-                worker.kill()
+    # Torch does so when the iterator is dropped, which whoever holds an error's frames puts off.
+    batches._shutdown_workers()
+    for worker in batches._workers:
+        if worker.is_alive():
+            worker.kill()
 
 
 def _nothing_to_decode(tracklets: Sequence[Tracklet]) -> bool:
@@ -117,16 +101,10 @@ def _nothing_to_decode(tracklets: Sequence[Tracklet]) -> bool:
 
 def _read_ahead(dataset: Batches[BatchT], *, prefetch: int, pin_memory: bool) -> Iterator[BatchT]:
     """Batches in order, those that come next read by a thread meanwhile."""
-
-    def read(item: int) -> BatchT:
-        loaded = dataset[item]
-        if isinstance(loaded, IntraclipError):
-            raise loaded
-        return cast(BatchT, cast(Any, loaded).pin_memory()) if pin_memory else loaded
-
     # Page-locked memory belongs to a GPU: without this, to the first one.
     begin = partial(torch.cuda.set_device, torch.cuda.current_device()) if pin_memory else None
-    return made_ahead(read, len(dataset), ahead=prefetch, begin=begin)
+    reading = partial(read, dataset, pin_memory=pin_memory)
+    return made_ahead(reading, len(dataset), ahead=prefetch, begin=begin)
 
 
 def _is_death_of_worker(error: Exception) -> bool:
@@ -162,3 +140,44 @@ def _start_worker(_worker: int) -> None:
         signal.signal(number, signal.SIG_IGN)
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+    ForkingPickler.register(ClipBatch, _reduced)
+
+
+def _reduced(batch: ClipBatch) -> tuple[Any, ...]:
+    """What a batch of clips is sent as.
+
+    Every tensor that leaves a worker costs a file descriptor and a socket message. Only the large ones are worth it;
+    the others travel as plain bytes.
+    """
+    small = {name: tensor.numpy() for name, tensor in batch.tensors().items() if name != "frames"}
+    return _rebuilt, (batch.frames, small, batch.unreadable)
+
+
+def _rebuilt(
+    frames: torch.Tensor, small: Mapping[str, npt.NDArray[Any]], unreadable: tuple[str, ...]
+) -> ClipBatch:
+    others = {name: torch.from_numpy(array) for name, array in small.items()}
+    return ClipBatch(frames=frames, **others, unreadable=unreadable)
+
+
+def shared_frames(shape: Sequence[int]) -> torch.Tensor:
+    """An uninitialised uint8 tensor in shared memory, where the parent of a worker finds it without a copy."""
+    # As torch's own collate function does it; torch offers no public way that does not write the memory first.
+    storage = torch.UntypedStorage._new_shared(max(math.prod(shape), 1))  # type: ignore[no-untyped-call]
+    _populate(storage)
+    return torch.empty(0, dtype=torch.uint8).set_(storage)[: math.prod(shape)].view(tuple(shape))
+
+
+_MADV_POPULATE_WRITE = 23
+"""Of madvise(2), from Linux 5.14 on."""
+
+
+def _populate(storage: torch.UntypedStorage) -> None:
+    """Let the kernel make all pages of a mapping at once, for less than a fault each.
+
+    Where it does not know how, it refuses, and they are made one by one.
+    """
+    if sys.platform.startswith("linux"):
+        before = storage.data_ptr() % mmap.PAGESIZE
+        start, size = storage.data_ptr() - before, storage.nbytes() + before
+        ctypes.CDLL(None).madvise(ctypes.c_void_p(start), ctypes.c_size_t(size), _MADV_POPULATE_WRITE)

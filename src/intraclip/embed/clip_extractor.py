@@ -7,13 +7,13 @@ from collections.abc import Iterator, Sequence
 import torch
 
 from intraclip.config import ClipConfig
+from intraclip.core.devices import Arriving
 from intraclip.core.progress import Progress
-from intraclip.core.transfer import Arriving
 from intraclip.data.clip_batch import ClipBatch
-from intraclip.data.clips import tracklet_clips
 from intraclip.data.frame_batches import frames_needed
 from intraclip.data.normalise import normalise
 from intraclip.data.test_batches import TestBatches
+from intraclip.data.test_clips import tracklet_clips
 from intraclip.embed.encoders.torch_encoder import CPU_FRAMES, TorchEncoder
 from intraclip.embed.extractors import ExtractSettings, Finished, Notes, RunningMean, results_of
 from intraclip.errors import DataError

@@ -18,8 +18,8 @@ from intraclip.core.files import file_digest, write_json
 from intraclip.core.progress import Progress
 from intraclip.core.setting_tables import flat
 from intraclip.core.settings import table_of
-from intraclip.data.digest import tracklets_digest
 from intraclip.data.readers import read_split
+from intraclip.data.readers.common import tracklets_digest
 from intraclip.embed.embeddings_io import save_embeddings
 from intraclip.embed.extract import collect, require_test_tracklets, with_ids
 from intraclip.embed.extract_job import balance

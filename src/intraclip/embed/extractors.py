@@ -18,13 +18,13 @@ import torch
 
 from intraclip.config import ClipConfig, InputConfig, Recipe
 from intraclip.core.ahead import one_ahead
+from intraclip.core.devices import Arriving
 from intraclip.core.progress import Progress
 from intraclip.core.settings import require_bounds
-from intraclip.core.transfer import Arriving
-from intraclip.data.clips import tracklet_clips
+from intraclip.data.batches import Batches, iterate
 from intraclip.data.frame_batches import FrameBatch, FrameBatches
 from intraclip.data.frame_loader import FrameLoader
-from intraclip.data.workers import Batches, iterate
+from intraclip.data.test_clips import tracklet_clips
 from intraclip.embed.encoders.base import FrameEncoder, aside
 from intraclip.errors import ConfigError, DataError
 from intraclip.models.fingerprint import embedding_fingerprint

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from intraclip.config import TIMM, Recipe
 from intraclip.core.progress import Progress
+from intraclip.data.in_memory import ArrayTracklet
 from intraclip.embed.default import SHIPPED, calibration_of
 from intraclip.embed.encoders import open_encoder
 from intraclip.embed.extract import collect, extractor_of, load_run, of_tracklets, require_test_tracklets
@@ -18,10 +19,10 @@ from intraclip.embed.extractors import Extractor, ExtractSettings, FrameExtracto
 from intraclip.errors import ConfigError, DataError, did_you_mean
 from intraclip.export.engines import RUNS
 from intraclip.metrics.embeddings import Embeddings
-from intraclip.models.embedder import needs_clips
 from intraclip.models.heads.tap import TAP
+from intraclip.models.other_passes import needs_clips
 from intraclip.models.zoo import entries, find, resolve, shipped_name
-from intraclip.types import UNKNOWN_PID, ArrayTracklet, Split, Tracklet
+from intraclip.types import UNKNOWN_PID, Split, Tracklet
 
 if TYPE_CHECKING:
     from intraclip.embed.streaming import LiveEmbedder

@@ -12,7 +12,8 @@ from torch import nn
 
 from intraclip.config import InputConfig
 from intraclip.errors import ConfigError
-from intraclip.models.embedder import ClipEmbedder, needs_clips
+from intraclip.models.embedder import ClipEmbedder
+from intraclip.models.other_passes import needs_clips
 
 Part = Literal["clip", "frame"]
 

@@ -19,9 +19,9 @@ from intraclip.core.devices import choose_device
 from intraclip.core.files import write_json, write_text
 from intraclip.core.folders import require_empty_folder
 from intraclip.core.progress import Progress
-from intraclip.data.clips import tracklet_clips
 from intraclip.data.frame_loader import FrameLoader
 from intraclip.data.readers import read_split
+from intraclip.data.test_clips import tracklet_clips
 from intraclip.embed.evaluate import evaluate
 from intraclip.embed.extract import extractor_of, with_ids
 from intraclip.embed.extractors import ExtractSettings

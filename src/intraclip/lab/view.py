@@ -39,7 +39,7 @@ class View:
             return
         self.say(f"training {what}")
         with self.training(run.name) as watcher:
-            train(split, recipe, run, resume=(run / "config.toml").is_file(), watcher=watcher)
+            train(recipe, data=split, out=run, resume=(run / "config.toml").is_file(), watcher=watcher)
 
     def render(self, root: Path, config: BenchmarkConfig) -> None:
         """Render a data set; `root` is there once all of it is, and after an interruption it begins anew."""

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from intraclip.data.frames import resize_frame
+from intraclip.data.in_memory import ArrayTracklet
 from intraclip.embed.streaming import LiveEmbedder
 from intraclip.errors import DataError
 from intraclip.gallery.pictures import pictures_of
@@ -23,7 +24,6 @@ from intraclip.ingest.frame_source import VideoFrame
 from intraclip.ingest.gates import Observations, failed_gates, overlap_in_front
 from intraclip.live.cameras import Camera, LiveFrame
 from intraclip.live.settings import LiveSettings
-from intraclip.types import ArrayTracklet
 
 KEPT = 16
 """Pictures of a tracklet that are held, at most twice as many; evenly spread over it."""

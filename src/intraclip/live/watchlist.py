@@ -28,11 +28,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from intraclip.data.in_memory import ArrayTracklet
 from intraclip.errors import ConfigError, DataError
 from intraclip.gallery.gallery import Gallery
 from intraclip.gallery.records import Judgement, TrackletRecord, check_name
 from intraclip.live.alerts import Alerts
-from intraclip.types import ArrayTracklet
 
 if TYPE_CHECKING:
     from intraclip.embed.network import Network

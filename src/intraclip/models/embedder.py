@@ -1,16 +1,20 @@
-"""The whole network: backbone, head, identity classifier."""
+"""The whole network, backbone, head and identity classifier, and how it is built from a recipe's settings."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import asdict
+from typing import Literal, NamedTuple
 
 import torch
 from torch import nn
 
 from intraclip.config import InputConfig, ModelConfig
+from intraclip.core.settings import differing, settings_of
 from intraclip.errors import ConfigError
-from intraclip.models.build import build_backbone, build_head, triplet_vector
-from intraclip.models.heads.base import FrameHead, HeadOutput, whole_mask
+from intraclip.models.backbones import BACKBONES
+from intraclip.models.heads import HEADS
+from intraclip.models.heads.base import FrameHead, Head, HeadOutput, whole_mask
+from intraclip.models.network import StagedNetwork
 
 
 class ClipOutput(NamedTuple):
@@ -31,25 +35,6 @@ class ClipOutput(NamedTuple):
     parts: torch.Tensor | None = None
 
 
-class StandardiseFrames(nn.Module):
-    """Instance normalisation of the input (Ulyanov et al. 2016): one mean and deviation a frame and colour channel.
-
-    What a camera's exposure, contrast and white balance do to a whole frame is taken out.
-    """
-
-    DEVIATION = 0.45
-    """Of the result: about that of pictures scaled to [-1, 1], which pretrained networks expect."""
-
-    FLOOR = 0.06
-    """Added to a frame's own deviation, so that a frame of one colour does not become noise."""
-
-    def forward(self, frames: torch.Tensor) -> torch.Tensor:
-        """Normalised frames ``[N, 3, H, W]`` -> the same shape."""
-        mean = frames.mean(dim=(2, 3), keepdim=True)
-        deviation = (frames - mean).square().mean(dim=(2, 3), keepdim=True).sqrt()
-        return (frames - mean) * (self.DEVIATION / (deviation + self.FLOOR))
-
-
 class ClipEmbedder(nn.Module):
     """Clips of frames -> embeddings, and identity logits for training, with random weights."""
 
@@ -63,7 +48,11 @@ class ClipEmbedder(nn.Module):
             from intraclip.models.generalise import generalise
 
             generalise(self.backbone, config)
-        self.standardise = StandardiseFrames() if config.standardise else nn.Identity()
+        self.standardise: nn.Module = nn.Identity()
+        if config.standardise:
+            from intraclip.models.generalise import StandardiseFrames
+
+            self.standardise = StandardiseFrames()
         self.num_features = self.backbone.num_features
         self.head = build_head(self.num_features, config)
         if self.backbone.reads_clips and (self.head.reads_middle or self.head.aligns):
@@ -145,11 +134,56 @@ class ClipEmbedder(nn.Module):
         return self.head(self.maps(frames), whole_mask(frames, mask)), None
 
 
-def needs_clips(model: ClipEmbedder) -> str:
-    """Why a network needs whole clips, as the beginning of a sentence; for one without `frame_head`."""
-    if model.backbone.reads_clips:
-        return f"the backbone {model.config.backbone} reads whole clips"
-    return f"the head {model.config.head} reads whole feature maps"
+def build_backbone(config: ModelConfig, input_config: InputConfig) -> StagedNetwork:
+    """Build a backbone with random weights.
+
+    Raises:
+        ConfigError: the name or a setting is unknown, or the input is too small for it.
+    """
+    settings = settings_of(BACKBONES, config.backbone, config.backbone_settings)
+    kind = BACKBONES.load(config.backbone)
+    network: StagedNetwork = kind.build(config.backbone, input_config, settings)
+    if min(input_config.height, input_config.width) < network.min_size:
+        raise ConfigError(
+            f"input: {input_config.height} x {input_config.width} is too small for {config.backbone}, which needs "
+            f"at least {network.min_size} pixels each way"
+        )
+    return network
+
+
+def build_head(num_features: int, config: ModelConfig) -> Head:
+    """Build the head that `config.head` names, with the neck that `config.neck` asks for.
+
+    Raises:
+        ConfigError: unknown name, or settings that the head does not have.
+    """
+    settings = settings_of(HEADS, config.head, config.head_settings)
+    head: Head = HEADS.load(config.head)(num_features, **asdict(settings))
+    if not head.weights_tell:
+        head.told = differing(settings)
+    if config.pooling == "gem":
+        if not isinstance(head, FrameHead):
+            raise ConfigError(
+                f"model.pooling: the head {config.head} does not read one vector a frame alone; leave it at mean"
+            )
+        from intraclip.models.heads.gem import SpaceGeM
+
+        head.pool_space_with(SpaceGeM())
+    if config.neck == "none":
+        return head
+    from intraclip.models.heads.neck import FrameNeck, Neck
+
+    search_before = config.neck_test == "before"
+    if isinstance(head, FrameHead):
+        return FrameNeck(head, search_before=search_before)
+    return Neck(head, search_before=search_before)
+
+
+def triplet_vector(config: ModelConfig) -> Literal["embedding", "pooled"]:
+    """`triplet_reads` with `auto` decided, as the head says."""
+    if config.triplet_reads == "auto":
+        return "pooled" if HEADS.load(config.head).triplet_reads == "pooled" else "embedding"
+    return config.triplet_reads
 
 
 def build_embedder(

@@ -1,4 +1,4 @@
-"""What makes features say less about the camera: IBN-a inside ResNets, and MixStyle between the frames of a batch."""
+"""What makes features say less about the camera: frames of one mean and deviation, IBN-a, and MixStyle."""
 
 from __future__ import annotations
 
@@ -13,6 +13,25 @@ from intraclip.errors import ConfigError
 from intraclip.models.network import StagedNetwork
 
 IBN_STAGES = ("layer1", "layer2", "layer3")
+
+
+class StandardiseFrames(nn.Module):
+    """Instance normalisation of the input (Ulyanov et al. 2016): one mean and deviation a frame and colour channel.
+
+    What a camera's exposure, contrast and white balance do to a whole frame is taken out.
+    """
+
+    DEVIATION = 0.45
+    """Of the result: about that of pictures scaled to [-1, 1], which pretrained networks expect."""
+
+    FLOOR = 0.06
+    """Added to a frame's own deviation, so that a frame of one colour does not become noise."""
+
+    def forward(self, frames: torch.Tensor) -> torch.Tensor:
+        """Normalised frames ``[N, 3, H, W]`` -> the same shape."""
+        mean = frames.mean(dim=(2, 3), keepdim=True)
+        deviation = (frames - mean).square().mean(dim=(2, 3), keepdim=True).sqrt()
+        return (frames - mean) * (self.DEVIATION / (deviation + self.FLOOR))
 
 
 class InstanceBatchNorm(nn.BatchNorm2d):

@@ -60,3 +60,10 @@ def middle_features(model: ClipEmbedder) -> int:
         _, middle = with_middle(model.backbone.eval(), frame)
     model.backbone.train(training)
     return middle.shape[1]
+
+
+def needs_clips(model: ClipEmbedder) -> str:
+    """Why a network needs whole clips, as the beginning of a sentence; for one without `frame_head`."""
+    if model.backbone.reads_clips:
+        return f"the backbone {model.config.backbone} reads whole clips"
+    return f"the head {model.config.head} reads whole feature maps"

@@ -39,8 +39,8 @@ def save_checkpoint(
         model: its weights and statistics.
         recipe: of the run.
         pids: training identities by class.
-        epoch: epochs finished.
-        step: batches finished.
+        epoch: those that are finished.
+        step: batches that are finished.
         optimizer: to be able to go on training, as are:
         progress: the state of the training loop, as JSON can hold it.
         more: tensors by part (`MORE`) and name.

@@ -14,7 +14,7 @@ from intraclip.embed.embeddings_io import load_embeddings
 from intraclip.errors import DataError
 from intraclip.metrics.embeddings import Embeddings
 from intraclip.recipe_files import load_recipe
-from intraclip.train.logs import METRICS
+from intraclip.train.run_folder import METRICS
 
 
 @dataclass(frozen=True, kw_only=True)

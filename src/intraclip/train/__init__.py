@@ -19,4 +19,4 @@
 
 from intraclip.core.callable_package import make_callable
 
-make_callable(__name__, module="from_python", function="train")
+make_callable(__name__, module="loop", function="train")

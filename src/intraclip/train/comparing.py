@@ -57,7 +57,7 @@ def differing_in_effect(old: Recipe, new: Recipe, *, ignore: Sequence[str] = ())
 
 def _in_effect(recipe: Recipe) -> dict[str, Any]:
     """The values that a training reads, by their keys."""
-    from intraclip.models.build import triplet_vector  # brings torch
+    from intraclip.models.embedder import triplet_vector  # brings torch
 
     read = flat(table_of(recipe))
     read["model.triplet_reads"] = triplet_vector(recipe.model)

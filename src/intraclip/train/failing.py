@@ -13,8 +13,12 @@ from intraclip.losses import LOSSES
 from intraclip.train.step import Done
 
 
-def fail(done: Done, metrics: dict[str, float], file: Path, *, seed: int) -> NoReturn:
-    """Save the batch of a step whose metrics are not finite, and raise an IntraclipError that says so."""
+def fail(done: Done, metrics: dict[str, float], run: Path, *, rank: int, seed: int) -> NoReturn:
+    """Save the batch of a step whose metrics are not finite, and raise an IntraclipError that says so.
+
+    Each process leaves its own clips.
+    """
+    file = run / f"failed-batch{f'-{rank}' if rank else ''}.safetensors"
     batch = done.batch.to("cpu")
     tensors = {
         name: getattr(batch, name).contiguous() for name in ("frames", "mask", "pids", "camids", "labels")

@@ -1,7 +1,8 @@
 """The training loop; it is read from `train` down.
 
-`data/dataset.py` makes the batches, and `step.py` learns from one. What only some runs need stands beside:
-`resuming.py`, `pieces.py` for batches beyond memory, `failing.py`.
+`data/dataset.py` makes the batches, and `step.py` learns from one. What only some runs need stands beside: `begun.py`
+and `resuming.py`, `together.py` for several processes, `pieces.py` for batches beyond memory, `averaging.py`,
+`failing.py`, `gpu.py`; `models/finetune.py` for what does not learn, or learns more slowly.
 """
 
 from __future__ import annotations
@@ -9,25 +10,27 @@ from __future__ import annotations
 import math
 import shlex
 from collections import defaultdict, deque
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from intraclip.config import OptimizerConfig, Recipe
+from intraclip.config_io import check_recipe
 from intraclip.core.distributed import World, open_world
 from intraclip.core.environment import environment
 from intraclip.core.files import write_json
 from intraclip.core.folders import leaving_nothing
+from intraclip.data.batches import iterate
 from intraclip.data.dataset import TrainingBatches
-from intraclip.data.digest import tracklets_digest
-from intraclip.data.workers import iterate
-from intraclip.errors import ConfigError, DataError
+from intraclip.data.readers import read_split
+from intraclip.data.readers.common import tracklets_digest
+from intraclip.errors import DataError
 from intraclip.models.embedder import ClipEmbedder, build_embedder
 from intraclip.models.saving import save_checkpoint, training_checkpoint, training_checkpoints
-from intraclip.train.logs import open_log
-from intraclip.train.run_folder import began, prepare, require_free
-from intraclip.train.step import Done, Metrics, TrainingStep, backend_settings
+from intraclip.recipe_files import load_recipe
+from intraclip.train.run_folder import began, open_log, prepare, require_free
+from intraclip.train.step import Done, TrainingStep
 from intraclip.train.stopping import RunStopped, StopRequest
 from intraclip.train.throughput import Meter, Throughput
 from intraclip.types import Split
@@ -73,38 +76,66 @@ def learning_rate(config: OptimizerConfig, epoch: int) -> float:
 
 
 def train(
-    split: Split, recipe: Recipe, run: Path, *, resume: bool = False, watcher: Watcher | None = None
+    recipe: str | Path | Recipe = "paper",
+    *,
+    data: str | Path | Split,
+    out: str | Path,
+    labels: str | Path | None = None,
+    resume: bool = False,
+    watcher: Watcher | None = None,
 ) -> Path:
-    """Train a network on a split's `train` and write a run folder, as `intraclip.train.from_python.train`.
+    """Train a network and write a run folder; what is in it says `intraclip.train`.
 
     Every random draw depends on the seed and the step alone: the same recipe, data and machine give the same
     weights, resumed or not; on a GPU up to rounding, as cuDNN's gradients are not the same twice. Started by torchrun,
     the processes train one network on one batch together.
 
+    Args:
+        recipe: name of a shipped one (paper, cpu, demo, ...), a TOML file, or a `Recipe`, such as
+            ``dataclasses.replace(recipe, seed=1)``.
+        data: folder in one of the known layouts, or what `read` gave.
+        out: the run folder; new or empty, unless resuming.
+        labels: manifest of who is who in a data folder without identities, as `intraclip link` writes it.
+        resume: go on from the latest checkpoint in `out`.
+        watcher: told about every step.
+
     Returns:
-        The final `model.safetensors`.
+        The run folder, which `load` and `evaluate` take; the network is its `model.safetensors`.
 
     Raises:
-        DataError: there is nothing to train on, or too few identities.
-        ConfigError: P, or a process's clips, cannot be divided.
+        ConfigError: no such recipe, or a value out of range; all of them are listed.
+        DataError: the data cannot be read, or hold nothing to train on, or too few identities.
+        OutputError: `out` is not empty, or cannot be written.
         IntraclipError: the loss is not finite; the batch is saved as `failed-batch.safetensors`.
         RunStopped: SIGTERM or Ctrl-C; the step was finished and a checkpoint saved.
+
+    >>> train("papr", data="MARS", out="run")
+    Traceback (most recent call last):
+    ...
+    intraclip.errors.ConfigError: unknown recipe 'papr' (did you mean 'paper'?): it is no file, and the ...
     """
-    with (
-        StopRequest() as stop,
-        open_world(recipe.device) as world,
-        backend_settings(recipe.step, world.device),
-        ExitStack() as held,
-    ):
+    recipe = recipe if isinstance(recipe, Recipe) else load_recipe(str(recipe))
+    check_recipe(recipe, source="the recipe")
+    if not isinstance(data, Split):
+        chosen = recipe.data
+        data = read_split(
+            data, layout=chosen.layout, split=chosen.split, direction=chosen.direction, labels=labels
+        )
+    run = Path(out)
+    with StopRequest() as stop, open_world(recipe.device) as world, ExitStack() as held:
+        if world.device.type == "cuda":
+            from intraclip.train.gpu import backend_settings
+
+            held.enter_context(backend_settings(recipe.step, world.device))
         if world.leads:
             # What fails before the first step is over leaves the folder as it was, for the corrected command.
             held.enter_context(leaving_nothing(run, unless=lambda: began(run)))
-        training = _Training(split, recipe, run, world, stop, watcher or Silent(), held, resume=resume)
-        return training.run()
+        _Training(data, recipe, run, world, stop, watcher or Silent(), held, resume=resume).run()
+    return run
 
 
 @dataclass
-class _Progress:
+class Progress:
     """How far a run is: batches finished; of its epoch, sums of their metrics, and frames that could not be read."""
 
     step: int = 0
@@ -134,15 +165,22 @@ class _Training:
         self.recipe, self.folder, self.world, self.stop, self.watcher = recipe, folder, world, stop, watcher
         self.batches = TrainingBatches(split.train, recipe, rank=world.rank, world_size=world.size)
         self.labels, self.steps, self.total = self.batches.labels, self.batches.steps, self.batches.stop
-        _check_division(recipe, world)
-        if not resume and not world.restarted:
+        if world.size > 1:
+            from intraclip.train.together import check_division
+
+            check_division(recipe, world)
+        goes_on = resume or world.restarted
+        if not goes_on:
             # The leader alone: it may have begun the folder before a slower process looks.
             world.leader_does(lambda: require_free(folder))
         # Before the folder is begun: what is wrong with the network must not stand in the way of the next attempt.
-        goes_on = resume or world.restarted
         self.step = TrainingStep(self._network(resume=goes_on), recipe, world)
         world.leader_does(lambda: prepare(folder, recipe, held, resume=resume, restarted=world.restarted))
-        self.progress = self._restored() if goes_on else _Progress()
+        self.progress = Progress()
+        if goes_on:
+            from intraclip.train.resuming import restore
+
+            self.progress = restore(self.step, folder, self.labels, world, self.watcher)
         self.batches.start = self.progress.step
         if world.leads:
             write_json(folder / "environment.json", self._environment(split))
@@ -158,32 +196,19 @@ class _Training:
         if recipe.model.weights and not (resume and training_checkpoints(self.folder)):
             from intraclip.models.start import begin
 
-            def start() -> None:
-                said = begin(model, recipe.model, recipe.input)
-                if world.leads:
-                    self.watcher.message(said)
-
-            world.leader_does(start)  # first: it may download the file that the others read
-            if not world.leads:
-                start()
+            # The leader may download the file that the others read.
+            said = world.leader_first(lambda: begin(model, recipe.model, recipe.input))
+            if world.leads:
+                self.watcher.message(said)
         return model.to(world.device)
 
-    def _restored(self) -> _Progress:
-        from intraclip.train.resuming import restore
-
-        found = restore(self.step, self.folder, self.labels, self.world, self.watcher)
-        if found is None:
-            return _Progress()
-        sums: dict[str, float] = defaultdict(float, found.progress["sums"])
-        return _Progress(found.step, sums, int(found.progress["unreadable"]))
-
-    def run(self) -> Path:
+    def run(self) -> None:
         """Train what is left, and write the final weights."""
         device = self.world.device
         pending: deque[Done] = deque()
         ahead = 0 if device.type == "cpu" else 1  # a GPU computes one step while the next one is prepared
         meter = Meter(device)
-        since_epoch = steady = meter
+        since_epoch = steady = meter.now()
         with open_log(
             self.folder,
             epochs_done=self.progress.step // self.steps,
@@ -200,14 +225,14 @@ class _Training:
             for number in range(first, self.total):
                 epoch, in_epoch = divmod(number, self.steps)
                 if number == first or in_epoch == 0:
-                    since_epoch = meter.copy()
+                    since_epoch = meter.now()
                     self.step.begin_epoch(epoch, learning_rate(self.recipe.optimizer, epoch))
                 with meter.waiting_for("data"):
                     batch = next(batches)
                 for text in batch.unreadable:
                     self.watcher.message(f"replaced by a neighbour: {text}")
                 batch = batch.to(device, non_blocking=True)
-                with meter.waiting_for("step" if device.type == "cpu" else "host"):
+                with meter.waiting_for("step") if device.type == "cpu" else nullcontext():
                     pending.append(
                         self.step(
                             batch,
@@ -220,47 +245,49 @@ class _Training:
                 end_of_epoch = in_epoch + 1 == self.steps
                 stopping = False
                 while len(pending) > (0 if end_of_epoch or stopping else ahead):
+                    done = pending.popleft()
                     with meter.waiting_for("step"):
-                        metrics = pending[0].read()
-                    stopping = stopping or metrics.stop
-                    self._finish(pending.popleft(), metrics, meter.summary(since_epoch))
+                        metrics = done.read()
+                    stopping = metrics.pop("stop") > 0 or stopping
+                    self._finish(done, metrics, meter.summary(since_epoch))
                 if number == first:
-                    steady = meter.copy()  # the first step starts workers and compiles
+                    steady = meter.now()  # the first step starts workers and compiles
                 if end_of_epoch:
                     log(self._epoch_entry(epoch, meter.summary(since_epoch)))
-                    self.progress = _Progress(self.progress.step)
+                    self.progress = Progress(self.progress.step)
                 if (end_of_epoch and (epoch + 1) % self.recipe.run.checkpoint_every == 0) or stopping:
                     self.world.leader_does(self._write_checkpoint)
                 if stopping and self.progress.step < self.total:
-                    self._say_goodbye()
-        final = self.folder / "model.safetensors"
+                    raise RunStopped(
+                        f"stopped after step {self.progress.step} of {self.total}, as asked; the run {self.folder} is "
+                        "saved up to there; continue it with: intraclip train --resume "
+                        f"{shlex.quote(str(self.folder))}",
+                        self.stop.exit_code,
+                    )
         self.world.leader_does(self._write_checkpoint)
         self.step.take_average()
-        self.world.leader_does(lambda: self._write(final))
+        self.world.leader_does(lambda: self._write(self.folder / "model.safetensors"))
         if self.world.leads and self.total > first + 1:
             throughput = meter.summary(steady)
             write_json(self.folder / "throughput.json", throughput.to_json_dict())
             self.watcher.message(str(throughput))
-        return final
 
-    def _finish(self, done: Done, metrics: Metrics, throughput: Throughput) -> None:
+    def _finish(self, done: Done, metrics: dict[str, float], throughput: Throughput) -> None:
         """Book a step whose metrics are there."""
-        if not all(map(math.isfinite, metrics.values.values())):
+        self.progress.unreadable += round(metrics.pop("unreadable") * self.world.size)
+        if not all(map(math.isfinite, metrics.values())):
             from intraclip.train.failing import fail
 
-            # Each process leaves its own clips.
-            mark = f"-{self.world.rank}" if self.world.rank else ""
-            fail(done, metrics.values, self.folder / f"failed-batch{mark}.safetensors", seed=self.recipe.seed)
-        for key, value in metrics.values.items():
+            fail(done, metrics, self.folder, rank=self.world.rank, seed=self.recipe.seed)
+        for key, value in metrics.items():
             self.progress.sums[key] += value
-        self.progress.unreadable += metrics.unreadable
         self.progress.step = done.step + 1
         if self.world.leads:
             self.watcher.step(
                 epoch=done.step // self.steps,
                 step=done.step + 1,
                 total_steps=self.total,
-                metrics=metrics.values,
+                metrics=metrics,
                 throughput=throughput,
             )
 
@@ -299,13 +326,6 @@ class _Training:
             **more,
         )
 
-    def _say_goodbye(self) -> None:
-        raise RunStopped(
-            f"stopped after step {self.progress.step} of {self.total}, as asked; the run {self.folder} is saved up to "
-            f"there; continue it with: intraclip train --resume {shlex.quote(str(self.folder))}",
-            self.stop.exit_code,
-        )
-
     def _environment(self, split: Split) -> dict[str, Any]:
         return {
             **environment(self.world.device),
@@ -320,15 +340,3 @@ class _Training:
             },
             "parameters": sum(p.numel() for p in self.step.model.parameters()),
         }
-
-
-def _check_division(recipe: Recipe, world: World) -> None:
-    identities, clips = recipe.batch.identities, recipe.batch.clips
-    if identities % world.size:
-        raise ConfigError(
-            f"batch.identities: {identities} cannot be divided among {world.size} processes; choose a multiple"
-        )
-    if identities * clips // world.size % recipe.step.pieces:
-        raise ConfigError(
-            f"step.pieces: {recipe.step.pieces} must divide the {identities * clips // world.size} clips of a process"
-        )

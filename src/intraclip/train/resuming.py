@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,17 +14,17 @@ from intraclip.core.distributed import World
 from intraclip.errors import CheckpointError, OutputError
 from intraclip.models.checkpoint import MORE, Checkpoint, load_weights, read_checkpoint, tensors_of
 from intraclip.models.saving import training_checkpoints
-from intraclip.train.loop import Watcher
+from intraclip.train.loop import Progress, Watcher
 from intraclip.train.step import TrainingStep
 
 
 def restore(
     step: TrainingStep, run: Path, labels: Mapping[int, int], world: World, watcher: Watcher
-) -> Checkpoint | None:
+) -> Progress:
     """Load the latest checkpoint that is whole into network, optimizer and losses.
 
     Returns:
-        What it says; None where a run has none yet.
+        How far it was; not at all where a run has none yet.
 
     Raises:
         CheckpointError: none can be read, or it is of other people.
@@ -33,7 +34,7 @@ def restore(
     if not found:
         if world.leads:
             watcher.message(f"{run} has no checkpoint yet: starting from the beginning")
-        return None
+        return Progress()
     checkpoint = read_checkpoint(found[-1])
     if checkpoint.pids != tuple(labels):
         raise CheckpointError(
@@ -50,7 +51,8 @@ def restore(
     step.scaler.load_state_dict(dict(checkpoint.progress["scaler"]))
     if world.leads:
         watcher.message(f"resuming after step {checkpoint.step} from {checkpoint.path.name}")
-    return checkpoint
+    sums: dict[str, float] = defaultdict(float, checkpoint.progress["sums"])
+    return Progress(checkpoint.step, sums, int(checkpoint.progress["unreadable"]))
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, checkpoint: Checkpoint) -> None:

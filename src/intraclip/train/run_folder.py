@@ -1,45 +1,42 @@
-"""The folder of a run: whose it is, with which recipe, and that nobody else is at work in it."""
+"""The folder of a run: with which recipe, that nobody else is at work in it, and its log.
+
+The log is one line an epoch in metrics.jsonl, and the same in TensorBoard.
+"""
 
 from __future__ import annotations
 
+import json
 import os
-import platform
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 from intraclip.config import Recipe
 from intraclip.config_io import dump_recipe
-from intraclip.core.files import is_half_written, write_text
-from intraclip.core.folders import require_empty_folder, sweep
+from intraclip.core.files import write_text
+from intraclip.core.folders import require_empty_folder
 from intraclip.core.locks import locked
-from intraclip.errors import ConfigError, OutputError
-from intraclip.recipe_files import load_recipe
-from intraclip.train.comparing import differing_in_effect
-from intraclip.train.logs import METRICS
+from intraclip.errors import OutputError
 
-_REMEDY = "choose another --out, or continue that run with --resume"
-_BEGINNING = frozenset({"config.toml", "environment.json", METRICS, "checkpoints", "events"})
-"""What a run writes before its first checkpoint."""
+METRICS = "metrics.jsonl"
+
+Log = Callable[[dict[str, Any]], None]
+"""Writes the numbers of one epoch."""
+
+REMEDY = "choose another --out, or continue that run with --resume"
 _PATIENCE_S = 15.0
 """Workers that load data outlive a killed process for some seconds, and its locks with them."""
 
 
-def _came_to_nothing(run: Path) -> bool:
-    """Whether a folder holds the beginning of a run that was killed before its first checkpoint, and nothing else."""
-    if not (run / "config.toml").is_file():
-        return False
-    try:
-        load_recipe(str(run / "config.toml"))
-    except ConfigError:
-        return False
-    names = {path.name for path in run.iterdir() if not is_half_written(path)}
-    return names <= _BEGINNING and not any(run.glob("checkpoints/*.safetensors*"))
-
-
 def require_free(run: Path) -> None:
     """Refuse a folder that holds something, the beginning of a run that came to nothing excepted."""
-    if not _came_to_nothing(run):
-        require_empty_folder(run, remedy=_REMEDY)
+    if (run / "config.toml").is_file():
+        from intraclip.train.begun import came_to_nothing
+
+        if came_to_nothing(run):
+            return
+    require_empty_folder(run, remedy=REMEDY)
 
 
 def prepare(run: Path, recipe: Recipe, held: ExitStack, *, resume: bool, restarted: bool) -> None:
@@ -51,53 +48,26 @@ def prepare(run: Path, recipe: Recipe, held: ExitStack, *, resume: bool, restart
         OutputError: somebody else is at work there, or it holds something, or cannot be written.
         ConfigError: the run was started with another recipe.
     """
-    config, launch = run / "config.toml", run / "checkpoints" / "launch"
-    if restarted and not resume:
-        # torchrun starts everything again after any failure, also after this folder was refused as somebody else's.
-        resume = not config.exists() or (launch.is_file() and launch.read_text() == _launch())
-    anew = _came_to_nothing(run)
-    if not (anew or (resume and config.is_file())):
-        require_empty_folder(run, remedy=_REMEDY)
+    config = run / "config.toml"
+    if config.is_file():
+        from intraclip.train.begun import take_over
+
+        take_over(run, recipe, held, resume=resume, restarted=restarted)
+    else:
+        require_empty_folder(run, remedy=REMEDY)
         taken = f"another process began a run in {run} just now; choose another --out"
         write_text(config, dump_recipe(recipe), replace=False, taken=taken)
-        _hold(run, held)
-    else:
-        locked = _hold(run, held)
-        different = [] if anew else differing_in_effect(load_recipe(str(config)), recipe)
-        if different:
-            raise ConfigError(
-                f"{run} was started with another recipe; resume with the same, or start a new run. Different:\n"
-                + "\n".join(f"  {line}" for line in different)
-            )
-        if anew:
-            if not (resume or locked):  # it may be running
-                require_empty_folder(run, remedy=_REMEDY)
-            write_text(config, dump_recipe(recipe))
-            _hold(run, held)  # the file is another one now
-        for folder in (run, run / "checkpoints"):
-            sweep(folder)
-    _write_launch(launch)
+        hold(run, held)
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        from intraclip.train.begun import write_launch
+
+        write_launch(run)
 
 
-def _hold(run: Path, held: ExitStack) -> bool:
+def hold(run: Path, held: ExitStack) -> bool:
     """Keep other processes from training into the folder while this one does; False where there are no locks."""
     taken = f"another process is training into {run}; wait for it, or choose another --out"
     return held.enter_context(locked(run / "config.toml", taken=taken, patience=_PATIENCE_S))
-
-
-def _launch() -> str:
-    """What stays the same when torchrun starts its processes again: machine, launcher and name of the launch."""
-    return f"{platform.node()} {os.getppid()} {os.environ.get('TORCHELASTIC_RUN_ID', '')}"
-
-
-def _write_launch(file: Path) -> None:
-    if "TORCHELASTIC_RUN_ID" not in os.environ:
-        return
-    try:
-        file.parent.mkdir(exist_ok=True)
-        file.write_text(_launch())
-    except OSError as error:
-        raise OutputError(f"{file} cannot be written: {error}") from None
 
 
 def began(run: Path) -> bool:
@@ -106,3 +76,57 @@ def began(run: Path) -> bool:
     return any(any(run.glob(kind)) for kind in ("checkpoints/*.safetensors*", "failed-batch*")) or (
         log.is_file() and log.stat().st_size > 0
     )
+
+
+@contextmanager
+def open_log(run: Path, *, epochs_done: int, tensorboard: bool, leads: bool = True) -> Iterator[Log]:
+    """Open the log of a run, without the lines after `epochs_done`; only the process that leads writes.
+
+    Raises:
+        OutputError: something in the run folder cannot be written while the log is open.
+    """
+    if not leads:
+        yield lambda entry: None
+        return
+    with _writing(run):
+        if (run / METRICS).exists():
+            from intraclip.train.begun import keep_epochs
+
+            keep_epochs(run / METRICS, epochs_done)
+        file = (run / METRICS).open("a", encoding="utf-8")
+        events: Any = _tensorboard(run, epochs_done) if tensorboard else None
+
+    def log(entry: dict[str, Any]) -> None:
+        with _writing(run):
+            file.write(json.dumps(entry) + "\n")
+            file.flush()
+            os.fsync(file.fileno())  # before the checkpoint of this epoch
+            for key, value in entry.items() if events is not None else ():
+                if key not in ("epoch", "step"):
+                    events.add_scalar(f"train/{key}", value, entry["epoch"])
+
+    try:
+        yield log
+    finally:
+        with _writing(run):
+            file.close()
+            if events is not None:
+                events.close()
+
+
+@contextmanager
+def _writing(run: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(
+            f"the run folder {run} cannot be written: {error}; what was written before is kept, continue with --resume"
+        ) from None
+
+
+def _tensorboard(run: Path, epochs_done: int) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:  # the `report` extra brings it; metrics.jsonl holds the same numbers
+        return None
+    return SummaryWriter(str(run / "events"), purge_step=epochs_done + 1)

@@ -2,34 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING
 
 import torch
-import torch.distributed as dist
-from torch.nn.parallel import DistributedDataParallel
 
-from intraclip.config import Recipe, StepConfig
+from intraclip.config import FinetuneConfig, Recipe, StepConfig
+from intraclip.core.devices import Arriving
 from intraclip.core.distributed import World
-from intraclip.core.transfer import Arriving
 from intraclip.data.augment import apply, draw
 from intraclip.data.clip_batch import ClipBatch
-from intraclip.losses.total import TotalLoss
+from intraclip.losses.base import TotalLoss
 from intraclip.models.embedder import ClipEmbedder, ClipOutput
-from intraclip.models.finetune import parameter_groups, set_trainable
+
+if TYPE_CHECKING:
+    from intraclip.train.averaging import RunningAverage
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-class Metrics(NamedTuple):
-    """What came of a step, over all processes: what `TotalLoss` logs, and whether some process was asked to stop."""
-
-    values: dict[str, float]
-    stop: bool
-    unreadable: int
 
 
 @dataclass(frozen=True)
@@ -38,21 +29,17 @@ class Done:
 
     Attributes:
         batch: what it saw, for inspection.
-        values: means over all `processes`: what `names` says, then the stop flags and the unreadable frames.
+        values: means over all processes of what `names` says.
     """
 
     step: int
     batch: ClipBatch
     names: tuple[str, ...]
     values: Arriving
-    processes: int = 1
 
-    def read(self) -> Metrics:
+    def read(self) -> dict[str, float]:
         """The metrics; waits for a GPU to finish this step, and no later one."""
-        *metrics, stop, unreadable = self.values.read().tolist()
-        return Metrics(
-            dict(zip(self.names, metrics, strict=True)), stop > 0, round(unreadable * self.processes)
-        )
+        return dict(zip(self.names, self.values.read().tolist(), strict=True))
 
 
 class TrainingStep:
@@ -62,7 +49,6 @@ class TrainingStep:
         self.recipe = recipe
         self.world = world
         self.model: ClipEmbedder = model.train().to(memory_format=torch.channels_last)
-        set_trainable(self.model, recipe.finetune, epoch=0)
         size = model.num_features if model.triplet_vector == "pooled" else model.embedding_size
         gather = None
         if world.size > 1:
@@ -71,17 +57,24 @@ class TrainingStep:
             gather = partial(process_group.gather, world)
         loss = TotalLoss(recipe.loss, gather=gather, num_classes=model.num_classes, num_features=size)
         self.loss = loss.to(world.device)
-        self.average: dict[str, torch.Tensor] | None = None
-        if recipe.optimizer.average:
-            self.average = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
         self.model.backbone.recompute = recipe.step.recompute
         if recipe.step.sync_batch_norm and world.size > 1:
             from intraclip.core.batch_norm import synchronise_batch_norm
 
             self.model = synchronise_batch_norm(self.model, world)  # type: ignore[assignment]
+        self.average: RunningAverage | None = None
+        if recipe.optimizer.average:
+            from intraclip.train.averaging import RunningAverage
+
+            self.average = RunningAverage(self.model, recipe.optimizer.average)
         if recipe.step.compile:
             self.model.backbone.compile(dynamic=False)
-        groups = parameter_groups(self.model, recipe.finetune)
+        groups = [(list(self.model.parameters()), 1.0)]
+        if recipe.finetune != FinetuneConfig():
+            from intraclip.models.finetune import parameter_groups, set_trainable
+
+            set_trainable(self.model, recipe.finetune, epoch=0)
+            groups = parameter_groups(self.model, recipe.finetune)
         self.rate_factors = [factor for _, factor in groups]
         self.optimizer = torch.optim.Adam(
             [{"params": parameters} for parameters, _ in groups],
@@ -99,22 +92,25 @@ class TrainingStep:
         """Set what learns in an epoch, and how fast; before the epoch's first batch that is computed here."""
         for group, factor in zip(self.optimizer.param_groups, self.rate_factors, strict=True):
             group["lr"] = learning_rate * factor
-        if set_trainable(self.model, self.recipe.finetune, epoch=epoch):
-            self._share()
+        if self.recipe.finetune != FinetuneConfig():
+            from intraclip.models.finetune import set_trainable
+
+            if set_trainable(self.model, self.recipe.finetune, epoch=epoch):
+                self._share()
 
     def _share(self) -> None:
         """Let several processes exchange the gradients of what learns."""
         if self.world.size > 1:
-            devices = [self.world.device.index] if self.world.device.type == "cuda" else None
+            from intraclip.train.together import sharing_gradients
+
             self.network = self.model  # the hooks of an earlier one go before the new ones come
-            self.network = DistributedDataParallel(
-                self.model, device_ids=devices, gradient_as_bucket_view=True
-            )
+            self.network = sharing_gradients(self.model, self.world.device)
 
     def __call__(self, batch: ClipBatch, *, step: int, stop: bool = False, unreadable: int = 0) -> Done:
         """Learn from this process's clips of batch number `step`, uint8, on the world's device; wait for no GPU.
 
-        With the metrics the others learn that this process was asked to `stop`, and how many frames were `unreadable`.
+        The metrics are what `TotalLoss` logs; with them the others learn that this process was asked to `stop`, and how
+        many frames were `unreadable`.
         """
         frames = self._augment(batch.frames, step)
         self.optimizer.zero_grad(set_to_none=True)
@@ -128,42 +124,34 @@ class TrainingStep:
             self.scaler.scale(loss).backward()
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        self._follow(step)
+        if self.average is not None:
+            self.average.follow(step)
         values = torch.stack([value.detach().float().reshape(()) for value in logged.values()])
         # Filled in place: a tensor made on the processor would have to wait for the GPU to be sent there.
         values = torch.cat([values, *(values.new_full((1,), float(more)) for more in (stop, unreadable))])
         if self.world.size > 1:
-            dist.all_reduce(values)
-            values = values / self.world.size
-        # To the host as soon as it is there; reading it later would wait for whatever was started in between.
-        return Done(step, batch, tuple(logged), Arriving(values), self.world.size)
+            from intraclip.train.together import mean_over_processes
 
-    def _follow(self, step: int) -> None:
-        """Bring the running average nearer to the weights: at once in the first steps, slowly later on."""
-        if self.average is None:
-            return
-        nearer = 1 - min(self.recipe.optimizer.average, (1 + step) / (10 + step))
-        with torch.no_grad():
-            for name, value in self.model.state_dict().items():
-                if value.is_floating_point():
-                    self.average[name].lerp_(value, nearer)
-                else:
-                    self.average[name].copy_(value)
+            values = mean_over_processes(values, self.world)
+        # To the host as soon as it is there; reading it later would wait for whatever was started in between.
+        return Done(step, batch, (*logged, "stop", "unreadable"), Arriving(values))
 
     def take_average(self) -> None:
         """Give the network the averaged weights, where there are any: training is over."""
         if self.average is not None:
-            self.model.load_state_dict(self.average)
+            self.model.load_state_dict(self.average.values)
 
     def state(self) -> dict[str, dict[str, torch.Tensor]]:
         """What goes on from step to step besides weights and optimizer, by part: ``average`` and ``loss``."""
-        return {"average": self.average or {}, "loss": self.loss.state_dict()}
+        return {
+            "average": {} if self.average is None else self.average.values,
+            "loss": self.loss.state_dict(),
+        }
 
     def load_state(self, state: Mapping[str, Mapping[str, torch.Tensor]]) -> None:
         """Restore what `state` gave."""
         if self.average is not None:
-            for name, value in state["average"].items():
-                self.average[name].copy_(value)
+            self.average.load(state["average"])
         self.loss.load_state_dict(dict(state["loss"]))
 
     def _augment(self, frames: torch.Tensor, step: int) -> torch.Tensor:
@@ -189,37 +177,10 @@ class TrainingStep:
         return output
 
 
-def autocast(config: StepConfig, device: torch.device) -> AbstractContextManager[Any]:
+def autocast(config: StepConfig, device: torch.device) -> torch.autocast:
     """The precision of convolutions and products inside a block."""
-    if config.precision not in AUTOCAST:
-        return nullcontext()
-    return torch.autocast(device.type, dtype=AUTOCAST[config.precision])
-
-
-@contextmanager
-def backend_settings(config: StepConfig, device: torch.device) -> Iterator[None]:
-    """On a GPU: TF32 as the precision says, and the fastest convolutions for the one shape that training has."""
-    if device.type != "cuda":
-        yield
-        return
-    cudnn: Any = torch.backends.cudnn
-    matmul: Any = torch.backends.cuda.matmul
-    benchmark = cudnn.benchmark
-    # There are two kinds of switches, which have to agree. Only the newer ones can be read whatever a program has set
-    # before, and only they outdo what it has set for everything.
-    switches = [cudnn.conv, cudnn.rnn, matmul]
-    before = [switch.fp32_precision for switch in switches]
-    tf32 = [precision == "tf32" for precision in before]
-    cudnn.benchmark = True
-    cudnn.allow_tf32 = matmul.allow_tf32 = config.precision != "fp32"
-    for switch in switches:
-        switch.fp32_precision = "ieee" if config.precision == "fp32" else "tf32"
-    try:
-        yield
-    finally:
-        cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32 = benchmark, tf32[0], tf32[2]
-        for switch, precision in zip(switches, before, strict=True):
-            switch.fp32_precision = precision
+    kind = AUTOCAST.get(config.precision)
+    return torch.autocast(device.type, dtype=kind, enabled=kind is not None)
 
 
 def mix(*numbers: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import resource
 import sys
 import time
@@ -13,7 +14,6 @@ from typing import Any, Literal
 
 import torch
 
-Bottleneck = Literal["data", "step", "host"]
 ADVICE = {
     "data": "waiting for data: pack the data set (intraclip data pack), or raise --data.workers",
     "step": "the step itself: the data keep up",
@@ -51,8 +51,8 @@ class Throughput:
         return self.clips / self.seconds if self.seconds else 0.0
 
     @property
-    def bottleneck(self) -> Bottleneck:
-        """What to make faster first."""
+    def bottleneck(self) -> str:
+        """What to make faster first, of `ADVICE`."""
         if self.data_share > DATA_BOUND and self.data_share >= self.host_share:
             return "data"
         return "step" if self.step_share >= self.host_share else "host"
@@ -77,54 +77,49 @@ class Throughput:
         )
 
 
+Moment = tuple[float, float, float, float]
+"""The clock, and what a `Meter` had added up."""
+
+
 class Meter:
-    """Adds up where the time goes."""
+    """Adds up where the time goes: waiting for data, and for the step."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
         self.clips = 0
-        self.spent: dict[str, float] = {"data": 0.0, "step": 0.0, "host": 0.0}
-        self._started = time.perf_counter()
+        self.spent = {"data": 0.0, "step": 0.0}
 
     @contextmanager
-    def waiting_for(self, what: Literal["data", "step", "host"]) -> Iterator[None]:
+    def waiting_for(self, what: Literal["data", "step"]) -> Iterator[None]:
         """Count the time of a block."""
         started = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.spent[what] += time.perf_counter() - started
+        yield
+        self.spent[what] += time.perf_counter() - started
 
-    def summary(self, since: Meter) -> Throughput:
-        """What was measured since a copy was made."""
-        seconds = time.perf_counter() - since._started
-        data, step = ((self.spent[what] - since.spent[what]) / seconds for what in ("data", "step"))
+    def now(self) -> Moment:
+        """A moment to measure from."""
+        return time.perf_counter(), self.clips, self.spent["data"], self.spent["step"]
+
+    def summary(self, since: Moment) -> Throughput:
+        """What was measured since a moment."""
+        seconds, clips, data, step = (now - then for now, then in zip(self.now(), since, strict=True))
         on_gpu = torch.cuda.max_memory_allocated(self.device) if self.device.type == "cuda" else 0
         return Throughput(
-            clips=self.clips - since.clips,
+            clips=int(clips),
             seconds=round(seconds, 3),
-            data_share=round(data, 4),
-            step_share=round(step, 4),
-            host_share=round(max(0.0, 1 - data - step), 4),
+            data_share=round(data / seconds, 4),
+            step_share=round(step / seconds, 4),
+            host_share=round(max(0.0, 1 - (data + step) / seconds), 4),
             memory_gib=round(peak_memory() / 2**30, 3),
             device_memory_gib=round(on_gpu / 2**30, 3),
         )
 
-    def copy(self) -> Meter:
-        """A moment to measure from: now."""
-        copied = Meter(self.device)
-        copied.clips, copied.spent = self.clips, dict(self.spent)
-        return copied
-
 
 def peak_memory() -> int:
     """Most memory that this process has had resident, in bytes."""
-    try:
-        # Linux's getrusage would answer for the process that started this one, too.
-        for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    except OSError:
-        pass
+    status = Path("/proc/self/status")
+    # Linux's getrusage would answer for the process that started this one, too.
+    if status.exists() and (found := re.search(r"^VmHWM:\s+(\d+)", status.read_text("ascii"), re.MULTILINE)):
+        return int(found[1]) * 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

@@ -58,7 +58,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     for head, found in runs.items():
         for seed in (0, 1):
             run = folder / f"{head}-{seed}"
-            train(split, replace(make_recipe(head=head), seed=seed), run)
+            train(replace(make_recipe(head=head), seed=seed), data=split, out=run)
             found.append(run)
     return Made(split, runs["tap"], runs["ica"])
 

@@ -153,7 +153,7 @@ def test_embeddings_of_another_model_or_sampling_are_made_again(tmp_path: Path):
     evaluate(run.folder, data=read_split(data))
     assert planned(tmp_path, "table1", data).runs[0].state == "done"
     (run.folder / "model.safetensors").unlink()
-    train(read_split(data), run.recipe, run.folder, resume=True)
+    train(run.recipe, data=read_split(data), out=run.folder, resume=True)
     path = run.folder / "evaluation.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"model": {"sha256": "0"}}))
     assert planned(tmp_path, "table1", data).runs[0].state == "trained"

@@ -54,5 +54,5 @@ def planned(folder: Path, experiment: str, *data: Path, seeds: int = 1, splits: 
 def make(run: PlannedRun) -> None:
     """Train and score a run here, which the command line does in processes."""
     split = read_split(run.source.root, split=run.split)
-    train(split, run.recipe, run.folder)
+    train(run.recipe, data=split, out=run.folder)
     evaluate(run.folder, data=split)

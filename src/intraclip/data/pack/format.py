@@ -6,6 +6,7 @@ import hashlib
 import json
 import mmap
 import os
+import warnings
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -105,6 +106,16 @@ class Pack:
         """Height and width of every frame; None where frames are kept as they were."""
         stored = self.index["frames"]
         return None if self.kind == "keep" else (int(stored["height"]), int(stored["width"]))
+
+    def warn_if_enlarged(self, height: int, width: int) -> None:
+        """Warn where frames are smaller than what is wanted of them."""
+        stored = self.size or (height, width)
+        if stored[0] < height or stored[1] < width:
+            warnings.warn(
+                f"frames of the pack {self.root} are {stored[0]} x {stored[1]}, and are enlarged to "
+                f"{height} x {width}; pack the data set again at that size",
+                stacklevel=4,
+            )
 
     def tracklet(self, number: int) -> Tracklet:
         """Tracklet `number`, with the frame names of the original."""

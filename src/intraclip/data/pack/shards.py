@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
 from intraclip.core.files import file_digest, whole_file, write_json
-from intraclip.core.media import is_ordinary_jpeg
+from intraclip.core.other_pictures import is_ordinary_jpeg
 from intraclip.data.frames import (
     Frame,
     encoded_frame,

@@ -23,14 +23,7 @@ from intraclip.core.processes import processes
 from intraclip.core.progress import Progress
 from intraclip.core.settings import problems
 from intraclip.data.frames import Frame
-from intraclip.data.pack.format import (
-    FORMAT,
-    FORMAT_VERSION,
-    TABLES,
-    PackSettings,
-    index_digest,
-    read_index,
-)
+from intraclip.data.pack.format import FORMAT, FORMAT_VERSION, TABLES, PackSettings, index_digest, read_index
 from intraclip.data.pack.opened import INDEX, UNFINISHED, forget_pack, is_raw
 from intraclip.data.pack.shards import KEPT, OnUnreadable, Shard, pack_shard, start_worker
 from intraclip.data.pack.source import Source, read_source
@@ -139,10 +132,11 @@ def write_pack(
 
 
 def _check(settings: PackSettings, workers: int, shard_bytes: int) -> None:
-    wrong = list(problems(settings))
-    for name, value in (("workers", workers), ("shard_bytes", shard_bytes)):
-        if value < 1:
-            wrong.append(f"{name}: {value} is too small, at least 1")
+    numbers = {"workers": workers, "shard_bytes": shard_bytes}
+    wrong = [
+        *problems(settings),
+        *(f"{k}: {v} is too small, at least 1" for k, v in numbers.items() if v < 1),
+    ]
     if wrong:
         raise ConfigError("this pack cannot be written:\n" + "\n".join(f"  {line}" for line in wrong))
 

@@ -11,9 +11,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from intraclip.core.paths import is_hidden
 from intraclip.data.layouts import LAYOUTS
-from intraclip.data.readers.common import Reader
 from intraclip.errors import DataError
 from intraclip.types import Split
 
@@ -35,31 +33,9 @@ def find_dataset(root: Path, *, layout: str = "auto") -> tuple[str, Path]:
     for name in names:
         if LAYOUTS.knows(name, root):
             return name, root
-    readers: list[Reader] = [LAYOUTS.load(name) for name in names]
-    # Absolute, so that "." and a trailing ".." have a name and a parent; symbolic links stay as they are.
-    full = root.absolute()
-    for reader in readers:
-        if full.name in reader.inner_folders and LAYOUTS.knows(reader.name, full.parent):
-            return reader.name, full.parent
-    inside = [
-        (name, child)
-        for child in sorted(root.iterdir())
-        if not is_hidden(child.name) and child.is_dir()
-        for name in names
-        if LAYOUTS.knows(name, child)
-    ]
-    # A folder counts once, for the first layout that matches it.
-    found = {child: name for name, child in reversed(inside)}
-    if len(found) == 1:
-        ((child, name),) = found.items()
-        return name, child
-    if found:
-        several = ", ".join(f"{child.name} ({found[child]})" for child in sorted(found))
-        raise DataError(f"{root} holds several data sets: {several}; name one of these folders")
-    looked = "\n".join(f"  - {reader.name}: {reader.markers}" for reader in readers)
-    raise DataError(
-        f"{root} is no data set of a known layout; looked there, one folder below and one above for\n{looked}"
-    )
+    from intraclip.data.readers.around import find_around
+
+    return find_around(root, names)
 
 
 def read_split(
@@ -69,6 +45,7 @@ def read_split(
     split: int = 0,
     check_counts: bool = False,
     direction: str = "first-half-tests",
+    labels: str | Path | None = None,
 ) -> Split:
     """Read the tracklets of a data set.
 
@@ -80,6 +57,7 @@ def read_split(
             folder of one's own have no published counts, so nothing is checked there.
         direction: which half of an iLIDS-VID split is the test half, ``first-half-tests`` or ``last-half-tests``; other
             layouts ignore it.
+        labels: manifest of who is who in a folder without identities, as `intraclip link` writes it.
 
     Raises:
         DataError: nothing is recognised, files are missing or contradict each other, or counts are wrong.
@@ -90,6 +68,10 @@ def read_split(
     ...
     intraclip.errors.DataError: the data folder no-such-folder does not exist
     """
+    if labels is not None:
+        from intraclip.data.readers.folder import read_folder
+
+        return read_folder(Path(root), split=split, manifest=Path(labels))
     name, folder = find_dataset(Path(root), layout=layout)
     result: Split = LAYOUTS.load(name).read(folder, split, direction)
     if check_counts:

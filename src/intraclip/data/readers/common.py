@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from intraclip.core.paths import is_hidden, is_utf8
 from intraclip.core.registry import NoSettings
 from intraclip.errors import DataError
-from intraclip.types import Split
+from intraclip.types import Split, Tracklet
+
+if TYPE_CHECKING:
+    from intraclip.data.readers.counts import PublishedCounts
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 BENCHMARK_FILE = "benchmark.json"
@@ -68,6 +72,11 @@ def _names_in(folder: Path, wanted: Callable[[os.DirEntry[str]], bool]) -> list[
     return sorted(names, key=natural_key)
 
 
+def first_file(root: Path, *places: str) -> Path | None:
+    """The first of some places in a folder that is a file; None when none is."""
+    return next((root / place for place in places if (root / place).is_file()), None)
+
+
 def shorten(items: Sequence[object], shown: int = 5) -> str:
     """The first few items in words.
 
@@ -106,6 +115,18 @@ def benchmark_info(root: Path) -> dict[str, Any] | None:
     return content
 
 
+def tracklets_digest(split: Split, tracklets: Sequence[Tracklet], *, checksum: str | None = None) -> str:
+    """Which tracklets something was made of: SHA-256 of their names, people, cameras and lengths.
+
+    Rendered data bring the checksum of all their frames, which is counted in, or `checksum` in its place. Pixels of
+    real data are not read.
+    """
+    rendered = benchmark_info(split.root) or {}
+    told = [split.dataset, str(rendered.get("sha256", "")) if checksum is None else checksum]
+    told += [f"{t.name} {t.pid} {t.camid} {len(t)}" for t in tracklets]
+    return hashlib.sha256("\n".join(told).encode()).hexdigest()
+
+
 def dataset_name(root: Path, layout: str) -> str:
     """Name a report carries: the layout's, or the benchmark's own so that nobody takes it for the real data."""
     benchmark = benchmark_info(root)
@@ -113,14 +134,6 @@ def dataset_name(root: Path, layout: str) -> str:
         return layout
     name = benchmark.get("name")
     return name if isinstance(name, str) and name else f"benchmark-{layout}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class PublishedCounts:
-    """What a complete copy of a data set holds, in the words of `counts.count_split`, and who says so."""
-
-    source: str
-    counts: Mapping[str, int]
 
 
 @dataclass(frozen=True, kw_only=True)

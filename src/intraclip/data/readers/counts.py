@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 from intraclip.data.layouts import LAYOUTS
-from intraclip.data.readers.common import PublishedCounts, benchmark_info
+from intraclip.data.readers.common import benchmark_info
 from intraclip.errors import DataError
 from intraclip.types import DISTRACTOR_PID, JUNK_PID, Split, Tracklet, count_pids
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedCounts:
+    """What a complete copy of a data set holds, in the words of `count_split`, and who says so."""
+
+    source: str
+    counts: Mapping[str, int]
 
 
 def count_split(split: Split) -> dict[str, int]:

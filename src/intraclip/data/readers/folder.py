@@ -20,6 +20,7 @@ from intraclip.data.readers.common import (
     Reader,
     check_split_number,
     dataset_name,
+    first_file,
     list_folders,
     list_images,
     raise_problems,
@@ -72,7 +73,7 @@ def read_folder(root: Path, *, split: int = 0, manifest: Path | None = None) -> 
 
 def find_manifest(root: Path) -> Path | None:
     """The manifest of a folder, CSV before Parquet; None when it has none."""
-    return next((root / name for name in (MANIFEST_CSV, MANIFEST_PARQUET) if (root / name).is_file()), None)
+    return first_file(root, MANIFEST_CSV, MANIFEST_PARQUET)
 
 
 def _read_tree(root: Path, subset: str, tracklets: list[Tracklet], problems: list[str]) -> None:

@@ -19,14 +19,15 @@ import numpy as np
 import numpy.typing as npt
 
 from intraclip.data.readers.common import (
-    PublishedCounts,
     Reader,
     check_split_number,
+    first_file,
     list_folders,
     natural_key,
     raise_problems,
     shorten,
 )
+from intraclip.data.readers.counts import PublishedCounts
 from intraclip.data.readers.matlab import mat_table
 from intraclip.data.readers.two_cameras import NUMBER, two_camera_split
 from intraclip.errors import DataError
@@ -94,11 +95,11 @@ def _sequences(root: Path) -> Path:
 
 def _read_splits(root: Path) -> npt.NDArray[np.int64]:
     """``ls_set``, int64 ``[splits, people]``, every row a permutation of 1 .. people."""
-    candidates = [root / SPLIT_FOLDER / SPLIT_FILE, root / SPLIT_FILE]
-    path = next((path for path in candidates if path.is_file()), None)
+    places = f"{SPLIT_FOLDER}/{SPLIT_FILE}", SPLIT_FILE
+    path = first_file(root, *places)
     if path is None:
         raise DataError(
-            f"iLIDS-VID in {root}: the split file is missing, looked for {candidates[0]} and {candidates[1]}; "
+            f"iLIDS-VID in {root}: the split file is missing, looked for {root / places[0]} and {root / places[1]}; "
             f"it comes in i-LIDS-VID.tar, put the folder {SPLIT_FOLDER!r} beside i-LIDS-VID"
         )
     table = mat_table(path, "ls_set")

@@ -27,15 +27,16 @@ import numpy as np
 import numpy.typing as npt
 
 from intraclip.data.readers.common import (
-    PublishedCounts,
     Reader,
     check_split_number,
     dataset_name,
+    first_file,
     list_images,
     natural_key,
     raise_problems,
     shorten,
 )
+from intraclip.data.readers.counts import PublishedCounts
 from intraclip.data.readers.matlab import mat_table
 from intraclip.errors import DataError
 from intraclip.types import Split, Tracklet
@@ -70,9 +71,9 @@ def read_lsvid(root: Path, *, split: int = 0) -> Split:
     """
     check_split_number(split, 1, root)
     problems: list[str] = []
-    train_list = _find(root, "list_sequence/list_seq_train.txt", "info/list_sequence/list_seq_train.txt")
-    test_list = _find(root, "list_sequence/list_seq_test.txt", "info/list_sequence/list_seq_test.txt")
-    info_file = _find(
+    train_list = first_file(root, "list_sequence/list_seq_train.txt", "info/list_sequence/list_seq_train.txt")
+    test_list = first_file(root, "list_sequence/list_seq_test.txt", "info/list_sequence/list_seq_test.txt")
+    info_file = first_file(
         root, "test/data/info_test.mat", "info/data/info_test.mat", "info/info_test.mat", "info_test.mat"
     )
     if test_list is None:
@@ -149,10 +150,6 @@ class _Folders:
             if not (start[-1:].isdecimal() and names[i][len(start)].isdecimal()):
                 found.append(f"{folder}/{names[i]}" if folder else names[i])
         return sorted(found, key=natural_key)
-
-
-def _find(root: Path, *places: str) -> Path | None:
-    return next((root / place for place in places if (root / place).is_file()), None)
 
 
 def _read_list(path: Path, folders: _Folders, pid_offset: int, problems: list[str]) -> list[Tracklet]:

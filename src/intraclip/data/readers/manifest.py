@@ -22,9 +22,7 @@ from pathlib import Path, PurePosixPath
 from intraclip.core.extras import require_extra
 from intraclip.core.numbers import MAX_ID
 from intraclip.core.settings import shown
-from intraclip.data.readers.common import (
-    list_images,
-)
+from intraclip.data.readers.common import list_images
 from intraclip.data.readers.folder import COLUMNS, SUBSETS, find_manifest, id_problems
 from intraclip.errors import DataError
 from intraclip.types import UNKNOWN_PID, Tracklet

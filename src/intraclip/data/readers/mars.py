@@ -23,14 +23,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from intraclip.data.readers.common import (
-    PublishedCounts,
-    Reader,
-    check_split_number,
-    dataset_name,
-    raise_problems,
-    shorten,
-)
+from intraclip.data.readers.common import Reader, check_split_number, dataset_name, raise_problems, shorten
+from intraclip.data.readers.counts import PublishedCounts
 from intraclip.data.readers.matlab import mat_table
 from intraclip.errors import DataError
 from intraclip.types import Split, Tracklet

@@ -21,20 +21,15 @@ def read_pack(root: Path, *, split: int = 0, direction: str = "first-half-tests"
         DataError: the pack is not finished or damaged, or there is no such split or direction.
     """
     pack = open_pack(root)
-    entries = pack.index["splits"]
     check_split_number(split, _count_splits(pack), root)
-    directions = [entry["direction"] for entry in entries if entry["index"] == split]
-    if directions == [None]:
-        direction_key = None
-    elif direction in directions:
-        direction_key = direction
-    else:
-        raise DataError(f"{root}: no direction {direction!r}; there are {', '.join(map(str, directions))}")
-    number, entry = next(
-        (number, entry)
-        for number, entry in enumerate(entries)
-        if (entry["index"], entry["direction"]) == (split, direction_key)
-    )
+    entries = enumerate(pack.index["splits"])
+    by_direction = {
+        entry["direction"]: (number, entry) for number, entry in entries if entry["index"] == split
+    }
+    wanted = None if list(by_direction) == [None] else direction
+    if wanted not in by_direction:
+        raise DataError(f"{root}: no direction {direction!r}; there are {', '.join(map(str, by_direction))}")
+    number, entry = by_direction[wanted]
     train, query, gallery = (
         tuple(pack.tracklet(i) for i in pack.tables[f"split/{number}/{subset}"].tolist())
         for subset in ("train", "query", "gallery")

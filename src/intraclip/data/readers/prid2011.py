@@ -19,16 +19,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from intraclip.data.readers.common import (
-    PublishedCounts,
     Reader,
     benchmark_info,
     check_split_number,
+    first_file,
     list_folders,
     list_images,
     natural_key,
     raise_problems,
     shorten,
 )
+from intraclip.data.readers.counts import PublishedCounts
 from intraclip.data.readers.two_cameras import NUMBER, two_camera_split
 from intraclip.errors import DataError
 from intraclip.types import Split
@@ -141,9 +142,7 @@ def read_prid2011_splits(path: Path) -> list[Halves]:
         if twice:
             problems.append(f"split {i}: named twice: {shorten(twice)}")
             continue
-        splits.append(
-            Halves(train=tuple(sorted(train, key=natural_key)), test=tuple(sorted(test, key=natural_key)))
-        )
+        splits.append(_halves(train, test))
     raise_problems(str(path), problems, "Get the file again, or remove it to compute splits.")
     return splits
 
@@ -163,13 +162,12 @@ def compute_prid2011_splits(people: list[str]) -> list[Halves]:
             key=lambda name: hashlib.sha256(f"{COMPUTED_SPLIT_SEED}/{split}/{name}".encode()).digest(),
         )
         half = len(order) // 2
-        splits.append(
-            Halves(
-                train=tuple(sorted(order[:half], key=natural_key)),
-                test=tuple(sorted(order[half:], key=natural_key)),
-            )
-        )
+        splits.append(_halves(order[:half], order[half:]))
     return splits
+
+
+def _halves(train: list[str], test: list[str]) -> Halves:
+    return Halves(train=tuple(sorted(train, key=natural_key)), test=tuple(sorted(test, key=natural_key)))
 
 
 def _people_of(entry: object, side: str) -> list[str]:
@@ -181,10 +179,7 @@ def _people_of(entry: object, side: str) -> list[str]:
 
 
 def _split_file(root: Path) -> Path | None:
-    for path in (root / SPLIT_FILE, root / "prid_2011" / SPLIT_FILE):
-        if path.is_file():
-            return path
-    return None
+    return first_file(root, SPLIT_FILE, f"prid_2011/{SPLIT_FILE}")
 
 
 def _splits(root: Path, folder: Path) -> list[Halves]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from intraclip.core.transfer import Arriving
+from intraclip.core.devices import Arriving
 
 
 class FrameEncoder:

@@ -8,10 +8,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from intraclip.core.devices import choose_device
+from intraclip.core.devices import Arriving, choose_device
 from intraclip.core.extras import require_extra
 from intraclip.core.tensor_digest import digest
-from intraclip.core.transfer import Arriving
 from intraclip.embed.encoders.base import FrameEncoder
 from intraclip.embed.encoders.foreign import NetworkConfig, preparation, prepare
 from intraclip.embed.encoders.torch_encoder import CPU_FRAMES

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from intraclip.config import Recipe
+from intraclip.core.devices import Arriving
 from intraclip.core.environment import environment
-from intraclip.core.transfer import Arriving
 from intraclip.embed.clip_extractor import ClipExtractor
 from intraclip.embed.extract import collect, require_test_tracklets, with_ids
 from intraclip.embed.extractors import ExtractSettings
@@ -23,7 +23,8 @@ from intraclip.export.networks import open_network
 from intraclip.export.write import Written
 from intraclip.metrics.protocols import protocol_named
 from intraclip.metrics.ranking import score
-from intraclip.models.embedder import ClipEmbedder, needs_clips
+from intraclip.models.embedder import ClipEmbedder
+from intraclip.models.other_passes import needs_clips
 from intraclip.types import Split
 
 Embed = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]

@@ -9,7 +9,7 @@ from contextlib import suppress
 import torch
 from torch.fx.experimental.optimization import fuse
 
-from intraclip.core.transfer import Arriving
+from intraclip.core.devices import Arriving
 from intraclip.data.normalise import normalise
 from intraclip.embed.encoders.base import FrameEncoder
 from intraclip.models.embedder import ClipEmbedder

@@ -21,7 +21,8 @@ from intraclip.lab.reproduce.plan import PlannedRun
 from intraclip.lab.reproduce.runner import Slot
 from intraclip.models.embedder import build_embedder
 from intraclip.report.records import read_log
-from intraclip.train.step import TrainingStep, backend_settings
+from intraclip.train.gpu import backend_settings
+from intraclip.train.step import TrainingStep
 
 PROBE_CLIPS = 8
 """Clips in a measured step; a whole batch's time is taken to be in proportion."""

@@ -11,8 +11,9 @@ import numpy.typing as npt
 import torch
 
 from intraclip.config import ClipConfig
-from intraclip.data.clips import Clip, tracklet_clips
+from intraclip.data.clips import Clip
 from intraclip.data.normalise import normalise
+from intraclip.data.test_clips import tracklet_clips
 from intraclip.errors import DataError
 from intraclip.lab.reproduce.figures import SEED, Kinds
 from intraclip.models.checkpoint import Checkpoint, load_model

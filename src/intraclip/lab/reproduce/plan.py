@@ -24,8 +24,7 @@ from intraclip.core.files import file_digest, is_half_written
 from intraclip.core.setting_tables import flat, merged, nested
 from intraclip.core.settings import table_of
 from intraclip.data.dataset import labels_of
-from intraclip.data.digest import tracklets_digest
-from intraclip.data.readers.common import benchmark_info
+from intraclip.data.readers.common import benchmark_info, tracklets_digest
 from intraclip.errors import CheckpointError, ConfigError, DataError, IntraclipError, OutputError
 from intraclip.lab.reproduce.experiments import Experiment, Row
 from intraclip.lab.reproduce.scales import Scale
@@ -34,7 +33,7 @@ from intraclip.lab.splits import same_people
 from intraclip.models.checkpoint import read_checkpoint
 from intraclip.recipe_files import load_recipe
 from intraclip.train.comparing import differing_in_effect, differing_keys
-from intraclip.train.logs import METRICS
+from intraclip.train.run_folder import METRICS
 from intraclip.types import Split, Tracklet
 
 State = Literal["missing", "interrupted", "trained", "done"]

@@ -17,8 +17,7 @@ import numpy.typing as npt
 from intraclip.core.files import file_digest, write_json
 from intraclip.core.settings import table_of
 from intraclip.core.tables import write_csv
-from intraclip.data.digest import tracklets_digest
-from intraclip.data.readers.common import benchmark_info
+from intraclip.data.readers.common import benchmark_info, tracklets_digest
 from intraclip.data.readers.counts import unlike_published
 from intraclip.embed.embeddings_io import load_embeddings
 from intraclip.embed.evaluate import evaluate_splits

@@ -77,14 +77,6 @@ class Head(nn.Module):
         """
         raise TypeError(f"{type(self).__name__} defines no forward")
 
-    def take_out(self, directions: torch.Tensor) -> bool:
-        """Let embeddings lie across directions, orthonormal ``[D, C]``, by changing the last linear layer.
-
-        Returns:
-            Whether it could be done; heads whose last layer is not linear cannot.
-        """
-        return False
-
 
 class FrameHead(Head):
     """A head that reads nothing of a clip but the mean of its frame vectors, as a rule the spatial means of its maps.

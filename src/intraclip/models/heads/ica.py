@@ -55,20 +55,3 @@ class ICA(FrameHead):
     def from_mean(self, z: torch.Tensor) -> HeadOutput:
         """See `FrameHead.from_mean`; the embedding is Y (equation 4), `pooled` is Z."""
         return HeadOutput(self.bottleneck(z), z)
-
-    @torch.no_grad()
-    def take_out(self, directions: torch.Tensor) -> bool:
-        """See `Head.take_out`: what the normalisation scales is scaled by the layer before it from now on."""
-        last, norm = self.bottleneck[-2], self.bottleneck[-1]
-        assert isinstance(last, nn.Linear)
-        assert isinstance(norm, nn.BatchNorm1d)
-        assert norm.running_mean is not None
-        assert norm.running_var is not None
-        gain = norm.weight / (norm.running_var + norm.eps).sqrt()
-        scaled, shift = gain.unsqueeze(1) * last.weight, norm.bias - gain * norm.running_mean
-        last.weight.copy_(scaled - directions @ (directions.T @ scaled))
-        norm.bias.copy_(shift - directions @ (directions.T @ shift))
-        norm.running_mean.zero_()
-        norm.running_var.fill_(1.0)
-        norm.weight.fill_((1.0 + norm.eps) ** 0.5)
-        return True

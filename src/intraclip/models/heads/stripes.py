@@ -60,11 +60,3 @@ class Stripes(FrameHead):
         """See `FrameHead.from_mean`."""
         whole = z[:, : self.num_features // (1 + self.stripes)]
         return HeadOutput(F.normalize(self.project(z), dim=1), whole)
-
-    @torch.no_grad()
-    def take_out(self, directions: torch.Tensor) -> bool:
-        """See `Head.take_out`."""
-        weight, bias = self.project.weight, self.project.bias
-        weight.copy_(weight - directions @ (directions.T @ weight))
-        bias.copy_(bias - directions @ (directions.T @ bias))
-        return True

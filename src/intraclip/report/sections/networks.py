@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from intraclip.core.film_strip import film_strip
-from intraclip.data.clips import tracklet_clips
 from intraclip.data.normalise import normalise
+from intraclip.data.test_clips import tracklet_clips
 from intraclip.errors import DataError
 from intraclip.models.checkpoint import load_model, model_file, read_checkpoint
 from intraclip.models.embedder import ClipEmbedder
