@@ -227,6 +227,12 @@ def test_a_network_is_opened_again_from_what_was_noted(run: Path, tmp_path: Path
     assert (head["encoder"], head["run"]) == ("net.toml", str(run))
 
 
+@pytest.mark.parametrize("place", ["run", "encoder"])
+def test_notes_that_galleries_hold_are_opened(run: Path, place: str):
+    note = {"run": None, "encoder": None, "engine": None, "sampling": "all"} | {place: str(run)}
+    assert load_noted(note).fingerprint == load(run, sampling="all").fingerprint
+
+
 def test_array_tracklets_show_where_they_are():
     found = ArrayTracklet.of(np.zeros((3, 8, 4, 3), np.uint8), name="clip 3")
     assert repr(found) == "Tracklet(name='clip 3', pid=-2, camid=0, 3 frames in memory)"
