@@ -160,9 +160,10 @@ def search(gallery: Gallery, queries: Vectors, expected: dict[str, list[list[int
             hits += len(right & {int(m.record.id[1:]) for m in found.matches})
             wanted += len(right)
         p50, p95, worst = np.percentile(times, [50, 95, 100])
+        recall = f"recall@{K} {hits / wanted:.4f}" if wanted else "nothing passes: too few tracklets"
         print(
             f"  {name:<32} {'exact' if found.exact else 'index':<6} median {p50:6.1f} ms  p95 {p95:6.1f} ms  "
-            f"worst {worst:6.1f} ms  CPU p95 {np.percentile(cpu, 95):6.1f} ms  recall@{K} {hits / max(wanted, 1):.4f}"
+            f"worst {worst:6.1f} ms  CPU p95 {np.percentile(cpu, 95):6.1f} ms  {recall}"
         )
 
 
