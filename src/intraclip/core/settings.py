@@ -160,6 +160,8 @@ def problems(config: Any, *, prefix: str = "") -> Iterator[str]:
             _of_each(each, value, where=where, found=found)
         elif (registry := registry_of(item)) is not None:
             _given(registry, value, getattr(config, f"{item.name}_settings"), where=where, found=found)
+        elif value is None and type(None) in get_args(hint):
+            pass  # left out
         elif get_origin(hint) is Literal and value not in (choices := get_args(hint)):
             found.append(f"{where}: {shown(value)} is not one of {', '.join(map(str, choices))}")
         elif wrong := _wrong(item, value):

@@ -288,6 +288,8 @@ def test_data_rendered_for_another_scale_are_refused(tmp_path: Path):
 def test_counts_are_at_least_one(tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]):
     assert main(["reproduce", "table1", "--out", str(tmp_path / "out"), f"--{name}", "0"]) == 2
     assert f"--{name} 0 is too small, at least 1" in capsys.readouterr().err
+    with pytest.raises(ConfigError, match=f"{name}: 0 is too small, at least 1"):
+        plan(Settings(experiment="table1", scale="smoke", out=tmp_path / "out", **{name: 0}))
     assert not (tmp_path / "out").exists()
 
 

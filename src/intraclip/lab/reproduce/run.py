@@ -21,6 +21,7 @@ from pathlib import Path
 from intraclip.config import Recipe
 from intraclip.core.extras import require_extra
 from intraclip.core.jobs import alone
+from intraclip.core.settings import require_bounds
 from intraclip.errors import ConfigError, IntraclipError
 from intraclip.lab.reproduce.estimate import estimates, wall_seconds
 from intraclip.lab.reproduce.experiments import experiments_named
@@ -109,6 +110,7 @@ def plan(settings: Settings, *, recipe: Recipe | None = None) -> Plan:
     scale = scale_named(settings.scale)
     if settings.protocol is not None:
         protocol_named(settings.protocol)
+    require_bounds(settings)
     for module in ("jinja2", *(PICTURED if any(e.is_figure for e in chosen) else ())):
         require_extra(module, extra="report", purpose="tables and figures")
     base = settings.recipe or scale.recipe
